@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -14,11 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import create_detector
+from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
+from sonjit.lab.training.hand_heads.refinement import CHANNELS
+from sonjit.lab.training.hand_heads.refinement_data import MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 
 CROPS = 24
@@ -27,6 +32,8 @@ TURN_RAD = 0.2
 MAX_ERROR = 0.3
 """Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
 MAX_REPROJECTION_PX = 30
+LIMITS = (0.02, 0.03, 0.04, 0.05, 0.07)
+"""Limits of the expected error in the reliability table, as fractions of the crop."""
 BONES = [(k, k + 1) for k in range(20) if k % 4] + [(0, 1), (0, 5), (0, 9), (0, 13), (0, 17)]
 
 
@@ -89,6 +96,61 @@ def real_table(hands, root, title):
             f"{change.mean():+.2f}",
             f"{low:+.2f} to {high:+.2f}",
         )
+    return table
+
+
+def reliability_rows(expected, found, known):
+    """Rows of keypoints by expected error: limits, number, expected and found mean in % of the crop's side."""
+    limits = (0, *LIMITS, 1)
+    for low, high in pairwise(limits):
+        inside = known & (expected >= low) & (expected < high)
+        if inside.any():
+            yield f"{100 * low:.0f} to {100 * high:.0f}", inside.sum(), expected[inside].mean(), found[inside].mean()
+    yield "all", known.sum(), expected[known].mean(), found[known].mean()
+
+
+def reliability_of_real_hands(hands, root):
+    """Expected and found errors (N, 21) of crops of real hands, as fractions of the crop, and which are labelled."""
+    expected, found = [], []
+    for number, (_, rgb, points, _) in enumerate(real_hands(root)):
+        rng, labelled = np.random.default_rng(number), np.isfinite(points[:, 0])
+        extent = np.hypot(*np.ptp(points[labelled], axis=0))
+        filled = np.where(labelled[:, None], points, points[labelled].mean(0))
+        for _ in range(CROPS):
+            box = jittered_box(box_around_hand(filled), rng, TURN_RAD)
+            seen = hands.observe(rgb, box)
+            error = np.linalg.norm(seen.keypoints[:, :2] - points, axis=1)[labelled].mean() / extent
+            if seen.score > 0.5 and error <= MAX_ERROR:
+                refined = hands.refine(seen)
+                expected.append(refined.error_px / box.width)
+                found.append(np.linalg.norm(refined.keypoints[:, :2] - points, axis=1) / box.width)
+    return np.array(expected), np.array(found), np.isfinite(found)
+
+
+def reliability_of_run(model, run):
+    """The same for the left-out renders of a run of the recipe `refine`."""
+    settings, result = (json.loads((run / f"{name}.json").read_text("utf-8")) for name in ("settings", "result"))
+    expected, found, refinement = [], [], load_hand_refinement(model)
+    for name in settings["held_out"]:
+        folder = run / "maps" / f"{name}-{model}"
+        rows = RefinableHands.load(folder / "rows.npz").defined_by(np.array(result["results"]["definition"]))
+        maps = MapFiles([map_files(folder)], CHANNELS[model])
+        for row in range(len(rows)):
+            values = [each[0].numpy().T.astype(np.float32) for each in maps.rows(np.array([row]))]
+            shaped = [each.reshape(1, -1, side, side) for each, side in zip(values, TAPS, strict=True)]
+            refined = refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped))
+            expected.append(refined.error)
+            found.append(np.linalg.norm((refined.keypoints - rows.exact[row])[:, :2], axis=1))
+    return np.array(expected), np.array(found), np.ones(np.shape(found), bool)
+
+
+def reliability_table(model, parts):
+    """Table of expected and found errors of named parts."""
+    columns = ("images", "expected, % of the crop", "keypoints", "mean expected, %", "mean found, %")
+    table = Table(*columns, title=f"{model}, expected errors")
+    for name, values in parts.items():
+        for limits, count, expected, found in reliability_rows(*values):
+            table.add_row(name, limits, str(count), f"{100 * expected:.2f}", f"{100 * found:.2f}")
     return table
 
 
@@ -182,14 +244,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with datasets/, wild_video/ and multiview/handpose3d/")
     parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--run", type=Path, help="run of the recipe refine, for its left-out renders")
     parser.add_argument("--weights", type=Path, help="a hand_refinement.npz in place of the shipped one")
     options = parser.parse_args()
     console = Console(width=120)
     for model in ("full", "lite"):
+        parts = {} if options.run is None else {"left-out renders": reliability_of_run(model, options.run)}
         if options.data:
             console.print(real_table(load(model, options.weights), options.data / "datasets", model))
+            parts["real"] = reliability_of_real_hands(load(model, options.weights), options.data / "datasets")
             clips = [options.data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
             console.print(two_cameras(model, options.data / "multiview" / "handpose3d", clips, range(0, 400, 4)))
+        if parts:
+            console.print(reliability_table(model, parts))
         published, refined, hands = cost(model, options.frames)
         console.print(
             f"{model}: {published:.2f} ms of processor time a frame with {hands:.1f} hands, {refined:.2f} refined"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.cli import build_app
 from sonjit.detectors.kinds import KINDS
-from sonjit.media.tables.rows import BOX_COLUMNS, COLUMNS, INSTANCE_COLUMNS, SOURCE_COLUMN
+from sonjit.media.tables.rows import BOX_COLUMNS, COLUMNS, ERROR_COLUMN, INSTANCE_COLUMNS, SOURCE_COLUMN
 from sonjit.results.measures import MEASURE_NAMES, TRANSFORM_COLUMNS
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.runs.annotations import table_columns
@@ -52,6 +52,7 @@ _MEANINGS = {
     "y_m": ("m", "Position downwards, from the same origin"),
     "z_m": ("m", "Position away from the camera, from the same origin"),
     "visibility": ("0 to 1", "Probability that the keypoint is visible; bodies, and hands with `--visibility`"),
+    "error_px": ("px", "Expected distance of x and y from the right position; hands with `--keypoints refined`"),
     "x_min": ("px", "Left edge of the box"),
     "y_min": ("px", "Upper edge of the box"),
     "x_max": ("px", "Right edge of the box"),
@@ -167,7 +168,7 @@ def cli() -> str:
 
 def keypoint_rows() -> str:
     """Return the columns of tables with a row per keypoint."""
-    return _columns((*COLUMNS, SOURCE_COLUMN))
+    return _columns((*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
 
 
 def instance_rows() -> str:

@@ -64,6 +64,8 @@ def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
             first, second = ([[p[axis] for axis in axes] for p in one[points]] for one in (ours, theirs))
             np.testing.assert_allclose(first, second, atol=tolerance)
             assert [p["name"] for p in ours[points]] == [p["name"] for p in theirs[points]]
+        errors = [[p["errorPx"] for p in one["keypoints"]] for one in (ours, theirs)]
+        np.testing.assert_allclose(*errors, rtol=0.1)
         assert ours["box"] == pytest.approx(theirs["box"], abs=1)
 
 

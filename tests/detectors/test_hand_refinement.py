@@ -6,6 +6,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search.hands import observe_mirrored
 
@@ -110,3 +111,22 @@ def test_an_expected_error_is_a_small_positive_fraction_of_the_crop(model):
     assert refined.keypoints.shape == refined.world.shape == (21, 3)
     assert refined.error.shape == (21,)
     assert (refined.error > 0).all()
+
+
+def test_expected_errors_are_pixels(hands, photo):
+    """Twice the image has twice the errors, and published keypoints have none."""
+    options = {"static_image": True, "precision": "f32", "search": "fast"}
+    large = np.repeat(np.repeat(photo, 2, 0), 2, 1)
+    (one, *_), (other, *_) = (hands(**options, keypoints="refined").detect(rgb) for rgb in (photo, large))
+    assert 0.002 < (one.error_px / extent(one)).mean() < 0.1
+    np.testing.assert_allclose(other.error_px, 2 * one.error_px, rtol=0.2)
+    assert hands(**options).detect(photo)[0].error_px is None
+
+
+def test_hands_of_people_have_errors_and_published_keypoints(photo, hands):
+    found = hands(static_image=True).detect(photo)[0]
+    kind = load_hands(HandOptions(kind="hands", static_image=True, keypoints="refined", precision="f32"))
+    seen = kind.observe(photo, box_around_hand(found.keypoints))
+    hand = Holistic._hand(None, kind.refine(seen), "Left", 1)
+    assert hand.error_px.shape == (21,)
+    np.testing.assert_array_equal(hand.published.keypoints, seen.keypoints)

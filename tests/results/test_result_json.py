@@ -30,6 +30,7 @@ EXTRA = npst.arrays(np.float32, (3, 2), elements=FLOATS, fill=FLOATS)
 HANDS = st.builds(
     *(Hand, st.sampled_from(["Left", "Right"]), SCORES, points(21), points(21), IDS),
     *(st.none() | SCORES, st.none() | EXTRA, st.none() | scores(21)),
+    error_px=st.none() | scores(21),
 )
 BLENDSHAPES = st.none() | st.fixed_dictionaries({"eyeBlinkLeft": SCORES, "jawOpen": SCORES})
 POSES = st.none() | npst.arrays(np.float32, (4, 4), elements=FLOATS, fill=FLOATS)

@@ -12,6 +12,8 @@ export interface RefinedKeypoints {
   readonly keypoints: Float32Array;
   /** (K * 3) metres in the axes of the crop. */
   readonly world: Float32Array;
+  /** (K,) expected distance of x and y from the exact position, as fractions of the crop. */
+  readonly error: Float32Array;
 }
 
 /** Refinement of one network's keypoints. */
@@ -47,7 +49,8 @@ export class HandRefinement {
     const step = this.#layer(hidden, "world", 1);
     const [share] = this.#weights.get("share")!.values;
     const refined = places.map((value, i) => (i % 3 === 2 ? value : keypoints[i]! + share! * (value - keypoints[i]!)));
-    return { keypoints: refined, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
+    const error = this.#layer(memory, "error").map(Math.exp);
+    return { keypoints: refined, error, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
   }
 
   /** Return what the maps show at each keypoint (K * E). */
@@ -59,9 +62,10 @@ export class HandRefinement {
     return shown.map((value) => Math.max(value, 0));
   }
 
-  #layer(row: ArrayLike<number>, name: string, number: number): Float32Array {
-    const sum = this.#weights.get(`${name}_bias_${number}`)!.values.slice();
-    addProduct(sum, row, this.#weights.get(`${name}_${number}`)!);
+  #layer(row: ArrayLike<number>, name: string, number?: number): Float32Array {
+    const end = number === undefined ? "" : `_${number}`;
+    const sum = this.#weights.get(`${name}_bias${end}`)!.values.slice();
+    addProduct(sum, row, this.#weights.get(`${name}${end}`)!);
     return sum;
   }
 }

@@ -27,7 +27,9 @@ export interface HandObservation extends Observation {
   /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
   readonly appearance: Float32Array | null;
   /** Refined keypoints for results; null without refinement, and where they are used already. */
-  readonly refined: HandPoints<Float32Array> | null;
+  readonly refined: (HandPoints<Float32Array> & { readonly errorPx: Float32Array }) | null;
+  /** (K,) expected distance of refined keypoints from the right position in pixels; null for others. */
+  readonly errorPx: Float32Array | null;
   /** Keypoints of the network, where the observation has refined ones. */
   readonly published: HandPoints<Float32Array> | null;
 }
@@ -134,15 +136,20 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       likeness,
       appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
       refined: this.#refinement && this.#refined(this.#refinement, points!, world!, taps, box),
+      errorPx: null,
       published: null,
     };
   }
 
-  /** Return refined keypoints of the image and in metres. */
+  /** Return refined keypoints of the image and in metres, and their expected errors in pixels. */
   #refined(refinement: HandRefinement, points: Float32Array, world: Float32Array, taps: Taps, box: RotatedBox): HandObservation["refined"] {
     const { size } = this.#landmarks;
     const refined = refinement.refine(points.map((value) => value / size), world, taps);
-    return { keypoints: pointsFromCrop(refined.keypoints, box, 1, 1), keypoints3D: turned(refined.world, box.rotation) };
+    return {
+      keypoints: pointsFromCrop(refined.keypoints, box, 1, 1),
+      keypoints3D: turned(refined.world, box.rotation),
+      errorPx: refined.error.map((value) => value * box.width),
+    };
   }
 
   /** What is seen in a box in the mirror, with keypoints and side as they are in the image itself. */
@@ -180,7 +187,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
     const [keypoints, { keypoints3D }] = [movedPoints(observation.keypoints, shift), observation];
     const published = observation.refined || observation.published ? { keypoints, keypoints3D } : null;
-    return { ...observation, keypoints, score, appearance: null, refined: null, published };
+    return { ...observation, keypoints, score, appearance: null, refined: null, errorPx: null, published };
   }
 
   /** For a track with the side with the most evidence over its frames. */
@@ -190,7 +197,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return {
       score: observation.score,
       handedness: left > 0.5 ? "Left" : "Right",
-      keypoints: { values: observation.keypoints },
+      keypoints: { values: observation.keypoints, ...(observation.errorPx && { errorPx: observation.errorPx }) },
       keypoints3D: { values: observation.keypoints3D },
       id: track?.id ?? null,
       handednessScore: Math.max(left, 1 - left),

@@ -16,6 +16,8 @@ export interface NamedPoint {
   z?: number;
   /** Missing where it has none. */
   name?: string;
+  /** Expected distance of x and y from the right position in pixels; only of refined hands. */
+  errorPx?: number;
 }
 
 export interface Box {
@@ -60,6 +62,7 @@ export interface Points {
   /** (K,) each, where there are some. */
   readonly score?: Float32Array;
   readonly presence?: Float32Array;
+  readonly errorPx?: Float32Array;
 }
 
 /** Keypoints of the image and in metres. */
@@ -100,13 +103,14 @@ export function unpacked(result: Result): Found | Person {
   return all as unknown as Found | Person;
 }
 
-function namedPoints({ values, score, presence }: Points): NamedPoint[] {
+function namedPoints({ values, score, presence, errorPx }: Points): NamedPoint[] {
   return NAMES.get(values.length / 3)!.map((name, k) => {
     const point: NamedPoint & { score?: number; presence?: number } = { x: values[3 * k]!, y: values[3 * k + 1]! };
     if (!Number.isNaN(values[3 * k + 2])) point.z = values[3 * k + 2]!;
     if (name) point.name = name;
     if (score) point.score = score[k]!;
     if (presence) point.presence = presence[k]!;
+    if (errorPx) point.errorPx = errorPx[k]!;
     return point;
   });
 }

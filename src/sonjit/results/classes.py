@@ -67,6 +67,7 @@ __all__ = [
 
 
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
+_ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
 
 
@@ -207,9 +208,9 @@ class Hand(Result):
 
     `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
     "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
-    it also has "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
-    of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is; a gesture
-    of the hand is in "gesture": {"name", "score"}.
+    it also has "id", "handednessScore", "box", and for each image keypoint a "z" and, if it is known, "errorPx", in
+    pixels. Further keypoints of a network of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each
+    keypoint's "score", as a body's is; a gesture of the hand is in "gesture": {"name", "score"}.
 
     Attributes:
         handedness: Side of the person's own hand, "Left" or "Right".
@@ -230,6 +231,8 @@ class Hand(Result):
             gestures are classified by it and the keypoints. It has no unit, and is neither compared nor written;
             None where the detector did not read it: the published full network's is, in images, with
             `visibility=True` or `search="thorough"`.
+        error_px: Expected distance (21,) as float32 of x and y from the right position, in pixels of the input.
+            Requires `create_detector("hands", keypoints="refined")`; None for occluded hands.
         published: Published keypoints of a hand with refined ones, smoothed as these are; otherwise None. They are
             neither compared nor written.
     """
@@ -244,6 +247,7 @@ class Hand(Result):
     visibility: Float32Array | None = None
     gesture: Gesture | None = None
     appearance: Float32Array | None = field(default=None, compare=False)
+    error_px: Float32Array | None = None
     published: HandPoints | None = field(default=None, compare=False)
 
     kind: ClassVar[str] = "hand"
@@ -252,7 +256,7 @@ class Hand(Result):
     schema: ClassVar[tuple[Value | Points, ...]] = (
         Value("score", "score"),
         Value("handedness", "handedness"),
-        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY,), strict_axes=2),
+        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY, _ERROR), strict_axes=2),
         Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
         Points("extra_keypoints", "extraKeypoints", named=False),
         Value("gesture", "gesture", is_optional=True, record=Gesture),

@@ -143,13 +143,14 @@ def test_repetitions_are_counted_as_in_python(step_s):
     assert wanted[-1][0] > 3
 
 
-@pytest.mark.parametrize("rows", ["instance", "wide"])
+@pytest.mark.parametrize("rows", ["instance", "wide", "keypoint"])
 def test_rows_of_instances_are_those_of_python(rows, tmp_path):
     rng = np.random.default_rng(5)
     hands = [
         Hand(side, 0.5, *rng.uniform(0, 99, (2, 21, 3)).astype(np.float32), id=number, gesture=gesture)
         for number, (side, gesture) in enumerate([("Left", Gesture("Fist", 0.5)), ("Right", None)])
     ]
+    hands[0].error_px = rng.uniform(0, 9, 21).astype(np.float32)
     body = Body(0.5, *rng.uniform(0, 99, (2, 33, 3)).astype(np.float32), *rng.uniform(0, 1, (2, 33)), id=4)
     frames = [Frame(0, 0.0, people=[Person(body, left_hand=hands[0])]), Frame(1, 0.5)]
     answers = [{"time": frame.time, "width": 9, "height": 9, **frame.to_dict(("people",))} for frame in frames]

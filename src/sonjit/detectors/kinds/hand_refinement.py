@@ -47,7 +47,7 @@ class RefinedKeypoints(NamedTuple):
     Attributes:
         keypoints: (21, 3) as fractions of the crop. z is relative to the wrist, in the scale of x and y.
         world: (21, 3) metres in the axes of the crop.
-        error: (21,) expected distance of x and y from the exact position, as fractions of the crop.
+        error: (21,) float32 expected distance of x and y from the exact position, as fractions of the crop.
     """
 
     keypoints: Floats
@@ -81,7 +81,7 @@ class HandRefinement:
         read = np.concatenate([memory, _centred(keypoints), world])
         hidden = np.maximum(read @ weights["world_0"] + weights["world_bias_0"], 0)
         world = (world + hidden @ weights["world_1"] + weights["world_bias_1"]) / np.float32(WORLD_SCALE)
-        error = np.exp(memory @ weights["error"] + weights["error_bias"])
+        error = np.asarray(np.exp(memory @ weights["error"] + weights["error_bias"]), np.float32)
         refined = keypoints.copy()
         refined[:, :2] = inputs.keypoints[:, :2] + weights["share"] * (keypoints - inputs.keypoints)[:, :2]
         return RefinedKeypoints(refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error)

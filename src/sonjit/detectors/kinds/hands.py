@@ -78,6 +78,7 @@ class HandObservation:
     Attributes:
         pooled: (C,) mean of the landmark network's last map; None without heads.
         refinable: Inputs of the refinement; None without one, and for refined keypoints.
+        error_px: (21,) expected error of refined keypoints in pixels; None for others.
         published: Observation before the refinement; None for published keypoints.
     """
 
@@ -90,6 +91,7 @@ class HandObservation:
     pooled: NDArray[np.float32] | None = None
     appearance: AppearanceInputs | None = None
     refinable: RefinableCrop | None = None
+    error_px: NDArray[np.float32] | None = None
     published: HandObservation | None = None
     colours: None = None
 
@@ -214,6 +216,7 @@ class Hands(Kind[HandObservation, Hand]):
             keypoints=observation.keypoints + shift,
             keypoints_3d=observation.keypoints_3d + shift_3d,
             refinable=None,
+            error_px=refined.error * np.float32(box.width),
             published=published,
         )
 
@@ -256,6 +259,7 @@ class Hands(Kind[HandObservation, Hand]):
             extra_keypoints=observation.extra,
             visibility=observation.visibility if self._shows_visibility else None,
             appearance=self._heads.appearance(shown) if self._heads and shown else None,
+            error_px=observation.error_px,
             published=observation.published_points,
         )
 

@@ -312,6 +312,7 @@ class Holistic(Kind[BodyObservation, Person]):
             observation.keypoints_3d,
             id,
             left_score,
+            error_px=observation.error_px,
             published=observation.published_points,
         )
 

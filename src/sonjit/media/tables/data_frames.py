@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.media.tables.rows import COLUMNS, Layout, wide_points
+from sonjit.media.tables.rows import COLUMNS, Layout, has_errors, wide_points
 from sonjit.results import Frame, Result
 from sonjit.results.measures import instance_values
 
@@ -86,6 +86,7 @@ def to_dataframe(
         extra=_types(chain.from_iterable(extras)),
         rows=rows,
         points=wide_points(frames) if rows == "wide" else {},
+        with_error=has_errors(frames),
     )
     made = [layout.make_rows(frame, values or None) for frame, values in zip(frames, extras, strict=True)]
     table = list(chain.from_iterable(_named(made) if rows == "keypoint" else made))

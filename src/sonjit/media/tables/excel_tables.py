@@ -55,7 +55,7 @@ class ExcelWriter(FrameWriter):
         self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))
         self._frames.add(("source", "frame", "time", "instances"), bold)
         self._events: _Sheet | None = None
-        self._rows_from = RowMaker(header.kind, extra, rows, self._begin)
+        self._rows_from = RowMaker(header, extra, rows, self._begin)
 
     def _begin(self, layout: Layout) -> None:
         if len(layout.columns) > _MAX_COLUMNS:

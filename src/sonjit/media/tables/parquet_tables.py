@@ -131,9 +131,7 @@ class ParquetWriter(_ParquetFile, FrameWriter):
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
         super().__init__(path)
-        self._rows_from = RowMaker(
-            header.kind, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout))
-        )
+        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout)))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append the rows of one frame; the first frame decides whether there is a `source` column."""

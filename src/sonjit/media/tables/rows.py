@@ -41,6 +41,9 @@ COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), 
 pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
 of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
 
+ERROR_COLUMN = "error_px"
+"""The column after these if a table may contain refined hands."""
+
 BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
 """Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
@@ -58,7 +61,7 @@ RowRecord: TypeAlias = "Mapping[str, Any]"
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
-    **dict.fromkeys(("time", "score", "x", "y", "z", "x_m", "y_m", "z_m", "visibility"), float),
+    **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),
 }
 
 
@@ -71,20 +74,27 @@ class Layout:
         extra: Additional columns with the measures of an instance.
         rows: What a row describes.
         points: Number of keypoints of each kind that have columns in wide rows.
+        with_error: Add the expected error of each keypoint.
     """
 
     with_source: bool = False
     extra: ExtraTypes = field(default_factory=dict[str, ColumnType])
     rows: TableRows = "keypoint"
     points: Mapping[str, int] = field(default_factory=dict[str, int])
+    with_error: bool = False
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Return the columns of a keypoint that are numbers."""
+        return (*_VALUES, ERROR_COLUMN) if self.with_error else _VALUES
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Return the column names in order."""
         source = (SOURCE_COLUMN,) if self.with_source else ()
         if self.rows == "keypoint":
-            return (*COLUMNS, *source, *self.extra)
-        points = (name for kind, count in self.points.items() for name in _point_columns(kind, count))
+            return (*COLUMNS, *self.values[len(_VALUES) :], *source, *self.extra)
+        points = (name for kind, count in self.points.items() for name in _point_columns(kind, count, self.values))
         return tuple(dict.fromkeys((*source, *INSTANCE_COLUMNS, *self.extra, *points)))
 
     def make_rows(self, frame: Frame, extras: Extras | None = None) -> list[Row]:
@@ -97,8 +107,9 @@ class Layout:
         for (number, result), measures in zip(frame.instances(), measured, strict=True):
             side = getattr(result, "handedness", None)
             start = (frame.index, frame.time, number, result.id, result.kind, side, _known(result.score))
-            rows += [(*start, *point, *source, *measures) for point in _points(result)]
-        nothing = (frame.index, frame.time, *(None,) * (len(COLUMNS) - 2), *source, *(None,) * len(self.extra))
+            rows += [(*start, *point, *source, *measures) for point in _points(result, self.values)]
+        unknown = (None,) * (len(COLUMNS) - 2 + len(self.values) - len(_VALUES))
+        nothing = (frame.index, frame.time, *unknown, *source, *(None,) * len(self.extra))
         return rows or [nothing]
 
     def _instance_rows(self, frame: Frame, measured: Sequence[Sequence[float | str | None]]) -> list[Row]:
@@ -115,9 +126,10 @@ class Layout:
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
             row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
             if result.kind in self.points:
-                names = _point_columns(result.kind, len(result.keypoints))
-                axes = [_VALUES.index(axis) for axis in _axes(result.kind)]
-                row |= dict(zip(names, (point[2 + axis] for point in _points(result) for axis in axes), strict=True))
+                names = _point_columns(result.kind, len(result.keypoints), self.values)
+                axes = [self.values.index(axis) for axis in _axes(result.kind, self.values)]
+                points = _points(result, self.values)
+                row |= dict(zip(names, (point[2 + axis] for point in points for axis in axes), strict=True))
             found.append(row)
         return [tuple(row.get(name) for name in self.columns) for row in found or [shared]]
 
@@ -126,14 +138,15 @@ class RowMaker:
     """Convert frames to rows. The columns are known with the first frames.
 
     Args:
-        list_name: Name of the list of results that the table is about.
+        header: Header of the table.
         extra: Additional columns.
         rows: What a row describes.
         begin: Called with the layout before the first rows.
     """
 
-    def __init__(self, list_name: str, extra: ExtraTypes, rows: TableRows, begin: Callable[[Layout], object]) -> None:
-        self._result_type = RESULT_TYPES[list_name]
+    def __init__(self, header: Header, extra: ExtraTypes, rows: TableRows, begin: Callable[[Layout], object]) -> None:
+        self._result_type = RESULT_TYPES[header.kind]
+        self._is_refined = header.options.get("keypoints") == "refined"
         self._extra, self._begin = extra, begin
         self._rows: TableRows = rows
         self._waiting: list[tuple[Frame, Extras | None]] = []
@@ -154,11 +167,17 @@ class RowMaker:
             frames = [frame for frame, _ in self._waiting]
             with_source = bool(frames) and frames[0].source is not None
             points = wide_points(frames, self._result_type) if self._rows == "wide" else {}
-            self._layout = Layout(with_source, self._extra, self._rows, points)
+            with_error = self._is_refined or has_errors(frames)
+            self._layout = Layout(with_source, self._extra, self._rows, points, with_error)
             self._begin(self._layout)
         rows = [row for frame, extras in self._waiting for row in self._layout.make_rows(frame, extras)]
         self._waiting.clear()
         return rows
+
+
+def has_errors(frames: Iterable[Frame]) -> bool:
+    """Check whether the expected errors of a hand are known."""
+    return any(isinstance(one, Hand) and one.error_px is not None for frame in frames for _, one in frame.instances())
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
@@ -176,21 +195,21 @@ def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None
 
 
 @cache
-def _axes(kind: str) -> tuple[str, ...]:
+def _axes(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns of one keypoint of a kind."""
     items = [item for item in _result_type(kind).schema if isinstance(item, Points)]
     named = [*(axis for item in items for axis in item.columns), *(s.column for item in items for s in item.scores)]
-    return tuple(name for name in _VALUES if name in named)
+    return tuple(name for name in values if name in named)
 
 
 @cache
-def _point_columns(kind: str, count: int) -> tuple[str, ...]:
+def _point_columns(kind: str, count: int, values: tuple[str, ...]) -> tuple[str, ...]:
     """Return the column names of all keypoints of a kind."""
     skeleton = _result_type(kind).skeletons[count]
     names = (load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton).keypoints
     counts = Counter(names)  # points of a face mesh on one contour share its name
     labels = [name if name and counts[name] == 1 else f"{name or 'point'}_{k}" for k, name in enumerate(names)]
-    return tuple(f"{label}_{axis}" for label in labels for axis in _axes(kind))
+    return tuple(f"{label}_{axis}" for label in labels for axis in _axes(kind, values))
 
 
 def _result_type(kind: str) -> type[Result]:
@@ -206,9 +225,9 @@ def _rounded(value: float | str | None, name: str = "") -> float | str | None:
     return round(value, 4) if name in BLENDSHAPES else float(f"{value:.5g}")
 
 
-def _points(result: Instance) -> Iterator[Row]:
+def _points(result: Instance, names: tuple[str, ...]) -> Iterator[Row]:
     """Yield the index, name and values of each keypoint."""
-    columns = dict.fromkeys(_VALUES, np.full(len(result.keypoints), np.nan, np.float32))
+    columns = dict.fromkeys(names, np.full(len(result.keypoints), np.nan, np.float32))
     for instance in result.schema:
         points: Float32Array | None = getattr(result, instance.name) if isinstance(instance, Points) else None
         if isinstance(instance, Points) and points is not None:
@@ -217,7 +236,7 @@ def _points(result: Instance) -> Iterator[Row]:
                 score.column: getattr(result, score.name) for score in instance.scores if score.column is not None
             }
             columns |= {name: values for name, values in scores.items() if values is not None}
-    values = shortest_floats(np.column_stack([columns[name] for name in _VALUES]))  # (K, 7)
+    values = shortest_floats(np.column_stack([columns[name] for name in names]))  # (K, V)
     for k, (name, row) in enumerate(zip(result.skeleton.keypoints, values, strict=True)):
         yield k, name or None, *map(_known, row)
 
@@ -280,7 +299,8 @@ def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
     if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != points_of_kind or len(rows) not in counts:
         raise InputError(f"{where}: a {kind} has {' or '.join(map(str, counts))} keypoints in order")
     columns = {
-        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float32) for name in _VALUES
+        name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float32)
+        for name in (*_VALUES, ERROR_COLUMN)
     }
     return number, result_type.from_columns(first, columns)
 
@@ -337,7 +357,7 @@ class CsvWriter(_CsvFile, FrameWriter):
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
         super().__init__(path, encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
-        self._rows_from = RowMaker(header.kind, extra, rows, lambda layout: self._csv.writerow(layout.columns))
+        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append the rows of one frame; the first frame decides whether there is a `source` column."""

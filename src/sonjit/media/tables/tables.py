@@ -29,7 +29,7 @@ from sonjit.media.tables.json_tables import (
     load_json_lines,
     open_json_lines,
 )
-from sonjit.media.tables.rows import COLUMNS, SOURCE_COLUMN, CsvRows, CsvWriter, load_csv
+from sonjit.media.tables.rows import COLUMNS, ERROR_COLUMN, SOURCE_COLUMN, CsvRows, CsvWriter, load_csv
 from sonjit.results import Frame
 
 Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
@@ -136,7 +136,7 @@ def open_writer(
         InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
-    types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
+    types = extra_types(extra, (*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
     path = Path(path)

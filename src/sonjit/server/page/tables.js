@@ -3,6 +3,7 @@
 import { columns, instancesOf, kinds, results } from "./kinds.js";
 
 const EXTRA = ["gesture", "gesture_score"];
+const ERROR = "error_px"; // only of tables with refined hands
 const INSTANCE_COLUMNS = ["source", "frame", "time", "instance", "key", "id", "kind", "handedness", "score", "x_min", "y_min", "x_max", "y_max"];
 const EVENT_COLUMNS = ["source", "frame", "name", "type", "id", "handedness", "begin", "end", "duration_s", "value", "phase"];
 const PART_BYTES = 240_000; // size of a blob; browsers store blobs outside the page's memory
@@ -78,9 +79,10 @@ export class Table {
     const lines = await this.#all();
     if (rows !== "keypoint") return csvOf(lines.map((line) => JSON.parse(line)), rows);
     const withSource = lines.some((line) => "source" in JSON.parse(line));
-    const names = [...columns, ...(withSource ? ["source"] : []), ...EXTRA];
+    const extra = lines.some((line) => line.includes('"errorPx"')) ? [...EXTRA, ERROR] : EXTRA;
+    const names = [...columns, ...(withSource ? ["source"] : []), ...extra];
     const parts = [`${names.join(",")}\r\n`];
-    for (const line of lines) parts.push(rowsOf(JSON.parse(line), withSource));
+    for (const line of lines) parts.push(rowsOf(JSON.parse(line), withSource, extra));
     return new Blob(parts, { type: "text/csv" });
   }
 
@@ -112,18 +114,18 @@ function plain({ skeleton, segmentation, map, ...kept }, members) {
   return kept;
 }
 
-/** @param {Record<string, any>} frame @param {boolean} withSource */
-function rowsOf(frame, withSource) {
+/** @param {Record<string, any>} frame @param {boolean} withSource @param {string[]} extra */
+function rowsOf(frame, withSource, extra) {
   const source = withSource ? [frame.source] : [];
   const start = { frame: frame.index, time: frame.time };
   const rows = instancesOf(frame).flatMap(({ kind, number, one }) => {
     const { id, handedness, score, gesture } = one;
     return one.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
       /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, one, keypoint), keypoint, name };
-      return rowOf([...columns.map((column) => row[column]), ...source, gesture?.name, gesture?.score]);
+      return rowOf([...columns.map((column) => row[column]), ...source, gesture?.name, gesture?.score, row[ERROR]].slice(0, columns.length + source.length + extra.length));
     });
   });
-  const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...EXTRA.map(() => null)];
+  const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...extra.map(() => null)];
   return rows.length ? rows.join("") : rowOf(nothing);
 }
 
