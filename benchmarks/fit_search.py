@@ -31,6 +31,7 @@ from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search import agenda, bodies, faces, hands, load, score
 from sonjit.detectors.search.light import in_good_light
+from sonjit.detectors.search.score import Budget
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation.detection import assign
 
@@ -247,7 +248,10 @@ def sources(data: Path) -> dict[Place, str]:
 
 
 def record(data: Path, kinds: Sequence[str], target: Path) -> None:
-    """Run the complete search without suppression. Record all candidates and the processor time of the tasks."""
+    """Run the complete search without suppression. Record all candidates and the processor time of the tasks.
+
+    The faces below which bodies are searched are those of `search="auto"`.
+    """
     times: dict[int, float] = {}
     add = agenda.Agenda.add
 
@@ -269,7 +273,11 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
 
         return as_still_search(keep, options)
 
+    def budget_of(options: Any, name: str) -> Budget:
+        return Budget.of(name, "auto" if name == "body_faces" else options.search, options.max_instances)
+
     agenda.Agenda.add = add_timed  # type: ignore[method-assign]
+    load._budget = budget_of  # type: ignore[attr-defined]
     load.as_still_search = as_kept_search  # type: ignore[assignment]
     kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
     for kind in kinds:

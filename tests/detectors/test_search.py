@@ -19,7 +19,7 @@ from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search.agenda import Agenda, Budget, Candidate, without_duplicates
 from sonjit.detectors.search.bodies import is_same_person, without_other_heads
-from sonjit.detectors.search.faces import mesh_proportions
+from sonjit.detectors.search.faces import FaceSearch, mesh_proportions
 from sonjit.detectors.search.geometry import (
     Head,
     Proposal,
@@ -324,6 +324,51 @@ def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_ar
         candidate = HandSearch(Palms(), hands).search(an_image()).candidates[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
+
+
+class Meshes:
+    """Meshes that lie in every box with this presence; `find` finds nothing."""
+
+    def __init__(self, presence: float) -> None:
+        self.presence, self.boxes = presence, []
+
+    def find(self, rgb, min_score):
+        return []
+
+    def is_same_instance(self, box, other):
+        return False
+
+    def observe(self, rgb, box):
+        self.boxes.append(box)
+        points = np.zeros((468, 3), np.float32)
+        points[:, :2] = box.cx, box.cy
+        for k, x, y in ((10, 0, -20), (152, 0, 20), (234, -15, 0), (454, 15, 0), (33, -8, -8), (263, 8, -8)):
+            points[k, :2] += x, y
+        return FaceObservation(self.presence, points)
+
+    def box_after(self, face):
+        return RotatedBox(*face.keypoints[:, :2].mean(axis=0).tolist(), 60, 60, 0.0)
+
+
+class OneFace:
+    """Full-range detector that finds one face of this score in every window."""
+
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def find_from(self, rgb, *min_scores):
+        face = Detection(self.score, np.array([30, 30, 70, 70]), np.array([[42, 42], [58, 42], [50, 50], [50, 58]]))
+        return [[face] if self.score >= least else [] for least in min_scores]
+
+
+@pytest.mark.parametrize(
+    ("score", "presence", "runs"), [(0.8, 0.995, 1), (0.8, 0.98, 2), (0.4, 0.995, 2), (0.8, 0.05, 1)]
+)
+def test_plain_faces_are_observed_once_and_doubtful_ones_again(score, presence, runs):
+    meshes = Meshes(presence)
+    found = FaceSearch(OneFace(score), meshes, budget=Budget(worth=0.02)).search(np.zeros((100, 100, 3), np.uint8))
+    assert len(meshes.boxes) == runs
+    assert [len(face.views) for face in found.candidates] == ([runs] if presence > 0.1 else [])
 
 
 def test_a_find_of_the_published_search_replaces_a_better_one_of_the_same_instance():

@@ -23,7 +23,7 @@ import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { HeadMap, bodyFinder, faceFinder, handFinder } from "./search/finders.js";
 import { HandSearch, type Limits } from "./search/hands.js";
 import { searchPeople } from "./search/people.js";
-import { LIMITS, budgetOf, type SearchKind } from "./search/score.js";
+import { LIMITS, budgetOf, type BudgetName } from "./search/score.js";
 import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
 
@@ -168,7 +168,7 @@ export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blen
 const PUBLISHED = 0.5;
 
 /** Return the thresholds of a search: in windows `share` of the caller's. */
-function limitsOf({ min_detection_score: published, max_instances, search }: Settings, kind: SearchKind, share = 1): Limits {
+function limitsOf({ min_detection_score: published, max_instances, search }: Settings, kind: BudgetName, share = 1): Limits {
   return { published, least: share * published, budget: budgetOf(kind, search, max_instances) };
 }
 
@@ -179,7 +179,7 @@ function ofAll({ budget, ...limits }: Limits): Limits {
 
 /** Return the limits of the search for faces that lead to bodies. */
 function guideLimits(settings: Settings): Limits {
-  return ofAll(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body", LIMITS.face_share));
+  return ofAll(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body_faces", LIMITS.face_share));
 }
 
 /** What makes something at most once. */

@@ -1,4 +1,4 @@
-/** Faces of an image: proposals of the full-range detector, verified by two runs of the mesh. */
+/** Faces of an image: proposals of the full-range detector, verified by one or two runs of the mesh. */
 
 import { iou, latestBoxes } from "../boxes.js";
 import { constants } from "../data.js";
@@ -74,7 +74,7 @@ export class FaceSearch {
     return { finds: withoutSame(finds), complete: agenda.complete };
   }
 
-  /** Run the mesh on proposals that show no plain face yet, and again on the box that follows. */
+  /** Run the mesh on proposals that show no plain face yet, and in doubt again on the box that follows. */
   async #verify(image: Pixels, proposals: readonly Proposal[], finds: FaceFind[]): Promise<void> {
     for (const one of merged(proposals, image)) {
       let find = finds.find((known) => iou(one.box, this.#meshes.boxAfter(lastOf(known))) > OF.SAME_FACE);
@@ -82,10 +82,14 @@ export class FaceSearch {
       else {
         const first = await this.#meshes.observe(image, one.box);
         if (first.score < LIMITS.seen) continue;
-        const second = await this.#meshes.observe(image, this.#meshes.boxAfter(first));
-        const views = one.votes.has(PUBLISHED) ? [second, first] : [first, second];
-        const isPublished = one.votes.has(PUBLISHED) && first.score > OF.PRESENT;
-        find = findOf(views, one, oks(first.keypoints, second.keypoints), isPublished);
+        const isFirst = one.votes.has(PUBLISHED);
+        let [views, agreement] = [[first], 1];
+        if (first.score <= LIMITS.sure || !(isFirst || one.score >= this.#limits.published)) {
+          const second = await this.#meshes.observe(image, this.#meshes.boxAfter(first));
+          views = isFirst ? [second, first] : [first, second];
+          agreement = oks(first.keypoints, second.keypoints);
+        }
+        find = findOf(views, one, agreement, isFirst && first.score > OF.PRESENT);
         finds.push(find);
       }
       find.features = {

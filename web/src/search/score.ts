@@ -13,7 +13,9 @@ interface Regression {
 export type TaskTable = Readonly<Record<string, Regression & { readonly cost: number; readonly follow_up: number }>>;
 export type Features = Readonly<Record<string, number>>;
 export type ScoreName = keyof typeof fitted.scores;
-export type SearchKind = keyof typeof fitted.budgets;
+export type SearchKind = keyof typeof fitted.tasks;
+/** A search, or a part of one with an own budget. */
+export type BudgetName = keyof typeof fitted.budgets;
 
 export const TASKS: Readonly<Record<SearchKind, TaskTable>> = fitted.tasks;
 const SCORES: Readonly<Record<ScoreName, Regression>> = fitted.scores;
@@ -47,6 +49,6 @@ export interface Budget {
 }
 
 /** Return the fitted budget of a kind; `"thorough"` runs all tasks. */
-export function budgetOf(kind: SearchKind, search: string, enough: number): Budget {
+export function budgetOf(kind: BudgetName, search: string, enough: number): Budget {
   return { ...(search === "thorough" ? { cost: Infinity, worth: 0 } : fitted.budgets[kind]), enough };
 }

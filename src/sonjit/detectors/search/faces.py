@@ -1,4 +1,4 @@
-"""Search an image for faces: proposals of the full-range detector, verified by two runs of the mesh network."""
+"""Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class FaceSearch:
     def _verify(
         self, rgb: Image, proposals: Sequence[Proposal], candidates: list[Candidate[FaceObservation]], agenda: Agenda
     ) -> None:
-        """Run the mesh network on proposals without a certain face, and again on the box around its keypoints."""
+        """Run the mesh network on proposals without a certain face, and in doubt again on the box of its keypoints."""
         for proposal in merged(proposals, 4 * max(rgb.shape)):
             known = next(
                 (f for f in candidates if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None
@@ -174,10 +174,13 @@ class FaceSearch:
                 first = self._meshes.observe(rgb, proposal.box)
                 if first.score < LIMITS["seen"]:
                     continue
-                second = self._meshes.observe(rgb, self._meshes.box_after(first))
-                views = [second, first] if _PUBLISHED in proposal.votes else [first, second]
-                agreement = oks(first.keypoints, second.keypoints)
-                published = _PUBLISHED in proposal.votes and first.score > _PRESENT
+                as_published = _PUBLISHED in proposal.votes
+                views, agreement = [first], 1.0
+                if first.score <= LIMITS["sure"] or not (as_published or proposal.score >= self._published):
+                    second = self._meshes.observe(rgb, self._meshes.box_after(first))
+                    views = [second, first] if as_published else [first, second]
+                    agreement = oks(first.keypoints, second.keypoints)
+                published = as_published and first.score > _PRESENT
                 known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
                 candidates.append(known)
             known.features = {

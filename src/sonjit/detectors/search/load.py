@@ -60,8 +60,8 @@ def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions)
     return run
 
 
-def _budget(options: CommonOptions, kind: str) -> Budget:
-    return Budget.of(kind, options.search, options.max_instances)
+def _budget(options: CommonOptions, name: str) -> Budget:
+    return Budget.of(name, options.search, options.max_instances)
 
 
 def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
@@ -121,6 +121,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
 
 def _body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> BodySearch:
     assert bodies.people is not None
-    budget = _budget(options, "body")
-    faces = FaceSearch(load_face_detector(options, "face-full"), meshes, budget=budget._replace(enough=None))
-    return BodySearch(bodies.people.detector, bodies, faces, published=options.min_detection_score, budget=budget)
+    budget = _budget(options, "body_faces")._replace(enough=None)
+    faces = FaceSearch(load_face_detector(options, "face-full"), meshes, budget=budget)
+    published = options.min_detection_score
+    return BodySearch(bodies.people.detector, bodies, faces, published=published, budget=_budget(options, "body"))
