@@ -335,3 +335,17 @@ def test_a_network_of_another_kind_is_refused_by_the_segmenter(web_page, site, w
         }
     """
     assert "/other.tflite is another network: it takes 224 x 224 x 3" in run(web_page, body)
+
+
+@pytest.mark.parametrize("task", ["ObjectDetector", "ImageClassifier", "ImageEmbedder", "InteractiveSegmenter"])
+def test_tasks_not_covered_give_the_reason(web_page, task):
+    body = """
+        const kit = await import("/web/tasks-vision.js");
+        const files = await kit.FilesetResolver.forVisionTasks();
+        try {
+            await kit[given[0]].createFromOptions(files, {});
+        } catch ({message}) {
+            return message;
+        }
+    """
+    assert f"does not cover {task}, because" in run(web_page, body, task)

@@ -110,7 +110,7 @@ def test_closing_and_resetting(detector):
 
 @pytest.mark.parametrize("place", [mp, mp.solutions, mp.solutions.drawing_styles])
 def test_names_not_covered_say_what_is(place):
-    with pytest.raises(AttributeError, match=r"'objectron'; covered: .*"):
+    with pytest.raises(AttributeError, match=r"'objectron', because it finds boxes .*; covered: .*"):
         place.objectron  # noqa: B018 - the access is the test
 
 

@@ -42,8 +42,35 @@ def test_modules_of_python_are_those_of_solutions():
     module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.face_mesh")
     assert module is mp.solutions.face_mesh
     assert mp.tasks.python.vision is mp.tasks.vision
-    with pytest.raises(AttributeError, match=r"has no 'ObjectDetector'; covered: .*FaceDetector"):
+    with pytest.raises(
+        AttributeError,
+        match=r"has no 'ObjectDetector', because its networks find other things.*; covered: .*FaceDetector",
+    ):
         vision.ObjectDetector  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("from {}.tasks.python.vision import ObjectDetector", "'ObjectDetector', because its networks find other"),
+        ("from {}.solutions import objectron", "'objectron', because it finds boxes"),
+        ("import {}.python.solution_base", "'solution_base', because no graph"),
+        ("from {} import Matrix", "'Matrix', because no graph"),
+    ],
+)
+def test_imports_of_names_not_covered_give_the_reason(statement, words):
+    with pytest.raises(ImportError, match=words):
+        exec(statement.format("sonjit.compat.mediapipe"))
+
+
+def test_running_modes_and_callbacks():
+    module = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode")
+    module.validate_running_mode(vision.RunningMode.VIDEO)
+    module.validate_running_mode(vision.RunningMode.LIVE_STREAM, print)
+    with pytest.raises(ValueError, match="live stream mode, a user-defined result callback must be"):
+        module.validate_running_mode(vision.RunningMode.LIVE_STREAM)
+    with pytest.raises(ValueError, match="callback should not be"):
+        module.validate_running_mode(vision.RunningMode.IMAGE, print)
 
 
 def test_images():

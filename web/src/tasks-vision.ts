@@ -19,5 +19,6 @@ export type {
   NormalizedKeypoint,
   NormalizedLandmark,
 } from "./tasks/results.js";
+export { FaceStylizer, ImageClassifier, ImageEmbedder, InteractiveSegmenter, ObjectDetector } from "./tasks/not-covered.js";
 export * from "./tasks/segmenter.js";
 export { FilesetResolver, type BaseOptions, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WasmFileset } from "./tasks/runner.js";

@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
-from sonjit.compat.mediapipe.not_covered import add_covered_names
+from sonjit.compat.mediapipe.not_covered import add_covered_names, reason_of
 
 PACKAGE: Final = "sonjit.compat.mediapipe"
 IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -43,7 +43,9 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.core.base_options": {"errors": "ModelError", "task_options": "BaseOptions"},
     "tasks.python.vision.core.image": {"image": "Image ImageFormat"},
     "tasks.python.vision.core.image_processing_options": {"task_options": "ImageProcessingOptions"},
-    "tasks.python.vision.core.vision_task_running_mode": {"task_options": "VisionTaskRunningMode"},
+    "tasks.python.vision.core.vision_task_running_mode": {
+        "task_options": "VisionTaskRunningMode validate_running_mode"
+    },
 }
 """Names, separated by spaces, by the module of this package that defines them, for each import path."""
 SECOND_SOLUTIONS: Final = "python.solutions"
@@ -56,13 +58,21 @@ class ImportPaths(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module in the table, or None."""
+        """Return the spec of a module in the table, or None.
+
+        Raises:
+            ImportError: The name is one of MediaPipe's that are not covered.
+        """
         package = sys.modules.get(PACKAGE)
         for root in (PACKAGE, "mediapipe"):
             relative = fullname.removeprefix(f"{root}.")
             is_in_table = relative in IMPORT_PATHS or f"{relative}.".startswith(f"{SECOND_SOLUTIONS}.")
-            if relative != fullname and is_in_table and package is not None and sys.modules.get(root) is package:
+            if relative == fullname or package is None or sys.modules.get(root) is not package:
+                continue
+            if is_in_table:
                 return ModuleSpec(fullname, self, origin=relative, is_package=True)
+            if reason := reason_of(name := relative.rpartition(".")[2]):
+                raise ImportError(f"sonjit.compat.mediapipe does not cover {name!r}, because {reason}", name=fullname)
         return None
 
     def exec_module(self, module: ModuleType) -> None:

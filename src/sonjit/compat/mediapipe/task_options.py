@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -134,3 +134,19 @@ class VisionTaskRunningMode(Enum):
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"
     LIVE_STREAM = "LIVE_STREAM"
+
+
+def validate_running_mode(
+    running_mode: VisionTaskRunningMode, packet_callback: Callable[..., None] | None = None
+) -> None:
+    """Check that live streams have a callback, and that images and videos have none.
+
+    Raises:
+        InputError: The mode and the callback do not fit; it is a ValueError.
+    """
+    if running_mode is VisionTaskRunningMode.LIVE_STREAM and packet_callback is None:
+        raise InputError("The vision task is in live stream mode, a user-defined result callback must be provided.")
+    if running_mode is not VisionTaskRunningMode.LIVE_STREAM and packet_callback is not None:
+        raise InputError(
+            "The vision task is in image or video mode, a user-defined result callback should not be provided."
+        )

@@ -40,6 +40,7 @@ GREEN_COLOR: Color = (0, 128, 0)
 BLUE_COLOR: Color = (255, 0, 0)
 _VISIBILITY_THRESHOLD = 0.5  # scripts set these two
 _PRESENCE_THRESHOLD = 0.5
+_BGR_CHANNELS = 3
 
 
 @dataclass
@@ -242,7 +243,7 @@ def _spec_of(specs: DrawingSpec | Mapping[Any, DrawingSpec] | None, key: object)
 
 
 def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
-    if image.ndim != 3 or image.shape[2] != 3:
+    if image.ndim != 3 or image.shape[2] != _BGR_CHANNELS:
         raise ImageError(f"Input image must contain three channel bgr data. It is (H, W, 3), not {image.shape}")
     return image.shape[0], image.shape[1]
 

@@ -20,7 +20,12 @@ from sonjit.compat.mediapipe.errors import ModelError
 from sonjit.compat.mediapipe.image import Image, rgb_of
 from sonjit.compat.mediapipe.order import InstanceOrder
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
-from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
+from sonjit.compat.mediapipe.task_options import (
+    BaseOptions,
+    ImageProcessingOptions,
+    VisionTaskRunningMode,
+    validate_running_mode,
+)
 from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
 from sonjit.compat.mediapipe.versions import follows_current
 from sonjit.detectors import create
@@ -125,12 +130,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
                 raise InputError(f"{name}={value!r}: give a {wanted.__name__.removeprefix('VisionTask')}")
         callback = options.result_callback
         self._running_mode = options.running_mode
-        if (options.running_mode is VisionTaskRunningMode.LIVE_STREAM) != (callback is not None):
-            raise InputError(
-                "The vision task is in live stream mode, a user-defined result callback must be provided."
-                if callback is None
-                else "The vision task is in image or video mode, a user-defined result callback should not be provided."
-            )
+        validate_running_mode(options.running_mode, callback)
         with as_model_errors():
             self._open(options)
         self._is_closed = False
