@@ -278,7 +278,7 @@ class Tracker(Generic[O]):
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         observed = {track for track, _ in carried}
-        discs = [(track, Disc.around(track.observation)) for track in self.active]
+        discs = [(track, Disc.around(track.observation)) for track in self.active] if len(self.active) > 1 else []
         isolated = {track for track, observation in carried if _is_isolated(track, observation, discs)}
         if self._propagate is not None:
             carried = [pair for pair in carried if pair[0] in isolated or self._is_trusted(*pair, carried, now_s)]
@@ -395,6 +395,8 @@ class Tracker(Generic[O]):
 
 def _resolve_swaps(tracks: Sequence[Track[O]], observations: Sequence[O], now_s: float) -> list[O]:
     """Return the observations in the order of the tracks that they fit, with swapped pairs exchanged."""
+    if len(tracks) < 2:
+        return list(observations)
     expected = [track.expected(now_s) for track in tracks]
     appearances = [_Appearance.of(observation) for observation in observations]
     order = list(range(len(observations)))
@@ -408,9 +410,17 @@ def _resolve_swaps(tracks: Sequence[Track[O]], observations: Sequence[O], now_s:
 
 
 def _is_isolated(track: Track[O], observation: O, discs: Sequence[tuple[Track[O], Disc]]) -> bool:
-    """Check whether a track is visible and no other track is near."""
+    """Check whether a track is visible and no other track is near.
+
+    Args:
+        track: Track before the frame.
+        observation: Its observation in the frame.
+        discs: All tracks with their discs; empty if there is no other track.
+    """
+    if track.occluded_s is not None or not discs:
+        return track.occluded_s is None
     own, new = Disc.around(track.observation), Disc.around(observation)
-    return track.occluded_s is None and not any(
+    return not any(
         are_near(item, other.observation)
         for other, disc in discs
         if other is not track and (own.may_touch(disc) or new.may_touch(disc))

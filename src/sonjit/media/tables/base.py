@@ -6,7 +6,7 @@ import codecs
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -90,7 +90,7 @@ class Header:
 
     def to_dict(self) -> JsonObject:
         """Return the header as JSON types, with "kind" unless it is hands, and other optional keys where known."""
-        data = asdict(self)
+        data: JsonObject = {item.name: getattr(self, item.name) for item in fields(self)}
         if self.kind == "hands":
             del data["kind"]
         return {name: value for name, value in data.items() if value or name not in ("version", "options", "sources")}

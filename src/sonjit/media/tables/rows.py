@@ -236,9 +236,12 @@ def _points(result: Instance, names: tuple[str, ...]) -> Iterator[Row]:
                 score.column: getattr(result, score.name) for score in instance.scores if score.column is not None
             }
             columns |= {name: values for name, values in scores.items() if values is not None}
-    values = shortest_floats(np.column_stack([columns[name] for name in names]))  # (K, V)
+    table = np.column_stack([columns[name] for name in names])  # (K, V)
+    values = shortest_floats(table)
+    for k, column in np.argwhere(~np.isfinite(table)).tolist():
+        values[k][column] = None
     for k, (name, row) in enumerate(zip(result.skeleton.keypoints, values, strict=True)):
-        yield k, name or None, *map(_known, row)
+        yield k, name or None, *row
 
 
 def _known(value: float | None) -> float | None:
