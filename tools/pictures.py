@@ -1,7 +1,7 @@
 """Make the pictures of the documentation that are drawn by Sonjit itself.
 
 python tools/pictures.py                                                    # from the bundled clip
-python tools/pictures.py --face FACE.jpg --body BODY.jpg --people GROUP.jpg   # and from your photographs
+python tools/pictures.py --face FACE.jpg --body BODY.jpg --people PEOPLE.jpg --group GROUP.jpg
 python tools/pictures.py --skeleton HAND.glb                                  # and of annotate export --as skeleton
 
 Detections in photographs are drawn on an empty canvas, so the documentation contains no pixel of them.
@@ -10,7 +10,10 @@ Detections in photographs are drawn on an empty canvas, so the documentation con
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +28,30 @@ from sonjit.lab.documents.plots import INK, line_mark, svg_of
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.rigged import RiggedHands
 from sonjit.lab.meshes.run import draw_meshes
+from sonjit.lab.training.gestures.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
 from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sonjit._util.arrays import FloatArray, Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 FINGERS = ("#c2571a", "#2f6fde", "#2a8a55", "#8a5bd1", "#b03a6a")
 _FRAME = 110
+_CELL = 150
+_PLAIN_HAND: dict[str, object] = {
+    "hands": 1, "side": "right", "looseness": 0, "yaw_deg": 0, "pitch_deg": 0, "bend_deg": 0, "distance": 0.6,
+    "view_deg": 40, "glove": "none", "sleeve": "shirt", "held": "none", "occluders": 0, "cut": 0, "background": "plain",
+    "motion_blur": 0, "defocus": 0, "noise": 0, "low_light": 0, "infrared": "false", "exposure": 0,
+    "vignette": 0, "compression": 0,
+}  # fmt: skip
+"""Factors of `sonjit synth` for a hand that is plainly visible."""
 _CLIP_FRAMES = 240
+_KEYS = {"Victory": "right", "Pointing_Up": "up", "Closed_Fist": "space", "Open_Palm": "p", "Drag": "d"}
 _PAPER = (30, 34, 40)
 _HEIGHT = 420
 
@@ -92,6 +107,67 @@ def moving_clip() -> None:
         for frame in sonjit.track(CLIP, "hands", gestures="canned")
     ]
     save_animation("demo.webp", drawn[:_CLIP_FRAMES:3], 10)
+
+
+def _rendered_hand(folder: Path, detector: sonjit.Detector, **factors: object) -> Image:
+    """Render one hand in front of a plain background, draw its keypoints, and crop the image around it.
+
+    Args:
+        folder: New folder for the rendered image.
+        detector: Detector of hands.
+        factors: Factors of `sonjit synth` that replace those of `_PLAIN_HAND`.
+    """
+    settings = _PLAIN_HAND | factors
+    pinned = [argument for name, value in settings.items() for argument in ("--set", f"{name}={value}")]
+    command = ["sonjit", "synth", folder, "--count", "1", "--seed", "11", "--size", "640x640", *pinned]
+    subprocess.run(command, check=True, capture_output=True)
+    (file,) = (folder / "images").rglob("*.*g")
+    left, top, width, height = json.loads((folder / "coco.json").read_text("utf-8"))["annotations"][0]["bbox"]
+    side = round(1.4 * max(width, height))
+    rgb = rgb_from(file)
+    drawn = sonjit.draw(rgb, detector.detect(rgb), labels=False)
+    patch = cv2.getRectSubPix(drawn, (side, side), (left + width / 2, top + height / 2))
+    return cv2.resize(patch, (_CELL, _CELL), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def sheet_of_poses(name: str, poses: list[tuple[str, str, int]], columns: int) -> None:
+    """Draw rendered hands in a grid, each with its detected keypoints and its name.
+
+    Args:
+        name: File name of the picture.
+        poses: Name, pose of `sonjit synth` and rotation in the image in degrees of each hand.
+        columns: Number of hands per row.
+    """
+    cells: list[Image] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sonjit.create_detector("hands", static_image=True, max_instances=1) as detector,
+    ):
+        for number, (title, pose, roll_deg) in enumerate(poses):
+            tone = 1 + 7 * number % 10
+            factors = {"gesture": pose, "roll_deg": roll_deg, "tone": tone, "person": 40 + number}
+            cell = _rendered_hand(Path(folder, title), detector, **factors)
+            bar = np.full((20, _CELL, 3), _PAPER, np.uint8)
+            cv2.putText(bar, title, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (240, 240, 240), 1, cv2.LINE_AA)
+            cells.append(np.vstack([bar, cell]).astype(np.uint8))
+    cells += [np.full_like(cells[0], _PAPER)] * (-len(cells) % columns)
+    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    save(name, np.vstack(rows).astype(np.uint8))
+
+
+def gesture_sheets() -> None:
+    """The built-in gestures and the still letters of finger spelling."""
+    directed = {
+        "Pointing": (("Up", 0), ("Right", 90), ("Down", 180), ("Left", -90)),
+        "Thumb": (("Up", -90), ("Down", 90)),
+    }
+    gestures: list[tuple[str, str, int]] = []
+    for shape, poses in POSES.items():
+        for direction, roll_deg in directed.get(shape, (("", 0),)):
+            gestures.append((f"{shape}_{direction}".rstrip("_"), poses[0], roll_deg))
+    sheet_of_poses("gestures.jpg", gestures, 5)
+    letters = [(name, poses[0], 0) for name, poses in load_alphabet("asl").poses.items() if len(name) == 1]
+    sheet_of_poses("letters.jpg", letters, 6)
 
 
 def keypoints_of_a_hand() -> None:
@@ -157,11 +233,89 @@ def on_paper(photograph: Path, kind: str, **options: int) -> Image:
     rgb = rgb_from(photograph)
     with sonjit.create_detector(kind, static_image=True, **options) as detector:
         found = detector.detect(rgb)
+    left, top, right, bottom = _bounds(found)
+    return sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
+
+
+def _bounds(found: Sequence[sonjit.Body | sonjit.Face | sonjit.Hand | sonjit.Person]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of all detections, with a margin."""
     boxes = np.array([part.box for one in found for part in one.parts])
     room = 0.15 * max(boxes[:, 2:].max(0) - boxes[:, :2].min(0))
-    left, top = np.maximum(boxes[:, :2].min(0) - room, 0).astype(int)
-    right, bottom = (boxes[:, 2:].max(0) + room).astype(int)
-    return sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
+    left, top = np.maximum(boxes[:, :2].min(0) - room, 0).astype(int).tolist()
+    right, bottom = (boxes[:, 2:].max(0) + room).astype(int).tolist()
+    return left, top, right, bottom
+
+
+def searches(photograph: Path) -> None:
+    """Bodies in a photograph of a group, with the fast search and with the default search."""
+    rgb = rgb_from(photograph)
+    pictures: list[Image] = []
+    left = top = 0
+    right, bottom = rgb.shape[1], rgb.shape[0]
+    for search in ("auto", "fast"):
+        with sonjit.create_detector("body", static_image=True, max_instances=20, search=search) as detector:
+            found = detector.detect(rgb)
+        if search == "auto":
+            left, top, right, bottom = _bounds(found)
+        drawn = sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
+        drawn = beside(drawn)
+        title = f'search="{search}": {len(found)} found'
+        cv2.putText(drawn, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (240, 240, 240), 1, cv2.LINE_AA)
+        pictures.append(drawn)
+    save("search.jpg", beside(*pictures[::-1]))
+
+
+def measures_of_the_clip() -> None:
+    """The bundled clip with the curl of each finger as a bar."""
+    fingers = ("thumb", "index", "middle", "ring", "pinky")
+    images: list[Image] = []
+    for frame in itertools.islice(sonjit.track(CLIP, "hands"), 0, 180, 3):
+        drawn = cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA)
+        panel = np.full((300, 220, 3), _PAPER, np.uint8)
+        for place, hand in enumerate(sorted(frame.hands, key=lambda hand: hand.box[0])[:2]):
+            row = measures(hand)
+            for number, finger in enumerate(fingers):
+                y = 34 + 140 * place + 22 * number
+                cv2.putText(panel, finger, (8, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (220, 220, 220), 1, cv2.LINE_AA)
+                cv2.rectangle(panel, (70, y - 10), (210, y), (70, 76, 84), -1)
+                end = 70 + round(140 * float(np.nan_to_num(row[f"{finger}_curl"])))
+                cv2.rectangle(panel, (70, y - 10), (end, y), (80, 190, 150), -1)
+        images.append(np.hstack([drawn, panel]).astype(np.uint8))
+    save_animation("measures.webp", images, 10)
+
+
+def control_of_the_clip() -> None:
+    """The bundled clip with the latest commands of a map, as `sonjit control --dry-run` prints them."""
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder, "map.toml")
+        rules.write_text("".join(f'[[rule]]\non = "{on}"\nkey = "{key}"\n' for on, key in _KEYS.items()), "utf-8")
+        command = ["sonjit", "control", rules, CLIP, "--dry-run"]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    commands = [json.loads(line) for line in printed.splitlines()]
+    images: list[Image] = []
+    for frame in itertools.islice(sonjit.track(CLIP, "hands", gestures="canned"), 0, _CLIP_FRAMES, 3):
+        panel = np.full((300, 220, 3), _PAPER, np.uint8)
+        seconds = frame.time or 0
+        for number, sent in enumerate([one for one in commands if one["time"] <= seconds][-6:]):
+            shade = (120, 230, 180) if seconds - sent["time"] < 1 else (150, 156, 164)
+            text = f"{sent['time']:4.1f} s  {sent['name']}: {sent['key']}"
+            cv2.putText(panel, text, (8, 40 + 40 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, shade, 1, cv2.LINE_AA)
+        drawn = cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA)
+        images.append(np.hstack([drawn, panel]).astype(np.uint8))
+    save_animation("control.webp", images, 10)
+
+
+def character_that_turns(photograph: Path) -> None:
+    """The character of the person in a photograph, seen by a camera that swings."""
+    rgb = rgb_from(photograph)
+    with tempfile.TemporaryDirectory() as folder:
+        clip, character = Path(folder, "still.avi"), Path(folder, "still.glb")
+        video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), _RATE, rgb.shape[1::-1])
+        for _ in range(round(_LOOP_S * _RATE)):
+            video.write(rgb[..., ::-1])
+        video.release()
+        subprocess.run(["sonjit", "holistic", clip, "--save", character], check=True, capture_output=True)
+        skeleton_that_moves(character, "character.webp", np.eye(3))
 
 
 _TURN_DEG = 35.0
@@ -171,8 +325,14 @@ _SIZE = 300
 _UPRIGHT = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # the recorded hand came from the right
 
 
-def skeleton_that_moves(file: Path) -> None:
-    """Animate a file of `sonjit annotate export --as skeleton` with a camera that swings to and fro."""
+def skeleton_that_moves(file: Path, name: str, upright: FloatArray) -> None:
+    """Animate a .glb file of bones with a camera that swings to and fro.
+
+    Args:
+        file: File of `sonjit annotate export --as skeleton`, or a character.
+        name: File name of the picture.
+        upright: (3, 3) rotation that turns the skeleton upright.
+    """
     glb = Glb(file)
     ends = [float(glb.array(sampler["input"])[-1]) for sampler in glb.document["animations"][0]["samplers"]]
     times = np.arange(0, max(ends), 1 / _RATE)
@@ -186,8 +346,8 @@ def skeleton_that_moves(file: Path) -> None:
     for time, (points, colours), middle in zip(times, frames, middles, strict=True):
         angle = np.deg2rad(_TURN_DEG) * np.sin(2 * np.pi * time / _LOOP_S)
         turn, _ = cv2.Rodrigues(np.array([0, angle, 0]))
-        images.append(_painted((points - middle) @ turn.T @ _UPRIGHT.T / reach, colours))
-    save_animation("hand_in_space.webp", images, _RATE)
+        images.append(_painted((points - middle) @ turn.T @ upright.T / reach, colours))
+    save_animation(name, images, _RATE)
 
 
 def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
@@ -200,32 +360,44 @@ def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
         clock, values = glb.array(sampler["input"]), glb.array(sampler["output"])
         after = int(np.clip(np.searchsorted(clock, time, "right"), 1, max(len(clock) - 1, 1)))
         before = after - 1
-        if sampler["interpolation"] == "STEP" or len(clock) == 1:
+        if sampler.get("interpolation") == "STEP" or len(clock) == 1:
             value = values[max(int(np.searchsorted(clock, time, "right")) - 1, 0)]
         else:
             share = float(np.clip((time - clock[before]) / (clock[after] - clock[before]), 0, 1))
             value = (1 - share) * values[before] + share * values[after]
         nodes[target["node"]][target["path"]] = value / np.linalg.norm(value) if target["path"] == "rotation" else value
-    corners: list[FloatArray] = []
-    colours: list[FloatArray] = []
+    worlds: dict[int, FloatArray] = {}
 
     def walk(number: int, above: FloatArray) -> None:
         node, own = nodes[number], np.eye(4)
         x, y, z, w = node.get("rotation", (0, 0, 0, 1))
         own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(node.get("scale", (1, 1, 1)))
         own[:3, 3] = node.get("translation", (0, 0, 0))
-        own = above @ own
-        if "mesh" in node and abs(own[:3, :3]).max() > 1e-6:  # unknown bones have scale 0
-            part = document["meshes"][node["mesh"]]["primitives"][0]
-            vertices = glb.array(part["attributes"]["POSITION"]) @ own[:3, :3].T + own[:3, 3]
-            corners.append(vertices[glb.array(part["indices"]).reshape(-1, 3)])
-            material = document["materials"][part["material"]]["pbrMetallicRoughness"]
-            colours.append(np.tile(material["baseColorFactor"][:3], (len(corners[-1]), 1)))
+        worlds[number] = above @ own
         for child in node.get("children", ()):
-            walk(child, own)
+            walk(child, worlds[number])
 
     for root in document["scenes"][0]["nodes"]:
         walk(root, np.eye(4))
+    corners: list[FloatArray] = []
+    colours: list[FloatArray] = []
+    for number, world in worlds.items():
+        if "mesh" not in nodes[number] or abs(world[:3, :3]).max() < 1e-6:  # unknown bones have scale 0
+            continue
+        part = document["meshes"][nodes[number]["mesh"]]["primitives"][0]
+        vertices = np.pad(glb.array(part["attributes"]["POSITION"]), ((0, 0), (0, 1)), constant_values=1)
+        if "skin" in nodes[number]:
+            skin = document["skins"][nodes[number]["skin"]]
+            inverse = glb.array(skin["inverseBindMatrices"])
+            moved = np.array([worlds[joint] for joint in skin["joints"]]) @ inverse
+            weights = glb.array(part["attributes"]["WEIGHTS_0"])
+            blended = np.einsum("vk,vkij->vij", weights, moved[glb.array(part["attributes"]["JOINTS_0"])])
+            vertices = np.einsum("vij,vj->vi", blended, vertices)
+        else:
+            vertices = vertices @ world.T
+        corners.append(vertices[:, :3][glb.array(part["indices"]).reshape(-1, 3)])
+        material = document["materials"][part["material"]]["pbrMetallicRoughness"]
+        colours.append(np.tile(material["baseColorFactor"][:3], (len(corners[-1]), 1)))
     return np.concatenate([np.zeros((0, 3, 3)), *corners]), np.concatenate([np.zeros((0, 3)), *colours])
 
 
@@ -247,7 +419,7 @@ def _painted(corners: FloatArray, colours: FloatArray) -> Image:
 def main() -> None:
     """Make them all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("face", "body", "people"):
+    for name in ("face", "body", "people", "group"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--skeleton", type=Path)
     given = parser.parse_args()
@@ -255,14 +427,20 @@ def main() -> None:
     weights_of_maxmse()
     of_the_clip()
     moving_clip()
+    measures_of_the_clip()
+    control_of_the_clip()
+    gesture_sheets()
     if given.skeleton:
-        skeleton_that_moves(given.skeleton)
+        skeleton_that_moves(given.skeleton, "hand_in_space.webp", _UPRIGHT)
     if given.face:
         save("face.jpg", beside(on_paper(given.face, "face")))
     if given.body:
         save("body.jpg", beside(on_paper(given.body, "body")))
+        character_that_turns(given.body)
     if given.people:
         save("people.jpg", beside(on_paper(given.people, "holistic", max_instances=12)))
+    if given.group:
+        searches(given.group)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ installed packages and the networks that Sonjit fetches. `SHA256SUMS` has the ha
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 def main() -> int:
     """Run every step; the first that fails ends it."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_util/version.py").read_text("utf-8"))[1]
     heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
     if heading.split()[0] != version:

@@ -151,7 +151,7 @@ def _print_factors() -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("factor", "values", "what it does"):
+    for heading in ("factor", "values", "effect"):
         table.add_column(heading, no_wrap=heading == "factor")
     for factor in FACTORS:
         table.add_row(factor.name, str(factor.values), factor.about)
