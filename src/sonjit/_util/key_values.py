@@ -46,5 +46,5 @@ def json_values(texts: Iterable[str], *, option: str = "--set") -> dict[str, Any
 def _value(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

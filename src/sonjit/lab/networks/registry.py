@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import NETWORKS, Registry, load_extensions
 from sonjit.lab.networks.checkpoints import SavedNetwork, load_checkpoint, options_in_json, saved_network
 from sonjit.lab.networks.placeholders import placeholder_state_dict
@@ -196,8 +196,8 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         options: Options of the network.
 
     Raises:
-        InputError: The name or an option is unknown, an option contradicts the checkpoint, or weights are missing or do
-            not match.
+        InputError: The name or an option is unknown, an option is of a wrong type, needs too much memory or contradicts
+            the checkpoint, or weights are missing or do not match.
     """
     entry = network_entry(name)
     path = Path(weights or "")
@@ -305,7 +305,14 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
         raise InputError(
             f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(known) or 'none'}"
         )
-    return entry.build(**options)
+    try:
+        return entry.build(**options)
+    except (TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError, MemoryError, LookupError) as error:
+        if isinstance(error, SonjitError) or not options:
+            raise
+        given = ", ".join(f"{name}={str(value)[:40]}" for name, value in options.items())
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{entry.name} with {given}: {reason}") from None
 
 
 def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:

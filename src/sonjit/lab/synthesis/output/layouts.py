@@ -42,6 +42,7 @@ Extra = Literal["depth", "normals", "masks"]
 
 TRUTH: Final = "truth"
 MIN_PIXELS: Final = 16
+_MAX_COUNT: Final = 10**8
 """Minimum visible pixels of a labelled hand."""
 _DEPTH_UNIT_M: Final = 1e-4
 
@@ -89,6 +90,8 @@ class SynthSettings:
         for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
             if value < least:
                 raise InputError(f"{name} {value}: must be at least {least}")
+        if self.count > _MAX_COUNT:
+            raise InputError(f"--count {self.count}: must be at most {_MAX_COUNT}")
         if not all(32 <= side <= 8192 for side in self.size):
             raise InputError(f"--size {self.size[0]}x{self.size[1]}: must be 32 to 8192 pixels each")
         check_rig(self.rig, self.views)
