@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import signal
 from collections import Counter
 from contextlib import contextmanager
 from functools import cache
@@ -39,6 +40,10 @@ hypothesis.settings.load_profile("sonjit")
 
 
 def pytest_configure(config):
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # shells disable it in background jobs, and so in our processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
 
 

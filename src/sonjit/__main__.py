@@ -2,6 +2,9 @@
 
 import _thread
 import atexit
+import codecs
+import io
+import json
 import os
 import signal
 import sys
@@ -40,6 +43,9 @@ def run() -> None:
         signal.signal(signal.SIGTERM, terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job has it switched off
         signal.signal(signal.SIGINT, stop)
+    codecs.register_error("sonjit-escape", _escape)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="sonjit-escape")
     try:
         from sonjit.cli import main
 
@@ -54,6 +60,13 @@ def run() -> None:
     if status == _STOPPED:
         _leave(_TERMINATED if is_terminated else status)
     sys.exit(status)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that a terminal or pipe cannot encode by the escapes of JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _is_loading(frame: FrameType | None) -> bool:

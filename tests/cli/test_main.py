@@ -1,5 +1,6 @@
 """The command tree: help, version and exit statuses."""
 
+import json
 import os
 import subprocess
 import sys
@@ -80,6 +81,26 @@ def test_as_a_module_the_status_reaches_the_shell(arguments, status):
     done = subprocess.run([sys.executable, "-m", "sonjit", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert "Traceback" not in done.stderr
+
+
+ENCODED = """
+import sys
+sys.argv = ["sonjit"]
+import sonjit.cli
+from sonjit._util.json_text import json_from
+sonjit.cli.main = lambda: print(json_from(["\\u0153uf", "\\u624b", "\\U0001f590", "\\udcff"])) or 0
+from sonjit.__main__ import run
+run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_json_is_valid_in_every_encoding_of_a_pipe(encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", ENCODED], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding)) == ["\u0153uf", "\u624b", "\U0001f590", "\udcff"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import sys
 import tracemalloc
 from copy import deepcopy
 from dataclasses import replace
@@ -432,3 +433,12 @@ def test_a_file_name_that_is_not_utf8_does_not_lose_the_table(tmp_path, ending, 
         assert list(pandas.read_csv(table)["source"]) == ["good.jpg", name]
     table.read_bytes().decode(errors="strict") if ending != ".parquet" else None
     assert [frame.source for frame in load_frames(table)[1]] == ["good.jpg", name]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode")
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+def test_a_table_may_have_a_name_that_is_not_utf8(tmp_path, hand, ending):
+    table = tmp_path / f"bad\udcff{ending}"
+    write(table, HEADER, [Frame(0, 0.0, [hand()])])
+    assert len(load_frames(table)[1]) == 1
+    assert list(tmp_path.iterdir()) == [table]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sonjit._util.extras import optional_import
 from sonjit._util.files import Draft, Output, failing_as_job
@@ -69,12 +70,14 @@ class _ParquetFile(Output):
         self._draft = Draft(path)
         self._waiting: list[Row] = []
         self._schema: Any = None
+        self._file: IO[bytes] | None = None
         self._writer: Any = None
 
     def _open(self, schema: Any) -> None:  # noqa: ANN401
         self._schema = schema
         with failing_as_job(self._draft.final):
-            self._writer = self._pa.parquet.ParquetWriter(self._draft.path, schema, compression="zstd")
+            self._file = self._draft.path.open("wb")  # Arrow refuses paths that are not UTF-8
+            self._writer = self._pa.parquet.ParquetWriter(self._file, schema, compression="zstd")
 
     def _add(self, rows: Iterable[Row]) -> None:
         self._waiting += rows
@@ -99,16 +102,23 @@ class _ParquetFile(Output):
         self._flush()
         with failing_as_job(self._draft.final):
             self._writer.close()
+            self._close_file()
         self._draft.keep()
 
     def _abort(self) -> None:
         try:
             if self._writer is not None:
                 self._writer.close()
+            self._close_file()
         except OSError:  # a full disk refuses the footer once more
-            pass
+            with suppress(OSError):
+                self._close_file()
         finally:
             self._draft.drop()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class ParquetRows(_ParquetFile, RowWriter):
@@ -146,7 +156,7 @@ class ParquetWriter(_ParquetFile, FrameWriter):
 
 def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
     """Read what ParquetWriter wrote."""
-    with arrow().parquet.ParquetFile(path) as file:
+    with path.open("rb") as opened, arrow().parquet.ParquetFile(opened) as file:
         metadata = file.schema_arrow.metadata or {}
         header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
         if SOURCES_KEY in file.metadata.metadata:

@@ -71,7 +71,11 @@ def save_parquet(path: Path, samples: Iterable[Json]) -> None:
     """Write samples as `sample_to_dict` returns them, with `image`. The file appears only when it is complete."""
     pa = arrow()
     schema = pa.schema([(name, _type(pa, kind)) for name, kind in _COLUMNS.items()], metadata={_MARK: b"1"})
-    with atomic_file(path) as draft, pa.parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
+    with (
+        atomic_file(path) as draft,
+        draft.open("wb") as file,  # Arrow refuses paths that are not UTF-8
+        pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
         rows: list[Json] = []
         for number, sample in enumerate(samples):
             rows += _rows(number, sample)
@@ -86,7 +90,7 @@ def is_dataset_parquet(path: Path) -> bool:
     """Check whether a Parquet file contains a data set and not a table of frames."""
     pa = arrow()
     try:
-        with pa.parquet.ParquetFile(path) as file:
+        with path.open("rb") as opened, pa.parquet.ParquetFile(opened) as file:
             return _MARK in (file.schema_arrow.metadata or {})
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path} is not a Parquet file or was cut off: {error}") from None
@@ -94,7 +98,7 @@ def is_dataset_parquet(path: Path) -> bool:
 
 def records_from_parquet(path: Path) -> Iterator[Json]:
     """Yield the samples that `save_parquet` wrote, reading one row group at a time."""
-    with arrow().parquet.ParquetFile(path) as file:
+    with path.open("rb") as opened, arrow().parquet.ParquetFile(opened) as file:
         rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
         for _, of_sample in groupby(rows, key=lambda row: row["sample"]):
             group = list(of_sample)
