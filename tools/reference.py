@@ -47,7 +47,7 @@ _MEANINGS = {
     "name": ("", "Name of the keypoint; empty for most points of a face mesh"),
     "x": ("px", "Position to the right from the left edge of the image"),
     "y": ("px", "Position downwards from the upper edge of the image"),
-    "z": ("px", "Depth that only orders the keypoints of an instance; smaller is nearer"),
+    "z": ("px", "Depth that only orders the keypoints, except for refined hands; smaller is nearer"),
     "x_m": ("m", "Position to the right, from the middle of the hand or of the hips"),
     "y_m": ("m", "Position downwards, from the same origin"),
     "z_m": ("m", "Position away from the camera, from the same origin"),

@@ -12,7 +12,7 @@ import type { MotionEvent } from "./motions/events.js";
 export interface NamedPoint {
   x: number;
   y: number;
-  /** Missing where nothing is known of it. */
+  /** Orders keypoints by depth, smaller is nearer; of refined hands in the scale of x and y. Missing where nothing is known of it. */
   z?: number;
   /** Missing where it has none. */
   name?: string;

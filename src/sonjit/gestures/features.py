@@ -37,7 +37,7 @@ def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolAr
     The keypoints of the image and in metres as `aligned` gives them, and the distances between the points of each.
 
     Args:
-        keypoints: (N, 21, 3) pixels, z in the same scale.
+        keypoints: (N, 21, 3) published keypoints in pixels, z as the detector scales it.
         keypoints_3d: (N, 21, 3) metres in the camera's axes.
         left: (N,) which are left hands.
 

@@ -60,7 +60,7 @@ class Vocabulary:
 
         Args:
             shape: Shape of a hand.
-            keypoints: (21, 3) keypoints in pixels, z in the same scale.
+            keypoints: (21, 3) published keypoints in pixels, z as the detector scales it.
         """
         direction = self.directions.get(shape)
         if direction is None:

@@ -182,7 +182,7 @@ def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> Head
     """Return the inputs of the heads for one hand.
 
     Args:
-        keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z in the same scale.
+        keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z as in the network's output.
         maps: Maps (1, C, side, side) of `TAPS`.
         mean: Mean (1, C) of the last map.
     """

@@ -63,7 +63,7 @@ class Strokes:
 
     Args:
         canvas: RGB image (H, W, 3), uint8, changed in place.
-        keypoints: (K, 2 or 3): x, y in its pixels, and z in the same scale.
+        keypoints: (K, 2 or 3): x, y in its pixels, and z, which orders them by depth.
 
     Attributes:
         points: Points (K, 2) as x, y in pixels.

@@ -153,7 +153,7 @@ class HandLandmarkNetwork(Network):
             images: (B, 3, 224, 224) RGB in 0..1.
 
         Returns:
-            `keypoints` (B, 3K): x, y in pixels of the crop, z in the same scale from the wrist; `presence` (B, 1) and
+            `keypoints` (B, 3K): x, y in pixels of the crop, ordinal z from the wrist; `presence` (B, 1) and
             `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
             (B, 3K): metres in the crop's axes, origin at the hand's centre.
         """

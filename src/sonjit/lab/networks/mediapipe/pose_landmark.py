@@ -141,7 +141,7 @@ class PoseLandmarkNetwork(PublishedNetwork):
             images: (B, 3, 256, 256) RGB in 0..1.
 
         Returns:
-            `keypoints` (B, 195): x, y in pixels of the crop, z in the same scale from the hips, smaller is nearer, and
+            `keypoints` (B, 195): x, y in pixels of the crop, ordinal z from the hips, smaller is nearer, and
             the logits of visibility and presence, of 39 points; `presence` (B, 1): probability of a body;
             `segmentation` (B, 256, 256, 1): logits; `heatmap` (B, 64, 64, 39): logits; `keypoints_3d` (B, 117): metres
             in the crop's axes, origin at the middle of the hips.
