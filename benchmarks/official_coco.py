@@ -146,6 +146,27 @@ def cases(protocol: str, rng: np.random.Generator) -> dict[str, Files]:
             lambda number, row: row | {"area": (20.0**2, 60.0**2, 200.0**2)[number % 3]}
         ),
     }
+    if protocol == "coco-instances":
+        nothing = rle_from_mask(np.zeros((_SIDE, _SIDE), np.bool_))
+
+        def without_boxes(rows: list[Record]) -> list[Record]:
+            return [{key: value for key, value in row.items() if key != "bbox"} for row in rows]
+
+        found["masks without boxes"] = Files(
+            found["small and large objects"].truth, without_boxes(found["small and large objects"].results)
+        )
+        found["empty masks"] = with_results(
+            lambda rows: [
+                row | ({"segmentation": nothing, "score": 2.0} if number % 4 == 0 else {})
+                for number, row in enumerate(without_boxes(rows))
+            ]
+        )
+        found["scores that differ by 1e-7"] = with_results(
+            lambda rows: [row | {"score": 0.5 + 1e-7 * row["score"]} for row in rows]
+        )
+        found["objects without extent"] = with_truth(
+            lambda number, row: row | ({"bbox": [5.0, 5.0, 0.0, 3.0]} if number % 4 == 0 else {})
+        )
     if protocol != "coco-instances":
         parts = [part for part in _PARTS if field(part) in base.results[0]]
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from sonjit.lab.datasets import coco_result, rle_from_mask
+from sonjit.lab.datasets import rle_from_mask
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary, mean_metric
 from sonjit.lab.evaluation.predictions import EvaluatedItem
 from sonjit.lab.metrics import box_iou, coco_precision
@@ -75,6 +75,37 @@ class LocalizationEvaluator:
         return summary
 
 
+def _result(number: int, prediction: Prediction) -> dict[str, Any]:
+    """Return a record of COCO's results format. Without a box, COCO takes box and area from the mask."""
+    result: dict[str, Any] = {
+        "image_id": number,
+        "category_id": prediction.category_id,
+        "score": prediction.score,
+    }
+    if prediction.box is not None and not prediction.box_of_mask:
+        result["bbox"] = corner_and_size(prediction.box)
+    if prediction.mask is not None:
+        result["segmentation"] = rle_from_mask(prediction.mask)
+    return result
+
+
+def numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the images and all other records of evaluated images, each image with a number of its own.
+
+    Images in different folders may have one number. The order of their numbers decides between equal scores, as in
+    COCO's evaluation, so the new numbers keep it.
+    """
+    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["image"])
+    numbers = {index: number for number, index in enumerate(order, 1)}
+    images = [dict(item.records[0]) | {"image": numbers[index]} for index, item in enumerate(evaluated)]
+    records = [
+        dict(record) | {"image_id": numbers[index]}
+        for index, item in enumerate(evaluated)
+        for record in item.records[1:]
+    ]
+    return images, records
+
+
 def corner_and_size(box: Box) -> list[float]:
     """Return a box in COCO's form: x, y, width, height."""
     x_min, y_min, x_max, y_max = box
@@ -98,10 +129,11 @@ class InstanceEvaluator:
         number = image_number(sample)
         records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
         for instance in sample.instances:
-            if instance.category_id is None or instance.box is None:
+            if instance.category_id is None or (instance.box is None and instance.area_px2 is None):
                 continue
             mask = instance.mask()
-            x_min, y_min, x_max, y_max = instance.box
+            # COCO counts an object whose box has no extent. No result finds it.
+            x_min, y_min, x_max, y_max = instance.box or (0.0, 0.0, 0.0, 0.0)
             width, height = x_max - x_min, y_max - y_min
             area = (
                 instance.area_px2
@@ -122,19 +154,19 @@ class InstanceEvaluator:
                 record["segmentation"] = rle_from_mask(mask)
             records.append(record)
         records += [
-            coco_result(number, prediction.category_id, prediction.box, prediction.score, prediction.mask)
+            _result(number, prediction)
             for prediction in predictions
-            if prediction.category_id is not None and prediction.box is not None
+            if prediction.category_id is not None and (prediction.box is not None or prediction.mask is not None)
         ]
         return [EvaluatedItem(records=records)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return AP and AR of boxes and, if there are any, of masks."""
         del clusters  # average precision is of all images at once: it has no interval here
-        images = [item.records[0] for item in evaluated]
-        truth = [dict(record) for item in evaluated for record in item.records[1:] if "truth" in record]
-        results = [record for item in evaluated for record in item.records[1:] if "truth" not in record]
-        categories = sorted({record["category_id"] for record in truth})
+        images, records = numbered_images(evaluated)
+        truth = [dict(record) for record in records if "truth" in record]
+        results = [record for record in records if "truth" not in record]
+        categories = sorted({record["category_id"] for record in (*truth, *results)})
         for number, record in enumerate(truth, 1):
             record["id"] = number
             del record["truth"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sonjit._util.errors import InputError, unknown_name
-from sonjit.lab.evaluation.images import corner_and_size, image_number
+from sonjit.lab.evaluation.images import corner_and_size, image_number, numbered_images
 from sonjit.lab.evaluation.landmarks import is_of, reorder_keypoints
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary
 from sonjit.lab.evaluation.person_parts import PersonPart
@@ -105,17 +105,17 @@ class KeypointEvaluator:
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return AP and AR of each part. They have no interval because they are computed over all images at once."""
         del clusters
-        images = [item.records[0] for item in evaluated]
-        records = [record for item in evaluated for record in item.records[1:]]
+        images, records = numbered_images(evaluated)
         summary = MetricSummary(values=[math.nan] * len(evaluated))
         for part in self._parts:
-            own = [dict(record) for record in records if record["part"] == part]
+            own = [record for record in records if record["part"] == part]
             truth = [instance for instance in own if "truth" in instance]
             results = [instance for instance in own if "truth" not in instance]
             categories = sorted({truth_record["category_id"] for truth_record in truth}) or [_PERSON]
             for row in results:
                 if row["category_id"] is None:
                     row["category_id"] = categories[0]
+            categories = sorted({*categories, *(row["category_id"] for row in results)})
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
             data = {

@@ -93,14 +93,25 @@ class PredictionsModel(Model):
         """Refuse predictions of another data set.
 
         Raises:
-            InputError: The file contains none of these samples.
+            InputError: The file contains none of these samples, or one of its images is the image of two samples.
         """
-        name = None
+        name, matches = None, False
+        seen: dict[str | int, str] = {}
         for sample in samples:
             name = sample.id
-            if name in self._by_id or Path(name).name in self._by_id or image_number(sample) in self._by_number:
-                return
-        if name is not None:
+            if name in self._by_id:
+                matches = True
+                continue
+            short = image_number(sample) if self._by_number else Path(name).name
+            if short not in (self._by_number or self._by_id):
+                continue
+            matches = True
+            if short in seen:
+                raise InputError(
+                    f"{self._path}: {short} is {seen[short]} and {name}; use an .npz with the ids of the samples"
+                )
+            seen[short] = name
+        if name is not None and not matches:
             named = next(iter(self._by_id or self._by_number), "nothing")
             raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {name}")
 
@@ -179,9 +190,19 @@ def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
         for name in ("image_id", "category_id"):
             if type(item[name]) is not int:
                 raise InputError(f"{path}: record {number} requires an integer {name}, not {item[name]!r}")
-        for name in ("score", "bbox", *(key for key in item if key == "keypoints" or key.endswith("_kpts"))):
+        for name in (
+            "score",
+            "bbox",
+            *(key for key in item if key == "keypoints" or key.endswith(("_kpts", "_score"))),
+        ):
             if name in item and not _finite(item[name]):
                 raise InputError(f"{path}: record {number} requires finite numbers in {name}")
+        if not isinstance(item["score"], int | float):
+            raise InputError(f"{path}: record {number} requires one number in score")
+        if item.get("bbox") and (np.shape(item["bbox"]) != (4,) or min(item["bbox"][2:]) < 0):
+            raise InputError(f"{path}: record {number} requires x, y, width, height in bbox, not {item['bbox']}")
+        if bool(item.get("bbox")) != bool(data[0].get("bbox")):
+            raise InputError(f"{path}: record {number} or record 0 lacks bbox; give it in all records or in none")
         records[item["image_id"]].append(item)
     return records
 
@@ -201,10 +222,16 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
         return _people(record, number)
     box = _box(record)
     mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
-    if box is None and mask is not None and mask.any():
+    if box is not None or mask is None:
+        return [Prediction(category_id=record["category_id"], score=float(record["score"]), box=box, mask=mask)]
+    if mask.any():
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    return [Prediction(category_id=int(record["category_id"]), score=float(record["score"]), box=box, mask=mask)]
+    return [
+        Prediction(
+            category_id=record["category_id"], score=float(record["score"]), box=box, mask=mask, box_of_mask=True
+        )
+    ]
 
 
 def _people(record: Mapping[str, Any], number: int) -> list[Prediction]:

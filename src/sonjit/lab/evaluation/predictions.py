@@ -45,6 +45,7 @@ class Prediction:
         vertices_m: Vertices (V, 3) in the same frame.
         box: Box as x_min, y_min, x_max, y_max in pixels.
         mask: Mask (H, W).
+        box_of_mask: True if the box is that of the mask.
         category_id: Id of its class in the data set.
         category: Name of its class, if the model knows it.
         map: Evidence (h, w) for its class by position in the input.
@@ -67,6 +68,7 @@ class Prediction:
     vertices_m: NDArray[np.floating] | None = None
     box: Box | None = None
     mask: NDArray[np.bool_] | None = None
+    box_of_mask: bool = False
     category_id: int | None = None
     category: str | None = None
     map: NDArray[np.float32] | None = None

@@ -160,10 +160,11 @@ def coco_precision(
             raise InputError(f"COCO's evaluation of {kind} cannot read this: {error!r}") from None
     precision = np.asarray(evaluated.eval["precision"])
     # (R, C) at 0.5, all sizes, most detections. Without annotations, the array is empty.
-    by_category = precision[0, :, :, 0, -1] if precision.size else np.full((1, len(categories)), -1.0)
+    columns = [int(category) for category in evaluated.params.catIds] if precision.size else []
+    by_category = {category: _mean(precision[0, :, column, 0, -1]) for column, category in enumerate(columns)}
     return CocoPrecision(
         {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
-        {category: _mean(by_category[:, column]) for column, category in enumerate(categories)},
+        {category: by_category.get(category, float("nan")) for category in categories},
     )
 
 
