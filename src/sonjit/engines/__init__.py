@@ -25,6 +25,8 @@ Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 
+_IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
+
 _RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 
@@ -43,6 +45,16 @@ def shared_networks() -> Generator[None]:
         yield
     finally:
         _IS_SHARED.reset(token)
+
+
+@contextmanager
+def profiled_networks() -> Generator[None]:
+    """Let OpenVINO measure each layer of the networks that are loaded inside, see `OpenVinoEngine.layer_times`."""
+    token = _IS_PROFILED.set(True)
+    try:
+        yield
+    finally:
+        _IS_PROFILED.reset(token)
 
 
 @contextmanager
@@ -69,6 +81,7 @@ class EngineOptions:
         threads: Number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
         cache: Folder for compiled networks, or None for no cache.
         shared: True if the network is shared with equal engines; see `shared_networks`. OpenVINO only.
+        profiled: True if the time of each layer is measured; see `profiled_networks`. OpenVINO only.
     """
 
     engine: EngineName = "openvino"
@@ -77,6 +90,7 @@ class EngineOptions:
     threads: int | None = None
     cache: Path | None = None
     shared: bool = field(default_factory=_IS_SHARED.get)
+    profiled: bool = field(default_factory=_IS_PROFILED.get)
 
     def __post_init__(self) -> None:
         """Check the names."""

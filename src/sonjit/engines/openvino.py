@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -121,11 +121,28 @@ class _Network:
     config: tuple[tuple[str, Any], ...]
 
 
+class LayerTime(NamedTuple):
+    """Time of one layer.
+
+    Attributes:
+        name: Name of the layer in OpenVINO's graph.
+        operation: Operation, such as "Convolution".
+        kernel: Kernel of OpenVINO with its instruction set and number format.
+        ms: Wall time in milliseconds.
+    """
+
+    name: str
+    operation: str
+    kernel: str
+    ms: float
+
+
 class OpenVinoEngine:
     """A network on OpenVINO; see `Engine` for the interface.
 
     Attributes:
         inputs: The buffers of all inputs, in file order; the first is `input`.
+        name: File name of the network without its ending.
     """
 
     input: NDArray[np.uint8]
@@ -145,6 +162,7 @@ class OpenVinoEngine:
         self.precision = resolve_precision(options, path)
         if self.precision == "int8":
             path = find_int8(path)
+        self.name = path.stem
         stat, config = path.stat(), compile_settings(options, self.precision)
         key = _Network(
             path=path.resolve(),
@@ -170,6 +188,17 @@ class OpenVinoEngine:
         self._request.infer()
         return self._outputs
 
+    def layer_times(self) -> list[LayerTime]:
+        """Return the time of each layer in the last run, without those that OpenVINO joined with others.
+
+        The network was loaded inside `profiled_networks`; otherwise the list is empty.
+        """
+        return [
+            LayerTime(layer.node_name, layer.node_type, layer.exec_type, layer.real_time.total_seconds() * 1e3)
+            for layer in self._request.profiling_info
+            if layer.status == layer.Status.EXECUTED
+        ]
+
 
 def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     """Return the properties with which OpenVINO compiles a network in a precision."""
@@ -183,6 +212,8 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
         config["INFERENCE_NUM_THREADS"] = threads
         # Pinned threads wait for their core where others work too: three times the time on a busy machine.
         config["ENABLE_CPU_PINNING"] = False
+    if options.profiled:
+        config["PERF_COUNT"] = True
     if precision != "default":  # where a network in int8 is not rounded it is f32
         config["INFERENCE_PRECISION_HINT"] = "f32" if precision == "int8" else precision
     return config

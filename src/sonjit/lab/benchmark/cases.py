@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
 from itertools import chain, islice
 from pathlib import Path
@@ -82,11 +82,7 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
     Raises:
         InputError: There is nothing to read.
     """
-    with ExitStack() as stack:
-        if media is None:
-            media = stack.enter_context(as_file(files("sonjit") / "_util" / "assets" / "demo.mp4"))
-        source = stack.enter_context(open_source(media))
-        file = stack.enter_context(path.open("wb"))
+    with open_media(media) as source, path.open("wb") as file:
         shape: tuple[int, ...] = ()
         count = 0
         for image in _images(source):
@@ -104,6 +100,22 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
             raise InputError(f"{media} contains no frames: choose a video")
         file.seek(0)
         _write_header(file, (count, *shape))
+
+
+@contextmanager
+def open_media(media: str | Path | None) -> Generator[Source]:
+    """Open the media of a case; None opens the bundled clip."""
+    with ExitStack() as stack:
+        if media is None:
+            media = stack.enter_context(as_file(files("sonjit") / "_util" / "assets" / "demo.mp4"))
+        yield stack.enter_context(open_source(media))
+
+
+def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
+    """Raise InputError if a case has no medium. Only hands have a bundled clip."""
+    if case.subject != "hands" and case.subject not in media:
+        who = {"face": "one face", "body": "one person"}[case.subject]
+        raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
 
 
 def drifting(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

@@ -15,7 +15,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import WorkFolder
 from sonjit.engines import Precision
 from sonjit.engines.machine import Machine, describe_machine, load_average
-from sonjit.lab.benchmark.cases import Case, save_bundle, save_clip
+from sonjit.lab.benchmark.cases import Case, check_media, save_bundle, save_clip
 from sonjit.lab.benchmark.worker import WARM_UP, Timed
 from sonjit.weights import find_weight
 
@@ -191,13 +191,6 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
             "runs": outcomes,
         }
     return result
-
-
-def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
-    """Raise InputError if a case has no medium. Only hands have a bundled clip."""
-    if case.subject != "hands" and case.subject not in media:
-        who = {"face": "one face", "body": "one person"}[case.subject]
-        raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
 
 
 def check_peer(python: str, name: str = "solutions.hands") -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sonjit.engines import Engine
+    from sonjit.engines.openvino import OpenVinoEngine
 
 Result = Any
 """Result of one frame in the library's own form."""
@@ -248,7 +248,7 @@ class Sonjit:
         return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": precision}
 
 
-def engines_of(part: object) -> Iterator[Engine]:
+def engines_of(part: object) -> Iterator[OpenVinoEngine]:
     """Yield the networks of a detector with their own threads, precision and outputs.
 
     The landmark network comes last in every kind.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import json_from
-from sonjit.lab.benchmark import CASES, TASK_CASES, benchmark, check_media
+from sonjit.lab.benchmark import CASES, TASK_CASES, benchmark, check_media, measure_layers
+from sonjit.lab.benchmark.layers import draw_layers
 from sonjit.lab.benchmark.run import draw_report
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def bench(
     threads: int | None = None,
     repeat: int = 3,
     save: str | None = None,
+    layers: bool = False,
 ) -> None:
     """Measure time per frame, memory, cold start and installed size.
 
@@ -56,6 +58,7 @@ def bench(
         threads: Threads of Sonjit. 0 uses all cores. Default: SONJIT_THREADS.
         repeat: Number of processes per case and side. The median of each metric is reported.
         save: A JSON file for all metrics of all processes. A run that is stopped leaves the cases that it measured.
+        layers: Print the time of the networks' layers instead: the shortest wall times of 20 runs, times --repeat.
     """
     from rich.console import Console
 
@@ -68,6 +71,17 @@ def bench(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     cases = _choose(peer_api, kind, model, images, print_line)
+    if layers:
+        if repeat < 1:
+            raise InputError(f"--repeat {repeat}: give at least 1")
+        for name, given_value in (("--peer", peer), ("--save", save)):
+            if given_value is not None:
+                raise InputError(f"--layers cannot be combined with {name}")
+        if peer_api != "solutions":
+            raise InputError("--layers cannot be combined with --peer-api tasks")
+        networks = measure_layers(cases, media=images, precision=precision, threads=threads, repeat=repeat)
+        Console(width=None if sys.stdout.isatty() else 180).print(draw_layers(networks))
+        return
     with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
             cases=cases,
