@@ -174,7 +174,16 @@ class EventTracker:
             and held_s >= _MIN_HOLD_S
             and time_s - state.first_s >= _MIN_VISIBLE_S
         ):
-            state.open = Event(name, "gesture", "begin", state.since_s, None, hand.id, hand.handedness, score)
+            state.open = Event(
+                name=name,
+                type="gesture",
+                phase="begin",
+                begin=state.since_s,
+                end=None,
+                id=hand.id,
+                handedness=hand.handedness,
+                value=score,
+            )
             state.last_s = time_s
             yield state.open
 
@@ -183,7 +192,14 @@ class EventTracker:
         event = self._motions.get(key)
         if event is None:
             event = Event(
-                motion.name, "motion", "begin", motion.time, None, motion.id, motion.handedness, motion.strength
+                name=motion.name,
+                type="motion",
+                phase="begin",
+                begin=motion.time,
+                end=None,
+                id=motion.id,
+                handedness=motion.handedness,
+                value=motion.strength,
             )
             yield event
         self._motions[key] = event = replace(event, value=max(event.value, motion.strength))
@@ -209,14 +225,14 @@ def _follow_measure(
         state.open, state.last_s = replace(state.open, value=state.extreme), time_s
     if state.open is None and side == "begin" and held_s >= _MIN_HOLD_S:
         state.open = Event(
-            limits.measure,
-            "measure",
-            "begin",
-            state.since_s,
-            None,
-            instance.id or 0,
-            instance.handedness,
-            state.extreme,
+            name=limits.measure,
+            type="measure",
+            phase="begin",
+            begin=state.since_s,
+            end=None,
+            id=instance.id or 0,
+            handedness=instance.handedness,
+            value=state.extreme,
         )
         state.last_s = time_s
         yield state.open

@@ -118,7 +118,14 @@ class JobStore:
                     "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
                 )
             assert self._root is not None
-            job = UploadJob(self._root / secrets.token_hex(8), detectors, draw, owner, is_private, address)
+            job = UploadJob(
+                folder=self._root / secrets.token_hex(8),
+                detectors=detectors,
+                draw=draw,
+                owner=owner,
+                is_private=is_private,
+                address=address,
+            )
             try:
                 job.input_folder.mkdir(parents=True)
             except OSError as error:

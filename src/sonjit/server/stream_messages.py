@@ -92,7 +92,15 @@ def read_image(data: bytes) -> StreamImage:
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise ProtocolError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the image")
     _, number, time_s, format_, width, height = _HEADER.unpack_from(data)
-    return StreamImage(number, time_s, memoryview(data)[_HEADER.size :], format_, width, height, time.perf_counter())
+    return StreamImage(
+        number=number,
+        time_s=time_s,
+        data=memoryview(data)[_HEADER.size :],
+        format=format_,
+        width=width,
+        height=height,
+        arrived_s=time.perf_counter(),
+    )
 
 
 def read_text(text: str) -> Configure | Reset:

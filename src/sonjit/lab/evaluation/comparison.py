@@ -91,7 +91,14 @@ def _load(label: str | None, folder: Path) -> _Run:
     }
     model = record["model"]["name"]
     kind = "sequence" if model in _WINDOW_MODELS else "" if mode == "predictions" else "one image"
-    return _Run(label or model, kind, record, items, values, {line.id: line.place for line in lines})
+    return _Run(
+        label=label or model,
+        kind=kind,
+        record=record,
+        items=items,
+        values=values,
+        indices={line.id: line.place for line in lines},
+    )
 
 
 def _chosen(rows: Sequence[_Run], samples: Sequence[str] | None, columns: int) -> list[tuple[str, int]]:

@@ -195,16 +195,41 @@ def _factor(
     evaluated = [row for row in rows if row.enough]
     unknown = sum(label is None for label in labels)
     if len(evaluated) < 2:
-        return Factor(name, rows, math.nan, math.nan, math.nan, math.nan, "", unknown)
+        return Factor(
+            name=name,
+            rows=rows,
+            average=math.nan,
+            stdev=math.nan,
+            gap=math.nan,
+            range=math.nan,
+            worst="",
+            unknown=unknown,
+        )
     report = group_report([row.mean for row in evaluated], [row.name for row in evaluated])
     low, high = report.range
     summary = GroupSummary(
-        model, name, low, high, report.average, report.stdev_sample, report.max_minus_min, len(evaluated)
+        model=model,
+        factor=name,
+        low=low,
+        high=high,
+        mean=report.average,
+        stdev=report.stdev_sample,
+        discrepancy=report.max_minus_min,
+        count=len(evaluated),
     )
     check_summary(summary, rounding=1e-9 * max(1.0, abs(high)))
     worst = (min if better == "higher" else max)(evaluated, key=lambda row: row.mean)
     gap = report.worst_vs_average(higher_is_better=better == "higher")
-    return Factor(name, rows, report.average, report.stdev_sample, gap, report.max_minus_min, worst.name, unknown)
+    return Factor(
+        name=name,
+        rows=rows,
+        average=report.average,
+        stdev=report.stdev_sample,
+        gap=gap,
+        range=report.max_minus_min,
+        worst=worst.name,
+        unknown=unknown,
+    )
 
 
 def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupRow:
@@ -214,16 +239,16 @@ def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupR
     clusters = [_person(units, index) for index in indices]
     low, high = mean_interval(values, clusters=clusters)
     return GroupRow(
-        name,
-        int(known.size),
-        sum(not units["found"][index] for index in indices),
-        len(subjects),
-        float(known.mean()) if known.size else math.nan,
-        float(known.std(ddof=1)) if known.size > 1 else math.nan,
-        float(known.min()) if known.size else math.nan,
-        float(known.max()) if known.size else math.nan,
-        low,
-        high,
+        name=name,
+        count=int(known.size),
+        missing=sum(not units["found"][index] for index in indices),
+        subjects=len(subjects),
+        mean=float(known.mean()) if known.size else math.nan,
+        stdev=float(known.std(ddof=1)) if known.size > 1 else math.nan,
+        least=float(known.min()) if known.size else math.nan,
+        greatest=float(known.max()) if known.size else math.nan,
+        low=low,
+        high=high,
         enough=known.size >= fewest,
     )
 

@@ -275,15 +275,15 @@ def _by_hidden(
         return []
     return [
         Metric(
-            f"{name} {part.name}",
-            f"{title}, {part.name} hidden",
-            part.mean,
-            unit,
-            "higher" if better == "higher" else "lower",
-            part.interval.low,
-            part.interval.high,
-            part.counted,
-            part.missing,
+            name=f"{name} {part.name}",
+            title=f"{title}, {part.name} hidden",
+            value=part.mean,
+            unit=unit,
+            better="higher" if better == "higher" else "lower",
+            low=part.interval.low,
+            high=part.interval.high,
+            counted=part.counted,
+            missing=part.missing,
         )
         for part in by_bin(values, hidden, OCCLUSION_EDGES, clusters=clusters)
     ]

@@ -112,7 +112,17 @@ def mean_metric(
     known = found(errors)
     low, high = _interval(known, average, clusters)
     counted = int(np.isfinite(known).sum())
-    return Metric(name, title, mean_error(known, average), unit, better, low, high, counted, missing_count(errors))
+    return Metric(
+        name=name,
+        title=title,
+        value=mean_error(known, average),
+        unit=unit,
+        better=better,
+        low=low,
+        high=high,
+        counted=counted,
+        missing=missing_count(errors),
+    )
 
 
 def areas_under_pck(errors: NDArray[np.float64], low: float, high: float, steps: int) -> NDArray[np.float64]:

@@ -148,7 +148,14 @@ def load_table(name: str) -> PublishedTable:
     for row in rows:
         if len(row.values) != len(columns):
             raise ImpossibleTableError(f"{name}: {row.method} has {len(row.values)} values for {len(columns)} columns")
-    return PublishedTable(name, data["title"], columns, rows, tuple(data.get("notes", ())), data.get("kind", ""))
+    return PublishedTable(
+        name=name,
+        title=data["title"],
+        columns=columns,
+        rows=rows,
+        notes=tuple(data.get("notes", ())),
+        kind=data.get("kind", ""),
+    )
 
 
 def load_groups(name: str) -> PublishedGroups:

@@ -297,12 +297,20 @@ class _Worker:
             is_requested = self.request.submission is not None
             text = encode_submission(self.protocol, sample, predictions) if is_requested else ""
             return JournalLine(
-                index, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated, submission=text
+                place=index,
+                dataset=sample.dataset,
+                id=sample.id,
+                subject=sample.subject,
+                sha256=hash_of(sample),
+                evaluated=evaluated,
+                submission=text,
             )
         except SonjitError as error:
             if not self.request.skip_bad:
                 raise
-            return JournalLine(index, "", f"#{index}", None, "", (), str(error))
+            return JournalLine(
+                place=index, dataset="", id=f"#{index}", subject=None, sha256="", evaluated=(), problem=str(error)
+            )
 
 
 def _evaluate_all(worker: _Worker, calls: Sequence[_Call], progress: Progress) -> None:

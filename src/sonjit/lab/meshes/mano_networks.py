@@ -111,7 +111,15 @@ class ManoHands(MeshModel):
         if hand.weights is not None:
             record["frame_weights"] = hand.weights.round(6).tolist()
         pixels = hand.sight.pixels(vertices, joints, xy)
-        return HandMesh(hand.name, hand.hand.handedness, vertices, faces, pixels, None, record)
+        return HandMesh(
+            name=hand.name,
+            handedness=hand.hand.handedness,
+            vertices=vertices,
+            faces=faces,
+            pixels=pixels,
+            normals=None,
+            record=record,
+        )
 
 
 def box_around_hand(points: RealArray, width: int, height: int) -> RotatedBox:
@@ -217,7 +225,11 @@ class DeformerHands(ManoHands):
                 values[0].cpu().numpy() for values in (turned, outputs["mano_shape"], outputs["confidences"])
             )
             name = f"{hand.handedness.lower()}-{track.number}"
-            self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape, weights))
+            self._hands[index].append(
+                ManoHand(
+                    name=name, hand=hand, sight=sight, looks_left=track.left, pose=pose, shape=shape, weights=weights
+                )
+            )
 
     def _posed(self, hand: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
         pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (hand.pose, hand.shape))
@@ -302,7 +314,9 @@ class HandOccHands(ManoHands):
         for number, (hand, looks_left) in enumerate(zip(frame.hands, left, strict=True)):
             pose, shape = out["mano_pose"][number].cpu().numpy(), out["mano_shape"][number].cpu().numpy()
             name = f"{hand.handedness.lower()}-{hand.id or number + 1}"
-            self._hands[frame.index].append(ManoHand(name, hand, sight, looks_left, pose, shape))
+            self._hands[frame.index].append(
+                ManoHand(name=name, hand=hand, sight=sight, looks_left=looks_left, pose=pose, shape=shape)
+            )
 
     def finish(self) -> None:
         """Do nothing. All meshes are available."""

@@ -221,7 +221,15 @@ def _mesh(fitted: _Fitted, row: int) -> HandMesh:
     (joints,) = motion.rig.keypoints(pose)
     pixels = sight.pixels(vertices, joints, joints_px(hand))
     record = _record(motion.name, hand, pose, joints, round(float(fitted.errors_mm[row]), 3))
-    return HandMesh(motion.name, track.side, vertices, motion.rig.faces, pixels, normals, record)
+    return HandMesh(
+        name=motion.name,
+        handedness=track.side,
+        vertices=vertices,
+        faces=motion.rig.faces,
+        pixels=pixels,
+        normals=normals,
+        record=record,
+    )
 
 
 def _record(name: str, hand: Hand, pose: RigPose, joints: FloatArray, error_mm: float) -> HandRecord:

@@ -95,7 +95,14 @@ class ErrorStream:
             mean = float(ratio(sums.sum(), self._counts.sum()))
         shares = pck_from_hits(self._hits, self._counts, average=self._average)
         area = area_under(self._thresholds, shares)
-        return StreamedErrors(mean, per_joint, shares, area, int(self._counts.sum()), int(self._missing.sum()))
+        return StreamedErrors(
+            mean=mean,
+            per_joint=per_joint,
+            pck=shares,
+            auc=area,
+            counted=int(self._counts.sum()),
+            missing=int(self._missing.sum()),
+        )
 
     def _add(
         self,

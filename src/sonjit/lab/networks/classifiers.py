@@ -129,7 +129,7 @@ def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[
     if (inner / DESCRIPTION).is_file():
         cropper = _classifier_of_run(load_description(inner, "cam", _parse_options)[0], inner, inner / _WEIGHTS, {})
     ids, names = (tuple(category[key] for category in categories) for key in ("id", "name"))
-    return Classifier(network, size, names, ids, view, cropper)
+    return Classifier(network=network, size=size, names=names, ids=ids, view=view, cropper=cropper)
 
 
 def _parse_options(description: Any) -> tuple[str, int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON

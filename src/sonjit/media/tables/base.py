@@ -81,7 +81,7 @@ class Header:
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
         """Create the header of an open source."""
-        return cls(source.name, source.width, source.height, source.fps, model, kind)
+        return cls(source=source.name, width=source.width, height=source.height, fps=source.fps, model=model, kind=kind)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -117,7 +117,15 @@ def read_timeline(
         raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
     time_s = np.array(times) if stamps is None else stamps
     duplicates = tuple(number for number, same in zip(index, _is_repeated(np.array(steps)), strict=True) if same)
-    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, duplicates, problems, sound_onsets)
+    return Timeline(
+        index=np.array(index),
+        time_s=time_s,
+        brightness=np.array(levels),
+        timecode_s=timecode_s,
+        duplicates=duplicates,
+        problems=problems,
+        onsets=sound_onsets,
+    )
 
 
 def _is_repeated(steps: FloatArray) -> NDArray[np.bool_]:

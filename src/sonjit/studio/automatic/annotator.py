@@ -235,7 +235,14 @@ def _label(
     project.store.delete_marks_of(MACHINE)
     project.store.set_review_priorities({frame: priorities[frame] for frame in project.frames if frame in priorities})
     write_text(project.folder / FOLDER / CURRENT, json_from({"run": folder.name}, spaced=True))
-    return AnnotationResult(len(project.frames), joints, labelled, skipped, tuple(problems), folder)
+    return AnnotationResult(
+        frames=len(project.frames),
+        joints=joints,
+        labelled=labelled,
+        kept=skipped,
+        problems=tuple(problems),
+        folder=folder,
+    )
 
 
 def _add_overlap(chunks: Sequence[ChunkDetections], index: int) -> tuple[ChunkDetections, slice]:

@@ -84,9 +84,15 @@ def label_chunk(
     square = np.where(triangulated.inlier, triangulated.residual_px**2, 0).sum(0)
     residual = np.where(views > 0, np.sqrt(square / np.maximum(views, 1)), np.nan)
     return Labels(
-        detections.frames, points, fitted_covariance, source.astype(np.int64), views.astype(np.int64), residual,
-        np.moveaxis(triangulated.inlier, 0, 1), mesh,
-    )  # fmt: skip
+        frames=detections.frames,
+        points_m=points,
+        covariance_m2=fitted_covariance,
+        source=source.astype(np.int64),
+        views=views.astype(np.int64),
+        residual_px=residual,
+        seen=np.moveaxis(triangulated.inlier, 0, 1),
+        mesh_m=mesh,
+    )
 
 
 def _merge_people(found: Triangulation, people: Sequence[Triangulation]) -> tuple[FloatArray, FloatArray]:
@@ -135,7 +141,19 @@ def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
     for (view, row, side, joint), (x, y), detections in zip(*rows, strict=True):
         frame, joint_index = int(labels.frames[row]), JOINTS_PER_HAND * side + joint
         name, state = f"{run}-{frame}-{view}-{joint_index}", "seen" if detections else "occluded"
-        marks.append(Mark(name, frame, rig.names[view], joint_index, MACHINE, state, x, y, "M"))
+        marks.append(
+            Mark(
+                id=name,
+                frame=frame,
+                view=rig.names[view],
+                joint=joint_index,
+                annotator=MACHINE,
+                state=state,
+                x=x,
+                y=y,
+                source="M",
+            )
+        )
     return marks
 
 
@@ -158,5 +176,17 @@ def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mar
         first = JOINTS_PER_HAND * SIDES.index(side)
         for k, (x, y) in enumerate(np.asarray(hand.keypoints, np.float64)[:, :2].tolist()):
             if 0 <= x <= width and 0 <= y <= height:
-                marks.append(Mark(uuid4().hex, frame, view, first + k, MACHINE, "seen", x, y, "M"))
+                marks.append(
+                    Mark(
+                        id=uuid4().hex,
+                        frame=frame,
+                        view=view,
+                        joint=first + k,
+                        annotator=MACHINE,
+                        state="seen",
+                        x=x,
+                        y=y,
+                        source="M",
+                    )
+                )
     return marks

@@ -117,14 +117,14 @@ def load_labels(path: Path) -> Labels:
             return (column.flatten() if pa.types.is_fixed_size_list(column.type) else column).to_numpy(False)
 
         return Labels(
-            flat("frame").reshape(shape)[:, 0, 0],
-            np.stack([flat(name).reshape(shape) for name in _AXES], -1),
-            flat("covariance_m2").reshape(*shape, 3, 3),
-            flat("source").reshape(shape),
-            flat("views").reshape(shape),
-            flat("residual_px").reshape(shape),
-            np.moveaxis(flat("seen").reshape(*shape, table.schema.field("seen").type.list_size), -1, 1),
-            flat("mesh_m").reshape(shape)[..., 0],
+            frames=flat("frame").reshape(shape)[:, 0, 0],
+            points_m=np.stack([flat(name).reshape(shape) for name in _AXES], -1),
+            covariance_m2=flat("covariance_m2").reshape(*shape, 3, 3),
+            source=flat("source").reshape(shape),
+            views=flat("views").reshape(shape),
+            residual_px=flat("residual_px").reshape(shape),
+            seen=np.moveaxis(flat("seen").reshape(*shape, table.schema.field("seen").type.list_size), -1, 1),
+            mesh_m=flat("mesh_m").reshape(shape)[..., 0],
         )
     except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None

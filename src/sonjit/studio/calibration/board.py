@@ -314,12 +314,39 @@ def target_from_text(text: str) -> CalibrationTarget:
     inverted, legacy = "inverted" in flags, "legacy" in flags
     match kind:
         case "charuco":
-            return CalibrationBoard("charuco", columns, rows, side, others[0], dictionary, inverted, legacy)
+            return CalibrationBoard(
+                kind="charuco",
+                columns=columns,
+                rows=rows,
+                square_m=side,
+                marker_m=others[0],
+                dictionary=dictionary,
+                inverted=inverted,
+                legacy=legacy,
+            )
         case "checkerboard":
-            return CalibrationBoard("checkerboard", columns + 1, rows + 1, side, 0, "", inverted, legacy)
+            return CalibrationBoard(
+                kind="checkerboard",
+                columns=columns + 1,
+                rows=rows + 1,
+                square_m=side,
+                marker_m=0,
+                dictionary="",
+                inverted=inverted,
+                legacy=legacy,
+            )
         case _:
             grid: Literal["aruco", "aprilgrid"] = "aruco" if kind == "aruco" else "aprilgrid"
-            return CalibrationBoard(grid, columns, rows, side + others[0], side, dictionary, inverted, legacy)
+            return CalibrationBoard(
+                kind=grid,
+                columns=columns,
+                rows=rows,
+                square_m=side + others[0],
+                marker_m=side,
+                dictionary=dictionary,
+                inverted=inverted,
+                legacy=legacy,
+            )
 
 
 def length_from_text(text: str, whole: str) -> float:

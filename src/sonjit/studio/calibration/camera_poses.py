@@ -117,7 +117,9 @@ def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose]
         for b in is_rival
     ]
     if not proposals:
-        return CameraPair(first, second, (np.eye(3), np.zeros(3)), 0, len(frame_poses), 0)
+        return CameraPair(
+            first=first, second=second, transform=(np.eye(3), np.zeros(3)), frames=0, common=len(frame_poses), rival=0
+        )
     R = np.stack([transform[0] for _, transform, _ in proposals])
     t = np.stack([transform[1] for _, transform, _ in proposals])
     frames, rms = np.array([frame for frame, *_ in proposals]), np.array([error for *_, error in proposals])
@@ -132,4 +134,11 @@ def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose]
     mean = left @ right
     is_rival = np.array([angle_between(mean, rotation) > _RIVAL_ROTATION_RAD for rotation in R])
     rival = int(support[is_rival].max()) if is_rival.any() else 0
-    return CameraPair(first, second, (mean, np.median(t[agreed], axis=0)), int(support[best]), len(frame_poses), rival)
+    return CameraPair(
+        first=first,
+        second=second,
+        transform=(mean, np.median(t[agreed], axis=0)),
+        frames=int(support[best]),
+        common=len(frame_poses),
+        rival=rival,
+    )

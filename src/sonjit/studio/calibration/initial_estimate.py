@@ -138,12 +138,12 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     lens = np.array([[*camera.intrinsics, *[0.0] * (LENS_SIZE - 4)]])
     fisheye = np.array([True])
     start = Bundle(
-        lens,
-        np.eye(3)[None],
-        np.zeros((1, 3)),
-        np.stack([pose.R for _, pose in shown]),
-        np.stack([pose.t for _, pose in shown]),
-        fisheye,
+        lenses=lens,
+        camera_rotations=np.eye(3)[None],
+        camera_translations=np.zeros((1, 3)),
+        target_rotations=np.stack([pose.R for _, pose in shown]),
+        target_translations=np.stack([pose.t for _, pose in shown]),
+        fisheye=fisheye,
     )
     image = np.concatenate([np.full(len(observation.points), row) for row, (observation, _) in enumerate(shown)])
     observed = Observations(

@@ -104,7 +104,15 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
         return _recognise_checkerboard(all_images, square_m)
     markers_by_image = [_select_markers(markers, numbers) for markers in markers_by_image]
     if numbers == [0]:
-        return CalibrationBoard("aruco", 1, 1, square_m, square_m, _smallest_dictionary(family, 1), is_inverted)
+        return CalibrationBoard(
+            kind="aruco",
+            columns=1,
+            rows=1,
+            square_m=square_m,
+            marker_m=square_m,
+            dictionary=_smallest_dictionary(family, 1),
+            inverted=is_inverted,
+        )
     layout, count = _best_layout(markers_by_image, max(numbers) + 1, border)
     if layout is None:  # what looked like markers may be squares
         return _recognise_checkerboard(all_images, square_m)

@@ -79,7 +79,15 @@ def _surface_of(hand: CompleteHand, motion: RigMotion) -> HandSurface:
         "bones_m": rig.lengths,
     }
     error = np.linalg.norm(rig.keypoints(pose) - hand.points_m, axis=-1).mean(-1)
-    return HandSurface(hand.name, hand.side, hand.frames, vertices, rig.faces, parameters, error)
+    return HandSurface(
+        name=hand.name,
+        side=hand.side,
+        frames=hand.frames,
+        vertices_m=vertices,
+        faces=rig.faces,
+        parameters=parameters,
+        error_m=error,
+    )
 
 
 def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator[HandSurface]:
@@ -101,9 +109,14 @@ def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator
         vertices, joints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         error = np.linalg.norm(joints - hand.points_m, axis=-1).mean(-1)
         yield HandSurface(
-            hand.name, hand.side, hand.frames, vertices.astype(np.float32), model.faces.numpy().astype(np.int64),
-            {"pose": pose, "shape": shape, "trans": trans_m}, error,
-        )  # fmt: skip
+            name=hand.name,
+            side=hand.side,
+            frames=hand.frames,
+            vertices_m=vertices.astype(np.float32),
+            faces=model.faces.numpy().astype(np.int64),
+            parameters={"pose": pose, "shape": shape, "trans": trans_m},
+            error_m=error,
+        )
 
 
 def save_surfaces(path: Path, surfaces: Sequence[HandSurface]) -> None:

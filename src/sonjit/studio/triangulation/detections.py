@@ -71,9 +71,13 @@ class Detections:
     def of_cameras(self, rows: Sequence[int]) -> Detections:
         """Return the detections of some cameras."""
         return Detections(
-            self.parts, self.frames, self.times_s, self.points_px[list(rows)], self.confidence[list(rows)],
-            tuple(self.unmatched[row] for row in rows) if self.unmatched else (),
-        )  # fmt: skip
+            parts=self.parts,
+            frames=self.frames,
+            times_s=self.times_s,
+            points_px=self.points_px[list(rows)],
+            confidence=self.confidence[list(rows)],
+            unmatched=tuple(self.unmatched[row] for row in rows) if self.unmatched else (),
+        )
 
 
 def load_detections(
@@ -203,7 +207,9 @@ def _match_people(
             for person, number in zip(people, identities[row][view], strict=True):
                 if number >= 0:
                     points[view, row, number], confidence[view, row, number] = _keypoints_of(parts, person)
-    return Detections(parts, frames, times_s, points, confidence, tuple(unmatched))
+    return Detections(
+        parts=parts, frames=frames, times_s=times_s, points_px=points, confidence=confidence, unmatched=tuple(unmatched)
+    )
 
 
 def _keypoints_of(parts: Sequence[Part], person: _Person) -> tuple[FloatArray, FloatArray]:

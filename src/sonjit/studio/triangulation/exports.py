@@ -90,7 +90,14 @@ def complete_hands(people: PeopleInSpace) -> list[CompleteHand]:
             name = side.lower() if len(people.people) == 1 else f"person{person}-{side.lower()}"
             lengths = median_lengths(points)
             hands.append(
-                CompleteHand(name, side, people.frames[complete], people.times_s[complete], points[complete], lengths)
+                CompleteHand(
+                    name=name,
+                    side=side,
+                    frames=people.frames[complete],
+                    times_s=people.times_s[complete],
+                    points_m=points[complete],
+                    lengths_m=lengths,
+                )
             )
     if not hands:
         raise InputError("no frame set has all 21 joints of a hand: triangulate with --constant-bones")

@@ -183,13 +183,13 @@ def _sequence(folder: Path, root: Path) -> _Sequence:
     if len(betas) != len(sides) or not set(sides) <= set(_SIDES):
         raise InputError(f"{path}: mano_sides are {sides} and mano_calib {betas}; one of each for every hand")
     return _Sequence(
-        folder.relative_to(root).as_posix(),
-        frames,
-        tuple(cameras),
-        tuple(sides),
-        tuple(betas),
-        tuple(numbers(field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()),
-        int(numbers(field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
+        folder=folder.relative_to(root).as_posix(),
+        frames=frames,
+        cameras=tuple(cameras),
+        sides=tuple(sides),
+        betas=tuple(betas),
+        objects=tuple(numbers(field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()),
+        grasped=int(numbers(field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
     )
 
 

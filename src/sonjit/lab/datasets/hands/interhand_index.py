@@ -86,11 +86,21 @@ class ImageIndex:
         texts = self.names.texts
         name = self.other_names.get(index) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
         return ImageRecord(
-            int(self.annotation_ids[index]), name, width, height, texts[capture], texts[subject], texts[sequence],
-            texts[camera], texts[kind], frame, self.boxes[index].astype(np.float64),
-            np.unpackbits(self.valid[index], count=JOINTS).astype(np.bool_),
-            HAND_TYPES[self.types[index, 0]], bool(self.types[index, 1]),
-        )  # fmt: skip
+            annotation_id=int(self.annotation_ids[index]),
+            file_name=name,
+            width=width,
+            height=height,
+            capture=texts[capture],
+            subject=texts[subject],
+            sequence=texts[sequence],
+            camera=texts[camera],
+            sequence_type=texts[kind],
+            frame=frame,
+            box_xywh=self.boxes[index].astype(np.float64),
+            joint_valid=np.unpackbits(self.valid[index], count=JOINTS).astype(np.bool_),
+            hand_type=HAND_TYPES[self.types[index, 0]],
+            hand_type_valid=bool(self.types[index, 1]),
+        )
 
 
 def index_images(path: Path) -> ImageIndex:

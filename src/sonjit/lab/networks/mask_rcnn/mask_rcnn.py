@@ -261,7 +261,19 @@ class MaskRCNN(Network):
             DetectedInstances(corners * ratio_to(image, size), scores, classes, mask)
             for image, size, (corners, scores, classes), mask in zip(images, sizes, detections, masks, strict=True)
         ]
-        return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
+        return found, Steps(
+            images=batch,
+            sizes=sizes,
+            pyramid=pyramid,
+            rpn=rpn,
+            levels=levels,
+            box_maps=maps,
+            logits=logits,
+            deltas=deltas,
+            boxes=boxes,
+            mask_maps=mask_maps,
+            mask_logits=mask_logits,
+        )
 
     def on_full_budget(self, images: Tensor) -> None:
         """Run every layer with the maximum number of proposals and instances of images (B, 3, H, W)."""

@@ -123,7 +123,9 @@ class RegionProposals(nn.Module):
                 after.append(_merge(selected))
                 best_first = _best_first(after[-1].scores)
                 final.append(after[-1].select(best_first[: self._budget(self.after_nms)]))
-        return RpnSteps(anchors, objectness, deltas, before, after, final)
+        return RpnSteps(
+            anchors=anchors, objectness=objectness, deltas=deltas, before_nms=before, after_nms=after, proposals=final
+        )
 
     def on_level(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Map a level (B, C, H, W) to the objectness (B, A) and the deltas (B, A, 4) of its anchors."""

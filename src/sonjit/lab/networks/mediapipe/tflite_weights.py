@@ -75,7 +75,17 @@ def register_published(
     )
     weight = name if weight == "" else weight
     register(
-        NetworkEntry(name, build, summary, source, "Apache-2.0", (images,), weight, tiny=tiny, tiny_inputs=(small,))
+        NetworkEntry(
+            name=name,
+            build=build,
+            summary=summary,
+            source=source,
+            licence="Apache-2.0",
+            inputs=(images,),
+            weight=weight,
+            tiny=tiny,
+            tiny_inputs=(small,),
+        )
     )
 
 

@@ -95,7 +95,16 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
     normals = edge.straighten_normals(normals, hand.pose.rotation[0] @ rest_mesh.axes[:, 2])
     appearance, skin = hand.appearance, skin_material(hand.appearance)
     drawables = [
-        Drawable(vertices, normals, edge.faces, skin, instance, rest_mesh.rest, rest_mesh.parts, rest_mesh.marks)
+        Drawable(
+            vertices=vertices,
+            normals=normals,
+            faces=edge.faces,
+            material=skin,
+            instance=instance,
+            rest=rest_mesh.rest,
+            parts=rest_mesh.parts,
+            marks=rest_mesh.marks,
+        )
     ]
     drawables += _arm(hand, instance, vertices[edge.loop], normals=normals[edge.loop], rest_mesh=rest_mesh, edge=edge)
     if appearance.glove is not None:
@@ -103,7 +112,17 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
         faces = glove_faces(rest, edge.faces, kind.fingerless)
         outside = vertices + kind.thick_m * normals
         cloth = cloth_material(kind, appearance.seed)
-        drawables.append(Drawable(outside, normals, faces, cloth, instance + GLOVE, rest_mesh.rest, rest_mesh.parts))
+        drawables.append(
+            Drawable(
+                vertices=outside,
+                normals=normals,
+                faces=faces,
+                material=cloth,
+                instance=instance + GLOVE,
+                rest=rest_mesh.rest,
+                parts=rest_mesh.parts,
+            )
+        )
     drawables += [ring_drawable(rig, hand.pose, finger, appearance.seed, instance + ARM) for finger in appearance.rings]
     return drawables
 
@@ -123,7 +142,17 @@ def _arm(
     fade = np.exp(-arm.behind / _FADE_M)[:, None].astype(np.float32)
     marks = np.tile(rest_mesh.marks[edge.loop], (len(fade) // len(loop), 1)) * fade
     skin = skin_material(hand.appearance)
-    drawables = [Drawable(arm.vertices, arm.normals, arm.faces, skin, instance + ARM, rest_positions(arm), marks=marks)]
+    drawables = [
+        Drawable(
+            vertices=arm.vertices,
+            normals=arm.normals,
+            faces=arm.faces,
+            material=skin,
+            instance=instance + ARM,
+            rest=rest_positions(arm),
+            marks=marks,
+        )
+    ]
     if hand.appearance.sleeve is not None:
         garment = look_up("sleeve", SLEEVES, hand.appearance.sleeve)
         tube = sleeve(
@@ -136,7 +165,16 @@ def _arm(
             seed=hand.appearance.seed,
         )
         cloth = cloth_material(garment, hand.appearance.seed + 3)
-        drawables.append(Drawable(tube.vertices, tube.normals, tube.faces, cloth, instance + ARM, rest_positions(tube)))
+        drawables.append(
+            Drawable(
+                vertices=tube.vertices,
+                normals=tube.normals,
+                faces=tube.faces,
+                material=cloth,
+                instance=instance + ARM,
+                rest=rest_positions(tube),
+            )
+        )
     return drawables
 
 

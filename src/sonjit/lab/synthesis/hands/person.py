@@ -365,7 +365,12 @@ def skin_material(appearance: HandAppearance) -> Material:
         for name in appearance.amounts | more
     }
     return Material(
-        "skin", albedo_from_tone(appearance.tone, undertone), roughness, appearance.texture, appearance.seed, amounts
+        surface="skin",
+        albedo=albedo_from_tone(appearance.tone, undertone),
+        roughness=roughness,
+        variant=appearance.texture,
+        seed=appearance.seed,
+        amounts=amounts,
     )
 
 

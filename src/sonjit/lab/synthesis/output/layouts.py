@@ -98,7 +98,16 @@ class SynthSettings:
         images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
         motions = self._motions()
         factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
-        return SceneSampler(factors, self.seed, self.rig, self.views, self.size, images, motions, self.hands)
+        return SceneSampler(
+            factors=factors,
+            seed=self.seed,
+            rig=self.rig,
+            views=self.views,
+            size=self.size,
+            images=images,
+            motions=motions,
+            files=self.hands,
+        )
 
     @property
     def moves(self) -> bool:

@@ -175,9 +175,9 @@ def label_hands(
         mask = shown == instance
         labels.append(
             HandLabel(
-                projected,
-                placed,
-                _causes(
+                keypoints_px=projected,
+                keypoints_m=placed,
+                causes=_causes(
                     instance,
                     placed,
                     projected=projected,
@@ -186,9 +186,9 @@ def label_hands(
                     buffers=buffers,
                     owners=owners,
                 ),
-                mask,
-                box_from_mask(mask),
-                palm_box(projected),
+                mask=mask,
+                box=box_from_mask(mask),
+                palm_box=palm_box(projected),
             )
         )
     return labels

@@ -170,7 +170,7 @@ class Targets:
             is_foreground = surface[..., 3] > 0
             names[area] = np.where(is_foreground, instances[code >> 8], 0)
             parts[area] = np.where(is_foreground, code & 255, NO_PART)
-        return Buffers(rgb, cover, depth, normals, names, parts)
+        return Buffers(rgb=rgb, cover=cover, depth=depth, normals=normals, instances=names, parts=parts)
 
     def _pixels(self, number: int, box: PixelBox, kind: type[_Number], channels: int) -> NDArray[_Number]:
         left, top, right, bottom = box

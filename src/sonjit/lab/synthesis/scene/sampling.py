@@ -281,7 +281,9 @@ class SceneSampler:
         person = int(drawn["person"])
         appearance = draw_appearance(drawn, self._rng("skin", person), self._rng("worn", index))
         bend = math.radians(float(drawn["bend_deg"])), 0.0
-        return SceneHand(rig.side, shape, pose, appearance, person, bend, self.files)
+        return SceneHand(
+            side=rig.side, shape=shape, pose=pose, appearance=appearance, person=person, bend=bend, files=self.files
+        )
 
     def _objects(
         self, rigs: list[Rig], poses: list[RigPose], grasped: Grasp | None, drawn: dict[str, Value], index: int

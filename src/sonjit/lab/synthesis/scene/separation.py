@@ -113,7 +113,16 @@ def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equatio
                 slopes = other.slopes(skin.points[contacts.against], other.regions.joints[contacts.against])
                 against = np.einsum("cap,ca->cp", slopes, normals)
             own = np.einsum("cap,ca->cp", own, normals)
-            equations.append(_Equations(index, own, number, against, contacts.depths + _GAP_M, _CONTACT_M))
+            equations.append(
+                _Equations(
+                    hand=index,
+                    slopes=own,
+                    other=number,
+                    other_slopes=against,
+                    displacements=contacts.depths + _GAP_M,
+                    tolerance=_CONTACT_M,
+                )
+            )
     return equations
 
 
@@ -128,7 +137,16 @@ def _pulls(hands: list[MovingHand], touches: Sequence[Touch]) -> list[_Equations
         direction = direction / max(length, 1e-6)
         own = np.einsum("cap,ca->cp", item.slopes(pad_own, joints[0]), direction)
         against = np.einsum("cap,ca->cp", other.slopes(pad_other, joints[1]), direction)
-        equations.append(_Equations(touch.one[0], own, touch.other[0], against, np.array([length - _TIPS_M]), _TOUCH_M))
+        equations.append(
+            _Equations(
+                hand=touch.one[0],
+                slopes=own,
+                other=touch.other[0],
+                other_slopes=against,
+                displacements=np.array([length - _TIPS_M]),
+                tolerance=_TOUCH_M,
+            )
+        )
     return equations
 
 

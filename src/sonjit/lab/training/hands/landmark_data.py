@@ -294,14 +294,14 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     # If a palm is edge-on, its length measures its size better than its width.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
     return Batch(
-        images.permute(0, 3, 1, 2) / 255,
-        keypoints,
-        known,
-        lengths.clamp(min=images.shape[1] / 16),
-        _depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
-        metres - metres[:, _MIDDLE_MCP, None],
-        torch.tensor(present),
-        torch.tensor([sides[crop.side] for crop in crops]),
+        images=images.permute(0, 3, 1, 2) / 255,
+        keypoints=keypoints,
+        known=known,
+        palm=lengths.clamp(min=images.shape[1] / 16),
+        depth=_depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
+        metres=metres - metres[:, _MIDDLE_MCP, None],
+        present=torch.tensor(present),
+        left=torch.tensor([sides[crop.side] for crop in crops]),
     )
 
 

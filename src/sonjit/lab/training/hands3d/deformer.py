@@ -127,13 +127,13 @@ def window_from_samples(
         joints.append(joints_in_box(points, box))
     meshes = [hand.mesh for _, hand in window if hand.mesh is not None]
     return Window(
-        torch.stack(images).float() / 255,
-        np.array(boxes),
-        np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
-        np.stack([mesh.betas for mesh in meshes]),
-        float(window[0][1].side == "Left"),
-        np.stack(joints),
-        _middle(*window[len(window) // 2]),
+        images=torch.stack(images).float() / 255,
+        boxes=np.array(boxes),
+        pose=np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
+        shape=np.stack([mesh.betas for mesh in meshes]),
+        side=float(window[0][1].side == "Left"),
+        joints=np.stack(joints),
+        middle=_middle(*window[len(window) // 2]),
     )
 
 
@@ -345,13 +345,13 @@ def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:
 
     pose = stacked([window.pose for window in windows])
     return Batch(
-        torch.stack([window.images for window in windows]),
-        stacked([window.boxes for window in windows]),
-        pose,
-        stacked([window.shape for window in windows]),
-        torch.tensor([window.side for window in windows])[:, None].expand(-1, pose.shape[1]),
-        stacked([window.joints for window in windows]),
-        real.float(),
+        images=torch.stack([window.images for window in windows]),
+        boxes=stacked([window.boxes for window in windows]),
+        pose=pose,
+        shape=stacked([window.shape for window in windows]),
+        side=torch.tensor([window.side for window in windows])[:, None].expand(-1, pose.shape[1]),
+        joints2d=stacked([window.joints for window in windows]),
+        real=real.float(),
     )
 
 

@@ -156,13 +156,13 @@ def example_from_image(
     bins, valid, rel_root = targets_from_crop(joints, _have_known_root(labelled.valid, layout), layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
     return TwoHandExample(
-        image.astype(np.float32),
-        bins,
-        valid,
-        rel_root,
-        bool(both) and 0 <= rel_root < space.bins,
-        labelled.hand_type,
-        labelled.hand_type_valid,
+        image=image.astype(np.float32),
+        joints=bins,
+        valid=valid,
+        rel_root=rel_root,
+        rel_valid=bool(both) and 0 <= rel_root < space.bins,
+        hand_type=labelled.hand_type,
+        hand_type_valid=labelled.hand_type_valid,
     )
 
 
@@ -202,12 +202,12 @@ def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tenso
     """Return crops (B, 3, S, S) and their ground truth as float32 tensors."""
     images = torch.from_numpy(np.stack([example.image for example in examples])).permute(0, 3, 1, 2)
     targets = InterNetTargets(
-        torch.from_numpy(np.stack([example.joints for example in examples])).float(),
-        torch.from_numpy(np.stack([example.valid for example in examples])).float(),
-        torch.tensor([[example.rel_root] for example in examples]),
-        torch.tensor([[float(example.rel_valid)] for example in examples]),
-        torch.from_numpy(np.stack([example.hand_type for example in examples])).float(),
-        torch.tensor([float(example.hand_type_valid) for example in examples]),
+        joints=torch.from_numpy(np.stack([example.joints for example in examples])).float(),
+        valid=torch.from_numpy(np.stack([example.valid for example in examples])).float(),
+        rel_root=torch.tensor([[example.rel_root] for example in examples]),
+        rel_valid=torch.tensor([[float(example.rel_valid)] for example in examples]),
+        hand_type=torch.from_numpy(np.stack([example.hand_type for example in examples])).float(),
+        hand_type_valid=torch.tensor([float(example.hand_type_valid) for example in examples]),
     )
     return images, targets
 
@@ -325,7 +325,13 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
         box = box_of_joints(points[np.isfinite(points).all(1)])
     hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
     present = np.array([side in hands for side in SIDES])
-    return LabelledCrop(TwoHandImage(sample.rgb(), box, joints, valid, present, hand_type_valid), joints_mm, known)
+    return LabelledCrop(
+        TwoHandImage(
+            rgb=sample.rgb(), box=box, joints=joints, valid=valid, hand_type=present, hand_type_valid=hand_type_valid
+        ),
+        joints_mm,
+        known,
+    )
 
 
 def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[FloatArray, BoolArray]:
