@@ -13,6 +13,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections import defaultdict
 from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
@@ -35,6 +36,10 @@ BROWSER_TYPES = PROJECT / "web" / "src" / "option-types.ts"
 RESULTS = PROJECT / "benchmarks" / "results"
 SERVER_ONLY = ("static_image", "visibility")
 """Options that the browser module does not have."""
+CPU_CLASSES = (
+    "ARM", "bf16 with AVX-512 or AMX", "int8 with VNNI", "f32 with AVX-512", "f32 with AVX2", "f32 without AVX2",
+)  # fmt: skip
+"""Classes of CPUs and of the precision that networks have on them."""
 _SECTION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = '''"""Types of the arguments of `create_detector`.
 
@@ -165,6 +170,44 @@ def speed_f32() -> str:
     return _bench("epyc-2cores-f32.json")
 
 
+def speed_classes() -> str:
+    """Return a table of processor time per class of CPUs, from every result of `sonjit bench --save` with a peer."""
+    rows: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for path in sorted(RESULTS.glob("*.json")):
+        result = _result(path.name)
+        machine = result.get("machine", {})
+        for case in result.get("cases", ()):
+            if "mediapipe" not in case:
+                continue
+            ours, peer = (case[side]["median"]["cpu_ms"] for side in ("sonjit", "mediapipe"))
+            date, load = machine["date"][:10], machine["load_after"]
+            where = f"{machine['cpu']}, {machine['cores']} cores, {date}, load {load}"
+            threads = str(result["settings"]["threads"] or "all")
+            numbers = (f"{ours:.1f} / {peer:.1f}", f"{ours / peer:.2f}")
+            rows[cpu_class(machine["flags"], case["sonjit"]["precision"])].append(
+                (case["case"]["name"], where, threads, *numbers)
+            )
+    headings = ("case", "machine", "threads", "CPU ms", "share of MediaPipe's")
+    tables = (f"### {name}\n\n{_table(headings, rows[name])}" for name in CPU_CLASSES if rows[name])
+    return "\n".join(tables)
+
+
+def cpu_class(flags: Sequence[str], precision: str) -> str:
+    """Return the class of a CPU in a precision, one of `CPU_CLASSES`.
+
+    >>> cpu_class(["avx2", "avx512f"], "f32")
+    'f32 with AVX-512'
+    """
+    arm, bf16, int8, avx512, avx2, plain = CPU_CLASSES
+    if "asimd" in flags:
+        return arm
+    if "bf16" in precision:
+        return bf16
+    if "int8" in precision:
+        return int8
+    return avx512 if "avx512f" in flags else avx2 if "avx2" in flags else plain
+
+
 def app_speed() -> str:
     """Return the speed of the live app in a browser, and of the server."""
     page, alone = (_result(f"{name}-epyc-2cores.json") for name in ("page", "server"))
@@ -193,6 +236,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "speed_short": speed_short,
     "speed_f32": speed_f32,
+    "speed_classes": speed_classes,
     "app_speed": app_speed,
 }
 GENERATED = {ARGUMENTS: arguments, BROWSER_TYPES: browser_types}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,37 @@ def test_the_type_of_the_model_names_every_model(kind):
     assert set(declared_options(entry.options)["model"].choices) == set(entry.models)
     assert entry.options().model == next(iter(entry.models))
     assert entry.options().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "name"),
+    [
+        (["asimd", "bf16"], "f32", "ARM"),
+        (["avx2", "avx512f", "avx512_bf16"], "bf16+f32", "bf16 with AVX-512 or AMX"),
+        (["avx2", "avx512f", "avx512_vnni"], "int8", "int8 with VNNI"),
+        (["avx2", "avx512f"], "f32", "f32 with AVX-512"),
+        (["avx2"], "f32", "f32 with AVX2"),
+        ([], "f32", "f32 without AVX2"),
+    ],
+)
+def test_a_result_belongs_to_one_class_of_cpus(tool, flags, precision, name):
+    assert tool.cpu_class(flags, precision) == name
+    assert name in tool.CPU_CLASSES
+
+
+def test_a_contributed_result_becomes_rows_of_its_class(tool, tmp_path, monkeypatch):
+    (tmp_path / "server.json").write_text('{"rates": {}}', "utf-8")
+    sides = {side: {"median": {"cpu_ms": ms}, "precision": "f32"} for side, ms in (("sonjit", 3), ("mediapipe", 4))}
+    result = {
+        "machine": {"cpu": "A CPU", "cores": 8, "flags": ["avx2"], "date": "2026-01-02T03:04", "load_after": 0.5},
+        "settings": {"threads": 1},
+        "cases": [
+            {"case": {"name": "one"}, **sides},
+            {"case": {"name": "no peer"}, "sonjit": sides["sonjit"]},
+        ],
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(result), "utf-8")
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    title, _, *lines = tool.speed_classes().splitlines()
+    assert title == "### f32 with AVX2"
+    assert lines[2:] == ["| one | A CPU, 8 cores, 2026-01-02, load 0.5 | 1 | 3.0 / 4.0 | 0.75 |"]
