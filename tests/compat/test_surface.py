@@ -186,7 +186,7 @@ def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
     mp.follow_version("1.2.2")
     (current,) = api.world_landmarks(points)
     assert (mp.__version__, current.visibility, current.presence) == ("1.2.2", None, None)
-    with pytest.raises(ValueError, match=r"Unknown version '2'. Choose from 0\.10\.21, 1\.2\.2"):
+    with pytest.raises(ValueError, match=r"Unknown version '2'. Choose from 0\.10\.21, 1\.2\.2, 1\.2\.3"):
         mp.follow_version("2")
 
 

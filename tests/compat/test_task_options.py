@@ -121,3 +121,23 @@ def test_networks_load_while_the_script_goes_on(weights, monkeypatch):
         for error in (RuntimeError, ValueError):
             with pytest.raises(error, match=r"mine\.task: not a model"):
                 task.detect(BLACK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "newer", "field", "value"),
+    [
+        (vision.HolisticLandmarkerOptions, "min_face_presence_confidence", "min_face_landmarks_confidence", 0.7),
+        (vision.HolisticLandmarkerOptions, "min_pose_presence_confidence", "min_pose_landmarks_confidence", 0.6),
+        (vision.HolisticLandmarkerOptions, "output_pose_segmentation_masks", "output_segmentation_mask", True),
+        (vision.GestureRecognizerOptions, "canned_gestures_classifier_options", "canned_gesture_classifier_options", 1),
+        (vision.GestureRecognizerOptions, "custom_gestures_classifier_options", "custom_gesture_classifier_options", 2),
+    ],
+)
+def test_names_of_the_newest_release_set_the_same_option(kind, newer, field, value):
+    options = kind(BaseOptions(), **{newer: value})
+    assert getattr(options, field) == getattr(options, newer) == value
+    setattr(options, newer, "other")
+    assert getattr(options, field) == "other"
+    assert getattr(kind(BaseOptions(), **{field: value}), newer) == value
+    with pytest.raises(ValueError, match=f"`{newer}` or deprecated `{field}`, not both"):
+        kind(BaseOptions(), **{newer: value, field: value})

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import wraps
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.containers import Category, Rect, RectF
 from sonjit.compat.mediapipe.errors import MissingFileError, ModelError
+
+Options = TypeVar("Options")
 
 
 class _Delegate(IntEnum):
@@ -150,3 +153,42 @@ def validate_running_mode(
         raise InputError(
             "The vision task is in image or video mode, a user-defined result callback should not be provided."
         )
+
+
+def accept_newer_names(**names: str) -> Callable[[type[Options]], type[Options]]:
+    """Let a class of options also accept the names that MediaPipe 1.2.3 has for its fields.
+
+    Args:
+        names: Field of the class by its newer name.
+    """
+
+    def add(kind: type[Options]) -> type[Options]:
+        create = kind.__init__
+
+        @wraps(create)
+        def accept(self: Options, *values: Any, **given: Any) -> None:  # noqa: ANN401  # those of the class
+            for name, field in names.items():
+                if name in given and field in given:
+                    raise InputError(f"Specify either `{name}` or deprecated `{field}`, not both.")
+                if name in given:
+                    given[field] = given.pop(name)
+            create(self, *values, **given)
+
+        kind.__init__ = accept
+        for name, field in names.items():
+            setattr(kind, name, _alias(field))
+        return kind
+
+    return add
+
+
+def _alias(field: str) -> property:
+    """Return a property that reads and writes another attribute."""
+
+    def read(self: object) -> object:
+        return getattr(self, field)
+
+    def write(self: object, value: object) -> None:
+        setattr(self, field, value)
+
+    return property(read, write)

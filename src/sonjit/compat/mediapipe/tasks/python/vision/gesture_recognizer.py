@@ -14,6 +14,7 @@ from sonjit.compat.mediapipe.task_options import (
     ClassifierOptions,
     ImageProcessingOptions,
     VisionTaskRunningMode,
+    accept_newer_names,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import Frame, as_model_errors
 from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
@@ -50,9 +51,13 @@ class GestureRecognizerResult:
     hand_world_landmarks: list[list[Landmark]]
 
 
+@accept_newer_names(
+    canned_gestures_classifier_options="canned_gesture_classifier_options",
+    custom_gestures_classifier_options="custom_gesture_classifier_options",
+)
 @dataclass
 class GestureRecognizerOptions:
-    """Options of `GestureRecognizer`.
+    """Options of `GestureRecognizer`. The names of MediaPipe 1.2.3 are accepted too.
 
     Attributes:
         base_options: Model bundle, `gesture_recognizer.task`, with custom gestures if it has any. Without a bundle, the

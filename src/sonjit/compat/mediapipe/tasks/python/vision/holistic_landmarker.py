@@ -11,7 +11,7 @@ from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.message_types import ClassificationList, LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.messages import Message
 from sonjit.compat.mediapipe.solution import check_confidences
-from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode, accept_newer_names
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -84,9 +84,14 @@ class HolisticLandmarkerResult:
         )
 
 
+@accept_newer_names(
+    min_face_presence_confidence="min_face_landmarks_confidence",
+    min_pose_presence_confidence="min_pose_landmarks_confidence",
+    output_pose_segmentation_masks="output_segmentation_mask",
+)
 @dataclass
 class HolisticLandmarkerOptions:
-    """Options of `HolisticLandmarker`.
+    """Options of `HolisticLandmarker`. The names of MediaPipe 1.2.3 are accepted too.
 
     Attributes:
         base_options: Model bundle, `holistic_landmarker.task`. Without a bundle, the published networks of bodies,
