@@ -63,7 +63,6 @@ FEATURES = {
         "upper",
         "agreement",
         "from_face",
-        "face",
         "neck",
         "head_size",
         "torso",

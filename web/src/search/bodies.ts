@@ -43,7 +43,8 @@ export class BodySearch {
     const { enough } = this.#limits.budget;
     await this.#lookForPeople(place.wholeOf(this.#image), true);
     this.#agenda.add("faces", () => this.#lookForFaces());
-    addWindows(this.#agenda, this.#image, OF.PARTS, (window) => this.#lookForPeople(window), (window) => this.#features(window));
+    const look = (window: Window) => this.#lookForPeople(window);
+    addWindows(this.#agenda, this.#image, OF.PARTS, look, (window) => this.#features(window), true);
     await this.#agenda.run(() => {
       if (this.#finds.filter(isPlain).length < enough) return false;
       return this.#best().filter(({ score }) => score > LIMITS.confident).length >= enough;
@@ -168,7 +169,6 @@ export class BodySearch {
       size: Math.log(sizeOf(keypoints) / place.longestOf(this.#image)),
       votes: Math.log(find.votes.size),
       on_face: Number(heads.some((head) => isOnFace(body, torso, head))),
-      face: own ? logit(own.score) : 0,
       neck: own ? neckFit(body, own) : 0,
       head_size: own ? Math.abs(Math.log(place.heightOf(place.headOfBody(body)) / place.heightOf(own))) : 0,
       torso: own ? Math.min(Math.log(torso / place.heightOf(own)), 1) : 0,

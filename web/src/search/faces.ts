@@ -23,13 +23,14 @@ export function addWindows(
   [parts, ...finer]: readonly number[],
   look: (window: Window) => Promise<void>,
   features: (window: Window) => Features,
+  isFewer = false,
 ): void {
-  const level = parts === undefined ? [] : windows(image, parts);
+  const level = parts === undefined ? [] : windows(image, parts, isFewer);
   let left = level.length;
   for (const window of level) {
     const search = async () => {
       await look(window);
-      if (--left === 0) addWindows(agenda, image, finer, look, features);
+      if (--left === 0) addWindows(agenda, image, finer, look, features, isFewer);
     };
     agenda.add(`part${parts}`, search, () => features(window));
   }

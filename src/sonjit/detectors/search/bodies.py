@@ -180,7 +180,7 @@ class BodySearch:
         enough = self._budget.enough
         search_people(image_window)
         agenda.add("faces", search_faces, dict)
-        add_windows(agenda, rgb, _PARTS, search_people, features)
+        add_windows(agenda, rgb, _PARTS, search_people, features, fewer=True)
         agenda.run(
             lambda: (
                 enough is not None
@@ -236,7 +236,6 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
         "size": math.log(size_of(body.keypoints[:, :2]) / max(width, height)),
         "votes": math.log(len(candidate.votes)),
         "on_face": float(any(_is_on_face(body, torso, head) for head in heads)),
-        "face": 0.0,
         "neck": 0.0,
         "head_size": 0.0,
         "torso": 0.0,
@@ -244,7 +243,6 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
     if nearest >= 0:
         head = heads[nearest]
         features |= {
-            "face": logit(head.score),
             "neck": _neck_fit(body, head),
             "head_size": abs(math.log(head_of_body(body).height / head.height)),
             "torso": min(math.log(torso / head.height), 1.0),

@@ -57,6 +57,8 @@ def add_windows(
     parts: Sequence[int],
     search: Callable[[Window], None],
     features: Callable[[Window], Mapping[str, float]],
+    *,
+    fewer: bool = False,
 ) -> None:
     """Add the windows of an image level by level. A level is added after the coarser one has run.
 
@@ -66,11 +68,12 @@ def add_windows(
         parts: Numbers of windows along the longer side.
         search: Function that searches a window.
         features: Function that returns the features from which the value of a window is predicted.
+        fewer: See `windows`.
     """
     if not parts:
         return
     height, width = rgb.shape[:2]
-    level = windows(width, height, parts[0])
+    level = windows(width, height, parts[0], fewer=fewer)
     left = len(level)
 
     def run(window: Window) -> None:
@@ -78,7 +81,7 @@ def add_windows(
         search(window)
         left -= 1
         if left == 0:
-            add_windows(agenda, rgb, parts[1:], search, features)
+            add_windows(agenda, rgb, parts[1:], search, features, fewer=fewer)
 
     for window in level:
         agenda.add(f"part{parts[0]}", partial(run, window), partial(features, window))
