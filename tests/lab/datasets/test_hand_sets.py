@@ -239,6 +239,7 @@ def test_splits_of_dexycb_need_whole_subjects(copied):
                     open_dataset("dexycb", root, f"{setup}-{part}", check="none")
 
 
+NUMBER = r"-?\d+\.\d+(e-?\d+)?"
 DAMAGES = [
     ("interhand2.6m", "*_camera.json", lambda text: text.replace('"campos"', '"campus"'), r"camera\.json.*campos"),
     ("interhand2.6m", "*_data.json", lambda text: text.replace("interacting", "clapping", 1), r"hand_type 'clapp"),
@@ -260,6 +261,15 @@ DAMAGES = [
     ("dexycb", "meta.yml", lambda text: text.replace("- 11", "- box"), r"meta\.yml: ycb_ids must have"),
     ("dexycb", "mano.yml", lambda text: text.rstrip().rpartition("\n")[0], r"mano\.yml: betas has 9"),
     ("ho3d-v2", "train.txt", lambda text: text.replace("/", " "), r"train\.txt: line 1"),
+    ("ho3d-v2", "train.txt", lambda text: "", r"train\.txt: names no frame"),
+    ("ho3d-v3", "train.txt", lambda text: text, r"\.png is of version 2"),
+    ("freihand", "training_K.json", lambda text: re.sub(NUMBER, "NaN", text), "camera's K has a value"),
+    ("freihand", "training_mano.json", lambda text: re.sub(NUMBER, "NaN", text), "MANO's pose of instance 0 has"),
+    ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "1e999", text), "in space are infinite"),
+    ("hagrid", "fist.json", lambda text: "{}", r"fist\.json: not names of images"),
+    ("hagrid", "one.json", lambda text: re.sub(NUMBER, "NaN", text), "box of instance 0 has a value"),
+    ("cub200", "images.txt", lambda text: text[: len(text) // 2], r"images\.txt has no line for image"),
+    ("cub200", "bounding_boxes.txt", lambda text: re.sub(NUMBER, "nan", text), "box of instance 0 has a value"),
 ]
 
 

@@ -152,6 +152,7 @@ def test_parts_of_a_person_are_the_persons_own(file):
                 assert np.hypot(*(near - body.keypoints_px[joint])) < 0.1 * size
 
 
+PARSED = '{"images": [%s], "annotations": [{"image_id": %s}]}'
 PTS = "version: 1\nn_points: 68\n{\n" + "5.5 6.5\n" * 68 + "}\n"
 WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
 
@@ -162,6 +163,20 @@ WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr
         ("300w", {"afw/a.pts": PTS}, r"a\.png is missing"),
         ("300w", {"afw/a.pts": PTS[:-9], "afw/a.png": None}, r"a\.pts: has 6\d points; expected 68"),
         ("300w", {"ibug/a.pts": PTS}, r"no samples of the split 'train'"),
+        ("300w", {"afw/a.pts": PTS.replace("6.5", "nan"), "afw/a.png": None}, "keypoints of instance 0 has a value"),
+        ("300w", {"afw/annot/1.pts": PTS, "afw/imgs/1.png": None}, "no samples of the split 'train' of 300w"),
+        ("300vw", {"afw/a.pts": PTS, "afw/a.png": None}, "no samples of the split 'all' of 300vw"),
+        ("folder", {"dataset.json": "null"}, "not in COCO's format"),
+        (
+            "freihand",
+            {"annotations/freihand_train.json": PARSED % ('{"id": 1}, {"id": 1}', "1")},
+            "two images have one id",
+        ),
+        (
+            "freihand",
+            {"annotations/freihand_train.json": PARSED % ('{"id": 1}, {"id": 2}', "3")},
+            "annotations of the image 3, which",
+        ),
         ("wflw", {WFLW_LIST: "1 2 3 x.jpg\n"}, r"train\.txt, line 1: 4 fields"),
         ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}'}, r"fist\.json is damaged"),
         ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}}', "train_val/fist/a.jpg": None}, "'labels'"),

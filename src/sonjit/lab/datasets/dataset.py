@@ -24,7 +24,7 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample
+from sonjit.lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
 from sonjit.media.sources.decode import read_bytes
 from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size, jpeg_segments
 from sonjit.results import Box
@@ -155,12 +155,17 @@ class Dataset(Sequence["Sample"]):
             source: File with its labels.
             size: Width and height in pixels; None reads them from the file.
             **more: Additional fields of the sample, or replacements for these.
+
+        Raises:
+            InputError: A box, a labelled keypoint, the camera or a fitted hand has a value that is not a finite number.
         """
         image = more.pop("image", self.root / path)
         width, height = size_of_image(image) if size is None else size
         fields: dict[str, Any] = {"dataset": self.entry.name, "id": path, "licence": self.entry.licence}
         fields |= {"instances": tuple(instances), "source": str(source)} | more
-        return Sample(image=image, width=width, height=height, **fields)
+        sample = Sample(image=image, width=width, height=height, **fields)
+        _check_finite(sample)
+        return sample
 
     def need(self, below_root: str | Path) -> Path:
         """Return the full path of a required file or folder.
@@ -179,6 +184,27 @@ class Dataset(Sequence["Sample"]):
             f"{self.entry.name}: {below_root} is missing in {self.root}; get it from {self.entry.where} "
             "and unpack it there"
         )
+
+
+def _check_finite(sample: Sample) -> None:
+    """Refuse labels that are not finite numbers. Unlabelled keypoints may be NaN."""
+    values: list[tuple[str, object]] = []
+    if sample.camera is not None:
+        values += [(f"the camera's {name}", getattr(sample.camera, name)) for name in ("K", "R", "t", "distortion")]
+    for number, instance in enumerate(sample.instances):
+        values.append((f"box of instance {number}", instance.box))
+        if instance.keypoints_px is not None and instance.valid_px is not None:
+            values.append((f"keypoints of instance {number}", instance.keypoints_px[instance.valid_px]))
+        if instance.keypoints_m is not None and np.isinf(instance.keypoints_m).any():
+            raise InputError(f"{sample.source}: {sample.id}: keypoints of instance {number} in space are infinite")
+        if isinstance(instance.mesh, ManoParameters):
+            values += [
+                (f"MANO's {name} of instance {number}", getattr(instance.mesh, name))
+                for name in ("pose", "betas", "trans")
+            ]
+    for name, value in values:
+        if value is not None and not np.isfinite(np.asarray(value, np.float64)).all():
+            raise InputError(f"{sample.source}: {sample.id}: {name} has a value that is not a finite number")
 
 
 class _Subset(Dataset):

@@ -83,7 +83,8 @@ class FacePoints(RecordDataset):
     def _find_labels(self) -> Iterator[tuple[str, str]]:
         """Yield `.pts` files and their images, below the root."""
         for file in sorted(self.root.rglob("*.pts")):
-            if self._is_in_split(file.relative_to(self.root)):
+            is_video = file.parent.name == "annot"
+            if is_video == (self.entry.name == "300vw") and self._is_in_split(file.relative_to(self.root)):
                 stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
                 images = [stem.with_name(stem.name + ending) for stem in stems for ending in _IMAGES]
                 image = next((image for image in images if image.is_file()), images[0])

@@ -78,6 +78,9 @@ def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
         for line in read_lines(base / "parts" / "part_locs.txt"):
             image, _, *values = line.split()
             parts.setdefault(image, []).extend(map(float, values))
+    for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
+        if unknown := table.keys() - names.keys():
+            raise InputError(f"{base / 'images.txt'} has no line for image {min(unknown)} of {file}.txt")
     for item, name in names.items():
         for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
             if item not in table:

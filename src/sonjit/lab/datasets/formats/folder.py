@@ -176,8 +176,13 @@ def open_folder(
     if file is None:
         return ClassFolders(entry, root, split)
     image_folder = Path(images) if images else None
-    is_coco = file.suffix.lower() == ".json" and "frames" not in read_json(file)
+    is_coco = file.suffix.lower() == ".json" and not _has_frames(file)
     return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
+
+
+def _has_frames(file: Path) -> bool:
+    content = read_json(file)
+    return isinstance(content, dict) and "frames" in content
 
 
 def _annotation_file(root: Path, name: str | None) -> Path | None:

@@ -76,7 +76,7 @@ def _hand(named: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[An
 def _records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for file in sorted(folder.glob("*.json")):
         labels = read_json(file)
-        if not isinstance(labels, dict):
+        if not isinstance(labels, dict) or not labels:
             raise InputError(f"{file}: not names of images with their labels")
         for name, item in labels.items():
             yield file.stem, name, item

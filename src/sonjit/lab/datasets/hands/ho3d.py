@@ -51,6 +51,9 @@ class Ho3d(Dataset):
             if line.count("/") != 1:
                 raise InputError(f"{listed}: line {number} is {line!r}, not SEQUENCE/FRAME")
             frames.append(line)
+        if not frames:
+            raise InputError(f"{listed}: names no frame")
+        self._check_version(frames[0])
         labelled = [frame for frame in frames if self._is_labelled(frame)]
         usable = set(labelled)
         self.skipped = tuple(
@@ -66,6 +69,15 @@ class Ho3d(Dataset):
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def _check_version(self, name: str) -> None:
+        """Refuse the other version, whose images have another ending."""
+        sequence, frame = name.split("/")
+        image = self.root / self.split / sequence / "rgb" / f"{frame}.{self._ending}"
+        other = {"png": "jpg", "jpg": "png"}[self._ending]
+        if not image.is_file() and image.with_suffix(f".{other}").is_file():
+            version = {"png": 3, "jpg": 2}[self._ending]
+            raise InputError(f"{self.entry.name}: {image.with_suffix(f'.{other}')} is of version {version}")
 
     def load(self, index: int) -> Sample:
         """Return one frame. A wrong record is an InputError with file and field."""

@@ -60,6 +60,11 @@ class ParsedHands(Dataset):
         for index, item in enumerate(field(content, "annotations", str(self._path))):
             image = field(item, "image_id", f"{self._path}: annotations[{index}]")
             self._annotations.setdefault(image, []).append((index, item))
+        ids = [field(image, "id", f"{self._path}: images[{index}]") for index, image in enumerate(self._images)]
+        if len(set(ids)) < len(ids):
+            raise InputError(f"{self._path}: two images have one id")
+        if orphans := self._annotations.keys() - set(ids):
+            raise InputError(f"{self._path}: annotations of the image {min(orphans)}, which is not among the images")
 
     def __len__(self) -> int:
         return len(self._images)
