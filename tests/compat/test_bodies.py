@@ -58,6 +58,9 @@ def test_holistic_options_are_passed_on(detector):
     mp_holistic.Holistic()
     used = {name: detector.options[name] for name in ("model", "face_model", "precision")}
     assert used == {"model": "full", "face_model": "mesh", "precision": "f32"}
+    assert detector.thresholds.searches_parts
+    mp_holistic.Holistic(search_interval=5)
+    assert not detector.thresholds.searches_parts
 
 
 @pytest.mark.parametrize(

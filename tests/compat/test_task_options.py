@@ -45,7 +45,10 @@ def portrait(data):
                 "min_face_landmarks_confidence": 0.3, "min_pose_suppression_threshold": 0.4,
                 "min_hand_landmarks_confidence": 0.6,
             },
-            {"face_detection": 0.1, "face_overlap": 0.2, "face_presence": 0.3, "overlap": 0.4, "hand_presence": 0.6},
+            {
+                "face_detection": 0.1, "face_overlap": 0.2, "face_presence": 0.3, "overlap": 0.4, "hand_presence": 0.6,
+                "searches_parts": True,
+            },
         ),
     ],
 )  # fmt: skip

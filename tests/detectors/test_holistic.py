@@ -7,6 +7,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds import holistic as parts_of_people
 from sonjit.detectors.kinds.body import BodyObservation, body_smoothers
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.holistic import hand_box, head_box, recropped_box
@@ -184,3 +185,37 @@ def test_the_next_box_of_a_face_is_square_or_of_its_shape(square):
     points[[10, 152, 33, 263], :2] = (30, 0), (30, 80), (0, 30), (60, 30)
     box = FaceMeshes(None, Network(), squares_after=square).box_after(FaceObservation(1.0, points))
     assert box == pytest.approx((30, 40, 120 if square else 90, 120, 0))
+
+
+@pytest.mark.parametrize(
+    ("tracked", "keypoint", "is_kept"),
+    [
+        ((100, 100, 50, 50, 0.3), (100, 100), True),
+        ((109, 109, 50, 50, 0.3), (100, 100), True),
+        ((111, 100, 50, 50, 0.3), (100, 100), False),  # a shift of more than 0.2 sizes
+        ((100, 89, 50, 50, 0.3), (100, 100), False),
+        ((100, 100, 69, 69, 0.3), (100, 100), True),
+        ((100, 100, 71, 71, 0.3), (100, 100), False),  # a size that differs by more than 0.4
+        ((100, 100, 50, 50, 0.9), (100, 100), True),
+        ((100, 100, 50, 50, 1.1), (100, 100), False),  # an angle that differs by more than 40 degrees
+        ((100, 100, 50, 50, 0.3 - 2 * np.pi), (100, 100), True),
+        ((100, 100, 50, 50, 0.3), (100 + 22 * np.cos(0.3), 100 + 22 * np.sin(0.3)), True),
+        ((100, 100, 50, 50, 0.3), (100 + 23 * np.cos(0.3), 100 + 23 * np.sin(0.3)), False),  # a keypoint in the margin
+    ],
+)
+def test_a_tracked_hand_is_kept_where_the_search_agrees(tracked, keypoint, is_kept):
+    found = RotatedBox(100, 100, 50, 50, 0.3)
+    part = parts_of_people._Part(None, box=RotatedBox(*tracked), keypoints=np.array([keypoint], np.float32))
+    looked_at = []
+
+    def observe(box):
+        looked_at.append(box)
+        return FaceObservation(0.9, np.zeros((3, 3), np.float32))
+
+    after = RotatedBox(1, 2, 3, 3, 0)
+    agreement = parts_of_people._HAND_AGREEMENT
+    assert part.search(observe, lambda _: after, lambda: found, agreement, min_score=0.5) is not None
+    assert looked_at == [RotatedBox(*tracked) if is_kept else found]
+    assert part.box == after
+    assert part.search(observe, lambda _: after, lambda: None, agreement, min_score=0.5) is None
+    assert part.box is None

@@ -13,6 +13,7 @@ class GraphThresholds:
         same_overlap: IoU above which two boxes show the same instance.
         face_detection, face_overlap: Minimum score, and `overlap`, of a person's face in the crop of the head.
         face_presence, hand_presence: Minimum presence of a person's face and hands in their crops.
+        searches_parts: True to search a person's hands and face in every frame of a video, as MediaPipe does.
     """
 
     overlap: float | None = None
@@ -22,3 +23,4 @@ class GraphThresholds:
     face_overlap: float | None = None
     face_presence: float | None = None
     hand_presence: float | None = None
+    searches_parts: bool = False

@@ -71,6 +71,40 @@ _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
 
 
+@dataclass(frozen=True)
+class _Agreement:
+    """Largest differences between a tracked box and that of a search at which the tracked one is kept.
+
+    Source: options of the `RoiTrackingCalculator` in MediaPipe's holistic graph.
+
+    Attributes:
+        rotation: Difference of the angles in radians.
+        shift: Distance along each axis of the image, relative to the size of the searched box.
+        scale: Difference of the sizes, relative to the size of the searched box.
+        margin: Margin of the searched box, relative to its size, that is without tracked keypoints.
+    """
+
+    rotation: float
+    shift: float
+    scale: float
+    margin: float
+
+    def holds(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
+        """Check whether the tracked box is close to the found one and its keypoints (K, 2) are inside that."""
+        size = found.width
+        if (
+            abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation
+            or max(abs(tracked.cx - found.cx), abs(tracked.cy - found.cy)) > self.shift * size
+            or abs(tracked.width - size) > self.scale * size
+        ):
+            return False
+        cosine, sine = math.cos(found.rotation), math.sin(found.rotation)
+        offsets = (keypoints - (found.cx, found.cy)) @ np.array([[cosine, -sine], [sine, cosine]])
+        return bool(np.abs(offsets).max() < (1 - self.margin) * size / 2)
+
+
+_HAND_AGREEMENT = _Agreement(math.radians(40), 0.2, 0.4, 0.1)
+_FACE_AGREEMENT = _Agreement(math.radians(15), 0.1, 0.3, 0.2)
 _RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
 """Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
@@ -84,12 +118,36 @@ class _Part:
         box: Crop of the next frame, or None if the part is not tracked.
         anchor: (2,) Position of the part in the body's keypoints when the box was made, in pixels.
         wait: Frames until the next search.
+        keypoints: (K, 2) Keypoints that the box was made of, if parts are searched in every frame.
     """
 
     smoother: KeypointSmoother | None
     box: RotatedBox | None = None
     anchor: NDArray[np.float32] | None = None
     wait: int = 0
+    keypoints: NDArray[np.float32] | None = None
+
+    def search(
+        self,
+        observe: Callable[[RotatedBox], P],
+        box_after: Callable[[P], RotatedBox],
+        search: Callable[[], RotatedBox | None],
+        agreement: _Agreement,
+        *,
+        min_score: float,
+    ) -> P | None:
+        """Observe the part in the box of a search, or in the tracked box if it agrees with that."""
+        box, tracked, keypoints = search(), self.box, self.keypoints
+        self.box = self.keypoints = None
+        if box is None:
+            return None
+        if tracked is not None and keypoints is not None and agreement.holds(tracked, keypoints, box):
+            box = tracked
+        observation = observe(box)
+        if observation.score <= min_score:
+            return None
+        self.box, self.keypoints = box_after(observation), observation.keypoints[:, :2]
+        return observation
 
     def observe(
         self,
@@ -182,6 +240,7 @@ class Holistic(Kind[BodyObservation, Person]):
             default if item is None else item for item, default in zip(custom, defaults, strict=True)
         )
         self._interval = search_interval
+        self._searches_parts = thresholds.searches_parts
         self._merge_nested = merge_nested
         self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
 
@@ -215,7 +274,10 @@ class Holistic(Kind[BodyObservation, Person]):
         if isinstance(observation, PersonObservation):
             hands, face = list(observation.hands), observation.face
         else:
-            hands, face = self._observe_parts(rgb, observation if track is None else track.observation, parts)
+            observe = self._search_parts if self._searches_parts else self._observe_parts
+            hands, face = observe(
+                rgb, observation if track is None or self._searches_parts else track.observation, parts
+            )
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
@@ -263,6 +325,30 @@ class Holistic(Kind[BodyObservation, Person]):
             for side, part in enumerate(parts.hands)
         ]
         self._drop_strays(body, parts, hands)
+        return hands, observed_face.result()
+
+    def _search_parts(
+        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
+    ) -> tuple[list[HandObservation | None], FaceObservation | None]:
+        """Return the left hand, right hand and face of a smoothed body, as MediaPipe's graph does."""
+        observed_face = self._face_thread.submit(
+            parts.face.search,
+            partial(self.faces.observe, rgb),
+            self.faces.box_after,
+            lambda: self._face_box(rgb, body),
+            _FACE_AGREEMENT,
+            min_score=self._min_face,
+        )
+        hands = [
+            part.search(
+                partial(self.hands.observe, rgb),
+                self.hands.box_after,
+                lambda side=side: self.hand_crop(rgb, body, side),
+                _HAND_AGREEMENT,
+                min_score=self._min_hand,
+            )
+            for side, part in enumerate(parts.hands)
+        ]
         return hands, observed_face.result()
 
     def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box | None = None) -> FaceObservation | None:

@@ -13,6 +13,7 @@ from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
 from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face, Hand, Person
 
@@ -59,8 +60,8 @@ class Holistic(DetectorSolution[SolutionOutputs]):
         refine_face_landmarks: Refine lips and eyes, and add ten landmarks for the irises.
         min_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains its body, hand or face, 0 to 1.
-        search_interval: Frames between searches for missing hands and faces; an option of Sonjit. 1 searches in every
-            frame, as MediaPipe does.
+        search_interval: Frames between searches for hands and faces; an option of Sonjit. 1 searches in every frame, as
+            MediaPipe does. Larger values search for missing ones only and are faster.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
@@ -78,7 +79,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
         min_detection_confidence: float = 0.5,
         min_tracking_confidence: float = 0.5,
         *,
-        search_interval: int = 5,
+        search_interval: int = 1,
         precision: Precision = "f32",
     ) -> None:
         self._open(
@@ -86,6 +87,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
             static_image_mode,
             min_detection_confidence,
             min_tracking_confidence,
+            GraphThresholds(searches_parts=search_interval == 1),
             model=choice("model_complexity", model_complexity, MODELS),
             hand_model="full",
             face_model="attention" if refine_face_landmarks else "mesh",

@@ -142,6 +142,7 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
                 face_overlap=options.min_face_suppression_threshold,
                 face_presence=options.min_face_landmarks_confidence,
                 hand_presence=options.min_hand_landmarks_confidence,
+                searches_parts=True,
             ),
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_landmarks_confidence,
