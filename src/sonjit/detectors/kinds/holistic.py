@@ -21,6 +21,7 @@ import numpy as np
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds.agreement import Agreement
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import box_around_face, corners_of
 from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
@@ -71,40 +72,8 @@ _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
 
 
-@dataclass(frozen=True)
-class _Agreement:
-    """Largest differences between a tracked box and that of a search at which the tracked one is kept.
-
-    Source: options of the `RoiTrackingCalculator` in MediaPipe's holistic graph.
-
-    Attributes:
-        rotation: Difference of the angles in radians.
-        shift: Distance along each axis of the image, relative to the size of the searched box.
-        scale: Difference of the sizes, relative to the size of the searched box.
-        margin: Margin of the searched box, relative to its size, that is without tracked keypoints.
-    """
-
-    rotation: float
-    shift: float
-    scale: float
-    margin: float
-
-    def holds(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
-        """Check whether the tracked box is close to the found one and its keypoints (K, 2) are inside that."""
-        size = found.width
-        if (
-            abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation
-            or max(abs(tracked.cx - found.cx), abs(tracked.cy - found.cy)) > self.shift * size
-            or abs(tracked.width - size) > self.scale * size
-        ):
-            return False
-        cosine, sine = math.cos(found.rotation), math.sin(found.rotation)
-        offsets = (keypoints - (found.cx, found.cy)) @ np.array([[cosine, -sine], [sine, cosine]])
-        return bool(np.abs(offsets).max() < (1 - self.margin) * size / 2)
-
-
-_HAND_AGREEMENT = _Agreement(math.radians(40), 0.2, 0.4, 0.1)
-_FACE_AGREEMENT = _Agreement(math.radians(15), 0.1, 0.3, 0.2)
+_HAND_AGREEMENT = Agreement(math.radians(40), 0.2, 0.4, 0.1)
+_FACE_AGREEMENT = Agreement(math.radians(15), 0.1, 0.3, 0.2)
 _RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
 """Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
@@ -132,7 +101,7 @@ class _Part:
         observe: Callable[[RotatedBox], P],
         box_after: Callable[[P], RotatedBox],
         search: Callable[[], RotatedBox | None],
-        agreement: _Agreement,
+        agreement: Agreement,
         *,
         min_score: float,
     ) -> P | None:
