@@ -1,5 +1,7 @@
 """Media, a place to write to and the command line, for tests of commands."""
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,16 @@ from sonjit.cli import main
 from sonjit.runs.resume import LOG
 
 FRAMES = 8
+FOREIGN = {
+    "thesis/chapter1.md": "precious",
+    "job.json": "{}",
+    ".hidden": "kept",
+    "settings.json": "{}",
+    "input/photo.jpg": "not a photo",
+    "0123456789abcdef/holiday.jpg": "not a job",
+    "t.csv.work/note.txt": "not a work folder",
+    "notes.part.csv": "not a draft",
+}
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +88,22 @@ def sonjit(capsys):
 
 def _names_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOG)
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A folder with the files of somebody else, and a function that finds the changed ones."""
+    folder = tmp_path / "mine"
+    for name, text in FOREIGN.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    before = {name: _digest(folder / name) for name in FOREIGN}
+
+    def changed():
+        return [name for name in FOREIGN if not (folder / name).is_file() or _digest(folder / name) != before[name]]
+
+    return folder, changed
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()

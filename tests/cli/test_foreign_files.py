@@ -1,41 +1,12 @@
 """Commands keep every file that Sonjit did not create, in each folder that they write to."""
 
-import hashlib
+import json
 import shutil
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-
-FOREIGN = {
-    "thesis/chapter1.md": "precious",
-    "job.json": "{}",
-    ".hidden": "kept",
-    "settings.json": "{}",
-    "input/photo.jpg": "not a photo",
-    "0123456789abcdef/holiday.jpg": "not a job",
-    "t.csv.work/note.txt": "not a work folder",
-    "notes.part.csv": "not a draft",
-}
-
-
-@pytest.fixture
-def planted(tmp_path):
-    """A folder with the files of somebody else, and a function that finds the changed ones."""
-    folder = tmp_path / "mine"
-    for name, text in FOREIGN.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, "utf-8")
-    before = {name: _digest(folder / name) for name in FOREIGN}
-
-    def changed():
-        return [name for name in FOREIGN if not (folder / name).is_file() or _digest(folder / name) != before[name]]
-
-    return folder, changed
-
-
-def _digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -70,13 +41,47 @@ def short_demo(media, tmp_path, monkeypatch):
         "gestures export {clip} --out {mine}/t.csv",
         "annotate board charuco:8x6:30mm:22mm:4x4_50 --out {mine}/board.svg",
         "export hand-lite --weights demo --set trunk=tiny --out {mine}/hand.onnx",
+        "stream {clip} --to osc://127.0.0.1:9 --limit 2 --model lite",
+        "body {clip} --save {mine}/t.bvh",
+        "body {clip} --save {mine}/t.vrma",
+        "explain {stills} --draw {mine}",
+        "explain {stills} --save {mine}/t.json",
+        "segment {tiny} --weights demo --min-side 64 --draw {mine}/drawn.png --save {mine}/found.json",
+        "train cam --smoke --steps 1 --out {mine}",
+        "train cam --smoke --sweep steps=1,2 --out {mine}",
+        "bench --media {clip} --model lite --repeat 0 --save {mine}/b.json",
     ],
 )
-def test_foreign_files_stay(sonjit, planted, media, stills, command):
+def test_foreign_files_stay(sonjit, planted, media, stills, write_image, monkeypatch, command):
     folder, changed = planted
-    words = command.split()
-    arguments = [word.format(mine=folder, stills=stills, clip=media / "clip.mp4") for word in words]
-    status, _, errors = sonjit(*arguments)
+    monkeypatch.chdir(folder)
+    tiny = write_image(stills.parent / "tiny.png", np.full((40, 60, 3), 90, np.uint8))
+    paths = {"mine": folder, "stills": stills, "clip": media / "clip.mp4", "tiny": tiny}
+    status, _, errors = sonjit(*(word.format(**paths) for word in command.split()))
     assert status in (0, 1, 2)
     assert status == 0 or errors, "a refusal is explained"
     assert changed() == []
+
+
+@pytest.mark.slow
+def test_foreign_files_stay_next_to_evaluations(sonjit, planted, write_image, tmp_path):
+    folder, changed = planted
+    root = tmp_path / "data"
+    root.mkdir()
+    write_image(root / "a.png", np.full((120, 160, 3), 90, np.uint8))
+    label = {"width": 160, "height": 120, "hands": [{"box": [10, 10, 60, 60], "side": "Left"}]}
+    (root / "hands.json").write_text(json.dumps({"a.png": label}), "utf-8")
+    evaluation = ["eval", "--protocol", "detection", "--model", "hands-lite", "--search", "fast", "--root", root]
+    assert sonjit(*evaluation, "--out", folder)[0] == 0
+    assert changed() == []
+    assert sonjit("card", folder / "eval.json", "--out", folder)[0] == 0
+    assert changed() == []
+    sonjit("compare", folder, folder, "--root", root, "--save", folder / "compare.png")
+    assert changed() == []
+
+
+def test_a_refused_evaluation_leaves_no_folder(sonjit, tmp_path):
+    out = tmp_path / "new" / "evaluation"
+    asked = ("eval", "--protocol", "stb", "--root", tmp_path, "--model", "hands", "--out", out)
+    assert sonjit(*asked)[0] == 2
+    assert not out.exists()

@@ -5,6 +5,7 @@ from ...cli.conftest import (  # noqa: F401, TID252
     media,
     names_in,
     out,
+    planted,
     sonjit,
     stills,
     write_image,

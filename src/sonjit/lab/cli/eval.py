@@ -164,7 +164,7 @@ def evaluate(
         submission=None if submission is None else Path(submission),
     )
     with nullcontext() if save is None else open_unit_table(save) as table:
-        folder = _folder(out)
+        folder = Path(out)
         with sole_writer(folder):
             with progress_bar(None, "images") as bar:
                 outcome = run(request, folder, progress=bar)
@@ -188,15 +188,6 @@ def _list() -> int:
         sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
     sys.stdout.write(f"models: {', '.join(list_models())}\n")
     return 0
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {name}: {error.strerror}; choose another folder") from None
-    return folder
 
 
 def _print_metrics(outcome: Evaluation) -> None:
