@@ -241,7 +241,8 @@ export class HandSearch {
     const { hands } = this.#of;
     let find: HandFind | null = null;
     const first = await hands.observe(this.#image, one.box);
-    if (first.score > LIMITS.sure && one.score >= this.#limits.published) find = findOf([first], one, 1, isPublished);
+    const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
+    if (first.score > sure && one.score >= this.#limits.published) find = findOf([first], one, 1, isPublished);
     else if (first.score >= LIMITS.hand_seen) {
       const mirrored = await hands.observeInMirror(this.#image, boxAroundHand(first.keypoints));
       const stays = isPublished && first.score > OF.PRESENT;

@@ -338,7 +338,8 @@ class _HandRun:
         if not published and self._is_known(proposal):
             return
         first = self._hands.observe(self._rgb, proposal.box)
-        if first.score > LIMITS["sure"] and proposal.score >= self._published:
+        sure = LIMITS["published_sure" if published else "sure"]
+        if first.score > sure and proposal.score >= self._published:
             candidate = Candidate(
                 [first], proposal.score, set(proposal.votes), self._agenda.current, published=published
             )
