@@ -10,6 +10,7 @@ from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search.hands import observe_mirrored
 
+TIPS = [4, 8, 12, 16, 20]
 MODELS = ("full", "lite")
 CHANNELS = {"full": (40, 112, 192), "lite": (24, 64, 112)}
 
@@ -27,6 +28,7 @@ def test_refined_keypoints_are_near_the_published_ones_and_nothing_else_changes(
     for one, other in zip(published, refined, strict=True):
         moved = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1) / extent(one)
         assert 0.002 < moved.mean() < 0.1
+        assert moved[TIPS].max() < 1e-4
         assert 0 < np.abs(one.keypoints_3d - other.keypoints_3d).mean() < 0.03
         assert (one.handedness, one.id) == (other.handedness, other.id)
         assert one.score == pytest.approx(other.score, abs=1e-5)

@@ -47,8 +47,8 @@ export class HandRefinement {
     const scaled = world.map((value) => value * WORLD_SCALE);
     const hidden = this.#layer([...memory, ...centred(places), ...scaled], "world", 0).map((value) => Math.max(value, 0));
     const step = this.#layer(hidden, "world", 1);
-    const [share] = this.#weights.get("share")!.values;
-    const refined = places.map((value, i) => (i % 3 === 2 ? value : keypoints[i]! + share! * (value - keypoints[i]!)));
+    const share = this.#weights.get("share")!.values;
+    const refined = places.map((value, i) => (i % 3 === 2 ? value : keypoints[i]! + share[Math.trunc(i / 3)]! * (value - keypoints[i]!)));
     const error = this.#layer(memory, "error").map(Math.exp);
     return { keypoints: refined, error, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
   }

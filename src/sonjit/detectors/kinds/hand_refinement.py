@@ -83,7 +83,7 @@ class HandRefinement:
         world = (world + hidden @ weights["world_1"] + weights["world_bias_1"]) / np.float32(WORLD_SCALE)
         error = np.asarray(np.exp(memory @ weights["error"] + weights["error_bias"]), np.float32)
         refined = keypoints.copy()
-        refined[:, :2] = inputs.keypoints[:, :2] + weights["share"] * (keypoints - inputs.keypoints)[:, :2]
+        refined[:, :2] = inputs.keypoints[:, :2] + weights["share"][:, None] * (keypoints - inputs.keypoints)[:, :2]
         return RefinedKeypoints(refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
 
 

@@ -35,6 +35,7 @@ from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import check_at_least
 
 _KEYPOINTS: Final = 21
+_TIPS: Final = [4, 8, 12, 16, 20]
 CHANNELS: Final[Mapping[str, tuple[int, ...]]] = {"full": (40, 112, 192), "lite": (24, 64, 112)}
 """Channels of each map of `TAPS`."""
 _STEP: Final = 0.1
@@ -66,6 +67,7 @@ class RefinementSettings(TrainingSettings):
         dropout: Dropout of what is read from the maps.
         share: Share of each movement of x and y that results contain. Real hands differ from synthetic ones, so that
             the full movement raises the error in some photographs.
+        tip_share: The same for fingertips, which the published networks place better in photographs.
     """
 
     steps: int = 1200
@@ -81,6 +83,7 @@ class RefinementSettings(TrainingSettings):
     rounds: int = 2
     dropout: float = 0.35
     share: float = 0.5
+    tip_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that values are in range."""
@@ -94,6 +97,8 @@ class RefinementSettings(TrainingSettings):
             raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
         if not 0 < self.share <= 1:
             raise InputError(f"share={self.share}: must be above 0 and at most 1")
+        if not 0 <= self.tip_share <= 1:
+            raise InputError(f"tip_share={self.tip_share}: must be from 0 to 1")
 
 
 class Refinement(nn.Module):
@@ -105,11 +110,15 @@ class Refinement(nn.Module):
         rounds: Number of movements.
         dropout: Dropout of what is read from the maps.
         share: Share of each movement of x and y that results contain.
+        tip_share: The same for fingertips.
     """
 
-    def __init__(self, channels: int, hidden: int, rounds: int, dropout: float, share: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, hidden: int, rounds: int, dropout: float, share: float = 1.0, tip_share: float = 1.0
+    ) -> None:
         super().__init__()
-        self.share = share
+        self.share = torch.full((_KEYPOINTS,), share)
+        self.share[_TIPS] = tip_share
         for model, depths in CHANNELS.items():
             self.register_buffer(f"spread_{model}", torch.ones(sum(depths)))
         places, shown = 3 * _KEYPOINTS, channels * _KEYPOINTS
@@ -181,7 +190,7 @@ class Refinement(nn.Module):
                 arrays[f"{model}.keypoint_{number}"] = self.keypoint[model][number]
         for number, (hidden, move) in enumerate(zip(self.hidden, self.move, strict=True)):
             arrays |= _layer(f"hidden{{}}_{number}", hidden) | _layer(f"move{{}}_{number}", move, _STEP)
-        arrays |= _layer("error{}", self.error) | {"share": torch.tensor([self.share])}
+        arrays |= _layer("error{}", self.error) | {"share": self.share}
         for number, layer in enumerate(self.world):
             arrays |= _layer(f"world{{}}_{number}", layer)
         names = {name if "." in name else f"both.{name}": value for name, value in arrays.items()}
@@ -256,7 +265,9 @@ def train_refinement(request: TrainingRequest) -> dict[str, object]:
         {model: source.defined_by(definition) for model, source in each.items()} for each in (training, held_out)
     )
     torch.manual_seed(settings.seed)
-    network = Refinement(settings.channels, settings.hidden, settings.rounds, settings.dropout, settings.share)
+    network = Refinement(
+        settings.channels, settings.hidden, settings.rounds, settings.dropout, settings.share, settings.tip_share
+    )
     for model, source in training.items():
         rows = np.random.default_rng(0).choice(len(source.hands), min(_SPREAD_ROWS, len(source.hands)), replace=False)
         network.fit_normalisation(model, source.maps.rows(np.sort(rows)))
@@ -319,7 +330,8 @@ def refined(network: Refinement, model: str, hands: RefinableHands, maps: MapFil
         own = hands.take(rows)
         inputs = [torch.from_numpy(values).to(device) for values in (own.keypoints, own.world)]
         found, metres, log_error = network(model, [each.to(device) for each in maps.rows(rows)], *inputs)
-        share = found[-1].new_tensor([network.share, network.share, 1])
+        share = torch.ones_like(found[-1][:1])
+        share[..., :2] = network.share.to(device)[:, None]
         parts.append((inputs[0] + share * (found[-1] - inputs[0]), metres, log_error.exp()))
     return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
 

@@ -1,0 +1,181 @@
+"""Measure errors of joint angles: left-out synthetic hands, hands before two cameras, and labelled bodies.
+
+Angles in space come from the metres of one image, angles in the image plane from pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from refined import MAX_REPROJECTION_PX, dat_rig, triangulated
+
+from sonjit import create_detector
+from sonjit.detectors.kinds.hand_heads import TAPS
+from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.lab.training.hand_heads.refinement import CHANNELS
+from sonjit.lab.training.hand_heads.refinement_data import MapFiles, RefinableHands, map_files
+from sonjit.media import open_source
+from sonjit.results.measures import finger_bends_rad
+from sonjit.results.measures.joints import joint_angles_rad
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+JOINTS = ("first joint", "second joint", "third joint")
+PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
+BEGIN, END = "<!-- python benchmarks/angles.py --write -->", "<!-- end -->"
+KEYPOINTS = ("published", "refined")
+LIMBS = {
+    "elbow": ((11, 13, 15), (12, 14, 16)),
+    "knee": ((23, 25, 27), (24, 26, 28)),
+    "shoulder": ((13, 11, 23), (14, 12, 24)),
+    "hip": ((11, 23, 25), (12, 24, 26)),
+}
+"""Body keypoints of each joint, left and right."""
+COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25, 14: 26, 15: 27, 16: 28}
+"""Body keypoint of each COCO keypoint with the same meaning."""
+
+
+def synthetic_bends(model, run):
+    """Bends (N, 5, 3) of left-out synthetic hands in rad: exact, published and refined; and the image of each."""
+    settings = json.loads((run / "settings.json").read_text("utf-8"))
+    refinement = load_hand_refinement(model)
+    exact, published, refined, images = [], [], [], []
+    for name in settings["held_out"]:
+        folder = run / "maps" / f"{name}-{model}"
+        rows, maps = RefinableHands.load(folder / "rows.npz"), MapFiles([map_files(folder)], CHANNELS[model])
+        for row in range(len(rows)):
+            values = [each[0].numpy().T.astype(np.float32) for each in maps.rows(np.array([row]))]
+            shaped = [each.reshape(1, -1, side, side) for each, side in zip(values, TAPS, strict=True)]
+            found = refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped)).world
+            for points, bends in ((rows.exact_world[row], exact), (rows.world[row], published), (found, refined)):
+                bends.append(finger_bends_rad(points))
+            images.append(f"{name} {rows.image[row]}")
+    return np.array(exact), {"published": np.array(published), "refined": np.array(refined)}, images
+
+
+def camera_bends(model, folder, clips, frames):
+    """Bends of a real hand before two cameras: triangulated, published and refined of either camera."""
+    rig, found = dat_rig(folder), {}
+    for keypoints in KEYPOINTS:
+        options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": keypoints}
+        for number, clip in enumerate(clips):
+            with create_detector("hands", **options) as detector, open_source(str(clip)) as source:
+                seen = {frame.index: detector.detect(frame.rgb) for frame in source if frame.index in frames}
+            found[keypoints, number] = {index: hands[0] for index, hands in seen.items() if len(hands) == 1}
+    truth, estimates, images = [], {name: [] for name in KEYPOINTS}, []
+    for index in sorted(set.intersection(*(set(each) for each in found.values()))):
+        pair = [found["published", number][index].keypoints[:, :2].astype(np.float64) for number in (0, 1)]
+        world, error = triangulated(rig, pair)
+        if error.mean() < MAX_REPROJECTION_PX:
+            for number in (0, 1):
+                truth.append(finger_bends_rad(world))
+                images.append(str(index // 30))  # neighbouring frames show one pose
+                for name in KEYPOINTS:
+                    estimates[name].append(finger_bends_rad(found[name, number][index].keypoints_3d))
+    return np.array(truth), {name: np.array(values) for name, values in estimates.items()}, images
+
+
+def labelled_bodies(model, root):
+    """Yield joint, sample, labelled angle in the image plane, and the angles of pixels and metres, in rad."""
+    with create_detector("body", model=model, static_image=True, max_instances=20) as detector:
+        for sample in open_dataset("coco", root / "datasets" / "coco"):
+            found = detector.detect(sample.rgb())
+            for instance in sample.instances:
+                points = instance.keypoints_px
+                if instance.kind != "body" or points is None or len(points) != 17 or not found:
+                    continue
+                labelled = np.full((33, 2), np.nan)
+                for coco, own in COCO.items():
+                    if instance.valid_px[coco]:
+                        labelled[own] = points[coco]
+                known = np.isfinite(labelled[:, 0])
+                if known.sum() < 8:
+                    continue
+                size = np.hypot(*np.ptp(labelled[known], axis=0))
+                distances = [np.linalg.norm((one.keypoints[:, :2] - labelled)[known], axis=1).mean() for one in found]
+                body = found[int(np.argmin(distances))]
+                if min(distances) > 0.1 * size:
+                    continue
+                for joint, triples in LIMBS.items():
+                    true, flat, metric = (
+                        joint_angles_rad(each, triples) for each in (labelled, body.keypoints[:, :2], body.keypoints_3d)
+                    )
+                    seen = [body.visibility[list(triple)].min() >= 0.5 for triple in triples]
+                    for side in np.flatnonzero(np.isfinite(true) & seen):
+                        yield joint, str(sample.id), true[side], flat[side], metric[side]
+
+
+def mean_error(truth, estimate, images):
+    """Mean absolute error in degrees with its 95 % interval."""
+    error = np.degrees(np.abs(estimate - truth))
+    clusters = np.repeat(np.array(images), error[0].size).tolist()
+    low, high = mean_interval(error.ravel(), clusters=clusters)
+    return f"{error.mean():.1f} ({low:.1f} to {high:.1f})"
+
+
+def hand_rows(measured):
+    """Lines of Markdown: the mean absolute error of each joint in degrees, with a column per source and keypoints.
+
+    Args:
+        measured: Bends by title of the source: exact, by keypoints, and the image of each.
+    """
+    columns = [(title, name) for title in measured for name in KEYPOINTS]
+    yield f"| finger | joint | {' | '.join(f'{title}, {name}' for title, name in columns)} |"
+    yield f"|---|---|{'---:|' * len(columns)}"
+    for finger, name in enumerate(FINGERS):
+        for joint, label in enumerate(JOINTS):
+            cells = []
+            for title, keypoints in columns:
+                truth, estimates, _ = measured[title]
+                error = np.abs(estimates[keypoints] - truth)[:, finger, joint]
+                cells.append(f"{np.degrees(error).mean():.1f}")
+            yield f"| {name} | {label} | {' | '.join(cells)} |"
+    cells = [mean_error(measured[title][0], measured[title][1][name], measured[title][2]) for title, name in columns]
+    yield f"| all | | {' | '.join(cells)} |"
+
+
+def body_rows(measured):
+    """Lines of Markdown: mean absolute errors in degrees by joint and model, in the image plane and in space."""
+    yield f"| joint | angles | {' | '.join(f'`{model}`, image plane | `{model}`, in space' for model in measured)} |"
+    yield f"|---|---:|{'---:|---:|' * len(measured)}"
+    for joint in LIMBS:
+        chosen = [np.array([row[2:] for row in rows if row[0] == joint]) for rows in measured.values()]
+        cells = [f"{np.degrees(np.abs(each[:, k] - each[:, 0])).mean():.1f}" for each in chosen for k in (1, 2)]
+        yield f"| {joint} | {', '.join(str(len(each)) for each in chosen)} | {' | '.join(cells)} |"
+
+
+def tables(data, run):
+    """Lines of Markdown with all tables."""
+    for model in ("full", "lite"):
+        clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
+        measured = {
+            "synthetic": synthetic_bends(model, run),
+            "two cameras": camera_bends(model, data / "multiview" / "handpose3d", clips, range(0, 400, 4)),
+        }
+        counts = ", ".join(f"{title} {len(rows[0])} crops" for title, rows in measured.items())
+        yield from (f"Bends of fingers, `{model}` ({counts}):", "", *hand_rows(measured), "")
+    bodies = {model: list(labelled_bodies(model, data)) for model in ("lite", "full", "heavy")}
+    yield from ("Bodies in two photographs, angles for each model:", "", *body_rows(bodies))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    folders = "folder with datasets/coco, wild_video/ and multiview/handpose3d/"
+    parser.add_argument("--data", type=Path, required=True, help=folders)
+    parser.add_argument("--run", type=Path, required=True, help="run of the recipe refine, for its left-out renders")
+    parser.add_argument("--write", action="store_true", help="into docs/measured.md")
+    options = parser.parse_args()
+    text = "\n".join(tables(options.data, options.run))
+    if not options.write:
+        print(text)
+        return
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
