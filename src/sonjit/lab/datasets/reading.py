@@ -25,7 +25,7 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
         named: File and field, shown in error messages.
 
     Raises:
-        InputError: The shape differs, or the values are no numbers.
+        InputError: The shape differs, or the values are no numbers or infinite.
     """
     try:
         array = np.asarray(value, np.float64)
@@ -36,6 +36,8 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     )
     if not fits:
         raise InputError(f"{named} has {_shape_text(array.shape)} numbers; expected {_shape_text(shape)}")
+    if np.isinf(array).any():
+        raise InputError(f"{named} has infinite numbers")
     return array
 
 
