@@ -265,6 +265,7 @@ DAMAGES = [
     ("ho3d-v3", "train.txt", lambda text: text, r"\.png is of version 2"),
     ("freihand", "training_K.json", lambda text: re.sub(NUMBER, "NaN", text), "camera's K has a value"),
     ("freihand", "training_mano.json", lambda text: re.sub(NUMBER, "NaN", text), "MANO's pose of instance 0 has"),
+    ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "NaN", text), "3D keypoints of instance 0 has a"),
     ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "1e999", text), r"xyz\.json: \[0\] has infinite"),
     ("hagrid", "fist.json", lambda text: "{}", r"fist\.json: not names of images"),
     ("hagrid", "one.json", lambda text: re.sub(NUMBER, "NaN", text), "box of instance 0 has a value"),

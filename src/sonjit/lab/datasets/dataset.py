@@ -195,8 +195,8 @@ def _check_finite(sample: Sample) -> None:
         values.append((f"box of instance {number}", instance.box))
         if instance.keypoints_px is not None and instance.valid_px is not None:
             values.append((f"keypoints of instance {number}", instance.keypoints_px[instance.valid_px]))
-        if instance.keypoints_m is not None and np.isinf(instance.keypoints_m).any():
-            raise InputError(f"{sample.source}: {sample.id}: keypoints of instance {number} in space are infinite")
+        if instance.keypoints_m is not None and instance.valid_m is not None:
+            values.append((f"3D keypoints of instance {number}", instance.keypoints_m[instance.valid_m]))
         if isinstance(instance.mesh, ManoParameters):
             values += [
                 (f"MANO's {name} of instance {number}", getattr(instance.mesh, name))
