@@ -10,7 +10,7 @@ move in a third run, whose image differs by at most one level of 255 in each cha
     [[page]]
     path = "owner+name/index.html"
     input = "photo.jpg"
-    click = "#start"          # optional: element that starts the camera
+    click = "#load, #start"   # optional: elements that load the networks and start the camera
 
 Pages run on the processor: both packages compute there, and MediaPipe's older packages draw with software.
 """
@@ -50,7 +50,7 @@ CDN = re.compile(r"https?:(?:\\?/){2}(?:cdn\.jsdelivr\.net\\?/npm|unpkg\.com|cdn
 CDNJS_P5 = re.compile(r"https://cdnjs\.cloudflare\.com/ajax/libs/p5\.js/[\d.]+/")
 MODEL = re.compile(r"https://storage\.googleapis\.com/mediapipe-models/[^\"'`\s]*?([\w]+\.(?:task|tflite))")
 NEAR_PX = 0.5
-AGAIN_S = 30
+AGAIN_S = 12
 """Pages ignore a click before their networks are loaded."""
 CONTRAST = 48
 PROBE = """
@@ -185,7 +185,7 @@ class Site:
         if path.startswith("/npm/"):
             return self._package(path.removeprefix("/npm/"))
         file = self.pages / path.removeprefix("/page/")
-        if file.name.endswith(".task") and not file.is_file():
+        if file.suffix in (".task", ".tflite") and not file.is_file():
             file = self.models / file.name
         return self._file(file) if path.startswith(("/page/", "/models/")) else None
 
@@ -248,7 +248,9 @@ def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str,
             while monotonic() < end and probe.get("canvases") is None:
                 sleep(1)
                 if click and not probe.get("count") and monotonic() - pressed > AGAIN_S:
-                    browser.execute_script("document.querySelector(arguments[0])?.click()", click)
+                    browser.execute_script(
+                        "document.querySelectorAll(arguments[0]).forEach((one) => one.click())", click
+                    )
                     pressed = monotonic()
                 probe = browser.execute_script("return globalThis.probe") or {}
         except WebDriverException as error:
@@ -370,7 +372,7 @@ def main() -> None:
     parser.add_argument("--npm", type=Path, required=True, help="folder with node_modules of MediaPipe's packages")
     parser.add_argument("--inputs", type=Path, required=True, help="folder of the manifest's images")
     parser.add_argument(
-        "--models", type=Path, default=Path("models"), help="folder with .task bundles for tasks-vision"
+        "--models", type=Path, default=Path("models"), help="folder with .task and .tflite files for tasks-vision"
     )
     parser.add_argument("--only", help="run the pages whose path contains this")
     parser.add_argument("--results", type=int, default=5, help="number of the result that is compared")
