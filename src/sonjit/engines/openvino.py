@@ -38,8 +38,10 @@ CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
 
 
-_REVISION = 7
+_REVISION = 8
 """Revision of the graph edits. Cached networks of another revision are not used."""
+_RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
+"""Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
 _SHARED_THREADS = 2
 """Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
 lose a sixth."""
@@ -361,10 +363,11 @@ def _blob_path(network: _Network, folder: Path) -> Path:
     """Return the cache path of a compiled network for this file, device, version and options."""
     options = network.options
     device = "CPU" if options.device != "CPU" else core().get_property("CPU", "FULL_DEVICE_NAME")
+    config = [setting for setting in network.config if setting[0] not in _RUN_SETTINGS]  # with the precision
     key = repr(
         (
             str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
-            options.precision, list(network.config), network.value_range, network.outputs, *network.taps, _REVISION,
+            config, network.value_range, network.outputs, *network.taps, _REVISION,
         )
     )  # fmt: skip
     return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
