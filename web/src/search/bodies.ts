@@ -168,7 +168,6 @@ export class BodySearch {
       inside: mean(isInside),
       size: Math.log(sizeOf(keypoints) / place.longestOf(this.#image)),
       votes: Math.log(find.votes.size),
-      on_face: Number(heads.some((head) => isOnFace(body, torso, head))),
       neck: own ? neckFit(body, own) : 0,
       head_size: own ? Math.abs(Math.log(place.heightOf(place.headOfBody(body)) / place.heightOf(own))) : 0,
       torso: own ? Math.min(Math.log(torso / place.heightOf(own)), 1) : 0,
@@ -189,10 +188,4 @@ function isSamePerson(a: BodyFind, b: BodyFind): boolean {
 function neckFit({ keypoints }: BodyObservation, head: Head): number {
   const off = distance(place.meanOf(keypoints, OF.CORE.slice(0, 2)), place.pointBelow(head, OF.NECK)) / place.heightOf(head);
   return Math.exp(-((off / OF.NECK_TOLERANCE) ** 2) / 2);
-}
-
-/** Check whether a small torso lies on a face. */
-function isOnFace({ keypoints }: BodyObservation, torso: number, head: Head): boolean {
-  const height = place.heightOf(head);
-  return torso < height && distance(place.meanOf(keypoints, OF.CORE), head.middle) < height;
 }

@@ -257,13 +257,12 @@ export class HandSearch {
 
   #scored(): HandFind[] {
     for (const find of this.#finds) {
-      const [hand, { views, votes }] = [lastOf(find), find];
+      const [hand, { views }] = [lastOf(find), find];
       find.features = {
         lower: logit(presenceOf(find)),
         presence: mean(views.map(({ score }) => logit(score))),
         agreement: logit(find.agreement),
         detection: logit(find.detection),
-        votes: Math.log(votes.size),
         wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
         people: Number(this.#heads.length > 0),
         face: shareInFace(hand, this.#heads),

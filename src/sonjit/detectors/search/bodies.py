@@ -235,7 +235,6 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
         "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
         "size": math.log(size_of(body.keypoints[:, :2]) / max(width, height)),
         "votes": math.log(len(candidate.votes)),
-        "on_face": float(any(_is_on_face(body, torso, head) for head in heads)),
         "neck": 0.0,
         "head_size": 0.0,
         "torso": 0.0,
@@ -268,12 +267,6 @@ def _neck_fit(body: BodyObservation, head: Head) -> float:
     shoulders = body.keypoints[_CORE[:2], :2].mean(axis=0)
     off = math.dist(shoulders, head.middle + _NECK * head.down) / head.height
     return math.exp(-((off / _NECK_TOLERANCE) ** 2) / 2)
-
-
-def _is_on_face(body: BodyObservation, torso: float, head: Head) -> bool:
-    """Check whether a small torso lies on a face."""
-    middle = body.keypoints[_CORE, :2].mean(axis=0)
-    return torso < head.height and math.dist(middle, head.middle) < head.height
 
 
 def box_below(head: Head, hips: float, radius: float) -> RotatedBox:

@@ -24,7 +24,6 @@ from sonjit.detectors.search.geometry import (
     merged,
     oks,
     windows,
-    without_same_heads,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.geometry.boxes import iou, latest_boxes, size_of
@@ -96,18 +95,6 @@ def found_so_far(sizes: Sequence[float], rgb: Image) -> dict[str, float]:
 def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
     """Return the heads of the faces detected in a window."""
     return [head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
-
-
-def all_heads(detector: SingleShotDetector, rgb: Image, parts: Sequence[int]) -> list[Head]:
-    """Return the heads detected in the windows of an image, best first."""
-    height, width = rgb.shape[:2]
-    min_score = LIMITS["head"]
-    return without_same_heads(
-        head
-        for n in parts
-        for window in windows(width, height, n)
-        for head in detected_heads(detector, rgb, window, min_score)
-    )
 
 
 class FaceSearch:

@@ -362,7 +362,6 @@ class _HandRun:
                 "presence": float(np.mean([logit(view.score) for view in views])),
                 "agreement": logit(candidate.agreement),
                 "detection": logit(candidate.detection),
-                "votes": math.log(len(candidate.votes)),
                 "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
                 "people": float(bool(self._heads)),
                 "face": share_in_face(hand, self._heads),
