@@ -8,18 +8,21 @@ import time
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from hand_heads import real_hands
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from sonjit import create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
-from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.hand_heads.refinement import CHANNELS
@@ -53,31 +56,50 @@ def load(model, file=None):
     return hands
 
 
+class RealCrop(NamedTuple):
+    """A crop of a real hand: set, sample, number, labelled points (21, 2) with NaN, box, and both observations."""
+
+    name: str
+    sample: str
+    hand: int
+    points: NDArray[np.float64]
+    box: RotatedBox
+    published: HandObservation
+    refined: HandObservation
+
+    @property
+    def errors(self):
+        """Errors (2, 21) of published and refined keypoints in pixels; NaN without a label."""
+        both = (self.published, self.refined)
+        return np.array([np.linalg.norm(each.keypoints[:, :2] - self.points, axis=1) for each in both])
+
+    @property
+    def extent(self):
+        """Diagonal of the box around the labelled points in pixels."""
+        return np.hypot(*np.ptp(self.points[np.isfinite(self.points[:, 0])], axis=0))
+
+
 def real(hands, root):
-    """Yield set, sample, and mean errors of each crop (published, refined), in parts of the hand's extent."""
+    """Yield the crops of real hands in which the network detects the hand."""
     for number, (name, rgb, points, _) in enumerate(real_hands(root)):
-        rng = np.random.default_rng(number)
-        known = np.isfinite(points[:, 0])
-        extent = np.hypot(*np.ptp(points[known], axis=0))
+        rng, known = np.random.default_rng(number), np.isfinite(points[:, 0])
         filled = np.where(known[:, None], points, points[known].mean(0))
-        errors = []
         for _ in range(CROPS):
-            seen = hands.observe(rgb, jittered_box(box_around_hand(filled), rng, TURN_RAD))
-            pair = [
-                np.linalg.norm(each.keypoints[known, :2] - points[known], axis=1).mean() / extent
-                for each in (seen, hands.refine(seen))
-            ]
-            if seen.score > 0.5 and pair[0] <= MAX_ERROR:
-                errors.append(pair)
-        yield name.split()[0], name, np.array(errors).reshape(-1, 2)
+            box = jittered_box(box_around_hand(filled), rng, TURN_RAD)
+            seen = hands.observe(rgb, box)
+            crop = RealCrop(name.split()[0], name, number, points, box, seen, hands.refine(seen))
+            if seen.score > 0.5 and np.nanmean(crop.errors[0]) <= MAX_ERROR * crop.extent:
+                yield crop
 
 
 def real_table(hands, root, title):
     """Table of the errors on real hands, by set."""
-    by_set = {}
-    for name, sample, errors in real(hands, root):
-        if len(errors):
-            by_set.setdefault(name, []).append((sample, errors))
+    by_set, by_hand = {}, {}
+    for crop in real(hands, root):
+        key = crop.name, crop.sample, crop.hand
+        by_hand.setdefault(key, []).append(np.nanmean(crop.errors, axis=1) / crop.extent)
+    for (name, sample, _), errors in by_hand.items():
+        by_set.setdefault(name, []).append((sample, np.array(errors)))
     table = Table("set", "hands", "crops", "published, %", "refined, %", "difference, %", "95 % interval", title=title)
     means = []
     for name, found in [*by_set.items(), ("all", [pair for pairs in by_set.values() for pair in pairs])]:
@@ -111,20 +133,10 @@ def reliability_rows(expected, found, known):
 
 def reliability_of_real_hands(hands, root):
     """Expected and found errors (N, 21) of crops of real hands, as fractions of the crop, and which are labelled."""
-    expected, found = [], []
-    for number, (_, rgb, points, _) in enumerate(real_hands(root)):
-        rng, labelled = np.random.default_rng(number), np.isfinite(points[:, 0])
-        extent = np.hypot(*np.ptp(points[labelled], axis=0))
-        filled = np.where(labelled[:, None], points, points[labelled].mean(0))
-        for _ in range(CROPS):
-            box = jittered_box(box_around_hand(filled), rng, TURN_RAD)
-            seen = hands.observe(rgb, box)
-            error = np.linalg.norm(seen.keypoints[:, :2] - points, axis=1)[labelled].mean() / extent
-            if seen.score > 0.5 and error <= MAX_ERROR:
-                refined = hands.refine(seen)
-                expected.append(refined.error_px / box.width)
-                found.append(np.linalg.norm(refined.keypoints[:, :2] - points, axis=1) / box.width)
-    return np.array(expected), np.array(found), np.isfinite(found)
+    crops = list(real(hands, root))
+    expected = np.array([crop.refined.error_px / crop.box.width for crop in crops])
+    found = np.array([crop.errors[1] / crop.box.width for crop in crops])
+    return expected, found, np.isfinite(found)
 
 
 def reliability_of_run(model, run):
