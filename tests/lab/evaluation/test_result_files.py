@@ -105,3 +105,13 @@ def test_images_of_one_number_in_two_folders_are_two_images(evaluated):
 )
 def test_wrong_records_are_refused(evaluated, change, message):
     assert message in evaluated(TRUTH, [RESULTS[0], RESULTS[1] | change])
+
+
+def test_results_of_another_task_are_refused(evaluated):
+    people = [{"image_id": 1, "category_id": 1, "score": 0.9, "keypoints": [1, 1, 1] * 17}]
+    assert "a prediction has neither box nor mask" in evaluated(TRUTH, people)
+
+
+def test_boxes_are_no_keypoints(evaluated):
+    error = evaluated(TRUTH, [RESULTS[0] | {"bbox": [10, 20, 40, 40]}], protocol="coco-keypoints", data="folder")
+    assert "a prediction has no keypoints" in error

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from sonjit._util.errors import InputError
 from sonjit.lab.datasets import rle_from_mask
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary, mean_metric
 from sonjit.lab.evaluation.predictions import EvaluatedItem
@@ -125,7 +126,16 @@ class InstanceEvaluator:
         self._protocol = protocol
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image as COCO records; those of the truth are marked."""
+        """Return the image as COCO records; those of the truth are marked.
+
+        Raises:
+            InputError: A prediction has no category, or neither box nor mask.
+        """
+        for prediction in predictions:
+            if prediction.category_id is None:
+                raise InputError(f"{sample.id}: a prediction has no category_id")
+            if prediction.box is None and prediction.mask is None:
+                raise InputError(f"{sample.id}: a prediction has neither box nor mask")
         number = image_number(sample)
         records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
         for instance in sample.instances:
@@ -153,11 +163,7 @@ class InstanceEvaluator:
             if mask is not None:
                 record["segmentation"] = rle_from_mask(mask)
             records.append(record)
-        records += [
-            _result(number, prediction)
-            for prediction in predictions
-            if prediction.category_id is not None and (prediction.box is not None or prediction.mask is not None)
-        ]
+        records += [_result(number, prediction) for prediction in predictions]
         return [EvaluatedItem(records=records)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:

@@ -67,7 +67,13 @@ class KeypointEvaluator:
         self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image as COCO records of each part; those of the truth are marked."""
+        """Return the image as COCO records of each part; those of the truth are marked.
+
+        Raises:
+            InputError: A prediction has no keypoints.
+        """
+        if any(prediction.keypoints_px is None for prediction in predictions):
+            raise InputError(f"{sample.id}: a prediction has no keypoints")
         number = image_number(sample)
         records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
         for person in (instance for instance in sample.instances if instance.kind == "body"):
