@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError
 from sonjit._util.key_values import key_values
 from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_recipe, run_recipe
+from sonjit.lab.training.signals import ignore_early_saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -76,6 +77,7 @@ def train(
         return
     if not recipe:
         raise InputError("sonjit train requires a recipe; sonjit train --list shows them")
+    ignore_early_saves()
     typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
     given = dict(key_values(settings))
     given |= {name: str(value) for name, value in typed.items() if value is not None}

@@ -59,6 +59,18 @@ class SaveRequests:
         signal.signal(number, before if callable(before) or isinstance(before, int) else signal.SIG_DFL)
 
 
+def ignore_early_saves() -> None:
+    """Ignore SIGUSR1, which would end the process, until `SaveRequests` handles it: there is nothing to save yet."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGUSR1"):
+        return
+    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal, unlike SIG_IGN, which `SaveRequests` keeps."""
+
+
 def ends_training(request: int) -> bool:
     """Check whether a request ends the training after its checkpoint."""
     return request > _SAVE
