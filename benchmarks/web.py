@@ -1,4 +1,4 @@
-"""Compare `web/` with MediaPipe's packages in headless Chromium: tracking speed, start, download.
+"""Compare `web/` with MediaPipe's packages in a browser: tracking speed, start, memory, download.
 
 python benchmarks/web.py                          # hands of the bundled clip, after make web
 python benchmarks/web.py face --media face.mp4    # @mediapipe/face_mesh, with irises
@@ -6,10 +6,15 @@ python benchmarks/web.py body --media person.mp4  # @mediapipe/pose, one person
 python benchmarks/web.py --single                 # a page that is not cross-origin isolated
 python benchmarks/web.py --bundle hand_landmarker.task  # @mediapipe/tasks-vision
 python benchmarks/web.py face --media face.mp4 --bundle face_landmarker.task
+xvfb-run python benchmarks/web.py --browser firefox --bundle hand_landmarker.task
 
 Both run alternately on the same frames of the same canvas. MediaPipe's older packages use WebGL, which Chromium
 computes on the processor without a graphics card. With `--bundle` both are vision tasks. MediaPipe's uses its `CPU`
-delegate, and both run in the main thread of the page.
+delegate, and both run in the main thread of the page. Firefox needs a display, because MediaPipe's packages need WebGL.
+
+Start and memory are measured first, with one package in a new browser. The start is the time from the creation to the
+first result. The memory is the growth of the browser's processes (proportional set size) from the page with its
+frames to the page after `--block` results (Linux). Each figure is the median of `--starts` browsers.
 """
 
 from __future__ import annotations
@@ -19,7 +24,10 @@ import gzip
 import http.server
 import io
 import json
+import os
 import shutil
+import statistics
+import sys
 import tempfile
 import threading
 from itertools import islice
@@ -28,6 +36,7 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -36,6 +45,9 @@ from selenium import webdriver
 from sonjit.media import open_source
 
 PROJECT = Path(__file__).parents[1]
+sys.path.append(str(PROJECT))
+from tests.browser.firefox import FIREFOX, Firefox  # noqa: E402  # a folder without a package
+
 TYPES = {"js": "text/javascript", "mjs": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
 CLIP = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
@@ -77,7 +89,12 @@ PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,">
 TASK_PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script type="module">
 const sonjit = await import("/web/tasks-vision.js");
 globalThis.kit = {sonjit, peer: await import("/peer/vision_bundle.mjs")};</script>"""
-TASKS = {"hands": ("HandLandmarker", "landmarks", "numHands"), "face": ("FaceLandmarker", "faceLandmarks", "numFaces")}
+TASKS = {
+    "hands": ("HandLandmarker", "landmarks", "numHands"),
+    "face": ("FaceLandmarker", "faceLandmarks", "numFaces"),
+    "body": ("PoseLandmarker", "landmarks", "numPoses"),
+}
+SIDE_FOLDERS = {"sonjit": ("/web/", "/sonjit-bundle/"), "peer": ("/peer/", "/peer-bundle/")}
 TASK_SIDES = """
   const side = (name) => async () => {
     const files = await kit[name].FilesetResolver.forVisionTasks("/peer/wasm");
@@ -104,20 +121,23 @@ SIDES = """
   };
 """
 RUN = """
-const [count, rounds, block, solution, options, results, model, config] = arguments;
+const [names, rounds, count, block, solution, options, results, model, config] = arguments;
+globalThis.done = null;
 (async () => {
   while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
-  const frames = [];
-  for (let i = 0; i < count; i++) frames.push(await createImageBitmap(await (await fetch(`/frame/${i}`)).blob()));
+  const frames = (globalThis.images ??= []);
+  for (let i = frames.length; i < count; i++) {
+    frames.push(await createImageBitmap(await (await fetch(`/frame/${i}`)).blob()));
+  }
   const canvas = Object.assign(document.createElement("canvas"), {width: frames[0].width, height: frames[0].height});
   const pen = canvas.getContext("2d");
   const show = (i) => pen.drawImage(frames[i % count], 0, 0);
   SIDES
   const start = {}, run = {}, ms = {}, found = {};
   show(0);
-  for (const [name, make] of Object.entries({sonjit, peer})) {
+  for (const name of names) {
     const began = performance.now();
-    run[name] = await make();
+    run[name] = await {sonjit, peer}[name]();
     await run[name](0);
     start[name] = performance.now() - began;
     document.title = `${name} started in ${start[name].toFixed()} ms`;
@@ -125,7 +145,7 @@ const [count, rounds, block, solution, options, results, model, config] = argume
   }
   let frame = 0;
   for (let round = 0; round < rounds; round++) {
-    for (const name of round % 2 ? ["sonjit", "peer"] : ["peer", "sonjit"]) {
+    for (const name of round % 2 ? names : names.toReversed()) {
       for (let i = 0; i < block; i++) {
         show(frame + i);
         const began = performance.now();
@@ -140,7 +160,7 @@ const [count, rounds, block, solution, options, results, model, config] = argume
     document.title = `round ${round + 1}`;
   }
   return {start, ms, found, isolated: crossOriginIsolated};
-})().catch((error) => ({error: `${error?.stack ?? error}`})).then((value) => { globalThis.done = value; });
+})().catch((error) => ({error: `${error}\n${error?.stack ?? ""}`})).then((value) => { globalThis.done = value; });
 """
 
 
@@ -182,6 +202,56 @@ def serve(
     return server
 
 
+class Page:
+    """A page in a new browser that is closed when the block is left.
+
+    Args:
+        name: `chromium` or `firefox`.
+        url: Address of the page.
+        seconds: Limit for one run.
+    """
+
+    def __init__(self, name: str, url: str, seconds: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        if name == "firefox":
+            self._driver: Any = Firefox(Path(self._folder.name), headless=False)
+            self._root = psutil.Process(self._driver.process.pid)
+        else:
+            options = webdriver.ChromeOptions()
+            options.binary_location = shutil.which("chromium") or ""
+            for flag in (*FLAGS, f"--user-data-dir={self._folder.name}"):
+                options.add_argument(flag)
+            service = webdriver.ChromeService(shutil.which("chromedriver"))
+            self._driver = webdriver.Chrome(options=options, service=service)
+            self._root = psutil.Process(service.process.pid)
+        self._url, self._seconds = url, seconds
+
+    def __enter__(self) -> Page:
+        self._driver.get(self._url)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._driver.quit()
+        self._folder.cleanup()
+
+    def run(self, script: str, *arguments: object) -> dict[str, Any]:
+        """What the script of `RUN` measures with these arguments."""
+        self._driver.execute_async_script(f"{script}; arguments[arguments.length - 1]();", *arguments)
+        end = monotonic() + self._seconds
+        while not (found := self._driver.execute_script("return globalThis.done ?? null")):
+            if monotonic() > end:
+                title = self._driver.execute_script("return document.title")
+                raise SystemExit(f"not done in {self._seconds} s; last: {title}; take fewer --rounds")
+            sleep(1)
+        if "error" in found:
+            raise SystemExit(found["error"])
+        return found
+
+    def memory_mb(self) -> float:
+        """Proportional set size of all processes of the browser."""
+        return sum(one.memory_full_info().pss for one in (self._root, *self._root.children(recursive=True))) / 1e6
+
+
 def png(rgb: NDArray[np.uint8]) -> bytes:
     """An image (H, W, 3) as a file."""
     file = io.BytesIO()
@@ -197,7 +267,9 @@ def main() -> None:
     )
     parser.add_argument("--single", action="store_true", help="a page that is not cross-origin isolated: one thread")
     parser.add_argument("--bundle", type=Path, help="a .task file: compare vision tasks that run it")
+    parser.add_argument("--browser", choices=["chromium", "firefox"], default="chromium")
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--starts", type=int, default=3, help="new browsers for the start and memory of each package")
     parser.add_argument("--block", type=int, default=12, help="frames of one turn, of which the first two do not count")
     parser.add_argument("--max-instances", type=int, help="by default 2 hands or 1 face")
     parser.add_argument("--seconds", type=int, default=600, help="give up after so long")
@@ -213,6 +285,10 @@ def main() -> None:
         peers, own, usual = case.limit
         most = usual if args.max_instances is None else args.max_instances
         options, config = options | {peers: most}, config | {own: most}
+    if args.browser == "firefox" and FIREFOX is None:
+        parser.error("Firefox is not installed: apt-get install firefox-esr")
+    if args.browser == "firefox" and "DISPLAY" not in os.environ:
+        parser.error("--browser firefox needs a display: run the command with xvfb-run")
     package, model, what = case.package, case.model, (case.solution, options, case.results)
     if args.bundle is not None:
         if args.kind not in TASKS:
@@ -224,37 +300,32 @@ def main() -> None:
         frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
     server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
-    chromium = webdriver.ChromeOptions()
-    chromium.binary_location = shutil.which("chromium") or ""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            chromium.add_argument(flag)
-        browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
-        try:
-            browser.get(f"http://127.0.0.1:{server.server_port}/")
-            script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
-            browser.execute_script(script, len(frames), args.rounds, args.block, *what, model, config)
-            end = monotonic() + args.seconds
-            while (found := browser.execute_script("return globalThis.done")) is None:
-                if monotonic() > end:
-                    raise SystemExit(f"not done in {args.seconds} s; last: {browser.title}; take fewer --rounds")
-                sleep(1)
-        finally:
-            browser.quit()
-    if "error" in found:
-        raise SystemExit(found["error"])
+    script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
+    given = (len(frames), args.block, *what, model, config)
+    place = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
+    alone: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDE_FOLDERS}
+    for name in (*SIDE_FOLDERS,) * args.starts:
+        with Page(*place) as page:
+            page.run(script, [], 0, *given)
+            before = page.memory_mb()
+            started = page.run(script, [name], 1, *given)["start"][name]
+            alone[name].append((started, page.memory_mb() - before))
+    with Page(*place) as page:
+        found = page.run(script, list(SIDE_FOLDERS), args.rounds, *given)
     result: dict[str, Any] = {
         "kind": args.kind,
         "package": package,
+        "browser": args.browser,
         "isolated": found["isolated"],
         "max_instances": most,
     }
-    for name, folders in (("sonjit", ("/web/", "/sonjit-bundle/")), ("peer", ("/peer/", "/peer-bundle/"))):
+    for name, folders in SIDE_FOLDERS.items():
         times = sorted(found["ms"][name])
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_least": round(times[0], 1),
-            "start_ms": round(found["start"][name]),
+            "start_ms": round(statistics.median(start for start, _ in alone[name])),
+            "memory_mb": round(statistics.median(memory for _, memory in alone[name])),
             "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }

@@ -32,13 +32,15 @@ class Firefox:
 
     Args:
         profile: folder of its own.
+        headless: False for a window on the display, where Firefox has WebGL.
     """
 
-    def __init__(self, profile):
+    def __init__(self, profile, *, headless=True):
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
         (profile / "user.js").write_text("".join(lines), "utf-8")
-        command = [FIREFOX, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [FIREFOX, "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
+        command += ["--headless"] if headless else []
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         told = profile / "WebDriverBiDiServer.json"
         wait_until(lambda: told.is_file() and told.stat().st_size, 60, lambda: "Firefox did not start")
         place = json.loads(told.read_text("utf-8"))
@@ -90,4 +92,4 @@ class Firefox:
     def quit(self):
         self._ask("browser.close")
         self._socket.__exit__(None, None, None)
-        self._process.wait(30)
+        self.process.wait(30)
