@@ -291,8 +291,6 @@ def main() -> None:
         parser.error("--browser firefox needs a display: run the command with xvfb-run")
     package, model, what = case.package, case.model, (case.solution, options, case.results)
     if args.bundle is not None:
-        if args.kind not in TASKS:
-            parser.error(f"--bundle applies only to {' and '.join(TASKS)}")
         task, results, limit = TASKS[args.kind]
         package, model, what = "tasks-vision", args.bundle.name, (task, {limit: most}, results)
     start = 0 if args.media else CLIP_START
