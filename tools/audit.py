@@ -29,12 +29,12 @@ def main() -> int:
     unknown = [one["name"] for one in packages if "skip_reason" in one]
     found = [(one["name"], one["version"], fault) for one in packages for fault in one.get("vulns", ())]
     for name, version, fault in found:
-        mended = ", ".join(fault["fix_versions"]) or "no version"
-        sys.stdout.write(f"{name} {version}: {fault['id']}; mended in {mended}\n")
+        fixed = ", ".join(fault["fix_versions"]) or "no version"
+        sys.stdout.write(f"{name} {version}: {fault['id']}; fixed in {fixed}\n")
     audited = len(packages) - len(unknown)
     sys.stdout.write(f"{LOCK.name}: {audited} of {len(packages)} packages audited, {len(found)} vulnerabilities\n")
     if unknown:
-        sys.stdout.write(f"the index says nothing of {', '.join(unknown)}\n")
+        sys.stdout.write(f"not audited, because the index has no data: {', '.join(unknown)}\n")
     return 1 if found else 0
 
 
