@@ -340,7 +340,7 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     own_pixels, _ = distance(instances(theirs["before"]), expected, width, height)
     named, peers = scores(ours["last"]), scores(theirs["last"])
     answer |= {"keypoints_px": round(pixels, 3), "world_mm": round(metres * 1000, 2)}
-    answer["jitter_px"] = round(own_pixels, 3)
+    answer["jitter_px"] = round(own_pixels, 3) if np.isfinite(own_pixels) else None  # None with `--results 1`
     noise, _ = distance(instances(noisy.get("last")), expected, width, height)
     answer["noise_px"] = round(noise, 3) if np.isfinite(noise) else None
     if peers:
@@ -350,7 +350,7 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     lists = sorted(set(theirs["last"]) ^ set(ours["last"]))
     if lists:
         answer["fields_of_one"] = lists
-    verdict = "same" if pixels <= NEAR_PX else "within noise" if pixels <= noise else "different keypoints"
+    verdict = "same" if pixels <= NEAR_PX else "within noise" if pixels <= noise < np.inf else "different keypoints"
     return {**answer, "verdict": verdict}
 
 
