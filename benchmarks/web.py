@@ -277,7 +277,7 @@ def main() -> None:
     args = parser.parse_args()
     case = CASES[args.kind]
     if args.media is None and args.kind != "hands":
-        parser.error(f"{args.kind}: give a video or an image with --media; the bundled clip shows hands alone")
+        parser.error(f"{args.kind}: give a video or an image with --media; the bundled clip shows only hands")
     if case.limit is None and args.max_instances is not None:
         parser.error(f"--max-instances: @mediapipe/{case.package} finds one; leave it out")
     options, config, most = case.options, case.config, 1
@@ -301,13 +301,13 @@ def main() -> None:
     script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
     given = (len(frames), args.block, *what, model, config)
     place = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
-    alone: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDE_FOLDERS}
+    fresh: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
         with Page(*place) as page:
             page.run(script, [], 0, *given)
             before = page.memory_mb()
             started = page.run(script, [name], 1, *given)["start"][name]
-            alone[name].append((started, page.memory_mb() - before))
+            fresh[name].append((started, page.memory_mb() - before))
     with Page(*place) as page:
         found = page.run(script, list(SIDE_FOLDERS), args.rounds, *given)
     result: dict[str, Any] = {
@@ -322,8 +322,8 @@ def main() -> None:
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_least": round(times[0], 1),
-            "start_ms": round(statistics.median(start for start, _ in alone[name])),
-            "memory_mb": round(statistics.median(memory for _, memory in alone[name])),
+            "start_ms": round(statistics.median(start for start, _ in fresh[name])),
+            "memory_mb": round(statistics.median(memory for _, memory in fresh[name])),
             "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }

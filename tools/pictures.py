@@ -69,7 +69,7 @@ def save_animation(name: str, images: list[Image], rate: float) -> None:
     )
 
 
-def beside(*images: Image) -> Image:
+def side_by_side(*images: Image) -> Image:
     """Place images side by side at the same height."""
     sized = [
         cv2.resize(one, (one.shape[1] * _HEIGHT // one.shape[0], _HEIGHT), interpolation=cv2.INTER_AREA)
@@ -89,7 +89,7 @@ def of_the_clip() -> None:
     for frame, image in tracked:
         model.add_frame(frame, image)
     model.finish()
-    save("mesh.jpg", beside(draw_frame(rgb, found), draw_meshes(rgb, model.meshes(_FRAME))))
+    save("mesh.jpg", side_by_side(draw_frame(rgb, found), draw_meshes(rgb, model.meshes(_FRAME))))
     apart = [
         (hand, (frame.time or 0, 100 * measures(hand)["pinch_index_m"])) for frame, _ in tracked for hand in frame.hands
     ]
@@ -109,7 +109,7 @@ def moving_clip() -> None:
     save_animation("demo.webp", drawn[:_CLIP_FRAMES:3], 10)
 
 
-def _rendered_hand(folder: Path, detector: sonjit.Detector, **factors: object) -> Image:
+def _rendered_hand(folder: Path, detector: sonjit.Detector[sonjit.Hand], **factors: object) -> Image:
     """Render one hand in front of a plain background, draw its keypoints, and crop the image around it.
 
     Args:
@@ -258,11 +258,11 @@ def searches(photograph: Path) -> None:
         if search == "auto":
             left, top, right, bottom = _bounds(found)
         drawn = sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
-        drawn = beside(drawn)
+        drawn = side_by_side(drawn)
         title = f'search="{search}": {len(found)} found'
         cv2.putText(drawn, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (240, 240, 240), 1, cv2.LINE_AA)
         pictures.append(drawn)
-    save("search.jpg", beside(*pictures[::-1]))
+    save("search.jpg", side_by_side(*pictures[::-1]))
 
 
 def measures_of_the_clip() -> None:
@@ -433,12 +433,12 @@ def main() -> None:
     if given.skeleton:
         skeleton_that_moves(given.skeleton, "hand_in_space.webp", _UPRIGHT)
     if given.face:
-        save("face.jpg", beside(on_paper(given.face, "face")))
+        save("face.jpg", side_by_side(on_paper(given.face, "face")))
     if given.body:
-        save("body.jpg", beside(on_paper(given.body, "body")))
+        save("body.jpg", side_by_side(on_paper(given.body, "body")))
         character_that_turns(given.body)
     if given.people:
-        save("people.jpg", beside(on_paper(given.people, "holistic", max_instances=12)))
+        save("people.jpg", side_by_side(on_paper(given.people, "holistic", max_instances=12)))
     if given.group:
         searches(given.group)
 

@@ -19,7 +19,7 @@ pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux alone"),
+    pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only"),
 ]
 
 _FILE = Path(__file__).parents[2] / "benchmarks" / "cluster.py"
@@ -65,7 +65,7 @@ def test_a_cluster_that_died_and_left_its_record_is_replaced_by_a_local_one(home
     (other / "ray" / "ray_current_cluster").write_text("127.0.0.1:1", "utf-8")
     start_s = time.monotonic()
     assert sum_on("ray", HOME=str(other), RAY_TMPDIR=str(other))[:2] == (0, SUMS)
-    assert time.monotonic() - start_s < 50  # Ray alone gives up after a minute
+    assert time.monotonic() - start_s < 50  # Ray itself gives up after a minute
 
 
 @pytest.mark.parametrize("mode", ["token", "disabled"])
@@ -91,18 +91,18 @@ def stills(weights, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(stills):
+def local_table(stills):
     """The table that one process writes."""
-    table = stills.parent / "alone.csv"
+    table = stills.parent / "local.csv"
     assert main(["hands", str(stills), "--save", str(table)]) == 0
     return table.read_bytes()
 
 
-def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, alone, tmp_path):
+def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, local_table, tmp_path):
     with cluster.Node("--address", head) as node:
         line = cluster.kill_on_the_way(stills, tmp_path / "t.csv", head, node)
     assert line.startswith(f"{IMAGES} files, ")
-    assert (tmp_path / "t.csv").read_bytes() == alone
+    assert (tmp_path / "t.csv").read_bytes() == local_table
 
 
 def stopped_run(stills, table, head):
@@ -116,18 +116,18 @@ def stopped_run(stills, table, head):
     return process.returncode, said
 
 
-def test_ctrl_c_leaves_a_valid_table_and_the_next_run_goes_on(head, stills, alone, tmp_path):
+def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, local_table, tmp_path):
     for attempt in range(5):  # on a busy machine, all files may be finished before this process sends the signal
         table = tmp_path / f"{attempt}.csv"
         status, said = stopped_run(stills, table, head)
-        if (kept := table.read_bytes()) != alone:
+        if (kept := table.read_bytes()) != local_table:
             break
     assert (status, said) == (130, "sonjit: stopped; finished results are kept\n")
-    assert alone.startswith(kept)
-    assert 1 < kept.count(b"\n") < alone.count(b"\n")
+    assert local_table.startswith(kept)
+    assert 1 < kept.count(b"\n") < local_table.count(b"\n")
     line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
     assert " finished before" in line
-    assert table.read_bytes() == alone
+    assert table.read_bytes() == local_table
 
 
 def sonjit(*arguments, folder=None):

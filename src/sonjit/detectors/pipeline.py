@@ -430,9 +430,11 @@ def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
 
 
-def keypoint_smoothers(options: CommonOptions) -> Callable[[], KeypointSmoother | None]:
+def keypoint_smoothers(
+    options: CommonOptions, smoother: type[KeypointSmoother] = KeypointSmoother
+) -> Callable[[], KeypointSmoother | None]:
     """Return a factory of smoothers, for kinds whose published graph does not smooth."""
     pattern = options.filter
     if pattern is None or pattern == "published":
         return lambda: None
-    return lambda: KeypointSmoother(pattern)
+    return lambda: smoother(pattern)

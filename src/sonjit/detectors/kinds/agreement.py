@@ -1,4 +1,4 @@
-"""Decide whether a tracked box is kept beside that of a search, as in MediaPipe's holistic graph."""
+"""Decide between a tracked box and the box of a search, as in MediaPipe's holistic graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonjit.geometry.boxes import RotatedBox, wrap_angle
 
 @dataclass(frozen=True)
 class Agreement:
-    """Largest differences between a tracked box and that of a search at which the tracked one is kept.
+    """Maximum differences between a tracked box and the box of a search at which the tracked box is kept.
 
     Source: options of the `RoiTrackingCalculator` in MediaPipe's holistic graph.
 
@@ -21,7 +21,7 @@ class Agreement:
         rotation: Difference of the angles in radians.
         shift: Distance along each axis of the image, relative to the size of the searched box.
         scale: Difference of the sizes, relative to the size of the searched box.
-        margin: Margin of the searched box, relative to its size, that is without tracked keypoints.
+        margin: Margin of the searched box, relative to its size, that must not contain tracked keypoints.
     """
 
     rotation: float
@@ -29,8 +29,8 @@ class Agreement:
     scale: float
     margin: float
 
-    def holds(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
-        """Check whether the tracked box is close to the found one and its keypoints (K, 2) are inside that."""
+    def accepts(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
+        """Check whether the tracked box is close to the found box, which must contain its keypoints (K, 2)."""
         size = found.width
         if (
             abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation

@@ -18,7 +18,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
 from sonjit.detectors.observations import Observation
-from sonjit.detectors.pipeline import check_shapes, crop_for
+from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
@@ -316,12 +316,9 @@ class HandSmoother(KeypointSmoother):
         return smoothed
 
 
-def hand_smoothers(options: CommonOptions) -> Callable[[], HandSmoother | None]:
+def hand_smoothers(options: CommonOptions) -> Callable[[], KeypointSmoother | None]:
     """Return a factory of smoothers of hands, whose published graph does not smooth."""
-    pattern = options.filter
-    if pattern is None or pattern == "published":
-        return lambda: None
-    return lambda: HandSmoother(pattern)
+    return keypoint_smoothers(options, HandSmoother)
 
 
 def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | None = None) -> PalmFinder:

@@ -72,8 +72,8 @@ _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
 
 
-_HAND_AGREEMENT = Agreement(math.radians(40), 0.2, 0.4, 0.1)
-_FACE_AGREEMENT = Agreement(math.radians(15), 0.1, 0.3, 0.2)
+_HAND_AGREEMENT = Agreement(rotation=math.radians(40), shift=0.2, scale=0.4, margin=0.1)
+_FACE_AGREEMENT = Agreement(rotation=math.radians(15), shift=0.1, scale=0.3, margin=0.2)
 _RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
 """Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
@@ -110,7 +110,7 @@ class _Part:
         self.box = self.keypoints = None
         if box is None:
             return None
-        if tracked is not None and keypoints is not None and agreement.holds(tracked, keypoints, box):
+        if tracked is not None and keypoints is not None and agreement.accepts(tracked, keypoints, box):
             box = tracked
         observation = observe(box)
         if observation.score <= min_score:

@@ -121,8 +121,8 @@ function rowsOf(frame, withSource, extra) {
   const rows = instancesOf(frame).flatMap(({ kind, number, one }) => {
     const { id, handedness, score, gesture } = one;
     return one.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
-      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, one, keypoint), keypoint, name };
-      return rowOf([...columns.map((column) => row[column]), ...source, gesture?.name, gesture?.score, row[ERROR]].slice(0, columns.length + source.length + extra.length));
+      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, one, keypoint), keypoint, name, gesture: gesture?.name, gesture_score: gesture?.score };
+      return rowOf([...columns.map((column) => row[column]), ...source, ...extra.map((column) => row[column])]);
     });
   });
   const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...extra.map(() => null)];
