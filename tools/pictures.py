@@ -178,7 +178,7 @@ def keypoints_of_a_hand() -> None:
     points = max(hands, key=lambda xy: float(np.ptp(xy, axis=0).prod()))
     points = 30 + (points - points.min(0)) * 360 / np.ptp(points, axis=0).max()
     finger = {place: number for number, group in enumerate(skeleton.groups.values()) for place in group}
-    marks = [line_mark(*points[a], *points[b], INK, 2) for a, b in skeleton.connections]
+    marks = [line_mark(*points[a], *points[b], colour=INK, width=2) for a, b in skeleton.connections]
     for number, ((x, y), name) in enumerate(zip(points.tolist(), skeleton.keypoints, strict=True)):
         colour = INK if number == 0 else FINGERS[finger[number]]
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="{colour}"/>')
