@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import sonjit
+
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")
 
 PROJECT = Path(__file__).parents[2]
@@ -93,9 +95,34 @@ def test_a_page_opened_as_a_file_can_be_searched(site, browser, asked, first):
 
 
 @pytest.mark.slow
-def test_every_public_name_is_in_the_reference(site):
-    import sonjit
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("english", "korean"), [("index", "index"), ("install", "install"), ("tutorials/maker", "maker")]
+)
+def test_header_links_a_page_opened_as_a_file_to_its_translation_and_to_the_changelog(site, browser, english, korean):
+    english_page, korean_page = ((site / f"{name}.html").as_uri() for name in (english, f"ko/{korean}"))
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get(english_page)
+    for language, address in (("ko", korean_page), ("en", english_page)):
+        browser.find_element("css selector", f".site-switch [hreflang={language}]").click()
+        assert browser.current_url == address
+        assert browser.find_element("css selector", "html").get_attribute("lang") == language
+    assert browser.find_element("css selector", ".site-switch").text.split()[0] == sonjit.__version__
+    browser.find_element("css selector", ".site-switch a").click()
+    assert browser.current_url == (site / "changelog.html").as_uri()
+    assert sonjit.__version__ in browser.find_element("css selector", "h2").text
+    assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
 
+
+@pytest.mark.slow
+def test_header_of_a_page_without_translation_links_to_the_korean_home(site):
+    links = re.findall(r'href="([^"]*)" hreflang="ko" lang="ko">', (site / "api" / "index.html").read_text("utf-8"))
+    assert links == ["../ko/index.html"]
+
+
+@pytest.mark.slow
+def test_every_public_name_is_in_the_reference(site):
     text = (site / "api" / "index.html").read_text("utf-8")
     assert [name for name in sonjit.__all__ if name != "__version__" and f'id="sonjit.{name}"' not in text] == []
     assert 'id="sonjit.Results.show"' in text

@@ -1,0 +1,41 @@
+"""For the documentation site: the version and the page in the other language, which the header links to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.nav import Navigation
+    from mkdocs.structure.pages import Page
+
+_VERSION_FILE = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "version.py"
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Read the version that the header shows."""
+    found = re.search(r'__version__ = "(.+)"', _VERSION_FILE.read_text("utf-8"))
+    if found is None:
+        raise ValueError(f'{_VERSION_FILE} requires a line __version__ = "...".')
+    config.extra["release"] = found[1]
+
+
+def on_page_context(context: dict[str, Any], /, *, page: Page, nav: Navigation, **_: object) -> dict[str, Any]:
+    """Add the language of a page, and its address in the other language."""
+    urls = {one.url for one in nav.pages}
+    korean = page.url.startswith("ko/")
+    context["page_language"] = "ko" if korean else "en"
+    context["translation"] = twin(page.url, urls) or ("index.html" if korean else "ko/index.html")
+    return context
+
+
+def twin(url: str, urls: set[str]) -> str | None:
+    """Return the address of a page in the other language, or None without a translation.
+
+    Korean pages are in `ko/`. Their English originals have the same names at the top or in `tutorials/`.
+    """
+    name = url.removeprefix("ko/") if url.startswith("ko/") else url.removeprefix("tutorials/")
+    choices = [name, f"tutorials/{name}"] if url.startswith("ko/") else [f"ko/{name}"]
+    return next((one for one in choices if one in urls), None)
