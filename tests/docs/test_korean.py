@@ -1,4 +1,4 @@
-"""The Korean pages have the sections, commands and programs of their English originals, and use the glossary's words."""
+"""The Korean pages have the sections, commands and programs of their originals, and use the words of the glossary."""
 
 import re
 
