@@ -68,23 +68,19 @@ def _reason(error: Exception) -> str:
     return str(error).partition("; use sys.")[0]
 
 
-def write_json(
-    path: Path, value: object, *, indent: int | None = None, spaced: bool = True, sort_keys: bool = False
-) -> None:
+def write_json(path: Path, value: object, *, indent: int | None = None) -> None:
     """Write strict JSON with a final newline; NaN and infinity become null.
 
     Args:
         path: File to write. It appears only when it is complete.
         value: JSON value.
         indent: Spaces per level. None writes one line.
-        spaced: Write a space after each comma and colon of one line.
-        sort_keys: Sort the keys of every object.
 
     Raises:
         InputError: The folder cannot be made or written to.
         JobError: The disk refuses the file.
     """
-    write_text(path, json_from(value, indent, spaced=spaced, sort_keys=sort_keys) + "\n")
+    write_text(path, json_from(value, indent, spaced=True) + "\n")
 
 
 def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
@@ -118,15 +114,20 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
         raise InputError(f"{name} is damaged or not TOML: {_reason(error)}") from None
 
 
-def read_toml(path: Path | Traversable, cls: type[T]) -> T:
+def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
     """Return the content of a TOML file as a dataclass, see `dataclass_from_table`.
+
+    Args:
+        path: File to read.
+        cls: Dataclass of the content.
+        defaults: Values of keys that the file lacks.
 
     Raises:
         InputError: The file is missing or not TOML, a key is unknown or missing, or a value has another type.
     """
     table = read_toml_table(path)
     try:
-        return dataclass_from_table(cls, table)
+        return dataclass_from_table(cls, defaults | table)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -135,8 +136,8 @@ def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = 
     """Return a dataclass filled from a table, and check the type of each value.
 
     Args:
-        cls: Dataclass with fields of type bool, int, float, str, object, Literal, `tuple[T, ...]`, `Mapping[str, T]`,
-            `T | None` and other such dataclasses.
+        cls: Dataclass with fields of type bool, int, float, str, object, Any, Literal, `tuple[T, ...]`, `tuple[T, U]`,
+            `Mapping[str, T]`, `T | None` and other such dataclasses.
         table: Values by field name, of the field's type or as text (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`,
             `"none"`). The text "none" stands for the defaults of a dataclass.
         noun: Word for a field in error messages.
@@ -157,16 +158,16 @@ def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = 
 
 
 def read_npz(
-    path: Path | Traversable, max_bytes: int | None = None, *, accepts: Callable[[str], bool] = lambda name: True
+    path: Path | Traversable, *, accepts: Callable[[str], bool] = lambda name: True
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of an `.npz` file by name, see `npz_arrays`.
 
     Raises:
-        InputError: The file is missing, damaged, of another type or too large.
+        InputError: The file is missing, damaged or of another type.
     """
     try:
         with path.open("rb") as file:
-            return npz_arrays(file, str(path), max_bytes, accepts=accepts)
+            return npz_arrays(file, str(path), accepts=accepts)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -225,7 +226,7 @@ def _content(path: Path | Traversable) -> bytes:
 
 def _converted(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is object:
+    if kind in (object, Any):
         return value
     if is_dataclass(kind):
         return _nested(name, value, kind, noun)
@@ -236,7 +237,11 @@ def _converted(name: str, value: object, kind: Any, noun: str) -> object:  # noq
     if origin is Literal:
         return _choice(name, value, inner)
     if origin is tuple:
-        return tuple(_converted(f"{name}[{index}]", item, inner[0], noun) for index, item in enumerate(_items(value)))
+        items = _items(value)
+        kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
+        if len(items) != len(kinds):
+            raise InputError(f"{name}={value}: must have {len(kinds)} values")
+        return tuple(_converted(f"{name}[{i}]", items[i], kinds[i], noun) for i in range(len(items)))
     if origin is not None and issubclass(origin, Mapping):
         return {key: _converted(f"{name}.{key}", item, inner[1], noun) for key, item in _pairs(name, value)}
     return _scalar(name, value, kind)

@@ -99,5 +99,5 @@ def test_unknown_names_list_the_known_ones():
 def test_a_protocol_with_values_of_another_type_is_refused_in_one_line(tmp_path, value):
     path = tmp_path / "own.toml"
     path.write_text(f'title = "Own"\nsource = ""\ntask = "detection"\nmain = "recall"\nunit = "%"\ndata = {value}\n')
-    with pytest.raises(InputError, match=r"own\.toml: a value has the wrong type"):
+    with pytest.raises(InputError, match=r"own\.toml: data\[0\]"):
         load_protocol(str(path))

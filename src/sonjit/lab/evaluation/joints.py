@@ -85,7 +85,7 @@ class JointEvaluator:
 
     def __init__(self, protocol: Protocol, mano: str | None = None, mano_left: str | None = None) -> None:
         self._protocol = protocol
-        self._names = dict(protocol.names)
+        self._names = protocol.names
         self._mano = {"Right": mano, "Left": mano_left}
         self.main = protocol.main
 

@@ -6,30 +6,28 @@ samples that a protocol evaluates, in order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sonjit._util.data_files import read_toml_table
+from sonjit._util.data_files import read_toml
 from sonjit._util.errors import InputError, SonjitError
 from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation.predictions import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
     from sonjit.lab.datasets import Dataset, Sample
-    from sonjit.lab.evaluation.predictions import LandmarkKind, Mode
+    from sonjit.lab.evaluation.predictions import LandmarkKind
 
 _MAX_LABEL_SAMPLES = 100
 """Number of samples that are read to find the kind of labels."""
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
-
-
-_TUPLE_FIELDS = {"alignments", "auc", "f_thresholds", "curve", "parts", "tables", "notes", "modes"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Protocol:
     average: Literal["joint", "all"] = "joint"
     alignments: tuple[Alignment, ...] = ()
     root: Literal["wrist", "palm"] = "wrist"
-    names: tuple[tuple[str, str], ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
     mirror: bool = False
     auc: tuple[float, float, int] = (0, 50, 100)
     f_thresholds: tuple[float, ...] = ()
@@ -115,37 +113,17 @@ def load_protocol(name: str) -> Protocol:
     """Load a protocol.
 
     Args:
-        name: Name from `list_protocols`, or path of a TOML file, whose name is then the protocol's.
+        name: Name from `list_protocols`, or path of a TOML file, whose name is then the default for the protocol's.
 
     Raises:
         InputError: The name is unknown (the message lists the known ones), or the file cannot be read or is no
             protocol.
     """
     if name.endswith(".toml"):
-        return _load(Path(name).stem, Path(name))
+        return read_toml(Path(name), Protocol, name=Path(name).stem)
     if name not in (known := list_protocols()):
         raise InputError(f"Unknown protocol {name!r}. Choose from {', '.join(known)}, or the path of a .toml file")
-    return _load(name, _folder() / f"{name}.toml")
-
-
-def _load(name: str, file: Traversable) -> Protocol:
-    data = read_toml_table(file)
-    known = [field for field in fields(Protocol) if field.name != "name"]
-    if unknown := sorted(set(data) - {known_field.name for known_field in known}):
-        raise InputError(
-            f"{file}: Unknown field {', '.join(unknown)}. Choose from {', '.join(field.name for field in known)}"
-        )
-    needed = [known_field.name for known_field in known if known_field.default is MISSING]
-    if missing := [item for item in needed if item not in data]:
-        raise InputError(f"{file} lacks {', '.join(missing)}; a protocol requires {', '.join(needed)}")
-    try:
-        data["data"] = tuple(DataChoice(**item | {"splits": tuple(item.get("splits", ()))}) for item in data["data"])
-        data["names"] = tuple(data.get("names", {}).items())
-        for key in _TUPLE_FIELDS & data.keys():
-            data[key] = tuple(data[key])
-    except (TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{file}: a value has the wrong type ({error})") from None
-    return Protocol(name=name, **data)
+    return read_toml(_folder() / f"{name}.toml", Protocol, name=name)
 
 
 def _folder() -> Traversable:
