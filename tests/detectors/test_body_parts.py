@@ -148,7 +148,7 @@ def test_mask_lies_where_the_box_lies():
 
 
 def test_mask_smoothing_mixes_in_the_frame_before_where_unsure():
-    smooth = MaskSmoother(ratio=0.7)
+    smooth = MaskSmoother()
     first = np.array([[0.0, 1.0, 1.0, 0.0]], np.float32)
     second = np.array([[1.0, 0.0, 0.5, 0.5]], np.float32)
     np.testing.assert_array_equal(smooth(first), first)

@@ -199,11 +199,10 @@ def value_schema(option: Option) -> JsonObject:
     return schema
 
 
-def query_parameters(options: Iterable[Option], required: str = "") -> list[Json]:
+def query_parameters(options: Iterable[Option]) -> list[Json]:
     """Describe options as the parameters of a query."""
     return [
-        {"name": option.name, "in": "query", "required": option.name == required, "schema": value_schema(option)}
-        for option in options
+        {"name": option.name, "in": "query", "required": False, "schema": value_schema(option)} for option in options
     ]
 
 

@@ -123,7 +123,7 @@ class PersonFinder:
         overlap: Minimum IoU of boxes that are blended; see `blend_overlapping`.
     """
 
-    def __init__(self, engine: Engine, *, overlap: float = 0.3) -> None:
+    def __init__(self, engine: Engine, *, overlap: float) -> None:
         self.detector = SingleShotDetector(engine, PERSON_GRID, overlap=overlap)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -238,7 +238,7 @@ def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> ND
 
 
 def refine_by_heatmaps(
-    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = _LEAST_PEAK
+    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Move points to the centre of mass of their heatmaps nearby, if the heatmaps are confident.
 
@@ -246,7 +246,6 @@ def refine_by_heatmaps(
         points: (K, 3) as fractions of the crop. z does not change.
         heatmaps: (H, W, K or more) logits.
         kernel: Side of the window around each point, in heatmap pixels; odd.
-        min_confidence: Minimum peak of a window whose point moves.
 
     Returns:
         The points (K, 3), and the peak (K,) of each window, 0..1.
@@ -264,7 +263,7 @@ def refine_by_heatmaps(
     weights = sigmoid(values) * within  # (K, kernel, kernel)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     peaks = weights.max(axis=(1, 2)) * inside
-    sure = peaks >= min_confidence
+    sure = peaks >= _LEAST_PEAK
     weights, rows, columns = weights[sure], rows[sure], columns[sure]
     total = weights.sum(axis=(1, 2))
     refined = points.copy()
@@ -298,15 +297,9 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class MaskSmoother:
-    """Blend in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does.
+    """Blend in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does."""
 
-    Args:
-        ratio: Weight of the previous frame at a fully uncertain pixel; 0.7 in MediaPipe's graph file. (Its Python
-            package loses the number and does not smooth.)
-    """
-
-    def __init__(self, ratio: float = _MASK_RATIO) -> None:
-        self._ratio = np.float32(ratio)
+    def __init__(self) -> None:
         self._previous: NDArray[np.float32] | None = None
 
     def __call__(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -317,7 +310,7 @@ class MaskSmoother:
             return mask
         unsure = np.flatnonzero((mask > _SURE) & (mask < 1 - _SURE))
         new = mask.reshape(-1)[unsure]
-        weight = self._ratio * (1 - np.minimum(1, np.polyval(_UNCERTAINTY, (new - 0.5) ** 2))).astype(np.float32)
+        weight = _MASK_RATIO * (1 - np.minimum(1, np.polyval(_UNCERTAINTY, (new - 0.5) ** 2))).astype(np.float32)
         smooth = mask.copy()
         smooth.reshape(-1)[unsure] = new + weight * (previous.reshape(-1)[unsure] - new)
         self._previous = smooth

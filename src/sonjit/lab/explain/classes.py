@@ -193,11 +193,11 @@ def localize_classes(
     ]
 
 
-def crop_box(classifier: Classifier, rgb: Image, threshold: float = 0.2) -> Box:
+def crop_box(classifier: Classifier, rgb: Image) -> Box:
     """Return the box of the most probable class's map, or the image's box without evidence."""
     height, width = rgb.shape[:2]
     (best,) = explain_classes(classifier.network, rgb, classifier.size)
-    return box_from_map(enlarge(best.values, width, height), threshold) or (0.0, 0.0, float(width), float(height))
+    return box_from_map(enlarge(best.values, width, height)) or (0.0, 0.0, float(width), float(height))
 
 
 def _select_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:

@@ -101,20 +101,15 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
     }
 
 
-def conflicts(marks: Iterable[Mark], apart_px: float = CONFLICT_PX) -> list[Conflict]:
-    """Return the disagreements of people in one frame set, the largest distance first.
-
-    Args:
-        marks: Marks of one frame set.
-        apart_px: Distance above which marks conflict.
-    """
+def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
+    """Return the disagreements of people in one frame set, the largest distance first."""
     found: list[Conflict] = []
     for group in _groups(marks):
         positions = np.array([mark.position_px for mark in group if mark.has_position])
         distance = (
             float(np.linalg.norm(positions[:, None] - positions[None], axis=-1).max()) if len(positions) > 1 else None
         )
-        if (distance is not None and distance > apart_px) or 0 < len(positions) < len(group):
+        if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
             found.append(Conflict(group[0].view, group[0].joint, tuple(group), distance))
     return sorted(found, key=lambda conflict: -(conflict.apart_px or 0))
 

@@ -45,14 +45,14 @@ class CameraFault:
 
 
 def check_views(
-    rig: CameraRig, points_px: RealArray, valid: BoolArray | None = None, *, threshold_px: float = 10.0
+    rig: CameraRig, points_px: RealArray, *, threshold_px: float = 10.0
 ) -> tuple[tuple[str, ...], tuple[CameraFault, ...]]:
     """Find the cameras whose pixels do not fit the rig.
 
     Args:
         rig: Rig of C cameras.
         points_px: (C, N, 2) pixels, or (C, F, J, 2) over F frame sets, which separates a late camera from a wrong one.
-        valid: (C, N) or (C, F, J) mask of known points. By default those that are finite.
+            NaN where a point is unknown.
         threshold_px: Largest accepted distance between the views of one point, pixels.
 
     Returns:
@@ -64,10 +64,7 @@ def check_views(
     pixels = np.asarray(points_px, np.float64)
     if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:
         raise InputError(f"points_px must have shape ({len(rig)}, N, 2) or ({len(rig)}, F, J, 2), not {pixels.shape}")
-    finite = np.asarray(np.isfinite(pixels).all(-1))
-    if valid is not None:
-        finite &= np.asarray(valid, np.bool_)
-    pixels = np.where(finite[..., None], pixels, np.nan)
+    pixels = np.where(np.isfinite(pixels).all(-1, keepdims=True), pixels, np.nan)
     agree = _agreement_matrix(rig, pixels.reshape(len(rig), -1, 2), threshold_px)
     best = int(np.argmax((agree == 1).sum(1)))
     good = np.flatnonzero((agree[best] == 1) | (np.arange(len(rig)) == best))

@@ -75,7 +75,7 @@ def rig_from_captures(
     return rig_from_cameras(cameras, str(path))
 
 
-def save_interhand(rig: CameraRig, path: Path, capture: str = "0") -> None:
+def save_interhand(rig: CameraRig, path: Path) -> None:
     """Write a rig as the cameras of one capture.
 
     Raises:
@@ -95,7 +95,7 @@ def save_interhand(rig: CameraRig, path: Path, capture: str = "0") -> None:
         "princpt": {camera.name: [float(camera.camera.K[0, 2]), float(camera.camera.K[1, 2])] for camera in rig},
         "size": {camera.name: [camera.width, camera.height] for camera in rig},
     }
-    write_json(path, {capture: record})
+    write_json(path, {"0": record})
 
 
 def _is_capture(value: object) -> bool:
