@@ -11,24 +11,14 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.spec import load_spec
-from sonjit.results.schema import (
-    RESULT_TYPES,
-    Box,
-    Points,
-    PointScore,
-    Result,
-    Value,
-    box_around,
-    box_to_dict,
-    register_result,
-    shortest_floats,
-)
+from sonjit.results.events import Event, Gesture, Handedness, MotionEvent
+from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,152 +26,14 @@ if TYPE_CHECKING:
     from sonjit._util.json_text import JsonObject
     from sonjit.results.skeletons import Skeleton
 
-Handedness = Literal["Left", "Right"]
-Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
-"""Of a motion."""
-
-__all__ = [
-    "RESULT_TYPES",
-    "Body",
-    "Box",
-    "Event",
-    "Face",
-    "Frame",
-    "Gesture",
-    "Hand",
-    "HandPoints",
-    "Handedness",
-    "Instance",
-    "MotionEvent",
-    "Person",
-    "Phase",
-    "PointScore",
-    "Points",
-    "Result",
-    "Value",
-    "box_around",
-    "box_to_dict",
-    "register_result",
-    "shortest_floats",
-]
-
-
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
-
-
 LEAST_SIDE_SCORE: float = load_spec("results")["known_side_score"]
 """Minimum score of a hand's label at which its side counts as known."""
 Instance: TypeAlias = "Hand | Face | Body"
 """Result with its own keypoints. A person has those of its parts."""
 _OWN_LISTS = ("hands", "faces", "bodies", "people")
-
-
-class Gesture(NamedTuple):
-    """Gesture of a hand.
-
-    Attributes:
-        name: Name in `sonjit.gestures.GESTURES`, or of a custom gesture.
-        score: Probability of the gesture, 0..1.
-    """
-
-    name: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class MotionEvent:
-    """One step of a motion of one hand.
-
-    Attributes:
-        name: Name in `sonjit.gestures.MOTIONS`, or of a custom motion, which is reported once at its end.
-        phase: `begin`, then `progress` with every frame, then `end`; `cancel` in place of `end` where the hand was lost
-            or what began as a swipe became another movement.
-        id: ID of the hand; with two hands, the one that is tracked longest.
-        handedness: Handedness of the hand.
-        time: Time of the event in seconds.
-        strength: Strength 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is
-            closed; of a custom motion its score.
-        moved: Movement since the begin of the motion, to the right and down in the image, in hand lengths.
-        count: Turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
-            of the hands, of a push the size of the hand, both over that at the begin; else 0.
-    """
-
-    name: str
-    phase: Phase
-    id: int
-    handedness: Handedness
-    time: float
-    strength: float
-    moved: tuple[float, float]
-    count: float
-
-    def to_dict(self) -> JsonObject:
-        """Return the event as JSON types."""
-        return {
-            "name": self.name,
-            "phase": self.phase,
-            "id": self.id,
-            "handedness": self.handedness,
-            "time": round(self.time, 4),
-            "strength": round(self.strength, 3),
-            "moved": [round(item, 3) for item in self.moved],
-            "count": round(self.count, 2),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Create an event from the rounded values that `to_dict` wrote."""
-        x, y = data["moved"]
-        values: dict[str, Any] = {**data, "moved": (x, y)}
-        return cls(**values)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The begin or end of a held gesture, of a motion, or of a measure beyond a limit; or a finished repetition.
-
-    Attributes:
-        name: Name of the gesture, motion or measure; of a repetition the angle.
-        type: What the event is about: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
-            `end`.
-        phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
-            motion became another one.
-        begin: Time of the begin in seconds.
-        end: Time of the end in seconds; None at the begin.
-        id: Track ID of the instance.
-        handedness: Handedness of a hand; None for other instances.
-        value: Highest score of a gesture, highest strength of a motion, the extreme of a measure so far, or the
-            lowest angle of a repetition.
-    """
-
-    name: str
-    type: Literal["gesture", "motion", "measure", "repetition"]
-    phase: Literal["begin", "end", "cancel"]
-    begin: float
-    end: float | None
-    id: int
-    handedness: Handedness | None
-    value: float
-
-    def to_dict(self) -> JsonObject:
-        """Return the event as JSON types, with times in tenths of a millisecond and the value in five digits."""
-        return {
-            "name": self.name,
-            "type": self.type,
-            "phase": self.phase,
-            "begin": round(self.begin, 4),
-            "end": None if self.end is None else round(self.end, 4),
-            "id": self.id,
-            "handedness": self.handedness,
-            "value": float(f"{self.value:.5g}"),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Create an event from the rounded values that `to_dict` wrote."""
-        return cls(**data)
 
 
 class HandPoints(NamedTuple):
@@ -227,10 +79,9 @@ class Hand(Result):
             `create_detector("hands", visibility=True)`.
         gesture: Gesture of the hand, smoothed over the frames of a stream; None for unknown gestures. Requires
             `create_detector("hands", gestures="canned")`.
-        appearance: (21, A) float32: what the hand network's maps show at each keypoint, and where it is corrected to;
-            gestures are classified by it and the keypoints. It has no unit, and is neither compared nor written;
-            None where the detector did not read it: the published full network's is, in images, with
-            `visibility=True` or `search="thorough"`.
+        appearance: Features (21, A) as float32 of the landmark network at each keypoint, without a unit. Gestures are
+            classified by them and the keypoints. They are neither compared nor written. The published full network
+            gives them in stills, with `visibility=True` or `search="thorough"`; otherwise None.
         error_px: Expected distance (21,) as float32 of x and y from the right position, in pixels of the input.
             Requires `create_detector("hands", keypoints="refined")`; None for occluded hands.
         published: Published keypoints of a hand with refined ones, smoothed as these are; otherwise None. They are
