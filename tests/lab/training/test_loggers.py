@@ -1,10 +1,16 @@
+import dataclasses
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from sonjit import InputError
 from sonjit.lab.training import loggers
-from sonjit.lab.training.loggers import MlflowLogger, WandbLogger
+from sonjit.lab.training.loggers import TENSORBOARD, MlflowLogger, WandbLogger
+from sonjit.lab.training.loop import TrainingSettings, train
+
+from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
 
 RGB = np.zeros((4, 5, 3), np.uint8)
 
@@ -69,3 +75,87 @@ def test_mlflow_receives_settings_once_values_and_images(installed, tmp_path):
     MlflowLogger(tmp_path, {"steps": 3}, 2)
     assert started == [(None, tmp_path.name), ("m1", None)]
     assert len(calls) == 4
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_each_step_once_though_the_run_was_stopped(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = dataclasses.replace(OPTIONS, loggers=("tensorboard",))
+    with pytest.raises(PowerCutError):
+        run(tmp_path, stop_after=7, options=options)
+    run(tmp_path, options=options)
+    read = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
+    shown = {one.step: one.value for one in read.Scalars("losses/squares")}
+    rows = log_of(tmp_path)
+    assert len(read.Scalars("losses/squares")) == len(rows) == 12
+    assert shown == pytest.approx({row["step"]: row["losses"]["squares"] for row in rows})
+    assert {"learning_rate", "gradient_norm", "seconds", "waited_seconds"} <= set(read.Tags()["scalars"])
+
+
+class Recorder:
+    """A tracker of one's own."""
+
+    opened: ClassVar[list["Recorder"]] = []
+
+    def __init__(self, folder, settings, done):
+        self.folder, self.done, self.steps, self.images, self.closed = folder, done, [], [], False
+        assert settings["optimizer"] == "adamw"
+        self.opened.append(self)
+
+    def log(self, step, values):
+        self.steps.append((step, values))
+
+    def image(self, step, name, rgb):
+        self.images.append((step, name, rgb.shape))
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_logger_of_ones_own_receives_values_and_images(tmp_path):
+    Recorder.opened.clear()
+    options = TrainingSettings(steps=3, warmup=0, loggers=(f"{__name__}:Recorder",), gradients_every=2)
+    train(
+        line(), batch, losses, options, out=tmp_path, evaluate=lambda _: {"error": 1.0},
+        pictures=lambda _: {"sheet": np.zeros((4, 6, 3), np.uint8)},
+    )  # fmt: skip
+    (recorder,) = Recorder.opened
+    assert [step for step, _ in recorder.steps] == [0, 1, 2, 3]
+    assert recorder.steps[0][1] == {"evaluation/error": 1.0}
+    assert {"losses/squares", "learning_rate", "evaluation/error"} <= recorder.steps[3][1].keys()
+    assert any(name.startswith("layer_gradients/") for name in recorder.steps[2][1])
+    assert recorder.images == [(0, "sheet", (4, 6, 3)), (3, "sheet", (4, 6, 3))]
+    assert recorder.closed
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("tb", "Unknown logger 'tb'. Choose from"), ("json:no", "loggers=json:no")]
+)
+def test_unknown_loggers_are_refused(name, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=(name,)))
+
+
+@pytest.mark.slow
+def test_mlflow_receives_the_log(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    options = dataclasses.replace(OPTIONS, loggers=("mlflow",))
+    with pytest.raises(PowerCutError):
+        run(tmp_path / "run", stop_after=7, options=options)
+    run(tmp_path / "run", options=options)
+    client = mlflow.MlflowClient()
+    found = client.get_run((tmp_path / "run" / "mlflow-run-id").read_text())
+    assert found.data.params["optimizer"] == "adamw"
+    assert {item.step for item in client.get_metric_history(found.info.run_id, "losses/squares")} == set(range(1, 13))
+
+
+@pytest.mark.slow
+def test_wandb_receives_the_log(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run(tmp_path / "run", options=dataclasses.replace(OPTIONS, loggers=("wandb",)))
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))

@@ -1,14 +1,7 @@
-"""The loop: runs that go on exactly where they stopped, logs, and what is refused."""
+"""The loop: what it learns, what it writes, and what it refuses."""
 
-import dataclasses
 import json
-import multiprocessing
-import os
-import signal
-import subprocess
 import sys
-import time
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,63 +12,9 @@ from sonjit import InputError
 from sonjit._util.errors import JobError
 from sonjit.lab.networks import load_checkpoint
 from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
-from sonjit.lab.training.loggers import TENSORBOARD
 from sonjit.lab.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, TrainingSettings, train
 
-OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
-
-
-def line():
-    """A layer with dropout, which draws numbers of its own in each step."""
-    torch.manual_seed(1)
-    return torch.nn.Sequential(
-        torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
-    )
-
-
-def batch(rng):
-    values = torch.from_numpy(rng.standard_normal((16, 3), np.float32))
-    return values, values.sum(1, keepdim=True)
-
-
-def losses(network, data):
-    values, wanted = data
-    return {"squares": ((network(values) - wanted) ** 2).mean()}
-
-
-class PowerCutError(Exception):
-    """Stops a run."""
-
-
-def run(out, *, stop_after=None, options=OPTIONS, network=None):
-    network = line() if network is None else network
-
-    def progress(done, _steps, _losses):
-        if done == stop_after:
-            raise PowerCutError
-
-    train(network, batch, losses, options, out=out, progress=progress)
-    return network
-
-
-def log_of(folder):
-    """What a log holds but for the times."""
-    rows = [json.loads(text) for text in (folder / LOG).read_text("utf-8").splitlines()]
-    assert all(0 <= row.pop("waited_seconds") <= row.pop("seconds") for row in rows)
-    return rows
-
-
-@pytest.mark.parametrize("stop_after", [1, 5, 7, 11])
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(stop_after, tmp_path):
-    whole = run(tmp_path / "whole")
-    with pytest.raises(PowerCutError):
-        run(tmp_path / "cut", stop_after=stop_after)
-    again = run(tmp_path / "cut")
-    for key, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key]), key
-    for file in (SETTINGS, WEIGHTS):
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
-    assert log_of(tmp_path / "whole") == log_of(tmp_path / "cut")
+from .small_runs import OPTIONS, batch, line, log_of, losses, run
 
 
 def test_the_folder_holds_what_was_done(tmp_path):
@@ -153,72 +92,6 @@ def test_options_that_train_nothing_are_refused(wrong):
         TrainingSettings(**wrong)
 
 
-KILLS = """
-import os, random, signal, sys, time
-from pathlib import Path
-
-import numpy as np
-import torch
-
-from sonjit.lab.training.loop import LOG, WEIGHTS, TrainingSettings, train
-
-torch.set_num_threads(1)
-options = TrainingSettings(
-    steps=60, learning_rate=1e-2, warmup=2, save_every=4, ema=0.9, evaluate_every=7, accumulate=2
-)
-whole, cut = Path(sys.argv[1]), Path(sys.argv[2])
-
-
-def batch(rng):
-    values = torch.from_numpy(rng.standard_normal((16, 3), np.float32))
-    return values, values.sum(1, keepdim=True)
-
-
-def run(out, wait=0.0):
-    def pause(step, *_):
-        time.sleep(60 if wait and step >= 58 else wait)  # a child never finishes before it is killed
-
-    torch.manual_seed(1)
-    layers = torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
-    fixed = batch(np.random.default_rng(0))
-
-    def losses(network, data):
-        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
-
-    train(torch.nn.Sequential(*layers), batch, losses, options, out=out, progress=pause,
-          evaluate=lambda network: {"error": losses(network, fixed)["squares"].item()})
-
-
-run(whole)
-chance, killed = random.Random(3), 0
-for kill in range(10):
-    child = os.fork()
-    if child == 0:
-        run(cut, wait=0.002)
-        os._exit(0)
-    log, lines = cut / LOG, min(5 * (kill + 1), 55)
-    while not (log.exists() and len(log.read_bytes().splitlines()) >= lines):
-        time.sleep(0.001)
-    time.sleep(chance.uniform(0, 0.01))
-    os.kill(child, signal.SIGKILL)
-    killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-run(cut)
-print(killed)
-"""
-
-
-@pytest.mark.slow
-def test_ten_kills_change_neither_log_nor_weights(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, whole, cut], check=False, capture_output=True, text=True, timeout=200
-    )
-    assert done.stdout.strip() == "10", done.stderr
-    for file in (SETTINGS, WEIGHTS, BEST):
-        assert (whole / file).read_bytes() == (cut / file).read_bytes(), file
-    assert log_of(whole) == log_of(cut)
-
-
 def test_accumulated_batches_are_one_large_batch():
     fixed = batch(np.random.default_rng(0))
     halves = iter([tuple(part[:8] for part in fixed), tuple(part[8:] for part in fixed)])
@@ -291,55 +164,6 @@ def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
         train(line(), batch, lambda net, _: {"root": (0 * net[0].weight).sum().sqrt()}, OPTIONS)
 
 
-def batch_of_any_order(rng):
-    """Takes longer the earlier it is asked for, by numpy's, OpenCV's and torch's numbers."""
-    time.sleep(float(rng.uniform(0, 0.02)))
-    values = torch.from_numpy(cv2.GaussianBlur(rng.standard_normal((16, 3), np.float32), (3, 3), 0)) + torch.rand(16, 3)
-    return {"values": values, "wanted": [values.sum(1, keepdim=True)]}
-
-
-def losses_of_named(network, data):
-    return losses(network, (data["values"], *data["wanted"]))
-
-
-@pytest.mark.slow
-def test_workers_change_nothing_and_a_run_goes_on_with_others(tmp_path):
-    def run_with(workers, out, stop_after=None):
-        def progress(done, *_):
-            if done == stop_after:
-                raise PowerCutError
-
-        network, settings = line(), dataclasses.replace(OPTIONS, workers=workers, accumulate=2)
-        train(network, batch_of_any_order, losses_of_named, settings, out=out, progress=progress)
-
-    run_with(0, tmp_path / "none")
-    run_with(2, tmp_path / "two")
-    with pytest.raises(PowerCutError):
-        run_with(2, tmp_path / "cut", stop_after=8)
-    assert not multiprocessing.active_children()
-    run_with(1, tmp_path / "cut")
-    for other in ("two", "cut"):
-        assert log_of(tmp_path / other) == log_of(tmp_path / "none")
-        assert (tmp_path / other / WEIGHTS).read_bytes() == (tmp_path / "none" / WEIGHTS).read_bytes()
-
-
-def refusing_batch(rng):
-    raise InputError("frame 7: no image")
-
-
-def ending_batch(rng):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_what_fails_in_a_worker_is_told_in_one_line():
-    settings = dataclasses.replace(OPTIONS, workers=1)
-    with pytest.raises(InputError, match=r"^frame 7: no image$"):
-        train(line(), refusing_batch, losses, settings)
-    with pytest.raises(JobError, match=r"was killed.*fewer than workers=1"):
-        train(line(), ending_batch, losses, settings)
-    assert not multiprocessing.active_children()
-
-
 def test_a_run_without_progress_ends_early_and_stays_ended(tmp_path):
     options = TrainingSettings(
         steps=100, learning_rate=1e-2, warmup=0, evaluate_every=3, patience=2, save_every=50, evaluate_first=False
@@ -404,22 +228,6 @@ def test_compiled_networks_learn_the_same(monkeypatch):
         run(None, options=TrainingSettings(steps=5, compile=True))
 
 
-@pytest.mark.slow
-def test_tensorboard_shows_each_step_once_though_the_run_was_stopped(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    options = dataclasses.replace(OPTIONS, loggers=("tensorboard",))
-    with pytest.raises(PowerCutError):
-        run(tmp_path, stop_after=7, options=options)
-    run(tmp_path, options=options)
-    read = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
-    shown = {one.step: one.value for one in read.Scalars("losses/squares")}
-    rows = log_of(tmp_path)
-    assert len(read.Scalars("losses/squares")) == len(rows) == 12
-    assert shown == pytest.approx({row["step"]: row["losses"]["squares"] for row in rows})
-    assert {"learning_rate", "gradient_norm", "seconds", "waited_seconds"} <= set(read.Tags()["scalars"])
-
-
 def test_metrics_before_training_are_logged_and_pictures_follow_each_evaluation(tmp_path):
     told, drawn = [], []
 
@@ -459,109 +267,3 @@ def test_settings_hold_versions_and_command_which_do_not_stop_a_continued_run(tm
 def test_weights_have_the_mode_of_other_files(tmp_path):
     run(tmp_path)
     assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / SETTINGS).stat().st_mode
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_request_to_save_before_the_training_does_not_end_it():
-    program = """
-import os, signal
-from sonjit.lab.training.signals import SaveRequests, ignore_early_saves
-ignore_early_saves()
-os.kill(os.getpid(), signal.SIGUSR1)
-with SaveRequests() as requests:
-    os.kill(os.getpid(), signal.SIGUSR1)
-    print(requests.take())
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize(
-    ("name", "end"), [("SIGTERM", SystemExit), ("SIGINT", KeyboardInterrupt), ("SIGUSR1", PowerCutError)]
-)
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_signal_saves_the_very_step(name, end, workers, tmp_path):
-    def progress(done, *_):
-        if done == 6:  # the signal reached step 6 after its checkpoints; step 7 saves
-            os.kill(os.getpid(), getattr(signal, name))
-        if done == 8:
-            raise PowerCutError
-
-    before = signal.getsignal(signal.SIGTERM)
-    options = dataclasses.replace(OPTIONS, workers=workers, save_every=100)
-    with pytest.raises(end):
-        train(line(), batch, losses, options, out=tmp_path / "cut", progress=progress)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert torch.load(tmp_path / "cut" / CHECKPOINT)["step"] == 7
-    whole = run(tmp_path / "whole", options=options)
-    again = run(tmp_path / "cut", options=options)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in whole.state_dict().items())
-
-
-class Recorder:
-    """A tracker of one's own."""
-
-    opened: ClassVar[list["Recorder"]] = []
-
-    def __init__(self, folder, settings, done):
-        self.folder, self.done, self.steps, self.images, self.closed = folder, done, [], [], False
-        assert settings["optimizer"] == "adamw"
-        self.opened.append(self)
-
-    def log(self, step, values):
-        self.steps.append((step, values))
-
-    def image(self, step, name, rgb):
-        self.images.append((step, name, rgb.shape))
-
-    def close(self):
-        self.closed = True
-
-
-def test_a_logger_of_ones_own_receives_values_and_images(tmp_path):
-    Recorder.opened.clear()
-    options = TrainingSettings(steps=3, warmup=0, loggers=(f"{__name__}:Recorder",), gradients_every=2)
-    train(
-        line(), batch, losses, options, out=tmp_path, evaluate=lambda _: {"error": 1.0},
-        pictures=lambda _: {"sheet": np.zeros((4, 6, 3), np.uint8)},
-    )  # fmt: skip
-    (recorder,) = Recorder.opened
-    assert [step for step, _ in recorder.steps] == [0, 1, 2, 3]
-    assert recorder.steps[0][1] == {"evaluation/error": 1.0}
-    assert {"losses/squares", "learning_rate", "evaluation/error"} <= recorder.steps[3][1].keys()
-    assert any(name.startswith("layer_gradients/") for name in recorder.steps[2][1])
-    assert recorder.images == [(0, "sheet", (4, 6, 3)), (3, "sheet", (4, 6, 3))]
-    assert recorder.closed
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("tb", "Unknown logger 'tb'. Choose from"), ("json:no", "loggers=json:no")]
-)
-def test_unknown_loggers_are_refused(name, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=(name,)))
-
-
-@pytest.mark.slow
-def test_mlflow_receives_the_log(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    options = dataclasses.replace(OPTIONS, loggers=("mlflow",))
-    with pytest.raises(PowerCutError):
-        run(tmp_path / "run", stop_after=7, options=options)
-    run(tmp_path / "run", options=options)
-    client = mlflow.MlflowClient()
-    found = client.get_run((tmp_path / "run" / "mlflow-run-id").read_text())
-    assert found.data.params["optimizer"] == "adamw"
-    assert {item.step for item in client.get_metric_history(found.info.run_id, "losses/squares")} == set(range(1, 13))
-
-
-@pytest.mark.slow
-def test_wandb_receives_the_log(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    run(tmp_path / "run", options=dataclasses.replace(OPTIONS, loggers=("wandb",)))
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))

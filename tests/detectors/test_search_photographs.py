@@ -1,0 +1,107 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.detectors.search.geometry import corners, is_same_instance
+from sonjit.geometry.boxes import box_iou
+
+pytestmark = pytest.mark.golden
+
+WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
+SAME_PX = 0.05
+
+
+@pytest.fixture(autouse=True)
+def photographs():
+    if not all((WILD / f"{name}.json").is_file() for name in ("hands", "people")):
+        pytest.skip("photographs labelled by eye are missing")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+def test_photographs_show_all_that_the_published_search_finds(kind):
+    files = sorted(WILD.glob("stock-group-*.jpg")) + sorted(WILD.glob("cgi-model-1*.jpg"))
+    if kind == "body":
+        files += sorted(WILD.parent.glob("wild3/coco_003*.jpg"))
+    options = {"static_image": True, "max_instances": 50, "precision": "f32"}
+    with (
+        sonjit.create_detector(kind, search="fast", **options) as fast,
+        sonjit.create_detector(kind, **options) as auto,
+    ):
+        for file in files:
+            published, found = fast.detect(file), auto.detect(file)
+            assert len(published) <= len(found), file.name
+            if kind == "holistic":
+                faces = [person.face.keypoints for person in found if person.face is not None]
+                for person in published:
+                    own = person.face
+                    assert own is None or any(is_same_instance(own.keypoints, face) for face in faces), file.name
+            elif kind == "body":  # a better view of a person replaces the published one
+                boxes = [corners(one.keypoints) for one in found]
+                for one in published:
+                    assert any(box_iou(corners(one.keypoints), box) > 0.5 for box in boxes), file.name
+            else:
+                for one in published:  # two compiled copies of a network may round differently
+                    assert min(np.abs(one.keypoints - other.keypoints).max() for other in found) < SAME_PX, file.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hands", "face", "body"])
+def test_photographs_of_several_show_a_third_more_than_the_published_search_finds(kind):
+    """The first few; `benchmarks/wild.py` scores them all."""
+    name, each = ("hands", "hands") if kind == "hands" else ("people", "people")
+    labels = json.loads((WILD / f"{name}.json").read_text("utf-8"))
+    files = [file for file, entry in labels.items() if file[0] != "_" and 3 <= len(entry[each]) <= 8][:6]
+    if not files:
+        pytest.skip("no photograph of several")
+    with (
+        sonjit.create_detector(kind, static_image=True, max_instances=20, search="fast") as fast,
+        sonjit.create_detector(kind, static_image=True, max_instances=20, search="thorough") as thorough,
+    ):
+        found = [(len(fast.detect(WILD / file)), thorough.detect(WILD / file)) for file in files]
+    assert sum(len(many) for _, many in found) >= 1.33 * sum(few for few, _ in found)
+    assert all(0.5 < one.score <= 1 for _, many in found for one in many)
+
+
+def table(results):
+    return [(one.score, one.keypoints.tobytes()) for one in results]
+
+
+@pytest.mark.parametrize("kind", ["hands", "face", "body"])
+def test_what_was_seen_before_changes_nothing(kind):
+    """Stills in any order, and streams after a reset, give equal bytes."""
+    files = [WILD / name for name in ("person-vlado.jpg", "mps_thumb_up.jpg", "stock-emotions-a-5.jpg")]
+    with sonjit.create_detector(kind, static_image=True, max_instances=4) as stills:
+        before = {file: table(stills.detect(file)) for file in files}
+        after = {file: table(stills.detect(file)) for file in reversed(files)}
+    assert before == after
+    with sonjit.create_detector(kind, max_instances=2) as stream:
+        first = [table(stream.detect(file)) for file in (files[0], files[0], files[1])]
+        stream.reset()
+        assert [table(stream.detect(file)) for file in (files[0], files[0], files[1])] == first
+
+
+def test_results_say_how_many_were_found_and_whether_the_search_is_complete():
+    options = {"static_image": True, "search": "thorough"}
+    with (
+        sonjit.create_detector("face", max_instances=20, **options) as many,
+        sonjit.create_detector("face", max_instances=1, **options) as one,
+    ):
+        everyone, best = many.detect(WILD / "group-5.jpg"), one.detect(WILD / "group-5.jpg")
+    assert everyone.complete
+    assert everyone.total == len(everyone) > 3
+    assert (len(best), best.complete) == (1, True)
+    assert best.total >= 1
+
+
+def test_the_command_line_says_that_more_were_found():
+    command = [sys.executable, "-m", "sonjit", "face", str(WILD / "group-5.jpg"), "--max-instances", "2"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"2 of at least \d+ shown\. Use --max-instances\.", ran.stderr)
