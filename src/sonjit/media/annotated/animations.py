@@ -113,7 +113,7 @@ class AnimationWriter(DrawingWriter):
 
         try:
             self._container.close()
-        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+        except (FFmpegError, OSError, ValueError):  # the output is discarded below
             pass
         finally:
             self._draft.drop()

@@ -324,7 +324,7 @@ class VideoWriter(DrawingWriter):
 
         try:
             self._release()
-        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+        except (FFmpegError, OSError, ValueError):  # the output is discarded below
             pass
         finally:
             self._draft.drop()

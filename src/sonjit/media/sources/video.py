@@ -124,14 +124,14 @@ class VideoSource(Source):
 
 
 class Damage:
-    """What a decoder could not use."""
+    """Damaged parts of a video."""
 
     def __init__(self) -> None:
         self.packets = 0
         self.reason = ""
 
     def add(self, reason: object) -> None:
-        """Count one damaged part; the first reason is kept."""
+        """Count a damaged part. `reason` is that of the first."""
         self.packets += 1
         self.reason = self.reason or str(reason)
 
