@@ -20,14 +20,18 @@ from rich.table import Table
 from sonjit import create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hand_size import HandSizes
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.hand_heads.refinement import CHANNELS
 from sonjit.lab.training.hand_heads.refinement_data import MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
+from sonjit.results.measures import hand_length_m
+from sonjit.studio.triangulation.bones import bone_lengths
 
 CROPS = 24
 """Crops of each real hand, with boxes as tracking may have them."""
@@ -223,6 +227,83 @@ def two_cameras(model, folder, clips, frames):
     return table
 
 
+def rendered_distances(model, folders):
+    """Yield relative distance errors of rendered hands (known length, usual length) and the expected error of each."""
+    options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
+    with create_detector("hands", threads=1, **options) as detector:
+        for sample in (sample for folder in folders for sample in open_dataset("folder", folder)):
+            found, camera = detector.detect(sample.rgb()), sample.camera.intrinsics
+            for instance in sample.instances:
+                points = instance.keypoints_px
+                if instance.kind != "hand" or points is None or instance.keypoints_m is None or not found:
+                    continue
+                errors = [np.linalg.norm(hand.keypoints[:, :2] - points, axis=1).mean() for hand in found]
+                hand, exact = found[int(np.argmin(errors))], instance.keypoints_m
+                if min(errors) > MAX_ERROR * np.hypot(*np.ptp(points, axis=0)):
+                    continue
+                length = hand_length_m(exact)
+                sized = [
+                    HandSizes(known, camera).measure(
+                        hand.keypoints_3d, hand.keypoints[:, :2], (sample.width, sample.height), None
+                    )
+                    for known in (length, None)
+                ]
+                true = np.linalg.norm(exact.mean(0))
+                yield [one.distance_m / true - 1 for one in sized], [one.error_m / one.distance_m for one in sized]
+
+
+def camera_distances(model, folder, clips, frames):
+    """Relative distance errors (N,) and bone lengths (N, 20) in metres of a tracked hand before each of two cameras.
+
+    The board of the calibration has no known unit, so that the hand length is the triangulated one in that unit.
+    """
+    rig, seen = dat_rig(folder), []
+    for (matrix, *_), clip in zip(rig, clips, strict=True):
+        camera = ",".join(str(float(matrix[index])) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        options = {"model": model, "max_instances": 1, "search": "fast", "distance": True, "hand_length": 0.1}
+        with create_detector("hands", camera=camera, **options) as detector, open_source(str(clip)) as source:
+            found = [detector.detect(frame.rgb, time=frame.time) for frame in source if frame.index in frames]
+        seen.append(found)
+    worlds, pairs = [], []
+    for pair in zip(*seen, strict=False):
+        if all(len(hands) == 1 for hands in pair):
+            points = [hands[0].published.keypoints[:, :2].astype(np.float64) for hands in pair]
+            world, error = triangulated(rig, points)
+            if error.mean() < MAX_REPROJECTION_PX:
+                worlds.append(world)
+                pairs.append([hands[0] for hands in pair])
+    length = hand_length_m(np.array(worlds))
+    for number, (_, _, rotation, shift) in enumerate(rig):
+        true = [np.linalg.norm(rotation @ world.mean(0) + shift) for world in worlds]
+        own = [pair[number] for pair in pairs]
+        distances = np.array([hand.distance_m for hand in own]) * np.median(length) / 0.1
+        yield distances / true - 1, bone_lengths(np.array([hand.keypoints_3d for hand in own], np.float64))
+
+
+def distance_table(model, data, folders):
+    """Table of the errors of distances."""
+    table = Table("hands", "number", "mean absolute error, %", "bias, %", "within the expected error, %", "bones, %",
+                  title=f"{model}, distances")  # fmt: skip
+
+    def add(name, errors, expected, spread=""):
+        inside = "" if expected is None else f"{100 * np.mean(np.abs(errors) < expected):.0f}"
+        values = f"{100 * np.abs(errors).mean():.1f}", f"{100 * np.median(errors):+.1f}"
+        table.add_row(name, str(len(errors)), *values, inside, spread)
+
+    if folders:
+        errors, expected = (np.array(column) for column in zip(*rendered_distances(model, folders), strict=True))
+        for number, name in enumerate(("known length", "usual length")):
+            add(f"renders, {name}", errors[:, number], expected[:, number])
+    if data:
+        clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
+        found = camera_distances(model, data / "multiview" / "handpose3d", clips, range(400))
+        for number, (errors, lengths) in enumerate(found):
+            settled = lengths[30:]  # after a second
+            spread = (settled.std(0) / settled.mean(0)).mean()
+            add(f"camera {number}, known length", errors, None, f"{100 * spread:.2f}")
+    return table
+
+
 def dat_rig(folder):
     """Cameras of handpose3d's files: (K, distortion, R, t) of each."""
 
@@ -257,6 +338,7 @@ def main():
     parser.add_argument("--data", type=Path, help="folder with datasets/, wild_video/ and multiview/handpose3d/")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--run", type=Path, help="run of the recipe refine, for its left-out renders")
+    parser.add_argument("--renders", type=Path, nargs="*", default=(), help="left-out renders, for distances")
     parser.add_argument("--weights", type=Path, help="a hand_refinement.npz in place of the shipped one")
     options = parser.parse_args()
     console = Console(width=120)
@@ -269,6 +351,8 @@ def main():
             console.print(two_cameras(model, options.data / "multiview" / "handpose3d", clips, range(0, 400, 4)))
         if parts:
             console.print(reliability_table(model, parts))
+        if options.data or options.renders:
+            console.print(distance_table(model, options.data, options.renders))
         published, refined, hands = cost(model, options.frames)
         console.print(
             f"{model}: {published:.2f} ms of processor time a frame with {hands:.1f} hands, {refined:.2f} refined"

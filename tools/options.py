@@ -34,7 +34,7 @@ PAGES = [PROJECT / name for name in ("docs/options.md", "docs/measured.md", "REA
 ARGUMENTS = PROJECT / "src" / "sonjit" / "detectors" / "arguments.py"
 BROWSER_TYPES = PROJECT / "web" / "src" / "option-types.ts"
 RESULTS = PROJECT / "benchmarks" / "results"
-SERVER_ONLY = ("static_image", "visibility")
+SERVER_ONLY = ("static_image", "visibility", "distance", "hand_length", "camera")
 """Options that the browser module does not have."""
 CPU_CLASSES = (
     "ARM", "bf16 with AVX-512 or AMX", "int8 with VNNI", "f32 with AVX-512", "f32 with AVX2", "f32 without AVX2",

@@ -60,6 +60,8 @@ _MEANINGS = {
     "source": ("", "File of the image or recording"),
     "gesture": ("", "Gesture of the hand; empty if there is none"),
     "gesture_score": ("0 to 1", "Probability of the gesture"),
+    "distance_m": ("m", "Distance from the lens to the middle of the hand"),
+    "distance_error_m": ("m", "Standard deviation of the distance"),
     "repetitions": ("", "Number of finished repetitions of the instance so far"),
     "phase": ("", "`begin`, `progress`, `end` or `cancel`"),
     "strength": ("0 to 1", "Speed, size or closure of the motion; the score of a custom motion"),
@@ -258,8 +260,8 @@ def _option(label: str, text: str) -> CommandOption:
 def _added(kind: str) -> set[str]:
     """Return the columns that the options of a command add to its tables."""
     model = f"{kind}-{next(iter(KINDS[kind].models))}"
-    is_face = kind == "face"
-    return {*table_columns(model, measures=True, gestures=True, counts=True, blendshapes=is_face, transform=is_face)}
+    of_kind = {"face": {"blendshapes": True, "transform": True}, "hands": {"distance": True}}
+    return {*table_columns(model, measures=True, gestures=True, counts=True, **of_kind.get(kind, {}))}
 
 
 def _columns(names: Iterable[str], changed: dict[str, tuple[str, str]] | None = None) -> str:

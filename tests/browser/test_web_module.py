@@ -53,9 +53,13 @@ def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
     options = {"model": "lite", "max_instances": 3, "smoothing": "one_euro", "keypoints": "refined"}
     found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("hands", precision="f32", **options) as detector:
-        expected = [
-            [hand.to_dict(full=True) for hand in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
-        ]
+        hands = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    expected = [[hand.to_dict(full=True) for hand in found] for found in hands]
+    for one, hand in zip(chain(*found), chain(*hands), strict=True):
+        for name, points in zip(("keypoints", "keypoints3D"), hand.published, strict=True):
+            published = [[point[axis] for axis in "xyz"] for point in one["published"][name]]
+            np.testing.assert_allclose(published, points, atol=4 if name == "keypoints" else 0.02)
+        del one["published"]
     told = [[[hand[name] for name in ("id", "handedness")] for hand in hands] for hands in (*found, *expected)]
     assert told[: len(frames)] == told[len(frames) :]
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
@@ -292,6 +296,7 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
         ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
         ("kit.LocalDetector.create('poses')", 'Unknown kind "poses". Choose from body, face, hands, holistic'),
         ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true requires a Sonjit server"),
+        ("kit.LocalDetector.create('hands', {distance: true})", "distance=true requires a Sonjit server"),
         ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
         (
             "kit.LocalDetector.create('face', {}, {base: '/wrong/'})",

@@ -63,9 +63,9 @@ def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
     from sonjit.results import Frame
     from sonjit.runs.annotations import table_columns
 
-    is_face = kind == "face"
     model = f"{kind}-{next(iter(KINDS[kind].models))}"
-    extra = table_columns(model, measures=True, gestures=True, counts=True, blendshapes=is_face, transform=is_face)
+    of_kind = {"face": {"blendshapes": True, "transform": True}, "hands": {"distance": True}}
+    extra = table_columns(model, measures=True, gestures=True, counts=True, **of_kind.get(kind, {}))
     header = Header(source="photographs", width=8, height=8, model=model)
     with open_writer(tmp_path / "table.csv", header, extra, rows=rows) as writer:
         writer.write(Frame(0, None, source="photo.jpg"))

@@ -1,6 +1,5 @@
 import itertools
 import threading
-from collections import Counter
 from fractions import Fraction
 
 import av
@@ -243,9 +242,9 @@ def test_an_error_of_the_decoder_without_a_class_is_damage():
         def decode(self, *_):
             raise OSError(95, "Operation not supported")
 
-    damage = Counter[str]()
+    damage = video.Damage()
     assert list(video.decoded_frames(Packets(), Packets(), damage)) == []
-    assert damage == {"Operation not supported": 2}
+    assert (damage.packets, damage.reason) == (2, "Operation not supported")
 
 
 @pytest.mark.parametrize("ending", [".mkv", ".webm"])

@@ -315,7 +315,7 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     return { ...hand, keypoints, keypoints3D };
   };
   const told = (hand: HandWithAppearance, tell: Tell, id: number | null): InWorker<Hand> => {
-    const { appearance: _, published: __, ...sent } = hand;
+    const { appearance: _, ...sent } = hand;
     return { ...sent, gesture: tell(hand, id) };
   };
   const given = (found: Results, tell: Tell): Results => {

@@ -42,10 +42,12 @@ export interface Hand extends Found {
   readonly keypoints3D: NamedPoint[];
   /** Where `gestures` asks for it: what the hand says, null for none that is known. */
   readonly gesture?: { readonly name: string; readonly score: number } | null;
+  /** The network's keypoints of a hand with refined ones. Gestures are classified and learned by them. */
+  readonly published?: HandPoints<NamedPoint[]>;
 }
 
-/** A hand with what its gesture is classified by, which pages never get: appearance, and the keypoints of the network. */
-export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array; readonly published?: HandPoints<Points> };
+/** A hand in the worker, with what its gesture is classified by: appearance, which pages never get. */
+export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array };
 
 /** The box of a whole hand, fingers up, from a palm's box and keypoints. */
 export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {

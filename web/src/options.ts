@@ -29,7 +29,7 @@ const CHOSEN_BY_CALL = ["static_image"];
 /** Check whether a value requires a server. */
 const requiresServer = (name: string, option: string, value: OptionValue) =>
   (option === "search" && value === "thorough" && name === "holistic") || // of streams; images have it by default
-  (option === "visibility" && value === true) ||
+  (["visibility", "distance"].includes(option) && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
 

@@ -76,7 +76,13 @@ const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
 /** What the worker has for what a page gets. */
 export type InWorker<R> = R extends null
   ? null
-  : { [K in keyof R]: K extends "keypoints" | "keypoints3D" ? Points : K extends (typeof PARTS)[number] ? InWorker<R[K]> : R[K] };
+  : {
+      [K in keyof R]: K extends "keypoints" | "keypoints3D"
+        ? Points
+        : K extends "published"
+          ? HandPoints<Points>
+          : K extends (typeof PARTS)[number] ? InWorker<R[K]> : R[K];
+    };
 
 /** What a detector gives for each instance. */
 export type Result = InWorker<Found> | InWorker<Person>;
@@ -97,8 +103,12 @@ const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].
 
 /** A result as pages have it. */
 export function unpacked(result: Result): Found | Person {
-  const { published: _, ...all } = result as unknown as Record<string, unknown>; // only gestures read it
+  const all = { ...result } as unknown as Record<string, unknown>;
   for (const name of PARTS) if (all[name]) all[name] = unpacked(all[name] as Result);
+  if (all.published) {
+    const { keypoints, keypoints3D } = all.published as HandPoints<Points>;
+    all.published = { keypoints: namedPoints(keypoints), keypoints3D: namedPoints(keypoints3D) };
+  }
   for (const name of ["keypoints", "keypoints3D"]) if (all[name]) all[name] = namedPoints(all[name] as Points);
   return all as unknown as Found | Person;
 }
@@ -150,7 +160,7 @@ export function mirroredHand({ keypoints, keypoints3D }: HandPoints<Points>, wid
 }
 
 /** The same points seen in a mirror, in an image of that width. */
-function mirroredPoints(points: Points, width: number): Points {
+export function mirroredPoints(points: Points, width: number): Points {
   return { ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) };
 }
 

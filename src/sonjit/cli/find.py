@@ -56,7 +56,10 @@ def detect_command(kind: str) -> Callable[..., int]:
         values.setdefault("model", next(iter(entry.models)))
         if mask is not None:
             values["segmentation"] = True
-        lift = _lift(lifting or Lifting(), values)
+        lifting = lifting or Lifting()
+        if values.get("distance"):
+            values |= {} if lifting.camera is None else {"camera": lifting.camera}
+        lift = _lift(lifting, values)
         count = None if output.count is None else AngleLimits.from_text(output.count, kind)
         events = tuple(EventLimits.from_text(text, kind) for text in output.events)
         task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows,
@@ -119,7 +122,8 @@ def _annotation(option: Option) -> object:
 def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:
     if options.get("flip_horizontal") and lifting.lift is not None:
         raise InputError("--flip-horizontal cannot be combined with --lift")
-    return lift_from(lifting, mirrored=bool(options.get("mirrored")))
+    independent = ("camera",) if options.get("distance") else ()
+    return lift_from(lifting, mirrored=bool(options.get("mirrored")), independent=independent)
 
 
 def __getattr__(name: str) -> Callable[..., int]:

@@ -29,7 +29,7 @@ class Lifting:
         lift_box: x,y,width,height in pixels around the hands of one person. InterNet then decides which hands are
             visible, even without a detection.
         lift_device: Device of both networks: cpu, gpu, cuda:1, mps or auto.
-        camera: fx,fy,cx,cy in pixels. Default: 60 degrees across the longer side.
+        camera: fx,fy,cx,cy in pixels, for --lift and --distance. Default: 60 degrees across the longer side.
     """
 
     lift: Literal["internet"] | None = None

@@ -26,6 +26,9 @@ class HandArguments(TypedDict, total=False):
     visibility: bool | None
     keypoints: Literal["published", "refined"] | None
     gestures: str | PathLike[str] | None
+    distance: bool | None
+    hand_length: float | None
+    camera: str | None
     models_dir: str | PathLike[str] | None
     detector_model: str | PathLike[str] | None
     landmark_model: str | PathLike[str] | None

@@ -177,7 +177,6 @@ class CommonOptions:
         Option(
             "Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.",
             minimum=0,
-            maximum=1024,
             group="Running",
             remote=False,
         ),
@@ -287,6 +286,32 @@ class HandOptions(CommonOptions):
     visibility: Annotated[bool, Option("Add to each keypoint the probability that it is visible.")] = False
     keypoints: Keypoints = "published"
     gestures: Gestures = None
+    distance: Annotated[
+        bool,
+        Option(
+            "Add the distance from the camera to each hand. Results then have refined keypoints, and the bones of a "
+            "track have nearly the same lengths in all frames."
+        ),
+    ] = False
+    hand_length: Annotated[
+        float | None,
+        Option(
+            "Length of the hands in metres, along the bones from the wrist to the tip of the middle finger. Requires "
+            "distance. Default: 0.173, the mean of adults.",
+            minimum=0.02,
+            maximum=0.5,
+            remote=False,
+        ),
+    ] = None
+    camera: Annotated[
+        str | None,
+        Option(
+            "Focal lengths and principal point as fx,fy,cx,cy in pixels. Requires distance. Default: 60 degrees across "
+            "the longer side.",
+            remote=False,
+            command_line=False,
+        ),
+    ] = None
     kind: str = "hands"
 
 

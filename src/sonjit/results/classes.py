@@ -62,7 +62,8 @@ class Hand(Result):
     "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
     it also has "id", "handednessScore", "box", and for each image keypoint a "z" and, if it is known, "errorPx", in
     pixels. Further keypoints of a network of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each
-    keypoint's "score", as a body's is; a gesture of the hand is in "gesture": {"name", "score"}.
+    keypoint's "score", as a body's is; a gesture of the hand is in "gesture": {"name", "score"}. If they are known,
+    "distanceM" and "distanceErrorM" are in metres.
 
     Attributes:
         handedness: Side of the person's own hand, "Left" or "Right".
@@ -86,6 +87,9 @@ class Hand(Result):
             Requires `create_detector("hands", keypoints="refined")`; None for occluded hands.
         published: Published keypoints of a hand with refined ones, smoothed as these are; otherwise None. They are
             neither compared nor written.
+        distance_m: Distance in metres from the lens to the origin of `keypoints_3d`. Requires
+            `create_detector("hands", distance=True)`.
+        distance_error_m: Standard deviation of the distance in metres.
     """
 
     handedness: Handedness
@@ -100,6 +104,8 @@ class Hand(Result):
     appearance: Float32Array | None = field(default=None, compare=False)
     error_px: Float32Array | None = None
     published: HandPoints | None = field(default=None, compare=False)
+    distance_m: float | None = None
+    distance_error_m: float | None = None
 
     kind: ClassVar[str] = "hand"
     list_name: ClassVar[str] = "hands"
@@ -114,6 +120,8 @@ class Hand(Result):
         Value("id", "id", full=True),
         Value("handedness_score", "handednessScore", full=True),
         Value("box", "box", full=True, is_box=True),
+        Value("distance_m", "distanceM", full=True, is_optional=True),
+        Value("distance_error_m", "distanceErrorM", full=True, is_optional=True),
     )
 
     @property

@@ -11,7 +11,14 @@ from sonjit._util.text import pluralize
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.rows import BOX_COLUMNS
 from sonjit.results import Event, Hand
-from sonjit.results.measures import TRANSFORM_COLUMNS, RepetitionCounter, instance_values, measure_names, measures
+from sonjit.results.measures import (
+    DISTANCE_COLUMNS,
+    TRANSFORM_COLUMNS,
+    RepetitionCounter,
+    instance_values,
+    measure_names,
+    measures,
+)
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
@@ -29,6 +36,7 @@ def table_columns(
     counts: bool = False,
     blendshapes: bool = False,
     transform: bool = False,
+    distance: bool = False,
 ) -> Columns:
     """Return names and types of the additional table columns of a model.
 
@@ -40,6 +48,7 @@ def table_columns(
         counts: Add the number of repetitions.
         blendshapes: Add a column per blendshape of a face.
         transform: Add a column per entry of a face's 4 x 4 transform.
+        distance: Add the distance of each hand and its error.
     """
     entry, selected = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(BOX_COLUMNS, float) if selected.is_box else {}
@@ -50,8 +59,8 @@ def table_columns(
         columns |= {name: float for kind in kinds for name in measure_names(kind)}
     if counts:
         columns["repetitions"] = int
-    names = (*(BLENDSHAPES if blendshapes else ()), *(TRANSFORM_COLUMNS if transform else ()))
-    return columns | dict.fromkeys(names, float)
+    optional = {BLENDSHAPES: blendshapes, TRANSFORM_COLUMNS: transform, DISTANCE_COLUMNS: distance}
+    return columns | {name: float for names, is_wanted in optional.items() if is_wanted for name in names}
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,8 @@ def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | Non
         note: list[str] = []
         if isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")
+        if isinstance(instance, Hand) and instance.distance_m is not None:
+            note.append(f"{instance.distance_m:.2f} m")
         count = None if repetitions is None else repetitions.count(instance)
         if count is not None:
             row["repetitions"] = count

@@ -110,6 +110,7 @@ class Detect(Task):
             counts=self.count is not None,
             blendshapes=bool(self.options.get("blendshapes")),
             transform=bool(self.options.get("transform")),
+            distance=bool(self.options.get("distance")),
         )
         return columns | {name: kind for task in self.also for name, kind in task.columns.items()}
 

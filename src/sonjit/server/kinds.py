@@ -24,7 +24,7 @@ IN_PAGES = ("hands", "face", "body", "holistic")
 """Kinds that the module for web pages detects."""
 FACE_BUNDLE = "face_landmarker.task"
 """MediaPipe bundle that blendshapes and poses of faces require in web pages."""
-_ON_A_SERVER = ("explain", "visibility", "measures")
+_ON_A_SERVER = ("explain", "visibility", "measures", "distance")
 """Options that only a server supports."""
 _OF_BUNDLE = ("blendshapes", "transform")
 

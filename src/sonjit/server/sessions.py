@@ -14,8 +14,9 @@ from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.gestures import LearnedGestures
 from sonjit.media.encode import encode_image
-from sonjit.results import Event, Frame, Hand, MotionEvent
+from sonjit.results import Event, Frame, Hand, MotionEvent, Result
 from sonjit.results.result_json import results_to_json
+from sonjit.results.schema import shortest_floats
 from sonjit.runs import EventTracker, annotate, table_columns
 from sonjit.server.options import SessionOptions
 from sonjit.server.saliency import ExplainerPool
@@ -85,6 +86,8 @@ class Session:
         masks = [getattr(part, "mask", None) for part in parts]
         additions: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
         if not strict:
+            if time_s is not None:
+                additions = [{**one, **_published(part)} for one, part in zip(additions, parts, strict=True)]
             if self._columns:
                 rows = self._annotations(frame)
                 additions = [one | row for one, row in zip(additions, rows, strict=True)]
@@ -105,6 +108,18 @@ class Session:
         self._columns = table_columns(options.name, **wanted) if any(wanted.values()) else {}
         self.detector.set_gestures(gestures)
         self._has_motions = gestures is not None and not options.detector.static_image
+
+
+def _published(part: Result) -> JsonObject:
+    """Return the published keypoints of a hand with refined ones, by which pages record custom gestures."""
+    if not isinstance(part, Hand) or part.published is None:
+        return {}
+    lists = zip(("keypoints", "keypoints3D"), part.published, strict=True)
+    return {
+        "published": {
+            name: [dict(zip("xyz", row, strict=True)) for row in shortest_floats(points)] for name, points in lists
+        }
+    }
 
 
 def mask_to_dict(mask: Float32Array) -> JsonObject:

@@ -39,6 +39,31 @@ def run_module(body, given):
     return json.loads(result.stdout)
 
 
+def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
+    """A hand with refined keypoints also has the published ones; a hand without z is not recorded."""
+    hand = {
+        "id": 1,
+        "handedness": "Left",
+        "keypoints": [{"x": 1, "y": 2, "z": 3}],
+        "keypoints3D": [{"x": 4, "y": 5, "z": 6}],
+    }
+    published = {"keypoints": [{"x": 7, "y": 8, "z": 9}], "keypoints3D": [{"x": 0, "y": 1, "z": 2}]}
+    flat = hand | {"keypoints": [{"x": 1, "y": 2}]}
+    code = """
+        globalThis.document = {documentElement: {dataset: {}}, querySelectorAll: () => []};
+        await page("spec.js");
+        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...given.kinds, triangles: []})});
+        await (await page("kinds.js")).loadKinds();
+        const {knownHands} = await page("trainer.js");
+        tell(knownHands(given));
+    """
+    found = [hand, hand | {"published": published}, flat]
+    plain, refined = run_module(code, {"hands": found, "kinds": kinds_answer(tmp_path)})
+    assert plain == hand
+    assert refined == hand | published
+
+
 def test_labels_are_placed_as_in_drawn_files():
     rng = np.random.default_rng(7)
     cases, wanted = [], []

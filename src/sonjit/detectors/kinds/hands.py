@@ -17,6 +17,7 @@ from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hand_size import HandSizes
 from sonjit.detectors.observations import Observation
 from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother
@@ -24,6 +25,7 @@ from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.engines.int8_accuracy import int8_path
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
+from sonjit.geometry.cameras import camera_from_text
 from sonjit.results import Hand, HandPoints
 
 if TYPE_CHECKING:
@@ -145,6 +147,7 @@ class Hands(Kind[HandObservation, Hand]):
         visibility: True to include visibility in results. Without it, the heads provide only side and appearance.
         refinement: Refinement of the keypoints in results. `landmarks` then has additional outputs. Tracking uses the
             network's own keypoints.
+        sizes: Bone lengths and distances of the hands in results; None for no distances.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class Hands(Kind[HandObservation, Hand]):
         heads: HandHeads | None = None,
         visibility: bool = True,
         refinement: HandRefinement | None = None,
+        sizes: HandSizes | None = None,
     ) -> None:
         self.palms = palms
         self._landmarks = landmarks
@@ -163,6 +167,7 @@ class Hands(Kind[HandObservation, Hand]):
         self._heads = heads
         self._shows_visibility = visibility
         self._refinement = refinement
+        self._sizes = sizes
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
@@ -249,7 +254,7 @@ class Hands(Kind[HandObservation, Hand]):
         """Return the public result; for a track, with the side that has the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
         shown = observation.appearance
-        return Hand(
+        hand = Hand(
             handedness="Left" if left > 0.5 else "Right",
             score=observation.score,
             keypoints=observation.keypoints,
@@ -262,6 +267,11 @@ class Hands(Kind[HandObservation, Hand]):
             error_px=observation.error_px,
             published=observation.published_points,
         )
+        if self._sizes is not None:
+            size = rgb.shape[1], rgb.shape[0]
+            sized = self._sizes.measure(hand.keypoints_3d, hand.keypoints[:, :2], size, track)
+            hand.keypoints_3d, hand.distance_m, hand.distance_error_m = sized
+        return hand
 
     def flip(self, result: Hand, width: int) -> Hand:
         """Return the hand on a mirrored canvas. The label keeps the person's own hand."""
@@ -343,9 +353,10 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
             raise _needs_published_networks("visibility=True", hand_file)
         heads = load_hand_heads(options.model, heads_kind)
     refinement = None
-    if options.keypoints == "refined":
+    if options.keypoints == "refined" or options.distance:
         if options.landmark_model is not None:
-            raise _needs_published_networks('keypoints="refined"', hand_file)
+            option = "distance=True" if options.distance else 'keypoints="refined"'
+            raise _needs_published_networks(option, hand_file)
         refinement = load_hand_refinement(options.model)
     landmarks = load_engine(hand_file, options.running, taps=TAPS if heads or refinement else ())
     sizes, behind = landmarks.output_sizes, list[int]()
@@ -361,7 +372,18 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
         heads=heads,
         visibility=options.visibility,
         refinement=refinement,
+        sizes=_load_sizes(options),
     )
+
+
+def _load_sizes(options: HandOptions) -> HandSizes | None:
+    """Return the bone lengths and distances of hands, if the options ask for them."""
+    for name in ("hand_length", "camera"):
+        if not options.distance and getattr(options, name) is not None:
+            raise InputError(f"{name} requires distance=True")
+    if not options.distance:
+        return None
+    return HandSizes(options.hand_length, None if options.camera is None else camera_from_text(options.camera))
 
 
 def _needs_published_networks(option: str, file: Path) -> InputError:

@@ -58,6 +58,12 @@ class Instance(TypedDict):
     xy: list[list[float]]
 
 
+class Found(TypedDict):
+    """Result of "find": what was found in each frame."""
+
+    frames: list[list[Instance]]
+
+
 class Extras(TypedDict):
     """Figures that only one library has: the precision of its networks and the p50 of its landmark network alone."""
 
@@ -65,12 +71,8 @@ class Extras(TypedDict):
     bare_ms: NotRequired[float | None]
 
 
-class Timed(Extras):
-    """Result of "time".
-
-    It has the time per frame, `cpu_ms` over all threads, the time of the first frame, the frames by number of
-    instances, the peak memory in 10^6 bytes, and the start-up time, whose parts add up to `cold_s`.
-    """
+class Timing(TypedDict):
+    """Time per frame, `cpu_ms` over all threads, time of the first frame, and frames by number of instances."""
 
     p50_ms: float
     p90_ms: float
@@ -78,6 +80,11 @@ class Timed(Extras):
     cpu_ms: float
     first_s: float
     found: dict[str, int]
+
+
+class Timed(Timing, Extras):
+    """Result of "time", with the peak memory in 10^6 bytes and the start-up time, whose parts add up to `cold_s`."""
+
     rss_mb: float | None
     import_s: float
     create_s: float
@@ -134,8 +141,8 @@ class Clip:
         self._file.close()
 
 
-def run_job(job: Job, library: Library) -> Timed | dict[str, list[list[Instance]]]:
-    """Run a job with one library. "find" returns the instances of each frame as "frames"."""
+def run_job(job: Job, library: Library) -> Timed | Found:
+    """Run a job with one library."""
     start = time.perf_counter()
     library.load()
     imported = time.perf_counter()
@@ -144,33 +151,24 @@ def run_job(job: Job, library: Library) -> Timed | dict[str, list[list[Instance]
     clip = Clip(job["frames"])
     if job["task"] == "find":
         frames = (clip.read(turn) for turn in range(job["count"]))
-        outcome: Timed | dict[str, list[list[Instance]]] = {
-            "frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]
-        }
+        outcome: Timed | Found = {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
     else:
-        import numpy as np  # not earlier: the library's own import of it is timed
-
-        walls, cpus, found = _time_frames(clip, job["count"], library)
-        ms = np.array(walls[WARM_UP:]) * 1e3
+        timing = _time_frames(clip, job["count"], library)
         outcome = {
-            "p50_ms": float(np.percentile(ms, 50)),
-            "p90_ms": float(np.percentile(ms, 90)),
-            "mean_ms": float(ms.mean()),
-            "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
-            "first_s": walls[0],
-            "found": found,
+            **timing,
             "rss_mb": peak_rss_mb(),  # before the extras, which are not the library's own need
             "import_s": imported - start,
             "create_s": created - imported,
-            "cold_s": created - start + walls[0],
+            "cold_s": created - start + timing["first_s"],
             **library.extras(job, clip.read(0)),
         }
     clip.close()
     return outcome
 
 
-def _time_frames(clip: Clip, count: int, library: Library) -> tuple[list[float], list[float], dict[str, int]]:
-    """Return the wall and processor time of each frame in seconds, and the frames by number of instances."""
+def _time_frames(clip: Clip, count: int, library: Library) -> Timing:
+    import numpy as np
+
     walls: list[float] = []
     cpus: list[float] = []
     found: dict[str, int] = {}
@@ -182,7 +180,15 @@ def _time_frames(clip: Clip, count: int, library: Library) -> tuple[list[float],
         cpus.append(time.process_time() - cpu)
         number = str(len(library.describe(result, rgb)))
         found[number] = found.get(number, 0) + 1
-    return walls, cpus, found
+    ms = np.array(walls[WARM_UP:]) * 1e3
+    return {
+        "p50_ms": float(np.percentile(ms, 50)),
+        "p90_ms": float(np.percentile(ms, 90)),
+        "mean_ms": float(ms.mean()),
+        "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
+        "first_s": walls[0],
+        "found": found,
+    }
 
 
 def peak_rss_mb() -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -106,7 +105,7 @@ class VideoSource(Source):
         assert stream is not None
         stream.thread_type = "AUTO"
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        damage = Counter[str]()
+        damage = Damage()
         step = 1 / self.fps if self.fps else 0.0
         time, index = -step, 0
         with container:
@@ -117,34 +116,46 @@ class VideoSource(Source):
                 image.decoded = frame
                 yield image
                 index += 1
-        if damage:
-            first = next(iter(damage))
-            self.problems.append(f"{self.name}: {damage.total()} damaged parts could not be decoded: {first}")
+        if damage.packets:
+            self.problems.append(f"{self.name}: {damage.packets} damaged parts could not be decoded: {damage.reason}")
         if self._length_s and time + step < self._length_s - self._slack_s:
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
 
 
-def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
-    """Yield the frames of a stream. Skip damaged packets, and count them by reason in `damage`."""
-    from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
+class Damage:
+    """What a decoder could not use."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.reason = ""
+
+    def add(self, reason: object) -> None:
+        """Count one damaged part; the first reason is kept."""
+        self.packets += 1
+        self.reason = self.reason or str(reason)
+
+
+def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
+    """Yield the frames of a stream; count and skip damaged packets."""
+    from av.error import FFmpegError  # what PyAV has no class for is a plain OSError
 
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except (FFmpegError, OSError) as error:
-            damage[error.strerror or str(error)] += 1
+            damage.add(error.strerror or error)
             packet = None
         if packet is None:
             break
         if packet.is_corrupt:
-            damage["incomplete data"] += 1
+            damage.add("incomplete data")
             continue
         try:
             yield from packet.decode()
         except (FFmpegError, OSError) as error:
-            damage[error.strerror or str(error)] += 1
+            damage.add(error.strerror or error)
     with suppress(FFmpegError, OSError):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
 

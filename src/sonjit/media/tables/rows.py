@@ -146,7 +146,7 @@ class RowMaker:
 
     def __init__(self, header: Header, extra: ExtraTypes, rows: TableRows, begin: Callable[[Layout], object]) -> None:
         self._result_type = RESULT_TYPES[header.kind]
-        self._is_refined = header.options.get("keypoints") == "refined"
+        self._is_refined = header.options.get("keypoints") == "refined" or bool(header.options.get("distance"))
         self._extra, self._begin = extra, begin
         self._rows: TableRows = rows
         self._waiting: list[tuple[Frame, Extras | None]] = []
@@ -333,12 +333,19 @@ def _put(frame: Frame, number: int, result: Result, *, people: bool) -> None:
         frame.add([result])
 
 
-class CsvRows(TextOutput, RowWriter):
-    """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
+class _CsvFile(TextOutput):
+    """RFC 4180: comma, CRLF, UTF-8, one line of column names."""
+
+    def __init__(self, path: Path, encoding: str = "utf-8") -> None:
+        super().__init__(path, newline="", encoding=encoding)
+        self._csv = csv.writer(self._file)
+
+
+class CsvRows(_CsvFile, RowWriter):
+    """Plain rows as CSV."""
 
     def __init__(self, path: Path, columns: ColumnTypes) -> None:
-        super().__init__(path, newline="")
-        self._csv = csv.writer(self._file)
+        super().__init__(path)
         self._columns = columns
         self._csv.writerow(columns)
 
@@ -348,12 +355,11 @@ class CsvRows(TextOutput, RowWriter):
             self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
 
 
-class CsvWriter(TextOutput, FrameWriter):
-    """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
+class CsvWriter(_CsvFile, FrameWriter):
+    """Frames as CSV. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
-        super().__init__(path, newline="", encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
-        self._csv = csv.writer(self._file)
+        super().__init__(path, encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:

@@ -54,6 +54,7 @@ from sonjit.results.measures.repetitions import (
 __all__ = [
     "BODY_ANGLES",
     "BODY_ANGLES_2D",
+    "DISTANCE_COLUMNS",
     "FINGERS",
     "LIMBS",
     "MEASURE_NAMES",
@@ -92,6 +93,9 @@ __all__ = [
     "torso_side_lean_rad",
 ]
 
+DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
+"""Column names of the distance of a hand and its error."""
+
 TRANSFORM_COLUMNS: Final = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
 """Column names of the transform of a face."""
 
@@ -110,10 +114,12 @@ def measure_names(kind: str) -> tuple[str, ...]:
 
 
 def instance_values(instance: Instance) -> dict[str, float | str | None]:
-    """Return the measures of an instance, and the gesture, blendshapes and transform that it has, by column name."""
+    """Return the measures, gesture, distance, blendshapes and transform of an instance, by column name."""
     values: dict[str, float | str | None] = {**measures(instance)}
     if isinstance(instance, Hand):
         values["gesture"], values["gesture_score"] = instance.gesture or (None, None)
+        if instance.distance_m is not None:
+            values |= dict(zip(DISTANCE_COLUMNS, (instance.distance_m, instance.distance_error_m), strict=True))
     if isinstance(instance, Face):
         values |= instance.blendshapes or {}
         if instance.transform is not None:

@@ -31,15 +31,15 @@ export function measureName(name) {
 }
 
 /** Return the measures of an instance, including blendshapes and head position. @param {any} one @returns {Record<string, number>} */
-function measuresOf({ measures, blendshapes, transform }) {
+function measuresOf({ measures, blendshapes, transform, distanceM }) {
   const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
-  return { ...measures, ...place, ...blendshapes };
+  return { ...measures, ...(distanceM !== undefined && { distance_m: distanceM }), ...place, ...blendshapes };
 }
 
 /** Return the measured instances of a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
 export function trackedOf(frame) {
   const seen = new Map();
-  const isMeasured = (/** @type {any} */ one) => one.measures || one.blendshapes || one.transform;
+  const isMeasured = (/** @type {any} */ one) => one.measures || one.blendshapes || one.transform || one.distanceM !== undefined;
   return instancesOf(frame).filter(({ one }) => isMeasured(one)).map(({ kind, number, one, person }) => {
     const id = one.id ?? person?.id ?? null;
     const part = person && kind === "hand" ? one.handedness : "";

@@ -189,10 +189,13 @@ export class Trainer {
 const countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 
 /** Return the hands of a frame without unknown keypoints, in the server's format. @param {Record<string, any>} frame @returns {Hand[]} */
-function knownHands(frame) {
+export function knownHands(frame) {
   const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
   const known = hands.filter(({ one }) => [...one.keypoints, ...one.keypoints3D].every(({ z }) => Number.isFinite(z)));
-  return known.map(({ one, person }) => ({ id: one.id ?? person?.id, handedness: one.handedness, keypoints: plain(one.keypoints), keypoints3D: plain(one.keypoints3D) }));
+  return known.map(({ one, person }) => {
+    const { keypoints, keypoints3D } = one.published ?? one; // gestures are learned from the published keypoints
+    return { id: one.id ?? person?.id, handedness: one.handedness, keypoints: plain(keypoints), keypoints3D: plain(keypoints3D) };
+  });
 }
 
 /** @param {{x: number, y: number, z: number}[]} points */
