@@ -46,6 +46,19 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["hands"], ["train", "cam", "--out"], ["synth"], ["annotate", "rank"], ["models", "add"], ["page"], ["explain"]],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have_is_one_line(capsys, arguments):
+    status, _, err = run(capsys, *arguments, "9" * 5000)
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("sonjit: 999")
+    assert err.endswith(": File name too long\n")
+    assert len(err) < 2100
+
+
 @pytest.mark.slow
 def test_bash_completes_commands_options_choices_and_files(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))

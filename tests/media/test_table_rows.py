@@ -138,6 +138,11 @@ def test_excel_workbook_has_three_sheets(tmp_path, frames):
         load_frames(path)
 
 
+def test_equal_workbooks_are_equal_files(tmp_path, frames):
+    write(tmp_path / "t.xlsx", frames)
+    assert openpyxl.load_workbook(tmp_path / "t.xlsx").properties.created.year == 1980  # not the time of this run
+
+
 def test_excel_refuses_more_rows_than_a_sheet_has(tmp_path, frames, monkeypatch):
     monkeypatch.setattr(excel_tables, "_MAX_ROWS", 3)
     with pytest.raises(JobError, match="at most 3 rows"):

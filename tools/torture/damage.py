@@ -135,14 +135,14 @@ def make_bundles(folder: Path) -> None:
 def make_toml(folder: Path) -> None:
     """Protocols."""
     for name in ("freihand", "detection", "coco-keypoints"):
-        text = files("sonjit").joinpath(f"evaluation/protocols/{name}.toml").read_text("utf-8")
+        text = files("sonjit").joinpath(f"lab/evaluation/protocols/{name}.toml").read_text("utf-8")
         (folder / f"{name}.toml").write_text(text, "utf-8")
 
 
 def make_recipes(folder: Path) -> None:
     """Recipes of training."""
     for name in ("cam", "internet"):
-        text = files("sonjit").joinpath(f"training/recipes/{name}.toml").read_text("utf-8")
+        text = files("sonjit").joinpath(f"lab/training/recipes/{name}.toml").read_text("utf-8")
         (folder / f"{name}.toml").write_text(text, "utf-8")
 
 

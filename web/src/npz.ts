@@ -10,7 +10,7 @@ export interface NumpyArray {
 }
 
 /** The arrays of a file by their names; an Error where it is none. */
-export async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<string, NumpyArray>> {
+async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<string, NumpyArray>> {
   const arrays = new Map<string, NumpyArray>();
   for (const [name, member] of membersOf(file)) arrays.set(name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member)));
   return arrays;

@@ -209,9 +209,3 @@ export function areaMeans(image: Pixels, width: number, height: number, every = 
   }
   return means;
 }
-
-/** An image turned upside down: by half a turn. */
-export function turnedOver({ width, height, data }: Pixels): Pixels {
-  const pixels = new Uint32Array(data.slice().buffer).reverse();
-  return { width, height, data: new Uint8ClampedArray(pixels.buffer) };
-}

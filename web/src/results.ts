@@ -160,7 +160,7 @@ export function mirroredHand({ keypoints, keypoints3D }: HandPoints<Points>, wid
 }
 
 /** The same points seen in a mirror, in an image of that width. */
-export function mirroredPoints(points: Points, width: number): Points {
+function mirroredPoints(points: Points, width: number): Points {
   return { ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) };
 }
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sonjit._util.errors import MissingExtraError, SonjitError
+from sonjit._util.errors import InputError, MissingExtraError, SonjitError
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
@@ -49,6 +49,8 @@ _LAB = {
 _STUDIO = {
     "annotate": ("sonjit.studio.cli.annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
 }
+_LONGEST = 2000
+"""Length of a printed message. What somebody typed, such as a number, may be longer."""
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
@@ -118,6 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the next program of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
         return 141
+    except OSError as error:  # a name that is too long, or a folder that may not be read
+        if error.filename is None:
+            raise
+        print_error(f"{error.filename}: {error.strerror}")
+        return InputError.exit_status
     except ModuleNotFoundError as error:
         extra = extra_of(error.name)
         if extra is None:
@@ -141,5 +148,8 @@ class _Warnings(logging.Handler):
 
 
 def print_error(line: str) -> None:
-    """Print a message as one line on standard error."""
-    sys.stderr.write(f"sonjit: {' '.join(line.split())}\n")
+    """Print a message as one line on standard error. Cut the middle out of a very long one."""
+    text = " ".join(line.split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    sys.stderr.write(f"sonjit: {text}\n")

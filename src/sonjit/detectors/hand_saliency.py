@@ -1,7 +1,7 @@
-"""Exact class activation maps of the hand landmark network: presence, handedness, every coordinate of a keypoint.
+"""Compute exact class activation maps of the hand landmark network.
 
-The network ends in a 7 x 7 map, its mean and linear layers. Each of its outputs is therefore `mean(map) + bias` of a
-map of its own: no approximation, no gradient, and no PyTorch. Source of the idea: Zhou et al. 2016, section 2.
+The network ends in a 7 x 7 map, its mean and linear layers. Each output is therefore `mean(values) + bias` of a map,
+without approximation, gradient or PyTorch. Source: Zhou et al. 2016, section 2.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _POINTS, _PRESENCE, _LABEL, _WORLD = range(4)
 
 @dataclass(frozen=True, eq=False)
 class TargetMap:
-    """The evidence in a crop for one output, by place.
+    """Evidence for one output by position in the crop.
 
     Attributes:
         target: Name of the output, such as "handedness".
-        values: (h, w) float32; `mean(values) + bias` is the output.
-        bias: What it would be over an empty map.
-        value: The output, in `unit`.
-        unit: "logit", "px" (of the network's own input) or "m" (in the crop's axes).
-        box: Where the map lies in the image, in pixels.
+        values: Map (h, w) as float32; `mean(values) + bias` is the output.
+        bias: Output for an empty map.
+        value: Output in `unit`.
+        unit: "logit", "px" (of the network's input) or "m" (in the crop's axes).
+        box: Area of the map in the image, in pixels.
     """
 
     target: str
@@ -48,19 +48,19 @@ class TargetMap:
 
 
 class HandExplainer:
-    """Runs the landmark network on hands and keeps the map of each output.
+    """Explain the outputs of the landmark network for hands.
 
-    A call is one run of the network in f32; every further target of the same hand is a sum over its channels. Several
-    threads may use it: they wait for each other.
+    A call runs the network once in f32. Each additional target of the same hand is a sum over its channels. Several
+    threads may use an explainer; they wait for each other.
 
     Args:
-        path: The landmark network: the published one, or one of the caller's own that ends alike.
-        mirrored: The images are selfie views.
+        path: Published landmark network, or a custom one with the same last layers.
+        mirrored: True if the images are selfie views.
         threads: Number of threads, as in `create_detector`.
-        device: Likewise.
+        device: Device, as in `create_detector`.
 
     Attributes:
-        targets: Every name that `explain` knows.
+        targets: Names of all targets.
 
     Raises:
         InputError: The file is not a hand landmark network, or does not end in linear layers over a mean.
@@ -88,7 +88,7 @@ class HandExplainer:
         self._lock = threading.Lock()
 
     def check(self, target: str) -> None:
-        """InputError, with the known names, where there is no such target."""
+        """Raise InputError, with the known names, if a target is unknown."""
         if target not in self._rows:
             points = dict.fromkeys(name.partition(".")[0] for name in self.targets[2:])
             raise InputError(
@@ -101,12 +101,12 @@ class HandExplainer:
 
         Args:
             rgb: (H, W, 3) uint8 image.
-            where: A hand that was found, whose box is that of tracking in the next frame; or a box in pixels.
-            targets: Names out of `targets`. "handedness" is the logit of the person's own right hand, "presence"
-                that of a hand.
+            where: Detected hand, whose crop is that of tracking in the next frame; or a box in pixels.
+            targets: Names from `targets`. "handedness" is the logit of the person's own right hand, "presence" that of
+                a hand.
 
         Raises:
-            InputError: An unknown target.
+            InputError: A target is unknown.
         """
         for target in targets:
             self.check(target)
@@ -153,12 +153,12 @@ def hand_map(
 ) -> TargetMap:
     """Return the map of one target for one hand in an image (H, W, 3).
 
-    The network is loaded at the first call and kept. A call is one crop and one run of the landmark network in f32.
+    The first call loads the network. Each call crops the image and runs the landmark network once in f32.
     """
-    (found,) = _kept(model, mirrored).explain(rgb, hand, [target])
+    (found,) = _cached_explainer(model, mirrored).explain(rgb, hand, [target])
     return found
 
 
 @lru_cache(maxsize=4)
-def _kept(model: str, mirrored: bool) -> HandExplainer:
+def _cached_explainer(model: str, mirrored: bool) -> HandExplainer:
     return load_hand_explainer(model, mirrored=mirrored)

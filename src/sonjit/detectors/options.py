@@ -177,6 +177,7 @@ class CommonOptions:
         Option(
             "Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.",
             minimum=0,
+            maximum=1024,
             group="Running",
             remote=False,
         ),

@@ -316,7 +316,7 @@ def _with_int8(
     weights = _filters(layers)
     rounded = dict[tuple[str, int], ov.Node]()
     for index, node in enumerate(layers):
-        tuning = tuned.get(index) if tuned and index in chosen else None  # what stays in f32 gives what it gave
+        tuning = tuned.get(index) if tuned and index in chosen else None
         filters = tuning.filters if tuning else weights[index]
         added = tuning.added if tuning else np.float32(0)
         if index in chosen:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sonjit._util.arrays import Float32Array, FloatArray, RealArray
     from sonjit.results import Hand
 
+# `python benchmarks/gestures.py --taught` measures gestures that are learned with these values.
 _MAX_EXAMPLES: Final = 5
 """Maximum number of examples that count. More are of the same few people and views."""
 _MIN_EVIDENCE: Final = 1.0

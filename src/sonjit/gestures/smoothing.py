@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Vote:
-    """Shares of the gestures in the recent past (they sum to 1 at most) and the one in force."""
+    """Smoothed gesture of a hand, and the shares of all gestures in the recent past. Their sum is at most 1."""
 
     name: str | None
     time_s: float
@@ -26,21 +26,20 @@ class _Vote:
 
 
 class GestureSmoother:
-    """Gestures that change only once another has been clearly ahead for a while.
+    """Smooth gestures, so that one wrong frame does not change them.
 
-    Each frame pulls its gesture's share towards the gesture's score and every other share towards 0; the gesture in
-    force changes when another share leads by `margin`. No gesture counts as one of score 1. Between two gestures that
-    are equally clear a change takes about `settle_s`; one odd frame at 30 frames a second never does it. What is kept
-    is a few numbers per hand in sight.
+    Each frame moves the share of its gesture towards the gesture's score, and every other share towards 0. The smoothed
+    gesture changes when another share leads by `margin`. "No gesture" takes part with score 1. A change between two
+    gestures of equal score takes about `settle_s`.
 
     Args:
-        settle_s: Seconds that a clear change takes.
-        margin: Lead in share, 0..1, that counts as clear.
+        settle_s: Duration of a change in seconds.
+        margin: Minimum lead in share, 0..1.
         forget_s: Seconds without a detection after which a hand is forgotten.
         classify: Function that returns the gesture of a hand in one frame; None for the shipped gestures.
 
     Raises:
-        InputError: a duration is not positive, or the margin is outside [0, 1).
+        InputError: A duration is not positive, or the margin is outside [0, 1).
     """
 
     def __init__(

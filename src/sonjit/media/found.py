@@ -144,10 +144,10 @@ class _Shown(ABC):
 
 
 class Results(_Shown, list[R]):
-    """What a detector found in one image: a list, which can also be drawn, shown and made a data frame.
+    """List of the results in one image, which can be drawn, shown and converted to a data frame.
 
-    It refers to the image but does not keep it: `draw` and `show` work as long as the program keeps the image, or the
-    image was named by its path.
+    It has only a weak reference to the image. `draw` and `show` require that the program keeps the image, or that the
+    image was given as a path.
 
     Attributes:
         motions: Motions of hands, if the detector was created with `gestures`.

@@ -185,7 +185,8 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         yield
         await service.stop()
         if project is not None:
-            project.close()
+            _, close_project = project
+            close_project()
 
     app = FastAPI(
         title="Sonjit",
@@ -226,7 +227,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 
     app.include_router(job_router(service.jobs))
     if project is not None:
-        app.include_router(project.router)
+        app.include_router(project[0])
     app.include_router(kind_router(engine, annotates=project is not None))
     app.include_router(address_router(settings))
     app.include_router(token_router(settings))

@@ -141,21 +141,13 @@ def job_router(store: JobStore) -> APIRouter:
     @router.get("/{job_id}/motions.{ending}")
     def motions(request: Request, job_id: str, ending: str) -> Response:
         """Table of hand motions: `csv` or `parquet`. JSON tables of results contain the motions."""
-        job = _done(store.find(job_id, _owner(request)))
-        if f".{ending}" not in ROW_ENDINGS:
-            raise RefusedError("not_found", f"no motions.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
-        if not job.has_motions:
-            raise RefusedError("not_found", "no motions: they are those of videos, with gestures or measures of hands")
+        job = _with_events(store.find(job_id, _owner(request)), "motions", ending)
         return download(store, job, lambda: job.motions(f".{ending}"), ".motions")
 
     @router.get("/{job_id}/events.{ending}")
     def ended_events(request: Request, job_id: str, ending: str) -> Response:
         """Table of held gestures and motions with begin and end: `csv` or `parquet`."""
-        job = _done(store.find(job_id, _owner(request)))
-        if f".{ending}" not in ROW_ENDINGS:
-            raise RefusedError("not_found", f"no events.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
-        if not job.has_motions:
-            raise RefusedError("not_found", "no events: they are those of videos, with gestures or measures of hands")
+        job = _with_events(store.find(job_id, _owner(request)), "events", ending)
         return download(store, job, lambda: job.events(f".{ending}"), ".events")
 
     @router.get("/{job_id}/drawn.{ending}")
@@ -280,12 +272,19 @@ def _done(job: UploadJob) -> UploadJob:
     if job.state in ("waiting", "running"):
         raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
     if job.state != "done":
-        raise RefusedError("not_found", f"job {job.id} has no results: it {_ending_of(job)}")
+        reason = "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
+        raise RefusedError("not_found", f"job {job.id} has no results: it {reason}")
     return job
 
 
-def _ending_of(job: UploadJob) -> str:
-    return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
+def _with_events(job: UploadJob, table: str, ending: str) -> UploadJob:
+    """Return a job that has a table of motions or events. Raise RefusedError for any other job or ending."""
+    _done(job)
+    if f".{ending}" not in ROW_ENDINGS:
+        raise RefusedError("not_found", f"no {table}.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
+    if not job.has_motions:
+        raise RefusedError("not_found", f"no {table}: they are those of videos, with gestures or measures of hands")
+    return job
 
 
 def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: str) -> Response:

@@ -248,3 +248,8 @@ def test_entries_are_written_as_json():
         assert (entry.weight is None) == any(fnmatch(name, pattern) for pattern in NOT_FETCHED)
         assert isinstance(entry, NetworkEntry)
         assert json.dumps(dict(entry.tiny))
+
+
+def test_weights_that_no_memory_has_are_refused_before_they_are_made():
+    with pytest.raises(InputError, match=r"hand-full with keypoints=2000000: the weights need .* GB, and the maximum"):
+        create_network("hand-full", keypoints=2_000_000)

@@ -274,11 +274,11 @@ def test_the_scores_weight_is_theirs_alone(painted):
     ("arguments", "said"),
     [
         (["--set", "size=100"], "size=100: must be a multiple of 32"),
-        (["--set", "channels=8,8"], "channels=8,8: must be 5 numbers that do not decrease"),
+        (["--set", "channels=8,8"], "channels=8,8: must be 5 numbers from 1 to 16384 that do not decrease"),
         (["--set", "loss=hinge"], "Unknown loss 'hinge'. Choose from focal, cross-entropy"),
         (["--set", "test=elsewhere"], "elsewhere: no such file or folder"),
         (["--set", "sources=., elsewhere"], "elsewhere: no such file or folder"),
-        (["--set", "gamma=-1"], "gamma=-1.0, score_weight=1.0: must be at least 0"),
+        (["--set", "gamma=-1"], "gamma=-1.0: must be at least 0"),
         (["--set", "batch=0"], "batch=0: must be at least 1"),
     ],
 )

@@ -2,18 +2,23 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
+import torch
 
-from sonjit import InputError
+from sonjit import InputError, JobError
 from sonjit.lab.training.augment import AugmentationSettings
 from sonjit.lab.training.recipes import (
     TrainingRequest,
+    import_object,
     list_recipes,
     load_recipe,
+    merge_settings,
     prepare,
     recipe_from_table,
     run_recipe,
@@ -69,6 +74,41 @@ def test_every_recipe_is_whole(name, tmp_path):
                 small = grid.smoke_settings | row.set | row.smoke_set if smoke else row.set
                 given = grid.settings | small | {"seed": grid.seeds[0]}
                 prepare(recipe, TrainingRequest(name, tmp_path, smoke=smoke, settings=given, **needs))
+
+
+def numbers(settings_class, given, prefix=""):
+    """Return the names of all settings that are numbers, and a value's place in those that have several."""
+    for key, kind in get_type_hints(settings_class).items():
+        kinds = [one for one in get_args(kind) if is_dataclass(one)] or [kind]
+        if is_dataclass(kinds[0]) and (kinds[0] is kind or key in given):
+            yield from numbers(kinds[0], {}, f"{prefix}{key}.")
+        elif {int, float} & {kind, *get_args(kind)} and get_origin(kind) is not ClassVar:
+            yield prefix + key, "name=" if get_origin(kind) is Mapping else ""
+
+
+@pytest.mark.parametrize("value", [f"1{18 * '0'}", "-1", "nan", "-inf", "inf", "9" * 5000, "-0.5x"])
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_number_has_a_range(name, value):
+    """A batch of a thousand million images would take all memory before anything fails."""
+    recipe = load_recipe(name)
+    settings_class = import_object(recipe.settings_class, name)
+    names = dict(numbers(settings_class, recipe.settings))
+    assert len(names) >= 18
+    for key, prefix in names.items():
+        if key.endswith("clip_norm") and value in ("inf", "9" * 5000):
+            continue  # inf disables clipping
+        if value[0] == "1" and key.endswith(("learning_rate", "clip_norm", "seed", "learning_rate_factors", "mix")):
+            continue  # large, but not expensive
+        with pytest.raises(InputError) as caught:
+            settings_from(settings_class, merge_settings(recipe.settings, {key: prefix + value}))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_training_that_finds_no_memory_is_told_in_one_line(recipe, tmp_path, monkeypatch):
+    for allocate in (lambda: torch.empty(2**50), lambda: np.empty(2**50)):
+        monkeypatch.setattr("sonjit.lab.training.images.cam.HandCrops", lambda *_, allocate=allocate, **__: allocate())
+        with pytest.raises(JobError, match="the memory is too small for this training: set a smaller batch"):
+            run_recipe(TrainingRequest(recipe(), tmp_path / "run"))
 
 
 def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):

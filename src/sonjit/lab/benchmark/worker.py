@@ -58,12 +58,6 @@ class Instance(TypedDict):
     xy: list[list[float]]
 
 
-class Found(TypedDict):
-    """Result of "find": what was found in each frame."""
-
-    frames: list[list[Instance]]
-
-
 class Extras(TypedDict):
     """Figures that only one library has: the precision of its networks and the p50 of its landmark network alone."""
 
@@ -71,8 +65,12 @@ class Extras(TypedDict):
     bare_ms: NotRequired[float | None]
 
 
-class Timing(TypedDict):
-    """Time per frame, `cpu_ms` over all threads, time of the first frame, and frames by number of instances."""
+class Timed(Extras):
+    """Result of "time".
+
+    It has the time per frame, `cpu_ms` over all threads, the time of the first frame, the frames by number of
+    instances, the peak memory in 10^6 bytes, and the start-up time, whose parts add up to `cold_s`.
+    """
 
     p50_ms: float
     p90_ms: float
@@ -80,11 +78,6 @@ class Timing(TypedDict):
     cpu_ms: float
     first_s: float
     found: dict[str, int]
-
-
-class Timed(Timing, Extras):
-    """Result of "time", with the peak memory in 10^6 bytes and the start-up time, whose parts add up to `cold_s`."""
-
     rss_mb: float | None
     import_s: float
     create_s: float
@@ -141,8 +134,8 @@ class Clip:
         self._file.close()
 
 
-def run_job(job: Job, library: Library) -> Timed | Found:
-    """Run a job with one library."""
+def run_job(job: Job, library: Library) -> Timed | dict[str, list[list[Instance]]]:
+    """Run a job with one library. "find" returns the instances of each frame as "frames"."""
     start = time.perf_counter()
     library.load()
     imported = time.perf_counter()
@@ -151,24 +144,33 @@ def run_job(job: Job, library: Library) -> Timed | Found:
     clip = Clip(job["frames"])
     if job["task"] == "find":
         frames = (clip.read(turn) for turn in range(job["count"]))
-        outcome: Timed | Found = {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
+        outcome: Timed | dict[str, list[list[Instance]]] = {
+            "frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]
+        }
     else:
-        timing = _time_frames(clip, job["count"], library)
+        import numpy as np  # not earlier: the library's own import of it is timed
+
+        walls, cpus, found = _time_frames(clip, job["count"], library)
+        ms = np.array(walls[WARM_UP:]) * 1e3
         outcome = {
-            **timing,
+            "p50_ms": float(np.percentile(ms, 50)),
+            "p90_ms": float(np.percentile(ms, 90)),
+            "mean_ms": float(ms.mean()),
+            "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
+            "first_s": walls[0],
+            "found": found,
             "rss_mb": peak_rss_mb(),  # before the extras, which are not the library's own need
             "import_s": imported - start,
             "create_s": created - imported,
-            "cold_s": created - start + timing["first_s"],
+            "cold_s": created - start + walls[0],
             **library.extras(job, clip.read(0)),
         }
     clip.close()
     return outcome
 
 
-def _time_frames(clip: Clip, count: int, library: Library) -> Timing:
-    import numpy as np
-
+def _time_frames(clip: Clip, count: int, library: Library) -> tuple[list[float], list[float], dict[str, int]]:
+    """Return the wall and processor time of each frame in seconds, and the frames by number of instances."""
     walls: list[float] = []
     cpus: list[float] = []
     found: dict[str, int] = {}
@@ -180,15 +182,7 @@ def _time_frames(clip: Clip, count: int, library: Library) -> Timing:
         cpus.append(time.process_time() - cpu)
         number = str(len(library.describe(result, rgb)))
         found[number] = found.get(number, 0) + 1
-    ms = np.array(walls[WARM_UP:]) * 1e3
-    return {
-        "p50_ms": float(np.percentile(ms, 50)),
-        "p90_ms": float(np.percentile(ms, 90)),
-        "mean_ms": float(ms.mean()),
-        "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
-        "first_s": walls[0],
-        "found": found,
-    }
+    return walls, cpus, found
 
 
 def peak_rss_mb() -> float | None:

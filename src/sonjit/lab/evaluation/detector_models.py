@@ -25,6 +25,7 @@ TRACKING_PASSES = 5
 _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
 _MIN_VISIBILITY = 0.5
+"""Minimum visibility of a keypoint that a model predicts as visible."""
 
 
 class DetectorModel(Model):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,14 +112,6 @@ def region_covers(region: NDArray[np.bool_], box: Box) -> bool:
     return shared > 0 and (shared >= _MIN_SHARE * box_area or shared >= _MIN_SHARE * int(region.sum()))
 
 
-class _FoundImage(NamedTuple):
-    """Correctly classified image: its index in the data, the class's map, and the box of the region."""
-
-    sample_index: int
-    values: NDArray[np.float32]
-    region: Box
-
-
 def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str, bytes]:
     """Draw what images of a class have in common, for at most twelve classes.
 
@@ -131,23 +123,23 @@ def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str,
 
     from sonjit.lab.explain.overlay import enlarge, overlay
 
-    by_class: dict[str, list[_FoundImage]] = defaultdict(list)
+    by_class: dict[str, list[tuple[int, NDArray[np.float32], Box]]] = defaultdict(list)
     for line in lines:
         for image in line.evaluated:
             for record in image.records:
                 if record["found"] and record["region"]:
-                    found = _FoundImage(line.place, np.array(record["map"], np.float32), record["region"])
-                    by_class[record["class"]].append(found)
+                    values = np.array(record["map"], np.float32)
+                    by_class[record["class"]].append((line.place, values, record["region"]))
     pictures: dict[str, bytes] = {}
     size = _SIDE_PX, _SIDE_PX
     for scene in sorted(by_class)[:_MAX_CLASSES]:
-        ranked = sorted(by_class[scene], key=lambda item: -item.values.max())
-        mean = np.stack([item.values / item.values.max() for item in ranked]).mean(0).astype(np.float32)
+        ranked = sorted(by_class[scene], key=lambda item: -item[1].max())
+        mean = np.stack([values / values.max() for _, values, _ in ranked]).mean(0).astype(np.float32)
         tiles = [overlay(np.full((*size, 3), 40, np.uint8), enlarge(mean, *size), 0.9)]
         draw_captions(tiles[0], [f"{scene}: mean of {len(ranked)}"])
-        for image in ranked[:_COLUMNS]:
-            left, top, right, bottom = map(round, image.region)
-            cut = data[image.sample_index].rgb()[top:bottom, left:right]
+        for index, _, region in ranked[:_COLUMNS]:
+            left, top, right, bottom = map(round, region)
+            cut = data[index].rgb()[top:bottom, left:right]
             tiles.append(np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_LINEAR), np.uint8))
         tiles += [np.full_like(tiles[0], 24)] * (1 + _COLUMNS - len(tiles))
         pictures[scene] = encode_image(np.concatenate(tiles, axis=1), ".jpg")

@@ -25,6 +25,8 @@ from sonjit.lab.networks.checkpoints import SavedNetwork, load_checkpoint, optio
 from sonjit.lab.networks.placeholders import placeholder_state_dict
 
 _MAX_SHOWN_KEYS = 3
+_MAX_BYTES = 8_000_000_000
+"""Maximum size of the weights of a network with options."""
 
 T = TypeVar("T")
 
@@ -306,6 +308,8 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
             f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(known) or 'none'}"
         )
     try:
+        if options:
+            _check_size(entry, options)
         return entry.build(**options)
     except (TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError, MemoryError, LookupError) as error:
         if isinstance(error, SonjitError) or not options:
@@ -313,6 +317,22 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
         given = ", ".join(f"{name}={str(value)[:40]}" for name, value in options.items())
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{entry.name} with {given}: {reason}") from None
+
+
+def _check_size(entry: NetworkEntry, options: Mapping[str, object]) -> None:
+    """Build a network without memory for its weights, and check their size.
+
+    Raises:
+        MemoryError: The weights are too large.
+    """
+    try:
+        with torch.device("meta"):
+            network = entry.build(**options)
+    except (RuntimeError, NotImplementedError):  # an operation that needs values
+        return
+    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    if size > _MAX_BYTES:
+        raise MemoryError(f"the weights need {size / 1e9:.0f} GB, and the maximum is {_MAX_BYTES / 1e9:g} GB")
 
 
 def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:

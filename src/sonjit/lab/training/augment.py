@@ -77,8 +77,10 @@ class AugmentationSettings:
         for name, maximum in (("rotation_deg", 180.0), ("hue", 0.5), ("blur_px", 8.0)):
             if not 0 <= getattr(self, name) <= maximum:
                 raise InputError(f"{name}={getattr(self, name)}: must be between 0 and {maximum:g}")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise InputError(f"scale={','.join(map(str, self.scale))}: must be a minimum and a maximum above 0")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 100:
+            raise InputError(
+                f"scale={','.join(map(str, self.scale))}: must be a minimum above 0 and a maximum up to 100"
+            )
 
 
 @dataclass(frozen=True)

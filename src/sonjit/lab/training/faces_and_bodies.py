@@ -33,7 +33,7 @@ from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import check_range
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.face_points import face_weights
 
@@ -71,7 +71,7 @@ class PointSettings(HandSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, keep=0)
+        check_range(self, keep=(0, 1e6))
         check_loss(self.loss, POINT_LOSSES)
         if self.kind == "face" and (chance := self.augmentation.mirror):
             raise InputError(

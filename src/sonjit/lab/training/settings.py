@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args, get_type_hints
+from typing import Final, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn, optim
@@ -18,6 +18,21 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "ad
 ScheduleName = Literal["constant", "step", "1/t", "cosine"]
 
 InitialisationName = Literal["own", "xavier", "he", "normal", "zeros", "orthogonal"]
+
+MAX_COUNT: Final = 1_000_000_000
+"""Maximum of counts that need no memory, such as steps and numbers of images."""
+MAX_BATCH: Final = 65_536
+"""Maximum number of small examples in a batch, and of batches in a step."""
+MAX_IMAGES: Final = 4096
+"""Maximum number of images in a batch."""
+MAX_SIDE: Final = 4096
+"""Maximum side of input images in pixels."""
+MAX_WIDTH: Final = 16_384
+"""Maximum number of channels of a layer."""
+MAX_DEPTH: Final = 1000
+"""Maximum number of layers."""
+MAX_COPIES: Final = 1000
+"""Maximum number of crops of each hand."""
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # base class of all convolutions
 _INITIALISERS: dict[str, Callable[..., Tensor]] = {
@@ -93,12 +108,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        check_at_least(self, steps=1, save_every=1, accumulate=1, warmup=0, workers=0)
-        check_at_least(self, evaluate_every=0, patience=0, gradients_every=0)
+        check_range(self, steps=(1, MAX_COUNT), save_every=(1, MAX_COUNT), accumulate=(1, MAX_BATCH))
+        check_range(self, warmup=(0, MAX_COUNT), seed=(0, 2**63 - 1), workers=(0, 1024), weight_decay=(0, 1e9))
+        check_range(self, evaluate_every=(0, MAX_COUNT), patience=(0, MAX_COUNT), gradients_every=(0, MAX_COUNT))
         if self.patience and not self.evaluate_every:
             raise InputError(f"patience={self.patience} requires evaluate_every")
-        if not (self.learning_rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0):
-            raise InputError("learning_rate and clip_norm must be above 0, weight_decay 0 or more")
+        if not (self.learning_rate > 0 and self.clip_norm > 0):
+            raise InputError("learning_rate and clip_norm must be above 0")
         for name in ("momentum", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
@@ -111,32 +127,35 @@ class TrainingSettings:
         for name in ("optimizer", "schedule", "precision", "initialise"):
             if getattr(self, name) not in (known := get_args(get_type_hints(TrainingSettings)[name])):
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}. Choose from {', '.join(known)}")
-        if not all(factor > 0 for factor in self.learning_rate_factors.values()):
-            raise InputError("learning_rate_factors must be above 0")
+        if not all(0 < factor < math.inf for factor in self.learning_rate_factors.values()):
+            raise InputError("learning_rate_factors must be above 0 and finite")
         if not math.isfinite(self.learning_rate):
             raise InputError(f"learning_rate={self.learning_rate}: must be finite")
 
 
-def check_at_least(settings: object, **minimums: int) -> None:
-    """Check that settings are not below their minimums.
+def check_range(settings: object, **ranges: tuple[float, float]) -> None:
+    """Check that settings are between their minimum and maximum.
 
     Raises:
-        InputError: A setting is below its minimum.
+        InputError: A setting is out of its range.
     """
-    for name, minimum in minimums.items():
-        if getattr(settings, name) < minimum:
-            raise InputError(f"{name}={getattr(settings, name)}: must be at least {minimum}")
+    for name, (minimum, maximum) in ranges.items():
+        value = getattr(settings, name)
+        if not value >= minimum:  # also not a number
+            raise InputError(f"{name}={value}: must be at least {minimum}")
+        if value > maximum:
+            raise InputError(f"{name}={value}: must be at most {maximum}")
 
 
 def check_side(settings: object, name: str) -> None:
     """Check that an image side in pixels can be halved five times, as backbones do.
 
     Raises:
-        InputError: The side is not a multiple of 32.
+        InputError: The side is not a multiple of 32, or is too large.
     """
     side = getattr(settings, name)
-    if side < 32 or side % 32:
-        raise InputError(f"{name}={side}: must be a multiple of 32")
+    if not 32 <= side <= MAX_SIDE or side % 32:
+        raise InputError(f"{name}={side}: must be a multiple of 32 up to {MAX_SIDE}")
 
 
 def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:

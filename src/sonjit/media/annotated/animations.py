@@ -10,7 +10,7 @@ import numpy as np
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.files import Draft
-from sonjit.media.annotated.writers import DrawingWriter, encoding_failure
+from sonjit.media.annotated.writers import DrawingWriter, failing_as_drawing
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:
@@ -53,13 +53,12 @@ class AnimationWriter(DrawingWriter):
     ) -> None:
         """Encode one image at `time`."""
         from av import VideoFrame
-        from av.error import FFmpegError
 
         if time is None:
             raise InputError("an image of an animation needs its time: pass the source frame's time")
         if rgb.ndim == 2:
             rgb = np.repeat(rgb[..., None], 3, axis=2)
-        try:
+        with failing_as_drawing(self._draft.final):
             stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
             pixels = "rgb24" if self._palettes is not None else "bgra"
@@ -68,8 +67,6 @@ class AnimationWriter(DrawingWriter):
             frame.time_base = self._tick_s
             for image in self._with_palette(frame):
                 self._container.mux(stream.encode(image))
-        except (FFmpegError, OSError, ValueError, OverflowError) as error:
-            raise encoding_failure(self._draft.final, error) from error
 
     def _begin(self, width: int, height: int) -> VideoStream:
         is_gif = self._ending == ".gif"
@@ -95,14 +92,11 @@ class AnimationWriter(DrawingWriter):
             return
 
     def _finish(self) -> None:
-        from av.error import FFmpegError
 
-        try:
+        with failing_as_drawing(self._draft.final):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
             self._container.close()
-        except (FFmpegError, OSError, ValueError, OverflowError) as error:
-            raise encoding_failure(self._draft.final, error) from error
         if self._stream is None:
             self._draft.drop()  # no image, no animation
         else:
@@ -113,7 +107,7 @@ class AnimationWriter(DrawingWriter):
 
         try:
             self._container.close()
-        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+        except (FFmpegError, OSError, ValueError):  # the output is discarded below
             pass
         finally:
             self._draft.drop()

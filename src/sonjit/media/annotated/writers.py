@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -23,7 +24,7 @@ from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
@@ -64,12 +65,18 @@ class DrawingError(JobError):
     """Failure of an encoder or container. Other outputs can continue."""
 
 
-def encoding_failure(path: Path, error: Exception) -> JobError:
-    """Convert an error of a video writer to a DrawingError, or to a JobError for disk errors."""
-    reason = getattr(error, "strerror", None) or str(error)
-    if getattr(error, "errno", None) in _DISK_ERRORS:
-        return JobError(f"writing {path} failed: {reason}")
-    return DrawingError(f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged")
+@contextmanager
+def failing_as_drawing(path: Path) -> Generator[None]:
+    """Convert errors of an encoder inside the block to a DrawingError, and disk errors to a JobError."""
+    from av.error import FFmpegError
+
+    try:
+        yield
+    except (FFmpegError, OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) in _DISK_ERRORS:
+            raise JobError(f"writing {path} failed: {reason}") from error
+        raise DrawingError(f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged") from error
 
 
 class DrawingWriter(Output):
@@ -237,11 +244,9 @@ class VideoWriter(DrawingWriter):
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
     ) -> None:
         """Encode one image at `time` and the sound up to it."""
-        from av.error import FFmpegError
-
         if time is None:
             raise InputError("an image of a video needs its time: pass the source frame's time")
-        try:
+        with failing_as_drawing(self._draft.final):
             stream = self._stream or self._begin(rgb, under)
             frame = self._frame(rgb, under, stream)
             frame.pts = max(round(time / self._clock), self._last_tick + 1)
@@ -252,8 +257,6 @@ class VideoWriter(DrawingWriter):
             self._container.mux(stream.encode(frame))
             if self._sound is not None:
                 self._sound.copy_until(float(frame.pts * self._clock))
-        except (FFmpegError, OSError, ValueError, OverflowError) as error:
-            raise encoding_failure(self._draft.final, error) from error
 
     def _begin(self, rgb: Image, under: SourceFrame | None) -> VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
@@ -304,16 +307,13 @@ class VideoWriter(DrawingWriter):
         )
 
     def _finish(self) -> None:
-        from av.error import FFmpegError
 
-        try:
+        with failing_as_drawing(self._draft.final):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
                 if self._sound is not None:
                     self._sound.copy_until(None if self._source.finished else self._end_s)
             self._release()
-        except (FFmpegError, OSError, ValueError, OverflowError) as error:
-            raise encoding_failure(self._draft.final, error) from error
         if self._stream is None:
             self._draft.drop()  # no image, no video
         else:
@@ -324,7 +324,7 @@ class VideoWriter(DrawingWriter):
 
         try:
             self._release()
-        except (FFmpegError, OSError, ValueError):  # what cannot be finished is thrown away below
+        except (FFmpegError, OSError, ValueError):  # the output is discarded below
             pass
         finally:
             self._draft.drop()

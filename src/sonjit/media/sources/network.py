@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from sonjit._util.errors import InputError
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.video import Damage, decoded_frames, upright_rgb, video_stream
+from sonjit.media.sources.video import decoded_frames, upright_rgb, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,10 +70,10 @@ class NetworkCameraSource(Source):
         self._container.close()
 
     def _frames(self) -> Generator[SourceFrame]:
-        damage = Damage()
+        damage = Counter[str]()
         for index, frame in enumerate(decoded_frames(self._container, self._stream, damage)):
             yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame))
-        why = f": {damage.reason}" if damage.packets else ""
+        why = f": {next(iter(damage))}" if damage else ""
         self.problems.append(f"{self.name} ended after {time.monotonic() - self._start_s:.1f} s{why}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -105,7 +106,7 @@ class VideoSource(Source):
         assert stream is not None
         stream.thread_type = "AUTO"
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        damage = Damage()
+        damage = Counter[str]()
         step = 1 / self.fps if self.fps else 0.0
         time, index = -step, 0
         with container:
@@ -116,46 +117,34 @@ class VideoSource(Source):
                 image.decoded = frame
                 yield image
                 index += 1
-        if damage.packets:
-            self.problems.append(f"{self.name}: {damage.packets} damaged parts could not be decoded: {damage.reason}")
+        if damage:
+            first = next(iter(damage))
+            self.problems.append(f"{self.name}: {damage.total()} damaged parts could not be decoded: {first}")
         if self._length_s and time + step < self._length_s - self._slack_s:
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
 
 
-class Damage:
-    """What a decoder could not use."""
-
-    def __init__(self) -> None:
-        self.packets = 0
-        self.reason = ""
-
-    def add(self, reason: object) -> None:
-        """Count one damaged part; the first reason is kept."""
-        self.packets += 1
-        self.reason = self.reason or str(reason)
-
-
-def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
-    """Yield the frames of a stream; count and skip damaged packets."""
-    from av.error import FFmpegError  # what PyAV has no class for is a plain OSError
+def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
+    """Yield the frames of a stream. Skip damaged packets, and count them by reason in `damage`."""
+    from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
 
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except (FFmpegError, OSError) as error:
-            damage.add(error.strerror or error)
+            damage[error.strerror or str(error)] += 1
             packet = None
         if packet is None:
             break
         if packet.is_corrupt:
-            damage.add("incomplete data")
+            damage["incomplete data"] += 1
             continue
         try:
             yield from packet.decode()
         except (FFmpegError, OSError) as error:
-            damage.add(error.strerror or error)
+            damage[error.strerror or str(error)] += 1
     with suppress(FFmpegError, OSError):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
 

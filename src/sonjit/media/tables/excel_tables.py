@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MAX_ROWS: Final = 1_048_576
 _MAX_COLUMNS: Final = 16_384
 """Limits of a sheet in Excel."""
+_CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)
+"""Date in every workbook, so that equal results are equal files."""
 
 
 class ExcelWriter(FrameWriter):
@@ -50,6 +53,7 @@ class ExcelWriter(FrameWriter):
         self._folder = TemporaryDirectory(prefix="sonjit-")
         options = {"constant_memory": True, "tmpdir": self._folder.name}
         self._book: Any = Workbook(str(self._draft.path), options)
+        self._book.set_properties({"created": _CREATED})
         bold: Any = self._book.add_format({"bold": True})
         self._bold = bold
         self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))

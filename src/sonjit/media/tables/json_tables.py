@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from abc import abstractmethod
 from collections.abc import Generator, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,28 +35,33 @@ def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
             yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 
-class _JsonFileWriter(TextOutput, FrameWriter):
-    """A text file with something before the frames, between them and after them."""
+class JsonWriter(TextOutput, FrameWriter):
+    """Frames as JSON or JSON Lines, one frame a line.
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, between: str, after: str) -> None:
+    JSON is `{"source", "width", "height", "fps", "model", "frames": [...]}`. JSON Lines begin with the header.
+    """
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
         super().__init__(path, newline="\n")
         self._header, self._extra = header, extra
+        self._is_array = path.suffix.lower() == ".json"
         self._file.write(self._start(header))
-        self._separator, self._between, self._after = "", between, after
+        self._separator = ""
 
-    @abstractmethod
     def _start(self, header: Header) -> str:
         """Return the text before the frames."""
+        text = json_from(header.to_dict())
+        return f'{text[:-1]},"frames":[\n' if self._is_array else f"{text}\n"
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
         with failing_as_job(self._draft.final):
             self._file.write(self._separator + _line_of_frame(self._header, self._extra, frame, extras))
-        self._separator = self._between
+        self._separator = ",\n" if self._is_array else "\n"
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
-            self._file.write(self._after)
+            self._file.write("\n]}\n" if self._is_array else "\n")
             if self.sources:
                 self._file.close()
                 self._add_sources()
@@ -76,26 +80,6 @@ class _JsonFileWriter(TextOutput, FrameWriter):
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-class JsonWriter(_JsonFileWriter):
-    """`{"source", "width", "height", "fps", "model", "frames": [...]}`, one frame a line."""
-
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
-        super().__init__(path, header, extra, ",\n", "\n]}\n")
-
-    def _start(self, header: Header) -> str:
-        return json_from(header.to_dict())[:-1] + ',"frames":[\n'
-
-
-class JsonLinesWriter(_JsonFileWriter):
-    """A header line, then one frame a line."""
-
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
-        super().__init__(path, header, extra, "\n", "\n")
-
-    def _start(self, header: Header) -> str:
-        return json_from(header.to_dict()) + "\n"
 
 
 class StandardOutputWriter(FrameWriter):
@@ -117,13 +101,13 @@ class StandardOutputWriter(FrameWriter):
 
 
 def load_json(path: Path) -> tuple[Header, list[Frame]]:
-    """Read what JsonWriter wrote."""
+    """Read the JSON that JsonWriter wrote."""
     data = json.loads(path.read_text("utf-8"))
     return Header.from_dict(data), [Frame.from_dict(frame) for frame in data["frames"]]
 
 
 def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
-    """Read what JsonLinesWriter wrote."""
+    """Read the JSON Lines that JsonWriter wrote."""
     with path.open(encoding="utf-8") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))
         return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
@@ -131,7 +115,7 @@ def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
 
 @contextmanager
 def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, Extras]]]]:
-    """Read what JsonLinesWriter wrote frame by frame, each with its instances' further values."""
+    """Read the JSON Lines that JsonWriter wrote frame by frame, each with its instances' further values."""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))
         frames = (json.loads(line) for line in lines)

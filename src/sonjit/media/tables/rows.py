@@ -333,19 +333,12 @@ def _put(frame: Frame, number: int, result: Result, *, people: bool) -> None:
         frame.add([result])
 
 
-class _CsvFile(TextOutput):
-    """RFC 4180: comma, CRLF, UTF-8, one line of column names."""
-
-    def __init__(self, path: Path, encoding: str = "utf-8") -> None:
-        super().__init__(path, newline="", encoding=encoding)
-        self._csv = csv.writer(self._file)
-
-
-class CsvRows(_CsvFile, RowWriter):
-    """Plain rows as CSV."""
+class CsvRows(TextOutput, RowWriter):
+    """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
 
     def __init__(self, path: Path, columns: ColumnTypes) -> None:
-        super().__init__(path)
+        super().__init__(path, newline="")
+        self._csv = csv.writer(self._file)
         self._columns = columns
         self._csv.writerow(columns)
 
@@ -355,11 +348,12 @@ class CsvRows(_CsvFile, RowWriter):
             self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
 
 
-class CsvWriter(_CsvFile, FrameWriter):
-    """Frames as CSV. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
+class CsvWriter(TextOutput, FrameWriter):
+    """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
-        super().__init__(path, encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
+        super().__init__(path, newline="", encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
+        self._csv = csv.writer(self._file)
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:

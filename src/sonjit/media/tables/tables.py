@@ -22,7 +22,6 @@ from sonjit.media.tables.base import (
 )
 from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS, BoneNames
 from sonjit.media.tables.json_tables import (
-    JsonLinesWriter,
     JsonWriter,
     StandardOutputWriter,
     load_json,
@@ -103,7 +102,7 @@ def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
 
 
 register_table_format(".json", JsonWriter, load_json)
-register_table_format(".jsonl", JsonLinesWriter, load_json_lines)
+register_table_format(".jsonl", JsonWriter, load_json_lines)
 register_table_format(".csv", CsvWriter, load_csv, lambda path, _, columns: CsvRows(path, columns))
 register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_rows)
 

@@ -161,14 +161,7 @@ def calibrate(
         else camera_from_observations(observations.of(name), observations.sizes[name], lens)
         for name in names
     ]
-    poses: list[dict[PoseKey, list[TargetPose]]] = [
-        {
-            observation.pose_key: camera_poses_found
-            for observation in sorted(observations.of(name), key=lambda observation: observation.frame)
-            if (camera_poses_found := observation_poses(observation, camera))
-        }
-        for name, camera in zip(names, cameras, strict=True)
-    ]
+    poses = [_poses_of_targets(observations.of(name), camera) for name, camera in zip(names, cameras, strict=True)]
     camera_poses, tree = spanning_tree_poses(camera_pairs(poses), names)
     target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
     used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
@@ -176,18 +169,12 @@ def calibrate(
     terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     terms[[name in fixed_lenses for name in names]] = False
     rows = {key: row for row, key in enumerate(target_poses)}
-    observed = Observations(
-        np.concatenate([np.full(len(observation.points), names.index(observation.view)) for observation in used]),
-        np.concatenate([np.full(len(observation.points), rows[observation.pose_key]) for observation in used]),
-        np.concatenate([observation.points_m for observation in used]),
-        np.concatenate([observation.pixels for observation in used]),
-    )
-    fisheye = np.array([camera.is_fisheye for camera in cameras])
+    observed = _stack_points(used, names, rows)
     start = Bundle(
         np.stack([_lens_values(camera) for camera in cameras]),
         *(np.stack([pose[part] for pose in camera_poses]) for part in (0, 1)),
         *(np.stack([pose[part] for pose in target_poses.values()]) for part in (0, 1)),
-        fisheye=fisheye,
+        fisheye=np.array([camera.is_fisheye for camera in cameras]),
     )
     sizes = [observations.sizes[name] for name in names]
     image = observed.camera * len(rows) + observed.frame
@@ -204,13 +191,14 @@ def calibrate(
     single_errors: list[FloatArray] = []
     if len(names) > 1 and design_effect(errors, image) > _MAX_DESIGN_EFFECT:
         single_fits = {name: _calibrate_alone(observations, name, lens) for name in names if name not in fixed_lenses}
-        single_errors = [errors_px for observation in single_fits.values() for errors_px in observation.errors_px]
-        for name, camera, camera_poses_found in zip(names, cameras, poses, strict=True):
+        single_errors = [errors_px for fit in single_fits.values() for errors_px in fit.errors_px]
+        for name, camera, known in zip(names, cameras, poses, strict=True):
             if name in fixed_lenses:  # the pose of each image is known: nothing is left to fit
                 single_errors += [
-                    _reprojection_error(observation, camera, camera_poses_found[observation.pose_key][0])
+                    camera.project(observation.points_m @ pose.R.T + pose.t) - observation.pixels
                     for observation in used
-                    if observation.view == name and observation.pose_key in camera_poses_found
+                    if observation.view == name
+                    for pose in known.get(observation.pose_key, [])[:1]
                 ]
     alone_px = rms_of(single_errors)
     is_late = joint_px > _LATE_RATIO * alone_px
@@ -236,11 +224,7 @@ def calibrate(
         errors = project_points(best, observed) - observed.pixels
     estimated = dict(lens_covariances or {})
     if is_late and not image_times:
-        estimated |= {
-            name: observation.lens_covariances[name]
-            for name, observation in single_fits.items()
-            if name not in fixed_lenses
-        }
+        estimated |= {name: fit.lens_covariances[name] for name, fit in single_fits.items()}
     known_covariances = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
     for name, covariance in estimated.items():
         known_covariances[names.index(name), : len(covariance), : len(covariance)] = covariance
@@ -265,14 +249,32 @@ def calibrate(
         rotation_std_rad=rotation_std_rad,
         times=_image_times_by_camera(best, names, image) if image_times else {},
     )
-    lens_note = "" if fixed_lenses.keys() >= set(names) else "; lenses were estimated from each camera's images alone"
-    late_problem = (
-        f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
-        f"frame set are not of one time{lens_note}. Synchronise the cameras, stop the board for each frame set, or "
-        "estimate a time for each image with --image-times"
-    )
-    timing = _timing_problems(calibration, joint_px) if image_times else [late_problem] * is_late
+    if image_times:
+        timing = [_image_times_problem(calibration, joint_px)]
+    else:
+        timing = [_late_problem(alone_px, joint_px, estimates_lenses=not fixed_lenses.keys() >= set(names))] * is_late
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
+
+
+def _poses_of_targets(
+    observations: Sequence[BoardObservation], camera: CalibratedCamera
+) -> dict[PoseKey, list[TargetPose]]:
+    """Return the poses of each target that one camera proposes, in the order of the frames."""
+    return {
+        observation.pose_key: poses
+        for observation in sorted(observations, key=lambda observation: observation.frame)
+        if (poses := observation_poses(observation, camera))
+    }
+
+
+def _stack_points(used: Sequence[BoardObservation], names: Sequence[str], rows: Mapping[PoseKey, int]) -> Observations:
+    """Return the points of all observations, with the row of each point's camera and target pose."""
+    return Observations(
+        np.concatenate([np.full(len(observation.points), names.index(observation.view)) for observation in used]),
+        np.concatenate([np.full(len(observation.points), rows[observation.pose_key]) for observation in used]),
+        np.concatenate([observation.points_m for observation in used]),
+        np.concatenate([observation.pixels for observation in used]),
+    )
 
 
 def _fit_with_prior(
@@ -308,17 +310,27 @@ def _image_times_by_camera(best: Bundle, names: Sequence[str], image: IndexArray
     return {name: times[used[row], row] for row, name in enumerate(names)}
 
 
-def _timing_problems(calibration: RigCalibration, joint_px: float) -> list[str]:
-    """Describe a rig whose images have times of their own."""
+def _late_problem(alone_px: float, joint_px: float, *, estimates_lenses: bool) -> str:
+    """Describe a rig whose images of a frame set were taken at different times."""
+    lens_note = "; lenses were estimated from each camera's images alone" if estimates_lenses else ""
+    return (
+        f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
+        f"frame set are not of one time{lens_note}. Synchronise the cameras, stop the board for each frame set, or "
+        "estimate a time for each image with --image-times"
+    )
+
+
+def _image_times_problem(calibration: RigCalibration, joint_px: float) -> str:
+    """Describe a rig with an estimated time for each image."""
     means = {name: float(times.mean()) for name, times in calibration.times.items()}
     worst = max(means, key=lambda name: abs(means[name]))
     age = "older" if means[worst] < 0 else "newer"
-    return [
+    return (
         f"the images of a frame set are not of one time: with one time for all they fit to {joint_px:.2f} px, and with "
         f"one for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
         f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or stop the "
         "board for each frame set"
-    ]
+    )
 
 
 def calibrate_lens(observations: BoardObservations, *, lens: LensModel = "usual") -> RigCalibration:
@@ -344,11 +356,6 @@ def _calibrate_alone(observations: BoardObservations, name: str, lens: LensModel
         problems=(),
     )
     return calibrate_lens(alone, lens=lens)
-
-
-def _reprojection_error(observation: BoardObservation, camera: CalibratedCamera, pose: TargetPose) -> FloatArray:
-    """Return (n, 2) reprojected minus observed points for a camera at a pose of the target."""
-    return camera.project(observation.points_m @ pose.R.T + pose.t) - observation.pixels
 
 
 def _quality_problems(calibration: RigCalibration) -> list[str]:

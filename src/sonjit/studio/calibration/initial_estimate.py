@@ -77,7 +77,7 @@ def camera_from_observations(
     if lens == "fisheye":
         return _initial_fisheye(chosen, size)
     flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
-    # k4 to k6 of a rational lens are left to bundle adjustment, whose prior holds what the images do not show
+    # k4 to k6 of a rational lens are left to bundle adjustment, whose prior fixes what the images leave open
     for term, flag in ((0, cv2.CALIB_FIX_K1), (1, cv2.CALIB_FIX_K2), (4, cv2.CALIB_FIX_K3)):
         flags |= 0 if term in LENS_TERMS[lens] else flag
     assumed = assumed_camera(*size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from sonjit.media import open_source
 from sonjit.media.sources.decode import load_image
 from sonjit.media.sources.open import image_files, is_pattern
 from sonjit.media.sources.sniff import IMAGE_ENDINGS
-from sonjit.media.sources.video import Damage, decoded_frames, open_container, upright_rgb, video_stream
+from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
 from sonjit.studio.cameras.names import frame_number
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class VideoView(View):
         stream.thread_type = "AUTO"
         if number:
             container.seek(self._frame_times[number], stream=stream, backward=True)
-        self._frames = decoded_frames(container, stream, Damage())
+        self._frames = decoded_frames(container, stream, Counter[str]())
         self._next = 0
 
     def _close_decoder(self) -> None:

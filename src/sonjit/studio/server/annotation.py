@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -106,22 +105,14 @@ class Studio:
         return mark
 
 
-@dataclass(frozen=True)
-class ProjectRouter:
-    """Endpoints of an open project, and a function that closes it."""
-
-    router: APIRouter
-    close: Callable[[], None]
-
-
-def project_router(folder: Path, service: Service) -> ProjectRouter:
-    """Open an annotation project and return its endpoints.
+def project_router(folder: Path, service: Service) -> tuple[APIRouter, Callable[[], None]]:
+    """Open an annotation project. Return its endpoints and a function that closes it.
 
     Raises:
         InputError: The folder contains no project that can be opened.
     """
     project = open_project(folder)
-    return ProjectRouter(annotation_router(Studio(project, service), service), project.close)
+    return annotation_router(Studio(project, service), service), project.close
 
 
 def annotation_router(studio: Studio, service: Service) -> APIRouter:

@@ -24,7 +24,7 @@ from sonjit.lab.training.gestures.alphabets import shipped_gestures
 from sonjit.lab.training.gestures.data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
 
 if TYPE_CHECKING:
     from sonjit._util.arrays import Float32Array, IntArray, RealArray
@@ -69,7 +69,8 @@ class AppearanceSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, crops=0, batch=1, channels=1, correction=1, hidden=1)
+        check_range(self, crops=(0, MAX_COPIES), batch=(1, MAX_BATCH))
+        check_range(self, channels=(1, MAX_WIDTH), correction=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
         if not self.folders:
             raise InputError("seen requires folders, at least one below --data; seen=none disables this network")
         if not 0 <= self.smoothing < 1:

@@ -39,7 +39,7 @@ from sonjit.lab.training.gestures.data import DetectedHands, PosedHands, detect_
 from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_COUNT, MAX_WIDTH, check_range
 
 FOUND: Final = "found"
 """Subfolder of a run with the hand network's detections in each data set."""
@@ -57,6 +57,10 @@ _NONE_SHARE: Final = 0.5
 """Assumed share of hands without a gesture when the network on images is calibrated."""
 
 _RARE_POSES: Final = {"crossed": 0.25}  # from the back, a pointing hand is similar and far more frequent
+
+
+MAX_POSED: Final = 10_000_000
+"""Maximum number of posed hands, which are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,11 @@ class GestureSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, crops=1, calibration_every=2, people=0, each=1, free=1, batch=1, hidden=1, embedding=1)
+        check_range(self, crops=(1, MAX_COPIES), calibration_every=(2, MAX_COUNT), yaw_deg=(0, 180), noise=(0, 1e6))
+        check_range(self, people=(0, MAX_POSED), each=(1, MAX_POSED), free=(1, MAX_POSED))
+        check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), embedding=(1, MAX_WIDTH))
+        if self.people * (self.each + self.free) > MAX_POSED:
+            raise InputError(f"people={self.people}: with each and free, these are more than {MAX_POSED} posed hands")
         if self.seen and (self.alphabet or self.exact):
             raise InputError("seen applies only to the shipped gestures and detected keypoints; set seen=none")
         if not self.train or not self.held_out:
@@ -125,8 +133,8 @@ class GestureSettings(TrainingSettings):
                 f"{both[0]} is in held_out and in train or seen. Evaluate on other hands than in training."
             )
         shares = (self.rendered, self.flawless, self.none, self.dropout, self.smoothing)
-        if not all(0 <= share < 1 for share in shares) or self.noise < 0:
-            raise InputError("rendered, flawless, none, dropout and smoothing must be in 0..1, and noise at least 0")
+        if not all(0 <= share < 1 for share in shares):
+            raise InputError("rendered, flawless, none, dropout and smoothing must be in 0..1")
         if self.rendered + self.flawless > 1:
             raise InputError(f"rendered={self.rendered} and flawless={self.flawless}: the sum must be at most 1")
 

@@ -32,7 +32,7 @@ from sonjit.lab.training.hand_heads.refinement_data import (
 )
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_DEPTH, MAX_WIDTH, check_range
 
 _KEYPOINTS: Final = 21
 _TIPS: Final = [4, 8, 12, 16, 20]
@@ -88,7 +88,8 @@ class RefinementSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, batch=1, channels=1, hidden=1, rounds=1, more=0)
+        check_range(self, batch=(1, MAX_BATCH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
+        check_range(self, rounds=(1, MAX_DEPTH), more=(0, MAX_COPIES))
         if not self.train or not self.held_out:
             raise InputError("train and held_out require at least one folder each, relative to --data")
         if both := sorted(set(self.train) & set(self.held_out)):

@@ -30,7 +30,7 @@ from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.hand_heads.data import CAUSES, HandFeatures, hand_features
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
 
 _KEYPOINTS = 21
 
@@ -197,7 +197,7 @@ class HandHeadSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, batch=1, hidden=1, more=0)
+        check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), more=(0, MAX_COPIES))
         if not self.train or not self.held_out:
             raise InputError("train and held_out require at least one folder each, relative to --data")
         if both := sorted(set(self.train) & set(self.held_out)):

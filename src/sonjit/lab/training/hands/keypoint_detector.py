@@ -34,6 +34,7 @@ from sonjit.lab.training.losses import MAP_LOSSES, check_loss, heatmap_cells
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.sequences import evenly_spaced
+from sonjit.lab.training.settings import MAX_WIDTH, check_range
 from sonjit.results import Box
 
 _NEAR = 0.1
@@ -63,6 +64,7 @@ class KeypointDetectorSettings(CropSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
+        check_range(self, channels=(1, MAX_WIDTH))
         check_loss(self.loss, MAP_LOSSES)
 
 

@@ -34,7 +34,7 @@ from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.sequences import Concat
-from sonjit.lab.training.settings import check_at_least, check_side
+from sonjit.lab.training.settings import MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_WIDTH, check_range, check_side
 
 _PRIOR = 0.01
 """Initial score of every anchor, so that the many negatives do not dominate the first steps (Lin et al. 2017, section
@@ -85,12 +85,14 @@ class PalmSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, batch=1, limit=0, depth=0)
+        check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), depth=(0, MAX_DEPTH))
+        check_range(self, gamma=(0, 1e6), score_weight=(0, 1e6))
         check_side(self, "size")
-        if not self.gamma >= 0 or not self.score_weight >= 0:
-            raise InputError(f"gamma={self.gamma}, score_weight={self.score_weight}: must be at least 0")
-        if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
-            raise InputError(f"channels={','.join(map(str, self.channels))}: must be 5 numbers that do not decrease")
+        channels = list(self.channels)
+        if len(channels) != 5 or channels != sorted(channels) or not 1 <= channels[0] <= channels[-1] <= MAX_WIDTH:
+            raise InputError(
+                f"channels={','.join(map(str, channels))}: must be 5 numbers from 1 to {MAX_WIDTH} that do not decrease"
+            )
 
 
 def train_palms(request: TrainingRequest) -> Mapping[str, object]:

@@ -21,7 +21,7 @@ from sonjit.lab.datasets.sample import VideoFrame
 from sonjit.lab.training.augment import AugmentedSettings
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.lab.training.sequences import Subset, evenly_spaced
-from sonjit.lab.training.settings import check_at_least, check_side
+from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_range, check_side
 from sonjit.media import open_source
 
 P = TypeVar("P")
@@ -62,7 +62,7 @@ class HandSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, images=0, held_out=1, batch=1)
+        check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES))
 
 
 @dataclass(frozen=True)

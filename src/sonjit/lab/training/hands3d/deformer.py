@@ -59,6 +59,7 @@ from sonjit.lab.training.hands3d.mano_data import (
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_WIDTH, check_range
 
 _UNCHANGED = Augmentation()
 
@@ -192,6 +193,11 @@ class DeformerSettings(ManoSettings):
     discriminator: bool = True
     discriminator_channels: int = 1024
     fusion: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_range(self, discriminator_channels=(1, MAX_WIDTH))
 
 
 class Batch(NamedTuple):

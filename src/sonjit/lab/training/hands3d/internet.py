@@ -37,6 +37,7 @@ from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_dat
 from sonjit.lab.training.hands3d.trunks import prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
 
 PEAK, SIGMA_BINS = 255.0, 2.5
 
@@ -233,6 +234,11 @@ class InterNetSettings(CropSettings):
     hidden: int = 512
     trunk_weights: str = ""
     hand_type: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
 
     @property
     def space(self) -> HeatmapSpace:

@@ -28,7 +28,7 @@ from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from
 from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.training.hands.samples import HandData, HandSettings, hand_data, known_hands
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import check_range
 from sonjit.results.skeletons import load_skeleton
 
 _OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
@@ -42,6 +42,9 @@ _FINGERS: Final = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9)) 
 _MAX_BEND_RAD: Final = (1.3, 1.5, 1.0)
 _RADII_M: Final = (0.011, 0.009)  # of palm and fingers
 _SKIN: Final = np.array([214.0, 168.0, 142.0])
+
+
+MAX_CLIPS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ManoSettings(HandSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, clips=1, held_out_clips=1, clip_frames=1)
+        check_range(self, clips=(1, MAX_CLIPS), held_out_clips=(1, MAX_CLIPS), clip_frames=(1, 1000))
 
 
 def aligned_errors(found: Tensor, truth: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from sonjit.lab.training.hands3d.trunks import prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import POINT_LOSSES, check_loss, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop
@@ -61,6 +62,7 @@ class RootNetSettings(CropSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
+        check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), input_scale=(1, 255))
         check_loss(self.loss, POINT_LOSSES)
 
 

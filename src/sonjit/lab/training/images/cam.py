@@ -46,6 +46,7 @@ from sonjit.lab.training.images.class_images import (
 from sonjit.lab.training.images.hand_crops import CLASSES, HandCrops
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, MAX_SIDE, check_range
 
 METRICS = "metrics.json"
 """File of a run with the metrics on held-out images."""
@@ -91,10 +92,9 @@ class CamSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         """Check that values are in range and that settings have an effect."""
         super().__post_init__()
-        if self.batch < 1 or self.segment < 4 or not 1 <= self.context <= 4 or self.held_out < 1:
-            raise InputError("batch and held_out must be at least 1, segment at least 4, and context in 1..4")
-        if self.size and self.size < 16:
-            raise InputError(f"size={self.size}: must be at least 16")
+        check_range(self, batch=(1, MAX_IMAGES), held_out=(1, MAX_COUNT), segment=(4, MAX_COUNT), context=(1, 4))
+        if self.size:
+            check_range(self, size=(16, MAX_SIDE))
         if not is_classifier(self.network):
             raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*' or 'fc-*'")
         if self.pooling and self.network.startswith("fc-"):

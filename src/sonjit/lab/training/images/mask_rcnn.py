@@ -43,7 +43,8 @@ from sonjit.lab.training.images.mask_rcnn_data import (
 )
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.sequences import evenly_spaced
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_SIDE, MAX_WIDTH, check_range
 
 METRICS = "metrics.json"
 _SIDE_PX = 192  # short side of images for a new network
@@ -92,7 +93,9 @@ class MaskRCNNSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, images=0, held_out=1, batch=1, side=0, width=8, channels=8, hidden=8, samples=8)
+        check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES), side=(0, MAX_SIDE))
+        check_range(self, depth=(1, MAX_DEPTH), width=(8, MAX_WIDTH), channels=(8, MAX_WIDTH), hidden=(8, MAX_WIDTH))
+        check_range(self, samples=(8, MAX_BATCH))
 
     @property
     def layers(self) -> dict[str, object]:
@@ -228,8 +231,7 @@ def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]
         )
     chosen = {i * count // requested for i in range(requested)}
     others = sorted(set(range(count)) - chosen)
-    held_out = sorted({others[i * len(others) // settings.held_out] for i in range(settings.held_out)})
-    return data.subset(sorted(chosen)), data.subset(held_out)
+    return data.subset(sorted(chosen)), data.subset(list(evenly_spaced(others, settings.held_out)))
 
 
 def average_precisions(

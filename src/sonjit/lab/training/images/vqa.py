@@ -27,7 +27,7 @@ from sonjit.lab.networks.cam import CamNetwork
 from sonjit.lab.networks.classifiers import load_classifier
 from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least
+from sonjit.lab.training.settings import MAX_BATCH, MAX_SIDE, check_range
 from sonjit.media import rgb_from
 
 METRICS = "metrics.json"
@@ -73,11 +73,11 @@ class VqaSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, batch=1, answers=2)
+        check_range(self, batch=(1, MAX_BATCH), answers=(2, MAX_BATCH))
         if not self.network.startswith("cam-"):
             raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*'")
-        if self.size and self.size < 16:
-            raise InputError(f"size={self.size}: must be at least 16")
+        if self.size:
+            check_range(self, size=(16, MAX_SIDE))
 
 
 class Question(NamedTuple):

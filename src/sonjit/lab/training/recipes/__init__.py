@@ -7,7 +7,8 @@ recipe runs, and may belong to another package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from importlib import import_module, resources
 from inspect import Parameter, isfunction, signature
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from sonjit._util.data_files import dataclass_from_table, read_toml_table
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, JobError
 from sonjit._util.extensions import VARIABLE, extension_packages
 from sonjit._util.files import WorkFolder, sole_writer, write_text
 from sonjit._util.hashes import sha256_of_file, sha256_of_folder
@@ -290,12 +291,26 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
             return {}
         with sole_writer(checked.out):
             try:
-                results = function(replace(checked, device=device))
+                with _memory_errors():
+                    results = function(replace(checked, device=device))
                 _save_results(checked, results)
             finally:
                 if any(checked.out.iterdir()):
                     save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
     return results
+
+
+@contextmanager
+def _memory_errors() -> Generator[None]:
+    """Turn an allocation that fails, on the CPU or a GPU, into a JobError."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+            raise
+        raise JobError("the memory is too small for this training: set a smaller batch, network or input") from None
 
 
 def _save_results(request: TrainingRequest, results: Mapping[str, object]) -> None:
