@@ -1,11 +1,14 @@
-"""Run public web pages in headless Chromium with MediaPipe's npm packages and with Sonjit's module.
+"""Run public web pages in headless Chromium with the packages of MediaPipe or tfjs-models and with Sonjit's module.
 
     python benchmarks/web_pages.py pages.toml --pages PAGES --npm NPM --inputs IMAGES
 
-PAGES has a folder for each repository. NPM is a folder in which `npm install` put MediaPipe's packages. The camera of
-each page shows an image. After `--results` results both runs are compared: instances, keypoints and drawing.
-`jitter_px` is how far MediaPipe's own keypoints moved between two results of the same image. `noise_px` is how far they
-move in a third run, whose image differs by at most one level of 255 in each channel. A page of the manifest is a table:
+PAGES has a folder for each repository. NPM is a folder in which `npm install` put the packages of both and
+`@tensorflow/tfjs`. Pages that need a bundler are bundled first, with `@tensorflow-models/*` and `@mediapipe/*` as
+external modules. Detectors of tfjs-models run with `runtime: "mediapipe"` on both sides, because the networks of
+`"tfjs"` are in no package; `runtime` in the answer is the page's own. The camera of each page shows an image. After
+`--results` results both runs are compared: instances, keypoints and drawing. `jitter_px` is how far the package's own
+keypoints moved between two results of the same image. `noise_px` is how far they move in a third run, whose image
+differs by at most one level of 255 in each channel. A page of the manifest is a table:
 
     [[page]]
     path = "owner+name/index.html"
@@ -27,6 +30,7 @@ import shutil
 import tempfile
 import threading
 import tomllib
+from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -38,6 +42,7 @@ from PIL import Image
 from rich.console import Console
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
+from urllib3.exceptions import HTTPError
 
 PROJECT = Path(__file__).parents[1]
 DIST = PROJECT / "web" / "dist"
@@ -46,9 +51,25 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-
 TYPES = {"html": "text/html", "js": "text/javascript", "mjs": "text/javascript", "cjs": "text/javascript",
          "css": "text/css", "json": "application/json", "wasm": "application/wasm"}  # fmt: skip
 SOLUTIONS = {"hands": "Hands", "face_mesh": "FaceMesh", "pose": "Pose", "holistic": "Holistic"}
+DETECTORS = {
+    "hand-pose-detection": "handPoseDetection",
+    "face-landmarks-detection": "faceLandmarksDetection",
+    "face-detection": "faceDetection",
+    "pose-detection": "poseDetection",
+}
+"""Packages of tfjs-models and their globals."""
+FACE_BOXES = ("face_detection", "FaceDetection")
 CDN = re.compile(r"https?:(?:\\?/){2}(?:cdn\.jsdelivr\.net\\?/npm|unpkg\.com|cdn\.skypack\.dev)\\?/")
 CDNJS_P5 = re.compile(r"https://cdnjs\.cloudflare\.com/ajax/libs/p5\.js/[\d.]+/")
 MODEL = re.compile(r"https://storage\.googleapis\.com/mediapipe-models/[^\"'`\s]*?([\w]+\.(?:task|tflite))")
+IMPORTS = json.dumps(
+    {
+        "imports": {
+            **{f"@tensorflow-models/{name}": f"/module/@tensorflow-models/{name}" for name in DETECTORS},
+            **{f"@mediapipe/{name}": f"/module/@mediapipe/{name}" for name in (*SOLUTIONS, FACE_BOXES[0])},
+        }
+    }
+)
 NEAR_PX = 0.5
 AGAIN_S = 12
 """Pages ignore a click before their networks are loaded."""
@@ -87,10 +108,31 @@ PROBE = """
     kind.prototype.onResults = function (listener) {
       return own.call(this, async (results) => {
         const answer = listener(results);
-        probe.record(results, results.image);
+        if (!probe.runtime) probe.record(results, results.image);
         return answer;
       });
     };
+  };
+  const packages = {
+    MediaPipeHands: "hands", MediaPipeFaceMesh: "face_mesh", MediaPipeFaceDetector: "face_detection", BlazePose: "pose",
+  };
+  probe.creator = (create) => async (model, config) => {
+    probe.runtime = config?.runtime ?? "none";
+    const solutionPath = `/npm/@mediapipe/${packages[model]}`;
+    const detector = await create(model, packages[model] ? {...config, runtime: "mediapipe", solutionPath} : config);
+    for (const name of ["estimateHands", "estimateFaces", "estimatePoses"]) {
+      const own = detector[name];
+      if (!own) continue;
+      detector[name] = async (image, ...rest) => {
+        const found = await own.call(detector, image, ...rest);
+        const column = (key) => found.map((one) => one[key]);
+        const lists = {keypoints: column("keypoints"), keypoints3D: column("keypoints3D").filter(Boolean)};
+        const names = found.map((one) => one.keypoints.map((point) => point.name ?? ""));
+        probe.record({...lists, names, handedness: column("handedness").filter(Boolean)}, image);
+        return found;
+      };
+    }
+    return detector;
   };
   probe.tasks = (kit) => {
     const names = ["detect", "detectForVideo", "recognize", "recognizeForVideo", "segment", "segmentForVideo"];
@@ -130,6 +172,21 @@ PROBE = """
   navigator.mediaDevices.enumerateDevices = async () => [{kind: "videoinput", deviceId: "image", label: "image"}];
 })();
 """
+LOADED = """const script = (src) => new Promise((resolve, reject) => {
+  const present = document.querySelector(`script[data-kit="${src}"]`);
+  if (present) {
+    present.loading.then(resolve, reject);
+    return;
+  }
+  const element = Object.assign(document.createElement("script"), {src, async: false});
+  element.dataset.kit = src;
+  element.loading = new Promise((done, failed) => Object.assign(element, {onload: done, onerror: failed}));
+  element.loading.then(resolve, reject);
+  document.head.append(element);
+});
+for (const src of SCRIPTS) await script(src);
+"""
+"""Module that loads scripts, for imports of packages that are scripts."""
 TASKS = """import * as kit from "{own}";
 globalThis.probe?.tasks(kit);
 export * from "{own}";
@@ -178,6 +235,8 @@ class Site:
 
     def answer(self, path: str) -> tuple[bytes, str] | None:
         """Return the content and the type of an address, or None."""
+        if path.startswith("/module/"):
+            return self._module(path.removeprefix("/module/")).encode(), TYPES["js"]
         if path == "/input":
             return self.image, "image/png"
         if path == "/probe.js":
@@ -189,9 +248,38 @@ class Site:
             file = self.models / file.name
         return self._file(file) if path.startswith(("/page/", "/models/")) else None
 
+    def _module(self, package: str) -> str:
+        """Return a module with the exports of a package that is a script."""
+        scope, _, name = package.partition("/")
+        if scope == "@mediapipe":
+            kind = dict([*SOLUTIONS.items(), FACE_BOXES])[name]
+            names = [kind, "VERSION", f"{name.upper()}_CONNECTIONS"]
+            scripts = [f"/npm/@mediapipe/{name}/{name}.js"]
+            exports = "".join(f"export const {one} = globalThis.{one};\n" for one in names)
+            return LOADED.replace("SCRIPTS", json.dumps(scripts)) + exports
+        names = ["createDetector", "SupportedModels", "util", "calculators", "TrackerType", "movenet"]
+        before = [] if self.is_sonjit else ["/npm/@tensorflow/tfjs/dist/tf.min.js"]
+        if not self.is_sonjit:
+            solutions = {"hand": "hands", "face-l": "face_mesh", "face-d": "face_detection", "pose": "pose"}
+            before += [f"/npm/@mediapipe/{one}/{one}.js" for start, one in solutions.items() if name.startswith(start)]
+        scripts = [*before, f"/npm/{package}/"]
+        exports = "".join(f"export const {one} = kit.{one};\n" for one in names)
+        kit = f"const kit = globalThis.{DETECTORS[name]};\nexport default kit;\n"
+        return LOADED.replace("SCRIPTS", json.dumps(scripts)) + kit + exports
+
     def _package(self, path: str) -> tuple[bytes, str] | None:
         if path.startswith("sonjit/"):
             return self._file(DIST / path.removeprefix("sonjit/"))
+        tfjs = re.match(r"@tensorflow-models/([\w-]+)(?:@[^/]*)?(?:/|$)(?:dist/[\w.-]+)?$", path)
+        if tfjs and tfjs[1] in DETECTORS:
+            name = DETECTORS[tfjs[1]]
+            own = DIST / "sonjit-web.global.js"
+            peer = self.modules / "@tensorflow-models" / tfjs[1] / "dist" / f"{tfjs[1]}.min.js"
+            text = (own if self.is_sonjit else peer).read_text(encoding="utf-8")
+            if self.is_sonjit:
+                text = text.replace("document.currentScript.src", 'new URL("/npm/sonjit/", location.href).href')
+            wrapped = f"{{...{name}, createDetector: probe.creator({name}.createDetector)}}"
+            return f"{text}\n;globalThis.{name} = {wrapped};".encode(), TYPES["js"]
         scope, _, rest = path.partition("/")
         name, _, inside = rest.partition("/") if scope.startswith("@") else (scope, "", rest)
         name = name.partition("@")[0]
@@ -212,7 +300,8 @@ class Site:
                 # Scripts load files relative to their own address, and one address is the package's name.
                 return self._file(DIST / inside) or self._file(DIST / rest)
         if not inside and (folder / "package.json").is_file():
-            inside = json.loads((folder / "package.json").read_text(encoding="utf-8")).get("main", "index.js")
+            main = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+            inside = main.get("jsdelivr") or main.get("unpkg") or main.get("main", "index.js")
         return self._file(folder / inside.removeprefix("own/"))
 
     def _file(self, file: Path) -> tuple[bytes, str] | None:
@@ -223,10 +312,9 @@ class Site:
             text = CDN.sub("/npm/", body.decode("utf-8", "replace"))
             text = MODEL.sub(r"/models/\1", CDNJS_P5.sub("/npm/p5/lib/", text))
             if ending == "html":
-                text, count = re.subn(
-                    r"<head[^>]*>", r'\g<0><script src="/probe.js"></script>', text, count=1, flags=re.I
-                )
-                text = text if count else f'<script src="/probe.js"></script>{text}'
+                first = f'<script src="/probe.js"></script><script type="importmap">{IMPORTS}</script>'
+                text, count = re.subn(r"<head[^>]*>", lambda head: head[0] + first, text, count=1, flags=re.I)
+                text = text if count else first + text
             body = text.encode()
         return body, TYPES.get(ending, "application/octet-stream")
 
@@ -242,6 +330,7 @@ def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str,
             chromium.add_argument(flag)
         browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
         browser.set_page_load_timeout(seconds)
+        browser.set_script_timeout(seconds)
         try:
             browser.get(f"http://127.0.0.1:{site.server.server_port}/page/{path}")
             end, probe, pressed = monotonic() + seconds, {}, 0.0
@@ -253,7 +342,7 @@ def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str,
                     )
                     pressed = monotonic()
                 probe = browser.execute_script("return globalThis.probe") or {}
-        except WebDriverException as error:
+        except (WebDriverException, HTTPError) as error:
             probe = {"count": 0, "errors": [str(error).splitlines()[0]]}
         finally:
             browser.quit()
@@ -309,8 +398,9 @@ def distance(
     """Return the largest mean distance of an instance in pixels, and that of world landmarks in metres."""
     pixels, metres = 0.0, 0.0
     for name, points in expected.items():
-        is_world = "orld" in name
-        scale = np.array([1, 1]) if is_world or name == "detections" else np.array([width, height])
+        is_world = "orld" in name or name == "keypoints3D"
+        is_pixels = is_world or name in ("detections", "keypoints")
+        scale = np.array([1, 1]) if is_pixels else np.array([width, height])
         for one in points:
             others = [two for two in found.get(name, []) if one.shape == two.shape]
             gaps = [np.linalg.norm((one - two)[:, :2] * scale, axis=1).mean() for two in others]
@@ -343,10 +433,18 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     answer["jitter_px"] = round(own_pixels, 3) if np.isfinite(own_pixels) else None  # None with `--results 1`
     noise, _ = distance(instances(noisy.get("last")), expected, width, height)
     answer["noise_px"] = round(noise, 3) if np.isfinite(noise) else None
+    if theirs.get("runtime"):
+        answer["runtime"] = theirs["runtime"]
+        answer["handedness"] = "same" if ours["last"]["handedness"] == theirs["last"]["handedness"] else "different"
+        given = [chain.from_iterable(run["last"]["names"]) for run in (ours, theirs)]
+        answer["other_names"] = [pair for pair in dict.fromkeys(zip(*given, strict=True)) if pair[0] != pair[1]]
     if peers:
         answer["scores"] = round(max(abs(named.get(name, 0) - score) for name, score in peers.items()), 3)
     drawing = drawing_difference(ours["canvases"], theirs["canvases"])
     answer["drawing_percent"] = None if drawing is None else round(100 * drawing, 2)
+    errors = [list(dict.fromkeys(run.get("errors", [])))[:3] for run in (ours, theirs)]
+    if any(errors):
+        answer["errors_sonjit"], answer["errors_peer"] = errors
     lists = sorted(set(theirs["last"]) ^ set(ours["last"]))
     if lists:
         answer["fields_of_one"] = lists
@@ -378,6 +476,7 @@ def main() -> None:
     parser.add_argument("--results", type=int, default=5, help="number of the result that is compared")
     parser.add_argument("--seconds", type=float, default=60, help="for each page")
     parser.add_argument("--width", type=int, default=640, help="of the image that the camera shows")
+    parser.add_argument("--without-noise", action="store_true", help="leave out the third run")
     parser.add_argument("--save", type=Path, help="write the comparison there as JSON")
     args = parser.parse_args()
     console = Console()
@@ -388,6 +487,9 @@ def main() -> None:
             continue
         runs: list[dict[str, Any]] = []
         for is_sonjit, noise in ((False, 0), (True, 0), (False, 1)):
+            if noise and (args.without_noise or not all(run.get("last") for run in runs)):
+                runs.append({})
+                continue
             image = picture(args.inputs / page["input"], args.width, noise)
             site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
             runs.append(watch(site, page["path"], page.get("click"), args.seconds))

@@ -10,7 +10,7 @@ import inspect
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,9 +106,13 @@ def _finite(value: object) -> object:
 
 
 def _constants(module: ModuleType | type) -> dict[str, Any]:
-    """The numbers, and tables of numbers, that a module or class names in capitals and defines itself."""
+    """Return the numbers, tables of numbers and dataclasses that a module or class names in capitals and defines."""
     own = inspect.getsource(module)
-    named = {name.lstrip("_"): value for name, value in vars(module).items() if name.isupper() and name in own}
+    named = {
+        name.lstrip("_"): asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in vars(module).items()
+        if name.isupper() and name in own
+    }
     return {name: value for name, value in named.items() if _is_plain(value)}
 
 

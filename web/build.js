@@ -24,19 +24,24 @@ await build({ ...options, entryPoints: ["src/index.ts"], format: "esm", outfile:
 // A classic script: LiteRT loads its own by importScripts, which module workers lack.
 await build({ ...options, entryPoints: ["src/worker.ts"], format: "iife", outfile: join(DIST, "sonjit-web-worker.js") });
 
-const solutions = ["hands", "face_mesh", "pose", "holistic"].map((name) => `src/solutions/${name}.ts`);
-await build({ ...options, entryPoints: solutions, format: "esm", outdir: DIST });
-// The same for `<script src>`, which defines the exported names as globals.
-await build({
+// For `<script src>`: exported names become globals.
+const script = {
   ...options,
-  entryPoints: solutions,
   format: "iife",
-  globalName: "sonjitSolution",
+  globalName: "sonjitExports",
   outdir: DIST,
   outExtension: { ".js": ".global.js" },
   define: { "import.meta.url": "sonjitScript" },
   banner: { js: "(() => {\nconst sonjitScript = document.currentScript.src;" },
-  footer: { js: "Object.assign(globalThis, sonjitSolution);\n})();" },
+};
+const solutions = ["hands", "face_mesh", "pose", "holistic"].map((name) => `src/solutions/${name}.ts`);
+await build({ ...options, entryPoints: solutions, format: "esm", outdir: DIST });
+await build({ ...script, entryPoints: solutions, footer: { js: "Object.assign(globalThis, sonjitExports);\n})();" } });
+const packages = ["handPoseDetection", "faceLandmarksDetection", "faceDetection", "poseDetection"]; // globals of tfjs-models
+await build({
+  ...script,
+  entryPoints: { "sonjit-web": "src/index.ts" },
+  footer: { js: `for (const name of ${JSON.stringify(packages)}) globalThis[name] = sonjitExports;\n})();` },
 });
 await build({ ...options, entryPoints: ["src/tasks-vision.ts"], format: "esm", outfile: join(DIST, "tasks-vision.js"), plugins: [synchronous()] });
 

@@ -157,13 +157,11 @@ def test_a_video(page, site, demo_clip):
     [
         ("kit.createDetector('MoveNet')", "known: MediaPipeHands, MediaPipeFaceMesh, MediaPipeFaceDetector, BlazePose"),
         ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
-        ("kit.createDetector('MediaPipeHands', {hands: 2})", "known: maxHands, modelType"),
         ("kit.createDetector('MediaPipeHands', {modelType: 'heavy'})", "known: lite, full"),
         ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/m.json'})", "detectorModelUrl: the server runs"),
         ("kit.createDetector('MediaPipeFaceMesh', {refineLandmarks: 1})", "known: true, false"),
         ("kit.createDetector('BlazePose', {enableSegmentation: 1})", "known: true, false"),
         ("once('BlazePose', {}, document.createElement('canvas'), {maxPoses: 0})", "1 to 50"),
-        ("once('MediaPipeHands', {}, document.createElement('canvas'), {flip: true})", "known: flipHorizontal"),
         ("once('MediaPipeHands', {}, {dataSync: () => []})", "a tensor cannot be sent"),
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
         ("once('MediaPipeHands', {}, new Image())", "the image is empty"),

@@ -116,6 +116,38 @@ def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all
     assert demo["lines"] == [35] * len(demo["poses"])
 
 
+SCRIPT_PAGE = """<!doctype html><title>script</title><link rel="icon" href="data:,">
+<script src="/web/sonjit-web.global.js"></script>
+<script>
+(async () => {
+  const image = Object.assign(new Image(), {src: "/photo.png"});
+  await image.decode();
+  const detector = await handPoseDetection.createDetector(handPoseDetection.SupportedModels.MediaPipeHands, {
+    runtime: "tfjs", maxHands: 1, scoreThreshold: 0.5,
+  });
+  const [hand] = await detector.estimateHands(image, {enableSmoothing: true});
+  detector.dispose();
+  const {left} = poseDetection.util.getKeypointIndexBySide("BlazePose");
+  const kits = [faceLandmarksDetection, faceDetection].map(({createDetector}) => typeof createDetector);
+  globalThis.found = {hand, left: left.length, kits, leaks: "sonjitExports" in globalThis};
+})().catch((error) => { globalThis.found = {error: String(error)}; });
+</script>"""
+
+
+def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
+    """The globals of tfjs-models' packages. Options of other models are ignored, as there."""
+    put_on(site, module)
+    site.files |= {"/page": ("text/html", SCRIPT_PAGE.encode()), "/photo.png": site.files[show(photo)]}
+    browser.expected += ["scoreThreshold", "enableSmoothing"]
+    browser.get(f"{site.url}/page")
+    found = run(browser, "while (!globalThis.found) await new Promise((next) => setTimeout(next, 50)); return found")
+    assert "error" not in found, found
+    assert len(found["hand"]["keypoints"]) == 21
+    assert found["left"] == 16
+    assert found["kits"] == ["function", "function"]
+    assert not found["leaks"]
+
+
 def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     browser, site, module, show, photo, tmp_path
 ):

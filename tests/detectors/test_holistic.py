@@ -1,6 +1,9 @@
 """People with their own hands and face: everything of a person belongs to that person."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,3 +222,45 @@ def test_a_tracked_hand_is_kept_where_the_search_agrees(tracked, keypoint, is_ke
     assert part.box == after
     assert part.search(observe, lambda _: after, lambda: None, agreement, min_score=0.5) is None
     assert part.box is None
+
+
+AGREE = """
+import { readFileSync } from "node:fs";
+import { build } from "esbuild";
+const [outdir] = process.argv.slice(1);
+const entryPoints = ["src/holistic.ts", "src/data.ts"];
+await build({ entryPoints, outdir, bundle: true, format: "esm", outExtension: { ".js": ".mjs" } });
+const { agree } = await import(`${outdir}/holistic.mjs`);
+const { HAND_AGREEMENT, FACE_AGREEMENT } = (await import(`${outdir}/data.mjs`)).constants.holistic;
+const cases = JSON.parse(readFileSync(0, "utf8"));
+const told = cases.map(([tracked, keypoints, found]) =>
+  [HAND_AGREEMENT, FACE_AGREEMENT].map((one) => agree(tracked, Float32Array.from(keypoints), found, one)));
+console.log(JSON.stringify(told));
+"""
+
+
+def test_pages_keep_a_tracked_box_where_python_does(tmp_path):
+    web = Path(__file__).parents[2] / "web"
+    if not shutil.which("node") or not (web / "node_modules").is_dir():
+        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+    rng = np.random.default_rng(3)
+    cases = []
+    for _ in range(400):
+        cx, cy, size, angle = rng.uniform((100, 100, 20, -3), (300, 300, 90, 3))
+        dx, dy, grown, turned, reach = rng.uniform((-0.15, -0.15, 0.6, -0.5, 0.1), (0.15, 0.15, 1.4, 0.5, 0.5))
+        tracked = RotatedBox(cx + dx * size, cy + dy * size, size * grown, size * grown, angle + turned)
+        keypoints = np.float32(rng.uniform(-reach, reach, (4, 3)) * size + (cx, cy, 0))
+        cases.append((tracked, keypoints, RotatedBox(cx, cy, size, size, angle)))
+    given = json.dumps(
+        [[tracked._asdict(), keypoints.ravel().tolist(), found._asdict()] for tracked, keypoints, found in cases]
+    )
+    command = ["node", "--input-type=module", "-e", AGREE, tmp_path]
+    done = subprocess.run(command, input=given.encode(), cwd=web, check=True, stdout=subprocess.PIPE, timeout=60)
+    told = json.loads(done.stdout)
+    agreements = parts_of_people._HAND_AGREEMENT, parts_of_people._FACE_AGREEMENT
+    expected = [
+        [agreement.accepts(tracked, keypoints[:, :2], found) for agreement in agreements]
+        for tracked, keypoints, found in cases
+    ]
+    assert told == expected
+    assert 20 < np.sum(expected, axis=0).min() < np.sum(expected, axis=0).max() < 380

@@ -6,7 +6,7 @@
  */
 
 import type { Bodies, Body, BodyObservation } from "./body.js";
-import { pointsFromCrop, squareBox, type RotatedBox } from "./boxes.js";
+import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import { boxAroundFace, type Face, type FaceMeshes, type FaceObservation } from "./face.js";
 import { upright, type Hand, type HandObservation, type Hands } from "./hands.js";
@@ -51,11 +51,40 @@ interface Limits {
   readonly interval: number;
 }
 
+/** Largest differences between a tracked box and that of a search at which the tracked one is kept. */
+interface Agreement {
+  /** In radians. */
+  readonly rotation: number;
+  /** Along each axis of the image, and of the sizes, relative to the size of the searched box. */
+  readonly shift: number;
+  readonly scale: number;
+  /** Margin of the searched box, relative to its size, that is without tracked keypoints. */
+  readonly margin: number;
+}
+
+/** Check whether a tracked box is close to that of a search, and the keypoints it was made of are inside that. */
+export function agree(tracked: RotatedBox, keypoints: Float32Array, found: RotatedBox, { rotation, shift, scale, margin }: Agreement): boolean {
+  const size = found.width;
+  const moved = Math.max(Math.abs(tracked.cx - found.cx), Math.abs(tracked.cy - found.cy));
+  const turned = Math.abs(wrapAngle(tracked.rotation - found.rotation));
+  if (turned > rotation || moved > shift * size || Math.abs(tracked.width - size) > scale * size) return false;
+  const [cosine, sine] = [Math.cos(found.rotation), Math.sin(found.rotation)];
+  const inside = ((1 - margin) * size) / 2;
+  for (let at = 0; at < keypoints.length; at += 3) {
+    const [x, y] = [keypoints[at]! - found.cx, keypoints[at + 1]! - found.cy];
+    if (Math.abs(x * cosine + y * sine) >= inside || Math.abs(y * cosine - x * sine) >= inside) return false;
+  }
+  return true;
+}
+
 /** A hand or face of one person, carried from frame to frame. */
 class Part<P extends Observation> {
   readonly #smoother: Smoother<P> | null;
-  /** The crop of the next frame, and where the body had the part when it was made; null while it is not held. */
-  #carried: { box: RotatedBox; anchor: Point } | null = null;
+  /**
+   * The crop of the next frame, and where the body had the part when it was made; null while it is not held. The
+   * keypoints are those that the box was made of.
+   */
+  #carried: { box: RotatedBox; anchor: Point; keypoints: Float32Array } | null = null;
   /** Frames until the next search. */
   #wait = 0;
 
@@ -89,7 +118,19 @@ class Part<P extends Observation> {
       seen = box && (await kind.observe(image, box));
     }
     if (seen === null || seen.score <= minScore) return null;
-    this.#carried = { box: kind.boxAfter(seen), anchor };
+    this.#carried = { box: kind.boxAfter(seen), anchor, keypoints: seen.keypoints };
+    return seen;
+  }
+
+  /** What is seen of it in the box of a search, or in the tracked box if it agrees with that. */
+  async search(kind: PartKind<P>, image: Pixels, found: RotatedBox | null, agreement: Agreement, minScore: number): Promise<P | null> {
+    const tracked = this.#carried;
+    this.drop();
+    if (found === null) return null;
+    const keeps = tracked !== null && agree(tracked.box, tracked.keypoints, found, agreement);
+    const seen = await kind.observe(image, keeps ? tracked.box : found);
+    if (seen.score <= minScore) return null;
+    this.#carried = { box: kind.boxAfter(seen), anchor: [0, 0], keypoints: seen.keypoints };
     return seen;
   }
 
@@ -130,15 +171,18 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   readonly #of: PartNetworks;
   readonly #limits: Limits;
   readonly #oneReading: boolean;
+  readonly #searchesParts: boolean;
   readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
   readonly #carried = new WeakMap<Track<BodyObservation>, Parts>();
 
-  constructor(networks: PartNetworks, settings: Settings) {
+  /** `searchesParts`: hands and face are searched in every frame of a stream, as in MediaPipe. */
+  constructor(networks: PartNetworks, settings: Settings, searchesParts: boolean) {
     const { min_presence_score: minScore, search_interval, search } = settings;
     this.core = networks.bodies.core;
     this.#of = networks;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
     this.#oneReading = search !== "fast";
+    this.#searchesParts = searchesParts;
     this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
 
@@ -172,7 +216,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     const body = this.#of.bodies.result(image, observation, track);
     if (track !== null && track.hidden !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
-    const seen = track?.observation ?? observation; // smoothed keypoints lag behind the image
+    const seen = this.#searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
     const now = track?.seenAt ?? 0;
     const isWhole = "hands" in observation; // a `PersonObservation`
     const { hands, face: mesh } = isWhole ? (observation as PersonObservation) : await this.#partsIn(image, seen, parts);
@@ -189,8 +233,20 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
 
   /** Hands and face of a body as seen. */
   async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
+    if (this.#searchesParts) return this.#searched(image, body, parts);
     const hands = await this.#handsOf(image, body, parts);
     const face = await parts.face.observe(this.#of.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
+    return { hands, face };
+  }
+
+  /** Hands and face of a smoothed body, as MediaPipe's graph searches them. */
+  async #searched(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
+    const { minScore } = this.#limits;
+    const hands: (HandObservation | null)[] = [];
+    for (const [side, part] of parts.hands.entries()) {
+      hands.push(await part.search(this.#of.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
+    }
+    const face = await parts.face.search(this.#of.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
     return { hands, face };
   }
 

@@ -17,6 +17,7 @@ import type { MotionEvent } from "./motions/events.js";
 import type { DetectorOptions } from "./options.js";
 
 export { SupportedModels } from "../../src/sonjit/server/page/tfjs-detector.js";
+export { calculators } from "../../src/sonjit/server/page/tfjs-skeletons.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event } from "./events.js";

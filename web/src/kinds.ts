@@ -52,6 +52,8 @@ export interface Sources {
   /** Faces are seen by the networks of a bundle of the caller's own, whatever is asked for. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
+  /** Hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
+  readonly searchesParts: boolean;
 }
 
 /** Makes a detector of some options, with networks that are there; `withAppearance`: its hands have theirs where it is read. */
@@ -127,7 +129,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
-  holistic: async ({ model, others, open, handRefinement }) => {
+  holistic: async ({ model, others, open, handRefinement, searchesParts }) => {
     const names = { ...KINDS.holistic!.models[model]!, ...others };
     const bodiesOf = await openBodies(open);
     const { TAPS } = constants.hand_heads;
@@ -145,7 +147,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const seen = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
       const hands = new Hands(null, seen.landmarks, settings.mirrored, null, false, seen.refinement);
       const bodies = await bodiesOf(settings);
-      const people = new Holistic({ bodies, hands, faces, recrop }, settings);
+      const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
         const faceSearch = new FaceSearch(await wide(), faces, guideLimits(settings));

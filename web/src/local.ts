@@ -28,6 +28,8 @@ export interface Files {
   readonly accelerator?: Accelerator;
   /** Sample the centres of pixels where images are cropped, as MediaPipe does on graphics cards; by default the corners, as on processors. */
   readonly samplesCentres?: boolean;
+  /** Search hands and faces of people in every frame of a stream, as MediaPipe does; by default where they are missing. */
+  readonly searchesParts?: boolean;
   /** Names of published networks that replace those of the model: `{ face: "face-mesh" }`. */
   readonly networks?: Readonly<Partial<Record<Role, string>>>;
   /** Address of custom gestures, a file of `sonjit gestures train`; those that are held go before the others. */
@@ -227,9 +229,9 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
   const usual = new URL("models/face_landmarker.task", base).href;
   const gestures = { folder: new URL("models/", base).href, custom };
-  const { accelerator = "wasm", samplesCentres = false } = files;
+  const { accelerator = "wasm", samplesCentres = false, searchesParts = false } = files;
   if (!ACCELERATORS.includes(accelerator)) throw new Error(`accelerator: ${JSON.stringify(accelerator)}: give ${ACCELERATORS.join(" or ")}`);
-  return { runtime: new URL("wasm/", base).href, accelerator, samplesCentres, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
+  return { runtime: new URL("wasm/", base).href, accelerator, samplesCentres, searchesParts, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
 }
 
 /** A worker of a script that may be on another site. */

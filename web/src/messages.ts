@@ -15,6 +15,8 @@ export interface Places {
   readonly accelerator: Accelerator;
   /** Crops sample the centres of their pixels, as MediaPipe's do on graphics cards. */
   readonly samplesCentres: boolean;
+  /** Hands and faces of people are searched in every frame, as MediaPipe's graph does. */
+  readonly searchesParts: boolean;
   /** By what they are for. */
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
   /** Folder of the shipped gestures, and the address of custom ones. */

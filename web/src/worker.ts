@@ -40,7 +40,7 @@ async function answer(request: Request): Promise<Answer | null> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, accelerator, samplesCentres, networks, bundle, gestures }: Places): Promise<Make> {
+async function load(settings: Settings, { runtime, accelerator, samplesCentres, searchesParts, networks, bundle, gestures }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -64,6 +64,7 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
     handRefinement: () => fetchArrays(`${gestures.folder}hand_refinement.npz`, "refinement of hands"),
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
+    searchesParts,
   });
 }
 

@@ -15,6 +15,7 @@ from sonjit.media import Header, open_writer
 from sonjit.media.drawing import strokes
 from sonjit.results import Body, Event, Frame, Gesture, Hand, Person
 from sonjit.results.measures import RepetitionCounter
+from sonjit.results.skeletons import load_skeleton
 from sonjit.server.kinds import kinds_answer
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
@@ -246,3 +247,47 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
     )
     assert [[value for _, value in one] for one in got] == [["2.5 cm", "-4.0 cm", "-40.0 cm", "0.25", "0.75"]]
     assert [name.lower() for name, _ in got[0][3:]] == ["neutral", "jawopen"]
+
+
+def test_an_unknown_option_of_tfjs_pages_is_a_warning():
+    """tfjs-models ignores options of other models and versions, which pages of both pass."""
+    given = {"maxHands": 1, "scoreThreshold": 0.5, "upperBodyOnly": False}
+    told = run_module(
+        """
+        const warnings = [];
+        console.warn = (text) => warnings.push(text);
+        const {MODELS, checked} = await page("tfjs-models.js");
+        tell({options: checked(given, MODELS.MediaPipeHands.config), warnings});
+        """,
+        given,
+    )
+    assert told["options"]["maxHands"] == 1
+    assert not {"scoreThreshold", "upperBodyOnly"} & told["options"].keys()
+    assert [warning.partition(";")[0] for warning in told["warnings"]] == [
+        'Sonjit: unknown option "scoreThreshold"',
+        'Sonjit: unknown option "upperBodyOnly"',
+    ]
+
+
+def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
+    body = load_skeleton("body_blazepose33")
+    told = run_module(
+        """
+        const {calculators, skeletonHelpers} = await page("tfjs-skeletons.js");
+        const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: given});
+        const points = [{x: 32, y: 12, z: 8, name: "nose"}, {x: 64, y: 48}];
+        tell({
+            sides: util.getKeypointIndexBySide("BlazePose"),
+            index: util.getKeypointIndexByName("BlazePose"),
+            normalized: calculators.keypointsToNormalizedKeypoints(points, {width: 64, height: 48}),
+        });
+        """,
+        {"keypoints": list(body.keypoints)},
+    )
+    assert told["index"] == {name: i for i, name in enumerate(body.keypoints)}
+    assert told["sides"] == {
+        "left": [1, 2, 3, 7, *range(9, 33, 2)],
+        "right": [4, 5, 6, *range(8, 33, 2)],
+        "middle": [0],
+    }
+    assert told["normalized"] == [{"x": 0.5, "y": 0.25, "z": 0.125, "name": "nose"}, {"x": 1, "y": 1}]

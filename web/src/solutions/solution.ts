@@ -121,7 +121,7 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       min_presence_score: minTrackingConfidence,
       ...this.detectorOptions(),
     };
-    const files: Files = { samplesCentres: true, networks: this.networks() }; // MediaPipe's packages compute on the graphics card
+    const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() }; // MediaPipe's packages compute on the graphics card
     const wanted = JSON.stringify([options, files]);
     if (this.#detector === null || wanted !== this.#wanted) {
       await this.close();

@@ -189,6 +189,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       handRefinement: () => Promise.reject(new Error("tasks have published keypoints")),
       hasOwnBundle: networks.isOwn,
       bundle: networks.bundle,
+      searchesParts: true,
     });
   }
 

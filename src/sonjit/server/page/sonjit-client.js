@@ -13,6 +13,7 @@ import { fileOf } from "./tfjs-images.js";
 import { skeletonHelpers } from "./tfjs-skeletons.js";
 
 export { SupportedModels } from "./tfjs-detector.js";
+export { calculators } from "./tfjs-skeletons.js";
 
 /** @typedef {import("./tfjs-detector.js").Answer} Answer */
 /** @typedef {import("./tfjs-detector.js").Backend} Backend */

@@ -90,7 +90,7 @@ export const MODELS = {
 };
 
 /**
- * Return options with defaults.
+ * Return options with defaults. An unknown option is a warning in the console.
  *
  * @param {Options} given @param {Known} known @param {readonly string[]} [others] known elsewhere, for the message
  * @returns {Options}
@@ -99,7 +99,10 @@ export function checked(given, known, others = []) {
   /** @type {Options} */ const all = {};
   for (const [name, [, value]] of Object.entries(known)) all[name] = value;
   for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(known, name)) throw unknown("option", name, [...Object.keys(known), ...others]);
+    if (!Object.hasOwn(known, name)) {
+      console.warn(`Sonjit: ${unknown("option", name, [...Object.keys(known), ...others]).message}`); // tfjs-models ignores it
+      continue;
+    }
     if (value === undefined || value === null) continue;
     const [rule] = known[name];
     if (rule === "flag" && typeof value !== "boolean") throw unknown(name, value, ["true", "false"]);

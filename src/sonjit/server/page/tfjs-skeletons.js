@@ -1,7 +1,7 @@
-/** `util` of tfjs-models: connections of keypoints and contours of faces. */
+/** `util` and `calculators` of tfjs-models: connections, names and sides of keypoints, contours of faces. */
 
 /** @typedef {number[][]} Pairs */
-/** @typedef {{hand: {connections: Pairs}, body: {connections: Pairs}, mesh: {triangles: Pairs}, face: {groups: Record<string, number[]>}}} Skeletons */
+/** @typedef {{hand: {connections: Pairs}, body: {connections: Pairs, keypoints: string[]}, mesh: {triangles: Pairs}, face: {groups: Record<string, number[]>}}} Skeletons */
 
 /** @param {Skeletons} skeletons as they are in src/sonjit/results/skeletons */
 export function skeletonHelpers({ hand, face, mesh, body }) {
@@ -24,7 +24,39 @@ export function skeletonHelpers({ hand, face, mesh, body }) {
      * @param {string} model "MediaPipeFaceMesh"
      */
     getKeypointIndexByContour: (model) => structuredClone(of({ MediaPipeFaceMesh: face.groups }, model)),
+    /**
+     * Keypoints of each side: left, right, middle.
+     *
+     * @param {string} model "BlazePose"
+     */
+    getKeypointIndexBySide: (model) => structuredClone(of({ BlazePose: sides(body.keypoints) }, model)),
+    /**
+     * The index of each keypoint by its name.
+     *
+     * @param {string} model "BlazePose"
+     */
+    getKeypointIndexByName: (model) => of({ BlazePose: Object.fromEntries(body.keypoints.map((name, i) => [name, i])) }, model),
   });
+}
+
+export const calculators = Object.freeze({
+  /**
+   * Keypoints as fractions of the image's size; z has the scale of x.
+   *
+   * @template {{x: number, y: number, z?: number}} P
+   * @param {readonly P[]} keypoints in pixels
+   * @param {{width: number, height: number}} size of the image
+   * @returns {P[]}
+   */
+  keypointsToNormalizedKeypoints: (keypoints, { width, height }) =>
+    keypoints.map((point) => ({ ...point, x: point.x / width, y: point.y / height, ...(point.z === undefined ? {} : { z: point.z / width }) })),
+});
+
+/** @param {string[]} names */
+function sides(names) {
+  const of = (/** @type {string | null} */ wanted) =>
+    names.flatMap((name, i) => ((/(?:^|_)(left|right)(?:_|$)/.exec(name)?.[1] ?? null) === wanted ? [i] : []));
+  return { left: of("left"), right: of("right"), middle: of(null) };
 }
 
 /** @template T @param {Record<string, T>} table @param {string} model @returns {T} */
