@@ -167,9 +167,10 @@ def test_what_onnx_runtime_cannot_do_says_who_can(options, name, words, convolut
     [
         ({"engine": "abacus"}, "Unknown engine 'abacus'. Choose from openvino, onnxruntime"),
         ({"precision": "f8"}, "Unknown precision 'f8'. Choose from auto, f32, bf16, f16, int8"),
-        ({"threads": -2}, "threads=-2: give 0 for all cores or a positive number"),
+        ({"threads": -2}, "threads=-2: give 0 for all cores, or at most 1024"),
+        ({"threads": 10**9}, "threads=1000000000: give 0 for all cores, or at most 1024"),
     ],
-    ids=["engine", "precision", "threads"],
+    ids=["engine", "precision", "threads", "too many threads"],
 )
 def test_options_are_checked_at_once(options, words):
     with pytest.raises(InputError, match=words):
@@ -184,7 +185,7 @@ def test_threads_come_from_the_call_then_the_environment(given, environment, cou
     assert EngineOptions(threads=given).thread_count == count
 
 
-@pytest.mark.parametrize("text", ["many", "-1", "1.5", ""])
+@pytest.mark.parametrize("text", ["many", "-1", "1.5", "", "1000000000", "9" * 5000])
 def test_a_wrong_sonjit_threads_is_named(text, monkeypatch):
     monkeypatch.setenv("SONJIT_THREADS", text)
     with pytest.raises(InputError, match=r"SONJIT_THREADS='.*' is not a number of threads"):

@@ -26,7 +26,7 @@ from typing import (
 from sonjit.detectors.option import Option, OptionType
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.detectors.thresholds import GraphThresholds
-from sonjit.engines import EngineName, EngineOptions, Precision
+from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.shipped import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
@@ -177,7 +177,7 @@ class CommonOptions:
         Option(
             "Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.",
             minimum=0,
-            maximum=1024,
+            maximum=MAX_THREADS,
             group="Running",
             remote=False,
         ),

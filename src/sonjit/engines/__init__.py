@@ -30,6 +30,7 @@ _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
 _RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 
+MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
 
@@ -98,8 +99,7 @@ class EngineOptions:
             raise InputError(f"Unknown engine {self.engine!r}. Choose from {', '.join(get_args(EngineName))}.")
         if self.precision not in get_args(Precision):
             raise InputError(f"Unknown precision {self.precision!r}. Choose from {', '.join(get_args(Precision))}.")
-        if self.threads is not None and self.threads < 0:
-            raise InputError(f"threads={self.threads}: give 0 for all cores or a positive number")
+        check_threads(self.threads)
         device = self.device.upper()
         if self.engine == "openvino" and device != "CPU":  # OpenVINO need not be loaded for the CPU
             from sonjit.engines.devices import openvino_device
@@ -114,9 +114,19 @@ class EngineOptions:
         if self.threads is not None:
             return self.threads
         text = os.environ.get("SONJIT_THREADS", "0")
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > len(str(MAX_THREADS)) or int(text) > MAX_THREADS:
             raise InputError(f"SONJIT_THREADS={text!r} is not a number of threads; unset it or give e.g. 2")
         return int(text)
+
+
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads.
+
+    Raises:
+        InputError: It is negative or larger than `MAX_THREADS`.
+    """
+    if threads is not None and not 0 <= threads <= MAX_THREADS:
+        raise InputError(f"threads={threads}: give 0 for all cores, or at most {MAX_THREADS}")
 
 
 class Engine(Protocol):

@@ -113,7 +113,12 @@ def test_benchmark_of_one_case():
 @pytest.mark.usefixtures("needs_weights")
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"repeat": 0}, "repeat=0"), ({"count": 6}, "count=6"), ({"threads": -1}, "threads=-1")],
+    [
+        ({"repeat": 0}, "repeat=0"),
+        ({"count": 6}, "count=6"),
+        ({"threads": -1}, "threads=-1"),
+        ({"threads": 10**9}, "threads=1"),
+    ],
 )
 def test_benchmark_refuses_what_measures_nothing(options, message):
     with pytest.raises(InputError, match=message):

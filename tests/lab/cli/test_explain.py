@@ -87,6 +87,10 @@ class TestExplain:
 class TestSegment:
     OPTIONS = ("--weights", "demo", "--min-side", "64", "--min-score", "0")
 
+    def test_a_side_that_no_memory_has_is_refused(self, sonjit, stills):
+        status, _, lines = sonjit("segment", stills, "--weights", "demo", "--min-side", "1000000000")
+        assert (status, lines) == (2, ["sonjit: --min-side 1000000000: must be between 32 and 4096"])
+
     @pytest.mark.slow
     def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
         pytest.importorskip("torch")

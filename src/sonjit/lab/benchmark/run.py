@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import WorkFolder
-from sonjit.engines import Precision
+from sonjit.engines import Precision, check_threads
 from sonjit.engines.machine import Machine, describe_machine, load_average
 from sonjit.lab.benchmark.cases import Case, check_media, save_bundle, save_clip
 from sonjit.lab.benchmark.worker import WARM_UP, Timed
@@ -120,8 +120,7 @@ def benchmark(
     media = dict(media or {})
     if repeat < 1 or count <= WARM_UP:
         raise InputError(f"repeat={repeat}, count={count}: measure at least once and more than {WARM_UP} frames")
-    if threads is not None and threads < 0:
-        raise InputError(f"threads={threads}: give 0 for all cores or a positive number")
+    check_threads(threads)
     for case in cases:
         check_media(case, media)
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}

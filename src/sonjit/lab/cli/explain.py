@@ -12,6 +12,8 @@ from sonjit.cli.report import print_report, progress_bar
 from sonjit.lab.explain.run import CLASSIFIERS, Explain
 from sonjit.runs import Inputs, Outputs, run_job
 
+_MAX_SIDE = 4096
+
 
 def explain(
     *sources: Input,
@@ -153,8 +155,8 @@ def segment(
 
     if not 0 <= min_score <= 1:
         raise InputError(f"--min-score {min_score}: must be between 0 and 1")
-    if min_side is not None and min_side < 32:
-        raise InputError(f"--min-side {min_side}: must be at least 32")
+    if min_side is not None and not 32 <= min_side <= _MAX_SIDE:
+        raise InputError(f"--min-side {min_side}: must be between 32 and {_MAX_SIDE}")
     if tasks and draw is None:
         raise InputError("--tasks requires --draw")
     task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks)
