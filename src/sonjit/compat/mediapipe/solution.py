@@ -52,13 +52,13 @@ def check_detector(
     smoothing: Literal["published"] | None = "published",
     **options: Any,  # noqa: ANN401  # of any kind
 ) -> CommonOptions:
-    """Raise the errors of `create_detector` at once and not at the first image: wrong values, missing networks.
+    """Check the options of `create_detector` before the networks are loaded.
 
     Returns:
-        All the options, for `detector_from`.
+        All options, for `detector_from`.
 
     Raises:
-        InputError: one of these.
+        InputError: A value is wrong, or a network is missing.
     """
     entry = find_kind(kind)
     checked = make_options(entry, {**options, "smoothing": smoothing})
@@ -137,7 +137,7 @@ class DetectorSolution(Solution[Found]):
         )
         given: dict[str, Any] = {
             "static_image": static_image_mode,
-            "search": "fast",  # MediaPipe's own
+            "search": "fast",  # as MediaPipe
             "min_detection_score": min_detection_confidence,
             "min_presence_score": min_tracking_confidence,
             **options,
@@ -180,7 +180,7 @@ def choice(name: str, value: int, names: Mapping[int, V]) -> V:
     """Return the meaning of a number.
 
     Raises:
-        InputError: nothing.
+        InputError: The number is unknown.
     """
     if value not in names:
         raise InputError(f"{name}={value}: give {' or '.join(f'{number} ({what})' for number, what in names.items())}")

@@ -1,5 +1,6 @@
 """Define pairs of face landmark indices to draw as lines: contours, irises, nose and mesh."""
 
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
@@ -56,5 +57,12 @@ FACEMESH_NOSE: Connections = frozenset(ORDERED["NOSE"])
 FACEMESH_IRISES: Connections = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
 FACEMESH_CONTOURS: Connections = frozenset(ORDERED["CONTOURS"])
 FACEMESH_TESSELATION: Connections = frozenset(ORDERED["TESSELATION"])
+
+
+def removed_connections() -> Connections:
+    """Return the contours as `FACE_CONNECTIONS`, which MediaPipe has removed and scripts still use."""
+    warnings.warn("FACE_CONNECTIONS is now FACEMESH_CONTOURS", DeprecationWarning, stacklevel=3)
+    return FACEMESH_CONTOURS
+
 
 install_attribute_errors(globals())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
@@ -120,8 +119,6 @@ class Holistic(DetectorSolution[SolutionOutputs]):
 if not TYPE_CHECKING:  # type checkers still report unknown names
 
     def __getattr__(name: str) -> object:
-        """Return `FACE_CONNECTIONS`, removed from MediaPipe but used by scripts. Refuse other names."""
         if name == "FACE_CONNECTIONS":
-            warnings.warn("FACE_CONNECTIONS is now FACEMESH_CONTOURS", DeprecationWarning, stacklevel=2)
-            return face_mesh_connections.FACEMESH_CONTOURS
+            return face_mesh_connections.removed_connections()
         raise not_covered(__name__, name, __all__)

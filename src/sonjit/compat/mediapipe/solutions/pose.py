@@ -117,7 +117,7 @@ class Pose(DetectorSolution[SolutionOutputs]):
 
 
 def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
-    """Detect a body in an image (H, W, 3)."""
+    """Return the outputs for a body in an image (H, W, 3)."""
     return SolutionOutputs(
         image_landmarks(body.keypoints, image, body.visibility),
         world_landmarks(body.keypoints_3d, body.visibility),
