@@ -229,9 +229,9 @@ class Result:
                 values[item.name] = None
             elif isinstance(item, Points):
                 values[item.name] = _points_from_dicts(value)[:, : 3 if item.columns else 2]
-                values |= {
-                    score.name: _scores_from_dicts(value, score.key) for score in item.scores if score.key in value[0]
-                }
+                for score in item.scores:
+                    if score.key in value[0]:
+                        values[score.name] = np.array([point[score.key] for point in value], np.float32)
             elif item.record is not None:
                 values[item.name] = item.record(**value)
             elif isinstance(value, list):
@@ -309,11 +309,6 @@ def _points_to_dicts(
 def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> Float32Array:
     """Return points (K, 3) as float32; a missing z is NaN."""
     return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
-
-
-def _scores_from_dicts(points: Sequence[Mapping[str, Any]], key: str) -> Float32Array:
-    """Return scores (K,) as float32."""
-    return np.array([point[key] for point in points], np.float32)
 
 
 def _box_from_dict(box: Mapping[str, float]) -> Box:

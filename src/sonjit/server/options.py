@@ -177,7 +177,8 @@ def read_value(option: Option, value: object) -> OptionValue:
             return option.check(_from_text(value, option.type) if isinstance(value, str) else value)
     except InputError:
         pass
-    raise RefusedError("bad_option", f"{option.name}={_shortened(value)}: give {_wanted(option)}")
+    wanted = _TARGETS_HELP if option is _EXPLAIN else option.wanted
+    raise RefusedError("bad_option", f"{option.name}={_shortened(value)}: give {wanted}")
 
 
 def single_values(query: QueryParams) -> dict[str, str]:
@@ -223,10 +224,6 @@ def _from_text(text: str, value_type: str) -> bool | float | str:
         return float(text) if value_type == "number" else text
     except ValueError:
         return text
-
-
-def _wanted(option: Option) -> str:
-    return _TARGETS_HELP if option is _EXPLAIN else option.wanted
 
 
 def _shortened(value: object) -> str:

@@ -45,12 +45,11 @@ def compare(
         raise InputError(f"--columns {columns}: give at least 1")
     if len(runs) < 2:
         raise InputError("sonjit compare requires at least two folders of sonjit eval")
-    named = [(label, Path(folder)) if equal else (None, Path(label)) for label, equal, folder in _split(runs)]
+    named = [
+        (label, Path(folder)) if equal else (None, Path(label))
+        for label, equal, folder in (run.partition("=") for run in runs)
+    ]
     wanted = None if samples is None else [name.strip() for name in samples.split(",")]
     write_bytes(Path(save), encode_image(draw_comparison(named, Path(root), wanted, columns), ending))
     sys.stderr.write(f"wrote {save}\n")
     return 0
-
-
-def _split(runs: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    return [run.partition("=") for run in runs]

@@ -119,7 +119,8 @@ class PredictionsModel(Model):
 def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
     arrays = read_npz(path)
     if "id" not in arrays or arrays["id"].ndim != 1:
-        raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {_names(arrays)}")
+        names = ", ".join(arrays) or "nothing"
+        raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {names}")
     if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
         raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', *_ARRAYS))}")
     ids = arrays["id"].astype(str).tolist()
@@ -296,7 +297,3 @@ def _from_frames(path: Path) -> dict[str, list[Prediction]]:
             raise InputError(f"{path}: two images are named {name}; use an .npz with the ids of the samples")
         rows[name] = predictions_from_results([result for kind in RESULT_TYPES for result in frame.results(kind)])
     return rows
-
-
-def _names(arrays: Mapping[str, Any]) -> str:
-    return ", ".join(arrays) or "nothing"

@@ -133,7 +133,11 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     first, *others = timelines
     return {first: Clock(rms_s=0.0)} | {
         name: _fit_clock(
-            flashes[name], flashes[first], _longer_period_s(timelines[name], timelines[first]), name, first
+            flashes[name],
+            flashes[first],
+            max(timelines[name].period_s, timelines[first].period_s),
+            name,
+            first,
         )
         for name in others
     }
@@ -157,11 +161,6 @@ def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
         rms = float(np.sqrt(((shifts - middle - slope * (own - own.mean())) ** 2).mean()))
         clocks[name] = Clock(float(middle - slope * own.mean()), float(slope * 1e6), rms)
     return clocks
-
-
-def _longer_period_s(line: Timeline, other: Timeline) -> float:
-    """Return the period of the slower camera."""
-    return max(line.period_s, other.period_s)
 
 
 def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, first: str) -> Clock:

@@ -43,7 +43,7 @@ def rig_from_captures(
     Raises:
         InputError: The file is not such a camera file, or a value that the caller must give is missing.
     """
-    if isinstance(content, dict) and all(name in content for name in _FIELDS):
+    if _is_capture(content):
         content = {capture or "0": content}  # a file of one capture
     captures = [key for key, value in content.items() if _is_capture(value)] if isinstance(content, dict) else []
     if not captures:

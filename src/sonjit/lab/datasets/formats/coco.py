@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
@@ -123,11 +122,7 @@ def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a 
         segmentation = [part for part in segmentation if len(part) >= 6]
     if not segmentation:
         return None
-    return partial(_mask, segmentation, int(image["height"]), int(image["width"]))
-
-
-def _mask(segmentation: object, height: int, width: int) -> BoolArray:
-    return mask_from_segmentation(segmentation, height, width)
+    return partial(mask_from_segmentation, segmentation, int(image["height"]), int(image["width"]))
 
 
 def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
