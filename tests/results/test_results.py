@@ -1,10 +1,11 @@
 import copy
 import json
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -201,12 +202,16 @@ def test_the_box_is_tight(points):
     assert {type(v) for v in (x_min, y_min, x_max, y_max)} == {float}
 
 
+@example(np.full((3, 2), 1e12, np.float32))
 @given(arrays(np.float32, (3, 2), elements=coordinates))
 def test_decimals_are_the_shortest_that_read_back(array):
     rows = shortest_floats(array)
     assert np.array(rows, np.float32).tobytes() == array.tobytes()
-    assert all(len(repr(v)) <= len(repr(float(x))) for row, line in zip(rows, array, strict=True)
-               for v, x in zip(row, line, strict=True))  # fmt: skip
+    shortest, exact = (
+        [len(Decimal(value).normalize().as_tuple().digits) for value in np.ravel(values).astype(float).astype(str)]
+        for values in (rows, array)
+    )
+    assert all(a <= b for a, b in zip(shortest, exact, strict=True))
 
 
 @pytest.mark.parametrize(
