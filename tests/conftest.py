@@ -18,6 +18,7 @@ import pytest
 
 import sonjit
 from sonjit._util.errors import SonjitError
+from sonjit.cli import main
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.media import open_source
 from sonjit.weights import find_weight
@@ -122,6 +123,19 @@ def rigs():
         return {side: load_rig(side) for side in ("Right", "Left")}
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
+
+
+@pytest.fixture(name="sonjit")
+def run_sonjit(capsys):
+    """Run a command in this process: exit status, standard output, lines of standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err.splitlines()
+
+    return run
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.runs.resume import LOG
 
 FRAMES = 8
@@ -71,19 +70,6 @@ def out(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def sonjit(capsys):
-    """Run a command in this process: exit status, standard output, lines of standard error."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return status, captured.out, captured.err.splitlines()
-
-    return run
 
 
 def _names_in(folder):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.cli import main
 from sonjit.gestures import Gesture
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame, Hand
@@ -17,17 +16,6 @@ from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.runs import AngleLimits, RepetitionCounts, annotate, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
-
-
-@pytest.fixture
-def sonjit(capsys):
-    """Run a command in this process: exit status and lines of standard error."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        return status, capsys.readouterr().err.splitlines()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +81,7 @@ def test_what_cannot_be_counted_is_refused(text):
 
 
 def test_a_wrong_count_is_refused_before_any_work(sonjit, tmp_path):
-    status, (line,) = sonjit("body", tmp_path / "none.mp4", "--count", "left_knee_angle_rad:150:110")
+    status, _, (line,) = sonjit("body", tmp_path / "none.mp4", "--count", "left_knee_angle_rad:150:110")
     assert (status, line.startswith("sonjit: --count")) == (2, True)
 
 
@@ -144,7 +132,7 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
     file = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
     if not file.is_file():
         pytest.skip(f"{file} is not there")
-    status, lines = sonjit("body", file, "--count", "left_knee_angle_rad", "--save", tmp_path / "squats.csv")
+    status, _, lines = sonjit("body", file, "--count", "left_knee_angle_rad", "--save", tmp_path / "squats.csv")
     assert status == 0, lines
     assert f"sonjit: {file}: 2 repetitions of left_knee_angle_rad by body #1." in lines
     with (tmp_path / "squats.events.csv").open(encoding="utf-8-sig", newline="") as table:

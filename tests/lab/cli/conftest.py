@@ -5,7 +5,6 @@ from ...cli.conftest import (  # noqa: F401, TID252
     media,
     names_in,
     out,
-    sonjit,
     stills,
     write_image,
 )

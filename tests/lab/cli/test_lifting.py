@@ -6,19 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.media import load_frames
-
-
-@pytest.fixture
-def sonjit(capsys):
-    """Run a command in this process: exit status and lines of standard error."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        return status, capsys.readouterr().err.splitlines()
-
-    return run
 
 
 @pytest.mark.slow
@@ -26,7 +14,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
     assert sonjit("hands", tmp_path / "photo.png", "--save", plain)[0] == 0
-    status, told = sonjit(
+    status, _, told = sonjit(
         "hands", tmp_path / "photo.png", "--save", lifted, "--draw", tmp_path / "d.png", "--measures",
         "--lift", "internet", "--lift-weights", "demo",
     )  # fmt: skip
@@ -57,7 +45,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
 )
 def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
-    status, told = sonjit("hands", tmp_path / "photo.png", *options)
+    status, _, told = sonjit("hands", tmp_path / "photo.png", *options)
     assert status == 2
     assert len(told) == 1
     assert said in told[0]
@@ -65,5 +53,5 @@ def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
 
 @pytest.mark.slow
 def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
-    status, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
+    status, _, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
     assert (status, len(told)) == (2, 1)

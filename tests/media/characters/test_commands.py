@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.geometry.cameras import assumed_camera, translation_to_view
 from sonjit.media import load_frames
 from sonjit.media.tables.characters.bones import BONES, PARENTS
@@ -14,17 +13,6 @@ SQUATS = "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
 LIMBS = [bone for bone in JOINTS if bone.endswith(("Hand", "UpperLeg", "Foot", "UpperArm"))]
 FRAMES = 40  # of the video, in which a person squats twice
 MOST_PX = 15  # of a video 1280 pixels high
-
-
-@pytest.fixture
-def sonjit(capsys):
-    """Run a command in this process: exit status and lines of standard error."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        return status, capsys.readouterr().err.splitlines()
-
-    return run
 
 
 @pytest.fixture
@@ -52,7 +40,7 @@ def test_character_of_a_video_projects_onto_the_person(sonjit, squats, tmp_path,
     table = tmp_path / "x.jsonl"
     assert sonjit(kind, squats, "--save", table, "--limit", FRAMES)[0] == 0
     for ending, limit in ((".bvh", FRAMES), (".glb", FRAMES), (".vrma", 4)):
-        status, lines = sonjit(kind, squats, "--save", tmp_path / f"x{ending}", "--limit", limit)
+        status, _, lines = sonjit(kind, squats, "--save", tmp_path / f"x{ending}", "--limit", limit)
         assert status == 0, lines
     header, frames = load_frames(table)
     bodies = [(frame.people[0].body if kind == "holistic" else frame.bodies[0]) for frame in frames]
@@ -80,7 +68,7 @@ def test_character_of_a_video_projects_onto_the_person(sonjit, squats, tmp_path,
 @pytest.mark.slow
 def test_videos_without_a_person_are_reported(sonjit, weights, write_video, tmp_path):
     clip = write_video(tmp_path / "c.mp4", [np.full((64, 64, 3), 128, np.uint8)] * 3)
-    status, lines = sonjit("body", clip, "--save", tmp_path / "x.glb")
+    status, _, lines = sonjit("body", clip, "--save", tmp_path / "x.glb")
     assert status == 1
     assert "no person was found" in lines[-1]
     assert list(tmp_path.iterdir()) == [clip]
@@ -98,7 +86,7 @@ def test_videos_without_a_person_are_reported(sonjit, weights, write_video, tmp_
 def test_options_that_do_not_apply_are_refused(sonjit, write_video, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "c.mp4", [np.full((64, 64, 3), 128, np.uint8)] * 2)
-    status, lines = sonjit(*arguments)
+    status, _, lines = sonjit(*arguments)
     assert status == 2
     assert message in "\n".join(lines)
     assert [file.name for file in tmp_path.iterdir()] == ["c.mp4"]
@@ -119,7 +107,7 @@ def test_inputs_that_are_no_character_are_refused(
     monkeypatch.chdir(tmp_path)
     for name in ("c.mp4", "d.mp4"):
         write_video(tmp_path / name, [np.full((64, 64, 3), 128, np.uint8)] * 2)
-    status, lines = sonjit(*arguments)
+    status, _, lines = sonjit(*arguments)
     assert status == 2
     assert message in lines[-1]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["c.mp4", "d.mp4"]

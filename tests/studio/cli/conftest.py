@@ -6,7 +6,6 @@ from ...cli.conftest import (  # noqa: F401, TID252
     names_in,
     out,
     planted,
-    sonjit,
     stills,
     write_image,
 )
