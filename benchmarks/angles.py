@@ -35,6 +35,8 @@ LIMBS = {
     "hip": ((11, 23, 25), (12, 24, 26)),
 }
 """Body keypoints of each joint, left and right."""
+STRAIGHT_DEG = 10
+"""Maximum true bend of a straight joint."""
 COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25, 14: 26, 15: 27, 16: 28}
 """Body keypoint of each COCO keypoint with the same meaning."""
 
@@ -136,6 +138,12 @@ def hand_rows(measured):
             yield f"| {name} | {label} | {' | '.join(cells)} |"
     cells = [mean_error(measured[title][0], measured[title][1][name], measured[title][2]) for title, name in columns]
     yield f"| all | | {' | '.join(cells)} |"
+    cells = []
+    for title, name in columns:
+        truth, estimates, _ = measured[title]
+        straight = np.degrees(truth[..., 1:]) < STRAIGHT_DEG  # the first joint fans the fingers out
+        cells.append(f"{np.degrees(estimates[name][..., 1:])[straight].mean():.1f} ({straight.sum()})")
+    yield f"| all | straight joints: mean bend (joints) | {' | '.join(cells)} |"
 
 
 def body_rows(measured):

@@ -24,6 +24,21 @@ def test_drawing_makes_a_new_image(hand):
     np.testing.assert_array_equal(draw(rgb, []), rgb)
 
 
+def test_expected_errors_are_rings_around_refined_keypoints():
+    points = np.zeros((21, 3), np.float32)
+    points[:, :2] = [[60 + 40 * (k % 7), 60 + 120 * (k // 7)] for k in range(21)]
+    refined = Hand("Left", 0.9, points, points, error_px=np.full(21, 15, np.float32))
+    black, frame = np.zeros((400, 400, 3), np.uint8), Frame(0, None, hands=[refined])
+    plain, ringed = (draw_frame(black, frame, labels=False, errors=errors) for errors in (False, True))
+    changed = (plain != ringed).any(2)
+    y, x = np.nonzero(changed)
+    distances = np.hypot(x[:, None] - points[:, 0], y[:, None] - points[:, 1]).min(1)
+    assert changed.sum() > 200
+    assert 10 < distances.min() <= distances.max() < 20
+    published = Frame(0, None, hands=[replace(refined, error_px=None)])
+    np.testing.assert_array_equal(draw_frame(black, published, labels=False, errors=True), plain)
+
+
 def test_nearer_is_larger_and_lighter():
     def tip(z):
         points = np.zeros((21, 3), np.float32)

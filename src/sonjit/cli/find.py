@@ -53,6 +53,10 @@ def detect_command(kind: str) -> Callable[..., int]:
         if output.bones is not None and not str(output.save).lower().endswith(CHARACTER_ENDINGS):
             raise InputError(f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character")
         values = {name: value for name, value in options.items() if value is not None}
+        if output.draw_errors and output.draw is None:
+            raise InputError("--draw-errors requires --draw")
+        if output.draw_errors and values.get("keypoints") != "refined" and not values.get("distance"):
+            raise InputError("--draw-errors requires --keypoints refined")
         values.setdefault("model", next(iter(entry.models)))
         if mask is not None:
             values["segmentation"] = True
@@ -63,7 +67,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         count = None if output.count is None else AngleLimits.from_text(output.count, kind)
         events = tuple(EventLimits.from_text(text, kind) for text in output.events)
         task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows,
-                      bones=output.bones, events=events)  # fmt: skip
+                      bones=output.bones, events=events, draw_errors=output.draw_errors)  # fmt: skip
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs, inputs = Outputs(save, draw, mask, json=output.json), Inputs.find(map(str, sources))
         batch = batch or BatchOptions()

@@ -50,6 +50,7 @@ class Output:
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
+        draw_errors: Draw a ring around each refined hand keypoint, with its expected error as radius.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. The count is in labels of drawings and in the column repetitions.
         events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
@@ -62,6 +63,7 @@ class Output:
     rows: Literal["keypoint", "instance", "wide"] | None = None
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None
+    draw_errors: Annotated[bool, Parameter(negative="")] = False
     count: str | None = None
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False

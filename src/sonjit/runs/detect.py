@@ -57,6 +57,7 @@ class Detect(Task):
         rows: What a row of a table describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
         events: Limits of measures that make events.
+        draw_errors: Draw the expected errors of refined hands.
     """
 
     joins_videos: ClassVar[bool] = True
@@ -70,6 +71,7 @@ class Detect(Task):
     rows: TableRows | None = None
     bones: BoneNames | None = None
     events: tuple[EventLimits, ...] = ()
+    draw_errors: bool = False
 
     def count_text(self, count: int) -> str:
         """Return a number of instances with the noun of the kind."""
@@ -277,7 +279,7 @@ class DetectWorker(Worker[Frame]):
                 table.writer.sources[item.source] = {"width": width, "height": height}
         if self._drawing is not None:
             start_s = time.perf_counter()
-            drawn = draw_frame(frame.rgb, item, notes=annotations.notes)
+            drawn = draw_frame(frame.rgb, item, notes=annotations.notes, errors=self._task.draw_errors)
             self.times["draw"] += time.perf_counter() - start_s
             self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
         if self._mask is not None:

@@ -14,6 +14,7 @@ from sonjit.media.drawing.instances import (
     body_label,
     draw_body,
     draw_cut_out,
+    draw_errors,
     draw_face,
     draw_hand,
     face_label,
@@ -100,7 +101,9 @@ def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -
     return label._replace(text=f"{label.text}, {note}" if is_named else note)
 
 
-def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = ()) -> Image:
+def draw_frame(
+    rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = (), errors: bool = False
+) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
     A lighter and larger point is nearer to the camera. The person's left is warm, the right blue. Points of a body
@@ -113,6 +116,7 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequ
         frame: Frame with keypoints in pixels of the image.
         labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
         notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
+        errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -128,6 +132,9 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequ
         draw_cut_out(canvas, [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None])
         for drawing, result, person, _ in shown:
             drawing.draw(canvas, result, person)
+        for _, result, *_ in shown:
+            if errors and isinstance(result, Hand):
+                draw_errors(canvas, result)
         if labels:  # last, so that no line crosses a label
             drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
             draw_labels(canvas, drawn_labels, [box for _, result, *_ in shown if (box := head_box(result)) is not None])

@@ -43,6 +43,8 @@ _MESH: Colour = (232, 240, 255)
 """RGB of the lines of a face mesh."""
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
+_ERROR_WIDTH = 0.004
+"""Line width of the rings of expected errors, as a fraction of the size of the hand."""
 SEEN: float = load_spec("results")["visible_score"]
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
 _HIDDEN_OPACITY = 0.4
@@ -79,6 +81,17 @@ def draw_hand(canvas: Image, hand: Hand) -> None:
         strokes.dot(k, shade(colours[k], near[k] + 0.15), radius)
         if radius >= 3:
             strokes.dot(k, shade(colours[k], near[k] + 0.6), radius * 0.42)
+
+
+def draw_errors(canvas: Image, hand: Hand) -> None:
+    """Draw rings in place, with the expected errors of refined keypoints as radii."""
+    if hand.error_px is None:
+        return
+    strokes = Strokes(canvas, hand.keypoints)
+    width = strokes.width(_ERROR_WIDTH)
+    for point, radius, colour in zip(strokes.points, hand.error_px.tolist(), _keypoint_colours(hand), strict=True):
+        draw_ring(canvas, point, radius, INK, width + 2 * strokes.edge(width))
+        draw_ring(canvas, point, radius, shade(colour, 1), width)
 
 
 def hand_label(hand: Hand) -> Label:

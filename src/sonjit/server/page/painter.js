@@ -8,11 +8,11 @@ import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./s
 import { DRAWING, RESULTS } from "./spec.js";
 import { Strokes, around, edgeOf, shade } from "./strokes.js";
 
-/** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
+/** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean}} Style
  *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths */
 
 /** @type {Style} */
-export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false };
+export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false, errors: false };
 
 const BACK_TO_FRONT = ["body", "face"]; // drawn first, because hands are usually in front
 const UP = { x: 0, y: -1 };
@@ -45,6 +45,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
     if (kind === "body") paintBody(skeleton, strokes, seen, style);
     else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, one), style, image);
     else paintSkeleton(skeleton, strokes, seenOf(one), style);
+    if (style.errors) paintErrors(skeleton, strokes, one);
     if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one), strokes, style.colour || accentOf(kind, one), image);
   }
   ctx.restore();
@@ -89,6 +90,16 @@ function paintSkeleton(skeleton, strokes, seen, { points }) {
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.15), radius);
     if (radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
+  });
+}
+
+/** Draw rings with the expected errors of refined keypoints as radii. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {any} one */
+function paintErrors(skeleton, strokes, { keypoints }) {
+  const width = strokes.width(0.004);
+  keypoints.forEach((/** @type {{errorPx?: number}} */ { errorPx }, /** @type {number} */ k) => {
+    if (errorPx === undefined) return;
+    strokes.dot(k, INK, errorPx, width + 2 * edgeOf(width));
+    strokes.dot(k, shade(skeleton.colours[k], 1), errorPx, width);
   });
 }
 

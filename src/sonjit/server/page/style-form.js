@@ -1,6 +1,6 @@
 /** The form of the drawing style. */
 
-const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes"];
+const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 /**
