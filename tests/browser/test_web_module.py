@@ -361,3 +361,60 @@ def test_what_the_browser_lacks_is_named(web_page, site, missing, says):
                 globalThis.{missing} = kept;
             }}
         """)  # fmt: skip
+
+
+def fine_tuned_file(weights):
+    """The published file with other weights: its keypoints are 5 px further to the lower right in the crop."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = weights["hand-lite"].read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    bias = next(one for one in model.subgraphs[0].tensors if b"/conv_landmarks/BiasAdd" in one.name)
+    numbers = bytes(model.buffers[bias.buffer].data)
+    assert data.count(numbers) == 1
+    return data.replace(numbers, (np.frombuffer(numbers, np.float16) + np.float16(5)).tobytes())
+
+
+def fine_tuned_export(folder):
+    """The file that `sonjit export` writes of the network with the same other weights."""
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
+    import torch
+
+    from sonjit.lab.networks import create_network, export_network, network_entry
+
+    network = create_network("hand-lite", "published").eval()
+    with torch.no_grad():
+        network.keypoints.bias += 5
+    return export_network(network, network_entry("hand-lite").inputs, folder / "hand.tflite").path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["file", "export"])
+def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, weights, demo_clip, tmp_path, source):
+    data = fine_tuned_file(weights) if source == "file" else fine_tuned_export(tmp_path)
+    path = tmp_path / "own.tflite"
+    path.write_bytes(data)
+    site.files["/own.tflite"] = "application/octet-stream", data
+    frames = demo_clip[1][60:180:40]
+    options = {"model": "lite", "search": "fast"}
+    script = """
+        const [paths, options, own] = given;
+        const detector = await kit.LocalDetector.create("hands", options, own);
+        const all = [];
+        for (const path of paths) all.push((await detector.detect(await pixels(path))).hands);
+        detector.close();
+        return all;
+    """
+    shown = [show(rgb) for rgb in frames]
+    found, published = (run(web_page, script, shown, options, own) for own in ({"landmarkModelUrl": "/own.tflite"}, {}))
+    given = {"precision": "f32", "static_image": True, "landmark_model": str(path)}
+    with sonjit.create_detector("hands", **given, **options) as detector:
+        expected = [[hand.to_dict(full=True) for hand in detector.detect(rgb)] for rgb in frames]
+    assert [len(hands) for hands in found] == [len(hands) for hands in expected]
+    assert sum(map(len, found)) > 0
+    for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
+        assert ours["handedness"] == theirs["handedness"]
+        first, second = ([[point[axis] for axis in "xy"] for point in one["keypoints"]] for one in (ours, theirs))
+        np.testing.assert_allclose(first, second, atol=0.5)
+    before, after = ([point["x"] for hand in chain(*hands) for point in hand["keypoints"]] for hands in (published, found))
+    assert np.abs(np.array(before) - np.array(after)).max() > 1

@@ -160,11 +160,13 @@ def test_a_sheet_distinguishes_left_from_right():
     assert (drawn[0] != drawn[1]).any(2).mean() > 0.02
 
 
-def test_a_loader_of_torch_yields_lists_of_samples(photos):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_of_torch_yields_lists_of_samples(photos, workers):
+    """The default collate function of PyTorch makes lists of samples, in worker processes too."""
     from torch.utils.data import DataLoader
 
     dataset = open_dataset("folder", photos)
-    batches = list(DataLoader(dataset, batch_size=2, collate_fn=list))
+    batches = list(DataLoader(dataset, batch_size=2, num_workers=workers))
     assert [[sample.id for sample in batch] for batch in batches] == [
         [dataset[0].id, dataset[1].id],
         [dataset[2].id],

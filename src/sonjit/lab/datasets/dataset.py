@@ -76,6 +76,11 @@ class Skipped:
     reason: str
 
 
+def collate_samples(batch: Sequence[Sample], **_: object) -> list[Sample]:
+    """Return a batch of samples as a list, because images and numbers of instances differ."""
+    return list(batch)
+
+
 class Dataset(Sequence["Sample"]):
     """Samples of one split.
 
@@ -112,6 +117,16 @@ class Dataset(Sequence["Sample"]):
         if not 0 <= row < len(self):
             raise IndexError(f"{self.entry.name} {self.split} has {len(self)} samples; {index} is out of range")
         return self.load(row)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return samples for `torch.utils.data.DataLoader`, whose default collate function then makes lists of samples.
+
+        PyTorch's map of collate functions receives an entry for `Sample`, in each worker.
+        """
+        from torch.utils.data._utils.collate import default_collate_fn_map
+
+        default_collate_fn_map.setdefault(Sample, collate_samples)
+        return [self[index] for index in indices]
 
     def categories(self) -> dict[int, str]:
         """Return the names of the classes by id, sorted by id. Sets without classes have one class per kind of
