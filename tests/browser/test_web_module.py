@@ -416,5 +416,7 @@ def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, we
         assert ours["handedness"] == theirs["handedness"]
         first, second = ([[point[axis] for axis in "xy"] for point in one["keypoints"]] for one in (ours, theirs))
         np.testing.assert_allclose(first, second, atol=0.5)
-    before, after = ([point["x"] for hand in chain(*hands) for point in hand["keypoints"]] for hands in (published, found))
+    before, after = (
+        [point["x"] for hand in chain(*hands) for point in hand["keypoints"]] for hands in (published, found)
+    )
     assert np.abs(np.array(before) - np.array(after)).max() > 1

@@ -129,7 +129,7 @@ def segment(
     device: str = "cpu",
     batch: BatchOptions = BatchOptions(),
 ) -> int:
-    """Find objects as boxes, categories and masks with Mask R-CNN.
+    """Find objects as boxes, categories and masks with Mask R-CNN, or hands, held objects and arms.
 
     `sonjit segment photo.jpg --weights runs/hands --draw drawn.png` draws the objects that your own network finds.
 
@@ -138,10 +138,13 @@ def segment(
 
     `sonjit segment photo.jpg --weights runs/hands --steps steps/` draws each step of the network.
 
+    `sonjit segment photo.jpg --weights runs/hand-masks --draw drawn.png` draws hands, held objects and arms. The hand
+    detector proposes the hands.
+
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
-        weights: Folder of a run of `sonjit train mask-rcnn`, or torchvision's maskrcnn_resnet50_fpn[_v2] as .pth, or
-            demo for placeholder weights, which find nothing.
+        weights: Folder of a run of `sonjit train mask-rcnn` or `hand-masks`, or torchvision's
+            maskrcnn_resnet50_fpn[_v2] as .pth, or demo for placeholder weights, which find nothing.
         save: File in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet. For many files a folder,
             or a name with {name} in it.
         draw: Image or video to write, with masks, boxes, categories and confidences. For many files a folder.

@@ -1,4 +1,4 @@
-"""Find objects as masks with Mask R-CNN: the task of `sonjit segment`, with COCO results and annotated output."""
+"""Find objects as masks, the task of `sonjit segment`: by Mask R-CNN or `hand-masks`, with COCO results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import NamedTuple
 import torch
 
 from sonjit._util.arrays import BoolArray, Image
+from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_folder
 from sonjit._util.text import pluralize
 from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import coco_result
 from sonjit.lab.datasets.formats.coco_masks import CocoResult
+from sonjit.lab.explain.hand_masks import CATEGORIES, is_hand_masks, load_hand_masks
 from sonjit.lab.explain.segment_drawing import draw_instances, draw_tasks, step_images
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn, paste_masks
 from sonjit.media import Source, SourceFrame
@@ -54,7 +56,7 @@ class Segment(Task):
     """Find objects as boxes, categories and masks.
 
     Attributes:
-        weights: Weights as `load_mask_rcnn` takes them.
+        weights: Weights as `load_mask_rcnn` takes them, or a run of `sonjit train hand-masks`.
         min_score: Minimum confidence, 0 to 1.
         min_side: Length to which the short side of an image is resized, in pixels; None for the one of the weights.
         device: Device, see `torch_device`.
@@ -102,15 +104,24 @@ class SegmentWorker(Worker[_Segmentation]):
     def __init__(self, task: Segment) -> None:
         super().__init__()
         self._task = task
-        side = task.min_side
-        sides = {} if side is None else {"min_side": side, "max_side": side * 5 // 3}
-        network, categories, *_ = load_mask_rcnn(task.weights, min_score=task.min_score, **sides)
-        self._names, self._ids = [category.name for category in categories], [category.id for category in categories]
         self._device = torch_device(task.device)
-        self._network = network.to(self._device)
+        self._hands = self._network = None
+        if task.weights is not None and is_hand_masks(task.weights):
+            if task.min_side is not None:
+                raise InputError("--min-side applies only to Mask R-CNN, not to hand-masks")
+            self._hands = load_hand_masks(task.weights, min_score=task.min_score, device=self._device)
+            categories = CATEGORIES
+        else:
+            side = task.min_side
+            sides = {} if side is None else {"min_side": side, "max_side": side * 5 // 3}
+            network, categories, *_ = load_mask_rcnn(task.weights, min_score=task.min_score, **sides)
+            self._network = network.to(self._device)
+        self._names, self._ids = [category.name for category in categories], [category.id for category in categories]
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
         """Open table and drawing."""
+        if self._hands is not None and outputs.figures is not None:
+            raise InputError("--steps applies only to Mask R-CNN, not to hand-masks")
         self._source, self._steps = source, outputs.figures
         self._prints, self._lines = not outputs.paths, list[str]()
         self._table = self._drawing = None
@@ -121,9 +132,13 @@ class SegmentWorker(Worker[_Segmentation]):
 
     def process(self, frame: SourceFrame) -> _Segmentation:
         """Find the objects in an image."""
-        pixels = torch.from_numpy(frame.rgb).to(self._device).permute(2, 0, 1).float() / 255
-        with torch.no_grad():
-            (found,), steps = self._network.find_with_steps([pixels])
+        if self._hands is not None:
+            found, steps = self._hands.find(frame.rgb), None
+        else:
+            assert self._network is not None
+            pixels = torch.from_numpy(frame.rgb).to(self._device).permute(2, 0, 1).float() / 255
+            with torch.no_grad():
+                (found,), steps = self._network.find_with_steps([pixels])
         if self._prints:
             self._lines += _lines(self._source.frame_source(frame.index) or str(frame.index), found, self._names)
         return _Segmentation(found, None if self._steps is None else steps)

@@ -43,6 +43,7 @@ _MODULES: tuple[str, ...] = (
     "mediapipe.face_detection",
     "mediapipe.face_landmark",
     "mediapipe.hand_landmark",
+    "mediapipe.hand_masks",
     "mediapipe.iris_landmark",
     "mediapipe.palm_detection",
     "mediapipe.pose_detection",

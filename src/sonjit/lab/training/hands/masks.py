@@ -1,0 +1,259 @@
+"""Train masks of hands, held objects and arms (recipe `hand-masks`) on rendered hands.
+
+The trunk is the published hand network, frozen. The pyramid on it learns from the instance masks of `sonjit synth
+--masks`. Each hand is cut out as the detector cuts it out, in a larger box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # the field's name
+
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
+from sonjit.lab.datasets import Dataset, Instance, Sample, open_dataset
+from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
+from sonjit.lab.networks.registry import create_network
+from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import check_at_least, check_side
+
+_INSTANCES = "masks/instances.json"
+_MIN_OBJECT = 0.01
+"""Share of the crop that an object must cover to be held."""
+_REACH_PX = 5
+"""Distance of an object from the hand, in pixels of the masks' crop, at which it is still held."""
+_MAX_EVALUATED = 200
+_UNCHANGED = Augmentation()
+
+
+@dataclass(frozen=True)
+class HandMaskSettings(AugmentedSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        trunk: Hand network whose trunk is used: `full` or `lite`.
+        channels: Channels of the pyramid.
+        size: Side of the crops in pixels, a multiple of 32.
+        batch: Number of hands in a step.
+        held_out: Share of the images, the last ones, to evaluate on.
+        freeze: Prefixes of weights that are not trained; the default is the trunk.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 3e-3
+    warmup: int = 20
+    freeze: tuple[str, ...] = ("hand",)
+    trunk: str = "full"
+    channels: int = 48
+    size: int = 160
+    batch: int = 16
+    held_out: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, batch=1, channels=8)
+        check_side(self, "size")
+        if not 0 < self.held_out < 1:
+            raise InputError(f"held_out={self.held_out}: must be above 0 and below 1")
+
+
+class MaskedHand(NamedTuple):
+    """One hand of an image.
+
+    Attributes:
+        sample: Image with the hands' keypoints.
+        hand: Index of the hand in it.
+        others: Instances of the image's other parts: arms and objects.
+    """
+
+    sample: Sample
+    hand: int
+    others: tuple[Instance, ...]
+
+
+class MaskBatch(NamedTuple):
+    """Crops and their ground truth.
+
+    Attributes:
+        images: (B, 3, S, S) RGB in 0..1.
+        masks: (B, 3, S / 4, S / 4) share of each pixel that belongs to hand, object and arm.
+        inside: (B, 1, S / 4, S / 4) share of each pixel that is inside the image.
+        holding: (B, 1) 1 with an object, 0 without.
+    """
+
+    images: Tensor
+    masks: Tensor
+    inside: Tensor
+    holding: Tensor
+
+
+def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
+    """Train the masks and evaluate them on held-out images.
+
+    Args:
+        request: Training request, whose data is a folder of `sonjit synth --masks`.
+
+    Returns:
+        "weights", the numbers of hands, and the metrics of `evaluate` on the held-out hands.
+
+    Raises:
+        InputError: The data are missing or contain no masks.
+    """
+    settings = settings_from(HandMaskSettings, request.settings)
+    if request.data is None:
+        raise InputError("hand-masks requires --data, a folder of sonjit synth --masks")
+    hands = read_hands(request.data)
+    last = max(int(len(hands) * settings.held_out), 1)
+    training, held_out = hands[:-last], hands[-last:]
+    if not training:
+        raise InputError(f"{request.data} contains {len(hands)} hands; training requires at least 2")
+    torch.manual_seed(settings.seed)
+    network = create_network(
+        "hand-masks", request.weights, trunk=settings.trunk, channels=settings.channels, size=settings.size
+    )
+    assert isinstance(network, HandMaskNetwork)
+    if request.weights is None:
+        network.start_from_published()
+    metrics = train(
+        network.to(request.device), partial(draw_batch, hands=training, settings=settings), losses, settings,
+        out=request.out, inputs=request.inputs(), progress=request.progress, higher_is_better=True,
+        evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
+    )  # fmt: skip
+    return {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
+
+
+def read_hands(folder: Path) -> list[MaskedHand]:
+    """Return all hands of a folder of `sonjit synth --masks`, or of all such folders in it, in the order of the images.
+
+    Raises:
+        InputError: The folder has no instance masks, or no hand.
+    """
+    folders = [
+        file.parents[1] for file in (folder / _INSTANCES, *sorted(folder.glob(f"*/{_INSTANCES}"))) if file.is_file()
+    ]
+    if not folders:
+        raise InputError(f"{folder} contains no {_INSTANCES}. Render it with sonjit synth --masks")
+    hands: list[MaskedHand] = []
+    for part in folders:
+        parts = _by_file(open_dataset("folder", part / _INSTANCES, images=str(part / "images")))
+        hands += [
+            MaskedHand(sample, index, tuple(item for item in parts.get(_file(sample), ()) if item.kind == "object"))
+            for sample in open_dataset("folder", part)
+            for index, instance in enumerate(sample.instances)
+            if instance.keypoints_px is not None and np.isfinite(instance.keypoints_px).all()
+        ]
+    if not hands:
+        raise InputError(f"{folder} contains no hand")
+    return hands
+
+
+def _by_file(dataset: Dataset) -> dict[Path, tuple[Instance, ...]]:
+    return {_file(sample): sample.instances for sample in dataset}
+
+
+def _file(sample: Sample) -> Path:
+    assert isinstance(sample.image, Path)
+    return sample.image.resolve()
+
+
+def draw_batch(rng: np.random.Generator, hands: Sequence[MaskedHand], settings: HandMaskSettings) -> MaskBatch:
+    """Return augmented crops of a step."""
+    chosen = [hands[int(index)] for index in rng.integers(len(hands), size=settings.batch)]
+    return to_batch([cut_hand(hand, settings.size, draw_augmentation(settings.augmentation, rng)) for hand in chosen])
+
+
+def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
+    """Convert crops and their masks (hand, object, arm, inside) to tensors."""
+    images = torch.from_numpy(np.stack([image for image, _ in crops]))
+    masks = torch.from_numpy(np.stack([mask for _, mask in crops]))
+    parts, inside = masks[:, : len(PARTS)], masks[:, len(PARTS) :]
+    holding = (parts[:, 1].mean((1, 2)) >= _MIN_OBJECT).float()[:, None]
+    return MaskBatch(images.permute(0, 3, 1, 2) / 255, parts, inside, holding)
+
+
+def cut_hand(hand: MaskedHand, size: int, change: Augmentation = _UNCHANGED) -> tuple[Image, Float32Array]:
+    """Return a hand's crop (S, S, 3), and (4, S / 4, S / 4): masks of hand, held object and arm, and of the image."""
+    rgb, instance = hand.sample.rgb(), hand.sample.instances[hand.hand]
+    points, own = instance.keypoints_px, instance.mask()
+    assert points is not None
+    if own is None:
+        raise InputError(f"{hand.sample.id}: a hand has no mask; render it with sonjit synth --masks")
+    box = change.box(wide_box(points))
+    arms = [mask for part in hand.others if part.category == "arm" and (mask := part.mask()) is not None]
+    objects = [mask for part in hand.others if part.category == "object" and (mask := part.mask()) is not None]
+    arm = min(arms, key=lambda mask: _distance(mask, points[0]), default=np.zeros_like(own))
+    cut = [_cut_mask(mask, box, size) for mask in (own, arm, np.ones_like(own))]
+    near = cv2.dilate(cut[0], np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)) > 0
+    held = np.zeros_like(cut[0])
+    for mask in objects:
+        part = _cut_mask(mask, box, size)
+        if (part[near] > 0).any():
+            held = np.maximum(held, part)
+    small_size = size // MASK_STRIDE, size // MASK_STRIDE
+    small = [
+        cv2.resize(change.mirrored(mask), small_size, interpolation=cv2.INTER_AREA)
+        for mask in (cut[0], held, cut[1], cut[2])
+    ]
+    image = change.image(np.asarray(crop(rgb, box, size, size), np.uint8))
+    return image, np.stack(small).astype(np.float32) / np.float32(255)
+
+
+def _cut_mask(mask: BoolArray, box: RotatedBox, size: int) -> Image:
+    """Return a mask's crop (S, S), 0 to 255, with 0 outside the image."""
+    matrix = crop_matrix(box, size, size)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(mask.astype(np.uint8) * 255, matrix, (size, size), flags=flags), np.uint8)
+
+
+def _distance(mask: BoolArray, point: FloatArray) -> float:
+    """Return the distance of a point from a mask in pixels; infinite for an empty mask."""
+    rows, columns = np.nonzero(mask)
+    return float(np.hypot(columns - point[0], rows - point[1]).min()) if len(rows) else float("inf")
+
+
+def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
+    """Return the cross-entropy and the Dice loss of the masks inside the image, and the cross-entropy of holding."""
+    outputs = network(batch.images)
+    logits, shown = outputs["masks"], batch.inside
+    entropy = F.binary_cross_entropy_with_logits(logits, batch.masks, reduction="none")
+    probable = logits.sigmoid() * shown
+    truth = batch.masks * shown
+    dice = 1 - (2 * (probable * truth).sum((2, 3)) + 1) / ((probable + truth).sum((2, 3)) + 1)
+    visible = (truth.sum((2, 3)) > 0).float()  # (B, 3): the loss of an absent part would teach that there is none
+    return {
+        "masks": (entropy * shown).sum() / (shown.sum() * len(PARTS)).clamp(min=1),
+        "dice": 0.3 * (dice * visible).sum() / visible.sum().clamp(min=1),
+        "holding": 0.1 * F.binary_cross_entropy_with_logits(outputs["holding"], batch.holding),
+    }
+
+
+@torch.no_grad()
+def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int, device: str) -> dict[str, float]:
+    """Return the mean IoU of the masks of each part where it is visible, and the share of right answers of holding."""
+    overlaps: dict[str, list[float]] = {part: [] for part in PARTS}
+    right: list[bool] = []
+    for start in range(0, len(hands), batch):
+        values = to_batch([cut_hand(hand, network.size) for hand in hands[start : start + batch]])
+        outputs = network(values.images.to(device))
+        found, truth = outputs["masks"].cpu() > 0, values.masks >= 0.5
+        right += ((outputs["holding"].cpu() > 0) == (values.holding > 0)).flatten().tolist()
+        for index, part in enumerate(PARTS):
+            both = (found[:, index] & truth[:, index]).sum((1, 2))
+            either = (found[:, index] | truth[:, index]).sum((1, 2))
+            visible = truth[:, index].any(2).any(1)
+            overlaps[part] += (both / either.clamp(min=1))[visible].tolist()
+    metrics = {f"{part}_iou": float(np.mean(values)) for part, values in overlaps.items() if values}
+    return {**metrics, "holding": float(np.mean(right))}
