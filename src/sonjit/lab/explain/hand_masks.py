@@ -49,8 +49,8 @@ class HandMaskFinder:
         for hand in self._detector.detect(rgb):
             near = wide_box(hand.keypoints)
             far = near._replace(width=near.width * _ARM_SCALE, height=near.height * _ARM_SCALE)
-            parts, holding = self._read(rgb, near)
-            arm = self._read(rgb, far)[0]["arm"]
+            parts, holding = self.read(rgb, near)
+            arm = self.read(rgb, far)[0]["arm"]
             for label, mask, box, factor, share in (
                 (_LABELS[hand.handedness], parts["hand"], near, hand.score, 0.0),
                 (_LABELS["object"], parts["object"], near, hand.score * holding, _MIN_SHARE),
@@ -65,7 +65,8 @@ class HandMaskFinder:
                     found.append(_Found(score, label, *placed))
         return _instances(_without_duplicates(sorted(found, key=lambda item: -item.score)))
 
-    def _read(self, rgb: Image, box: RotatedBox) -> tuple[dict[str, Float32Array], float]:
+    @torch.no_grad()
+    def read(self, rgb: Image, box: RotatedBox) -> tuple[dict[str, Float32Array], float]:
         """Return the probabilities of each part's pixels in a crop, and that the hand holds an object."""
         side = self._network.size
         image = torch.from_numpy(np.asarray(crop(rgb, box, side, side), np.uint8))
