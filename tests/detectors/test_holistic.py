@@ -44,10 +44,6 @@ def bodies(weights):
         yield detector
 
 
-def parts_of(person):
-    return [part for part in (person.left_hand, person.right_hand) if part is not None]
-
-
 @pytest.mark.golden
 @STILLS
 def test_bodies_are_those_of_the_body_detector(file, holistic, bodies):

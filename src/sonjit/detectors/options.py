@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")
 
-SMOOTHINGS: tuple[SmoothingName, ...] = get_args(SmoothingName)
 GESTURES = ("none", CANNED, *SHIPPED)
 """Names of the shipped gestures for clients of the server; "none" is None."""
 PUBLISHED_THRESHOLDS = GraphThresholds()

@@ -14,8 +14,6 @@ from sonjit.lab.datasets.checks import draw_contact_sheet
 from sonjit.lab.datasets.formats.convert import convert_dataset
 from sonjit.lab.datasets.formats.shards import sample_to_dict, save_shards
 
-OF_COCO = ("kind", "side", "skeleton", "crowd")
-
 
 def same(one, other):
     return (one is None and other is None) or np.allclose(one, other, rtol=1e-9, atol=1e-6, equal_nan=True)

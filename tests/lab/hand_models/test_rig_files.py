@@ -2,6 +2,7 @@
 
 import json
 import struct
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sonjit.lab.hand_models.mesh_files import (
     obj_from_meshes,
 )
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
-from sonjit.media.tables.characters.bones import BONE_NAMES, NAMES
+from sonjit.media.tables.characters.bones import NAMES, BoneNames
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30
@@ -121,7 +122,7 @@ class TestGlb:
                 assert np.abs(found - joints[row] * UP).max() < 1e-5  # metres
                 assert np.abs(skinned - vertices[row] * UP).max() < 1e-5
 
-    @pytest.mark.parametrize("bones", BONE_NAMES)
+    @pytest.mark.parametrize("bones", get_args(BoneNames))
     def test_bones_have_the_names_of_characters_whatever_the_track(self, motions, bones):
         nodes = GltfReader(glb_from_motions(motions, bones)).g["nodes"]
         expected = [*joint_names("Right", bones), *joint_names("Left", bones)]

@@ -18,10 +18,6 @@ def both_averages(errors):
     return {"flat": mean_error(errors, "all"), "joint_mean": mean_error(errors)}
 
 
-def pa_errors(predicted, truth, valid=None, **options):
-    return joint_errors(*metrics.similarity_aligned(predicted, truth, valid, **options))
-
-
 def pck(case, pred, gt, valid):
     errors, limits = joint_errors(pred, gt, valid), case["params"]["thresholds_mm"]
     strict = case["params"]["compare"] == "<"

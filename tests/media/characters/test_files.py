@@ -1,13 +1,14 @@
 """BVH, GLB and VRMA of characters, read by readers of the tests."""
 
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from sonjit import InputError, JobError
 from sonjit.media import Header, convert_table, load_frames, open_writer
-from sonjit.media.tables.characters.bones import BONE_NAMES, BONES, NAMES, PARENTS
+from sonjit.media.tables.characters.bones import BONES, NAMES, PARENTS, BoneNames
 from sonjit.results import Face, Frame
 
 from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, people_of
@@ -119,7 +120,7 @@ def test_vrma_names_the_bones_of_a_humanoid(tmp_path):
     assert "meshes" not in vrma.document
 
 
-@pytest.mark.parametrize("convention", BONE_NAMES)
+@pytest.mark.parametrize("convention", get_args(BoneNames))
 def test_each_convention_names_every_bone(tmp_path, convention):
     names = NAMES[convention]
     assert set(names) == set(BONES)

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.options import SMOOTHINGS
+from sonjit.detectors.options import SmoothingName
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
@@ -93,7 +94,7 @@ def test_every_kind_model_and_option_has_its_text(language):
     options = {name for kind in KINDS for name in known_options(kind)} - {"model", "max_instances", "measures"}
     asked = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
     asked |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
-    asked |= {f"smoothing.{name}" for name in SMOOTHINGS}
+    asked |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
     measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}
     asked |= {f"measure.{word}" for name in measures for word in re.split("_(?!arm)", name)}  # as in measures.js
     assert asked - TEXTS[language].keys() == set()

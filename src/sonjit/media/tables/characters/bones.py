@@ -6,12 +6,11 @@ Tracking.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 """Convention of bone names."""
 
-BONE_NAMES: Final[tuple[BoneNames, ...]] = get_args(BoneNames)
 
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")
 """Endings of character files."""
