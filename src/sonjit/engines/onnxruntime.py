@@ -27,8 +27,8 @@ class OnnxRuntimeEngine:
         path: Path,
         options: EngineOptions,
         value_range: tuple[float, float],
-        outputs: tuple[int, ...] | None = None,
-        taps: tuple[int, ...] = (),
+        outputs: tuple[int, ...] | None,
+        taps: tuple[int, ...],
     ) -> None:
         with optional_import("engine='onnxruntime'"):
             import onnxruntime as ort

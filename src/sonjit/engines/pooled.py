@@ -57,7 +57,7 @@ class PooledNetwork:
 
     precision = "f32"
 
-    def __init__(self, path: Path, threads: int | None = None, device: str = "CPU") -> None:
+    def __init__(self, path: Path, threads: int | None, device: str) -> None:
         if not path.is_file():
             raise InputError(f"{path}: no such model file")
         model = read_model(path)

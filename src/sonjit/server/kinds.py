@@ -33,7 +33,7 @@ _HAND_FILES = ("hand_heads.npz", "hand_refinement.npz")
 """Further files that hands require in web pages."""
 
 
-def kind_router(engine: Path, *, annotates: bool = False) -> APIRouter:
+def kind_router(engine: Path, *, annotates: bool) -> APIRouter:
     """Return the endpoint. See `kinds_answer` for `engine`; `annotates` is whether the server has a project."""
     router = APIRouter(prefix="/v1", tags=["server"])
 

@@ -49,7 +49,7 @@ _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
 
 
-def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:
+def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None]) -> Request:
     """Return a request whose body raises RefusedError as soon as it is known to be too large.
 
     Args:

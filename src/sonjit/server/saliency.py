@@ -76,7 +76,7 @@ def _explain(explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionO
     return map_to_dict(explained, flipped_width=width if options.detector.flip_horizontal else None)
 
 
-def map_to_dict(explained: TargetMap, *, flipped_width: int | None = None) -> JsonObject:
+def map_to_dict(explained: TargetMap, *, flipped_width: int | None) -> JsonObject:
     """Return a map as plain JSON types, with its values row by row from the upper left corner of its box.
 
     Args:

@@ -142,7 +142,7 @@ def checked_model(source: Path | bytes, name: str, published: str) -> Path:
     return kept_file(published if is_bundle else f"{Path(published).stem}.tflite", content)
 
 
-def has_bundle(name: str, models_dir: Path | None = None) -> bool:
+def has_bundle(name: str, models_dir: Path | None) -> bool:
     """Check whether the working folder or the model folder contains a bundle with that file name."""
     return Path(name).is_file() or ((models_dir or models_folder()) / name).is_file()
 

@@ -122,7 +122,7 @@ class InterNetModel(Model):
         layout: str | None = None,
         root_weights: str | None = None,
         root_input_scale: float | None = None,
-        boxes: Path | None = None,
+        boxes: Path | None,
         device: torch.device,
     ) -> None:
         self._internet = load_internet(weights, layout).to(device).eval()

@@ -268,7 +268,7 @@ class MarkerBody:
         return np.array(ids), np.concatenate(pixels)
 
 
-def detect_markers(gray: Image, dictionary: str, border_modules: int = 1) -> tuple[list[FloatArray], list[int]]:
+def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[list[FloatArray], list[int]]:
     """Detect the markers of a grey image (H, W): their corners (4, 2) in pixels, and their numbers."""
     import cv2
 

@@ -51,7 +51,7 @@ _FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02
 
 
 def camera_from_observations(
-    observations: Sequence[BoardObservation], size: tuple[int, int], lens: LensModel = "usual"
+    observations: Sequence[BoardObservation], size: tuple[int, int], lens: LensModel
 ) -> CalibratedCamera:
     """Estimate K and distortion of one camera.
 

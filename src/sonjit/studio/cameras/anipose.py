@@ -36,7 +36,7 @@ from sonjit.studio.cameras.records import (
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 
-def load_anipose(path: Path, unit: str | None = None, *, poses: bool = True) -> CameraRig:
+def load_anipose(path: Path, unit: str | None, *, poses: bool) -> CameraRig:
     """Load a rig from a file of anipose or caliscope.
 
     Args:

@@ -43,7 +43,7 @@ _LENS_MODELS = {
 _COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
-def load_colmap(folder: Path, unit: str | None = None) -> CameraRig:
+def load_colmap(folder: Path, unit: str | None) -> CameraRig:
     """Load a rig from a folder with cameras.txt and images.txt.
 
     Args:

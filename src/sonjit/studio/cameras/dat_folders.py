@@ -32,7 +32,7 @@ from sonjit.studio.cameras.rig import CameraRig, RigCamera
 DAT_ENDING = ".dat"
 
 
-def load_dat_folder(folder: Path, unit: str | None = None, size: tuple[int, int] | None = None) -> CameraRig:
+def load_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | None) -> CameraRig:
     """Load a rig from a folder of TemugeB's files.
 
     Args:

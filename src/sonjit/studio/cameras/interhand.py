@@ -28,8 +28,8 @@ def rig_from_captures(
     content: Any,  # noqa: ANN401  # JSON
     path: Path,
     *,
-    size: tuple[int, int] | None = None,
-    capture: str | None = None,
+    size: tuple[int, int] | None,
+    capture: str | None,
 ) -> CameraRig:
     """Build the rig of one capture.
 

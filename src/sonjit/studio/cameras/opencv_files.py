@@ -44,7 +44,7 @@ _YAML_TAG = re.compile(r"!!opencv-[\w-]+")
 _NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
 
 
-def load_opencv(path: Path, unit: str | None = None, *, poses: bool = True) -> CameraRig:
+def load_opencv(path: Path, unit: str | None, *, poses: bool) -> CameraRig:
     """Load a rig from one file or from a folder of files, whose cameras are named like their files.
 
     Args:

@@ -90,7 +90,7 @@ def fit_skeletons(
     return Skeletons(np.where(is_known[..., None], x, np.nan), np.where(is_known[..., None, None], posterior, np.nan))
 
 
-def enforce_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArray = HAND_BONES) -> FloatArray:
+def enforce_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArray) -> FloatArray:
     """Move joints (N, K, 3) along their bones (B, 2), parents first, until these have their lengths (B,).
 
     Bones of unknown length keep theirs, and so does a joint whose parent is unknown.

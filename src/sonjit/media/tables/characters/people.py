@@ -42,7 +42,7 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
             yield -1 - number if body.id is None else body.id, appearance
 
 
-def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None = None) -> Track:
+def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
     """Return the keypoints of one person. Unknown presence counts as present.
 
     Args:
