@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from sonjit import InputError
+from sonjit import InputError, JobError
 from sonjit.lab.training import loggers
 from sonjit.lab.training.loggers import TENSORBOARD, MlflowLogger, WandbLogger
 from sonjit.lab.training.loop import TrainingSettings, train
@@ -135,6 +135,15 @@ def test_a_logger_of_ones_own_receives_values_and_images(tmp_path):
 def test_unknown_loggers_are_refused(name, message, tmp_path):
     with pytest.raises(InputError, match=message):
         run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=(name,)))
+
+
+def test_a_tracker_that_cannot_start_is_one_line(installed, tmp_path):
+    def init(**_):
+        raise RuntimeError("the server is not there. Ask someone.\nMore lines")
+
+    installed(SimpleNamespace(init=init))
+    with pytest.raises(JobError, match=r"^loggers=wandb cannot start: the server is not there$"):
+        run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=("wandb",)))
 
 
 @pytest.mark.slow

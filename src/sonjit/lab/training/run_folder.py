@@ -13,11 +13,11 @@ from typing import Any, NotRequired, TypedDict
 import torch
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError, SonjitError
 from sonjit._util.files import atomic_file, write_bytes, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.version import installed_versions
-from sonjit.lab.training.loggers import RunLogger, flat_values, logger_factories
+from sonjit.lab.training.loggers import LoggerFactory, RunLogger, flat_values, logger_factories
 from sonjit.media.encode import encode_image
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class RunFolder:
     def __init__(self, folder: Path, settings: Mapping[str, object], *, loggers: Sequence[str] = ()) -> None:
         self.folder = folder
         self._settings = settings
-        self._factories = logger_factories(loggers)
+        self._factories = dict(zip(loggers, logger_factories(loggers), strict=True))
         self._loggers: list[RunLogger] = []
         own = json_from({**settings, ENVIRONMENT: environment()}, 2, sort_keys=True) + "\n"
         try:
@@ -132,8 +132,18 @@ class RunFolder:
                     f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start again"
                 ) from None
         write_text(log, "".join(lines))
-        self._loggers = [factory(self.folder, self._settings, len(lines)) for factory in self._factories]
+        for name, factory in self._factories.items():
+            self._loggers.append(self._opened(name, factory, len(lines)))
         return state
+
+    def _opened(self, name: str, factory: LoggerFactory, done: int) -> RunLogger:
+        try:
+            return factory(self.folder, self._settings, done)
+        except Exception as error:  # each tracker has its own exceptions
+            if isinstance(error, SonjitError) or ":" in name:  # a function of the user's own needs its traceback
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0][:300]
+            raise JobError(f"loggers={name} cannot start: {reason}") from None
 
     def log(self, row: LogRow) -> None:
         """Append a row to the log."""
