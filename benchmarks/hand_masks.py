@@ -17,19 +17,15 @@ import cv2
 import numpy as np
 import torch
 
-from sonjit.detectors.create import create_detector
-from sonjit.geometry.boxes import box_around, box_iou
 from sonjit.lab.datasets import rle_from_mask
-from sonjit.lab.explain.hand_masks import CATEGORIES, HandMaskFinder, load_hand_masks
+from sonjit.lab.explain.hand_masks import CATEGORIES, load_hand_masks
 from sonjit.lab.explain.segment import results_from_instances
 from sonjit.lab.metrics import coco_precision
-from sonjit.lab.networks.mediapipe.hand_masks import wide_box
 from sonjit.media.sources.decode import load_image
 
 LABELS = Path(__file__).with_name("hand_masks.json")
 PARTS = ("hand", "arm", "object")
 """Categories 1, 2, 3 of the evaluation; the sides of hands are one category."""
-_SAME_HAND = 0.3
 _PART_OF_CATEGORY = {1: 1, 2: 1, 3: 2, 4: 3}
 
 
@@ -56,31 +52,11 @@ def ground_truth(labels: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) ->
     }
 
 
-def holding_scores(finder: HandMaskFinder, folder: Path) -> tuple[list[float], list[bool]]:
-    """Return the probability that a hand holds an object, and the label, for clear labelled hands that are found."""
-    scores: list[float] = []
-    held: list[bool] = []
-    detector = create_detector("hands", max_instances=20, static_image=True)
-    for name, photograph in json.loads((folder / "hands.json").read_text()).items():
-        labels = [hand for hand in photograph["hands"] if hand["clear"]] if isinstance(photograph, dict) else []
-        if not labels:
-            continue
-        rgb = load_image(folder / name)
-        for hand in detector.detect(rgb):
-            box = box_around(hand.keypoints)
-            best = max(labels, key=lambda label: box_iou(box, tuple(label["box"])))
-            if box_iou(box, tuple(best["box"])) >= _SAME_HAND:
-                scores.append(finder.read(rgb, wide_box(hand.keypoints))[1])
-                held.append(best["view"] == "holding")
-    return scores, held
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--run", required=True)
     parser.add_argument("--draw", type=Path, help="folder for drawn photographs")
-    parser.add_argument("--holding", action="store_true", help="measure holding on all labelled hands, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     labels = json.loads(LABELS.read_text())
@@ -108,15 +84,6 @@ def main() -> None:
         stats = coco_precision(own, mine, "segm").stats
         count = sum(not item["iscrowd"] for item in own["annotations"])
         print(f"| {part} | {count} | {stats['AP50']:.3f} | {stats['AP']:.3f} |")
-    if arguments.holding:
-        for folder in ("wild2", "wild3"):
-            scores, held = map(np.array, holding_scores(finder, arguments.photographs / folder))
-            above = (scores[held][:, None] > scores[~held]).mean()
-            right = [(scores[held] >= 0.5).mean(), (scores[~held] < 0.5).mean()]
-            print(
-                f"{folder}: {held.sum()} of {len(held)} hands hold an object, {right[0]:.1%} of them are right, "
-                f"{right[1]:.1%} of the others, area under the curve {above:.3f}"
-            )
 
 
 if __name__ == "__main__":

@@ -57,8 +57,7 @@ def test_the_overlap_of_an_absent_part_is_no_loss(rendered):
     def dice(object_logit):
         logits = (batch.masks * 2 - 1) * 30
         logits[:, OBJECT] = object_logit
-        outputs = {"masks": logits, "holding": torch.zeros(1, 1)}
-        return losses(lambda images: outputs, batch)["dice"]
+        return losses(lambda images: {"masks": logits}, batch)["dice"]
 
     assert dice(30.0) == dice(-30.0) < 0.1
 
@@ -86,7 +85,7 @@ def test_a_short_run_segments_images(rendered, demo_clip, weights, tmp_path, cap
     settings = [f"--set={one}" for one in ("trunk=tiny", "channels=8", f"size={SIZE}", "batch=2", "workers=0")]
     words = ["train", "hand-masks", "--data", str(rendered), "--weights", str(start), "--steps", "2", *settings]
     assert main([*words, "--set=evaluate_every=0", "--set=held_out=0.3", "--out", str(run)]) == 0
-    assert {"hand_iou", "holding"} <= json.loads((run / "result.json").read_text())["results"].keys()
+    assert {"hand_iou"} <= json.loads((run / "result.json").read_text())["results"].keys()
     assert is_hand_masks(str(run))
     assert not is_hand_masks(str(tmp_path))
     photo = tmp_path / "photo.png"

@@ -49,30 +49,29 @@ class HandMaskFinder:
         for hand in self._detector.detect(rgb):
             near = wide_box(hand.keypoints)
             far = near._replace(width=near.width * _ARM_SCALE, height=near.height * _ARM_SCALE)
-            parts, holding = self.read(rgb, near)
-            arm = self.read(rgb, far)[0]["arm"]
-            for label, mask, box, factor, share in (
-                (_LABELS[hand.handedness], parts["hand"], near, hand.score, 0.0),
-                (_LABELS["object"], parts["object"], near, hand.score * holding, _MIN_SHARE),
-                (_LABELS["arm"], arm, far, hand.score, _MIN_SHARE),
+            parts = self._read(rgb, near)
+            arm = self._read(rgb, far)["arm"]
+            for label, mask, box, share in (
+                (_LABELS[hand.handedness], parts["hand"], near, 0.0),
+                (_LABELS["object"], parts["object"], near, _MIN_SHARE),
+                (_LABELS["arm"], arm, far, _MIN_SHARE),
             ):
                 inside = mask >= 0.5
                 if not inside.any() or inside.mean() < share:
                     continue
-                score = factor * float(mask[inside].mean())
+                score = hand.score * float(mask[inside].mean())
                 placed = mask_in_image(mask, box, rgb.shape[:2])
                 if placed is not None and score >= self._min_score:
                     found.append(_Found(score, label, *placed))
         return _instances(_without_duplicates(sorted(found, key=lambda item: -item.score)))
 
-    @torch.no_grad()
-    def read(self, rgb: Image, box: RotatedBox) -> tuple[dict[str, Float32Array], float]:
-        """Return the probabilities of each part's pixels in a crop, and that the hand holds an object."""
+    def _read(self, rgb: Image, box: RotatedBox) -> dict[str, Float32Array]:
+        """Return the probabilities of each part's pixels in a crop."""
         side = self._network.size
         image = torch.from_numpy(np.asarray(crop(rgb, box, side, side), np.uint8))
         outputs = self._network(image.permute(2, 0, 1)[None].to(self._network.device) / 255)
         masks = outputs["masks"][0].sigmoid().cpu().numpy()
-        return dict(zip(PARTS, masks, strict=True)), float(outputs["holding"].sigmoid())
+        return dict(zip(PARTS, masks, strict=True))
 
 
 class _Found(NamedTuple):

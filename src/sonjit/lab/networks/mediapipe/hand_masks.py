@@ -9,7 +9,6 @@ do not compete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
@@ -53,7 +52,6 @@ class HandMaskNetwork(Network):
         self.lateral = nn.ModuleList(conv_block(count, channels, 1, norm="group", relu=False) for count in counts)
         self.mix = nn.ModuleList(conv_block(channels, channels, 3, norm="group") for _ in counts)
         self.read = nn.Conv2d(channels, len(PARTS), 1)
-        self.holding = nn.Linear(trunk_of(trunk).features, 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Segment the hands in crops.
@@ -62,37 +60,31 @@ class HandMaskNetwork(Network):
             images: (B, 3, H, W) RGB in 0..1, whose sides are 1.5 times those of the hand landmark network's crops.
 
         Returns:
-            `masks` (B, 3, H / 4, W / 4): logits of the hand, of objects in it and of its arm. `holding` (B, 1): logit
-            that the hand holds an object, the mean of a class activation map.
+            `masks` (B, 3, H / 4, W / 4): logits of the hand, of objects in it and of its arm.
         """
-        maps, last = self._maps(images)
+        maps = self._maps(images)
         values: Tensor | None = None
         for lateral, mix, level in reversed(list(zip(self.lateral, self.mix, maps, strict=True))):
             own = lateral(level)
             values = mix(own if values is None else own + F.interpolate(values, own.shape[-2:], mode="nearest"))
         assert values is not None
-        return {"masks": self.read(values), "holding": self.holding(last.mean((2, 3)))}
+        return {"masks": self.read(values)}
 
-    def _maps(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the trunk's maps with strides 4, 8, 16 and 32, and its last map."""
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """Return the trunk's maps with strides 4, 8, 16 and 32."""
         hand = self.hand
-        first, second, third = hand.activations
-        values = hand.first(first(hand.stem(images)))
+        values = hand.first(hand.activations[0](hand.stem(images)))
         maps: list[Tensor] = []
         for index, block in enumerate(hand.blocks):
             values = block(values)
             if index in self._last_blocks:
                 maps.append(values)
-        return maps, third(hand.mix(second(hand.widen(values))))
+        return maps
 
     def start_from_published(self) -> None:
         """Fill the trunk with the published weights of the hand landmark network."""
         published = create_network(f"hand-{self.options['trunk']}", "published")
         self.hand.load_state_dict(published.state_dict())
-
-    def decoder(self) -> Mapping[str, Tensor]:
-        """Return the weights that are not the trunk's."""
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("hand.")}
 
 
 def wide_box(keypoints: RealArray) -> RotatedBox:

@@ -27,11 +27,9 @@ from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_at_least, check_side
+from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
 
 _INSTANCES = "masks/instances.json"
-_MIN_OBJECT = 0.01
-"""Share of the crop that an object must cover to be held."""
 _REACH_PX = 5
 """Distance of an object from the hand, in pixels of the masks' crop, at which it is still held."""
 _MAX_EVALUATED = 200
@@ -64,7 +62,7 @@ class HandMaskSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        check_at_least(self, batch=1, channels=8)
+        check_range(self, batch=(1, MAX_IMAGES), channels=(8, MAX_WIDTH))
         check_side(self, "size")
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out={self.held_out}: must be above 0 and below 1")
@@ -91,13 +89,11 @@ class MaskBatch(NamedTuple):
         images: (B, 3, S, S) RGB in 0..1.
         masks: (B, 3, S / 4, S / 4) share of each pixel that belongs to hand, object and arm.
         inside: (B, 1, S / 4, S / 4) share of each pixel that is inside the image.
-        holding: (B, 1) 1 with an object, 0 without.
     """
 
     images: Tensor
     masks: Tensor
     inside: Tensor
-    holding: Tensor
 
 
 def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
@@ -180,8 +176,7 @@ def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
     images = torch.from_numpy(np.stack([image for image, _ in crops]))
     masks = torch.from_numpy(np.stack([mask for _, mask in crops]))
     parts, inside = masks[:, : len(PARTS)], masks[:, len(PARTS) :]
-    holding = (parts[:, 1].mean((1, 2)) >= _MIN_OBJECT).float()[:, None]
-    return MaskBatch(images.permute(0, 3, 1, 2) / 255, parts, inside, holding)
+    return MaskBatch(images.permute(0, 3, 1, 2) / 255, parts, inside)
 
 
 def cut_hand(hand: MaskedHand, size: int, change: Augmentation = _UNCHANGED) -> tuple[Image, Float32Array]:
@@ -225,7 +220,7 @@ def _distance(mask: BoolArray, point: FloatArray) -> float:
 
 
 def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
-    """Return the cross-entropy and the Dice loss of the masks inside the image, and the cross-entropy of holding."""
+    """Return the cross-entropy and the Dice loss of the masks inside the image."""
     outputs = network(batch.images)
     logits, shown = outputs["masks"], batch.inside
     entropy = F.binary_cross_entropy_with_logits(logits, batch.masks, reduction="none")
@@ -236,24 +231,20 @@ def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
     return {
         "masks": (entropy * shown).sum() / (shown.sum() * len(PARTS)).clamp(min=1),
         "dice": 0.3 * (dice * visible).sum() / visible.sum().clamp(min=1),
-        "holding": 0.1 * F.binary_cross_entropy_with_logits(outputs["holding"], batch.holding),
     }
 
 
 @torch.no_grad()
 def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int, device: str) -> dict[str, float]:
-    """Return the mean IoU of the masks of each part where it is visible, and the share of right answers of holding."""
+    """Return the mean IoU of the masks of each part where it is visible."""
     overlaps: dict[str, list[float]] = {part: [] for part in PARTS}
-    right: list[bool] = []
     for start in range(0, len(hands), batch):
         values = to_batch([cut_hand(hand, network.size) for hand in hands[start : start + batch]])
         outputs = network(values.images.to(device))
         found, truth = outputs["masks"].cpu() > 0, values.masks >= 0.5
-        right += ((outputs["holding"].cpu() > 0) == (values.holding > 0)).flatten().tolist()
         for index, part in enumerate(PARTS):
             both = (found[:, index] & truth[:, index]).sum((1, 2))
             either = (found[:, index] | truth[:, index]).sum((1, 2))
             visible = truth[:, index].any(2).any(1)
             overlaps[part] += (both / either.clamp(min=1))[visible].tolist()
-    metrics = {f"{part}_iou": float(np.mean(values)) for part, values in overlaps.items() if values}
-    return {**metrics, "holding": float(np.mean(right))}
+    return {f"{part}_iou": float(np.mean(values)) for part, values in overlaps.items() if values}
