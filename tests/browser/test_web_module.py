@@ -380,7 +380,8 @@ def fine_tuned_export(folder):
     pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
     import torch
 
-    from sonjit.lab.networks import create_network, export_network, network_entry
+    from sonjit.lab.networks import create_network, network_entry
+    from sonjit.lab.networks.export import export_network
 
     network = create_network("hand-lite", "published").eval()
     with torch.no_grad():
