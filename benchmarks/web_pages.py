@@ -30,6 +30,8 @@ import shutil
 import tempfile
 import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
@@ -116,10 +118,13 @@ PROBE = """
   const packages = {
     MediaPipeHands: "hands", MediaPipeFaceMesh: "face_mesh", MediaPipeFaceDetector: "face_detection", BlazePose: "pose",
   };
+  let created = Promise.resolve();  // MediaPipe's packages do not load twice at once
   probe.creator = (create) => async (model, config) => {
     probe.runtime = config?.runtime ?? "none";
     const solutionPath = `/npm/@mediapipe/${packages[model]}`;
-    const detector = await create(model, packages[model] ? {...config, runtime: "mediapipe", solutionPath} : config);
+    const forced = packages[model] && !KEEPS ? {runtime: "mediapipe", solutionPath} : {};
+    const next = () => create(model, {...config, ...forced});
+    const detector = await (created = created.then(next, next));
     for (const name of ["estimateHands", "estimateFaces", "estimatePoses"]) {
       const own = detector[name];
       if (!own) continue;
@@ -202,13 +207,24 @@ class Site:
         npm: Folder with `node_modules` of MediaPipe's packages.
         models: Folder with `.task` bundles.
         image: PNG image of the simulated camera.
-        is_sonjit: True to serve Sonjit's module in place of MediaPipe's packages.
         results: Number of the result that is compared.
+        is_sonjit: True to serve Sonjit's module in place of MediaPipe's packages.
+        keeps: True to keep the runtime that pages of tfjs-models choose.
     """
 
-    def __init__(self, pages: Path, npm: Path, models: Path, image: bytes, results: int, *, is_sonjit: bool) -> None:
+    def __init__(
+        self,
+        pages: Path,
+        npm: Path,
+        models: Path,
+        image: bytes,
+        results: int,
+        *,
+        is_sonjit: bool,
+        keeps: bool = False,
+    ) -> None:
         self.pages, self.modules, self.models, self.image = pages, npm / "node_modules", models, image
-        self.probe = PROBE.replace("RESULTS", str(results)).encode()
+        self.probe = PROBE.replace("RESULTS", str(results)).replace("KEEPS", json.dumps(keeps)).encode()
         self.is_sonjit = is_sonjit
         self.missing: list[str] = []
         site = self
@@ -225,7 +241,8 @@ class Site:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # a page that was left
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *_: object) -> None:
                 pass
@@ -319,8 +336,9 @@ class Site:
         return body, TYPES.get(ending, "application/octet-stream")
 
 
-def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str, Any]:
-    """Open a page until it has its results, and return the record of the probe."""
+@contextmanager
+def open_browser(seconds: float) -> Iterator[webdriver.Chrome]:
+    """Open headless Chromium with a limit for each page and script."""
     chromium = webdriver.ChromeOptions()
     chromium.binary_location = shutil.which("chromium") or ""
     chromium.page_load_strategy = "eager"
@@ -332,21 +350,27 @@ def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str,
         browser.set_page_load_timeout(seconds)
         browser.set_script_timeout(seconds)
         try:
-            browser.get(f"http://127.0.0.1:{site.server.server_port}/page/{path}")
-            end, probe, pressed = monotonic() + seconds, {}, 0.0
-            while monotonic() < end and probe.get("canvases") is None:
-                sleep(1)
-                if click and not probe.get("count") and monotonic() - pressed > AGAIN_S:
-                    browser.execute_script(
-                        "document.querySelectorAll(arguments[0]).forEach((one) => one.click())", click
-                    )
-                    pressed = monotonic()
-                probe = browser.execute_script("return globalThis.probe") or {}
-        except (WebDriverException, HTTPError) as error:
-            probe = {"count": 0, "errors": [str(error).splitlines()[0]]}
+            yield browser
         finally:
             browser.quit()
-            site.server.shutdown()
+
+
+def watch(browser: webdriver.Chrome, site: Site, path: str, click: str | None, seconds: float) -> dict[str, Any]:
+    """Open a page until it has its results, and return the record of the probe."""
+    try:
+        browser.get(f"http://127.0.0.1:{site.server.server_port}/page/{path}")
+        end, probe, pressed = monotonic() + seconds, {}, 0.0
+        while monotonic() < end and probe.get("canvases") is None:
+            sleep(1)
+            if click and not probe.get("count") and monotonic() - pressed > AGAIN_S:
+                browser.execute_script("document.querySelectorAll(arguments[0]).forEach((one) => one.click())", click)
+                pressed = monotonic()
+            probe = browser.execute_script("return globalThis.probe") or {}
+        browser.get("about:blank")
+    except (WebDriverException, HTTPError) as error:
+        probe = {"count": 0, "errors": [str(error).splitlines()[0]]}
+    finally:
+        site.server.shutdown()
     return {**probe, "missing": sorted(set(site.missing))}
 
 
@@ -463,6 +487,21 @@ def picture(path: Path, width: int, noise: int = 0) -> bytes:
     return file.getvalue()
 
 
+def run_alone(pages: list[dict[str, str]], args: argparse.Namespace) -> None:
+    """Run pages with Sonjit's module in one browser, and save the compared result of each."""
+    rows: list[dict[str, Any]] = []
+    with open_browser(args.seconds) as browser:
+        for page in pages:
+            image = picture(args.inputs / page["input"], args.width)
+            site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=True, keeps=True)
+            run = watch(browser, site, page["path"], page.get("click"), args.seconds)
+            kept = ("count", "runtime", "size", "errors", "missing", "last")
+            rows.append({**page, "width": args.width, **{key: run.get(key) for key in kept}})
+            Console().print_json(json.dumps({**rows[-1], "last": None}))
+            if args.save:
+                args.save.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
@@ -476,15 +515,23 @@ def main() -> None:
     parser.add_argument("--results", type=int, default=5, help="number of the result that is compared")
     parser.add_argument("--seconds", type=float, default=60, help="for each page")
     parser.add_argument("--width", type=int, default=640, help="of the image that the camera shows")
+    parser.add_argument(
+        "--without-peer",
+        action="store_true",
+        help="run Sonjit alone, with the runtime of the page, and save its results",
+    )
     parser.add_argument("--without-noise", action="store_true", help="leave out the third run")
     parser.add_argument("--save", type=Path, help="write the comparison there as JSON")
     args = parser.parse_args()
     console = Console()
     pages = tomllib.loads(args.manifest.read_text(encoding="utf-8"))["page"]
+    if args.only:
+        pages = [page for page in pages if args.only in page["path"]]
+    if args.without_peer:
+        run_alone(pages, args)
+        return
     rows: list[dict[str, Any]] = []
     for page in pages:
-        if args.only and args.only not in page["path"]:
-            continue
         runs: list[dict[str, Any]] = []
         for is_sonjit, noise in ((False, 0), (True, 0), (False, 1)):
             if noise and (args.without_noise or not all(run.get("last") for run in runs)):
@@ -492,7 +539,8 @@ def main() -> None:
                 continue
             image = picture(args.inputs / page["input"], args.width, noise)
             site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
-            runs.append(watch(site, page["path"], page.get("click"), args.seconds))
+            with open_browser(args.seconds) as browser:
+                runs.append(watch(browser, site, page["path"], page.get("click"), args.seconds))
         theirs, ours, noisy = runs
         row = {"page": page["path"], **compare(ours, theirs, noisy)}
         if row["verdict"].startswith("no result"):
