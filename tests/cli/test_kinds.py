@@ -71,6 +71,22 @@ def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
     assert 0 < float(row["hand_length_m"]) < 0.4
 
 
+@pytest.mark.slow
+def test_distances_of_hands_are_columns_and_follow_the_camera(sonjit, photo, weights, tmp_path):
+    image, distances = tmp_path / "p.png", []
+    cv2.imwrite(str(image), photo[..., ::-1])
+    height, width = photo.shape[:2]
+    for focal in (600, 1200):
+        table = tmp_path / f"{focal}.csv"
+        camera = f"{focal},{focal},{width / 2},{height / 2}"
+        assert sonjit("hands", image, "--distance", "--camera", camera, "--search", "fast", "--save", table)[0] == 0
+        with table.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file))
+        distances.append(float(row["distance_m"]))
+        assert 0 < float(row["distance_error_m"]) < 0.3 * distances[-1]
+    assert distances[1] == pytest.approx(2 * distances[0], rel=0.1)
+
+
 @pytest.mark.parametrize(
     "text", ["left_knee_angle", "left_thigh_m", "left_knee_angle_rad:9", "left_knee_angle_rad:9:x"]
 )

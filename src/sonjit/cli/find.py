@@ -61,8 +61,10 @@ def detect_command(kind: str) -> Callable[..., int]:
         if mask is not None:
             values["segmentation"] = True
         lifting = lifting or Lifting()
-        if values.get("distance"):
-            values |= {} if lifting.camera is None else {"camera": lifting.camera}
+        if lifting.camera is not None and values.get("distance"):
+            values["camera"] = lifting.camera
+        elif lifting.camera is not None and lifting.lift is None:
+            raise InputError("--camera requires --distance or --lift internet")
         lift = _lift(lifting, values)
         count = None if output.count is None else AngleLimits.from_text(output.count, kind)
         events = tuple(EventLimits.from_text(text, kind) for text in output.events)
