@@ -14,8 +14,8 @@ from sonjit._util.errors import InputError
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
 NOT_FETCHED = (
-    "cam-*", "deformer", "fc-*", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
-    "motion-discriminator", "rootnet", "timm-landmarks",
+    "cam-*", "deformer", "fc-*", "hand-heavy", "hand-masks", "handoccnet", "internet", "keypoint-detector",
+    "mask-rcnn*", "motion-discriminator", "rootnet", "timm-landmarks",
 )  # fmt: skip
 """Patterns of networks whose weights no package registry has. `sonjit networks` lists their sources."""
 

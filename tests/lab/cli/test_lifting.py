@@ -39,7 +39,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
         (["--lift", "internet", "--lift-weights", "demo", "--camera", "1,2"], "camera '1,2': give fx,fy,cx,cy"),
         (["--lift", "internet", "--lift-weights", "demo", "--camera", "nan,1,2,3"], "all four numbers finite"),
         (["--lift", "internet", "--lift-weights", "demo", "--flip-horizontal"], "cannot be combined with --lift"),
-        (["--camera", "600,600,320,240"], "--camera requires --lift internet"),
+        (["--camera", "600,600,320,240"], "--camera requires --distance or --lift internet"),
     ],
     ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
 )

@@ -7,6 +7,7 @@ network registers it. Other packages register networks in the same way.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -327,7 +328,8 @@ def _check_size(entry: NetworkEntry, options: Mapping[str, object]) -> None:
         MemoryError: The weights are too large.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")  # weights of a file
             network = entry.build(**options)
     except (RuntimeError, NotImplementedError):  # an operation that needs values
         return
