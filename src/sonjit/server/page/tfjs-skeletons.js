@@ -54,9 +54,9 @@ export const calculators = Object.freeze({
 
 /** @param {string[]} names */
 function sides(names) {
-  const of = (/** @type {string | null} */ wanted) =>
+  const positions = (/** @type {string | null} */ wanted) =>
     names.flatMap((name, i) => ((/(?:^|_)(left|right)(?:_|$)/.exec(name)?.[1] ?? null) === wanted ? [i] : []));
-  return { left: of("left"), right: of("right"), middle: of(null) };
+  return { left: positions("left"), right: positions("right"), middle: positions(null) };
 }
 
 /** @template T @param {Record<string, T>} table @param {string} model @returns {T} */
