@@ -101,7 +101,8 @@ def test_results_say_how_many_were_found_and_whether_the_search_is_complete():
     assert best.total >= 1
 
 
-def test_the_command_line_says_that_more_were_found():
-    command = [sys.executable, "-m", "sonjit", "face", str(WILD / "group-5.jpg"), "--max-instances", "2"]
+@pytest.mark.parametrize("kind", ["face", "holistic"])
+def test_the_command_line_says_that_more_were_found(kind):
+    command = [sys.executable, "-m", "sonjit", kind, str(WILD / "group-5.jpg"), "--max-instances", "2"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"2 of at least \d+ shown\. Use --max-instances\.", ran.stderr)

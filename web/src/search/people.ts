@@ -17,7 +17,10 @@ import { LIMITS } from "./score.js";
 const OF = constants.search.people;
 const SIDES = [0, 1] as const;
 
-/** Return the people of an image with the scores of their bodies, best first; `people` sees parts as the published graph does. */
+/**
+ * Return the people of an image with the scores of their bodies, best first; `people` sees parts as the published graph
+ * does. The first `max_instances` have hands and faces.
+ */
 export async function searchPeople(
   image: Pixels,
   people: Holistic,
@@ -25,9 +28,10 @@ export async function searchPeople(
   { min_presence_score: least, max_instances }: Settings,
 ): Promise<Found<BodyObservation>> {
   const bodies = await search.search();
-  const finds = bodies.finds.filter(({ score }) => score > least).slice(0, max_instances);
+  const finds = bodies.finds.filter(({ score }) => score > least);
+  const shown = finds.slice(0, max_instances);
   const faces = search.faces.filter(({ score }) => score > least);
-  const seen = finds.map(lastOf);
+  const seen = shown.map(lastOf);
   const proposals: Proposal[] = [];
   for (const body of seen) {
     for (const side of SIDES) {
@@ -38,7 +42,7 @@ export async function searchPeople(
   const around = await handSearch.around(faces.map((face) => headFromMesh(face.score, lastOf(face).keypoints)), seen, proposals);
   const hands = handsOfBodies(seen, around.finds.map(resultOf).filter(({ score }) => score > least));
   const ownFaces = await facesIn(image, people, seen, faces.map(resultOf));
-  for (const [number, find] of finds.entries()) {
+  for (const [number, find] of shown.entries()) {
     const pair = SIDES.map((side) => hands.get(armOf(number, side)) ?? null) as [HandObservation | null, HandObservation | null];
     const person: PersonObservation = { ...lastOf(find), hands: pair, face: ownFaces.get(number) ?? null };
     find.views.push(person);

@@ -56,23 +56,20 @@ class PeopleSearch:
         self._min_score, self._max_instances = min_score, max_instances
 
     def search(self, rgb: Image) -> Found[BodyObservation]:
-        """Return people with the scores of their bodies, best first."""
+        """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces."""
         bodies, every_face = self._bodies.search_with_faces(rgb)
         faces = [candidate for candidate in every_face if candidate.score > self._min_score]
-        found = [candidate for candidate in bodies.candidates if candidate.score > self._min_score][
-            : self._max_instances
-        ]
-        found_bodies, heads = (
-            [candidate.last for candidate in found],
-            [head_from_mesh(face.score, face.last.keypoints) for face in faces],
-        )
+        found = [candidate for candidate in bodies.candidates if candidate.score > self._min_score]
+        people = found[: self._max_instances]
+        found_bodies = [candidate.last for candidate in people]
+        heads = [head_from_mesh(face.score, face.last.keypoints) for face in faces]
         crops = (self._people.hand_crop(rgb, body, side) for body in found_bodies for side in (0, 1))
         proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
         around = self._hands.around(rgb, heads, found_bodies, proposals)
         hands = [candidate.result for candidate in around.candidates if candidate.score > self._min_score]
         own_hands = hands_of_bodies(found_bodies, hands)
         own_faces = self._faces_of(rgb, found_bodies, [face.result for face in faces])
-        for number, candidate in enumerate(found):
+        for number, candidate in enumerate(people):
             body_fields = {item.name: getattr(candidate.last, item.name) for item in fields(candidate.last)}
             pair = own_hands.get((number, 0)), own_hands.get((number, 1))
             candidate.views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
