@@ -68,7 +68,7 @@ export interface Person {
 
 /** Person detector and body landmarks; without a detector others say where to look. */
 export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
-  readonly core = OF.CORE;
+  readonly overlapKeypoints = OF.CORE;
   readonly #people: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #order: readonly number[];
@@ -138,12 +138,12 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   }
 
   /** Whether both boxes are on the same hips: those of people side by side overlap by far more than half. */
-  isTaken(box: RotatedBox, other: RotatedBox): boolean {
+  isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
     return Math.hypot(box.cx - other.cx, box.cy - other.cy) < OF.SAME_HIPS * Math.max(box.width, other.width);
   }
 
   /** A hidden body, moved on: none of its keypoints is seen, and nothing of its mask. */
-  moved(observation: BodyObservation, shift: Point, score: number): BodyObservation {
+  propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
     const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) => movedPoints(points, shift));
     const mask = observation.mask && { ...observation.mask, data: new Float32Array(observation.mask.data.length) };
     return { ...observation, keypoints: keypoints!, alignment: alignment!, visibility: new Float32Array(OF.KEYPOINTS), mask, score };

@@ -1,4 +1,4 @@
-/** Rotated boxes in pixels, and points in them; rotations in radians turn clockwise on the screen. */
+/** Boxes in pixels, and points in them. Rotations are in radians, clockwise on the screen. */
 
 export interface RotatedBox {
   readonly cx: number;
@@ -8,12 +8,12 @@ export interface RotatedBox {
   readonly rotation: number;
 }
 
-/** The same angle in [-pi, pi). */
+/** Return the same angle in [-pi, pi). */
 export function wrapAngle(angle: number): number {
   return angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
 }
 
-/** A box shifted along its own y axis by a part of its height, then squared and scaled. */
+/** Shift a box along its own y axis by a part of its height, then square its long side and scale it. */
 export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; shift_y: number }): RotatedBox {
   const shift = box.height * shift_y;
   const side = Math.max(box.width, box.height) * scale;
@@ -26,7 +26,7 @@ export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; 
   };
 }
 
-/** Smallest box of a rotation around the chosen of points (K, 3). */
+/** Return the smallest box with this rotation around the chosen points of (K, 3). */
 export function rotatedBoxAround(points: Float32Array, chosen: readonly number[], rotation: number): RotatedBox {
   const cos = Math.cos(rotation);
   const sin = Math.sin(rotation);
@@ -46,7 +46,7 @@ export function rotatedBoxAround(points: Float32Array, chosen: readonly number[]
   return { cx: x * cos - y * sin, cy: x * sin + y * cos, width: right - left, height: bottom - top, rotation };
 }
 
-/** Intersection over union of two boxes with their rotation left out. */
+/** Return the intersection over union of two boxes. Rotations are ignored, as in MediaPipe's association. */
 export function iou(a: RotatedBox, b: RotatedBox): number {
   const width = Math.min(a.cx + a.width / 2, b.cx + b.width / 2) - Math.max(a.cx - a.width / 2, b.cx - b.width / 2);
   const height = Math.min(a.cy + a.height / 2, b.cy + b.height / 2) - Math.max(a.cy - a.height / 2, b.cy - b.height / 2);
@@ -55,16 +55,17 @@ export function iou(a: RotatedBox, b: RotatedBox): number {
   return shared / (a.width * a.height + b.width * b.height - shared);
 }
 
-/** The upright square around a whole image. */
+/** Return the upright square around an image. */
 export function squareAround(width: number, height: number): RotatedBox {
   const side = Math.max(width, height);
   return { cx: width / 2, cy: height / 2, width: side, height: side, rotation: 0 };
 }
 
 /**
- * Points (K, 3) in pixels of a square crop of that size as pixels of the image.
+ * Map points (K, 3) in pixels of a square crop to image pixels.
  *
- * @param depth what z is divided by besides
+ * @param size side of the crop in pixels
+ * @param depth additional divisor of z
  */
 export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: number, depth: number): Float32Array {
   const cos = Math.cos(box.rotation);
@@ -82,7 +83,7 @@ export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: numb
 
 /** Return one box of each instance. Of two boxes of one instance the later stays, as in MediaPipe. */
 export function latestBoxes<B extends RotatedBox>(boxes: readonly B[], isSame: (box: B, other: B) => boolean): B[] {
-  let kept: B[] = [];
-  for (const box of boxes) kept = [...kept.filter((other) => !isSame(box, other)), box];
-  return kept;
+  let latest: B[] = [];
+  for (const box of boxes) latest = [...latest.filter((other) => !isSame(box, other)), box];
+  return latest;
 }

@@ -50,20 +50,20 @@ export interface BundleParts {
 
 /** What meshes and boxes have alike. */
 abstract class Faces {
-  readonly core = null;
+  readonly overlapKeypoints = null;
 
   newSmoother(settings: Settings): SmootherOf<FaceObservation> {
     return keypointSmoothers(settings);
   }
 
-  moved(observation: FaceObservation, shift: Point, score: number): FaceObservation {
+  propagate(observation: FaceObservation, shift: Point, score: number): FaceObservation {
     return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score };
   }
 }
 
 /** Face detector and face mesh; with the parts of a bundle as a face landmarker's graph runs its networks. */
 export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
-  readonly isTaken = overlapByHalf;
+  readonly isSameInstance = overlapByHalf;
   readonly #faces: SingleShotDetector;
   readonly #landmarks: Network;
   readonly #bundle: BundleParts | null;
@@ -218,7 +218,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
   }
 
   /** Never: the detector has blended what overlaps. */
-  isTaken(): boolean {
+  isSameInstance(): boolean {
     return false;
   }
 

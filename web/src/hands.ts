@@ -73,8 +73,8 @@ export function upright(start: Point, end: Point): number {
 
 /** Palm detector and hand landmarks; without a detector others say where to look. */
 export class Hands implements Kind<HandObservation, HandWithAppearance> {
-  readonly core = null;
-  readonly isTaken = overlapByHalf;
+  readonly overlapKeypoints = null;
+  readonly isSameInstance = overlapByHalf;
   readonly #palms: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
@@ -186,7 +186,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return boxAroundHand(keypoints);
   }
 
-  moved(observation: HandObservation, shift: Point, score: number): HandObservation {
+  propagate(observation: HandObservation, shift: Point, score: number): HandObservation {
     const [keypoints, { keypoints3D }] = [movedPoints(observation.keypoints, shift), observation];
     const published = observation.refined || observation.published ? { keypoints, keypoints3D } : null;
     return { ...observation, keypoints, score, appearance: null, refined: null, errorPx: null, published };

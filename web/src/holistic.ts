@@ -167,10 +167,10 @@ export interface PartNetworks {
 
 /** Bodies with their hands and faces. */
 export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
-  readonly core: Bodies["core"];
+  readonly overlapKeypoints: Bodies["overlapKeypoints"];
   readonly #of: PartNetworks;
   readonly #limits: Limits;
-  readonly #oneReading: boolean;
+  readonly #mergeNested: boolean;
   readonly #searchesParts: boolean;
   readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
   readonly #carried = new WeakMap<Track<BodyObservation>, Parts>();
@@ -178,10 +178,10 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   /** `searchesParts`: hands and face are searched in every frame of a stream, as in MediaPipe. */
   constructor(networks: PartNetworks, settings: Settings, searchesParts: boolean) {
     const { min_presence_score: minScore, search_interval, search } = settings;
-    this.core = networks.bodies.core;
+    this.overlapKeypoints = networks.bodies.overlapKeypoints;
     this.#of = networks;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
-    this.#oneReading = search !== "fast";
+    this.#mergeNested = search !== "fast";
     this.#searchesParts = searchesParts;
     this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
@@ -198,12 +198,12 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     return this.#of.bodies.follow(track);
   }
 
-  isTaken(box: RotatedBox, other: RotatedBox): boolean {
-    return this.#of.bodies.isTaken(box, other);
+  isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
+    return this.#of.bodies.isSameInstance(box, other);
   }
 
-  moved(observation: BodyObservation, shift: Point, score: number): BodyObservation {
-    return this.#of.bodies.moved(observation, shift, score);
+  propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
+    return this.#of.bodies.propagate(observation, shift, score);
   }
 
   newSmoother(settings: Settings): SmootherOf<BodyObservation> {
@@ -214,10 +214,10 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
     const id = track?.id ?? null;
     const body = this.#of.bodies.result(image, observation, track);
-    if (track !== null && track.hidden !== null) return { id, body, leftHand: null, rightHand: null, face: null };
+    if (track !== null && track.occludedS !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
     const seen = this.#searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
-    const now = track?.seenAt ?? 0;
+    const now = track?.seenS ?? 0;
     const isWhole = "hands" in observation; // a `PersonObservation`
     const { hands, face: mesh } = isWhole ? (observation as PersonObservation) : await this.#partsIn(image, seen, parts);
     const [leftHand, rightHand] = hands.map((hand, side): InWorker<Hand> | null => {
@@ -272,7 +272,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     for (const side of [0, 1] as const) {
       const [own, other] = [seen[side]!, seen[1 - side]!];
       if (own === null) continue;
-      const isTwice = other !== null && isSameObject(own, other, this.#oneReading);
+      const isTwice = other !== null && isSameObject(own, other, this.#mergeNested);
       if (far[side]! > OF.MAX_WRIST_DISTANCE || (isTwice && far[side]! > far[1 - side]!)) {
         seen[side] = null;
         hands[side].drop();

@@ -13,7 +13,7 @@ import type { Network, NetworkShape } from "./network.js";
 import type { NumpyArray } from "./npz.js";
 import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
-import { Detector, type ThoroughSearch } from "./pipeline.js";
+import { Detector, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { Results } from "./results.js";
 import { resultOf, type Found } from "./search/agenda.js";
@@ -193,7 +193,7 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 const told = new WeakSet<FileError>();
 
 /** A thorough search, or by default none where a file that only it needs is not there, which is told once. */
-function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<Found<O>>): ThoroughSearch<O> {
+function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<Found<O>>): StillSearch<O> {
   return async (image) => {
     try {
       const { finds, complete } = await thorough(image);

@@ -1,78 +1,80 @@
-/** The one loop behind every detector: find, crop, landmark, place, carry. */
+/** Run the loop of every detector: search the image, run the landmark network on each box, track the instances. */
 
 import { iou, latestBoxes, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { withoutDuplicates, type Observation, type Point } from "./observations.js";
+import { suppressDuplicates, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import { shown, type Result, type Results } from "./results.js";
+import { finalResult, type Result, type Results } from "./results.js";
 import { inGoodLight } from "./search/light.js";
 import type { StreamSearch } from "./search/streams.js";
 import type { SmootherOf } from "./smoothing.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
 
 const { NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
-const TAKEN_IOU = 0.5;
+const SAME_INSTANCE_IOU = 0.5;
 
 /** What differs between hands, faces, bodies and people. */
 export interface Kind<O extends Observation, R extends Result> {
-  /** Every image is searched and no box is carried over; observations give the identity, and are always present. */
+  /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
   readonly searchesAlways?: boolean;
-  /** Instances of an image on its own stay, however they overlap. */
+  /** True if overlapping instances of a still are kept. */
   readonly keepsOverlapping?: boolean;
-  /** Keypoints that say whether two instances overlap: without limbs that reach out to others; null for all. */
-  readonly core: readonly number[] | null;
-  /** Boxes for the landmark network from a search over the whole image, best first. */
+  /** Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others; null for all. */
+  readonly overlapKeypoints: readonly number[] | null;
+  /** Return boxes for the landmark network from a search of an image, best first. */
   find(image: Pixels, minScore: number): Promise<RotatedBox[]>;
-  /** What the landmark network sees in one box. */
+  /** Run the landmark network on one box. */
   observe(image: Pixels, box: RotatedBox): Promise<O>;
-  /** The next frame's box. */
+  /** Return the box of the next frame. */
   follow(track: Track<O>): RotatedBox;
-  /** Whether a found box shows the instance of another box. */
-  isTaken(box: RotatedBox, other: RotatedBox): boolean;
+  /** Check whether two boxes show the same instance. */
+  isSameInstance(box: RotatedBox, other: RotatedBox): boolean;
   newSmoother(settings: Settings): SmootherOf<O>;
-  /** The observation of an instance that another one hides: moved on, with a score of its own. */
-  moved(observation: O, shift: Point, score: number): O;
-  /** What is told of an instance; of an image on its own without a track. */
+  /** Return the observation of an occluded instance: shifted by a number of pixels, with another score. */
+  propagate(observation: O, shift: Point, score: number): O;
+  /** Return the public result for one instance; `track` is null for stills. */
   result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
 }
 
 /**
- * Finds everything in an image on its own, or in one of a stream, with calibrated scores, the best first; null where it
- * cannot run and a fast search will do. `complete`: whether it processed all proposals or found enough.
+ * Searches an image thoroughly. It returns the instances, best first, each with a calibrated probability as its score.
+ *
+ * `complete` is true if all proposals were processed or enough instances were found. Null: the search cannot run, so that
+ * the fast search is used.
  */
-export type ThoroughSearch<O extends Observation> = (image: Pixels) => Promise<{ found: O[]; complete: boolean } | null>;
+export type StillSearch<O extends Observation> = (image: Pixels) => Promise<{ found: O[]; complete: boolean } | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
   readonly #kind: Kind<O, R>;
   readonly #settings: Settings;
   readonly #tracker: Tracker<O>;
-  readonly #spread: StreamSearch<O> | null;
-  readonly #thorough: ThoroughSearch<O> | null;
+  readonly #streamSearch: StreamSearch<O> | null;
+  readonly #stillSearch: StillSearch<O> | null;
   #time = -Infinity;
   #sinceSearch: number;
   #isFirstFrame = true;
   #size = "";
 
-  /** `thorough` is for images on their own, and where `search` says so for those of streams. */
-  constructor(kind: Kind<O, R>, settings: Settings, spread: StreamSearch<O> | null, thorough: ThoroughSearch<O> | null = null) {
+  /** @param stillSearch searches stills, and streams if `search` is "thorough" */
+  constructor(kind: Kind<O, R>, settings: Settings, streamSearch: StreamSearch<O> | null, stillSearch: StillSearch<O> | null = null) {
     this.#kind = kind;
     this.#settings = settings;
-    this.#spread = spread;
-    this.#thorough = thorough;
+    this.#streamSearch = streamSearch;
+    this.#stillSearch = stillSearch;
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
       newSmoother: kind.newSmoother(settings),
-      oneReading: !isFast,
-      move: isFast ? null : (observation, shift, score) => kind.moved(observation, shift, score),
-      most: settings.max_instances,
-      core: kind.core,
+      mergeNested: !isFast,
+      propagate: isFast ? null : (observation, shift, score) => kind.propagate(observation, shift, score),
+      maxTracks: settings.max_instances,
+      overlapKeypoints: kind.overlapKeypoints,
     });
   }
 
-  /** Instances in the next image of the stream, which another size starts anew; `time` in seconds, else 30 a second. */
+  /** Find the instances in the next image of the stream. Another image size starts a new stream. `time`: seconds; by default 30 images a second. */
   async track(image: Pixels, time: number | null): Promise<Result[]> {
     const size = `${image.width} x ${image.height}`;
     if (size !== this.#size) this.reset();
@@ -81,119 +83,128 @@ export class Detector<O extends Observation, R extends Result> {
     return this.#results(image, tracks.map((track) => [track.smoothed, track]));
   }
 
-  /** Instances in an image on its own. */
+  /** Find the instances in a still. */
   async detect(image: Pixels): Promise<Results> {
-    const searched = await this.#thorough?.(inGoodLight(image));
+    const searched = await this.#stillSearch?.(inGoodLight(image));
     if (searched) {
-      const present = searched.found.filter((one) => this.#isPresent(one));
-      const results = await this.#results(image, present.slice(0, this.#settings.max_instances).map((one) => [one, null]));
+      const present = searched.found.filter((observation) => this.#isPresent(observation));
+      const results = await this.#results(image, present.slice(0, this.#settings.max_instances).map((observation) => [observation, null]));
       return Object.assign(results, { total: present.length, complete: searched.complete });
     }
-    const seen = await this.#inWhole(image, this.#kind.keepsOverlapping);
-    const kept = this.#kind.keepsOverlapping ? seen : withoutDuplicates(seen, [], false);
-    return this.#results(image, kept.map((one) => [one, null]));
+    const found = await this.#inImage(image, this.#kind.keepsOverlapping);
+    const observations = this.#kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
+    return this.#results(image, observations.map((observation) => [observation, null]));
   }
 
-  /** Forget every tracked instance and the time: the next image starts a new stream. */
+  /** Forget all tracked instances and the time. The next image starts a new stream. */
   reset(): void {
     this.#tracker.reset();
     this.#isFirstFrame = true;
-    this.#spread?.reset();
+    this.#streamSearch?.reset();
     this.#time = -Infinity;
     this.#sinceSearch = this.#settings.search_interval;
   }
 
-  async #results(image: Pixels, seen: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
+  async #results(image: Pixels, observations: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
     const mirrorWidth = this.#settings.flip_horizontal ? image.width : null;
     const results: Result[] = [];
-    for (const [one, track] of seen) results.push(await shown(await this.#kind.result(image, one, track), mirrorWidth));
+    for (const [observation, track] of observations) {
+      results.push(await finalResult(await this.#kind.result(image, observation, track), mirrorWidth));
+    }
     return results;
   }
 
-  /** One frame of a stream: carry what is held, search where there is room, say who is who. */
+  /** Process one frame of a stream: update the tracks, search for more instances, assign identities. */
   async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
     const now = this.#clock(time);
     const [pairs, found] = this.#kind.searchesAlways
-      ? this.#tracker.match(await this.#inWhole(image), now)
-      : await this.#carried(image, now);
+      ? this.#tracker.match(await this.#inImage(image), now)
+      : await this.#observe(image, now);
     if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
     this.#isFirstFrame = false;
     for (const track of this.#tracker.active) track.box = this.#kind.follow(track);
     return this.#tracker.active;
   }
 
-  /** What is still seen of those held, and what a search finds. */
-  async #carried(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
-    const held = this.#tracker.active;
+  /** Return the active tracks that are still present, each with its observation, and the new observations of a search. */
+  async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
+    const tracks = this.#tracker.active;
     const pairs: Pair<O>[] = [];
-    for (const track of held) {
-      const seen = await this.#look(image, track, held);
-      if (seen !== null && this.#isPresent(seen)) pairs.push([track, seen]);
+    for (const track of tracks) {
+      const observation = await this.#updateTrack(image, track, tracks);
+      if (observation !== null && this.#isPresent(observation)) pairs.push([track, observation]);
     }
-    return [pairs, await this.#search(image, held, pairs.filter(([track]) => track.hidden === null), now)];
+    return [pairs, await this.#search(image, tracks, pairs.filter(([track]) => track.occludedS === null), now)];
   }
 
-  /** What is seen of one of those held; null where it may not stay. */
-  async #look(image: Pixels, track: Track<O>, held: readonly Track<O>[]): Promise<O | null> {
-    const check = this.#spread?.check;
-    let seen: O | null = await this.#kind.observe(check ? check.maskedImage(image, track, held) : image, track.box);
-    if (check) seen = await check.verify(image, track, seen, held);
-    return seen === null || this.#tracker.isAnother(track, seen) ? null : seen;
+  /** Return the observation of a track in this frame, or null if the track ends. */
+  async #updateTrack(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Promise<O | null> {
+    const check = this.#streamSearch?.check;
+    let observation: O | null = await this.#kind.observe(check ? check.maskedImage(image, track, tracks) : image, track.box);
+    if (check) observation = await check.verify(image, track, observation, tracks);
+    return observation === null || this.#tracker.isAnother(track, observation) ? null : observation;
   }
 
-  /** What a search over the whole image finds. */
-  async #inWhole(image: Pixels, keepsOverlapping = false): Promise<O[]> {
+  /** Search the full image once. */
+  async #inImage(image: Pixels, keepsOverlapping = false): Promise<O[]> {
     const { min_detection_score, max_instances } = this.#settings;
     const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-    return this.#present(image, keepsOverlapping ? boxes : this.#withoutTaken(boxes));
+    return this.#present(image, keepsOverlapping ? boxes : this.#withoutOverlapping(boxes));
   }
 
-  /** What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step. */
-  async #search(image: Pixels, held: readonly Track<O>[], seen: readonly Pair<O>[], now: number): Promise<O[]> {
+  /**
+   * Search one frame: the full image if a search is due, and one step of the stream search.
+   *
+   * @param tracks tracks before this frame
+   * @param observed tracks that are still visible, each with its observation
+   */
+  async #search(image: Pixels, tracks: readonly Track<O>[], observed: readonly Pair<O>[], now: number): Promise<O[]> {
     const { max_instances, min_detection_score, search_interval } = this.#settings;
-    const spread = this.#spread;
-    const inView = held.filter((track) => track.hidden === null);
+    const streamSearch = this.#streamSearch;
+    const visibleTracks = tracks.filter((track) => track.occludedS === null);
     let carried: RotatedBox[];
     let isDue: boolean;
-    if (spread === null) {
-      carried = inView.map((track) => track.box);
+    if (streamSearch === null) {
+      carried = visibleTracks.map((track) => track.box);
       isDue = this.#isSearchDue(carried.length);
     } else {
-      carried = seen.map(([track]) => track.box); // what is lost in this frame is searched in it
-      const isLost = carried.length < inView.length;
-      const isHidden = this.#sinceSearch > 1 && held.some((track) => track.hidden !== null);
-      isDue = isLost || isHidden || this.#isSearchDue(carried.length);
-      if (isDue && !held.length && this.#sinceSearch < search_interval) isDue = spread.isChanged(image);
+      carried = observed.map(([track]) => track.box); // search at once for what was lost in this frame
+      const isLost = carried.length < visibleTracks.length;
+      const isOccluded = this.#sinceSearch > 1 && tracks.some((track) => track.occludedS !== null);
+      isDue = isLost || isOccluded || this.#isSearchDue(carried.length);
+      if (isDue && !tracks.length && this.#sinceSearch < search_interval) isDue = streamSearch.isChanged(image);
     }
     const room = max_instances - carried.length;
     this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
     isDue &&= room > 0;
     let found: O[] = [];
-    if (isDue && this.#thorough && this.#settings.search === "thorough") {
-      found = ((await this.#thorough(image))?.found ?? []).filter((one) => this.#isPresent(one));
+    if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
+      found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
     } else if (isDue) {
       const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-      found = await this.#present(image, this.#withoutTaken(boxes, carried).slice(0, room));
+      found = await this.#present(image, this.#withoutOverlapping(boxes, carried).slice(0, room));
     }
-    if (spread !== null) {
-      const beside = seen.map(([, one]) => one);
-      const more = await spread.step(image, [...beside, ...found], this.#tracker.lostBoxes(now), {
-        spent: found.length + (isDue && beside.length ? 1 : 0),
+    if (streamSearch !== null) {
+      const visible = observed.map(([, observation]) => observation);
+      const more = await streamSearch.step(image, [...visible, ...found], this.#tracker.lostBoxes(now), {
+        spent: found.length + (isDue && visible.length ? 1 : 0),
         room: room - found.length,
       });
-      found = [...found, ...more.filter((one) => this.#isPresent(one))];
-      if (spread.check) {
-        const admitted: O[] = [];
-        for (const one of found) if (await spread.check.acceptsNew(image, one, this.#isFirstFrame)) admitted.push(one);
-        found = admitted;
+      found = [...found, ...more.filter((observation) => this.#isPresent(observation))];
+      if (streamSearch.check) {
+        const accepted: O[] = [];
+        for (const observation of found) {
+          if (await streamSearch.check.acceptsNew(image, observation, this.#isFirstFrame)) accepted.push(observation);
+        }
+        found = accepted;
       }
     }
     return found.slice(0, Math.max(room, 0));
   }
 
-  #isSearchDue(held: number): boolean {
-    if (held >= this.#settings.max_instances) return false;
-    return held === 0 || this.#sinceSearch >= this.#settings.search_interval;
+  #isSearchDue(count: number): boolean {
+    if (count >= this.#settings.max_instances) return false;
+    return count === 0 || this.#sinceSearch >= this.#settings.search_interval;
   }
 
   #isPresent(observation: O): boolean {
@@ -201,12 +212,12 @@ export class Detector<O extends Observation, R extends Result> {
   }
 
   async #present(image: Pixels, boxes: readonly RotatedBox[]): Promise<O[]> {
-    const seen: O[] = [];
-    for (const box of boxes) seen.push(await this.#kind.observe(image, box));
-    return seen.filter((one) => this.#isPresent(one));
+    const observations: O[] = [];
+    for (const box of boxes) observations.push(await this.#kind.observe(image, box));
+    return observations.filter((observation) => this.#isPresent(observation));
   }
 
-  /** A time that moves forward; where the caller's does not, filters start anew. */
+  /** Return an increasing time. Filters restart if the caller's time does not increase. */
   #clock(time: number | null): number {
     let now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
     if (!Number.isFinite(now) || now - this.#time < MIN_STEP_S) {
@@ -217,14 +228,14 @@ export class Detector<O extends Observation, R extends Result> {
     return now;
   }
 
-  /** Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe. */
-  #withoutTaken(boxes: readonly RotatedBox[], taken: readonly RotatedBox[] = []): RotatedBox[] {
-    const kept = latestBoxes(boxes, (box, other) => this.#kind.isTaken(box, other));
-    return kept.filter((box) => !taken.some((other) => this.#kind.isTaken(box, other)));
+  /** Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe. */
+  #withoutOverlapping(boxes: readonly RotatedBox[], others: readonly RotatedBox[] = []): RotatedBox[] {
+    const accepted = latestBoxes(boxes, (box, other) => this.#kind.isSameInstance(box, other));
+    return accepted.filter((box) => !others.some((other) => this.#kind.isSameInstance(box, other)));
   }
 }
 
-/** Whether two boxes overlap by half, as those of one hand or face do. */
+/** Check whether two boxes overlap by more than half, as boxes of one hand or face do. */
 export function overlapByHalf(box: RotatedBox, other: RotatedBox): boolean {
-  return iou(box, other) > TAKEN_IOU;
+  return iou(box, other) > SAME_INSTANCE_IOU;
 }

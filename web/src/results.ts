@@ -130,10 +130,10 @@ export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number
 }
 
 /** The result as a page takes it, with x mirrored in an image of that width where one is given. */
-export async function shown<R extends Result | null>(result: R, mirrorWidth: number | null): Promise<R> {
+export async function finalResult<R extends Result | null>(result: R, mirrorWidth: number | null): Promise<R> {
   if (result === null) return result;
   if (!("body" in result)) return (await withSegmentation(mirrorWidth === null ? result : flipped(result, mirrorWidth))) as R;
-  const parts = await Promise.all(PARTS.map(async (name) => [name, await shown(result[name], mirrorWidth)]));
+  const parts = await Promise.all(PARTS.map(async (name) => [name, await finalResult(result[name], mirrorWidth)]));
   return { ...result, ...Object.fromEntries(parts) };
 }
 

@@ -1,9 +1,9 @@
-/** Smoothing of keypoints over time: the One-Euro filter (Casiez, Roussel, Vogel 2012), for whole arrays. */
+/** Smooth keypoints over time with the One-Euro filter (Casiez, Roussel, Vogel 2012). */
 
 import { ONE_EURO } from "./data.js";
 import { cornersOf, sizeOf, type Observation } from "./observations.js";
 
-/** Smooths one track's observations; made anew for each track. */
+/** Smooths the observations of one track, with increasing times in seconds. */
 export type Smoother<O extends Observation> = (observation: O, now: number) => O;
 
 /** Makes the smoother of a new track; null for no smoothing. */
@@ -13,33 +13,31 @@ export type Smoothing = "none" | "published" | "one_euro";
 
 /** Low-pass filter whose cut-off rises with speed: calm when still, prompt when moving. */
 export class OneEuro {
-  readonly #cutoff: number;
+  readonly #minCutoff: number;
   readonly #beta: number;
-  readonly #ofSpeed: number;
-  readonly #dead: number;
+  readonly #derivativeCutoff: number;
+  readonly #deadSpeed: number;
   #time = -Infinity;
   #raw: Float64Array | null = null;
   #smooth = new Float64Array();
   #speed = new Float64Array();
 
   /**
-   * A filter.
-   *
-   * @param cutoff Hz at rest; lower is calmer
-   * @param beta how much that rises, in Hz per (size of the instance / second)
-   * @param ofSpeed cut-off of the speed's estimate, Hz
-   * @param dead speed that still counts as rest, in sizes / second
+   * @param minCutoff cut-off at rest in Hz; lower is calmer
+   * @param beta how much the cut-off rises, in Hz per (size of the instance / second)
+   * @param derivativeCutoff cut-off of the speed estimate in Hz
+   * @param deadSpeed speed in sizes per second that counts as rest, so that noise does not open the filter
    */
   constructor(
-    cutoff = ONE_EURO.min_cutoff_hz,
+    minCutoff = ONE_EURO.min_cutoff_hz,
     beta = ONE_EURO.beta,
-    ofSpeed = ONE_EURO.derivative_cutoff_hz,
-    dead = ONE_EURO.dead_speed,
+    derivativeCutoff = ONE_EURO.derivative_cutoff_hz,
+    deadSpeed = ONE_EURO.dead_speed,
   ) {
-    [this.#cutoff, this.#beta, this.#ofSpeed, this.#dead] = [cutoff, beta, ofSpeed, dead];
+    [this.#minCutoff, this.#beta, this.#derivativeCutoff, this.#deadSpeed] = [minCutoff, beta, derivativeCutoff, deadSpeed];
   }
 
-  /** Filtered values; `scale` is the instance's size in their unit. */
+  /** Filter the values of one frame; `scale` is the size of the instance in the unit of the values. */
   filter(values: Float32Array, time: number, scale: number): Float32Array {
     const raw = Float64Array.from(values);
     if (this.#raw === null) {
@@ -47,13 +45,13 @@ export class OneEuro {
       return values;
     }
     const step = time - this.#time;
-    const ofSpeed = alpha(this.#ofSpeed, step);
+    const speedWeight = alpha(this.#derivativeCutoff, step);
     const smoothed = new Float32Array(raw.length);
     for (let i = 0; i < raw.length; i++) {
       const speed = (raw[i]! - this.#raw[i]!) / (scale * step);
-      this.#speed[i]! += ofSpeed * (speed - this.#speed[i]!);
-      const moving = Math.max(Math.abs(this.#speed[i]!) - this.#dead, 0);
-      const weight = alpha(this.#cutoff + this.#beta * moving, step);
+      this.#speed[i]! += speedWeight * (speed - this.#speed[i]!);
+      const movement = Math.max(Math.abs(this.#speed[i]!) - this.#deadSpeed, 0);
+      const weight = alpha(this.#minCutoff + this.#beta * movement, step);
       this.#smooth[i]! += weight * (raw[i]! - this.#smooth[i]!);
       smoothed[i] = this.#smooth[i]!;
     }
@@ -62,7 +60,7 @@ export class OneEuro {
   }
 }
 
-/** A One-Euro filter for image keypoints and another one for those in metres. */
+/** Return a smoother with the same filter for image and world keypoints. */
 export function oneEuroSmoother<O extends Observation>(): Smoother<O> {
   const image = new OneEuro();
   const world = new OneEuro();
@@ -76,7 +74,7 @@ export function oneEuroSmoother<O extends Observation>(): Smoother<O> {
   };
 }
 
-/** A filter of image keypoints alone, which are measured by the mean of width and height of the box around them. */
+/** Return a smoother of image keypoints only. Their size is the mean of width and height of the box around them. */
 export function imageSmoother<O extends Observation>(...filter: ConstructorParameters<typeof OneEuro>): Smoother<O> {
   const image = new OneEuro(...filter);
   return (observation, now) => {
@@ -86,12 +84,12 @@ export function imageSmoother<O extends Observation>(...filter: ConstructorParam
   };
 }
 
-/** What smooths keypoints by One-Euro where that is asked for, and nothing else: hands and faces have nothing published. */
+/** Return a factory of smoothers, for kinds whose published graph does not smooth. */
 export function keypointSmoothers<O extends Observation>({ smoothing }: { smoothing: Smoothing }): SmootherOf<O> {
   return smoothing === "one_euro" ? oneEuroSmoother : () => null;
 }
 
-/** Weight of the new sample in a first-order low-pass filter. */
+/** Return the weight of the new sample in a first-order low-pass filter. */
 function alpha(cutoff: number, step: number): number {
   return 1 / (1 + 1 / (2 * Math.PI * cutoff * step));
 }

@@ -1,16 +1,16 @@
-/** A single-shot detector over a whole image, and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
+/** Detect objects with a single-shot detector and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
 
 import { squareAround, type RotatedBox } from "./boxes.js";
 import type { Grid } from "./data.js";
 import type { Network } from "./network.js";
 import { cropInto, letterboxInto, type Pixels } from "./pixels.js";
 
-/** One found object, in pixels of the image. */
+/** One detected object, in pixels of the image. */
 export interface Detection {
   readonly score: number;
   /** x_min, y_min, x_max, y_max; may leave the image. */
   readonly box: readonly [number, number, number, number];
-  /** x, y of each. */
+  /** x, y of each keypoint. */
   readonly keypoints: readonly (readonly [number, number])[];
 }
 
@@ -27,7 +27,7 @@ export class SingleShotDetector {
   readonly #anchors: Float64Array;
   readonly #overlap: number;
 
-  /** `overlap` of two boxes, from which they are blended into one. */
+  /** @param overlap minimum IoU of boxes that are blendOverlapping */
   constructor(network: Network, grid: Grid, overlap = 0.3) {
     this.#network = network;
     this.#size = grid.size;
@@ -43,20 +43,20 @@ export class SingleShotDetector {
     this.#anchors = Float64Array.from(centres);
   }
 
-  /** Objects with at least a score, best first. */
+  /** Return the objects of an image with at minLogit this score, best first. */
   async find(image: Pixels, minScore: number): Promise<Detection[]> {
     const [found] = await this.findFrom(image, [minScore]);
     return found!;
   }
 
-  /** The same from one run for several least scores: what is blended into an object depends on them. */
+  /** Return the detections of one run for several minimum scores. Blending depends on the minimum. */
   async findFrom(image: Pixels, minScores: readonly number[]): Promise<Detection[][]> {
     letterboxInto(image, this.#network);
     const outputs = await this.#network.run();
     return minScores.map((score) => this.#objects(outputs, squareAround(image.width, image.height), score));
   }
 
-  /** The same in a square, turned area of the image; boxes are upright around those found in it. */
+  /** Return the detections in a rotated square of the image. Their boxes are upright in the image. */
   async findIn(image: Pixels, area: RotatedBox, minScore: number): Promise<Detection[]> {
     cropInto(image, area, this.#network, true);
     return this.#objects(await this.#network.run(), area, minScore);
@@ -65,11 +65,11 @@ export class SingleShotDetector {
   #objects([first, second]: readonly Float32Array[], area: RotatedBox, minScore: number): Detection[] {
     const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
     const each = raw.length / logits.length;
-    const least = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));
+    const minLogit = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));
     const found: Candidate[] = [];
     for (let n = 0; n < logits.length; n++) {
       const logit = logits[n]!;
-      if (!(logit >= least)) continue;
+      if (!(logit >= minLogit)) continue;
       const row = raw.subarray(n * each, (n + 1) * each);
       if (!(row[2]! >= 0 && row[3]! >= 0 && row.every(Number.isFinite))) continue;
       const x = (value: number) => (value / this.#size + this.#anchors[2 * n]! - 0.5) * area.width;
@@ -81,11 +81,11 @@ export class SingleShotDetector {
       for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
       found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
     }
-    return blended(found, this.#overlap).map((one) => placed(one, area));
+    return blendOverlapping(found, this.#overlap).map((detection) => placed(detection, area));
   }
 }
 
-/** What was found in a square area, around its middle, in pixels of the image; its box is upright there too. */
+/** Convert a detection from a square area, relative to its middle, to pixels of the image. Its box is upright in the image too. */
 function placed({ score, box: [left, top, right, bottom], keypoints }: Detection, area: RotatedBox): Detection {
   const [cos, sin] = [Math.cos(area.rotation), Math.sin(area.rotation)];
   const place = (x: number, y: number) => [x * cos - y * sin + area.cx, x * sin + y * cos + area.cy] as const;
@@ -96,20 +96,20 @@ function placed({ score, box: [left, top, right, bottom], keypoints }: Detection
   return { score, box: [cx - width, cy - height, cx + width, cy + height], keypoints: keypoints.map(([x, y]) => place(x, y)) };
 }
 
-/** Every cluster of overlapping candidates as the score-weighted mean of its members, with the best one's score. */
-function blended(candidates: Candidate[], threshold: number): Detection[] {
+/** Return the score-weighted mean of each cluster of overlapping candidates, with the score of its best member. */
+function blendOverlapping(candidates: Candidate[], threshold: number): Detection[] {
   let rest = candidates.sort((a, b) => b.score - a.score);
   const found: Detection[] = [];
   while (rest.length) {
     const best = rest[0]!;
-    const cluster = rest.filter((one) => one === best || doOverlap(one.values, best.values, threshold));
-    const total = cluster.reduce((sum, one) => sum + one.score, 0);
+    const cluster = rest.filter((other) => other === best || doOverlap(other.values, best.values, threshold));
+    const total = cluster.reduce((sum, { score }) => sum + score, 0);
     const mean = new Float64Array(best.values.length);
     for (const { score, values } of cluster) values.forEach((value, k) => (mean[k]! += (score / total) * value));
     const keypoints: [number, number][] = [];
     for (let k = 4; k < mean.length; k += 2) keypoints.push([mean[k]!, mean[k + 1]!]);
     found.push({ score: best.score, box: [mean[0]!, mean[1]!, mean[2]!, mean[3]!], keypoints });
-    rest = rest.filter((one) => !cluster.includes(one));
+    rest = rest.filter((other) => !cluster.includes(other));
   }
   return found;
 }

@@ -1,19 +1,19 @@
-/** Who is who from frame to frame: stable ids, one instance per object, memory of those just lost. */
+/** Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances. */
 
 import type { RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import {
   areNear,
   centreOf,
-  difference,
+  clampToOccluder,
+  colourDifference,
   discAround,
   distance,
   isSameObject,
-  keptBehind,
   mayTouch,
   meanDistance,
-  shareInside,
-  withoutDuplicates,
+  overlapOverSmaller,
+  suppressDuplicates,
   type Disc,
   type Observation,
   type Point,
@@ -23,47 +23,51 @@ import type { Smoother, SmootherOf } from "./smoothing.js";
 const OF = constants.tracking;
 const MEMORY_S = 2;
 
-/** An observation moved on by so many pixels, with a score of its own: that of an instance that another one hides. */
-export type Move<O> = (observation: O, shift: Point, score: number) => O;
+/** Shifts the observation of an occluded instance by so many pixels and sets its score. */
+export type Propagate<O> = (observation: O, shift: Point, score: number) => O;
 
-/** What an instance is known by: its place, side and colours. */
-interface Look {
+/** Position, side and colours of an instance. */
+interface Appearance {
   readonly disc: Disc;
   readonly left: number | null;
   readonly colours: Float32Array | null;
 }
 
-function lookOf(observation: Observation): Look {
+function appearanceOf(observation: Observation): Appearance {
   return { disc: discAround(observation), left: observation.left, colours: observation.colours };
 }
 
-/** How badly what is seen fits what is expected: distance, other side, other colours. */
-function lookCost(expected: Look, seen: Look): number {
-  let cost = distance(expected.disc.centre, seen.disc.centre) / Math.max(expected.disc.size, seen.disc.size);
-  if (expected.left !== null && seen.left !== null) cost += OF.SIDE_WEIGHT * Math.abs(expected.left - seen.left);
-  if (expected.colours && seen.colours) cost += (OF.COLOUR_WEIGHT / 255) * difference(expected.colours, seen.colours);
+/** Return the cost of assigning an observed appearance: distance from the predicted centre, other side, other colours. */
+function appearanceCost(expected: Appearance, observed: Appearance): number {
+  let cost = distance(expected.disc.centre, observed.disc.centre) / Math.max(expected.disc.size, observed.disc.size);
+  if (expected.left !== null && observed.left !== null) cost += OF.SIDE_WEIGHT * Math.abs(expected.left - observed.left);
+  if (expected.colours && observed.colours) cost += (OF.COLOUR_WEIGHT / 255) * colourDifference(expected.colours, observed.colours);
   return cost;
 }
 
 /** One instance over time. */
 export class Track<O extends Observation> {
+  /** Stable while the instance is tracked or remembered. */
   readonly id: number;
-  /** Of the newest frame, as seen. */
+  /** Observation in the newest frame, not smoothed. */
   observation: O;
-  /** The same, smoothed over time where asked for. */
+  /** Observation in the newest frame, smoothed if the options ask for it. */
   smoothed: O;
+  /** Null for no smoothing. */
   smoother: Smoother<O> | null;
-  seenAt: number;
-  /** Belief that it is a left one, over the frames seen; null where there are no sides. */
+  /** Time of the newest frame in seconds. */
+  seenS: number;
+  /** Belief that the instance is a left one; null for instances without sides. */
   left: number | null = null;
-  /** Of it, as learnt while it is alone. */
+  /** Running mean of the colours while no other instance is near; null if there are none. */
   colours: Float32Array | null = null;
+  /** Number of frames with an observation. */
   frames = 0;
-  /** For how many seconds another instance has hidden it; null while it is seen. */
-  hidden: number | null = null;
-  /** How long of that nothing has covered it any more. */
-  uncovered = 0;
-  /** The crop of the next frame. */
+  /** Time in seconds since another instance occluded it; null while it is visible. */
+  occludedS: number | null = null;
+  /** Time in seconds without an occluder during an occlusion. */
+  unoccludedS = 0;
+  /** Crop of the next frame. */
   box!: RotatedBox;
   #sureness = 0;
   #velocity: Point = [0, 0];
@@ -73,16 +77,16 @@ export class Track<O extends Observation> {
     this.id = id;
     this.observation = this.smoothed = observation;
     this.smoother = smoother;
-    this.seenAt = now;
+    this.seenS = now;
   }
 
-  /** Take over a new frame's observation; of one that is not alone the colours may be another's. */
-  see(observation: O, now: number, isAlone = true): void {
-    const step = now - this.seenAt;
-    if (this.frames && step > 0 && this.hidden === null) {
+  /** Add the observation of a new frame. The colours are learned only while no other instance is near. */
+  update(observation: O, now: number, isIsolated = true): void {
+    const step = now - this.seenS;
+    if (this.frames && step > 0 && this.occludedS === null) {
       const [before, after] = [centreOf(this.observation), centreOf(observation)];
-      const per = Math.max(step, OF.MIN_STEP_S);
-      const speed: Point = [(after[0] - before[0]) / per, (after[1] - before[1]) / per];
+      const duration = Math.max(step, OF.MIN_STEP_S);
+      const speed: Point = [(after[0] - before[0]) / duration, (after[1] - before[1]) / duration];
       const weight = -Math.expm1(-step / OF.DRIFT_WINDOW_S);
       const [vx, vy] = this.#velocity;
       const [dx, dy] = this.#drift;
@@ -90,56 +94,57 @@ export class Track<O extends Observation> {
       this.#drift = [dx + weight * (speed[0] - dx), dy + weight * (speed[1] - dy)];
     }
     this.observation = observation;
-    this.seenAt = now;
+    this.seenS = now;
     this.frames += 1;
-    this.hidden = null;
-    this.uncovered = 0;
-    if (observation.left !== null) this.#seeSide(observation.left);
+    this.occludedS = null;
+    this.unoccludedS = 0;
+    if (observation.left !== null) this.#updateSide(observation.left);
     const { colours } = observation;
     if (this.colours === null) this.colours = colours;
-    else if (isAlone && colours) this.colours = this.colours.map((c, i) => c + OF.COLOUR_MEMORY * (colours[i]! - c));
+    else if (isIsolated && colours) this.colours = this.colours.map((c, i) => c + OF.COLOUR_MEMORY * (colours[i]! - c));
     this.smoothed = this.smoother === null ? observation : this.smoother(observation, now);
   }
 
-  /** Move on by a frame in which it is not seen, ever slower and not out from behind what covers it. */
-  hide(now: number, move: Move<O>, covers: readonly Track<O>[], isCovered: boolean): void {
-    const step = Number.isFinite(this.seenAt) ? now - this.seenAt : 0;
-    if (this.hidden === null) this.#velocity = this.#drift;
+  /** Propagate the track by one frame without an observation, ever slower and close to its occluder. */
+  markOccluded(now: number, propagate: Propagate<O>, covers: readonly Track<O>[], isCovered: boolean): void {
+    const step = Number.isFinite(this.seenS) ? now - this.seenS : 0;
+    if (this.occludedS === null) this.#velocity = this.#drift;
     let shift: Point = [this.#velocity[0] * step, this.#velocity[1] * step];
     if (covers.length) {
-      const off = OF.OCCLUDED_OFFSET + OF.INITIAL_OFFSET * Math.exp(-(this.hidden ?? 0) / OF.OFFSET_DECAY_S);
-      shift = keptBehind(this.observation, shift, covers.map((one) => one.observation), off);
+      const maxOffset = OF.OCCLUDED_OFFSET + OF.INITIAL_OFFSET * Math.exp(-(this.occludedS ?? 0) / OF.OFFSET_DECAY_S);
+      shift = clampToOccluder(this.observation, shift, covers.map((cover) => cover.observation), maxOffset);
     }
-    const slower = Math.exp(-step / OF.SPEED_DECAY_S);
-    this.#velocity = [this.#velocity[0] * slower, this.#velocity[1] * slower];
-    this.uncovered = isCovered ? 0 : this.uncovered + step;
-    this.hidden = (this.hidden ?? 0) + step;
-    this.seenAt = now;
+    const decay = Math.exp(-step / OF.SPEED_DECAY_S);
+    this.#velocity = [this.#velocity[0] * decay, this.#velocity[1] * decay];
+    this.unoccludedS = isCovered ? 0 : this.unoccludedS + step;
+    this.occludedS = (this.occludedS ?? 0) + step;
+    this.seenS = now;
     const score = this.observation.score * Math.exp(-step / OF.SCORE_DECAY_S);
-    this.observation = move(this.observation, shift, score);
-    this.smoothed = move(this.smoothed, shift, score);
+    this.observation = propagate(this.observation, shift, score);
+    this.smoothed = propagate(this.smoothed, shift, score);
   }
 
-  /** Whether it has been hidden for too long. */
+  /** Check whether the occlusion has lasted too long. */
   get isOver(): boolean {
-    return (this.hidden ?? 0) > OF.MAX_OCCLUDED_S || this.uncovered > OF.MAX_UNOCCLUDED_S;
+    return (this.occludedS ?? 0) > OF.MAX_OCCLUDED_S || this.unoccludedS > OF.MAX_UNOCCLUDED_S;
   }
 
-  /** Move the belief towards a new frame's word, by as much as that frame is sure of it. */
-  #seeSide(left: number): void {
+  /** Update the belief of the side, weighted by the confidence of the new frame. */
+  #updateSide(left: number): void {
     const sureness = Math.abs(2 * left - 1);
     this.#sureness += sureness;
     if (this.left === null || this.#sureness === 0) this.left = left;
     else this.left += Math.max(sureness / this.#sureness, OF.SIDE_MEMORY * sureness) * (left - this.left);
   }
 
+  /** Return the cost of an observation; see `appearanceCost`. */
   cost(observation: O, now: number): number {
-    return lookCost(this.expected(now), lookOf(observation));
+    return appearanceCost(this.expected(now), appearanceOf(observation));
   }
 
-  /** As it should look at a time. */
-  expected(now: number): Look {
-    const reach = Math.min(Math.max(now - this.seenAt, 0), 0.2); // beyond that a speed says little
+  /** Predict the appearance at a time. */
+  expected(now: number): Appearance {
+    const reach = Math.min(Math.max(now - this.seenS, 0), 0.2); // an older speed is unreliable
     const { centre, size } = discAround(this.observation);
     const predicted: Point = [centre[0] + this.#velocity[0] * reach, centre[1] + this.#velocity[1] * reach];
     return { disc: { centre: predicted, size }, left: this.left, colours: this.colours };
@@ -148,19 +153,19 @@ export class Track<O extends Observation> {
 
 export interface TrackerOptions<O extends Observation> {
   readonly newSmoother: SmootherOf<O>;
-  /** Two readings of one hand, the one inside the other, are one instance. */
-  readonly oneReading: boolean;
-  /** Moves on what another instance hides, until it is seen again; null to lose it. */
-  readonly move: Move<O> | null;
-  /** Instances to hold, the hidden ones among them. */
-  readonly most: number;
-  /** Which keypoints say whether two overlap; null for all. */
-  readonly core: readonly number[] | null;
+  /** Two nested observations of one side are one instance; see `isSameObject`. */
+  readonly mergeNested: boolean;
+  /** Propagates an occluded instance until it is visible again; null to lose it. */
+  readonly propagate: Propagate<O> | null;
+  /** Maximum number of tracks, including the occluded ones. */
+  readonly maxTracks: number;
+  /** Indices of the keypoints that decide whether two instances overlap; null for all. */
+  readonly overlapKeypoints: readonly number[] | null;
 }
 
 export type Pair<O extends Observation> = readonly [Track<O>, O];
 
-/** Gives observations their identity. */
+/** Assigns observations to tracks. */
 export class Tracker<O extends Observation> {
   active: Track<O>[] = [];
   #lost: Track<O>[] = [];
@@ -171,171 +176,172 @@ export class Tracker<O extends Observation> {
     this.#options = options;
   }
 
-  /** Observations from boxes of unknown origin: pairs with the held tracks that they fit, and the rest. */
-  match(seen: readonly O[], now: number): [Pair<O>[], O[]] {
+  /** Match observations from external boxes with the active tracks. Return the pairs and the rest. */
+  match(observations: readonly O[], now: number): [Pair<O>[], O[]] {
     const pairs: Pair<O>[] = [];
-    const [free, rest] = [[...this.active], [...seen]];
-    while (free.length && rest.length) {
-      const all = free.flatMap((track, i) => rest.map((one, j) => ({ cost: track.cost(one, now), i, j })));
-      const best = all.reduce((least, one) => (one.cost < least.cost ? one : least));
+    const [free, unmatched] = [[...this.active], [...observations]];
+    while (free.length && unmatched.length) {
+      const all = free.flatMap((track, i) => unmatched.map((observation, j) => ({ cost: track.cost(observation, now), i, j })));
+      const best = all.reduce((lowest, pair) => (pair.cost < lowest.cost ? pair : lowest));
       if (best.cost >= OF.MAX_REVIVE_DISTANCE) break;
-      pairs.push([...free.splice(best.i, 1), ...rest.splice(best.j, 1)] as unknown as Pair<O>);
+      pairs.push([...free.splice(best.i, 1), ...unmatched.splice(best.j, 1)] as unknown as Pair<O>);
     }
-    return [pairs, rest];
+    return [pairs, unmatched];
   }
 
-  /** Whether what its box shows has the colours of another one there rather than the track's own. */
-  isAnother(track: Track<O>, seen: O): boolean {
-    if (!track.colours || !seen.colours || !this.#options.move) return false;
-    const limit = OF.COLOUR_RATIO * difference(track.colours, seen.colours);
+  /** Check whether an observation has the colours of another instance there rather than the track's own. */
+  isAnother(track: Track<O>, observation: O): boolean {
+    const { colours } = observation;
+    if (!track.colours || !colours || !this.#options.propagate) return false;
+    const limit = OF.COLOUR_RATIO * colourDifference(track.colours, colours);
     return [...this.active, ...this.#lost].some(
       (other) =>
         other !== track &&
         other.colours !== null &&
-        difference(other.colours, seen.colours!) < limit &&
-        shareInside(other.observation.keypoints, seen.keypoints) > OF.MIN_OVERLAP,
+        colourDifference(other.colours, colours) < limit &&
+        overlapOverSmaller(other.observation.keypoints, observation.keypoints) > OF.MIN_OVERLAP,
     );
   }
 
-  /** Where instances were looked for that were lost within the last second. */
+  /** Return the boxes in which instances were lost within the last second. */
   lostBoxes(now: number): RotatedBox[] {
-    return this.#lost.filter((track) => now - track.seenAt < OF.LOCAL_SEARCH_S).map((track) => track.box);
+    return this.#lost.filter((track) => now - track.seenS < OF.LOCAL_SEARCH_S).map((track) => track.box);
   }
 
-  /** Forget everyone; ids start again at 1. */
+  /** Forget all tracks. Ids start again at 1. */
   reset(): void {
     [this.active, this.#lost, this.#nextId] = [[], [], 1];
   }
 
-  /** A new stream of times begins: filters start anew, the instances held stay held. */
+  /** Start a new time axis: filters are reset, active tracks continue. */
   restartClock(): void {
     this.#lost = [];
     for (const track of this.active) {
       track.smoother = this.#options.newSmoother();
-      track.seenAt = -Infinity;
+      track.seenS = -Infinity;
     }
   }
 
   /**
-   * Take over one frame.
+   * Update the tracks with one frame.
    *
-   * @param carried the tracks whose box still shows an instance, with what was seen there
-   * @param found what a search found elsewhere
-   * @returns whether any track was lost in this frame, or is neither seen nor hidden
+   * @param carried tracks whose box still shows an instance, each with its observation
+   * @param found observations from a search
+   * @returns whether any track was lost in this frame, or is occluded without an occluder
    */
   update(carried: readonly Pair<O>[], found: readonly O[], now: number): boolean {
-    const { move, oneReading } = this.#options;
-    this.#lost = this.#lost.filter((track) => now - track.seenAt >= 0 && now - track.seenAt <= MEMORY_S);
-    const lookedAt = new Set(carried.map(([track]) => track));
+    const { propagate, mergeNested } = this.#options;
+    this.#lost = this.#lost.filter((track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S);
+    const observed = new Set(carried.map(([track]) => track));
     const discs = this.active.map((track) => ({ track, disc: discAround(track.observation) }));
-    const alone = new Set(carried.filter(([track, one]) => isAlone(track, one, discs)).map(([track]) => track));
-    if (move) {
+    const isolated = new Set(carried.filter(([track, observation]) => isIsolated(track, observation, discs)).map(([track]) => track));
+    if (propagate) {
       const all = carried;
-      carried = all.filter((pair) => alone.has(pair[0]) || this.#isTrusted(pair, all, now));
+      carried = all.filter((pair) => isolated.has(pair[0]) || this.#isTrusted(pair, all, now));
     }
     let tracks = carried.map(([track]) => track);
-    const seen = sortedOut(tracks, carried.map(([, one]) => one), now);
-    const unseen = this.active.filter((track) => track.hidden !== null && !tracks.includes(track));
-    tracks = tracks.map((track, i) => this.#rightful(track, seen[i]!, unseen, now));
-    const kept = oneTrackPerObject(tracks, seen, now, oneReading);
-    const held = kept.map((i) => tracks[i]!);
-    let gone = this.active.filter((track) => !held.includes(track));
-    const isAnyLost = gone.some((track) => track.hidden === null);
-    for (const i of kept) tracks[i]!.see(seen[i]!, now, alone.has(tracks[i]!));
-    for (const track of gone) if (track.seenAt === -Infinity) track.seenAt = now; // by a clock that began anew
-    this.#lost.push(...gone);
-    let fresh = withoutDuplicates(found, held.map((track) => track.observation), oneReading);
-    if (move) fresh = fresh.filter((one) => !this.#isBlend(one, [...held, ...gone], now));
-    held.push(...fresh.map((one) => this.#welcome(one, now)));
-    if (move) {
-      gone = gone.filter((track) => this.#lost.includes(track));
-      held.push(...this.#hide(gone, lookedAt, held, now, move));
+    const observations = resolveSwaps(tracks, carried.map(([, observation]) => observation), now);
+    const unseen = this.active.filter((track) => track.occludedS !== null && !tracks.includes(track));
+    tracks = tracks.map((track, i) => this.#reidentified(track, observations[i]!, unseen, now));
+    const indices = oneTrackPerObject(tracks, observations, now, mergeNested);
+    const active = indices.map((i) => tracks[i]!);
+    let missing = this.active.filter((track) => !active.includes(track));
+    const isAnyLost = missing.some((track) => track.occludedS === null);
+    for (const i of indices) tracks[i]!.update(observations[i]!, now, isolated.has(tracks[i]!));
+    for (const track of missing) if (track.seenS === -Infinity) track.seenS = now; // the clock was restarted
+    this.#lost.push(...missing);
+    let detections = suppressDuplicates(found, active.map((track) => track.observation), mergeNested);
+    if (propagate) detections = detections.filter((detection) => !this.#isBlend(detection, [...active, ...missing], now));
+    active.push(...detections.map((detection) => this.#startOrRevive(detection, now)));
+    if (propagate) {
+      missing = missing.filter((track) => this.#lost.includes(track));
+      active.push(...this.#markOccluded(missing, observed, active, now, propagate));
     }
-    this.active = held.sort((a, b) => a.id - b.id);
-    return isAnyLost || held.some((track) => track.uncovered > 0);
+    this.active = active.sort((a, b) => a.id - b.id);
+    return isAnyLost || active.some((track) => track.unoccludedS > 0);
   }
 
-  /** Whether an observation is of its track, and not a blend of two or the other one. */
-  #isTrusted([track, seen]: Pair<O>, carried: readonly Pair<O>[], now: number): boolean {
-    let cost = track.cost(seen, now);
-    if (track.left !== null && seen.left !== null) {
+  /** Check whether an observation shows its track, not a blend of two instances or the other one. */
+  #isTrusted([track, observation]: Pair<O>, carried: readonly Pair<O>[], now: number): boolean {
+    let cost = track.cost(observation, now);
+    if (track.left !== null && observation.left !== null) {
       const isUndecided = track.frames < OF.NEW_TRACK_FRAMES || Math.abs(2 * track.left - 1) < OF.MIN_SIDE_SURENESS;
-      if (isUndecided) cost -= OF.SIDE_WEIGHT * Math.abs(track.left - seen.left);
+      if (isUndecided) cost -= OF.SIDE_WEIGHT * Math.abs(track.left - observation.left);
     }
     if (cost >= OF.MAX_TRUSTED_COST) return false;
-    if (track.hidden === null && meanDistance(seen, track.observation) > OF.MAX_STEP) return false;
-    const ofHidden = (one: Track<O>) => (one.hidden === null ? 0 : OF.OCCLUDED_COST);
-    const rank = cost + ofHidden(track);
+    if (track.occludedS === null && meanDistance(observation, track.observation) > OF.MAX_STEP) return false;
+    const occludedCost = ({ occludedS }: Track<O>) => (occludedS === null ? 0 : OF.OCCLUDED_COST);
+    const rank = cost + occludedCost(track);
     return !carried.some(
-      ([other, one]) =>
+      ([other, item]) =>
         other !== track &&
-        meanDistance(seen, one, this.#options.core) < OF.SAME_INSTANCE_DISTANCE &&
-        other.cost(one, now) + ofHidden(other) < rank,
+        meanDistance(observation, item, this.#options.overlapKeypoints) < OF.SAME_INSTANCE_DISTANCE &&
+        other.cost(item, now) + occludedCost(other) < rank,
     );
   }
 
-  /** Whether what a search found overlaps a known instance and is none that was lost: it waits until they part. */
-  #isBlend(found: O, known: readonly Track<O>[], now: number): boolean {
-    if (this.#lost.some((track) => track.cost(found, now) < OF.MAX_TRUSTED_COST)) return false;
-    const disc = discAround(found);
-    return known.some(
+  /** Check whether a detection blends known instances. It is ignored until they separate. */
+  #isBlend(detection: O, tracks: readonly Track<O>[], now: number): boolean {
+    if (this.#lost.some((track) => track.cost(detection, now) < OF.MAX_TRUSTED_COST)) return false;
+    const disc = discAround(detection);
+    return tracks.some(
       ({ observation }) =>
         mayTouch(disc, discAround(observation)) &&
-        shareInside(found.keypoints, observation.keypoints, this.#options.core) > OF.BLEND_OVERLAP,
+        overlapOverSmaller(detection.keypoints, observation.keypoints, this.#options.overlapKeypoints) > OF.BLEND_OVERLAP,
     );
   }
 
-  /** Those of the tracks just lost that another one hides, moved on: near another, or doubted for that. */
-  #hide(
-    gone: readonly Track<O>[],
+  /** Propagate the lost tracks that are near another track or had a doubtful observation. */
+  #markOccluded(
+    missing: readonly Track<O>[],
     doubted: ReadonlySet<Track<O>>,
-    held: readonly Track<O>[],
+    active: readonly Track<O>[],
     now: number,
-    move: Move<O>,
+    propagate: Propagate<O>,
   ): Track<O>[] {
-    const hidden: Track<O>[] = [];
-    for (const track of gone.slice(0, Math.max(this.#options.most - held.length, 0))) {
-      const near = [...held, ...gone].filter((one) => one !== track && areNear(one.observation, track.observation));
-      if (track.hidden === null && !near.length && !doubted.has(track)) continue;
-      const covers = near.filter((other) => held.includes(other));
+    const occluded: Track<O>[] = [];
+    for (const track of missing.slice(0, Math.max(this.#options.maxTracks - active.length, 0))) {
+      const near = [...active, ...missing].filter((other) => other !== track && areNear(other.observation, track.observation));
+      if (track.occludedS === null && !near.length && !doubted.has(track)) continue;
+      const covers = near.filter((other) => active.includes(other));
       const isBlended = near.length > 0 && [track, ...near].some((other) => doubted.has(other));
-      track.hide(now, move, covers, covers.length > 0 || isBlended);
+      track.markOccluded(now, propagate, covers, covers.length > 0 || isBlended);
       if (!track.isOver) {
-        hidden.push(track);
-        this.#lost = this.#lost.filter((one) => one !== track);
+        occluded.push(track);
+        this.#lost = this.#lost.filter((other) => other !== track);
       }
     }
-    return hidden;
+    return occluded;
   }
 
-  /** The track itself, or a lost one that fits clearly better: a box can slip onto a hand that reappears. */
-  #rightful(track: Track<O>, observation: O, hidden: Track<O>[], now: number): Track<O> {
-    const best = bestOf([...this.#lost, ...hidden], observation, now);
+  /** Return the track, or a lost one that fits clearly better: a box can slip onto a hand that reappears. */
+  #reidentified(track: Track<O>, observation: O, occluded: Track<O>[], now: number): Track<O> {
+    const best = bestOf([...this.#lost, ...occluded], observation, now);
     if (best === null || best.cost + OF.SLIP_MARGIN > track.cost(observation, now)) return track;
     const back = best.track;
-    if (hidden.includes(back)) hidden.splice(hidden.indexOf(back), 1);
-    else this.#lost = this.#lost.filter((one) => one !== back);
+    if (occluded.includes(back)) occluded.splice(occluded.indexOf(back), 1);
+    else this.#lost = this.#lost.filter((other) => other !== back);
     back.smoother = this.#options.newSmoother();
     return back;
   }
 
-  /** The remembered track that fits an observation, or a new one. */
-  #welcome(observation: O, now: number): Track<O> {
+  /** Return the lost track that fits an observation, or a new track. */
+  #startOrRevive(observation: O, now: number): Track<O> {
     const best = bestOf(this.#lost, observation, now);
     let track: Track<O>;
     if (best !== null && best.cost < OF.MAX_REVIVE_DISTANCE) {
       track = best.track;
-      this.#lost = this.#lost.filter((one) => one !== track);
+      this.#lost = this.#lost.filter((other) => other !== track);
       track.smoother = this.#options.newSmoother();
     } else {
       track = new Track(this.#nextId++, observation, this.#options.newSmoother(), now);
     }
-    track.see(observation, now);
+    track.update(observation, now);
     return track;
   }
 }
 
-/** The track that an observation fits best; of two alike the older one. */
+/** Return the track that fits an observation best, with its cost. Of two equal tracks the older one is returned. */
 function bestOf<O extends Observation>(tracks: readonly Track<O>[], observation: O, now: number) {
   let best: { cost: number; track: Track<O> } | null = null;
   for (const track of tracks) {
@@ -345,51 +351,51 @@ function bestOf<O extends Observation>(tracks: readonly Track<O>[], observation:
   return best;
 }
 
-/** Observations in the order of the tracks that they fit: two that slipped into each other's box change places. */
-function sortedOut<O extends Observation>(tracks: readonly Track<O>[], seen: readonly O[], now: number): O[] {
+/** Return the observations in the order of the tracks that they fit, with swapped pairs exchanged. */
+function resolveSwaps<O extends Observation>(tracks: readonly Track<O>[], observations: readonly O[], now: number): O[] {
   const expected = tracks.map((track) => track.expected(now));
-  const looks = seen.map(lookOf);
-  const order = seen.map((_, i) => i);
-  const cost = (i: number, j: number) => lookCost(expected[i]!, looks[order[j]!]!);
+  const appearances = observations.map(appearanceOf);
+  const order = observations.map((_, i) => i);
+  const cost = (i: number, j: number) => appearanceCost(expected[i]!, appearances[order[j]!]!);
   for (let i = 0; i < tracks.length; i++) {
     for (let j = 0; j < i; j++) {
       if (cost(i, j) + cost(j, i) < cost(i, i) + cost(j, j)) [order[i], order[j]] = [order[j]!, order[i]!];
     }
   }
-  return order.map((i) => seen[i]!);
+  return order.map((i) => observations[i]!);
 }
 
-/** Whether no other track is near one that is in view. */
-function isAlone<O extends Observation>(
+/** Check whether a track is visible and no other track is near. */
+function isIsolated<O extends Observation>(
   track: Track<O>,
-  seen: O,
+  observation: O,
   discs: readonly { track: Track<O>; disc: Disc }[],
 ): boolean {
-  const [own, next] = [discAround(track.observation), discAround(seen)];
+  const [before, after] = [discAround(track.observation), discAround(observation)];
   return (
-    track.hidden === null &&
+    track.occludedS === null &&
     !discs.some(
       ({ track: other, disc }) =>
         other !== track &&
-        (mayTouch(own, disc) || mayTouch(next, disc)) &&
-        (areNear(track.observation, other.observation) || areNear(seen, other.observation)),
+        (mayTouch(before, disc) || mayTouch(after, disc)) &&
+        (areNear(track.observation, other.observation) || areNear(observation, other.observation)),
     )
   );
 }
 
-/** Indices of the tracks to keep: where two see one object, the one that it fits better. */
+/** Return the indices of the tracks to keep. Of two tracks on one object, the better fit stays. */
 function oneTrackPerObject<O extends Observation>(
   tracks: readonly Track<O>[],
-  seen: readonly O[],
+  observations: readonly O[],
   now: number,
-  oneReading: boolean,
+  mergeNested: boolean,
 ): number[] {
-  const kept: number[] = [];
-  const discs = seen.map(discAround);
-  const costs = tracks.map((track, i) => track.cost(seen[i]!, now));
+  const indices: number[] = [];
+  const discs = observations.map(discAround);
+  const costs = tracks.map((track, i) => track.cost(observations[i]!, now));
   for (const i of costs.map((_, index) => index).sort((a, b) => costs[a]! - costs[b]!)) {
-    const isTaken = kept.some((j) => mayTouch(discs[i]!, discs[j]!) && isSameObject(seen[i]!, seen[j]!, oneReading));
-    if (!isTaken) kept.push(i);
+    const isSame = (j: number) => mayTouch(discs[i]!, discs[j]!) && isSameObject(observations[i]!, observations[j]!, mergeNested);
+    if (!indices.some(isSame)) indices.push(i);
   }
-  return kept;
+  return indices;
 }

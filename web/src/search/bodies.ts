@@ -3,7 +3,7 @@
 import type { Bodies, BodyObservation, Person } from "../body.js";
 import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { distance, shareInside, sizeOf } from "../observations.js";
+import { distance, overlapOverSmaller, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import { Agenda, addVotes, findOf, isPlain, lastOf, presenceOf, rate, withoutSame, type Find, type Found } from "./agenda.js";
 import { addWindows, foundSoFar, type FaceFind, type FaceSearch } from "./faces.js";
@@ -79,7 +79,7 @@ export class BodySearch {
     const [published, people, faint] = await this.#bodies.peopleFrom(place.partOf(this.#image, window), least) as [Person[], Person[], Person[]];
     this.#hints.push(...place.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
     const first = isWhole ? published.map(({ box, score }) => ({ ...box, score })) : [];
-    for (const { score, ...box } of latestBoxes(first, (one, other) => this.#bodies.isTaken(one, other))) {
+    for (const { score, ...box } of latestBoxes(first, (one, other) => this.#bodies.isSameInstance(one, other))) {
       this.#looked.push(box);
       const find = await this.#verify(this.#image, { box, score, votes: new Set([place.keyOf(window), PUBLISHED]) });
       if (find) this.#finds.push(find);
@@ -180,7 +180,7 @@ function isSamePerson(a: BodyFind, b: BodyFind): boolean {
   const [mine, other] = [a.features.own_head!, b.features.own_head!];
   const [first, second] = [lastOf(a), lastOf(b)];
   if ((mine >= 0 && mine === other) || place.torsoDistance(first, second) < LIMITS.same_person) return true;
-  if (mine < 0 && shareInside(first.keypoints, second.keypoints) > LIMITS.inside) return true;
+  if (mine < 0 && overlapOverSmaller(first.keypoints, second.keypoints) > LIMITS.inside) return true;
   return Math.min(mine, other) < 0 && place.isSameHead(first, second);
 }
 

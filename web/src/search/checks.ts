@@ -137,7 +137,7 @@ export class BodyCheck implements Check<BodyObservation> {
 
   /** Return the image with the heads of all others covered. */
   maskedImage(image: Pixels, track: BodyTrack, tracks: readonly BodyTrack[]): Pixels {
-    const others = tracks.filter((one) => one !== track && one.hidden === null).map((one) => headOfBody(one.observation));
+    const others = tracks.filter((one) => one !== track && one.occludedS === null).map((one) => headOfBody(one.observation));
     return withoutOtherHeads(image, track.box, [...this.#heads.all, ...others], headOfBody(track.observation));
   }
 
@@ -187,7 +187,7 @@ export class BodyCheck implements Check<BodyObservation> {
 /** Check whether a body's head left its place for that of another one. */
 function isOfAnother(track: BodyTrack, seen: BodyObservation, tracks: readonly BodyTrack[]): boolean {
   if (isHeadOf(seen, headOfBody(track.observation))) return false;
-  return tracks.some((one) => one !== track && one.hidden === null && isHeadOf(seen, headOfBody(one.observation)));
+  return tracks.some((one) => one !== track && one.occludedS === null && isHeadOf(seen, headOfBody(one.observation)));
 }
 
 /** Check whether a body turns its front to the camera, in an image that is no selfie view. */

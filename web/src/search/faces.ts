@@ -57,7 +57,7 @@ export class FaceSearch {
   async search(image: Pixels): Promise<Found<FaceObservation>> {
     const { published, least, budget } = this.#limits;
     const [agenda, finds, hints]: [Agenda, FaceFind[], Hint[]] = [new Agenda("face", budget), [], []];
-    const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isTaken(box, other));
+    const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isSameInstance(box, other));
     await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), finds);
     const look = async (window: Window) => {
       const [faces, faint] = await this.#detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];

@@ -3,7 +3,7 @@
 import { boxFromAlignment, type BodyObservation } from "../body.js";
 import { wrapAngle, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, meanPixels, shareInside, sizeOf, type Point } from "../observations.js";
+import { cornersOf, distance, meanPixels, overlapOverSmaller, sizeOf, type Point } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { LIMITS, logit } from "./score.js";
@@ -185,7 +185,7 @@ export function boxIou(a: Float32Array, b: Float32Array): number {
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
 export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  return boxIou(a, b) > OF.SAME_IOU || shareInside(a, b) > OF.SAME_INSIDE;
+  return boxIou(a, b) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
 }
 
 export function pointAt(points: Float32Array, k: number): Point {

@@ -199,7 +199,7 @@ export class HandSearch {
     const [asPublished, more, faint] = found as [Detection[], Detection[], Detection[]];
     this.#hints.push(...place.hintsIn(window, faint.map(place.middleOf), least));
     const boxes = isWhole ? asPublished.map((palm) => boxFromPalm(palm)) : [];
-    const latest = latestBoxes(boxes, (box, other) => this.#of.hands.isTaken(box, other));
+    const latest = latestBoxes(boxes, (box, other) => this.#of.hands.isSameInstance(box, other));
     return [...asPublished, ...more].map((palm, i) => {
       const votes = new Set(i < boxes.length && latest.includes(boxes[i]!) ? [vote, PUBLISHED] : [vote]);
       return { box: place.placed(boxFromPalm(palm), window), score: palm.score, votes };

@@ -3,6 +3,6 @@
 export * from "../results.js";
 
 /** Return a result as it is: tasks convert it themselves. */
-export function shown<R>(result: R): R {
+export function finalResult<R>(result: R): R {
   return result;
 }
