@@ -229,8 +229,8 @@ POOLING = {
 }
 SHOWN = {
     "whole image": {},
-    "what the map cuts out, new linear layer as in the paper": {"view": "crop", "freeze": "backbone"},
-    "what the map cuts out": {"view": "crop"},
+    "crop by the map, new linear layer as in the paper": {"view": "crop", "freeze": "backbone"},
+    "crop by the map": {"view": "crop"},
     "the labelled box": {"view": "box"},
 }
 
@@ -251,8 +251,8 @@ def one_seed(folder, seed):
     carried = {}
     for label, name, weights, options in (
         ("features of birds, frozen", "carried", base / "pooling0", frozen),
-        ("features not trained, frozen", "untrained", None, frozen),
-        ("all layers trained on it", "colours", None, {}),
+        ("untrained features, frozen", "untrained", None, frozen),
+        ("all layers trained on the colours", "colours", None, {}),
     ):
         found = errors(train(base / name, colours, seed, weights, **options))
         carried[label] = *found, missed(load_classifier("cam-small", base / name), colours)
@@ -309,10 +309,10 @@ def study(folder, seeds):
     questions_text, questions = question_study(folder)
     lines = [
         f"{SIZE} px, batches of {BATCH}, {STEPS['birds']} steps on birds and {STEPS['colours']} on colours; "
-        + ("seed 0 alone. " if seeds == 1 else f"{seeds} seeds: mean and each one's, from three on a 95 % interval. ")
-        + "Four species of drawn birds, 480 images to learn from, 240 held out; shapes of four colours, 160 and 160.",
-        "", "**What is pooled: birds**", "", pooling,
-        "", f"**What is shown: birds at {SMALL} px, from the first network and by its maps**", "", shown,
+        + ("seed 0 only. " if seeds == 1 else f"{seeds} seeds: mean and each one's, from three on a 95 % interval. ")
+        + "Four species of drawn birds, 480 training and 240 held-out images. Shapes of four colours, 160 and 160 images.",
+        "", "**Pooling: birds**", "", pooling,
+        "", f"**Input: birds at {SMALL} px, from the first network and with its maps**", "", shown,
         "", "**Another task: colours of shapes**", "", carried,
         "", *scenes_text, "", *questions_text,
     ]  # fmt: skip
@@ -329,10 +329,10 @@ def scene_study(folder):
         raise SystemExit("eval failed")
     (found,) = json.loads((out / "eval.json").read_text("utf-8"))["runs"]
     rows = tuple((one["name"], f"{one['mean']:.0f} %", str(one["counted"])) for one in found["parts"]["object"])
-    table = markdown_table(Table(("scene: object", "the region holds it", "images"), rows, text_columns=1))
+    table = markdown_table(Table(("scene: object", "in the region", "images"), rows, text_columns=1))
     pictures = [cv2.imread(str(out / file))[..., ::-1] for file in found["patterns"].values()]
     held_out = results["classification_error_1"]
-    text = ["**Scenes: what is in the regions**", "", table, "", f"Scenes held out: {held_out:.1f} % wrong."]
+    text = ["**Scenes: objects in the regions**", "", table, "", f"{held_out:.1f} % of the held-out scenes are wrong."]
     return text, np.concatenate(pictures)
 
 
@@ -357,7 +357,7 @@ def question_study(folder):
             row.append(panel(large, enlarge(best.values, 2 * WIDTH, 2 * HEIGHT), title))
         rows.append(row)
     table = markdown_table(Table(("from", "accuracy, %"), tuple(accuracies), text_columns=1))
-    return ["**Answers to questions held out (240)**", "", table], grid(rows)
+    return ["**Answers to held-out questions (240)**", "", table], grid(rows)
 
 
 def bird_picture(classifier, samples):
