@@ -168,7 +168,7 @@ def report(seeds, steps):
             sys.stderr.write(f"{pooling} {seed}: {right:.1f} %, {overlaps}\n")
     own = Table(("method", "supervision", "classification %", "localization %"), tuple(tables), text_columns=2)
     text = [
-        f"{len(held_out)} held-out crops (every hand in the last quarter of each 2 s, and its mirror image); "
+        f"{len(held_out)} held-out crops (every hand in the last quarter of each 2 s, and its mirror image), "
         f"{settings.steps} steps of {settings.batch} crops of 96 px.",
         "", *lines, "", "**Left or right hand, held-out crops** (seed 0, boxes at each method's best share)", "",
         markdown_table(own),

@@ -308,8 +308,8 @@ def study(folder, seeds):
     scenes_text, scenes = scene_study(folder)
     questions_text, questions = question_study(folder)
     lines = [
-        f"{SIZE} px, batches of {BATCH}, {STEPS['birds']} steps on birds and {STEPS['colours']} on colours; "
-        + ("seed 0 only. " if seeds == 1 else f"{seeds} seeds: mean and each one's, from three on a 95 % interval. ")
+        f"{SIZE} px, batches of {BATCH}, {STEPS['birds']} steps on birds and {STEPS['colours']} on colours. "
+        + ("Seed 0 only. " if seeds == 1 else f"{seeds} seeds: mean and each value, from three on a 95 % interval. ")
         + "Four species of drawn birds, 480 training and 240 held-out images. Shapes in four colours, 160 and 160.",
         "", "**Pooling: birds**", "", pooling,
         "", f"**Input: birds at {SMALL} px, from the first network and with its maps**", "", shown,

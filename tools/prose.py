@@ -88,9 +88,10 @@ def measure(text: str) -> Prose:
 
 
 def pages() -> list[Path]:
-    """Return the English pages of the site and of the repository."""
+    """Return the English pages of the site, of the studies and of the repository."""
     site = [page for page in (PROJECT / "docs").rglob("*.md") if "ko" not in page.parts]
-    return sorted([*site, PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md"])
+    studies = (PROJECT / "research").glob("*.md")
+    return sorted([*site, *studies, PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md"])
 
 
 def faults(prose: Prose) -> list[str]:
