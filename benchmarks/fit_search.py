@@ -34,6 +34,7 @@ from sonjit.detectors.search.light import in_good_light
 from sonjit.detectors.search.score import Budget
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation.detection import assign
+from sonjit.results import LEAST_SIDE_SCORE
 
 FILE = Path(score.__file__).with_name("search.json")
 HEADS = Path(sonjit.__file__).parent / "_util" / "assets" / ASSET
@@ -112,6 +113,8 @@ MEGAPIXEL = 0.7, 1.5
 THRESHOLDS = np.linspace(-0.5, 3.5, 33)
 """Log odds that may become the threshold."""
 SHIFTS = (0.0, -1.0, -0.5, 0.5, 1.0)
+SIDE_FEATURES, SIDE_PENALTY = ("side", "arm"), 1.0
+"""Features of the score that a hand is a left one, and the L2 penalty of their standardised weights."""
 
 
 class Variant(NamedTuple):
@@ -354,6 +357,7 @@ class Labels:
         labels = [(box, one) for one in own if not one.crowd and (box := one.bounds())]
         self.boxes = [box for box, _ in labels]
         self.clear = [bool(one.extra.get("clear", True)) for _, one in labels]
+        self.sides = [one.side for _, one in labels]
         following = zip(sample.instances, sample.instances[1:], strict=False)
         faces_of = {id(one): other.bounds() for one, other in following if other.kind == "face"}
         self.faces = [faces_of.get(id(one)) for _, one in labels] if what == "body" else []
@@ -704,8 +708,9 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
     }
     budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
     right, wrong = (y == 1).sum(), (y == 0).sum()
-    groups = len(set(source.values()))
-    print(f"{kind}: {right} right and {wrong} wrong candidates of {groups} sources; {chosen:.2f} becomes 0")
+    count_of_sources = len(set(source.values()))
+    print(f"{kind}: {right} right and {wrong} wrong candidates of {count_of_sources} sources; {chosen:.2f} becomes 0")
+    scores: dict[str, Any] = {}
     for name, odds in (("fitted", fitted), ("source left out", left_out), ("set left out", by_set)):
         done = {place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in recorded.items()}
         every, kept = suppressed(odds), suppressed(odds, rows_done(done))
@@ -732,13 +737,16 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
                 )
             )
             print("  missed:", ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
+            if kind == "hands":
+                groups = {"source left out": source, "set left out": {place: place[0] for place in recorded}}
+                scores["side"] = fit_side(sided_rows(kept, chosen, labels, samples), groups)
     shifted = [
         one.regression._replace(bias=one.regression.bias - chosen - number * shift) for number, one in enumerate(finals)
     ]
     heads = likeness_of_lite(finals[0], everything) if kind == "hands" else {}
     return {
         "heads": heads,
-        "scores": {name: one.as_json() for name, one in zip(SCORES[kind], shifted, strict=True)},
+        "scores": scores | {name: one.as_json() for name, one in zip(SCORES[kind], shifted, strict=True)},
         "tasks": {kind: tasks},
         "budgets": {kind: budget},
     }
@@ -767,6 +775,54 @@ def reliability(
     edges = (0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
     parts = [(low, [ok for value, ok in scores if low <= value < high]) for low, high in itertools.pairwise(edges)]
     return ", ".join(f"{low:g}+: {sum(ok)}/{len(ok)}" for low, ok in parts if ok)
+
+
+def sided_rows(
+    kept: Mapping[Place, Sequence[tuple[float, Row]]],
+    chosen: float,
+    labels: Mapping[Place, Labels],
+    samples: Mapping[Place, Sample],
+) -> list[tuple[Row, bool]]:
+    """Return the found hands with a clear label and a labelled side, and whether each is a left hand."""
+    sided: list[tuple[Row, bool]] = []
+    for place, own in labels.items():
+        candidates = best_finds(kept.get(place, ()), chosen)
+        for label, find in assigned_finds(candidates, own, samples[place]).found.items():
+            if own.clear[label] and own.sides[label]:
+                sided.append((candidates[find][1], own.sides[label] == "Left"))
+    return sided
+
+
+def fit_side(
+    sided: Sequence[tuple[Row, bool]], groups: Mapping[str, Mapping[Place, str]]
+) -> dict[str, float | Mapping[str, float]]:
+    """Fit the score that a hand is a left one. Print how often the side is right, also with groups left out.
+
+    Args:
+        sided: Hands, and whether each is a left hand.
+        groups: Groups of the photographs that are left out together, by name.
+    """
+    x = np.array([[row.features[feature] for feature in SIDE_FEATURES] for row, _ in sided])
+    is_left = np.array([left for _, left in sided])
+
+    def fitted(own: np.ndarray) -> Regression:
+        both = np.r_[is_left[own], ~is_left[own]].astype(float)  # of each hand and its mirror image
+        return Regression.fitted(SIDE_FEATURES, np.r_[x[own], -x[own]], both, SIDE_PENALTY)
+
+    shipped = score.CONSTANTS["scores"]["side"]["weights"]
+    every = fitted(np.ones(len(x), bool))
+    odds = {"as shipped": x @ [shipped[feature] for feature in SIDE_FEATURES], "fitted": every(x)}
+    for name, group_of in groups.items():
+        of, odds[name] = np.array([group_of[row.place] for row, _ in sided]), np.zeros(len(x))
+        for group in sorted(set(of)):
+            odds[name][of == group] = fitted(of != group)(x[of == group])
+    for name, values in odds.items():
+        right, known = (values > 0) == is_left, abs(values) >= math.log(LEAST_SIDE_SCORE / (1 - LEAST_SIDE_SCORE))
+        print(
+            f"  handedness, {name}: {right.sum()}/{len(x)} ({right.mean():.1%}), "
+            f"hand.side {(right & known).sum()}/{known.sum()} ({right[known].mean():.1%})"
+        )
+    return every.as_json()
 
 
 def wrong_finds(
