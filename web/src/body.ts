@@ -29,9 +29,9 @@ export interface BodyObservation extends Observation {
   /** (33,) each, 0..1. */
   readonly visibility: Float32Array;
   readonly presence: Float32Array;
-  /** (2, 3) pixels: the middle of the hips and a point on the circle around the whole body. */
+  /** (2, 3) pixels: the middle of the hips and a point on the circle around the body. */
   readonly alignment: Float32Array;
-  /** Null where it is not asked for. */
+  /** Null unless requested. */
   readonly mask: Mask | null;
 }
 
@@ -47,7 +47,7 @@ export interface Body extends Found {
   readonly keypoints3D: BodyKeypoint[];
 }
 
-/** The box around a whole person from its centre and a point that lies upwards on the circle around the body. */
+/** Return the box around a person from its alignment points: the centre, and the point upwards on the circle around the body. */
 export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
   const side = 2 * Math.hypot(cx - x, cy - y);
   const rotation = wrapAngle(Math.PI / 2 - Math.atan2(cy - y, x - cx));
@@ -58,15 +58,15 @@ function boxFromPerson({ keypoints }: Detection): RotatedBox {
   return boxFromAlignment(keypoints[0]!, keypoints[1]!);
 }
 
-/** A person that the detector found. */
+/** A detected person. */
 export interface Person {
   readonly score: number;
   readonly box: RotatedBox;
-  /** Middle of the detection. */
+  /** Middle of the detected box. */
   readonly middle: Point;
 }
 
-/** Person detector and body landmarks; without a detector others say where to look. */
+/** Detects bodies and their landmarks. Without a person detector the boxes come from elsewhere. */
 export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   readonly overlapKeypoints = OF.CORE;
   readonly #people: SingleShotDetector | null;
@@ -83,12 +83,12 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     return (await this.people(image, minScore)).map(({ box }) => box);
   }
 
-  /** Boxes of whole people with the detector's scores, the surest first. */
+  /** Return the boxes of people with the scores of the detector, best first. */
   async people(image: Pixels, minScore: number): Promise<Person[]> {
     return (await this.peopleFrom(image, [minScore]))[0]!;
   }
 
-  /** The same from one run for several least scores. */
+  /** Return the people of one run for several minimum scores. */
   async peopleFrom(image: Pixels, minScores: readonly number[]): Promise<Person[][]> {
     const found = (await this.#people?.findFrom(image, minScores)) ?? minScores.map(() => []);
     return found.map((people) => people.map((person) => {
@@ -97,7 +97,7 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     }));
   }
 
-  /** 33 keypoints and presence from one box. */
+  /** Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask. */
   async observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
     cropInto(image, box, this.#landmarks);
     const [values, presence, heatmaps, world, logits] = await this.#landmarks.run();
@@ -132,17 +132,17 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     };
   }
 
-  /** The next frame's box, from the smoothed alignment points. */
+  /** Return the box of the next frame, from the smoothed alignment points. */
   follow({ smoothed: { alignment } }: Track<BodyObservation>): RotatedBox {
     return boxFromAlignment([alignment[0]!, alignment[1]!], [alignment[3]!, alignment[4]!]);
   }
 
-  /** Whether both boxes are on the same hips: those of people side by side overlap by far more than half. */
+  /** Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half. */
   isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
     return Math.hypot(box.cx - other.cx, box.cy - other.cy) < OF.SAME_HIPS * Math.max(box.width, other.width);
   }
 
-  /** A hidden body, moved on: none of its keypoints is seen, and nothing of its mask. */
+  /** Return the observation of an occluded body, without visible keypoints and with an empty mask. */
   propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
     const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) => movedPoints(points, shift));
     const mask = observation.mask && { ...observation.mask, data: new Float32Array(observation.mask.data.length) };
@@ -166,13 +166,13 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   }
 }
 
-/** For each keypoint the index of its counterpart on the other side. */
+/** Return for each keypoint the index of its counterpart on the other side. */
 function mirroredOrder(): number[] {
   const { keypoints } = skeleton;
   return keypoints.map((name) => keypoints.indexOf(name.split("_").map((word) => OTHER_SIDE[word] ?? word).join("_")));
 }
 
-/** (9,) colours of a torso; see `BodyObservation`. */
+/** Return colours (9,) of a torso; see `BodyObservation`. */
 function torsoColours({ width, height, data }: Pixels, keypoints: Float32Array): Float32Array {
   const at = (k: number, axis: number) => keypoints[3 * k + axis]!;
   const [[fromDown, toDown, rows], [fromAcross, toAcross, columns]] = [OF.TORSO_DOWN, OF.TORSO_ACROSS] as [number[], number[]] as [
@@ -199,9 +199,9 @@ function torsoColours({ width, height, data }: Pixels, keypoints: Float32Array):
 }
 
 /**
- * Move points to the centre of mass of their heatmaps nearby, where those are sure.
+ * Move points to the centre of mass of their heatmaps nearby, if the heatmaps are confident.
  *
- * @param points (35, 3) as fractions of the crop; z is left alone
+ * @param points (35, 3) as fractions of the crop; z does not change
  * @param heatmaps (side, side, 39) logits
  * @returns the mean probability of the heatmaps near the 33 keypoints
  */
@@ -235,32 +235,32 @@ function sigmoid(logit: number): number {
   return 1 / (1 + Math.exp(-logit));
 }
 
-/** Smooths one person's observations; the alignment points, from which the next box comes, in any case. */
+/** Return the smoother of one person. It always smooths the alignment points, from which the next box is made. */
 function bodySmoother({ smoothing, smooth_segmentation }: Settings): (observation: BodyObservation, now: number) => BodyObservation {
   const alignment = new OneEuro(...filterOf(OF.ALIGNMENT_FILTER));
-  const ownOf = { none: () => null, one_euro: () => oneEuroSmoother<BodyObservation>(), published: publishedSmoother }[smoothing];
-  const own = ownOf();
-  const ofMask = smooth_segmentation ? maskSmoother() : null;
+  const smootherOf = { none: () => null, one_euro: () => oneEuroSmoother<BodyObservation>(), published: publishedSmoother }[smoothing];
+  const smoother = smootherOf();
+  const smoothMask = smooth_segmentation ? maskSmoother() : null;
   return (observation, now) => {
     const [cx, cy, , x, y] = observation.alignment as unknown as [number, number, number, number, number];
     const size = Math.max(2 * Math.hypot(cx - x, cy - y), 1e-6);
-    const mask = observation.mask && ofMask ? ofMask(observation.mask) : observation.mask;
+    const mask = observation.mask && smoothMask ? smoothMask(observation.mask) : observation.mask;
     const smoothed = { ...observation, mask, alignment: alignment.filter(observation.alignment, now, size) };
-    return own === null ? smoothed : own(smoothed, now, size);
+    return smoother === null ? smoothed : smoother(smoothed, now, size);
   };
 }
 
-/** MediaPipe's three streams: image keypoints, world keypoints, visibility; `size` is the person's in pixels, as seen. */
+/** Return MediaPipe's filters of image keypoints, world keypoints and visibility; `size`: unsmoothed size of the person in pixels. */
 function publishedSmoother(): (observation: BodyObservation, now: number, size: number) => BodyObservation {
   const image = new OneEuro(...filterOf(OF.IMAGE_FILTER));
   const world = new OneEuro(...filterOf(OF.WORLD_FILTER));
-  let before: Float32Array | null = null;
+  let previous: Float32Array | null = null;
   return (observation, now, size) => {
-    const last = before;
+    const last = previous;
     const visibility = last
-      ? observation.visibility.map((seen, k) => last[k]! + OF.VISIBILITY_ALPHA * (seen - last[k]!))
+      ? observation.visibility.map((value, k) => last[k]! + OF.VISIBILITY_ALPHA * (value - last[k]!))
       : observation.visibility;
-    before = visibility;
+    previous = visibility;
     return {
       ...observation,
       keypoints: image.filter(observation.keypoints, now, size),

@@ -19,7 +19,7 @@ import type { Track } from "./tracking.js";
 const OF = { ...constants.face, ...constants.face_refinement, ...constants.face_networks };
 const { LIPS, LEFT_EYE, RIGHT_EYE } = constants.face_regions;
 const IRISES = OF.REFINED - OF.MESH;
-/** For each refined landmark its point among those of the mesh and then of the regions; of two the later counts. */
+/** Index of each refined landmark in the points of the mesh, followed by those of the regions. The last of several counts. */
 const SOURCES = new Uint16Array(OF.REFINED);
 [...Array(OF.MESH).keys(), ...LIPS, ...LEFT_EYE, ...RIGHT_EYE, ...Array.from({ length: IRISES }, (_, i) => OF.MESH + i)].forEach(
   (target, source) => (SOURCES[target] = source),
@@ -36,19 +36,19 @@ export interface FaceObservation extends Observation {
 /** One face in one image, in pixels. */
 export interface Face extends Found {
   readonly score: number;
-  /** How much of each expression the face shows, 0..1, by name; where it is asked for. */
+  /** Strength of each expression, 0..1, by name; only with `blendshapes`. */
   readonly blendshapes?: Record<string, number>;
 }
 
-/** Of a face landmarker's bundle. */
+/** Parts of a face landmarker's bundle. */
 export interface BundleParts {
-  /** Takes (1, 146, 2) and gives 52 numbers; null where they are not asked for. */
+  /** Network that maps (1, 146, 2) to 52 numbers; null unless requested. */
   readonly blendshapes: Network | null;
-  /** The face that transforms start from; null where they are not asked for. */
+  /** Face from which transforms start; null unless requested. */
   readonly canonical: CanonicalFace | null;
 }
 
-/** What meshes and boxes have alike. */
+/** Base of meshes and boxes. */
 abstract class Faces {
   readonly overlapKeypoints = null;
 
@@ -61,13 +61,13 @@ abstract class Faces {
   }
 }
 
-/** Face detector and face mesh; with the parts of a bundle as a face landmarker's graph runs its networks. */
+/** Detects faces and their meshes; with the parts of a bundle, as in a face landmarker's graph. */
 export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly isSameInstance = overlapByHalf;
   readonly #faces: SingleShotDetector;
   readonly #landmarks: Network;
   readonly #bundle: BundleParts | null;
-  /** A bundle's graph keeps whatever its detector told apart. */
+  /** A bundle's graph keeps every box of its detector. */
   readonly keepsOverlapping: boolean;
 
   constructor(faces: SingleShotDetector, landmarks: Network, bundle: BundleParts | null = null) {
@@ -78,20 +78,20 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
     this.keepsOverlapping = bundle !== null;
   }
 
-  /** A bundle's graph smooths one face, and none of several. */
+  /** A bundle's graph smooths a single face but not several. */
   override newSmoother(settings: Settings): SmootherOf<FaceObservation> {
     if (this.#bundle === null || settings.smoothing !== "published" || settings.max_instances !== 1) return super.newSmoother(settings);
     return () => imageSmoother(...(OF.BUNDLE_SMOOTHING as ConstructorParameters<typeof OneEuro>));
   }
 
-  /** Boxes with the eyes level in them. */
+  /** Return boxes turned so that the eyes are level, best first. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     const faces = await this.#faces.find(image, minScore);
-    const grown = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.#bundle === null };
-    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, grown)); // the person's own right
+    const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.#bundle === null };
+    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, growth)); // right and left of the person
   }
 
-  /** The box of the best face in a square box around a head, or null. */
+  /** Return the box of the best face in a square box around a head, or null. */
   async findIn(image: Pixels, head: RotatedBox, minScore: number): Promise<RotatedBox | null> {
     const [face] = await this.#faces.findIn(image, head, minScore);
     if (!face) return null;
@@ -100,7 +100,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
     return boxAroundFace(corners, face.keypoints[0]!, face.keypoints[1]!, { scale: OF.AROUND_KEYPOINTS, shift_y: OF.SHIFT_Y });
   }
 
-  /** Landmarks and presence from one box. */
+  /** Run the landmark network on one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<FaceObservation> {
     cropInto(image, box, this.#landmarks);
     const [mesh, ...rest] = await this.#landmarks.run();
@@ -108,7 +108,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
     const points = rest.length ? refined(mesh!, rest) : mesh!;
     const keypoints = pointsFromCrop(points, box, this.#landmarks.size, 1);
     if (this.#bundle !== null) {
-      // Its graph scales depth by the crop's width in parts of the image.
+      // Its graph scales depth by the width of the crop as a fraction of the image.
       const stretch = Math.hypot(Math.cos(box.rotation), (Math.sin(box.rotation) * image.width) / image.height);
       for (let i = 2; i < keypoints.length; i += 3) keypoints[i]! *= stretch;
     }
@@ -121,11 +121,12 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
     };
   }
 
-  /** The next frame's box, from the face as seen. */
+  /** Return the box of the next frame, from the observation without smoothing. */
   follow({ observation }: Track<FaceObservation>): RotatedBox {
     return this.boxAfter(observation);
   }
 
+  /** Return the enlarged box around all landmarks, turned so that the eyes are level. */
   boxAfter({ keypoints }: FaceObservation): RotatedBox {
     const at = (k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
     return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
@@ -144,31 +145,31 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   }
 }
 
-/** The 52 by name, from landmarks (478, 3) in pixels. */
+/** Return the 52 blendshapes by name, from landmarks (478, 3) in pixels. */
 async function blendshapesOf(keypoints: Float32Array, network: Network): Promise<Record<string, number>> {
   constants.face_bundle.POINTS.forEach((k, i) => network.input.set(keypoints.subarray(3 * k, 3 * k + 2), 2 * i));
   const [scores] = await network.run();
   return Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores![k]!]));
 }
 
-/** Upright around corners, turned to have the line of two points level, and larger; square, or in the face's own shape. */
+/** Return the box for the landmark network around the corners of a face, with level eyes; square, or in the shape of the face. */
 export function boxAroundFace(
   [left, top, right, bottom]: Corners,
   rightEye: Point,
   leftEye: Point,
-  grown: { scale: number; shift_y: number; isSquare?: boolean } = { scale: OF.BOX_SCALE, shift_y: 0 },
+  growth: { scale: number; shift_y: number; isSquare?: boolean } = { scale: OF.BOX_SCALE, shift_y: 0 },
 ): RotatedBox {
   const rotation = wrapAngle(-Math.atan2(rightEye[1] - leftEye[1], leftEye[0] - rightEye[0]));
   const face = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
-  if (grown.isSquare ?? true) return squareBox(face, grown);
-  return { ...face, width: face.width * grown.scale, height: face.height * grown.scale };
+  if (growth.isSquare ?? true) return squareBox(face, growth);
+  return { ...face, width: face.width * growth.scale, height: face.height * growth.scale };
 }
 
 /**
- * The better points of a mesh's regions in their places.
+ * Return landmarks (478, 3) from a mesh and the refined points of its regions.
  *
- * @param mesh (468, 3); its depth counts everywhere, that of an iris is its eye's
- * @param regions x, y of the lips, the left eye, the right one, the left iris, the right one
+ * @param mesh (468, 3); the depth of an iris is the mean depth of the eye's rim
+ * @param regions x, y of the lips, the left eye, the right eye, the left iris and the right iris
  */
 function refined(mesh: Float32Array, regions: readonly Float32Array[]): Float32Array {
   const flat = regions.flatMap((region) => [...region]);
@@ -184,14 +185,14 @@ function refined(mesh: Float32Array, regions: readonly Float32Array[]): Float32A
   return points;
 }
 
-/** A box's two corners, then its six keypoints; `left` and `top` of the window in which it was found. */
+/** Return the observation of a detected box: its two corners, then its six keypoints. `left`, `top`: corner of the window in pixels. */
 export function boxObservation({ score, box, keypoints }: Detection, left = 0, top = 0): FaceObservation {
   const points = [[box[0], box[1]], [box[2], box[3]], ...keypoints];
   const placed = Float32Array.from(points.flatMap(([x, y]) => [x! + left, y! + top, NaN]));
   return { score, keypoints: placed, keypoints3D: null, left: null, colours: null };
 }
 
-/** A face detector alone. An observation is the box's two corners, then the six keypoints, none of a known depth. */
+/** Detects faces as boxes. An observation has the box's two corners, then the six keypoints, with unknown depth. */
 export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly searchesAlways = true;
   readonly #faces: SingleShotDetector;
@@ -207,17 +208,17 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
     return [...this.#found.keys()];
   }
 
-  /** The detection behind a box of the last search. */
+  /** Return the detection of a box of the last search. */
   observe(_: Pixels, box: RotatedBox): Promise<FaceObservation> {
     return Promise.resolve(boxObservation(this.#found.get(box)!));
   }
 
-  /** The face's own box: no network is run on it. */
+  /** Return the box of the face. No network runs on it. */
   follow({ observation: { keypoints } }: Track<FaceObservation>): RotatedBox {
     return uprightBox([keypoints[0]!, keypoints[1]!, keypoints[3]!, keypoints[4]!]);
   }
 
-  /** Never: the detector has blended what overlaps. */
+  /** Return false: the detector has blended overlapping boxes. */
   isSameInstance(): boolean {
     return false;
   }

@@ -22,7 +22,7 @@ export class HandRefinement {
   readonly #sides: readonly number[];
   readonly #rounds: number;
 
-  /** `sides` of the maps. */
+  /** @param sides sides of the maps */
   constructor(arrays: ReadonlyMap<string, NumpyArray>, model: string, sides: readonly number[]) {
     this.#weights = matricesOf(arrays, model, "both");
     this.#sides = sides;
@@ -39,8 +39,8 @@ export class HandRefinement {
     let places = keypoints;
     let memory: Float32Array = new Float32Array();
     for (let round = 0; round < this.#rounds; round++) {
-      const read = [...this.#shown(round, places, taps), ...centred(places), ...memory];
-      memory = this.#layer(read, "hidden", round).map((value) => Math.max(value, 0));
+      const inputs = [...this.#features(round, places, taps), ...centred(places), ...memory];
+      memory = this.#layer(inputs, "hidden", round).map((value) => Math.max(value, 0));
       const step = this.#layer(memory, "move", round);
       places = places.map((value, i) => value + step[i]!);
     }
@@ -53,19 +53,19 @@ export class HandRefinement {
     return { keypoints: refined, error, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
   }
 
-  /** Return what the maps show at each keypoint (K * E). */
-  #shown(round: number, places: Float32Array, taps: Taps): Float32Array {
-    const look = this.#weights.get(`look_${round}`)!;
-    const shown = this.#weights.get(`keypoint_${round}`)!.values.slice();
+  /** Return features (K * E) of the maps at each keypoint. */
+  #features(round: number, places: Float32Array, taps: Taps): Float32Array {
+    const weights = this.#weights.get(`look_${round}`)!;
+    const sums = this.#weights.get(`keypoint_${round}`)!.values.slice();
     const local = sampledMaps(taps, this.#sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
-    for (const [k, row] of local.entries()) addProduct(shown.subarray(k * look.columns, (k + 1) * look.columns), row, look);
-    return shown.map((value) => Math.max(value, 0));
+    for (const [k, row] of local.entries()) addProduct(sums.subarray(k * weights.columns, (k + 1) * weights.columns), row, weights);
+    return sums.map((value) => Math.max(value, 0));
   }
 
   #layer(row: ArrayLike<number>, name: string, number?: number): Float32Array {
-    const end = number === undefined ? "" : `_${number}`;
-    const sum = this.#weights.get(`${name}_bias${end}`)!.values.slice();
-    addProduct(sum, row, this.#weights.get(`${name}${end}`)!);
+    const suffix = number === undefined ? "" : `_${number}`;
+    const sum = this.#weights.get(`${name}_bias${suffix}`)!.values.slice();
+    addProduct(sum, row, this.#weights.get(`${name}${suffix}`)!);
     return sum;
   }
 }

@@ -20,17 +20,17 @@ export interface HandObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: number;
   readonly colours: null;
-  /** (K,) probability that a keypoint is in the image and not hidden; null without heads. */
+  /** (K,) probability that a keypoint is in the image and not occluded; null without heads. */
   readonly visibility: Float32Array | null;
   /** How much the crop looks like a hand, in log odds; 0 without heads. */
   readonly likeness: number;
-  /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
+  /** (K * E) features of the maps at each keypoint, by which gestures are classified; null for occluded hands, and if nothing reads them. */
   readonly appearance: Float32Array | null;
-  /** Refined keypoints for results; null without refinement, and where they are used already. */
+  /** Refined keypoints for results; null without refinement, and once they have replaced the others. */
   readonly refined: (HandPoints<Float32Array> & { readonly errorPx: Float32Array }) | null;
-  /** (K,) expected distance of refined keypoints from the right position in pixels; null for others. */
+  /** (K,) expected error of refined keypoints in pixels; null for others. */
   readonly errorPx: Float32Array | null;
-  /** Keypoints of the network, where the observation has refined ones. */
+  /** Keypoints before the refinement; null for published keypoints. */
   readonly published: HandPoints<Float32Array> | null;
 }
 
@@ -40,16 +40,16 @@ export interface Hand extends Found {
   readonly handedness: "Left" | "Right";
   readonly handednessScore: number;
   readonly keypoints3D: NamedPoint[];
-  /** Where `gestures` asks for it: what the hand says, null for none that is known. */
+  /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
   readonly gesture?: { readonly name: string; readonly score: number } | null;
-  /** The network's keypoints of a hand with refined ones. Gestures are classified and learned by them. */
+  /** Published keypoints of a hand with refined ones. Gestures are classified and learned by them. */
   readonly published?: HandPoints<NamedPoint[]>;
 }
 
-/** A hand in the worker, with what its gesture is classified by: appearance, which pages never get. */
+/** A hand in the worker. Its appearance is an input of the gesture classifier and never sent to the page. */
 export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array };
 
-/** The box of a whole hand, fingers up, from a palm's box and keypoints. */
+/** Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up. */
 export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
   const [left, top, right, bottom] = box;
   const rotation = upright(keypoints[OF.PALM_WRIST]!, keypoints[OF.PALM_MIDDLE_MCP]!);
@@ -57,7 +57,7 @@ export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
   return squareBox(palm, OF.FROM_PALM);
 }
 
-/** The crop for a hand of known keypoints: upright along the hand, twice as large as wrist, palm and first joints. */
+/** Return the crop of a hand with known keypoints: upright along the hand, twice as large as wrist, palm and first joints. */
 export function boxAroundHand(keypoints: Float32Array): RotatedBox {
   const at = (i: number): Point => [keypoints[3 * i]!, keypoints[3 * i + 1]!];
   const [index, middle, ring] = [at(OF.INDEX_MCP), at(OF.MIDDLE_MCP), at(OF.RING_MCP)];
@@ -66,12 +66,12 @@ export function boxAroundHand(keypoints: Float32Array): RotatedBox {
   return squareBox(rotatedBoxAround(keypoints, OF.BOX_KEYPOINTS, rotation), OF.AROUND_HAND);
 }
 
-/** Rotation that a box must have for the way from start to end to point up in it. */
+/** Return the rotation in radians of a box in which the direction from start to end points up. */
 export function upright(start: Point, end: Point): number {
   return wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
 }
 
-/** Palm detector and hand landmarks; without a detector others say where to look. */
+/** Detects hands and their landmarks. Without a palm detector the boxes come from elsewhere. */
 export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly overlapKeypoints = null;
   readonly isSameInstance = overlapByHalf;
@@ -82,7 +82,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly #withAppearance: boolean;
   readonly #refinement: HandRefinement | null;
 
-  /** `heads` tell the side, and where it is wanted the appearance; `landmarks` then gives what they read behind its outputs. */
+  /** @param heads heads for the side and, on request, the appearance. `landmarks` then has additional outputs, which they read. */
   constructor(
     palms: SingleShotDetector | null,
     landmarks: Network,
@@ -99,17 +99,17 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     this.#refinement = refinement;
   }
 
-  /** The smoother of a track refines the keypoints first; the track itself keeps those of the network. Both are smoothed. */
+  /** Return smoothers that refine each observation first and smooth both sets of keypoints. Tracking uses the network's own keypoints. */
   newSmoother(settings: Settings): SmootherOf<HandObservation> {
     const make = keypointSmoothers<HandObservation>(settings);
     return () => {
-      const [smoother, ofPublished] = [make(), make()];
+      const [smoother, publishedSmoother] = [make(), make()];
       return (observation, now) => {
         const refined = refinedOf(observation);
-        if (smoother === null || ofPublished === null) return refined;
+        if (smoother === null || publishedSmoother === null) return refined;
         const smoothed = smoother(refined, now);
         if (smoothed.published === null) return smoothed;
-        const { keypoints, keypoints3D } = ofPublished({ ...smoothed, ...smoothed.published }, now);
+        const { keypoints, keypoints3D } = publishedSmoother({ ...smoothed, ...smoothed.published }, now);
         return { ...smoothed, published: { keypoints, keypoints3D } };
       };
     };
@@ -119,11 +119,11 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return ((await this.#palms?.find(image, minScore)) ?? []).map(boxFromPalm);
   }
 
-  /** 21 keypoints, presence and handedness from one box. */
+  /** Run the landmark network on one box: 21 keypoints, presence and handedness. */
   async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
     cropInto(image, box, this.#landmarks);
     const [points, presence, handedness, world, ...taps] = await this.#landmarks.run();
-    // The network was trained on selfie views: there its label is the person's own hand.
+    // The network was trained on selfie views, in which its label is the person's own hand.
     const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
     const { left, visibility, likeness } = inputs
       ? this.#heads!.read(inputs)
@@ -131,7 +131,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
-      keypoints3D: turned(world!, box.rotation),
+      keypoints3D: toImageAxes(world!, box.rotation),
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
       visibility,
@@ -149,13 +149,13 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     const refined = refinement.refine(points.map((value) => value / size), world, taps);
     return {
       keypoints: pointsFromCrop(refined.keypoints, box, 1, 1),
-      keypoints3D: turned(refined.world, box.rotation),
+      keypoints3D: toImageAxes(refined.world, box.rotation),
       errorPx: refined.error.map((value) => value * box.width),
     };
   }
 
-  /** What is seen in a box in the mirror, with keypoints and side as they are in the image itself. */
-  async observeInMirror(image: Pixels, box: RotatedBox): Promise<HandObservation> {
+  /** Observe a box in the mirrored image. Return keypoints and side of the original image. */
+  async observeMirrored(image: Pixels, box: RotatedBox): Promise<HandObservation> {
     const reach = 0.75 * box.width;
     const start = (at: number, size: number) => Math.min(Math.max(Math.trunc(at - reach), 0), size - 1);
     const end = (at: number, size: number, from: number) =>
@@ -163,25 +163,26 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     const [left, top] = [start(box.cx, image.width), start(box.cy, image.height)];
     const [right, bottom] = [end(box.cx, image.width, left), end(box.cy, image.height, top)];
     const mirror = cut(image, left, top, right, bottom, { mirrored: true });
-    const seen = await this.observe(mirror, { ...box, cx: right - box.cx, cy: box.cy - top, rotation: -box.rotation });
+    const mirrored = await this.observe(mirror, { ...box, cx: right - box.cx, cy: box.cy - top, rotation: -box.rotation });
     const back = <P extends { readonly keypoints: Float32Array; readonly keypoints3D: Float32Array }>(points: P): P => ({
       ...points,
       keypoints: points.keypoints.map((value, i) => (i % 3 === 0 ? right - value : i % 3 === 1 ? value + top : value)),
       keypoints3D: points.keypoints3D.map((value, i) => (i % 3 === 0 ? -value : value)),
     });
     return {
-      ...back(seen),
-      left: 1 - seen.left,
-      refined: seen.refined && back(seen.refined),
-      appearance: null, // it is the mirror's
+      ...back(mirrored),
+      left: 1 - mirrored.left,
+      refined: mirrored.refined && back(mirrored.refined),
+      appearance: null, // it would describe the mirrored image
     };
   }
 
-  /** The next frame's box, from the hand as seen: smoothing would drag it behind. */
+  /** Return the box of the next frame, from the observation without smoothing, which would lag. */
   follow({ observation }: Track<HandObservation>): RotatedBox {
     return this.boxAfter(observation);
   }
 
+  /** Return the box around an observed hand. */
   boxAfter({ keypoints }: HandObservation): RotatedBox {
     return boxAroundHand(keypoints);
   }
@@ -192,9 +193,9 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return { ...observation, keypoints, score, appearance: null, refined: null, errorPx: null, published };
   }
 
-  /** For a track with the side with the most evidence over its frames. */
-  result(_: Pixels, seen: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
-    const observation = refinedOf(seen);
+  /** Return the public result; for a track, with the side that has the most evidence over its frames. */
+  result(_: Pixels, original: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
+    const observation = refinedOf(original);
     const left = track?.left ?? observation.left;
     return {
       score: observation.score,
@@ -220,14 +221,14 @@ function inWorker({ keypoints, keypoints3D }: HandPoints<Float32Array>): HandPoi
   return { keypoints: { values: keypoints }, keypoints3D: { values: keypoints3D } };
 }
 
-/** Return points (K * 3) of the crop's axes in those of the image. */
-function turned(points: Float32Array, rotation: number): Float32Array {
+/** Rotate points (K * 3) from the axes of the crop to those of the image. */
+function toImageAxes(points: Float32Array, rotation: number): Float32Array {
   const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)];
-  const found = new Float32Array(3 * OF.KEYPOINTS);
-  for (let i = 0; i < found.length; i += 3) {
-    found[i] = points[i]! * cos - points[i + 1]! * sin;
-    found[i + 1] = points[i]! * sin + points[i + 1]! * cos;
-    found[i + 2] = points[i + 2]!;
+  const rotated = new Float32Array(3 * OF.KEYPOINTS);
+  for (let i = 0; i < rotated.length; i += 3) {
+    rotated[i] = points[i]! * cos - points[i + 1]! * sin;
+    rotated[i + 1] = points[i]! * sin + points[i + 1]! * cos;
+    rotated[i + 2] = points[i + 2]!;
   }
-  return found;
+  return rotated;
 }

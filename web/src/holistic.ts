@@ -1,8 +1,8 @@
 /**
  * MediaPipe Holistic (Grishchenko and Bazarevsky 2020), for several people: bodies with their own hands and faces.
  *
- * Each person's hands are looked for where the body's wrists are and the face where the head is; then they are carried
- * from frame to frame with the body's track.
+ * Hands are searched at the wrists of each body and the face at its head. They are then tracked from frame to frame. The
+ * tracked parts belong to the track of one person and end with it.
  */
 
 import type { Bodies, Body, BodyObservation } from "./body.js";
@@ -22,9 +22,9 @@ import type { Track } from "./tracking.js";
 const OF = constants.holistic;
 const SIDES = ["Left", "Right"] as const;
 
-/** One person: a body with its own hands and face, each null where it was not found. */
+/** One person: a body with its own hands and face, each null if it was not found. */
 export interface Person {
-  /** The body's; its hands and face have the same. */
+  /** Track id, which the body, its hands and its face share. */
   readonly id: number | null;
   readonly body: Body;
   readonly leftHand: Hand | null;
@@ -32,42 +32,45 @@ export interface Person {
   readonly face: Face | null;
 }
 
-/** A body of a still whose hands and face have been found already. */
+/** A body of a still with its hands and face. */
 export interface PersonObservation extends BodyObservation {
-  /** Left and right. */
+  /** Left and right hand. */
   readonly hands: readonly [HandObservation | null, HandObservation | null];
   readonly face: FaceObservation | null;
 }
 
-/** What is asked of the kind of a part. */
+/** Kind of a part: hands or faces. */
 interface PartKind<P> {
   observe(image: Pixels, box: RotatedBox): Promise<P>;
-  boxAfter(seen: P): RotatedBox;
+  boxAfter(observation: P): RotatedBox;
 }
 
-/** When a part is held, and how often one that is not is searched. */
+/** Limits of the parts of people. */
 interface Limits {
+  /** Minimum presence of a tracked part. */
   readonly minScore: number;
+  /** Frames between searches for a missing part. */
   readonly interval: number;
 }
 
-/** Largest differences between a tracked box and that of a search at which the tracked one is kept. */
+/** Maximum differences between a tracked box and the box of a search at which the tracked box is kept. */
 interface Agreement {
-  /** In radians. */
+  /** Difference of the angles in radians. */
   readonly rotation: number;
-  /** Along each axis of the image, and of the sizes, relative to the size of the searched box. */
+  /** Distance along each axis of the image, relative to the size of the searched box. */
   readonly shift: number;
+  /** Difference of the sizes, relative to the size of the searched box. */
   readonly scale: number;
-  /** Margin of the searched box, relative to its size, that is without tracked keypoints. */
+  /** Margin of the searched box, relative to its size, that must not contain tracked keypoints. */
   readonly margin: number;
 }
 
-/** Check whether a tracked box is close to that of a search, and the keypoints it was made of are inside that. */
+/** Check whether the tracked box is close to the found box, which must contain its keypoints (K, 3). */
 export function agree(tracked: RotatedBox, keypoints: Float32Array, found: RotatedBox, { rotation, shift, scale, margin }: Agreement): boolean {
   const size = found.width;
-  const moved = Math.max(Math.abs(tracked.cx - found.cx), Math.abs(tracked.cy - found.cy));
-  const turned = Math.abs(wrapAngle(tracked.rotation - found.rotation));
-  if (turned > rotation || moved > shift * size || Math.abs(tracked.width - size) > scale * size) return false;
+  const distance = Math.max(Math.abs(tracked.cx - found.cx), Math.abs(tracked.cy - found.cy));
+  const angle = Math.abs(wrapAngle(tracked.rotation - found.rotation));
+  if (angle > rotation || distance > shift * size || Math.abs(tracked.width - size) > scale * size) return false;
   const [cosine, sine] = [Math.cos(found.rotation), Math.sin(found.rotation)];
   const inside = ((1 - margin) * size) / 2;
   for (let at = 0; at < keypoints.length; at += 3) {
@@ -77,14 +80,14 @@ export function agree(tracked: RotatedBox, keypoints: Float32Array, found: Rotat
   return true;
 }
 
-/** A hand or face of one person, carried from frame to frame. */
+/** A hand or face of one person, tracked from frame to frame. */
 class Part<P extends Observation> {
   readonly #smoother: Smoother<P> | null;
   /**
-   * The crop of the next frame, and where the body had the part when it was made; null while it is not held. The
-   * keypoints are those that the box was made of.
+   * Crop of the next frame, position of the part in the body's keypoints when the crop was made, and the keypoints that it
+   * was made of. Null if the part is not tracked.
    */
-  #carried: { box: RotatedBox; anchor: Point; keypoints: Float32Array } | null = null;
+  #tracked: { box: RotatedBox; anchor: Point; keypoints: Float32Array } | null = null;
   /** Frames until the next search. */
   #wait = 0;
 
@@ -92,7 +95,7 @@ class Part<P extends Observation> {
     this.#smoother = smoother;
   }
 
-  /** What is seen of it: where the body carried it, or else where a search says. */
+  /** Observe the part in one image, in its tracked box or else in the box of a search. */
   async observe(
     kind: PartKind<P>,
     image: Pixels,
@@ -100,57 +103,57 @@ class Part<P extends Observation> {
     search: () => Promise<RotatedBox | null>,
     { minScore, interval }: Limits,
   ): Promise<P | null> {
-    let seen: P | null = null;
-    if (this.#carried !== null) {
-      seen = await kind.observe(image, moved(this.#carried.box, this.#carried.anchor, anchor));
-      if (seen.score <= minScore) {
-        this.drop(); // it moved too far: search where the body says, in this very frame
+    let observation: P | null = null;
+    if (this.#tracked !== null) {
+      observation = await kind.observe(image, moved(this.#tracked.box, this.#tracked.anchor, anchor));
+      if (observation.score <= minScore) {
+        this.drop(); // the part moved too far: search it at once
         this.#wait = 0;
       }
     }
-    if (this.#carried === null) {
+    if (this.#tracked === null) {
       if (this.#wait > 0) {
         this.#wait -= 1;
         return null;
       }
       this.#wait = interval - 1;
       const box = await search();
-      seen = box && (await kind.observe(image, box));
+      observation = box && (await kind.observe(image, box));
     }
-    if (seen === null || seen.score <= minScore) return null;
-    this.#carried = { box: kind.boxAfter(seen), anchor, keypoints: seen.keypoints };
-    return seen;
+    if (observation === null || observation.score <= minScore) return null;
+    this.#tracked = { box: kind.boxAfter(observation), anchor, keypoints: observation.keypoints };
+    return observation;
   }
 
-  /** What is seen of it in the box of a search, or in the tracked box if it agrees with that. */
+  /** Observe the part in the box of a search, or in the tracked box if it agrees with that. */
   async search(kind: PartKind<P>, image: Pixels, found: RotatedBox | null, agreement: Agreement, minScore: number): Promise<P | null> {
-    const tracked = this.#carried;
+    const tracked = this.#tracked;
     this.drop();
     if (found === null) return null;
-    const keeps = tracked !== null && agree(tracked.box, tracked.keypoints, found, agreement);
-    const seen = await kind.observe(image, keeps ? tracked.box : found);
-    if (seen.score <= minScore) return null;
-    this.#carried = { box: kind.boxAfter(seen), anchor: [0, 0], keypoints: seen.keypoints };
-    return seen;
+    const isKept = tracked !== null && agree(tracked.box, tracked.keypoints, found, agreement);
+    const observation = await kind.observe(image, isKept ? tracked.box : found);
+    if (observation.score <= minScore) return null;
+    this.#tracked = { box: kind.boxAfter(observation), anchor: [0, 0], keypoints: observation.keypoints };
+    return observation;
   }
 
   drop(): void {
-    this.#carried = null;
+    this.#tracked = null;
   }
 
-  /** What was seen, smoothed where asked for. */
-  smooth(seen: P, now: number): P {
-    return this.#smoother === null ? seen : this.#smoother(seen, now);
+  /** Return the observation, smoothed if smoothing is enabled. */
+  smooth(observation: P, now: number): P {
+    return this.#smoother === null ? observation : this.#smoother(observation, now);
   }
 }
 
-/** A box gone with the body; a short way is noise of the body's. */
+/** Move a box with the body. Small shifts are noise of the body's keypoints and are ignored. */
 function moved(box: RotatedBox, from: Point, to: Point): RotatedBox {
   if (distance(from, to) <= OF.MIN_BODY_SHIFT * box.width) return box;
   return { ...box, cx: box.cx + to[0] - from[0], cy: box.cy + to[1] - from[1] };
 }
 
-/** What is carried for one person. */
+/** Tracked parts of one person. */
 interface Parts {
   readonly hands: readonly [Part<HandObservation>, Part<HandObservation>];
   readonly face: Part<FaceObservation>;
@@ -161,25 +164,25 @@ export interface PartNetworks {
   readonly bodies: Bodies;
   readonly hands: Hands;
   readonly faces: FaceMeshes;
-  /** An image of a forearm's end in, out come the hand's centre and the middle of its lower edge. */
+  /** Network that maps an image of a forearm's end to the hand's centre and the middle of its lower edge. */
   readonly recrop: Network;
 }
 
-/** Bodies with their hands and faces. */
+/** Detects bodies with their hands and faces. */
 export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   readonly overlapKeypoints: Bodies["overlapKeypoints"];
-  readonly #of: PartNetworks;
+  readonly #networks: PartNetworks;
   readonly #limits: Limits;
   readonly #mergeNested: boolean;
   readonly #searchesParts: boolean;
   readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
-  readonly #carried = new WeakMap<Track<BodyObservation>, Parts>();
+  readonly #parts = new WeakMap<Track<BodyObservation>, Parts>();
 
-  /** `searchesParts`: hands and face are searched in every frame of a stream, as in MediaPipe. */
+  /** @param searchesParts search hands and face in every frame of a stream, as in MediaPipe */
   constructor(networks: PartNetworks, settings: Settings, searchesParts: boolean) {
     const { min_presence_score: minScore, search_interval, search } = settings;
     this.overlapKeypoints = networks.bodies.overlapKeypoints;
-    this.#of = networks;
+    this.#networks = networks;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
     this.#mergeNested = search !== "fast";
     this.#searchesParts = searchesParts;
@@ -187,114 +190,114 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   }
 
   find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return this.#of.bodies.find(image, minScore);
+    return this.#networks.bodies.find(image, minScore);
   }
 
   observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
-    return this.#of.bodies.observe(image, box);
+    return this.#networks.bodies.observe(image, box);
   }
 
   follow(track: Track<BodyObservation>): RotatedBox {
-    return this.#of.bodies.follow(track);
+    return this.#networks.bodies.follow(track);
   }
 
   isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
-    return this.#of.bodies.isSameInstance(box, other);
+    return this.#networks.bodies.isSameInstance(box, other);
   }
 
   propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
-    return this.#of.bodies.propagate(observation, shift, score);
+    return this.#networks.bodies.propagate(observation, shift, score);
   }
 
   newSmoother(settings: Settings): SmootherOf<BodyObservation> {
-    return this.#of.bodies.newSmoother(settings);
+    return this.#networks.bodies.newSmoother(settings);
   }
 
-  /** The body with its hands and face; of one that another hides the body alone. */
+  /** Return the body with its hands and face. An occluded person has a body only. */
   async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
     const id = track?.id ?? null;
-    const body = this.#of.bodies.result(image, observation, track);
+    const body = this.#networks.bodies.result(image, observation, track);
     if (track !== null && track.occludedS !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
-    const seen = this.#searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
+    const original = this.#searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
     const now = track?.seenS ?? 0;
-    const isWhole = "hands" in observation; // a `PersonObservation`
-    const { hands, face: mesh } = isWhole ? (observation as PersonObservation) : await this.#partsIn(image, seen, parts);
+    const hasParts = "hands" in observation; // a `PersonObservation`
+    const { hands, face: mesh } = hasParts ? (observation as PersonObservation) : await this.#partsIn(image, original, parts);
     const [leftHand, rightHand] = hands.map((hand, side): InWorker<Hand> | null => {
       if (hand === null) return null;
-      const handedness = SIDES[side as 0 | 1]; // the body says which hand it is
+      const handedness = SIDES[side as 0 | 1]; // the body decides the side
       const handednessScore = handedness === "Left" ? hand.left : 1 - hand.left;
       const smoothed = parts.hands[side as 0 | 1].smooth(hand, now);
-      return { ...this.#of.hands.result(image, smoothed, null), id, handedness, handednessScore };
+      return { ...this.#networks.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
-    const face: InWorker<Face> | null = mesh && { ...(await this.#of.faces.result(image, parts.face.smooth(mesh, now), null)), id };
+    const face: InWorker<Face> | null = mesh && { ...(await this.#networks.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 
-  /** Hands and face of a body as seen. */
+  /** Return the hands and the face of a body. */
   async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
-    if (this.#searchesParts) return this.#searched(image, body, parts);
+    if (this.#searchesParts) return this.#searchParts(image, body, parts);
     const hands = await this.#handsOf(image, body, parts);
-    const face = await parts.face.observe(this.#of.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
+    const face = await parts.face.observe(this.#networks.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
     return { hands, face };
   }
 
-  /** Hands and face of a smoothed body, as MediaPipe's graph searches them. */
-  async #searched(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
+  /** Return the hands and the face of a smoothed body, as MediaPipe's graph does. */
+  async #searchParts(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
     const { minScore } = this.#limits;
     const hands: (HandObservation | null)[] = [];
     for (const [side, part] of parts.hands.entries()) {
-      hands.push(await part.search(this.#of.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
+      hands.push(await part.search(this.#networks.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
     }
-    const face = await parts.face.search(this.#of.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
+    const face = await parts.face.search(this.#networks.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
     return { hands, face };
   }
 
-  /** Return the face in the body's own head crop, or null. With a box, the face must lie on its centre. */
+  /** Return the face in the head crop of a body, or null. A face must cover the centre of the box `near`. */
   async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number] | null): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
-    const seen = box && (await this.#of.faces.observe(image, box));
-    if (seen === null || seen.score <= this.#limits.minScore) return null;
-    if (near === null) return seen;
-    const [left, top, right, bottom] = cornersOf(seen.keypoints);
+    const face = box && (await this.#networks.faces.observe(image, box));
+    if (face === null || face.score <= this.#limits.minScore) return null;
+    if (near === null) return face;
+    const [left, top, right, bottom] = cornersOf(face.keypoints);
     const [x, y] = [(near[0] + near[2]) / 2, (near[1] + near[3]) / 2];
-    return left < x && x < right && top < y && y < bottom ? seen : null;
+    return left < x && x < right && top < y && y < bottom ? face : null;
   }
 
-  /** Left and right hand of a body as seen, without those that are not its own. */
+  /** Return the left and right hand of a body. Drop hands that are far from its wrists, and duplicates of the other hand. */
   async #handsOf(image: Pixels, body: BodyObservation, { hands }: Parts): Promise<(HandObservation | null)[]> {
-    const seen: (HandObservation | null)[] = [];
+    const observations: (HandObservation | null)[] = [];
     for (const [side, part] of hands.entries()) {
       const search = () => this.handCrop(image, body, side);
-      seen.push(await part.observe(this.#of.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
+      observations.push(await part.observe(this.#networks.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
     }
-    const far = seen.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
+    const distances = observations.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
     for (const side of [0, 1] as const) {
-      const [own, other] = [seen[side]!, seen[1 - side]!];
-      if (own === null) continue;
-      const isTwice = other !== null && isSameObject(own, other, this.#mergeNested);
-      if (far[side]! > OF.MAX_WRIST_DISTANCE || (isTwice && far[side]! > far[1 - side]!)) {
-        seen[side] = null;
+      const [hand, other] = [observations[side]!, observations[1 - side]!];
+      if (hand === null) continue;
+      const isDuplicate = other !== null && isSameObject(hand, other, this.#mergeNested);
+      if (distances[side]! > OF.MAX_WRIST_DISTANCE || (isDuplicate && distances[side]! > distances[1 - side]!)) {
+        observations[side] = null;
         hands[side].drop();
       }
     }
-    return seen;
+    return observations;
   }
 
-  /** What is carried for one person; an image on its own has nothing. */
+  /** Return the tracked parts of a person. Stills get new parts. */
   #partsOf(track: Track<BodyObservation> | null): Parts {
     const { hand, face } = this.#newSmoothers;
-    const known = track && this.#carried.get(track);
+    const known = track && this.#parts.get(track);
     const parts = known ?? { hands: [new Part(hand()), new Part(hand())] as const, face: new Part(face()) };
-    if (track) this.#carried.set(track, parts);
+    if (track) this.#parts.set(track, parts);
     return parts;
   }
 
-  /** Where the re-crop network says that a hand is, near the body's wrist, or null. */
+  /** Return the box of a hand near the body's wrist according to the re-crop network, or null. */
   async handCrop(image: Pixels, body: BodyObservation, side: number): Promise<RotatedBox | null> {
     const rough = handBox(body, side);
     if (rough === null) return null;
-    const { recrop } = this.#of;
+    const { recrop } = this.#networks;
     cropInto(image, rough, recrop);
     const [[x, y, bottomX, bottomY]] = (await recrop.run()) as unknown as [[number, number, number, number]];
     const points = pointsFromCrop(Float32Array.of(x, y, 0, bottomX, bottomY, 0), rough, recrop.size, 1);
@@ -302,10 +305,10 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     return squareBox(boxAt(centre, 2 * distance(centre, bottom), upright(bottom, centre)), { scale: 1, shift_y: OF.HAND_SHIFT });
   }
 
-  /** Where the face detector finds a face in the box around the head, or null. */
+  /** Return the box of the face that the face detector finds around the head, or null. */
   async #faceBox(image: Pixels, body: BodyObservation): Promise<RotatedBox | null> {
     const head = headBox(body);
-    return head && this.#of.faces.findIn(image, head, OF.MIN_FACE_SCORE);
+    return head && this.#networks.faces.findIn(image, head, OF.MIN_FACE_SCORE);
   }
 }
 
@@ -317,7 +320,7 @@ function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
   return { cx, cy, width: side, height: side, rotation };
 }
 
-/** A rough box around a hand from the body's wrist, index and little finger; null where the wrist is not visible. */
+/** Estimate a box around a hand from the body's wrist, index and little finger; null without a visible wrist. */
 export function handBox(body: BodyObservation, side: number): RotatedBox | null {
   if (body.visibility[OF.WRIST[side]!]! < OF.MIN_VISIBILITY) return null;
   const [wrist, index, pinky] = [OF.WRIST, OF.INDEX, OF.PINKY].map((ends) => pointOf(body, ends[side]!)) as [Point, Point, Point];
@@ -326,7 +329,7 @@ export function handBox(body: BodyObservation, side: number): RotatedBox | null 
   return squareBox(box, { scale: OF.HAND_SCALE, shift_y: OF.HAND_SHIFT });
 }
 
-/** A square box around a head from the body's keypoints of it, the eyes level; null where it is not visible. */
+/** Return a square box around the head, with level eyes, or null if its keypoints are not visible. */
 function headBox(body: BodyObservation): RotatedBox | null {
   if (Math.max(...OF.HEAD.map((k) => body.visibility[k]!)) < OF.MIN_VISIBILITY) return null;
   const [right, left] = OF.EYES.map((k) => pointOf(body, k)) as [Point, Point];
@@ -340,7 +343,7 @@ function middleOfHead(body: BodyObservation): Point {
   return [mean(0), mean(1)];
 }
 
-/** From the body's wrist to the hand's, in hand sizes. */
+/** Return the distance between the wrists of a body and a hand, in hand sizes. */
 export function wristDistance(body: BodyObservation, side: number, hand: HandObservation): number {
   return distance(pointOf(body, OF.WRIST[side]!), pointOf(hand, 0)) / sizeOf(hand.keypoints);
 }

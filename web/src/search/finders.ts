@@ -48,7 +48,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
       return found.map((palm) => ({ box: place.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
     },
     async score(image, _, first, second) {
-      const mirrored = await hands.observeInMirror(image, boxAfter(second));
+      const mirrored = await hands.observeMirrored(image, boxAfter(second));
       return scoreOf("stream_hand", { presence: logit(Math.min(first.score, second.score)), mirrored: logit(mirrored.score) });
     },
   };

@@ -244,7 +244,7 @@ export class HandSearch {
     const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
     if (first.score > sure && one.score >= this.#limits.published) find = findOf([first], one, 1, isPublished);
     else if (first.score >= LIMITS.hand_seen) {
-      const mirrored = await hands.observeInMirror(this.#image, boxAroundHand(first.keypoints));
+      const mirrored = await hands.observeMirrored(this.#image, boxAroundHand(first.keypoints));
       const stays = isPublished && first.score > OF.PRESENT;
       if (stays || mirrored.score >= LIMITS.hand_mirrored) {
         const views = stays || one.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
