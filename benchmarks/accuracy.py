@@ -1,4 +1,4 @@
-"""How near to the truth: Sonjit, and on wish MediaPipe, on a clip whose hands are known."""
+"""Measure detection and keypoint errors of Sonjit, and optionally MediaPipe, on a clip with ground truth."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def measure(frames, truth):
             several hands have the same side.
     """
     size = np.array([truth["width"], truth["height"]])
-    visible = right_side = false = 0
+    visible = correct_side = false = 0
     errors, ids = [], {}
     for found, frame in zip(frames, truth["frames"], strict=True):
         hands = [(hand["handedness"], np.array(hand["xy"])) for hand in frame["hands"]]
         names = [hand.get("name", hand["handedness"]) for hand in frame["hands"]]
-        whole = [bool(((xy >= 0) & (xy < size)).all()) for _, xy in hands]
-        visible += sum(whole)
+        complete = [bool(((xy >= 0) & (xy < size)).all()) for _, xy in hands]
+        visible += sum(complete)
         matches = match([np.array(hand["xy"]) for hand in found], [xy for _, xy in hands])
         false += len(found) - len(matches)
         for i, j in matches:
             side, xy = hands[j]
             ids.setdefault(names[j], []).append(found[i]["id"])
-            if whole[j]:
-                right_side += found[i]["handedness"] == side
+            if complete[j]:
+                correct_side += found[i]["handedness"] == side
                 errors.append(np.linalg.norm(np.array(found[i]["xy"]) - xy, axis=1) / palm_length(xy) * 100)
     count = len(errors)
     spread = np.concatenate(errors) if errors else np.array([np.nan])
@@ -56,7 +56,7 @@ def measure(frames, truth):
         "found": count,
         "missed": visible - count,
         "false": false,
-        "right side %": 100 * right_side / max(count, 1),
+        "correct side %": 100 * correct_side / max(count, 1),
         "mean error, % of palm": float(spread.mean()),
         "p95 error, % of palm": float(np.percentile(spread, 95)),
         "id switches": sum(a != b for numbers in ids.values() for a, b in pairwise(numbers)) if tracked else None,
@@ -64,7 +64,7 @@ def measure(frames, truth):
 
 
 def match(found, true):
-    """Pairs (found, true), nearest first, each used once."""
+    """Return pairs of indices (found, true), nearest first, each index at most once."""
     pairs = sorted(
         (np.linalg.norm(a - b, axis=1).mean() / palm_length(b), i, j)
         for i, a in enumerate(found)
@@ -78,7 +78,7 @@ def match(found, true):
 
 
 def palm_length(xy):
-    """Wrist to the middle finger's knuckle in pixels."""
+    """Return the distance from the wrist to the middle finger's knuckle in pixels."""
     return max(float(np.linalg.norm(xy[MIDDLE_MCP] - xy[WRIST])), 1.0)
 
 
@@ -90,8 +90,8 @@ def main():
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--keypoints", choices=["refined", "published"], default="published")
-    parser.add_argument("--stills", action="store_true", help="every frame on its own instead of tracked")
-    parser.add_argument("--save", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--stills", action="store_true", help="detect in every frame without tracking")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     truth = json.loads(options.truth.read_text())
     sides = {f"sonjit {options.precision}": (sys.executable, "worker.py")}

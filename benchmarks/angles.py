@@ -1,4 +1,4 @@
-"""Measure errors of joint angles: left-out synthetic hands, hands before two cameras, and labelled bodies.
+"""Measure errors of joint angles: held-out synthetic hands, a hand in front of two cameras, and labelled bodies.
 
 Angles in space come from the metres of one image, angles in the image plane from pixels.
 """
@@ -42,7 +42,7 @@ COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25,
 
 
 def synthetic_bends(model, run):
-    """Bends (N, 5, 3) of left-out synthetic hands in rad: exact, published and refined; and the image of each."""
+    """Return the exact bends (N, 5, 3) in rad of held-out synthetic hands, the estimates by name, and the images."""
     settings = json.loads((run / "settings.json").read_text("utf-8"))
     refinement = load_hand_refinement(model)
     exact, published, refined, images = [], [], [], []
@@ -60,7 +60,7 @@ def synthetic_bends(model, run):
 
 
 def camera_bends(model, folder, clips, frames):
-    """Bends of a real hand before two cameras: triangulated, published and refined of either camera."""
+    """Return triangulated bends of a real hand, those estimated from each of two cameras, and frame groups."""
     rig, found = dat_rig(folder), {}
     for keypoints in KEYPOINTS:
         options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": keypoints}
@@ -112,7 +112,7 @@ def labelled_bodies(model, root):
 
 
 def mean_error(truth, estimate, images):
-    """Mean absolute error in degrees with its 95 % interval."""
+    """Return the mean absolute error in degrees with its 95 % interval."""
     error = np.degrees(np.abs(estimate - truth))
     clusters = np.repeat(np.array(images), error[0].size).tolist()
     low, high = mean_interval(error.ravel(), clusters=clusters)
@@ -120,10 +120,10 @@ def mean_error(truth, estimate, images):
 
 
 def hand_rows(measured):
-    """Lines of Markdown: the mean absolute error of each joint in degrees, with a column per source and keypoints.
+    """Yield Markdown rows with the mean absolute error of each joint in degrees, by source and keypoints.
 
     Args:
-        measured: Bends by title of the source: exact, by keypoints, and the image of each.
+        measured: Exact bends, estimated bends by keypoints, and images, by title of the source.
     """
     columns = [(title, name) for title in measured for name in KEYPOINTS]
     yield f"| finger | joint | {' | '.join(f'{title}, {name}' for title, name in columns)} |"
@@ -147,7 +147,7 @@ def hand_rows(measured):
 
 
 def body_rows(measured):
-    """Lines of Markdown: mean absolute errors in degrees by joint and model, in the image plane and in space."""
+    """Yield Markdown rows with mean absolute errors in degrees by joint and model, in the image plane and in space."""
     yield f"| joint | angles | {' | '.join(f'`{model}`, image plane | `{model}`, in space' for model in measured)} |"
     yield f"|---|---:|{'---:|---:|' * len(measured)}"
     for joint in LIMBS:
@@ -157,7 +157,7 @@ def body_rows(measured):
 
 
 def tables(data, run):
-    """Lines of Markdown with all tables."""
+    """Yield Markdown lines with all tables."""
     for model in ("full", "lite"):
         clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
         measured = {
@@ -174,7 +174,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     folders = "folder with datasets/coco, wild_video/ and multiview/handpose3d/"
     parser.add_argument("--data", type=Path, required=True, help=folders)
-    parser.add_argument("--run", type=Path, required=True, help="run of the recipe refine, for its left-out renders")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="run of the recipe refine, for its held-out synthetic images"
+    )
     parser.add_argument("--write", action="store_true", help="into docs/measured.md")
     options = parser.parse_args()
     text = "\n".join(tables(options.data, options.run))

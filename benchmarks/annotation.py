@@ -1,4 +1,4 @@
-"""The annotation page in Chromium: how fast the next frame is there, and how exact joints of noisy marks are."""
+"""Measure the annotation page in Chromium: time to the next frame, and error of joints from noisy marks."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 SIZE = (4096, 2668)  # InterHand2.6M's cameras
 FOCAL_PX = 3500
-IMAGES = 10  # of each camera that are really different
-# One frame as its annotator waits for it: images of all views on the screen, and its marks.
+IMAGES = 10  # different images per camera
+# Returns the time until all views and marks of a frame are displayed.
 TURN = """
 const [action, given, done] = arguments;
 const {studio, wall} = sonjitAnnotation;
@@ -42,7 +42,7 @@ const look = () => {
 };
 look();
 """
-# Places the marks of one frame as clicks do, and returns the joints that the server triangulated.
+# Places the marks of a frame and returns the joints that the server triangulates.
 MARK = """
 const [frame, marks, done] = arguments;
 const {studio} = sonjitAnnotation;
@@ -64,14 +64,16 @@ def main():
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--views", type=int, default=6)
     parser.add_argument("--noise-px", type=float, default=1.5)
-    parser.add_argument("--think-s", type=float, default=1.0, help="between frames, while the next ones are fetched")
+    parser.add_argument(
+        "--think-s", type=float, default=1.0, help="seconds between frames, while the next ones are fetched"
+    )
     parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--video", action="store_true", help="views are videos, not folders of JPEG files")
-    parser.add_argument("--save", type=Path, help="the figures as JSON")
-    parser.add_argument("--screenshot", type=Path, help="an image of the page with the last frame marked (.png)")
+    parser.add_argument("--video", action="store_true", help="use videos instead of folders of JPEG files")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
+    parser.add_argument("--screenshot", type=Path, help="image (.png) of the page with the last frame marked")
     options = parser.parse_args()
     if options.frames < options.turns + 2 or options.views < 2:
-        raise InputError("give 2 views or more, and more frames than turns")
+        raise InputError("at least 2 views, and more frames than turns, are required")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rig, truth = dome(options.views), moving_hands(options.frames)
@@ -106,7 +108,7 @@ def dome(count):
 
 
 def moving_hands(frames):
-    """(frames, 42, 3) metres: two hands that open, close and move about the origin."""
+    """Return joints (frames, 42, 3) in metres of two hands that open, close and move around the origin."""
     skeleton = load_skeleton("hand_mediapipe21")
     steps = np.array([0, *(0.035, 0.04, 0.035, 0.028), *(0.088, 0.045, 0.026, 0.02) * 4])
     points = np.zeros((frames, JOINTS, 3))
@@ -114,16 +116,16 @@ def moving_hands(frames):
         for side in range(2):
             frame[21 * side] = (0.09 * (2 * side - 1), 0.06 + 0.02 * np.sin(0.1 * number), 0.02 * np.cos(0.13 * number))
             for k in range(1, 21):
-                finger, place = divmod(k - 1, 4)
+                finger, joint = divmod(k - 1, 4)
                 turn = (0.9, 0.3, 0.05, -0.2, -0.45)[finger] * (1 - 2 * side)
-                bend = place * (0.35 + 0.3 * np.sin(0.2 * number + finger))
+                bend = joint * (0.35 + 0.3 * np.sin(0.2 * number + finger))
                 way = np.array([np.sin(turn), -np.cos(turn) * np.cos(bend), np.cos(turn) * np.sin(bend)])
                 frame[21 * side + k] = frame[21 * side + skeleton.parents[k]] + steps[k] * way
     return points
 
 
 def images(camera, number):
-    """One image of a camera: soft colours with grain, as costly to decode as a photograph."""
+    """Return an image of a camera: soft colours with grain, as expensive to decode as a photograph."""
     rng = np.random.default_rng(int(camera.name[3:]) * 100 + number)
     soft = cv2.resize(rng.integers(40, 200, (9, 14, 3), np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     grain = rng.normal(0, 4, (SIZE[1] // 2, SIZE[0] // 2, 1)).astype(np.float32)
@@ -132,12 +134,12 @@ def images(camera, number):
 
 def write_images(folder, rig, frames):
     for camera in rig:
-        own = folder / "views" / camera.name
-        own.mkdir(parents=True)
+        images_folder = folder / "views" / camera.name
+        images_folder.mkdir(parents=True)
         for number in range(IMAGES):
-            cv2.imwrite(str(own / f"{number:04}.jpg"), images(camera, number), [cv2.IMWRITE_JPEG_QUALITY, 92])
+            cv2.imwrite(str(images_folder / f"{number:04}.jpg"), images(camera, number), [cv2.IMWRITE_JPEG_QUALITY, 92])
         for number in range(IMAGES, frames):
-            (own / f"{number:04}.jpg").hardlink_to(own / f"{number % IMAGES:04}.jpg")
+            (images_folder / f"{number:04}.jpg").hardlink_to(images_folder / f"{number % IMAGES:04}.jpg")
     return {camera.name: folder / "views" / camera.name for camera in rig}
 
 
@@ -149,9 +151,9 @@ def write_videos(folder, rig, frames):
         with av.open(str(folder / "views" / f"{camera.name}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "23"})
             stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-            made = [av.VideoFrame.from_ndarray(images(camera, number)) for number in range(4)]
+            images_of_clip = [av.VideoFrame.from_ndarray(images(camera, number)) for number in range(4)]
             for number in range(frames):
-                frame = made[number % 4]
+                frame = images_of_clip[number % 4]
                 frame.pts = number
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
@@ -159,7 +161,7 @@ def write_videos(folder, rig, frames):
 
 
 def browse(stack, folder, url):
-    """Chromium with the page, an annotator at work."""
+    """Open the page in Chromium and start to annotate."""
     driver = chromium(stack, folder, "--window-size=1600,1000")
     driver.set_script_timeout(120)
     driver.get(url)
@@ -176,19 +178,19 @@ def browse(stack, folder, url):
 
 
 def turns(driver, options):
-    """Return milliseconds until the next frame is displayed, and until a distant frame without prefetch is."""
+    """Return the times in milliseconds until the next frame, or a distant frame without prefetch, is displayed."""
     near, far = [], []
     for _ in range(options.turns):
         sleep(options.think_s)
         near.append(driver.execute_async_script(TURN, "step", 1))
-    for place in range(5):
+    for number in range(5):
         sleep(options.think_s)
-        far.append(driver.execute_async_script(TURN, "goTo", options.frames - 2 - 7 * place))
+        far.append(driver.execute_async_script(TURN, "goTo", options.frames - 2 - 7 * number))
     return {"next_ms": near, "jump_ms": far}
 
 
 def accuracy(driver, rig, truth, options):
-    """Distances from the truth of joints whose marks have noise, millimetres."""
+    """Return the errors in millimetres of joints that are triangulated from noisy marks."""
     rng = np.random.default_rng(0)
     errors, start = [], monotonic()
     shown = driver.execute_script("return sonjitAnnotation.studio.state.shown")
@@ -200,8 +202,8 @@ def accuracy(driver, rig, truth, options):
             for k in range(JOINTS)
             if camera.name in shown and camera.inside(noisy[c, k])
         ]
-        told = driver.execute_async_script(MARK, number, marks)
-        errors.append(1e3 * np.linalg.norm(np.array(told, np.float64) - joints, axis=1))
+        points = driver.execute_async_script(MARK, number, marks)
+        errors.append(1e3 * np.linalg.norm(np.array(points, np.float64) - joints, axis=1))
     flat = np.concatenate(errors)
     return {
         "frames": len(truth),
@@ -218,7 +220,7 @@ def show(result):
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("what", "median", "95 %", "worst"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, words in (("next_ms", "next frame, ms"), ("jump_ms", "frame far away, ms")):
+    for name, words in (("next_ms", "next frame, ms"), ("jump_ms", "distant frame, ms")):
         values = sorted(result["turns"][name])
         table.add_row(
             words, *(f"{value:.0f}" for value in (statistics.median(values), np.percentile(values, 95), values[-1]))
@@ -227,10 +229,11 @@ def show(result):
     machine = f"{result['cpus']} cores, load {result['load']:.2f}"
     console.print(f"{result['views']} views of {SIZE[0]} x {SIZE[1]} ({result['kind']}), {machine}")
     console.print(table)
-    said = result["accuracy"]
+    joints = result["accuracy"]
     console.print(
-        f"{said['frames']} frames marked in {said['views']} views with {said['noise_px']:g} px of noise: mean error "
-        f"{said['mean_mm']:.2f} mm, median {said['median_mm']:.2f}, 95 % {said['p95_mm']:.2f}; {said['seconds']:.0f} s"
+        f"{joints['frames']} frames marked in {joints['views']} views with {joints['noise_px']:g} px of noise: mean "
+        f"error {joints['mean_mm']:.2f} mm, median {joints['median_mm']:.2f}, 95 % {joints['p95_mm']:.2f}; "
+        f"{joints['seconds']:.0f} s"
     )
 
 

@@ -1,4 +1,4 @@
-"""The automatic annotator on rendered hands with exact truth: before and after a simulated person marked some.
+"""Measure the automatic annotator on synthetic hands, before and after a simulated person has marked frame sets.
 
 .venv/bin/python benchmarks/annotator.py /tmp/annotator --jobs 2
 """
@@ -43,24 +43,24 @@ BOARD, BOARD_NOISE = "charuco:6x5:40mm:30mm:4x4_50", 3.0
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="new, for everything")
-    parser.add_argument("--synth", type=Path, nargs="*", help="folders of sonjit synth, instead of making one")
+    parser.add_argument("folder", type=Path, help="new folder for all files")
+    parser.add_argument("--synth", type=Path, nargs="*", help="existing folders of sonjit synth")
     parser.add_argument("--views", type=int, default=12)
-    parser.add_argument("--count", type=int, default=8, help="sequences, of about four seconds")
+    parser.add_argument("--count", type=int, default=8, help="number of sequences of about four seconds")
     parser.add_argument("--human", type=int, default=30, help="frame sets that the simulated person marks")
     parser.add_argument("--person", type=int, default=11)
-    parser.add_argument("--tone", type=int, default=4, help="of the skin, 1 to 10")
-    parser.add_argument("--seed", type=int, default=3, help="of what is rendered")
-    parser.add_argument("--boards", type=int, default=80, help="frame sets of a rendered board; 0 for exact cameras")
-    parser.add_argument("--steps", type=int, default=300, help="of fine-tuning the hands; 0 leaves that out")
+    parser.add_argument("--tone", type=int, default=4, help="skin tone, 1 to 10")
+    parser.add_argument("--seed", type=int, default=3, help="seed of the synthetic hands")
+    parser.add_argument("--boards", type=int, default=80, help="frame sets of a synthetic board; 0 for exact cameras")
+    parser.add_argument("--steps", type=int, default=300, help="fine-tuning steps of the hand network; 0 for none")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
     start = time.perf_counter()
     folders = options.synth or [render(options)]
-    tell("rendered", seconds=round(time.perf_counter() - start, 1))
+    print_step("rendered", seconds=round(time.perf_counter() - start, 1))
     project, rig, truth = make_project(options.folder, folders, options.boards)
-    tell("project", views=len(project.views), frame_sets=len(project.frames), seconds=len(project.frames) / FPS)
+    print_step("project", views=len(project.views), frame_sets=len(project.frames), seconds=len(project.frames) / FPS)
     run(project, truth, options.jobs, "before")
     spread = np.array(project.frames)[:: max(1, len(project.frames) // (options.human // 2))][: options.human // 2]
     mark(project, rig, truth, spread.tolist())
@@ -70,23 +70,23 @@ def main():
     run(project, truth, options.jobs, "after")
     if options.steps:
         start = time.perf_counter()
-        network, told = train_network(project, "hand-full", {"steps": str(options.steps)})
-        px = {name: round(float(told[name]), 2) for name in ("error_before_px", "error_px")}
-        tell("network", seconds=round(time.perf_counter() - start, 1), hands=told["hands"], **px)
+        network, results = train_network(project, "hand-full", {"steps": str(options.steps)})
+        px = {name: round(float(results[name]), 2) for name in ("error_before_px", "error_px")}
+        print_step("network", seconds=round(time.perf_counter() - start, 1), hands=results["hands"], **px)
         run(project, truth, options.jobs, "with the network", str(network))
         fit_project_offsets(project)
-        run(project, truth, options.jobs, "with the network, learned", str(network))
+        run(project, truth, options.jobs, "with the network, offsets fitted", str(network))
     project.close()
 
 
 def render(options):
     out = options.folder / "synth"
-    own = [f"person={options.person}", f"tone={options.tone}"]
-    given = [part for pair in [*STUDIO.split(), *own] for part in ("--set", pair)]
+    person = [f"person={options.person}", f"tone={options.tone}"]
+    arguments = [part for pair in [*STUDIO.split(), *person] for part in ("--set", pair)]
     rig = ["--rig", "dome", "--views", str(options.views), "--size", "512x334", "--fps", str(FPS)]
     count, seed = str(options.count), str(options.seed)
     moves = ["--format", "interhand", "--sequence", SEQUENCES, "--count", count, "--seed", seed]
-    command = [sys.executable, "-m", "sonjit", "synth", str(out), *rig, *moves, *given, "--jobs", str(options.jobs)]
+    command = [sys.executable, "-m", "sonjit", "synth", str(out), *rig, *moves, *arguments, "--jobs", str(options.jobs)]
     subprocess.run(command, check=True)
     return out
 
@@ -110,28 +110,32 @@ def make_project(folder, folders, boards):
             for one in record["instances"]:
                 joints[int(one["side"] == "Left")] = one["extra"]["keypoints_world_m"]
             truth[frame] = joints
-    rig = own = CameraRig(RigCamera(name, *SIZE, camera) for name, camera in cameras.items())
+    rig = project_rig = CameraRig(RigCamera(name, *SIZE, camera) for name, camera in cameras.items())
     if boards:
-        own = calibrated(rig, boards, np.nanmean(np.stack(list(truth.values())), (0, 1, 2)))
-        R, t = align_rigidly(rig.centres_m, own.centres_m)
+        project_rig = calibrated(rig, boards, np.nanmean(np.stack(list(truth.values())), (0, 1, 2)))
+        R, t = align_rigidly(rig.centres_m, project_rig.centres_m)
         rig, truth = rig.moved(R, t), {frame: joints @ R.T + t for frame, joints in truth.items()}
-    return create_project(folder / "project", own, find_views(own.names, [str(folder / "views")])), rig, truth
+    return (
+        create_project(folder / "project", project_rig, find_views(project_rig.names, [str(folder / "views")])),
+        rig,
+        truth,
+    )
 
 
 def calibrated(rig, boards, middle):
     """Return the rig, calibrated from rendered images of a board."""
     board = target_from_text(BOARD)
-    seen, images = see_boards(rig, board, boards, middle, BOARD_NOISE)
-    made = calibrate(seen)
-    R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
-    off = 1000 * np.linalg.norm(made.rig.moved(R, t).centres_m - rig.centres_m, axis=1)
-    figures = {"rms_px": made.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}
-    tell("calibrated", images=images, **{name: round(float(value), 3) for name, value in figures.items()})
-    return made.rig
+    sightings, images = see_boards(rig, board, boards, middle, BOARD_NOISE)
+    calibration = calibrate(sightings)
+    R, t = align_rigidly(calibration.rig.centres_m, rig.centres_m)
+    off = 1000 * np.linalg.norm(calibration.rig.moved(R, t).centres_m - rig.centres_m, axis=1)
+    figures = {"rms_px": calibration.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}
+    print_step("calibrated", images=images, **{name: round(float(value), 3) for name, value in figures.items()})
+    return calibration.rig
 
 
 def mark(project, rig, truth, frames):
-    """As a person would who is off by so many pixels, in some of the views."""
+    """Mark joints with a simulated human error in some of the views."""
     for frame in frames:
         rng = np.random.default_rng(frame)
         marks = []
@@ -153,23 +157,23 @@ def run(project, truth, jobs, title, network=""):
     source = np.concatenate([one.source for one in labels])
     exact = np.stack([truth[int(frame)] for one in labels for frame in one.frames])
     off = 1000 * np.linalg.norm(points - exact, axis=-1)
-    there = np.isfinite(exact).all(-1)
-    machine = off[(source == 1) & there]
+    labelled = np.isfinite(exact).all(-1)
+    machine = off[(source == 1) & labelled]
     never = ~np.isin([frame for one in labels for frame in one.frames], human_frames(project))[:, None, None]
-    tell(
+    print_step(
         title,
         seconds=round(seconds, 1),
-        coverage=round(float(np.isfinite(off[there]).mean()), 4),
-        never_marked_mean_mm=round(float(off[(source == 1) & there & never].mean()), 3),
+        coverage=round(float(np.isfinite(off[labelled]).mean()), 4),
+        never_marked_mean_mm=round(float(off[(source == 1) & labelled & never].mean()), 3),
         machine_mean_mm=round(float(machine.mean()), 3),
         machine_median_mm=round(float(np.median(machine)), 3),
         machine_p95_mm=round(float(np.percentile(machine, 95)), 3),
-        all_mean_mm=round(float(np.nanmean(off[there])), 3),
-        human_share=round(float((source[there] >= 2).mean()), 3),
+        all_mean_mm=round(float(np.nanmean(off[labelled])), 3),
+        human_share=round(float((source[labelled] >= 2).mean()), 3),
     )
 
 
-def tell(title, **figures):
+def print_step(title, **figures):
     print(json.dumps({"step": title, **figures}), flush=True)
 
 

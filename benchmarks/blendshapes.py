@@ -1,4 +1,4 @@
-"""Blendshapes and head poses from the mesh, compared with those of MediaPipe's face_landmarker.task.
+"""Compare blendshapes and head poses from the mesh with those of MediaPipe's face_landmarker.task.
 
 Sources are the beginnings of file names, up to the first underscore. Sources of --chosen-on are evaluated separately.
 """
@@ -65,7 +65,7 @@ def compared(paths, bundle):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, help="face_landmarker.task")
-    parser.add_argument("folders", type=Path, nargs="+", help="photographs of left-out sources")
+    parser.add_argument("folders", type=Path, nargs="+", help="photographs of held-out sources")
     parser.add_argument("--chosen-on", type=Path, nargs="*", default=[], help="photographs that chose the formulas")
     options = parser.parse_args()
     chosen = photographs(options.chosen_on)
@@ -82,8 +82,10 @@ def main():
         print(f"| `{name}` | {np.corrcoef(pairs.T)[0, 1]:.2f} | {errors:.2f} | {cell} |")
     for title, (_, turns, distances) in zip(("left out", "chosen on"), results, strict=True):
         if turns:
-            pose = f"head pose {np.median(turns):.1f}° apart (90 %: {np.quantile(turns, 0.9):.1f}°)"
-            print(f"\n{title}: {len(turns)} faces; {pose}, distance {np.median(distances):.2f} of the bundle's")
+            pose = f"head pose difference {np.median(turns):.1f}° (90 %: {np.quantile(turns, 0.9):.1f}°)"
+            print(
+                f"\n{title}: {len(turns)} faces; {pose}, distance {np.median(distances):.2f} times that of the bundle"
+            )
 
 
 if __name__ == "__main__":

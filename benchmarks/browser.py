@@ -1,4 +1,4 @@
-"""Programs of Sonjit that serve a page, and the Chromium that opens it, as the benchmarks of pages start them."""
+"""Start a Sonjit server, and Chromium with one of its pages, for the benchmarks of web pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = (
 
 
 def serve(stack, folder, *command):
-    """The process of `sonjit COMMAND --port PORT`, and its address, until the stack is left."""
+    """Start `sonjit COMMAND --port PORT`, and return its process and address. The stack terminates it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -35,7 +35,7 @@ def serve(stack, folder, *command):
 
 
 def chromium(stack, folder, *flags):
-    """Chromium without a screen, with its profile in the folder, until the stack is left."""
+    """Start headless Chromium with its profile in the folder, and return its driver. The stack closes it."""
     browser, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
     os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
     try:

@@ -1,7 +1,7 @@
 """Compare class activation maps and backpropagation on hand classifiers: accuracy, and overlap with the hand box.
 
 The benchmark trains the small classifier on crops of the bundled clip, with mean and with maximum pooling. It evaluates
-on held-out crops. `--write` puts the tables and the image into docs/.
+on held-out crops. `--write` updates research/cam.md and its images.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 RESEARCH = Path(__file__).parents[1] / "research"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Thresholds relative to the maximum: that of the paper, and those from which the best of each method is chosen."""
+"""Candidate thresholds relative to the maximum, from which the best of each method is chosen."""
 BLUR = 1 / 32  # relative to the side of a crop, because raw gradients have no large connected component
 
 
 def maps_of(network, crops):
-    """Scores (N, C), and for each method and crop the map (size, size) of the class that is found."""
+    """Return scores (N, C), maps (size, size) of the predicted class by method and crop, and all maps of each crop."""
     images = images_from(crops)
     with torch.inference_mode():
         out = network(images)
@@ -74,12 +74,12 @@ def mean_iou(found, crops):
 
 
 def best_share(maps, crops):
-    """The threshold that does best on crops that were learnt from."""
+    """Return the threshold with the highest mean IoU on training crops."""
     return max(SHARES, key=lambda share: mean_iou(boxes(maps, share), crops))
 
 
 def evaluate(network, learnt, held_out):
-    """For each method: (mean IoU at 20 %, best share, mean IoU there), and the localization errors there."""
+    """Return (mean IoU at 20 %, best share, its mean IoU) by method, and rows with the errors of each method."""
     scores, methods, cams = maps_of(network, held_out)
     labels = [crop.label for crop in held_out]
     truth = [(crop.label, [crop.box]) for crop in held_out]
@@ -94,7 +94,7 @@ def evaluate(network, learnt, held_out):
     guesses = []
     for row, of_crop in zip(scores, cams, strict=True):
         order = np.argsort(-row).tolist()
-        guesses.append([(order[place], box) for place, box in boxes_from_maps([of_crop[label] for label in order])])
+        guesses.append([(order[rank], box) for rank, box in boxes_from_maps([of_crop[label] for label in order])])
     rows.append(
         (
             "CAM, heuristics (5 boxes)",
@@ -105,7 +105,7 @@ def evaluate(network, learnt, held_out):
 
 
 def examples(network, crops, share):
-    """Rows of CAM and backprop over a few crops: truth green, found red."""
+    """Draw the maps of CAM and backprop over a few crops: true boxes green, predicted boxes red."""
     chosen = crops[:: max(len(crops) // 6, 1)][:6]
     scores, methods, _ = maps_of(network, chosen)
     rows = []
@@ -131,14 +131,16 @@ def hand_image():
     with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
     with sonjit.create_detector("hands", static_image=True, search="fast", precision="f32") as detector:
-        said = HandSaliency(detector, load_hand_explainer(), ["handedness", "presence"]).explain(rgb, None, draw=True)
-    return cv2.resize(said.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+        saliency = HandSaliency(detector, load_hand_explainer(), ["handedness", "presence"]).explain(
+            rgb, None, draw=True
+        )
+    return cv2.resize(saliency.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
 
 
 def report(seeds, steps):
-    """The tables as Markdown, and the image."""
+    """Return the tables as Markdown, and the image."""
     assets = Path(str(files("sonjit") / "_util" / "assets"))
-    lines = ["| pooling | seed | accuracy % | method | mean IoU at 20 % | best share | mean IoU there |"]
+    lines = ["| pooling | seed | accuracy % | method | mean IoU at 20 % | best share | mean IoU at best share |"]
     lines += ["| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
     tables, image = [], None
     for pooling in ("gap", "gmp"):
@@ -152,10 +154,10 @@ def report(seeds, steps):
             drawn = crops.draw(np.random.default_rng(1), 200)
             network = train_classifier(crops, settings)
             overlaps, rows = evaluate(network, [crop for crop in drawn if crop.box], held_out)
-            right = 100 * accuracy(network, held_out)
+            score = 100 * accuracy(network, held_out)
             for method, (at_20, share, best) in overlaps.items():
                 lines.append(
-                    f"| {pooling} | {seed} | {right:.1f} | {method} | {at_20:.3f} | {share:.0%} | {best:.3f} |"
+                    f"| {pooling} | {seed} | {score:.1f} | {method} | {at_20:.3f} | {share:.0%} | {best:.3f} |"
                 )
             if seed == 0:
                 named = [
@@ -165,7 +167,7 @@ def report(seeds, steps):
                 tables += named
             if image is None:
                 image = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
-            sys.stderr.write(f"{pooling} {seed}: {right:.1f} %, {overlaps}\n")
+            sys.stderr.write(f"{pooling} {seed}: {score:.1f} %, {overlaps}\n")
     own = Table(("method", "supervision", "classification %", "localization %"), tuple(tables), text_columns=2)
     text = [
         f"{len(held_out)} held-out crops (every hand in the last quarter of each 2 s, and its mirror image), "
@@ -182,7 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--write", action="store_true", help="into research/cam.md and its images")
+    parser.add_argument("--write", action="store_true", help="write research/cam.md and its images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     text, image = report(arguments.seeds, arguments.steps)

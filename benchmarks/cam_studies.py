@@ -1,8 +1,8 @@
 """Repeat the studies of Zhou et al. 2016 on drawn images, at a size for a CPU.
 
 The images show birds whose species differ in bill and cap, and coloured shapes, one for each question and several in a
-scene. They are written in the layouts of CUB-200-2011, COCO and visualqa.org and read from there. `--write` puts the
-tables and pictures into docs/.
+scene. They are written in the layouts of CUB-200-2011, COCO and visualqa.org and read from there. `--write` updates
+research/cam.md and its images.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SCENES = {"kitchen": ("red", "disc"), "street": ("blue", "square"), "garden": ("
 
 
 def clutter(rng):
-    """Grey-green patches and strokes."""
+    """Return a background of grey-green patches and strokes."""
     coarse = rng.integers(90, 150, (HEIGHT // 15, WIDTH // 16, 3), np.uint8)
     canvas = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     for _ in range(5):
@@ -53,7 +53,7 @@ def clutter(rng):
 
 
 def draw_bird(canvas, rng, species):
-    """A bird of a species (its place in SPECIES), facing either side; gives its box."""
+    """Draw a bird of a species (index in SPECIES), facing a random side, and return its box."""
     length = int(rng.integers(54, 84))
     side = 2 * length
     tile = np.zeros((side, side, 4), np.uint8)
@@ -83,7 +83,7 @@ def draw_bird(canvas, rng, species):
 
 
 def draw_shape(canvas, rng, colour, shape, least=26, most=46):
-    """A shape in a colour anywhere; gives its box."""
+    """Draw a shape in a colour at a random position, and return its box."""
     half = int(rng.integers(least, most)) // 2
     tile = np.zeros((4 * half, 4 * half, 4), np.uint8)
     ink, middle = (*COLOURS[colour], 255), 2 * half
@@ -125,7 +125,7 @@ def save(path, rgb):
 
 
 def write_classes(root, names, draw, train, test):
-    """The layout of CUB-200-2011, of `draw(canvas, rng, class)`."""
+    """Write images of `draw(canvas, rng, class)` in the layout of CUB-200-2011."""
     rng = np.random.default_rng(len(names) + train)
     rows = {"images": [], "image_class_labels": [], "train_test_split": [], "bounding_boxes": []}
     for number in range(1, train + test + 1):
@@ -144,7 +144,7 @@ def write_classes(root, names, draw, train, test):
 
 
 def write_scenes(root, count):
-    """COCO: each scene has a thing of its own, and two that are in all of them."""
+    """Write scenes in COCO's layout. Each scene has an object of its own, and two objects are in all scenes."""
     rng = np.random.default_rng(2)
     shared = (("yellow", "cross"), ("red", "square"))
     names = [*SCENES.values(), *shared]
@@ -202,7 +202,7 @@ def train(out, data, seed, weights=None, **settings):
 
 
 def shown(values):
-    """A mean with its interval in words."""
+    """Return a mean with its interval as text."""
     mean = mean_with_interval(values)
     if len(values) == 1:
         return f"{mean.value:.1f}"
@@ -213,7 +213,7 @@ def shown(values):
 
 def rows_of(table):
     """Return table rows from label -> [(classification error, localization error)] with a pair for each seed."""
-    titles = "", "classification error, %", "localization error, %", "greatest evidence outside the box, %"
+    titles = "", "classification error, %", "localization error, %", "maximum outside the box, %"
     rows = [(label, *(shown(values) for values in zip(*found, strict=True))) for label, found in table.items()]
     return markdown_table(Table(titles[: len(rows[0])], tuple(rows), text_columns=1))
 
@@ -236,7 +236,7 @@ SHOWN = {
 
 
 def one_seed(folder, seed):
-    """Three tables: label -> (classification error, localization error)."""
+    """Return three dictionaries: (classification error, localization error) by label."""
     birds, colours, base = folder / "birds", folder / "colours", folder / f"seed{seed}"
     pooling = {
         label: errors(train(base / f"pooling{number}", birds, seed, **options))
@@ -278,7 +278,7 @@ def test_birds(folder):
 
 
 def write_sets(folder):
-    """All sets, once."""
+    """Write all data sets that do not exist yet."""
     if folder.joinpath("things").is_dir():
         return
     write_classes(folder / "birds", SPECIES, draw_bird, 480, 240)
@@ -298,7 +298,7 @@ def write_sets(folder):
 
 
 def study(folder, seeds):
-    """The report's lines, and the pictures by file name."""
+    """Return the lines of the report, and the pictures by file name."""
     write_sets(folder)
     found = [one_seed(folder, seed) for seed in range(seeds)]
     tables = [
@@ -337,7 +337,7 @@ def scene_study(folder):
 
 
 def question_study(folder):
-    """Answers from the features of a classifier of things."""
+    """Train and evaluate answers from the features of an object classifier."""
     data, classifier, accuracies = folder / "questions", folder / "things-run", []
     train(classifier, folder / "things", 0)
     for parts in ("question", "image", "both"):
@@ -361,7 +361,7 @@ def question_study(folder):
 
 
 def bird_picture(classifier, samples):
-    """Maps of a few birds, with the true box and the crop."""
+    """Draw the maps of a few birds, with the true box and the crop."""
     rows = [[], []]
     for sample in samples[3:28:5]:
         rgb = sample.rgb()
@@ -381,8 +381,8 @@ def bird_picture(classifier, samples):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="keep sets and runs here; what is done is not done again")
-    parser.add_argument("--write", action="store_true", help="into research/cam.md and its images")
+    parser.add_argument("--folder", type=Path, help="folder for data sets and runs; finished ones are reused")
+    parser.add_argument("--write", action="store_true", help="write research/cam.md and its images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as temporary:

@@ -25,7 +25,7 @@ def sonjit(*arguments: str | Path) -> None:
 
 
 def evaluations(kind: str, options: argparse.Namespace, renders: Path) -> Iterator[tuple[str, list[str]]]:
-    """Name and arguments of each."""
+    """Return the name and arguments of each evaluation."""
     photographs = ["--protocol", "detection", "--root", options.photographs]
     yield "photographs", photographs
     yield "photographs-fast", [*photographs, "--search", "fast"]
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--photographs", default="../shared/real/wild")
     parser.add_argument("--datasets", default="../shared/real/datasets")
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--renders", type=int, default=300, help="how many images to render")
+    parser.add_argument("--renders", type=int, default=300, help="number of synthetic images")
     parser.add_argument("--out", type=Path, default=Path("evaluation"))
     parser.add_argument("--cards", type=Path, default=REPOSITORY / "docs" / "cards")
     parser.add_argument("--resume", action="store_true")

@@ -30,12 +30,12 @@ ENVIRONMENT = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0", "SONJIT_THREADS": "1", "PYTHONPATH": str(Path(sonjit.__file__).parents[1]),
 }  # fmt: skip
 FILES_BEFORE_KILL = 0.3
-STARTS = 3  # Ray gives itself half a minute, which a busy machine may exceed
-READY = "--block"  # in the last lines that a node prints
+STARTS = 3  # Ray's limit of 30 s is too short for a busy machine
+READY = "--block"  # part of the last output of a node that runs
 
 
 def write_stills(folder, count):
-    """So many frames of the bundled clip as JPEG; it begins again at its end."""
+    """Write frames of the bundled clip, repeated as necessary, as JPEG files."""
     folder.mkdir(parents=True)
     with open_source(CLIP) as source:
         frames = [rgb for _, _, rgb in source]
@@ -57,25 +57,25 @@ class Node:
                 [sys.executable, *start, *arguments],
                 env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-            said = self._said()
-            if READY in said:
-                found = re.search(r"--address='([^']+)'", said)
+            output = self._output()
+            if READY in output:
+                found = re.search(r"--address='([^']+)'", output)
                 self.address = found and found.group(1)
                 return
             self.kill()
-        raise SystemExit(f"ray start failed {STARTS} times:\n{said[-2000:]}")
+        raise SystemExit(f"ray start failed {STARTS} times:\n{output[-2000:]}")
 
-    def _said(self):
+    def _output(self):
         """Return the output of the node until it runs or has failed."""
-        said = ""
+        output = ""
         for line in self._process.stdout:
-            said += line
+            output += line
             if READY in line:
                 break
-        return said
+        return output
 
     def processor_s(self):
-        """Processor time of all its processes that there are."""
+        """Return the processor time of the node's running processes in seconds."""
         total = 0.0
         for one in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
@@ -83,7 +83,7 @@ class Node:
         return total
 
     def kill(self):
-        """All of its processes at once."""
+        """Kill all processes of the node at once."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -97,7 +97,7 @@ class Node:
 
 
 def head():
-    """The first node."""
+    """Return the first node of a cluster."""
     return Node("--head", "--port", "0", "--include-dashboard", "false")
 
 
@@ -108,14 +108,14 @@ def start_run(stills, table, workers="pool"):
 
 
 def finish(process):
-    """The last line of a run that must end well."""
-    _, said = process.communicate()
+    """Wait for a run that must succeed, and return the last line of its output."""
+    _, output = process.communicate()
     if process.returncode:
-        raise SystemExit(f"exit status {process.returncode}: {said}")
-    return said.splitlines()[-1]
+        raise SystemExit(f"exit status {process.returncode}: {output}")
+    return output.splitlines()[-1]
 
 
-def kill_on_the_way(stills, table, address, node):
+def kill_during_run(stills, table, address, node):
     """Run on two nodes, kill one when some files are finished, and return the last line of output."""
     process = start_run(stills, table, f"ray:{address}")
     work, enough = table.with_name(f".{table.name}.work"), FILES_BEFORE_KILL * len(list(stills.iterdir()))
@@ -152,7 +152,7 @@ def main():
             if nodes:
                 processor[name].append(sum(spent))
             shown = ", ".join(f"{one:.1f}" for one in spent)
-            print(f"{name}: {seconds[name][-1]:.1f} s, processor s of its nodes: {shown or '-'}; {line}", flush=True)
+            print(f"{name}: {seconds[name][-1]:.1f} s, processor s of the nodes: {shown or '-'}; {line}", flush=True)
 
         with head() as first:
             workers = f"ray:{first.address}"
@@ -162,16 +162,14 @@ def main():
                 with Node("--address", first.address) as second:
                     timed("two nodes", workers, first, second)
             with Node("--address", first.address) as second:
-                print("one of two killed:", kill_on_the_way(stills, root / "killed.csv", first.address, second))
+                print("one of two nodes killed:", kill_during_run(stills, root / "killed.csv", first.address, second))
         one, two = median(seconds["one node"]), median(seconds["two nodes"])
-        print(f"two nodes are {one / two:.2f}x one; load of the machine {os.getloadavg()[0]:.1f}")
+        print(f"two nodes are {one / two:.2f}x as fast as one; load of the machine {os.getloadavg()[0]:.1f}")
         one, two = median(processor["one node"]), median(processor["two nodes"])
-        print(f"{2 * one / two:.2f}x by processor time: what it is where each node has a core to itself")
+        print(f"{2 * one / two:.2f}x by processor time, as on machines with a free core for each node")
         tables = {path.name: path.read_bytes() for path in root.glob("*.csv")}
         differ = [name for name, data in tables.items() if data != tables["one-process.csv"]]
-        print(
-            f"differ from one process: {', '.join(differ)}" if differ else f"{len(tables)} tables, all the same bytes"
-        )
+        print(f"differ from one process: {', '.join(differ)}" if differ else f"{len(tables)} identical tables")
     return 1 if differ else 0
 
 

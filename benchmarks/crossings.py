@@ -2,11 +2,11 @@
 
 `python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed. Two hands of one person
 `swap` sides, `pause` while one occludes the other, turn `back` there, or one leaves there (`leave`). `three` shows
-hands of two people. A hand counts in every frame in which it lies in the image, also if it is occluded.
+hands of two people. A hand counts in every frame in which it lies in the image, even if it is occluded.
 
-`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image. Each two of them walk
-past each other, each once in front. The output has the delay of the first detection, misses of people who are at least
-half visible, wrong IDs of separate people, and false detections.
+`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image. Each pair walks past
+each other twice, with either person in front. The output has the delay of the first detection, misses of people who are
+at least half visible, wrong IDs of separate people, and false detections.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)
 FPS, SECONDS = 30, 12.0
 BARE = ("glove=none", "held=none", "occluders=0", "infrared=false", "low_light=0", "exposure=-0.5..0.5")
 ASIDE_M, DISTANCE_M, APART_M = (0.09, 0.11), (0.5, 0.56), (0.06, 0.14)
-"""Distance of two hands from the centre, from the camera, and of one behind the other."""
+"""Distances of the hands from the centre and from the camera, and of the rear hand from the front one."""
 OTHERS_M = 0.15
 """Minimum distance of another person's hand behind them."""
 TURN_DEG = {"yaw_deg": 20, "pitch_deg": 12, "roll_deg": 18}
@@ -69,7 +69,7 @@ def between(at, values, times):
     return values[step - 1] + share * (values[step] - values[step - 1])
 
 
-def ways(sort, times, rng):
+def hand_paths(sort, times, rng):
     """Return paths (N, 2) of the front and the rear hand, in metres right and down. The rear one enters from below."""
     side, end = rng.choice([-1, 1]) * rng.uniform(*ASIDE_M), times[-1]
     down = [0.01 * np.sin(rng.uniform(0.8, 1.4) * times + rng.uniform(0, 6)) for _ in range(2)]
@@ -97,7 +97,7 @@ def ways(sort, times, rng):
 
 @dataclass
 class Crossing:
-    """Motion of a person: both hands cross as `sort` says, or one hand sways behind them."""
+    """Motion of a person: both hands cross as in `sort`, or one hand sways behind them."""
 
     sort: str
     is_other: bool = False
@@ -110,7 +110,7 @@ class Crossing:
             swing = 0.2 * np.cos(2 * np.pi * rng.choice([0.7, 1.0]) * times / times[-1] + rng.choice([0, np.pi]))
             placed = [(np.stack([swing, between([0, 1], [0.4, -0.02], times)], 1), near + OTHERS_M)]
         else:
-            front, behind = ways(self.sort, times, rng)
+            front, behind = hand_paths(self.sort, times, rng)
             placed = [(front, near), (behind, near + rng.uniform(*APART_M))]
         sides = rng.permutation(["Right", "Left"]).tolist()
         hands = [hand_track(side, shape, *place, times, rng) for side, place in zip(sides, placed)]  # noqa: B905
@@ -153,7 +153,7 @@ def hands_clip(sort, seed):
 
 
 def peer_hands(python, frames, most):
-    """What MediaPipe finds in each frame of a clip."""
+    """Return MediaPipe's detections in each frame of a clip."""
     with tempfile.TemporaryDirectory(prefix="sonjit-crossings-") as folder:
         path = Path(folder, "clip.npy")
         np.save(path, np.stack([rgb for _, rgb in frames]))
@@ -163,7 +163,7 @@ def peer_hands(python, frames, most):
 
 
 def cross_hands(options):
-    """(clip, library, figures) of each rendered clip."""
+    """Yield (clip, library, figures) of each synthetic clip."""
     if options.peer:
         check_peer(options.peer)
     for sort in options.sorts:
@@ -173,10 +173,10 @@ def cross_hands(options):
                 save_clip(options.save / f"{sort}-{seed}.mp4", frames, truth)
             most = 3 if sort == "three" else 2
             found, *_ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
-            told = {search: plain_hands(results) for search, results in found.items()}
+            rows_by_library = {search: plain_hands(results) for search, results in found.items()}
             if options.peer:
-                told["mediapipe"] = peer_hands(options.peer, frames, most)
-            for library, hands in told.items():
+                rows_by_library["mediapipe"] = peer_hands(options.peer, frames, most)
+            for library, hands in rows_by_library.items():
                 yield f"{sort} {seed}", library, hand_figures(hands, truth)
 
 
@@ -245,11 +245,11 @@ def describe_crossing(found, truth, single):
     """Return the delay of the first detections, misses of half-visible people, wrong IDs, and false detections."""
     ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
     for results, (places, seen) in zip(found, truth, strict=True):
-        wanted = [body + np.array([x, 0]) for body, x in zip(single, places, strict=True)]
+        expected = [body + np.array([x, 0]) for body, x in zip(single, places, strict=True)]
         bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
-        away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in wanted]
+        away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in expected]
         false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
-        apart = np.linalg.norm(wanted[0] - wanted[1], axis=1).mean() > APART * PERSON_PX
+        apart = np.linalg.norm(expected[0] - expected[1], axis=1).mean() > APART * PERSON_PX
         for person, row in enumerate(away):
             if not row or min(row) > AT_PLACE:
                 late += ids[person] is None
@@ -262,7 +262,7 @@ def describe_crossing(found, truth, single):
 
 
 def cross_people(options):
-    """(crossing, search, figures) of every two of the images' people, each once in front."""
+    """Yield (crossing, search, figures) for every ordered pair of people."""
     people = {image.stem: cut_out(image) for image in options.media}
     single = {name: keypoints_of_person(person) for name, person in people.items()}
     for behind, front in permutations(people, 2):
@@ -270,23 +270,23 @@ def cross_people(options):
         found, *_ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
         for search in SEARCHES:
             figures = describe_crossing(found[search], truth, (single[behind], single[front]))
-            yield f"{front} before {behind}", search, figures
+            yield f"{front} in front of {behind}", search, figures
 
 
-def tell(rows, options):
-    """Each clip's figures as they come, and the sums over all."""
-    told, totals = [], {}
+def print_figures(rows, options):
+    """Print the figures of each clip when they are measured, and the sums over all clips."""
+    done_rows, totals = [], {}
     for name, library, figures in rows:
-        told.append((name, library, figures))
+        done_rows.append((name, library, figures))
         print(name, library, figures, file=sys.stderr, flush=True)
         sums = totals.setdefault(library, dict.fromkeys(figures, 0))
         for figure, value in figures.items():
             sums[figure] = None if value is None else sums[figure] + value
     if options.json:
-        print(json.dumps([{"crossing": name, "search": library, **figures} for name, library, figures in told]))
+        print(json.dumps([{"crossing": name, "search": library, **figures} for name, library, figures in done_rows]))
         return
-    table = Table("crossing", "search", *told[0][2], box=None)
-    for name, library, figures in (*told, *(("all", library, figures) for library, figures in totals.items())):
+    table = Table("crossing", "search", *done_rows[0][2], box=None)
+    for name, library, figures in (*done_rows, *(("all", library, figures) for library, figures in totals.items())):
         table.add_row(name, library, *("-" if value is None else str(value) for value in figures.values()))
     Console(width=120).print(table)
 
@@ -297,7 +297,7 @@ def main():
     hands = kinds.add_parser("hands")
     hands.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     hands.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
-    hands.add_argument("--save", type=Path, help="folder for the clips and what is known of them")
+    hands.add_argument("--save", type=Path, help="folder for the clips and their ground truth")
     hands.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
     for kind in ("body", "holistic"):
         people = kinds.add_parser(kind)
@@ -308,7 +308,7 @@ def main():
     options = parser.parse_args()
     if options.kind != "hands" and len(options.media) < 2:
         parser.error(f"{options.media[0]}: at least two images of people are required")
-    tell((cross_hands if options.kind == "hands" else cross_people)(options), options)
+    print_figures((cross_hands if options.kind == "hands" else cross_people)(options), options)
 
 
 if __name__ == "__main__":

@@ -35,13 +35,13 @@ def main() -> None:
     print("| set | samples | decode ms | sample ms | added % |")
     print("| --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
-        made = _made(Path(folder) / "made", 100, with_images=True)
-        print(_row("made, 640 x 480, a hand each", open_dataset("folder", made)))
-        convert_dataset(open_dataset("folder", made), Path(folder) / "shards")
-        print(_row("the same as shards", open_dataset("shards", Path(folder) / "shards")))
+        generated = _generate(Path(folder) / "made", 100, with_images=True)
+        print(_row("generated, 640 x 480, one hand each", open_dataset("folder", generated)))
+        convert_dataset(open_dataset("folder", generated), Path(folder) / "shards")
+        print(_row("generated, as shards", open_dataset("shards", Path(folder) / "shards")))
         for name, root in arguments.sets:
             print(_row(name, open_dataset(name, root)))
-        _many(_made(Path(folder) / "many", arguments.samples, with_images=False), arguments.samples)
+        _many(_generate(Path(folder) / "many", arguments.samples, with_images=False), arguments.samples)
 
 
 def _row(name, dataset):
@@ -79,11 +79,11 @@ def _many(root, count):
         if place % (count // 4) == 0:
             marks.append((process.memory_info().rss - before) / 1e6)
     read = time.perf_counter() - start
-    print(f"\n{count} made samples: opened in {opened:.1f} s, {block:.0f} MB of records; ", end="")
-    print(f"labels read at {count / read:.0f} a second; memory over the start, MB: {[round(mark) for mark in marks]}")
+    print(f"\n{count} generated samples: opened in {opened:.1f} s, {block:.0f} MB of records; ", end="")
+    print(f"labels read at {count / read:.0f} per second; memory growth, MB: {[round(mark) for mark in marks]}")
 
 
-def _made(root, count, *, with_images):
+def _generate(root, count, *, with_images):
     """Write a folder data set with one hand per image."""
     rng = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)

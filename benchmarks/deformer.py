@@ -60,11 +60,13 @@ class PlainDeformer(PlainGraph):
         return x
 
     def decoder(self, name, queries, memory, positions):
-        asked = queries.unsqueeze(1).repeat(1, memory.shape[1], 1)
-        x, every = torch.zeros_like(asked), []
+        object_queries = queries.unsqueeze(1).repeat(1, memory.shape[1], 1)
+        x, every = torch.zeros_like(object_queries), []
         for layer in (f"{name}.layers.{i}" for i in range(3)):
-            x = self.layer_norm(f"{layer}.norm1", x + self.attention(f"{layer}.self_attn", x + asked, x + asked, x))
-            found = self.attention(f"{layer}.multihead_attn", x + asked, memory + positions, memory)
+            x = self.layer_norm(
+                f"{layer}.norm1", x + self.attention(f"{layer}.self_attn", x + object_queries, x + object_queries, x)
+            )
+            found = self.attention(f"{layer}.multihead_attn", x + object_queries, memory + positions, memory)
             x = self.layer_norm(f"{layer}.norm2", x + found)
             x = self.layer_norm(f"{layer}.norm3", x + self.feed(layer, x))
             every.append(self.layer_norm(f"{name}.norm", x))
@@ -101,10 +103,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     network = create_network("deformer", "demo").eval()
-    with torch.no_grad():  # drawn weights are too large: without this all attention falls on single places
+    with torch.no_grad():  # random weights are too large: without scaling, attention concentrates on single positions
         for key, value in network.state_dict().items():
             if key.endswith(("bn3.weight", "latlayer1.weight", "latlayer2.weight", "latlayer3.weight")):
                 value *= 0.3
@@ -115,16 +117,16 @@ def main():
     with torch.inference_mode():
         out = network(images, boxes)
         names = ("joints2d", "pose6d", "fw6d", "bw6d", None, "mano_shape")
-        for name, given in zip(names, plain(images, boxes), strict=True):
+        for name, expected in zip(names, plain(images, boxes), strict=True):
             if name:
-                torch.testing.assert_close(given, out[name], rtol=1e-3, atol=1e-3 * float(out[name].abs().max()))
-        stream, frames = DeformerStream(network, gap=1), count()  # answers come after three
+                torch.testing.assert_close(expected, out[name], rtol=1e-3, atol=1e-3 * float(out[name].abs().max()))
+        stream, frames = DeformerStream(network, gap=1), count()  # the first result comes after three frames
         runs = {
             "sonjit, window of 7": partial(network, images, boxes),
             "plain graph, window of 7": partial(plain, images, boxes),
-            "sonjit, frame of a video": lambda: stream.push(next(frames), images[0, 0], boxes[0, 0]),
+            "sonjit, video frame": lambda: stream.push(next(frames), images[0, 0], boxes[0, 0]),
         }
-        times = taking_turns(runs, asked.rounds)
+        times = taking_turns(runs, options.rounds)
     print("| | wall ms | processor ms |\n|---|---|---|")
     for name, (wall, cpu) in times.items():
         print(f"| {name} | {wall:.0f} | {cpu:.0f} |")

@@ -48,7 +48,7 @@ BUNDLES = {
     "PoseLandmarker": "pose_landmarker_full.task",
 }
 MADE_HERE = ("hand_landmarker.task",)
-"""Bundles that the published networks suffice for; MediaPipe wants metadata in those of others."""
+"""Bundles for which the published networks suffice. MediaPipe requires metadata in other bundles."""
 
 BAD_INPUTS = {
     "`process(None)`": "hands().process(None)",
@@ -67,16 +67,16 @@ BAD_INPUTS = {
         "mp.solutions.drawing_utils.draw_landmarks(rgb[:, :, 0].copy(), "
         "landmark_pb2.NormalizedLandmarkList(landmark=[{'x': .5, 'y': .5}]))"
     ),
-    "a message's unknown field": "landmark_pb2.NormalizedLandmark(width=1)",
-    "a message's field of another type": "landmark_pb2.NormalizedLandmark(x='1')",
+    "unknown field of a message": "landmark_pb2.NormalizedLandmark(width=1)",
+    "field of a message with another type": "landmark_pb2.NormalizedLandmark(x='1')",
     "`HasField` of an unknown field": "landmark_pb2.NormalizedLandmark().HasField('width')",
-    "a model file that is missing": "task(python.BaseOptions(model_asset_path='missing.task'))",
-    "a model file of another kind": (
+    "missing model file": "task(python.BaseOptions(model_asset_path='missing.task'))",
+    "model file of another kind": (
         "open('other.task', 'wb').write(b'x' * 99); task(python.BaseOptions(model_asset_path='other.task'))"
     ),
     "no model": "task(python.BaseOptions()).detect(image)",
-    "a stream without a callback": "task(running_mode=vision.RunningMode.LIVE_STREAM)",
-    "a callback without a stream": "task(result_callback=print)",
+    "stream without a callback": "task(running_mode=vision.RunningMode.LIVE_STREAM)",
+    "callback without a stream": "task(result_callback=print)",
     "`num_hands=0`": "task(num_hands=0)",
     "`detect_for_video` in image mode": "task().detect_for_video(image, 1)",
     "`detect` in video mode": "task(running_mode=vision.RunningMode.VIDEO).detect(image)",
@@ -89,12 +89,12 @@ BAD_INPUTS = {
     "`rotation_degrees=45`": "task().detect(image, vision.ImageProcessingOptions(rotation_degrees=45))",
     "a region of interest": "task().detect(image, vision.ImageProcessingOptions(region_of_interest=region))",
     "`Image` of floats as SRGB": "mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb.astype(np.float32))",
-    "`Image.create_from_file` of no file": "mp.Image.create_from_file('missing.jpg')",
-    "`Image.create_from_file` of no image": (
+    "`Image.create_from_file` of a missing file": "mp.Image.create_from_file('missing.jpg')",
+    "`Image.create_from_file` of a file that is not an image": (
         "open('no.jpg', 'wb').write(b'x' * 99); mp.Image.create_from_file('no.jpg')"
     ),
 }
-"""Line that each bad input runs, with the names of `probe_error`."""
+"""Code of each bad input. It uses the names of `probe_error`."""
 
 
 def probe_memory(mp, name, clip, bundle):
@@ -151,8 +151,8 @@ def probe_error(mp, case, bundle):
         names["landmark_pb2"] = import_module(f"{mp.__name__}.framework.formats.landmark_pb2")
     names |= {"hands": hands, "task": task, "image": mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)}
     try:
-        exec(BAD_INPUTS[case], names)  # the lines above
-    except Exception as error:  # whatever it raises is the result
+        exec(BAD_INPUTS[case], names)  # code of the table above
+    except Exception as error:  # the exception is the result
         kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
         return {"kinds": kinds, "message": str(error)}
     return {"kinds": [], "message": "accepted"}
@@ -189,7 +189,7 @@ def probe(arguments):
         os.chdir("/")
     sys.stdout.write("\n" + json.dumps(answer))
     sys.stdout.flush()
-    os._exit(0)  # some of these end in MediaPipe's destructors
+    os._exit(0)  # destructors of MediaPipe may abort
 
 
 def ask(library, what, name="", bundle="", clip=""):

@@ -73,9 +73,9 @@ FEATURES = {
     ),
 }
 SCORES = {"hands": ("hand",), "face": ("face",), "body": ("body", "body_faced")}
-"""Scores of each kind; the second is that of candidates with a face of their own."""
+"""Scores of each kind; the second is for candidates with a separate face."""
 PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
-"""Precision on left-out sources that score 0.5 must reach."""
+"""Minimum precision on held-out sources at score 0.5."""
 PENALTY = {"hands": 100.0, "face": 10.0, "body": 10.0}
 TASK_PENALTY = 5.0
 """L2 penalty of standardised weights of the tasks."""
@@ -614,7 +614,7 @@ def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sampl
 
 
 def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
-    """Fit one kind. Print recall and precision on left-out sources, and return its parts of `search.json`."""
+    """Fit one kind. Print recall and precision on held-out sources, and return its parts of `search.json`."""
     recorded = {
         place: Recorded(
             log,
@@ -677,7 +677,7 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
         best = max(precise or [len(THRESHOLDS) - 1], key=lambda i: found[i].found)
         return found[best], float(THRESHOLDS[best])
 
-    shifts = SHIFTS if len(finals) > 1 else SHIFTS[:1]  # of the second score against the first
+    shifts = SHIFTS if len(finals) > 1 else SHIFTS[:1]  # of the second score relative to the first
     by_shift = {one: counts(left_out - one * (part == 1)) for one in shifts}
     shift = max(shifts, key=lambda one: best_of(by_shift[one], by_shift[one])[0].found)
     complete = by_shift[shift]
@@ -703,10 +703,10 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
 
     tasks_by = {
         "fitted": dict.fromkeys(recorded, tasks),
-        "source left out": tasks_without({place: source[place] for place in recorded}, left_out),
-        "set left out": tasks_without({place: place[0] for place in recorded}, by_set),
+        "held-out source": tasks_without({place: source[place] for place in recorded}, left_out),
+        "held-out set": tasks_without({place: place[0] for place in recorded}, by_set),
     }
-    budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
+    budget, chosen = fit_budget(recorded, tasks, tasks_by["held-out source"], samples, count, worths)
     right, wrong = (y == 1).sum(), (y == 0).sum()
     count_of_sources = len(set(source.values()))
     print(f"{kind}: {right} right and {wrong} wrong candidates of {count_of_sources} sources; {chosen:.2f} becomes 0")
@@ -719,7 +719,7 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
         for part_of in SETS if name != "fitted" else ():
             own_labels = {place: own for place, own in labels.items() if place[0] == part_of}
             print(f"    {part_of}: {evaluated(kept, own_labels, samples, chosen)}")
-        if name == "source left out":
+        if name == "held-out source":
             print("  reliability:", reliability(kept, chosen, labels, samples))
             wrongs = wrong_finds(kept, chosen, labels, samples)
             print("  wrong:", ", ".join(wrongs))
@@ -973,7 +973,7 @@ def fit_tasks(
             **fit.as_json(),
         }
         if not quiet:
-            share = f"{y.mean():5.1%} find something new"
+            share = f"{y.mean():5.1%} find a new instance"
             print(f"    {name:12s} {len(tasks):5d} times, {share}, follow-up cost {follow_up:.0f}")
     return fitted
 

@@ -2,7 +2,7 @@
 
 Photographs and clips were labelled by eye. gestures_wild.toml has the labels. The photographs and the boxes of their
 hands are in a folder with a hands.json. Synthetic images are folders that `sonjit synth` wrote with the commands in the
-recipe `gestures`. For these, only the hand shape counts, not its direction, and near gestures are left out.
+recipe `gestures`. For these, only the hand shape counts, not its direction, and hands close to a gesture are excluded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def judge(hands, labelled, gestures, either):
 
 
 def judge_photographs(folder, labels):
-    """The rows of all photographs of a folder, each with its file before."""
+    """Return (file, number, label, name) for each clear hand in the photographs of a folder."""
     rows, files = [], json.loads((folder / "hands.json").read_text("utf-8"))
     with create_detector("hands", static_image=True, max_instances=20) as detector:
         for file, entry in files.items():
@@ -58,7 +58,7 @@ def judge_photographs(folder, labels):
 
 
 def judge_clips(folder, labels):
-    """(file, frames, label, hand) of each hand in labelled frames, followed from the clip's beginning."""
+    """Return (file, frames, label, hand) for each hand in labelled frames, tracked from the start of the clip."""
     rows = []
     for file, ranges in labels["clips"].items():
         with create_detector("hands", max_instances=1) as detector, open_source(str(folder / file)) as source:
@@ -72,25 +72,26 @@ def judge_clips(folder, labels):
 
 def judge_taught_by_clips(rows):
     """Return a line: up to 20 hands of each clip train its gestures, which are then tested on the others."""
-    right = others = taken = frames = rest = 0
+    correct = others = false = frames = rest = 0
     shapes = [label.split("_")[0] if label.startswith("Pointing") else label for _, _, label, _ in rows]
     for clip in {file for file, *_ in rows}:
-        own = {}
+        hands_by_name = {}
         for name, (file, _, _, hand) in zip(shapes, rows, strict=True):
             if file == clip:
-                own.setdefault(name, []).append(hand)
-        spread = {name: hands[:: -(-len(hands) // EXAMPLES)] for name, hands in own.items()}
+                hands_by_name.setdefault(name, []).append(hand)
+        spread = {name: hands[:: -(-len(hands) // EXAMPLES)] for name, hands in hands_by_name.items()}
         taught = CustomGestures.learn([GestureRecording.of(name, hands) for name, hands in spread.items()])
         for name, (file, _, _, hand) in zip(shapes, rows, strict=True):
             if file == clip:
                 continue
-            told = taught(hand)
-            frames, rest = frames + (name in own), rest + (name not in own)
-            right += told is not None and told.name == name
-            others += told is not None and told.name != name and name in own
-            taken += told is not None and name not in own
+            predicted = taught(hand)
+            frames, rest = frames + (name in hands_by_name), rest + (name not in hands_by_name)
+            correct += predicted is not None and predicted.name == name
+            others += predicted is not None and predicted.name != name and name in hands_by_name
+            false += predicted is not None and name not in hands_by_name
     return (
-        f"taught by another clip: {right} of {frames} told right, {others} as another; {taken} of {rest} others taken"
+        f"trained on another clip: {correct} of {frames} correct, {others} as another gesture; "
+        f"{false} of {rest} other hands as a gesture"
     )
 
 
@@ -98,7 +99,7 @@ ERRORS = (0, 0.03, 0.05, 0.08, 0.2)
 """Bounds of the table's rows: mean keypoint error relative to the extent of the hand."""
 
 EDGE_ON_DEG = (0, 30, 60, 75, 90)
-"""Between the palm's normal and the line of sight: likewise."""
+"""Bounds of the table's rows: angle between the palm and the image plane."""
 
 
 def rendered_hands(folders):
@@ -111,17 +112,18 @@ def judge_renders(hands):
     """Return lines of a table: numbers of hands with and without a gesture, and shares right, wrong and false."""
     alphabet, classifier = shipped_gestures(), load_gestures()
     shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features(), hands.appearance)
-    said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
+    predicted = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
     errors, edge_on = hands.errors(), edge_on_deg(hands.true_keypoints_3d)
-    yield line("all", shape, said)
+    yield line("all", shape, predicted)
     for name, values, bounds in (("error", errors, ERRORS), ("edge-on", edge_on, EDGE_ON_DEG)):
         for low, high in pairwise(bounds):
-            own = (values >= low) & (values < high)
-            yield line(f"{name} {low}-{high}", shape[own], said[own])
+            inside = (values >= low) & (values < high)
+            yield line(f"{name} {low}-{high}", shape[inside], predicted[inside])
     for index, name in enumerate(classifier.vocabulary.shapes):
-        others = Counter(said[(shape == index) & (said != index)].tolist()).most_common(3)
-        told = ", ".join(f"{classifier.vocabulary.shapes[other]} {count}" for other, count in others)
-        yield f"  {name}: {np.mean(said[shape == index] == index):.0%} of {np.sum(shape == index)}; else {told}"
+        others = Counter(predicted[(shape == index) & (predicted != index)].tolist()).most_common(3)
+        confused = ", ".join(f"{classifier.vocabulary.shapes[other]} {count}" for other, count in others)
+        own = predicted[shape == index]
+        yield f"  {name}: {np.mean(own == index):.0%} of {len(own)}; otherwise {confused}"
 
 
 CHOICES, TAUGHT, EXAMPLES = 12, 3, 20
@@ -132,8 +134,8 @@ def judge_taught(examples, hands):
     makes_none = examples.shapes(shipped_gestures()) == 0
     known = np.intersect1d(examples.pose[makes_none], hands.pose)
     known, shape = known[known != "any"], hands.shapes(shipped_gestures())
-    others = {"that make a shipped gesture": shape > 0, "in other named poses": np.isin(hands.pose, known)}
-    others["posed freely"] = hands.pose == "any"
+    others = {"with a shipped gesture": shape > 0, "in other named poses": np.isin(hands.pose, known)}
+    others["in random poses"] = hands.pose == "any"
     rng, counts, seconds = np.random.default_rng(0), Counter(), 0.0
     for _ in range(CHOICES):
         names = rng.choice(known, TAUGHT, replace=False)
@@ -141,23 +143,27 @@ def judge_taught(examples, hands):
         began = time.process_time()
         taught = CustomGestures.learn(recordings)
         seconds = max(seconds, time.process_time() - began)
-        told = np.array([one and one.name for one in taught.classify(load_gestures().whiten(hands.features()))])
-        own = np.isin(hands.pose, names)
-        counts.update(own=own.sum(), right=(told == hands.pose)[own].sum())
+        predicted = np.array(
+            [gesture and gesture.name for gesture in taught.classify(load_gestures().whiten(hands.features()))]
+        )
+        is_chosen = np.isin(hands.pose, names)
+        counts.update(chosen=is_chosen.sum(), correct=(predicted == hands.pose)[is_chosen].sum())
         for kind, rows in others.items():
-            counts.update({kind: (rows & ~own).sum(), f"{kind}, taken": (told != None)[rows & ~own].sum()})  # noqa: E711
-    right = f"{counts['right'] / counts['own']:.1%} of {counts['own']}"
-    yield f"custom gestures, {CHOICES} times {TAUGHT}: {right} told right"
+            counts.update(
+                {kind: (rows & ~is_chosen).sum(), f"{kind}, false": (predicted != None)[rows & ~is_chosen].sum()}  # noqa: E711
+            )
+    correct = f"{counts['correct'] / counts['chosen']:.1%} of {counts['chosen']}"
+    yield f"custom gestures, {CHOICES} times {TAUGHT}: {correct} correct"
     for kind in others:
-        yield f"  hands {kind}: {counts[f'{kind}, taken'] / counts[kind]:.1%} of {counts[kind]} taken for one"
-    yield f"  trained in {seconds:.3f} s of a core at most"
+        yield f"  hands {kind}: {counts[f'{kind}, false'] / counts[kind]:.1%} of {counts[kind]} as a custom gesture"
+    yield f"  training time at most {seconds:.3f} s on one core"
 
 
 def recording(hands, name, rng):
     """Return recorded hands of one pose."""
-    own = hands.take(rng.permutation(np.flatnonzero(hands.pose == name))[:EXAMPLES])
-    points = np.stack([own.keypoints, own.keypoints_3d], 1)
-    return GestureRecording(name, aligned(points, own.left).astype(np.float16))
+    is_chosen = hands.take(rng.permutation(np.flatnonzero(hands.pose == name))[:EXAMPLES])
+    points = np.stack([is_chosen.keypoints, is_chosen.keypoints_3d], 1)
+    return GestureRecording(name, aligned(points, is_chosen.left).astype(np.float16))
 
 
 def edge_on_deg(metres):
@@ -167,23 +173,26 @@ def edge_on_deg(metres):
     return np.degrees(np.arccos(np.abs(cosine).clip(0, 1)))
 
 
-def line(name, shape, said):
-    """One line of the table."""
-    made, right = shape > 0, said == shape
-    shares = right, right[made], (said[made] > 0) & ~right[made], said[~made] > 0
-    all_right, told, other, falsely = (f"{np.mean(one):.1%}" if len(one) else "-" for one in shares)
-    counts = f"{np.sum(made)} with a gesture, {np.sum(~made)} without"
-    return f"{name} ({counts}): {all_right} right; gestures {told}, as another {other}; none as a gesture {falsely}"
+def line(name, shape, predicted):
+    """Return one line of the table."""
+    has_gesture, is_correct = shape > 0, predicted == shape
+    wrong = (predicted[has_gesture] > 0) & ~is_correct[has_gesture]
+    shares = is_correct, is_correct[has_gesture], wrong, predicted[~has_gesture] > 0
+    all_correct, correct, other, false = (f"{np.mean(share):.1%}" if len(share) else "-" for share in shares)
+    counts = f"{np.sum(has_gesture)} with a gesture, {np.sum(~has_gesture)} without"
+    return (
+        f"{name} ({counts}): {all_correct} correct; gestures {correct}, as another {other}; none as a gesture {false}"
+    )
 
 
 def name_of(hand):
-    """The gesture's name, or None."""
+    """Return the name of the gesture of a hand, or None."""
     gesture = gesture_of(hand)
     return gesture and gesture.name
 
 
 def share(values):
-    """Such as `7 of 10`."""
+    """Return a count such as `7 of 10`."""
     return f"{sum(values)} of {len(values)}"
 
 
@@ -193,11 +202,11 @@ def main():
     parser.add_argument("clips", type=Path, nargs="?", help="a folder of the labelled clips")
     parser.add_argument("--rendered", type=Path, nargs="+", default=[], help="folders that sonjit synth wrote")
     parser.add_argument(
-        "--taught", type=Path, nargs="+", default=[], help="likewise: custom gestures are taught by them"
+        "--taught", type=Path, nargs="+", default=[], help="folders of sonjit synth that train custom gestures"
     )
     options = parser.parse_args()
     if options.taught and not options.rendered:
-        parser.error("--taught: say by --rendered which hands are to be told")
+        parser.error("--taught requires --rendered")
     if options.rendered:
         hands = rendered_hands(options.rendered)
         print("\n".join(judge_renders(hands)))
@@ -207,20 +216,20 @@ def main():
         return
     labels = tomllib.loads(LABELS.read_text("utf-8"))
     rows = judge_photographs(options.photographs, labels)
-    right = [label == name for _, _, label, name in rows if label]
+    correct = [label == name for _, _, label, name in rows if label]
     quiet = [name is None for _, _, label, name in rows if not label]
-    print(f"photographs: gestures told right {share(right)}; nothing said of others {share(quiet)}")
+    print(f"photographs: correct gestures {share(correct)}; hands without a gesture {share(quiet)}")
     for file, number, label, name in rows:
         if label != name:
-            print(f"  {file} hand {number}: {label} was told as {name}")
+            print(f"  {file} hand {number}: predicted {name}, label {label}")
     if options.clips:
         rows = judge_clips(options.clips, labels)
-        told = [(f"{file} {frames}", label, name_of(hand)) for file, frames, label, hand in rows]
-        right = [label == name for _, label, name in told]
-        wrong = [name is not None and label != name for _, label, name in told]
-        print(f"clips: frames told right {share(right)}; told as another {share(wrong)}")
-        for (place, label, name), count in Counter(row for row in told if row[1] != row[2]).items():
-            print(f"  {place}: {label} was told as {name} in {count} frames")
+        predictions = [(f"{file} {frames}", label, name_of(hand)) for file, frames, label, hand in rows]
+        correct = [label == name for _, label, name in predictions]
+        wrong = [name is not None and label != name for _, label, name in predictions]
+        print(f"clips: correct frames {share(correct)}; frames with another gesture {share(wrong)}")
+        for (place, label, name), count in Counter(row for row in predictions if row[1] != row[2]).items():
+            print(f"  {place}: predicted {name}, label {label}, in {count} frames")
         print(judge_taught_by_clips(rows))
 
 

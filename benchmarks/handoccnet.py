@@ -127,7 +127,7 @@ class PlainGraph:
 
 
 def taking_turns(runs, rounds):
-    """Median wall and processor time in ms of each run by name."""
+    """Run all functions alternately, and return the median wall and processor time in ms by name."""
     times = {name: [] for name in runs}
     for turn in range(rounds + 3):
         for name, run in runs.items():
@@ -143,11 +143,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hands", type=int, default=1000)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     entry = network_entry("handoccnet")
     network = create_network("handoccnet", "demo").eval()
-    with torch.no_grad():  # drawn weights are too large: without this all attention falls on single places
+    with torch.no_grad():  # random weights are too large: without scaling, attention concentrates on single positions
         for key, value in network.state_dict().items():
             if key.endswith(("bn3.weight", "latlayer1.weight", "latlayer2.weight", "latlayer3.weight")):
                 value *= 0.3
@@ -155,8 +155,8 @@ def main():
     plain, mano = PlainGraph(network.state_dict()), demo_mano()
     with TemporaryDirectory() as folder, torch.inference_mode():
         out = network(images)
-        for name, given in zip(("pose6d", "mano_shape"), plain(images), strict=True):
-            torch.testing.assert_close(given, out[name], rtol=1e-3, atol=1e-3 * float(out[name].abs().max()))
+        for name, expected in zip(("pose6d", "mano_shape"), plain(images), strict=True):
+            torch.testing.assert_close(expected, out[name], rtol=1e-3, atol=1e-3 * float(out[name].abs().max()))
         export = export_network(network, entry.inputs, Path(folder) / "handoccnet.xml")
         runs = {
             "sonjit, eager": partial(network, images),
@@ -164,17 +164,17 @@ def main():
         }
         image = (images * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
         for precision in ("f32", "auto"):
-            engine = load_engine(export.path, EngineOptions(precision=precision, threads=asked.threads))
+            engine = load_engine(export.path, EngineOptions(precision=precision, threads=options.threads))
             engine.input[:] = image
             runs[f"export, OpenVINO {precision}"] = engine.run
         hand = {key: out[key].clone() for key in ("mano_pose", "mano_shape")}
         runs["mano, 1 hand"] = partial(mano, *hand.values(), flat_hand_mean=False)
         rng = torch.Generator().manual_seed(0)
-        many = (torch.randn(asked.hands, 48, generator=rng) * 0.3, torch.randn(asked.hands, 10, generator=rng))
-        runs[f"mano, {asked.hands} hands"] = partial(mano, *many)
-        times = taking_turns(runs, asked.rounds)
+        many = (torch.randn(options.hands, 48, generator=rng) * 0.3, torch.randn(options.hands, 10, generator=rng))
+        runs[f"mano, {options.hands} hands"] = partial(mano, *many)
+        times = taking_turns(runs, options.rounds)
     eager = times["sonjit, eager"][0]
-    print("| | wall ms | processor ms | sonjit eager / it |\n|---|---|---|---|")
+    print("| | wall ms | processor ms | speed / sonjit eager |\n|---|---|---|---|")
     for name, (wall, cpu) in times.items():
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {np.round(eager / wall, 2)} |")
 

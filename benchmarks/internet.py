@@ -43,7 +43,7 @@ class PlainTrunk(nn.Module):
 
 
 class PlainInterNet(nn.Module):
-    """The published graph, read out as the released code does it."""
+    """Published graph with the output conversion of the released code."""
 
     def __init__(self, weights):
         super().__init__()
@@ -77,7 +77,7 @@ class PlainInterNet(nn.Module):
 
 
 class PlainRootNet(nn.Module):
-    """The published graph."""
+    """Published graph."""
 
     def __init__(self, weights):
         super().__init__()
@@ -105,10 +105,10 @@ def fill(module, weights, prefix):
 
 
 def taking_turns(runs, rounds):
-    """Median wall and processor time in ms of each run by name, and the least wall time."""
+    """Run all functions alternately. Return median wall and processor time and minimum wall time in ms by name."""
     times = {name: [] for name in runs}
     for turn in range(rounds + 2):
-        for name in list(runs) if turn % 2 else list(runs)[::-1]:  # each is first equally often
+        for name in list(runs) if turn % 2 else list(runs)[::-1]:  # alternate the order
             wall, cpu = time.perf_counter(), time.process_time()
             runs[name]()
             if turn >= 2:
@@ -121,13 +121,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     plain_of = {
         "internet": (PlainInterNet, ("joint_coord", "rel_root_depth", "hand_type")),
         "rootnet": (PlainRootNet, ("coord",)),
     }
-    print("| network | run | wall ms | processor ms | least wall ms | sonjit eager / it |\n|---|---|---|---|---|---|")
+    print(
+        "| network | run | wall ms | processor ms | minimum wall ms | speed / sonjit eager |\n|---|---|---|---|---|---|"
+    )
     for name, (kind, outputs) in plain_of.items():
         entry = network_entry(name)
         network = create_network(name, "demo").eval()
@@ -139,14 +141,14 @@ def main():
                 torch.testing.assert_close(value, out[key], rtol=1e-3, atol=1e-3)
             times = taking_turns(
                 {"sonjit, eager": partial(network, *inputs), "plain graph, eager": partial(plain, *inputs)},
-                asked.rounds,
+                options.rounds,
             )
             path = export_network(network, entry.inputs, Path(folder) / f"{name}.xml").path
-            settings = {"INFERENCE_NUM_THREADS": asked.threads, "INFERENCE_PRECISION_HINT": "f32"}
+            settings = {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": "f32"}
             request = ov.Core().compile_model(path, "CPU", settings).create_infer_request()
             arrays = [value.numpy() for value in inputs]
-            # Apart from the others: its threads go on waiting for work for a while, and would slow the next run.
-            times |= taking_turns({"export, OpenVINO f32": partial(request.infer, arrays)}, asked.rounds)
+            # Measured separately, because its threads keep spinning for a while and would slow the next run.
+            times |= taking_turns({"export, OpenVINO f32": partial(request.infer, arrays)}, options.rounds)
         eager = times["sonjit, eager"][0]
         for run, (middle, cpu, least) in times.items():
             print(f"| {name} | {run} | {middle:.0f} | {cpu:.0f} | {least:.0f} | {eager / middle:.2f} |")

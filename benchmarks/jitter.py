@@ -1,4 +1,4 @@
-"""How still a still hand stays, and how far smoothing lags behind a hand that jumps."""
+"""Measure the jitter of a still hand under pixel noise, and the lag of smoothing after a jump."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sonjit.media import open_source
 
 CROP_PX = 400
 SETTLE = 30
-"""Frames at the start that do not count: filters settle there."""
+"""Frames at the start that are excluded because filters settle."""
 
 
 def noisy(image, sigma, random):
-    """The image with fresh Gaussian noise, sigma in grey levels."""
+    """Return the image with new Gaussian noise, sigma in grey levels."""
     return np.clip(image + random.normal(0, sigma, image.shape), 0, 255).round().astype(np.uint8)
 
 
@@ -28,17 +28,17 @@ def keypoints(images, smoothing, model, which):
     with create_detector("hands", model=model, max_instances=1, smoothing=smoothing, keypoints=which) as detector:
         found = [detector.detect(image) for image in images]
     if any(len(hands) != 1 for hands in found):
-        raise SystemExit("jitter.py: the hand was lost; choose another --frame or less --sigma")
+        raise SystemExit("jitter.py: the hand was lost; choose another --frame or a lower --sigma")
     return np.array([hands[0].keypoints[:, :2] for hands in found])
 
 
 def rms(offsets):
-    """Root mean square length of 2D offsets."""
+    """Return the root mean square length of 2D offsets."""
     return float(np.sqrt((offsets**2).sum(axis=-1).mean()))
 
 
 def lag(points, start, before, after, part):
-    """Frames after the jump until the mean keypoint has covered a part of the way; 0: in the frame of the jump."""
+    """Return the frames after a jump until the mean keypoint has covered a share of it, or None."""
     covered = (points[start:, :, 0].mean(axis=1) - before) / (after - before)
     return int(np.argmax(covered >= part)) if (covered >= part).any() else None
 
@@ -47,23 +47,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sigma", type=float, default=8.0, help="pixel noise in grey levels")
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--frame", type=int, default=30, help="which frame of the bundled clip")
+    parser.add_argument("--frame", type=int, default=30, help="index of the frame of the bundled clip")
     parser.add_argument("--step", type=int, default=40, help="jump in pixels")
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     parser.add_argument("--keypoints", choices=["refined", "published"], default="refined")
     options = parser.parse_args()
     if options.frames < SETTLE + 50:
-        raise SystemExit(f"jitter.py: --frames {options.frames}: give at least {SETTLE + 50}")
+        raise SystemExit(f"jitter.py: --frames {options.frames}: minimum {SETTLE + 50}")
     with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
-        whole = next(frame.rgb for frame in source if frame.index == options.frame)
-    still, moved = whole[-CROP_PX:, options.step : options.step + CROP_PX], whole[-CROP_PX:, :CROP_PX]
+        image = next(frame.rgb for frame in source if frame.index == options.frame)
+    still, moved = image[-CROP_PX:, options.step : options.step + CROP_PX], image[-CROP_PX:, :CROP_PX]
     random = np.random.default_rng(0)
     at_rest = [noisy(still, options.sigma, random) for _ in range(options.frames)]
     half = options.frames // 2
     jump = at_rest[:half] + [noisy(moved, options.sigma, random) for _ in range(options.frames - half)]
 
     table = Table("smoothing", box=None, pad_edge=False)
-    for heading in ("about mean, px", "frame to frame, px", "50 % lag", "90 % lag"):
+    for heading in ("from mean, px", "frame to frame, px", "50 % lag", "90 % lag"):
         table.add_column(heading, justify="right")
     figures = {}
     raw_jump = keypoints(jump, None, options.model, options.keypoints)
@@ -79,8 +79,8 @@ def main():
     table.add_row("ratio", *(f"{b / a:.2f}" for a, b in zip(*figures.values(), strict=True)))
     Console().print(
         f"model {options.model}, {options.keypoints} keypoints, noise sigma {options.sigma}, "
-        f"{options.frames} frames at 30 a second\n"
-        f"jump of {after - before:.1f} px at frame {half}; lags in frames, 0 is the frame of the jump",
+        f"{options.frames} frames at 30 per second\n"
+        f"jump of {after - before:.1f} px at frame {half}; lags in frames after the frame of the jump",
         table,
     )
 

@@ -33,7 +33,7 @@ def seconds(function, device):
 
 
 def speed_rows(side, batches, repeats, device):
-    """Per network and batch the fastest of torchvision's calls and ours, masks on the image; both take turns."""
+    """Yield rows with the shortest times of torchvision and Sonjit by network and batch, with masks on the image."""
     for name, make in OFFICIAL.items():
         torch.manual_seed(0)
         official = make(weights=None, weights_backbone=None, min_size=side, max_size=2 * side).eval()
@@ -54,13 +54,13 @@ def speed_rows(side, batches, repeats, device):
 
 
 def tables(options):
-    """Both tables as Markdown."""
+    """Return both tables as Markdown."""
     lines: list[str] = []
     if options.run:
         figures = json.loads((options.run / "metrics.json").read_text("utf-8"))
         settings = json.loads((options.run / "settings.json").read_text("utf-8"))
         lines += [
-            "| training images | steps | images held out | box AP | box AP50 | mask AP | mask AP50 |",
+            "| training images | steps | held-out images | box AP | box AP50 | mask AP | mask AP50 |",
             "|---:|---:|---:|---:|---:|---:|---:|",
             f"| {settings['images']} | {settings['steps']} | {figures['held_out']} | "
             + " | ".join(f"{figures[key]:.3f}" for key in ("box_ap", "box_ap50", "mask_ap", "mask_ap50"))
@@ -85,12 +85,12 @@ def tables(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, help="folder of a run of sonjit train mask-rcnn")
+    parser.add_argument("--run", type=Path, help="run folder of sonjit train mask-rcnn")
     parser.add_argument("--side", type=int, default=320, help="short side of the images in pixels")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/mask-rcnn.md")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/mask-rcnn.md")
     options = parser.parse_args()
     text = tables(options)
     if options.write:

@@ -33,7 +33,7 @@ TWO_HANDS = ("Zoom", "Clap")
 RATES = (10, 30, 60)
 LABELS = Path(__file__).with_name("motions_wild.toml")
 LATE_S = 0.5
-"""After the end of a labelled motion, by which its event must have begun."""
+"""Maximum delay of the begin event after the end of a labelled motion."""
 
 
 class Person:
@@ -65,13 +65,13 @@ class Person:
 
 
 def smooth(t, start, seconds):
-    """0 before, 1 after, and as hands move between: with the least jerk."""
+    """Return 0 before a movement, 1 after it, and a minimum-jerk transition between."""
     s = min(1.0, max(0.0, (t - start) / seconds))
     return s**3 * (10 - 15 * s + 6 * s * s)
 
 
 def motion(name, rng):
-    """Seconds until it is over, and the hands at a time: each a shape, place, scale and roll."""
+    """Return the duration of a motion, and a function from a time to the shape, place, scale and roll of each hand."""
     size, tilt, slow = rng.uniform(0.85, 1.3), rng.uniform(-0.25, 0.25), rng.uniform(0.85, 1.2)
     start, still = 0.6, ("open", "open", 0.0)
     if name.startswith("Swipe"):
@@ -104,7 +104,7 @@ def motion(name, rng):
         return at, lambda t: [(still, (side * apart(t) / 2, 0), 1.0, 0.0) for side in (-1, 1)]
     closed, end = "fist" if name == "Drag" else "pinch", start + 1.8
 
-    def held(t):
+    def grasp(t):
         shape = "open", closed, smooth(t, start, 0.25 * slow) - smooth(t, end - 0.25, 0.25)
         roll = tilt + (1.2 * size * smooth(t, start + 0.5, 0.7) if name == "Rotate" else 0)
         if name == "Zoom":
@@ -112,14 +112,14 @@ def motion(name, rng):
             return [(shape, (side * gap / 2, 0), 1.0, 0.0) for side in (-1, 1)]
         return [(shape, (0.8 * size * smooth(t, start + 0.5, 0.8), 0), 1.0, roll)]
 
-    return end, held
+    return end, grasp
 
 
 def judge_motions(count, noise, seed):
-    """Per motion: how many are reported once and nothing else, and the delays of their ends in seconds."""
+    """Print recall, delay and false events of each motion."""
     parts = {"Rotate": {"Pinch"}, "Zoom": {"Pinch"}}
     for name in (*ONE_HAND, *TWO_HANDS):
-        right, delays, others = 0, [], Counter()
+        correct, delays, others = 0, [], Counter()
         for number in range(count):
             rng = np.random.default_rng([seed, number, *name.encode()])
             person, fps, recognizer = Person(rng), RATES[number % 3], MotionRecognizer()
@@ -136,15 +136,15 @@ def judge_motions(count, noise, seed):
             cancelled = Counter(one.name for one in events if one.phase == "cancel")
             begun -= cancelled
             ends = [one.time for one in events if (one.name, one.phase) == (name, "begin" if name == "Clap" else "end")]
-            right += begun == {name: 1}
+            correct += begun == {name: 1}
             delays += [ends[0] - over] if begun == {name: 1} and ends else []
             others += begun - Counter([name])
         delay = f"{np.median(delays):.2f} s, at most {max(delays):.2f} s" if delays else "-"
-        print(f"{name}: {right} of {count} once and no other; reported after {delay}; others {dict(others)}")
+        print(f"{name}: {correct} of {count} reported once without others; delay {delay}; others {dict(others)}")
 
 
 def judge_ordinary(minutes, noise, seed):
-    """What two hands that reach, rest, turn and change their shape slowly are taken for."""
+    """Print the events of two hands that reach, rest, turn and slowly change their shape."""
     events, cost_s, hands_seen, fps = Counter(), 0.0, 0, 30
     for minute in range(minutes):
         rng = np.random.default_rng([seed, minute])
@@ -180,35 +180,37 @@ def judge_ordinary(minutes, noise, seed):
 
 
 def judge_clips(clips):
-    """Return lines with the reported, missed and false motions of labelled clips."""
-    labels, told, made_up, seconds = tomllib.loads(LABELS.read_text("utf-8"))["clips"], [], 0, 0.0
+    """Print the reported, missed and false motions of labelled clips."""
+    labels, found, false, seconds = tomllib.loads(LABELS.read_text("utf-8"))["clips"], [], 0, 0.0
     for clip in clips:
         recognizer, begun, missed, frame = MotionRecognizer(), [], list(labels[clip.name]), None
         for frame in track(str(clip), "hands"):
             begun += [one for one in recognizer(frame.hands, frame.time) if one.phase == "begin"]
         seconds += frame.time
         for one in begun:
-            fits = [own for own in missed if own[0] == one.name and own[1] <= one.time <= own[2] + LATE_S]
+            fits = [label for label in missed if label[0] == one.name and label[1] <= one.time <= label[2] + LATE_S]
             if fits:
                 missed.remove(fits[0])
                 continue
-            made_up += 1
-            print(f"  {clip.name}: {one.name} at {one.time:.2f} s is none")
-        told += [label not in missed for label in labels[clip.name]]
+            false += 1
+            print(f"  {clip.name}: {one.name} at {one.time:.2f} s is false")
+        found += [label not in missed for label in labels[clip.name]]
         for name, start, _ in missed:
             print(f"  {clip.name}: {name} of {start} s is missed")
-    print(f"{len(clips)} clips, {seconds:.0f} s: {sum(told)} of {len(told)} motions reported, {made_up} that are none")
+    print(f"{len(clips)} clips, {seconds:.0f} s: {sum(found)} of {len(found)} motions reported, {false} false")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--count", type=int, default=21, help="paths of each motion, of 10, 30 and 60 frames a second by turns"
+        "--count", type=int, default=21, help="paths of each motion, alternately at 10, 30 and 60 frames per second"
     )
-    parser.add_argument("--minutes", type=int, default=10, help="of ordinary movement at 30 frames a second")
+    parser.add_argument("--minutes", type=int, default=10, help="duration of ordinary movement at 30 frames per second")
     parser.add_argument("--noise", type=float, default=0.01, help="standard deviation of a coordinate, in hand lengths")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--clips", type=Path, nargs="+", default=[], help="real clips of motions_wild.toml, alone")
+    parser.add_argument(
+        "--clips", type=Path, nargs="+", default=[], help="measure only these clips of motions_wild.toml"
+    )
     options = parser.parse_args()
     if options.clips:
         judge_clips(options.clips)

@@ -105,7 +105,7 @@ def see_boards(rig, board, frames, middle, noise):
 
 
 def measure_labels(options):
-    """Labels by chance in chunks of 20 frame sets: written, then those of frame sets by chance read and projected."""
+    """Write random labels in chunks of 20 frame sets, then read and project those of random frame sets."""
     rng, written, size = np.random.default_rng(0), 0.0, 0
     rig = dome(options.cameras, rng)
     with tempfile.TemporaryDirectory() as folder:
@@ -154,21 +154,21 @@ def measure_calibration(options):
     lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])
     middle = np.array([0, 0, 0.7])
     rig = CameraRig(
-        RigCamera(f"cam{n}", *size, CalibratedCamera(one.K, one.R, one.t, lens * (0.8 + 0.04 * n)))
-        for n, one in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
+        RigCamera(f"cam{n}", *size, CalibratedCamera(camera.K, camera.R, camera.t, lens * (0.8 + 0.04 * n)))
+        for n, camera in enumerate(camera_rig("dome", options.cameras, size, 55, middle))
     )
     start = time.perf_counter()
     found, images = see_boards(rig, board, options.frames, middle, options.noise)
     drawn_s, start = time.perf_counter() - start, time.perf_counter()
-    made = calibrate(found)
+    calibration = calibrate(found)
     seconds = time.perf_counter() - start
-    R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
-    got = made.rig.moved(R, t)
-    apart = [np.linalg.norm(one.centres_m[:, None] - one.centres_m, axis=2) for one in (got, rig)]
+    R, t = align_rigidly(calibration.rig.centres_m, rig.centres_m)
+    aligned_rig = calibration.rig.moved(R, t)
+    distances = [np.linalg.norm(camera.centres_m[:, None] - camera.centres_m, axis=2) for camera in (aligned_rig, rig)]
     points = middle + np.random.default_rng(1).normal(0, 0.07, (500, 3))
-    back = triangulate(made.rig, rig.project(points)).points_m
-    R, t = align_rigidly(back, points)
-    scale = np.linalg.norm(back - back.mean(0)) / np.linalg.norm(points - points.mean(0)) - 1
+    triangulated_m = triangulate(calibration.rig, rig.project(points)).points_m
+    R, t = align_rigidly(triangulated_m, points)
+    scale = np.linalg.norm(triangulated_m - triangulated_m.mean(0)) / np.linalg.norm(points - points.mean(0)) - 1
     print(
         json.dumps(
             {
@@ -176,19 +176,21 @@ def measure_calibration(options):
                 "observations": len(found.found),
                 "render_and_find_s": round(drawn_s, 1),
                 "calibrate_s": round(seconds, 1),
-                "rms_px": round(made.rms_px, 4),
-                "scale_of_rig_percent": round(100 * ((apart[0] * apart[1]).sum() / (apart[1] ** 2).sum() - 1), 4),
+                "rms_px": round(calibration.rms_px, 4),
+                "scale_of_rig_percent": round(
+                    100 * ((distances[0] * distances[1]).sum() / (distances[1] ** 2).sum() - 1), 4
+                ),
                 "scale_of_points_percent": round(100 * scale, 4),
-                "centres_max_mm": round(1000 * np.linalg.norm(got.centres_m - rig.centres_m, axis=1).max(), 3),
-                "points_mean_mm": round(1000 * np.linalg.norm(back @ R.T + t - points, axis=1).mean(), 4),
-                "two_solutions": str(planar_ambiguity(made)),
+                "centres_max_mm": round(1000 * np.linalg.norm(aligned_rig.centres_m - rig.centres_m, axis=1).max(), 3),
+                "points_mean_mm": round(1000 * np.linalg.norm(triangulated_m @ R.T + t - points, axis=1).mean(), 4),
+                "two_solutions": str(planar_ambiguity(calibration)),
             }
         )
     )
 
 
 def measure_triangulation(options):
-    """Random points before a dome of cameras, with noise, gaps and outliers."""
+    """Triangulate random points in front of a dome of cameras, with noise, gaps and outliers."""
     rng = np.random.default_rng(0)
     rig = dome(options.cameras, rng, np.array([-0.2, 0.05, 5e-4, -5e-4, 0.0]) if options.lens else None)
     truth = rng.normal(0, 0.05, (options.frames, options.joints, 3))

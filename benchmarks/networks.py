@@ -1,4 +1,4 @@
-"""How fast networks are in PyTorch, and how that compares with OpenVINO on the same weights.
+"""Measure the speed of networks in PyTorch, compared with OpenVINO on the same weights.
 
 python benchmarks/networks.py hand-full --batch 1 8
 python benchmarks/networks.py hand-full hand-lite --device cuda --batch 1 32 1024 --compile
@@ -40,7 +40,7 @@ def measure_s(run, repeats, synchronize):
 
 
 def torch_runs(name, entry, batch, options):
-    """How PyTorch can run the network: a name, and a function for each."""
+    """Yield a name and a function for each way in which PyTorch can run a network."""
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     dtypes = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if options.device != "cpu" else {})
     for precision, dtype in dtypes.items():
@@ -60,7 +60,7 @@ def torch_runs(name, entry, batch, options):
 
 
 def openvino_run(name, entry, batch, options, folder):
-    """OpenVINO's f32 on the exported network."""
+    """Return a function that runs the exported network in OpenVINO with f32."""
     network = create_network(name, options.weights)
     file = export_network(network, entry.inputs, folder / f"{name}.onnx", dynamic_batch=True).path
     model = ov.Core().read_model(file)
@@ -73,7 +73,7 @@ def openvino_run(name, entry, batch, options, folder):
 
 
 def rows_of(name, options, folder):
-    """One record per batch and runtime."""
+    """Yield one record per batch and runtime."""
     entry = network_entry(name)
     synchronize = torch.cuda.synchronize if options.device.startswith("cuda") else lambda: None
     for batch in options.batch:
@@ -99,9 +99,9 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0 for all cores")
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--weights", default="demo", help="speed does not depend on them")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler")
-    parser.add_argument("--save", type=Path, help="JSON with all figures")
+    parser.add_argument("--weights", default="demo", help="weights; the speed does not depend on them")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile; requires a C++ compiler")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

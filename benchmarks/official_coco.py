@@ -39,8 +39,8 @@ _FILES = {
     "coco-wholebody": "coco_wholebody_val_v1.0",
 }
 _STATS = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar")
-_KEYPOINT_PLACES = (0, 1, 2, 3, 4, 5)  # of these statistics among those of keypoints
-_OBJECT_PLACES = (0, 1, 2, 4, 5, 8)  # and of objects
+_KEYPOINT_INDICES = (0, 1, 2, 3, 4, 5)  # indices of these statistics in keypoint results
+_OBJECT_INDICES = (0, 1, 2, 4, 5, 8)  # and in object results
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def field(part: str) -> str:
     return "keypoints" if part == "body" else f"{part}_kpts"
 
 
-def made(protocol: str, rng: np.random.Generator) -> Files:
+def generate(protocol: str, rng: np.random.Generator) -> Files:
     """Return images with three objects each, and one noisy result for each object."""
     annotations: list[Record] = []
     results: list[Record] = []
@@ -110,7 +110,7 @@ def _oval(x: float, y: float, wide: float, high: float) -> NDArray[np.bool_]:
 
 def cases(protocol: str, rng: np.random.Generator) -> dict[str, Files]:
     """Return annotations and result files by the name of their difficulty."""
-    base = made(protocol, rng)
+    base = generate(protocol, rng)
 
     def with_results(change: Callable[[list[Record]], list[Record]]) -> Files:
         return Files(base.truth, change(json.loads(json.dumps(base.results))))
@@ -246,7 +246,7 @@ def official(protocol: str, files: Files) -> dict[str, float]:
             evaluated.accumulate()
             evaluated.summarize()
             stats = [float("nan") if value == -1 else 100 * float(value) for value in evaluated.stats]
-            places = _OBJECT_PLACES if protocol == "coco-instances" else _KEYPOINT_PLACES
+            places = _OBJECT_INDICES if protocol == "coco-instances" else _KEYPOINT_INDICES
             for place, name in zip(places, _STATS, strict=True):
                 values[f"{part}_{name}"] = stats[place]
     return values

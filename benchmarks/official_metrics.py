@@ -1,4 +1,4 @@
-"""Compare Sonjit's evaluators with the released evaluation code of data sets, on results made to be difficult.
+"""Compare Sonjit's evaluators with the released evaluation code of data sets, on difficult generated results.
 
     python benchmarks/official_metrics.py --freihand FOLDER --ho3d FOLDER --dexycb FOLDER --interhand FOLDER
 
@@ -7,8 +7,8 @@ official functions run as they are. Only what they import for other purposes (pl
 `numpy.trapz`, which NumPy 2 calls `trapezoid`. Prints a table in Markdown. The exit status is 1 if a value differs by
 more than the tolerance.
 
-Not compared: 300W, whose released code is for MATLAB; Open3D's distances in FreiHAND's F-score, in whose place HO-3D's
-NumPy version of the same function runs. `official_coco.py` compares COCO.
+Not compared: 300W, whose released code is for MATLAB; Open3D's distances in FreiHAND's F-score, which are replaced by
+HO-3D's NumPy version of the same function. `official_coco.py` compares COCO.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TOLERANCE = 1e-6
 """Largest accepted difference, in the unit of the metric."""
 
 _SAMPLES, _JOINTS, _VERTICES = 6, 21, 97  # few vertices: the metrics of meshes take any number
-_MANO_KNUCKLE, _KNUCKLE = 4, 9  # of the middle finger, in HO-3D's order and in MediaPipe's
+_MANO_KNUCKLE, _KNUCKLE = 4, 9  # middle finger in HO-3D's and MediaPipe's order
 _IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -66,25 +66,25 @@ class Hands:
     vertices: Array
 
 
-def official(file: Path, names: Sequence[str], given: Mapping[str, object]) -> dict[str, Any]:
+def official(file: Path, names: Sequence[str], scope_names: Mapping[str, object]) -> dict[str, Any]:
     """Return functions and classes of a script by name, without running its imports.
 
     Args:
         file: Script.
         names: Names of its functions and classes; `Class.method` is a function.
-        given: Names that the functions use.
+        given: Values of the global names that the functions use.
     """
     tree = ast.parse(file.read_text("utf-8"))
-    wanted: list[ast.stmt] = []
+    nodes: list[ast.stmt] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names and node in tree.body:
-            wanted.append(node)
+            nodes.append(node)
         if isinstance(node, ast.ClassDef):
-            wanted += [
+            nodes += [
                 part for part in node.body if isinstance(part, ast.FunctionDef) and f"{node.name}.{part.name}" in names
             ]
-    scope: dict[str, Any] = {"np": np, **given}
-    exec(compile(ast.Module(wanted, []), str(file), "exec"), scope)
+    scope: dict[str, Any] = {"np": np, **scope_names}
+    exec(compile(ast.Module(nodes, []), str(file), "exec"), scope)
     return scope
 
 
@@ -176,7 +176,7 @@ def _compare_server(
         for index in range(_SAMPLES):
             true, found = truth.joints[index], predicted.joints[index].copy()
             seen = np.ones(_JOINTS)
-            moved = true[0] - found[0]  # HO-3D's server requires predictions at the wrist that the set gives
+            moved = true[0] - found[0]  # HO-3D's server requires predictions at the labelled wrist
             if "absolute_" in errors:
                 errors["absolute_"].feed(true, seen, found)
             if script[0] == "D":
@@ -384,12 +384,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name in ("freihand", "ho3d", "dexycb", "interhand"):
         parser.add_argument(f"--{name}", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     if not hasattr(np, "trapz"):
         np.trapz = np.trapezoid  # pyright: ignore[reportAttributeAccessIssue]
     with np.errstate(all="ignore"):
-        rows = compare_servers(given.freihand, given.ho3d, given.dexycb)
-        rows += compare_interhand(given.interhand) if given.interhand else []
+        rows = compare_servers(options.freihand, options.ho3d, options.dexycb)
+        rows += compare_interhand(options.interhand) if options.interhand else []
     sys.stdout.write(table(rows))
     return 0 if all(row.agrees for row in rows) else 1
 

@@ -48,12 +48,12 @@ def main():
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--kinds", nargs="+", default=["hands"], choices=["hands", "face", "body", "holistic"])
     parser.add_argument("--max-instances", type=int, default=1)
-    parser.add_argument("--save", type=Path, help="the figures as JSON")
-    parser.add_argument("--screenshot", type=Path, help="an image of the page while it runs (.png)")
-    parser.add_argument("--dark", action="store_true", help="for the screenshot")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
+    parser.add_argument("--screenshot", type=Path, help="image (.png) of the page while it runs")
+    parser.add_argument("--dark", action="store_true", help="use the dark theme")
     options = parser.parse_args()
     if options.seconds < 1:
-        raise InputError(f"--seconds {options.seconds}: give 1 or more")
+        raise InputError(f"--seconds {options.seconds}: minimum 1")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server, url = serve(stack, folder, "serve")
@@ -70,7 +70,7 @@ def main():
 
 
 def browse(stack, folder, dark):
-    """Chromium with the bundled clip as its camera."""
+    """Start Chromium with the bundled clip as its camera."""
     camera = f"--use-file-for-fake-video-capture={camera_file(folder)}"
     driver = chromium(stack, folder, *FLAGS, camera, *(["--force-dark-mode"] if dark else []))
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
@@ -78,7 +78,7 @@ def browse(stack, folder, dark):
 
 
 def camera_file(folder):
-    """The bundled clip in the format of Chromium's fake camera."""
+    """Write the bundled clip in the format of Chromium's fake camera, and return the file."""
     path = folder / "clip.mjpeg"
     with (
         open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source,
@@ -93,16 +93,16 @@ def camera_file(folder):
 
 
 def start(driver, url, kinds, max_instances):
-    """Open the page, choose the kind, and wait for the first answer."""
+    """Open the page, choose the kind, and wait for the first results."""
     driver.get(url)
     wait(driver, "return document.documentElement.dataset.ready === 'true'")
     driver.execute_script(
-        """const [kinds, most] = arguments;
+        """const [kinds, maximum] = arguments;
         for (const kind of ["hands", "face", "body", "holistic"]) {
             const on = document.getElementById(`detector-${kind}`);
             if (on.checked !== kinds.includes(kind)) on.click();
             const max = document.getElementById(`max-${kind}`);
-            max.value = most;
+            max.value = maximum;
             max.dispatchEvent(new Event("change"));
         }
         document.getElementById("start").click();""",
@@ -115,17 +115,17 @@ def wait(driver, script, seconds=40):
     end = monotonic() + seconds
     while not driver.execute_script(script):
         if monotonic() > end:
-            raise InputError(f"the page says: {driver.find_element('id', 'message').text or 'nothing'}")
+            raise InputError(f"timed out; message of the page: {driver.find_element('id', 'message').text or '-'}")
         sleep(0.1)
 
 
 def measure(driver, server, seconds):
-    """Figures of so many seconds; `server` is its process."""
+    """Measure for some seconds, and return the figures. `server` is the process ID of the server."""
     windows, root = [], driver.service.process.pid
     driver.execute_script("bench.trips = []; bench.from = performance.now()")
     before, begin = ticks(server, root), monotonic()
     while monotonic() < begin + seconds:
-        sleep(3)  # the page shows the last three seconds
+        sleep(3)  # the page averages over three seconds
         windows.append(driver.execute_script("return {...document.getElementById('latency').dataset}"))
     after, wall_s = ticks(server, root), monotonic() - begin
     trips, page_s, dropped = driver.execute_script(
@@ -177,8 +177,8 @@ def show(result):
     table.add_row("frames/s, image to drawing", f"{result['fps']:.1f} ({result['dropped']} dropped)")
     latency, trip = result["latency_ms"], result["round_trip_ms"]
     table.add_row("latency ms, mean / p95 of 3 s", f"{latency['mean']:.1f} / {latency['p95']:.1f}")
-    table.add_row("of it " + ", ".join(PARTS), " + ".join(f"{result['split_ms'][part]:.1f}" for part in PARTS))
-    table.add_row("there and back ms, p50 / p95", f"{trip['p50']:.1f} / {trip['p95']:.1f}")
+    table.add_row("parts: " + ", ".join(PARTS), " + ".join(f"{result['split_ms'][part]:.1f}" for part in PARTS))
+    table.add_row("round trip ms, p50 / p95", f"{trip['p50']:.1f} / {trip['p95']:.1f}")
     for name, percent in sorted(result["cpu_percent"].items(), key=lambda item: -item[1]):
         table.add_row(f"processor time, {name}", f"{percent:.0f} % of one core")
     Console().print(table)

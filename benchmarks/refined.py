@@ -1,4 +1,4 @@
-"""Compare refined with published hand keypoints: real labelled hands, a hand before two cameras, and the cost."""
+"""Compare refined with published hand keypoints: real labelled hands, a hand in front of two cameras, and the cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sonjit.results.measures import hand_length_m
 from sonjit.studio.triangulation.bones import bone_lengths
 
 CROPS = 24
-"""Crops of each real hand, with boxes as tracking may have them."""
+"""Number of crops per real hand, with boxes that vary as in tracking."""
 TURN_RAD = 0.2
 MAX_ERROR = 0.3
 """Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
@@ -45,7 +45,7 @@ BONES = [(k, k + 1) for k in range(20) if k % 4] + [(0, 1), (0, 5), (0, 9), (0, 
 
 
 def load(model, file=None):
-    """Hands with the shipped refinement, or one of a file."""
+    """Load hands with the shipped refinement, or with that of a file."""
     hands = load_hands(
         HandOptions(
             kind="hands", model=model, static_image=True, search="fast", keypoints="refined", precision="f32", threads=1
@@ -61,7 +61,7 @@ def load(model, file=None):
 
 
 class RealCrop(NamedTuple):
-    """A crop of a real hand: set, sample, number, labelled points (21, 2) with NaN, box, and both observations."""
+    """Crop of a real hand: set, sample, number, labelled points (21, 2) with NaN, box, and both observations."""
 
     name: str
     sample: str
@@ -97,7 +97,7 @@ def real(hands, root):
 
 
 def real_table(hands, root, title):
-    """Table of the errors on real hands, by set."""
+    """Return a table of the errors on real hands, by set."""
     by_set, by_hand = {}, {}
     for crop in real(hands, root):
         key = crop.name, crop.sample, crop.hand
@@ -126,7 +126,7 @@ def real_table(hands, root, title):
 
 
 def reliability_rows(expected, found, known):
-    """Rows of keypoints by expected error: limits, number, expected and found mean in % of the crop's side."""
+    """Yield limits of the expected error, number of keypoints, and mean expected and actual error in % of the crop."""
     limits = (0, *LIMITS, 1)
     for low, high in pairwise(limits):
         inside = known & (expected >= low) & (expected < high)
@@ -136,7 +136,7 @@ def reliability_rows(expected, found, known):
 
 
 def reliability_of_real_hands(hands, root):
-    """Expected and found errors (N, 21) of crops of real hands, as fractions of the crop, and which are labelled."""
+    """Return expected and actual errors (N, 21) on real hands as fractions of the crop, and which are labelled."""
     crops = list(real(hands, root))
     expected = np.array([crop.refined.error_px / crop.box.width for crop in crops])
     found = np.array([crop.errors[1] / crop.box.width for crop in crops])
@@ -144,7 +144,7 @@ def reliability_of_real_hands(hands, root):
 
 
 def reliability_of_run(model, run):
-    """The same for the left-out renders of a run of the recipe `refine`."""
+    """Return the same for the held-out synthetic images of a run of the recipe `refine`."""
     settings, result = (json.loads((run / f"{name}.json").read_text("utf-8")) for name in ("settings", "result"))
     expected, found, refinement = [], [], load_hand_refinement(model)
     for name in settings["held_out"]:
@@ -161,8 +161,8 @@ def reliability_of_run(model, run):
 
 
 def reliability_table(model, parts):
-    """Table of expected and found errors of named parts."""
-    columns = ("images", "expected, % of the crop", "keypoints", "mean expected, %", "mean found, %")
+    """Return a table of expected and actual errors by part."""
+    columns = ("images", "expected, % of the crop", "keypoints", "mean expected, %", "mean actual, %")
     table = Table(*columns, title=f"{model}, expected errors")
     for name, values in parts.items():
         for limits, count, expected, found in reliability_rows(*values):
@@ -171,14 +171,14 @@ def reliability_table(model, parts):
 
 
 def cost(model, frames):
-    """Median processor time of a tracked frame of the bundled clip, published and refined; the two take turns."""
+    """Return the median processor time of a tracked frame with both kinds of keypoints, measured alternately."""
     with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         images = [frame.rgb for frame in source][:frames]
     detectors = [create_detector("hands", model=model, threads=1, keypoints=name) for name in ("published", "refined")]
     spent, hands = np.zeros((2, len(images))), 0
     for number, rgb in enumerate(images):
         for one in (0, 1) if number % 2 else (1, 0):
-            start = time.process_time()  # other processes of the machine do not count
+            start = time.process_time()  # excludes other processes
             found = detectors[one].detect(rgb)
             spent[one, number] = time.process_time() - start
             hands += len(found)
@@ -189,7 +189,7 @@ def cost(model, frames):
 
 
 def step_cost(model, repeats=500):
-    """Least processor time in ms of the refinement of one hand, over batches of calls."""
+    """Return the minimum processor time in ms of the refinement of one hand, over batches of calls."""
     refinement, depths = load_hand_refinement(model), {"full": (40, 112, 192), "lite": (24, 64, 112)}[model]
     rng = np.random.default_rng(0)
     maps = [rng.random((1, depth, side, side), np.float32) for depth, side in zip(depths, (28, 14, 7), strict=True)]
@@ -204,9 +204,9 @@ def step_cost(model, repeats=500):
 
 
 def two_cameras(model, folder, clips, frames):
-    """Table of a real hand before two calibrated cameras: spread of bone lengths over time, and reprojection."""
+    """Return a table for a real hand in front of two cameras: variation of bone lengths, and reprojection error."""
     rig = dat_rig(folder)
-    table = Table("keypoints", "frames", "bone length spread, %", "reprojection, px", title=f"{model}, two cameras")
+    table = Table("keypoints", "frames", "bone length variation, %", "reprojection, px", title=f"{model}, two cameras")
     for name in ("published", "refined"):
         options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": name}
         seen = []
@@ -228,7 +228,7 @@ def two_cameras(model, folder, clips, frames):
 
 
 def rendered_distances(model, folders):
-    """Yield relative distance errors of rendered hands (known length, usual length) and the expected error of each."""
+    """Yield relative distance errors of synthetic hands (known length, usual length) and the expected error of each."""
     options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
     with create_detector("hands", threads=1, **options) as detector:
         for sample in (sample for folder in folders for sample in open_dataset("folder", folder)):
@@ -253,9 +253,9 @@ def rendered_distances(model, folders):
 
 
 def camera_distances(model, folder, clips, frames):
-    """Relative distance errors (N,) and bone lengths (N, 20) in metres of a tracked hand before each of two cameras.
+    """Yield relative distance errors (N,) and bone lengths (N, 20) in metres of a tracked hand for each of two cameras.
 
-    The board of the calibration has no known unit, so that the hand length is the triangulated one in that unit.
+    The unit of the calibration board is unknown, so the triangulated hand length is the reference.
     """
     rig, seen = dat_rig(folder), []
     for (matrix, *_), clip in zip(rig, clips, strict=True):
@@ -275,13 +275,13 @@ def camera_distances(model, folder, clips, frames):
     length = hand_length_m(np.array(worlds))
     for number, (_, _, rotation, shift) in enumerate(rig):
         true = [np.linalg.norm(rotation @ world.mean(0) + shift) for world in worlds]
-        own = [pair[number] for pair in pairs]
-        distances = np.array([hand.distance_m for hand in own]) * np.median(length) / 0.1
-        yield distances / true - 1, bone_lengths(np.array([hand.keypoints_3d for hand in own], np.float64))
+        hands = [pair[number] for pair in pairs]
+        distances = np.array([hand.distance_m for hand in hands]) * np.median(length) / 0.1
+        yield distances / true - 1, bone_lengths(np.array([hand.keypoints_3d for hand in hands], np.float64))
 
 
 def distance_table(model, data, folders):
-    """Table of the errors of distances."""
+    """Return a table of the distance errors."""
     table = Table("hands", "number", "mean absolute error, %", "bias, %", "within the expected error, %", "bones, %",
                   title=f"{model}, distances")  # fmt: skip
 
@@ -293,19 +293,19 @@ def distance_table(model, data, folders):
     if folders:
         errors, expected = (np.array(column) for column in zip(*rendered_distances(model, folders), strict=True))
         for number, name in enumerate(("known length", "usual length")):
-            add(f"renders, {name}", errors[:, number], expected[:, number])
+            add(f"synthetic, {name}", errors[:, number], expected[:, number])
     if data:
         clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
         found = camera_distances(model, data / "multiview" / "handpose3d", clips, range(400))
         for number, (errors, lengths) in enumerate(found):
-            settled = lengths[30:]  # after a second
+            settled = lengths[30:]  # after the first second
             spread = (settled.std(0) / settled.mean(0)).mean()
             add(f"camera {number}, known length", errors, None, f"{100 * spread:.2f}")
     return table
 
 
 def dat_rig(folder):
-    """Cameras of handpose3d's files: (K, distortion, R, t) of each."""
+    """Return (K, distortion, R, t) of each camera from handpose3d's files."""
 
     def numbers(name):
         words = [line.split() for line in (folder / name).read_text().partition("#")[0].splitlines()]
@@ -319,7 +319,7 @@ def dat_rig(folder):
 
 
 def triangulated(rig, points):
-    """World points (21, 3) of pixels (21, 2) in two cameras, and the reprojection error (2, 21) in pixels."""
+    """Triangulate pixels (21, 2) of two cameras. Return points (21, 3) and reprojection errors (2, 21) in pixels."""
     rays = [
         cv2.undistortPoints(each[:, None], camera[0], camera[1])[:, 0] for each, camera in zip(points, rig, strict=True)
     ]
@@ -337,13 +337,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with datasets/, wild_video/ and multiview/handpose3d/")
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--run", type=Path, help="run of the recipe refine, for its left-out renders")
-    parser.add_argument("--renders", type=Path, nargs="*", default=(), help="left-out renders, for distances")
-    parser.add_argument("--weights", type=Path, help="a hand_refinement.npz in place of the shipped one")
+    parser.add_argument("--run", type=Path, help="run of the recipe refine, for its held-out synthetic images")
+    parser.add_argument("--renders", type=Path, nargs="*", default=(), help="held-out synthetic images, for distances")
+    parser.add_argument("--weights", type=Path, help="hand_refinement.npz that replaces the shipped one")
     options = parser.parse_args()
     console = Console(width=120)
     for model in ("full", "lite"):
-        parts = {} if options.run is None else {"left-out renders": reliability_of_run(model, options.run)}
+        parts = {} if options.run is None else {"held-out synthetic": reliability_of_run(model, options.run)}
         if options.data:
             console.print(real_table(load(model, options.weights), options.data / "datasets", model))
             parts["real"] = reliability_of_real_hands(load(model, options.weights), options.data / "datasets")
@@ -355,7 +355,7 @@ def main():
             console.print(distance_table(model, options.data, options.renders))
         published, refined, hands = cost(model, options.frames)
         console.print(
-            f"{model}: {published:.2f} ms of processor time a frame with {hands:.1f} hands, {refined:.2f} refined"
+            f"{model}: {published:.2f} ms of processor time per frame with {hands:.1f} hands, {refined:.2f} refined"
         )
         console.print(f"    refinement of one hand: {step_cost(model):.3f} ms")
 

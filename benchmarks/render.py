@@ -33,7 +33,7 @@ EFFECTS = Effects(motion_px=3, backdrop_px=2, defocus_px=0.8, vignette=0.3, expo
 
 
 class Timed(Renderer):
-    """A renderer that waits after each stage and notes its time."""
+    """Renderer that waits after each stage and records its time."""
 
     spent: ClassVar = defaultdict(list)
 
@@ -69,12 +69,12 @@ def main():
         spent["hands to meshes"].append(time.process_time() - started)
         views.append(([*hands, *scene.objects], scene.cameras[0], scene.sizes[0], scene.lighting, scene.background[0]))
     with Renderer() as renderer:
-        for warm in (False, True):  # the first time shaders are compiled
+        for warm in (False, True):  # compiles the shaders
             for view in views:
                 started = time.process_time()
                 got = renderer.render(*view)
                 if warm:
-                    spent["an image, in one go"].append(time.process_time() - started)
+                    spent["complete image"].append(time.process_time() - started)
                     images.append(got)
     for got in images:
         started = time.process_time()
@@ -93,7 +93,7 @@ def main():
     print(f"{renderer_name()}, {options.size} x {options.size}, {options.images} scenes")
     print(f"{np.mean(covers):.0%} of each image covered, {np.mean(triangles):.0f} triangles")
     print(f"\n{'stage':24}{'median ms':>10}{'mean ms':>10}{'95 % below':>12}")
-    for stage in ("hands to meshes", *STAGES.values(), "an image, in one go", "effects"):
+    for stage in ("hands to meshes", *STAGES.values(), "complete image", "effects"):
         times = np.array(spent[stage]) * 1e3
         print(f"{stage:24}{np.median(times):10.2f}{times.mean():10.2f}{np.quantile(times, 0.95):12.2f}")
 

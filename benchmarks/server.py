@@ -33,12 +33,12 @@ SIZE = (640, 480)
 DEPTH = 3  # images in flight: one in detection, one in decoding, one in transfer
 WARM_FRAMES, WARM_CYCLES = 300, 5
 PARTS = ("rates", "shares", "memory", "jobs")
-SETTLED_S = 5  # after which a client that left has left nothing
+SETTLED_S = 5  # after which the resources of a client are released
 
 
 @contextlib.contextmanager
 def served(*options):
-    """A server: its address and its process."""
+    """Start a server, and yield its address and its process."""
     command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -51,19 +51,21 @@ def served(*options):
 
 
 def messages_of(clip, raw):
-    """The body of each frame's message."""
-    made = []
+    """Return the form, size and bytes of the message of each frame."""
+    messages = []
     for rgb in clip:
         small = cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA)
         if raw:
-            made.append((1, *SIZE, cv2.cvtColor(small, cv2.COLOR_RGB2RGBA).tobytes()))
+            messages.append((1, *SIZE, cv2.cvtColor(small, cv2.COLOR_RGB2RGBA).tobytes()))
         else:
-            made.append((0, 0, 0, cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()))
-    return made
+            messages.append(
+                (0, 0, 0, cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
+            )
+    return messages
 
 
 class Client:
-    """One stream with a few images on their way."""
+    """Client of one stream with up to `DEPTH` images in flight."""
 
     def __init__(self, socket, images):
         self.socket, self.images = socket, images
@@ -77,11 +79,11 @@ class Client:
             pass
 
     async def run(self, enough):
-        """Send and hear until `enough(self)`."""
+        """Send images and receive results until `enough(self)`."""
         while not enough(self):
             while len(self._sent) < DEPTH:
                 await self._send()
-            self._hear(json.loads(await self.socket.recv()))
+            self._receive(json.loads(await self.socket.recv()))
 
     async def _send(self):
         form, width, height, data = self.images[self._number % len(self.images)]
@@ -90,9 +92,9 @@ class Client:
         self._number += 1
         await self.socket.send(header + data)
 
-    def _hear(self, message):
+    def _receive(self, message):
         if message["type"] != "frame":
-            raise SonjitError(f"the server says: {message['message']}")
+            raise SonjitError(f"error of the server: {message['message']}")
         number = message["frame"]
         self.latency_ms.append(1e3 * (time.perf_counter() - self._sent[number]))
         self._sent = {one: sent for one, sent in self._sent.items() if one > number}
@@ -106,21 +108,21 @@ def middle(values):
 
 
 def memory_mb(process):
-    """Resident memory of the server and of its processes, in 10^6 bytes."""
-    held = 0
+    """Return the resident memory of the server and its child processes in 10^6 bytes."""
+    used = 0
     for one in (process, *process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            held += one.memory_info().rss
-    return held / 1e6
+        with contextlib.suppress(psutil.NoSuchProcess):  # process has ended
+            used += one.memory_info().rss
+    return used / 1e6
 
 
 def handles(process):
-    """Open files and threads."""
+    """Return the number of open files and threads."""
     return process.num_fds() + process.num_threads()
 
 
-def tell(process, what):
-    """Where it is, for who waits."""
+def print_memory(process, what):
+    """Print the progress with the memory of the server."""
     processes = len(process.children(recursive=True))
     sys.stderr.write(
         f"{what}: {memory_mb(process):.0f} MB, {handles(process)} files and threads, {processes} processes\n"
@@ -132,7 +134,7 @@ def turns(process, what, count):
     for i in range(count):
         yield i
         if (i + 1) % max(1, count // 10) == 0:
-            tell(process, f"{i + 1} {what}")
+            print_memory(process, f"{i + 1} {what}")
 
 
 async def measure_rate(address, process, images, kind, frames):
@@ -157,25 +159,25 @@ async def measure_rate(address, process, images, kind, frames):
 
 
 async def measure_shares(address, process, images, kind, clients, seconds):
-    """Frames a second of each of several clients at once, and the memory while they are there and after they left."""
+    """Return the frame rates of concurrent clients, and the memory while and after they are connected."""
     await warm_up(address, images, kind)
-    before, held = await settled(process)
+    before, opened = await settled(process)
     async with contextlib.AsyncExitStack() as stack:
         sockets = [
             await stack.enter_async_context(connect(address, compression=None, max_size=None)) for _ in range(clients)
         ]
-        all_of_them = [Client(socket, images) for socket in sockets]
-        for client in all_of_them:
+        everyone = [Client(socket, images) for socket in sockets]
+        for client in everyone:
             await client.configure(kind)
-        await asyncio.gather(*(client.run(lambda one: one.answered >= WARM_CYCLES) for client in all_of_them))
-        for client in all_of_them:
+        await asyncio.gather(*(client.run(lambda one: one.answered >= WARM_CYCLES) for client in everyone))
+        for client in everyone:
             client.answered, client.latency_ms = 0, []
         end = time.perf_counter() + seconds
         growth = asyncio.create_task(watch_memory(process, seconds))
-        await asyncio.gather(*(client.run(lambda _: time.perf_counter() > end) for client in all_of_them))
-        rates = [client.answered / seconds for client in all_of_them]
-        waits = sorted(wait for client in all_of_them for wait in client.latency_ms)
-    tell(process, f"{clients} clients leave")
+        await asyncio.gather(*(client.run(lambda _: time.perf_counter() > end) for client in everyone))
+        rates = [client.answered / seconds for client in everyone]
+        waits = sorted(wait for client in everyone for wait in client.latency_ms)
+    print_memory(process, f"{clients} clients disconnected")
     after, left = await settled(process)
     for _ in range(WARM_CYCLES):
         await visit(address, images, kind)
@@ -184,15 +186,15 @@ async def measure_shares(address, process, images, kind, clients, seconds):
         "clients": clients,
         "seconds": seconds,
         "fps": sum(rates),
-        "least": min(rates),
-        "most": max(rates),
+        "min_fps": min(rates),
+        "max_fps": max(rates),
         "p50_ms": middle(waits),
         "p99_ms": waits[len(waits) * 99 // 100],
         "mb": await growth,
         "before_mb": before,
         "left_mb": after - before,
         "visits_mb": later - after,
-        "handles": left - held,
+        "handles": left - opened,
     }
 
 
@@ -203,17 +205,17 @@ async def settled(process):
 
 
 async def watch_memory(process, seconds):
-    """Growth from the second tenth of a time to its last, while images wait in both: they take most."""
-    held = []
-    for _ in turns(process, "hundredths of the time", 100):
+    """Return the memory growth between the second and the last tenth of a period with images in flight."""
+    memory = []
+    for _ in turns(process, "% of the time", 100):
         end = time.perf_counter() + seconds / 100
-        held.append(memory_mb(process))
+        memory.append(memory_mb(process))
         await asyncio.sleep(max(0.0, end - time.perf_counter()))
-    return middle(held[90:]) - middle(held[10:20])
+    return middle(memory[90:]) - middle(memory[10:20])
 
 
 async def visit(address, images, kind):
-    """A client that stays for ten frames."""
+    """Connect a client for ten frames."""
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
@@ -221,7 +223,7 @@ async def visit(address, images, kind):
 
 
 async def warm_up(address, images, kind):
-    """Several visits at a time, so that every decoder has been started."""
+    """Run concurrent visits, which start every decoder."""
     for _ in range(WARM_CYCLES):
         await asyncio.gather(*(visit(address, images, kind) for _ in range(8)))
 
@@ -229,8 +231,8 @@ async def warm_up(address, images, kind):
 async def measure_memory(address, process, images, kind, cycles, minutes):
     """Return the growth of the server's memory over short connections, and over a long one."""
     await warm_up(address, images, kind)
-    start, held = await settled(process)
-    for _ in turns(process, "clients one after the other", cycles):
+    start, opened = await settled(process)
+    for _ in turns(process, "consecutive clients", cycles):
         await visit(address, images, kind)
     after_cycles, left = await settled(process)
     async with connect(address, compression=None, max_size=None) as socket:
@@ -245,7 +247,7 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
         "start_mb": start,
         "cycles": cycles,
         "cycles_mb": after_cycles - start,
-        "handles": left - held,
+        "handles": left - opened,
         "minutes": minutes,
         "frames": client.answered,
         "frames_mb": after - before,
@@ -265,18 +267,18 @@ def measure_jobs(address, process, clip, kind, count):
             with urllib.request.urlopen(f"{url}/{job['id']}") as answer:
                 job = json.load(answer)
         if job["state"] != "done":
-            raise SonjitError(f"a job {job['state']}: {job['message']}")
+            raise SonjitError(f"job {job['state']}: {job['message']}")
 
-    def held():
+    def settled_memory():
         time.sleep(SETTLED_S)
         return memory_mb(process), handles(process)
 
     for _ in range(WARM_CYCLES):
         run_one()
-    before, open_before = held()
+    before, open_before = settled_memory()
     for _ in turns(process, "jobs", count):
         run_one()
-    after, open_after = held()
+    after, open_after = settled_memory()
     return {"jobs": count, "mb": after - before, "handles": open_after - open_before}
 
 
@@ -318,16 +320,16 @@ def show(result):
     if shares := result.get("shares"):
         growths += [shares["mb"], shares["visits_mb"]]
         console.print(
-            f"{shares['clients']} clients: {shares['fps']:.0f} frames/s together, {shares['least']:.1f} to "
-            f"{shares['most']:.1f} each, median {shares['p50_ms']:.0f} ms, 99th percentile {shares['p99_ms']:.0f} ms, "
-            f"{shares['mb']:+.1f} MB in {shares['seconds']:g} s; they left {shares['left_mb']:+.1f} MB on "
-            f"{shares['before_mb']:.0f} MB, {shares['handles']:+d} files and threads; {WARM_CYCLES} visits then "
+            f"{shares['clients']} clients: {shares['fps']:.0f} frames/s in total, {shares['min_fps']:.1f} to "
+            f"{shares['max_fps']:.1f} each, median {shares['p50_ms']:.0f} ms, p99 {shares['p99_ms']:.0f} ms, "
+            f"{shares['mb']:+.1f} MB in {shares['seconds']:g} s; after disconnecting {shares['left_mb']:+.1f} MB from "
+            f"{shares['before_mb']:.0f} MB, {shares['handles']:+d} files and threads; after {WARM_CYCLES} more visits "
             f"{shares['visits_mb']:+.1f} MB"
         )
     if memory := result.get("memory"):
         growths += [memory["cycles_mb"], memory["frames_mb"]]
         console.print(
-            f"{memory['cycles']} clients one after the other: {memory['cycles_mb']:+.1f} MB on "
+            f"{memory['cycles']} consecutive clients: {memory['cycles_mb']:+.1f} MB from "
             f"{memory['start_mb']:.0f} MB, {memory['handles']:+d} files and threads\n"
             f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB"
         )
@@ -342,11 +344,11 @@ def main():
     parser.add_argument("--kind", choices=["hands", "face", "body", "holistic"], default="hands")
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=10, help="for the clients' shares")
+    parser.add_argument("--seconds", type=float, default=10, help="duration of the measurement of shares")
     parser.add_argument("--cycles", type=int, default=50)
-    parser.add_argument("--jobs", type=int, default=20, help="one after the other while memory is watched")
-    parser.add_argument("--minutes", type=float, default=1, help="of streaming while memory is watched")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; by default all of it")
+    parser.add_argument("--jobs", type=int, default=20, help="number of consecutive jobs of the memory measurement")
+    parser.add_argument("--minutes", type=float, default=1, help="streaming minutes of the memory measurement")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure; default all")
     parser.add_argument("--save", type=Path, help="JSON file")
     parser.add_argument("serve", nargs="*", help="options for sonjit serve, after --")
     options = parser.parse_args()

@@ -24,13 +24,13 @@ WARM_FRAMES, WARM_CYCLES = 500, 10
 
 
 def rss_mb():
-    """Resident memory of this process in 10^6 bytes (Linux)."""
+    """Return the resident memory of this process in 10^6 bytes (Linux)."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
 def grow(turn, count, warm_up):
-    """Growth in MB and seconds over `count` calls of `turn(i)` after `warm_up` calls."""
+    """Return memory growth (MB) and time (s) of `count` calls of `turn(i)` after `warm_up` calls."""
     for i in range(warm_up):
         turn(i)
     before, start = rss_mb(), perf_counter()
@@ -52,7 +52,9 @@ def times(count, hours, seed=1):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20_000)
-    parser.add_argument("--hours", type=float, default=24, help="of a camera that the frames are samples of")
+    parser.add_argument(
+        "--hours", type=float, default=24, help="duration of the camera stream that the frames are sampled from"
+    )
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     options = parser.parse_args()
@@ -72,7 +74,7 @@ def main():
     Console().print(
         f"{options.frames} frames of {options.hours:g} hours: {frames_mb:+.1f} MB in {frames_s:.0f} s\n"
         f"{options.cycles} create/detect/close cycles: {cycles_mb:+.1f} MB in {cycles_s:.0f} s\n"
-        f"{'good' if is_good else 'TOO MUCH'}: the limit is {LIMIT_MB} MB",
+        f"{'passed' if is_good else 'FAILED'}: limit {LIMIT_MB} MB",
         highlight=False,
     )
     return 0 if is_good else 1

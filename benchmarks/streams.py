@@ -49,7 +49,7 @@ def frames_of(path, options):
 
 
 def parts_of(result):
-    """Hands, face and body of a result that has several, else itself."""
+    """Return the hands, face and body of a holistic result, or the result itself."""
     if not hasattr(result, "left_hand"):
         return [result]
     return [part for part in (result.left_hand, result.right_hand) if part is not None]
@@ -59,8 +59,8 @@ def keypoints(instance):
     return instance.keypoints[:, :2]
 
 
-def doubled(results):
-    """Count the pairs of which the smaller one lies mostly inside the other."""
+def duplicates(results):
+    """Count the pairs in which most of the smaller instance lies inside the other."""
     boxes = [(keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for one in results for part in parts_of(one)]
     pairs = 0
     for i, (low, high) in enumerate(boxes):
@@ -71,7 +71,7 @@ def doubled(results):
 
 
 def run(frames, options):
-    """Per search the results of each frame, and its least time and least processor time in seconds over the runs."""
+    """Return by search the results, shortest times and shortest processor times (s) of each frame over all runs."""
     found = {}
     seconds, processor = ({search: np.full(len(frames), np.inf) for search in SEARCHES} for _ in range(2))
     for _ in range(options.runs):
@@ -97,7 +97,7 @@ def describe(found, seconds, truth, options):
     figures = {
         "frames": len(found),
         "phantoms" if options.empty else "with an instance": shown,
-        "doubled": sum(doubled(results) > 0 for results in found),
+        "with duplicates": sum(duplicates(results) > 0 for results in found),
         "ids": len({result.id for results in found for result in results}),
         "worst frame ms": 1000 * seconds[SETTLE:].max(),
         "median ms": 1000 * float(np.median(seconds[SETTLE:])),
@@ -106,7 +106,7 @@ def describe(found, seconds, truth, options):
 
 
 def plain_hands(found):
-    """Results of each frame as `accuracy.measure` takes them."""
+    """Return the hands of each frame in the format of `accuracy.measure`."""
     return [
         [{"handedness": hand.handedness, "id": hand.id, "xy": keypoints(hand).tolist()} for hand in hands]
         for hands in found
@@ -116,12 +116,12 @@ def plain_hands(found):
 def hand_figures(hands, truth):
     """Return the metrics of the detections in each frame of a clip with ground truth."""
     measured = measure(hands, truth)
-    wrong = round(measured["found"] * (1 - measured["right side %"] / 100))
+    wrong = round(measured["found"] * (1 - measured["correct side %"] / 100))
     return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
 
 
 def truth_of(clip, frames, options):
-    """The labels of a clip of rendered hands, or None."""
+    """Return the ground truth of a clip of synthetic hands, or None."""
     path = clip.with_suffix(".json")
     if options.kind != "hands" or options.crop or options.mirror or not path.is_file():
         return None
@@ -130,8 +130,8 @@ def truth_of(clip, frames, options):
     return truth | {"frames": [by_time[round(seconds, 3)] for seconds, _ in frames]}
 
 
-def soon(image, options):
-    """Return the number of tracks in an image shown as a clip, and its frame times, per search and for the still."""
+def track_still(image, options):
+    """Return tracks and frame times of an image shown as a clip, by search, and those of the still image."""
     rgb = rgb_from(str(image))
     clip = [
         (i / 30, frame)
@@ -140,15 +140,15 @@ def soon(image, options):
     with create_detector(options.kind, static_image=True, max_instances=options.max_instances) as detector:
         start = time.process_time()
         still = detector.detect(rgb)
-        rows = {"still": {"held, in the end": len(still), "processor ms": 1000 * (time.process_time() - start)}}
+        rows = {"still": {"in the last frame": len(still), "processor ms": 1000 * (time.process_time() - start)}}
     found, seconds, processor = run(clip, options)
     for search in SEARCHES:
-        held = [len(results) for results in found[search]]
+        counts = [len(results) for results in found[search]]
         rows[search] = {
-            "half a second": held[HALF_SECOND],
-            "a second": held[2 * HALF_SECOND],
-            "held, in the end": held[-1],
-            "of the still's": same(still, found[search][-1]) if options.repeat else "",
+            "half a second": counts[HALF_SECOND],
+            "a second": counts[2 * HALF_SECOND],
+            "in the last frame": counts[-1],
+            "matching the still": same(still, found[search][-1]) if options.repeat else "",
             "ids": len({result.id for results in found[search] for result in results}),
             "median ms": 1000 * float(np.median(seconds[search][SETTLE:])),
             "worst ms": 1000 * seconds[search][SETTLE:].max(),
@@ -169,24 +169,24 @@ def same(some, others):
 
 
 def box_of(result):
-    """The corners (2, 2) of the box around a result's keypoints; of a person's body."""
+    """Return the corners (2, 2) of the box around the keypoints of a result, or of its body."""
     points = keypoints(getattr(result, "body", result))
     return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
 def overlap(a, b):
-    """Intersection over union of two boxes (2, 2)."""
+    """Return the intersection over union of two boxes (2, 2)."""
     shared = np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None).prod()
     return shared / (np.ptp(a, axis=0).prod() + np.ptp(b, axis=0).prod() - shared)
 
 
-def tell_stills(options, console):
-    """A row per image and search, and the sums over all images."""
+def print_stills(options, console):
+    """Print a row for each image and search, and the sums over all images."""
     names = (
         "half a second",
         "a second",
-        "held, in the end",
-        "of the still's",
+        "in the last frame",
+        "matching the still",
         "ids",
         "median ms",
         "worst ms",
@@ -195,7 +195,7 @@ def tell_stills(options, console):
     table = Table("image", "search", *names, box=None)
     totals = {}
     for image in options.media:
-        for search, row in soon(image, options).items():
+        for search, row in track_still(image, options).items():
             table.add_row(image.name, search, *(_cell(row.get(name, "")) for name in names))
             total = totals.setdefault(search, {})
             for name in names[:5]:
@@ -215,19 +215,19 @@ def main():
     parser.add_argument("media", type=Path, nargs="+")
     parser.add_argument("--kind", default="hands", choices=["hands", "face", "body", "holistic"])
     parser.add_argument("--max-instances", type=int)
-    parser.add_argument("--fps", type=float, help="fewer frames a second")
-    parser.add_argument("--crop", action="store_true", help="to the middle three quarters, 640 px wide")
+    parser.add_argument("--fps", type=float, help="frames per second, below those of the clip")
+    parser.add_argument("--crop", action="store_true", help="crop to the middle three quarters, 640 px wide")
     parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--empty", action="store_true", help="the clips show none of the kind")
+    parser.add_argument("--empty", action="store_true", help="the clips contain no instance of the kind")
     parser.add_argument("--stills", action="store_true", help="media are images")
-    parser.add_argument("--repeat", action="store_true", help="of --stills: nothing moves")
-    parser.add_argument("--runs", type=int, default=1, help="of each clip; a frame's least time counts")
+    parser.add_argument("--repeat", action="store_true", help="with --stills: show the same image in every frame")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each clip; the shortest time of a frame counts")
     options = parser.parse_args()
     console = Console(width=200)
     if options.repeat and not options.stills:
-        parser.error("--repeat is for --stills")
+        parser.error("--repeat requires --stills")
     if options.stills:
-        tell_stills(options, console)
+        print_stills(options, console)
         return
     rows = []
     for clip in options.media:

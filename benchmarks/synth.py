@@ -35,12 +35,12 @@ from sonjit.lab.synthesis.output.samples import render_samples
 from sonjit.lab.synthesis.render.renderer import Renderer
 
 STAGES = {
-    "(make)": "scenes: pose, place, objects, background",
+    "(make)": "scenes: pose, position, objects, background",
     "(drawables_from_hand)": "meshes of hands",
     "renderer.py:(render)": "image and buffers",
     "(apply_effects)": "effects",
     "(label_hands)": "labels",
-    "(truth_line)": "truth as JSON",
+    "(truth_line)": "ground truth as JSON",
     "(encode_image)": "JPEG",
     "(_finish)": "coco.json and contact sheet",
 }
@@ -93,25 +93,25 @@ for path in json.load(open(sys.argv[1])):
 
 
 def speed(count):
-    """Return samples per processor second, and the time by stage."""
+    """Print samples per processor second, and the time by stage."""
     with tempfile.TemporaryDirectory() as folder:
         synthesize(Path(folder, "warm"), SynthSettings(4))
         began = time.process_time()
         synthesize(Path(folder, "plain"), SynthSettings(count))
         spent = time.process_time() - began
-        say(f"speed: {count} samples of 256x256 in {spent:.1f} CPU s: {count / spent:.1f} a second")
+        print_line(f"speed: {count} samples of 256x256 in {spent:.1f} CPU s: {count / spent:.1f} per second")
         profile = cProfile.Profile(time.process_time)
         profile.runcall(synthesize, Path(folder, "profiled"), SynthSettings(count, seed=1))
     rows = pstats.Stats(profile).stats.items()
-    whole = max(values[3] for _, values in rows)
+    total_s = max(values[3] for _, values in rows)
     for key, name in STAGES.items():
         file, _, function = key.rpartition("(")
-        own = [
+        stage_s = [
             values[3]
             for (path, _, called), values in rows
             if called == function.rstrip(")") and file.rstrip(":") in path and "synthesis" in path
         ]
-        say(f"  {100 * max(own, default=0) / whole:5.1f} %  {name}")
+        print_line(f"  {100 * max(stage_s, default=0) / total_s:5.1f} %  {name}")
 
 
 def views(_):
@@ -124,11 +124,11 @@ def views(_):
             cwd=folder,
             check=True,
         )
-        say(f"views: 140 of 512x334 in {time.perf_counter() - began:.1f} s, from start to end")
+        print_line(f"views: 140 of 512x334 in {time.perf_counter() - began:.1f} s in total")
 
 
 def memory(count):
-    """Return the resident memory while many samples are rendered."""
+    """Print the resident memory while many samples are rendered."""
     process, seen = psutil.Process(), []
 
     class MemoryLog(Progress):
@@ -143,14 +143,14 @@ def memory(count):
             SynthSettings(count),
             progress=MemoryLog(),
         )
-    ends = f"{seen[1]:.0f} MiB after the first chunk, {seen[-1]:.0f} at the end, {max(seen):.0f} most"
-    say(f"memory: {count} samples, {ends}")
+    ends = f"{seen[1]:.0f} MiB after the first chunk, {seen[-1]:.0f} at the end, maximum {max(seen):.0f}"
+    print_line(f"memory: {count} samples, {ends}")
 
 
 def rays(count):
-    """Causes of visibility against rays followed by trimesh."""
-    place = Path(__file__).parents[1] / "tests" / "synthesis" / "ray_causes.py"
-    spec = importlib.util.spec_from_file_location("ray_causes", place)
+    """Compare the causes of occlusion with rays that trimesh traces."""
+    script = Path(__file__).parents[1] / "tests" / "synthesis" / "ray_causes.py"
+    spec = importlib.util.spec_from_file_location("ray_causes", script)
     checks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(checks)
     agree, wrong = [], {}
@@ -159,20 +159,22 @@ def rays(count):
         for index in range(count):
             (scene,) = sampler.make(index)
             ((sample, _),) = render_samples(renderer, scene)
-            given = [cause for one in sample.instances for cause in one.extra["causes"]]
-            wanted = checks.ray_causes(scene, checks.scene_drawables(scene), scene.cameras[0])
-            for cause, other in zip(given, wanted, strict=True):
+            labelled = [cause for instance in sample.instances for cause in instance.extra["causes"]]
+            traced = checks.ray_causes(scene, checks.scene_drawables(scene), scene.cameras[0])
+            for cause, other in zip(labelled, traced, strict=True):
                 if cause != "outside":
                     agree.append(cause == other)
                     if cause != other:
                         wrong[f"{cause} for {other}"] = wrong.get(f"{cause} for {other}", 0) + 1
-    say(f"rays: {100 * np.mean(agree):.2f} % of {len(agree)} keypoints of {count} samples agree; not: {wrong}")
+    print_line(
+        f"rays: {100 * np.mean(agree):.2f} % of {len(agree)} keypoints of {count} samples agree; differences: {wrong}"
+    )
 
 
 def found(count, peer):
-    """Shares of hands found, by tone; the same scenes in each."""
+    """Print the recall by skin tone, with the same scenes for each."""
     shares = []
-    with tempfile.TemporaryDirectory() as folder, Renderer() as renderer, detector() as own:
+    with tempfile.TemporaryDirectory() as folder, Renderer() as renderer, detector() as hand_detector:
         for tone in range(1, 11):
             sampler = SynthSettings(count, seed=9, factors=(*FOUND, f"tone={tone}")).sampler()
             sides, answers, paths = [], [], []
@@ -180,56 +182,60 @@ def found(count, peer):
                 (scene,) = sampler.make(index)
                 ((sample, _),) = render_samples(renderer, scene)
                 sides.append(sample.instances[0].side)
-                hands = own.detect(sample.rgb())
+                hands = hand_detector.detect(sample.rgb())
                 answers.append(hands[0].handedness if hands else None)
                 paths.append(f"{folder}/{index}.png")
                 cv2.imwrite(paths[-1], sample.rgb()[..., ::-1])
             both = {"Sonjit": answers} | ({"MediaPipe": peer_answers(peer, folder, paths)} if peer else {})
             shares.append({name: share(seen, sides) for name, seen in both.items()})
-            text = "; ".join(f"{name} {there:.1%}, side {side:.1%}" for name, (there, side) in shares[-1].items())
-            say(f"found: tone {tone:2d}: {text}")
+            text = "; ".join(f"{name} {recall:.1%}, side {side:.1%}" for name, (recall, side) in shares[-1].items())
+            print_line(f"found: tone {tone:2d}: {text}")
     for name in shares[0]:
-        there = [one[name][0] for one in shares]
-        say(f"found: {name}: least {min(there):.1%}, mean {np.mean(there):.1%}, gap {max(there) - min(there):.1%}")
+        recall = [by_name[name][0] for by_name in shares]
+        print_line(
+            f"found: {name}: minimum {min(recall):.1%}, mean {np.mean(recall):.1%}, gap {max(recall) - min(recall):.1%}"
+        )
 
 
 def factors(count, peer):
-    """Return the recall by factor and search, in the same scenes."""
+    """Print the recall by factor and search, with the same scenes for each."""
     fixed = [*FOUND, "tone=4"]
     with (
         tempfile.TemporaryDirectory() as folder,
         Renderer() as renderer,
         detector() as fast,
-        detector("thorough") as own,
+        detector("thorough") as thorough,
     ):
         for change in ("", *CHANGES):
             name = change.partition("=")[0] + "="
-            pinned = [one for one in fixed if not change or not one.startswith(name)] + ([change] if change else [])
+            pinned = [factor for factor in fixed if not change or not factor.startswith(name)] + (
+                [change] if change else []
+            )
             sampler = SynthSettings(count, seed=9, factors=tuple(pinned)).sampler()
             sides, paths, answers = [], [], {"fast": [], "thorough": []}
             for index in range(count):
                 (scene,) = sampler.make(index)
                 ((sample, _),) = render_samples(renderer, scene)
                 sides.append(sample.instances[0].side)
-                for search, asked in (("fast", fast), ("thorough", own)):
-                    hands = asked.detect(sample.rgb())
+                for search, hand_detector in (("fast", fast), ("thorough", thorough)):
+                    hands = hand_detector.detect(sample.rgb())
                     answers[search].append(hands[0].handedness if hands else None)
                 paths.append(f"{folder}/{index}.png")
                 cv2.imwrite(paths[-1], sample.rgb()[..., ::-1])
             if peer:
                 answers["MediaPipe"] = peer_answers(peer, folder, paths)
             shares = {search: share(seen, sides) for search, seen in answers.items()}
-            text = "; ".join(f"{search} {there:.0%}, side {side:.0%}" for search, (there, side) in shares.items())
-            say(f"factors: {change or 'as they are':20s} {text}")
+            text = "; ".join(f"{search} {recall:.0%}, side {side:.0%}" for search, (recall, side) in shares.items())
+            print_line(f"factors: {change or 'no change':20s} {text}")
 
 
 def detector(search="fast"):
-    """Sonjit's own, as for single images."""
+    """Return a hand detector for single images."""
     return sonjit.create_detector("hands", static_image=True, search=search, max_instances=1, threads=1)
 
 
 def peer_answers(python, folder, paths):
-    """Return the sides that MediaPipe reports, None without a hand."""
+    """Return the side that MediaPipe reports for each image, or None without a hand."""
     script, names = Path(folder, "peer.py"), Path(folder, "names.json")
     script.write_text(PEER)
     names.write_text(json.dumps(paths))
@@ -238,13 +244,13 @@ def peer_answers(python, folder, paths):
 
 
 def share(answers, sides):
-    """Of hands found, and of sides named right among them."""
+    """Return the recall, and the share of correct sides among detected hands."""
     there = [(answer, side) for answer, side in zip(answers, sides, strict=True) if answer]
     return len(there) / len(sides), float(np.mean([answer == side for answer, side in there]))
 
 
-def say(line):
-    """A line of the result."""
+def print_line(line):
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -254,11 +260,11 @@ if __name__ == "__main__":
     parser.add_argument("what", nargs="*", choices=["speed", "views", "memory", "rays", "found", "factors", []])
     parser.add_argument("--count", type=int)
     parser.add_argument("--peer")
-    given = parser.parse_args()
-    for name, usual in (("speed", 300), ("views", 1), ("memory", 2000), ("rays", 1000)):
-        if not given.what or name in given.what:
-            globals()[name](given.count or usual)
-    if not given.what or "found" in given.what:
-        found(given.count or 100, given.peer)
-    if not given.what or "factors" in given.what:
-        factors(given.count or 100, given.peer)
+    options = parser.parse_args()
+    for name, default_count in (("speed", 300), ("views", 1), ("memory", 2000), ("rays", 1000)):
+        if not options.what or name in options.what:
+            globals()[name](options.count or default_count)
+    if not options.what or "found" in options.what:
+        found(options.count or 100, options.peer)
+    if not options.what or "factors" in options.what:
+        factors(options.count or 100, options.peer)

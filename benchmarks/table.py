@@ -1,4 +1,4 @@
-"""A result that `sonjit bench --save RESULT.json` has written, as a Markdown table: no number is typed by hand."""
+"""Convert a result of `sonjit bench --save RESULT.json` to a Markdown table."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def row(cells):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path, help="what `sonjit bench --save` has written")
+    parser.add_argument("result", type=Path, help="result of `sonjit bench --save`")
     path = parser.parse_args().result
     try:
         report = json.loads(path.read_text("utf-8"))

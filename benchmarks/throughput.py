@@ -97,17 +97,17 @@ writer.release()
 
 
 def run_together(*commands: Sequence[str | Path]) -> tuple[float, float]:
-    """Wall and processor time in seconds of processes side by side, their children's with it."""
+    """Run processes concurrently. Return wall and processor time in seconds, including child processes."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     running = [
         subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for command in commands
     ]
     for process, command in zip(running, commands, strict=True):
-        _, said = process.communicate()
+        _, output = process.communicate()
         if process.returncode:
-            sys.exit(f"{process.args}: {said}")
-        for line in said.splitlines():
+            sys.exit(f"{process.args}: {output}")
+        for line in output.splitlines():
             if line.startswith("each image"):
                 print("   ", *command[3:], line)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -123,56 +123,56 @@ def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, tu
             times[name].append(run())
     print(f"\n`python {' '.join(sys.argv)}`")
     print(f"{describe_machine()['cpu']}, {CORES} cores, {date.today()}, load {os.getloadavg()[0]:.1f}")
-    print(f"Images: {images}. Least of {turns} turns.\n")
-    print("| side | images/s | ms an image | CPU ms an image |\n|---|---:|---:|---:|")
+    print(f"Images: {images}. Minimum of {turns} turns.\n")
+    print("| side | images/s | ms per image | CPU ms per image |\n|---|---:|---:|---:|")
     for name, found in times.items():
         wall, used = (min(one) for one in zip(*found, strict=True))
         print(f"| {name} | {images / wall:.1f} | {1e3 * wall / images:.1f} | {1e3 * used / images:.1f} |")
 
 
 def make_stills(photographs: Path, folder: Path, count: int) -> list[Path]:
-    """So many photographs with a longer side of 640 px, each a file of its own."""
+    """Write photographs with a longer side of 640 px, repeated as necessary, and return the files."""
     files = sorted(file for file in photographs.iterdir() if file.suffix in (".jpg", ".png"))
-    made: list[Path] = []
+    copies: list[Path] = []
     for number, file in enumerate(islice(cycle(files), count)):
         image = cv2.imread(str(file))
         assert image is not None
         scale = SIDE / max(image.shape[:2])
-        made.append(folder / f"{number:05d}.jpg")
-        cv2.imwrite(str(made[-1]), cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return made
+        copies.append(folder / f"{number:05d}.jpg")
+        cv2.imwrite(str(copies[-1]), cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return copies
 
 
 def make_video(clips: Sequence[Path], path: Path, seconds: float) -> int:
-    """Four seconds of each clip after the other, enlarged; how many frames it has."""
-    count, wanted = 0, round(seconds * RATE)
+    """Write a video with four seconds of each clip, enlarged, and return its number of frames."""
+    count, total = 0, round(seconds * RATE)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         for clip in cycle(clips):
             with av.open(str(clip)) as opened:
-                for frame in islice(opened.decode(video=0), min(4 * RATE, wanted - count)):
+                for frame in islice(opened.decode(video=0), min(4 * RATE, total - count)):
                     large = frame.reformat(*SIZE, "yuv420p", interpolation="BICUBIC")
                     large.pts, large.time_base = count, Fraction(1, RATE)
                     large.pict_type = 0
                     container.mux(stream.encode(large))
                     count += 1
-            if count == wanted:
+            if count == total:
                 break
         container.mux(stream.encode(None))
     return count
 
 
 def copy_video(path: str, out: str) -> None:
-    """Decode and encode, as a run without a detector would."""
+    """Decode and encode a video without detection."""
     with open_source(path) as source, open_drawing_writer(out, source) as writer:
         for frame in source:
             writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
 
 
 def first(options: argparse.Namespace, folder: Path) -> None:
-    """One photograph in a new process."""
+    """Measure one photograph in a new process."""
     (photograph,) = make_stills(Path(options.data) / "real" / "wild", folder, 1)
     table = folder / "found.json"
 
@@ -191,7 +191,7 @@ def first(options: argparse.Namespace, folder: Path) -> None:
 
 
 def stills(options: argparse.Namespace, folder: Path) -> None:
-    """Write one table of a folder."""
+    """Measure a folder of stills with one table as output."""
     (folder / "stills").mkdir()
     files = make_stills(Path(options.data) / "real" / "wild", folder / "stills", options.count)
 
@@ -214,7 +214,7 @@ def stills(options: argparse.Namespace, folder: Path) -> None:
 
 
 def video(options: argparse.Namespace, folder: Path) -> None:
-    """A video into a table and a drawn video."""
+    """Measure a video with a table and an annotated video as output."""
     path = folder / "clip.mp4"
     clips = sorted((Path(options.data) / "real" / "wild_video").glob("mps_*.mp4"))
     frames = make_video([*clips, CLIP], path, options.seconds)
@@ -224,12 +224,12 @@ def video(options: argparse.Namespace, folder: Path) -> None:
 
     sides: dict[str, Callable[[], tuple[float, float]]] = {}
     if options.peer:
-        sides["MediaPipe, table and drawn"] = lambda: run_together(
+        sides["MediaPipe, table and video"] = lambda: run_together(
             (options.peer, "-c", PEER_VIDEO, path, folder / "peer.csv", folder / "peer.mp4")
         )
     for search in options.search.split(","):
         table, drawn = ("--save", folder / "found.csv"), ("--draw", folder / "drawn.mp4")
-        sides[f"Sonjit, {search}, table and drawn"] = partial(ours, search, *table, *drawn)
+        sides[f"Sonjit, {search}, table and video"] = partial(ours, search, *table, *drawn)
         sides[f"Sonjit, {search}, table"] = partial(ours, search, *table)
     copy = (sys.executable, __file__, "copy", "--files", path, folder / "copy.mp4")
     sides["decode, encode"] = lambda: run_together(copy)
@@ -238,10 +238,12 @@ def video(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("first", "stills", "video", "copy"), help="copy: the limit alone, of --files")
+    parser.add_argument(
+        "what", choices=("first", "stills", "video", "copy"), help="copy: only decode and encode --files"
+    )
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
-    parser.add_argument("--search", default="fast,auto", help="with commas: auto, fast, thorough")
+    parser.add_argument("--search", default="fast,auto", help="comma-separated: auto, fast, thorough")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--turns", type=int, default=3)

@@ -34,7 +34,7 @@ MB = 1 << 20
 
 
 def write_set(folder, count, files=50):
-    """A folder of so many images with a hand each; `files` of them are encoded, the others are links to these."""
+    """Write a folder of images with one hand each. `files` images are encoded, the others are links to them."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
@@ -58,7 +58,7 @@ def write_set(folder, count, files=50):
 
 
 class Peak(threading.Thread):
-    """The most memory that this process and its workers have of their own (USS), in MB, over a block."""
+    """Record the maximum private memory (USS) of this process and its workers in MB within a block."""
 
     def __enter__(self):
         self.own, self.workers, self.over = 0.0, 0.0, False
@@ -77,14 +77,14 @@ class Peak(threading.Thread):
             for child in this.children():
                 try:
                     used += child.memory_full_info().uss / MB
-                except psutil.Error:  # it has just ended
+                except psutil.Error:  # process has ended
                     continue
             self.workers = max(self.workers, used)
             time.sleep(0.1)
 
 
 def measure(folder, out, options, workers):
-    """Share of the time that a run's network worked, and the peak of memory."""
+    """Return the share of time in the network, and the peak memory of a training run."""
     recipe = load_recipe("keypoint-detector")
     augmentation = settings_from(AugmentationSettings, recipe.settings["augmentation"])
     samples = open_dataset("folder", folder)
@@ -95,7 +95,7 @@ def measure(folder, out, options, workers):
         begun = time.process_time()
         for step in range(5):
             batches(np.random.default_rng(step))
-        sys.stderr.write(f"{200 * (time.process_time() - begun):.0f} ms of processor time for a batch\n")
+        sys.stderr.write(f"{200 * (time.process_time() - begun):.0f} ms of processor time per batch\n")
 
     def losses(model, _):
         time.sleep(options.step)
@@ -104,7 +104,9 @@ def measure(folder, out, options, workers):
     settings = TrainingSettings(steps=options.steps, workers=workers)
     with Peak(daemon=True) as peak:
         train(network, batches, losses, settings, out=out)
-    rows = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()][2:]  # workers have begun
+    rows = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()][
+        2:
+    ]  # without the start of the workers
     seconds, waited = (sum(row[name] for row in rows) for name in ("seconds", "waited_seconds"))
     return 1 - waited / seconds, peak
 
@@ -114,7 +116,7 @@ def main():
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--counts", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--step", type=float, default=0.3, help="seconds that the network takes for a batch")
+    parser.add_argument("--step", type=float, default=0.3, help="seconds per batch in the network")
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     rows = []
@@ -128,11 +130,11 @@ def main():
                     (f"{count:,}", str(workers), f"{share:.1%}", f"{peak.own:.0f} MB", f"{peak.workers:.0f} MB")
                 )
     sys.stdout.write(
-        f"{options.batch} images of 640 x 480 a batch, {1000 * options.step:.0f} ms in the network, "
+        f"{options.batch} images of 640 x 480 per batch, {1000 * options.step:.0f} ms in the network, "
         f"{os.cpu_count()} cores\n\n"
     )
     sys.stdout.write(
-        markdown_table(Table(("images", "workers", "in the network", "memory", "of workers"), tuple(rows)))
+        markdown_table(Table(("images", "workers", "in the network", "memory", "worker memory"), tuple(rows)))
     )
 
 

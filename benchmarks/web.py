@@ -235,25 +235,25 @@ class Page:
         self._folder.cleanup()
 
     def run(self, script: str, *arguments: object) -> dict[str, Any]:
-        """What the script of `RUN` measures with these arguments."""
+        """Run the script of `RUN` with these arguments, and return its measurements."""
         self._driver.execute_async_script(f"{script}; arguments[arguments.length - 1]();", *arguments)
         end = monotonic() + self._seconds
         while not (found := self._driver.execute_script("return globalThis.done ?? null")):
             if monotonic() > end:
                 title = self._driver.execute_script("return document.title")
-                raise SystemExit(f"not done in {self._seconds} s; last: {title}; take fewer --rounds")
+                raise SystemExit(f"not finished in {self._seconds} s; last: {title}; use fewer --rounds")
             sleep(1)
         if "error" in found:
             raise SystemExit(found["error"])
         return found
 
     def memory_mb(self) -> float:
-        """Proportional set size of all processes of the browser."""
+        """Return the proportional set size of all browser processes in MB."""
         return sum(one.memory_full_info().pss for one in (self._root, *self._root.children(recursive=True))) / 1e6
 
 
 def png(rgb: NDArray[np.uint8]) -> bytes:
-    """An image (H, W, 3) as a file."""
+    """Encode an image (H, W, 3) as PNG."""
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -262,29 +262,29 @@ def png(rgb: NDArray[np.uint8]) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", nargs="?", choices=list(CASES), default="hands")
+    parser.add_argument("--media", type=Path, help="video or image; required for faces and bodies")
     parser.add_argument(
-        "--media", type=Path, help="video or image; needed for faces and bodies, which no clip is bundled of"
+        "--single", action="store_true", help="use a page without cross-origin isolation, which has one thread"
     )
-    parser.add_argument("--single", action="store_true", help="a page that is not cross-origin isolated: one thread")
-    parser.add_argument("--bundle", type=Path, help="a .task file: compare vision tasks that run it")
+    parser.add_argument("--bundle", type=Path, help="compare vision tasks with this .task file")
     parser.add_argument("--browser", choices=["chromium", "firefox"], default="chromium")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--starts", type=int, default=3, help="new browsers for the start and memory of each package")
-    parser.add_argument("--block", type=int, default=12, help="frames of one turn, of which the first two do not count")
-    parser.add_argument("--max-instances", type=int, help="by default 2 hands or 1 face")
-    parser.add_argument("--seconds", type=int, default=600, help="give up after so long")
-    parser.add_argument("--save", type=Path, help="write the figures there as JSON")
+    parser.add_argument("--block", type=int, default=12, help="frames per turn, of which the first two are excluded")
+    parser.add_argument("--max-instances", type=int, help="default: 2 hands or 1 face")
+    parser.add_argument("--seconds", type=int, default=600, help="time limit of a run")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
     args = parser.parse_args()
     case = CASES[args.kind]
     if args.media is None and args.kind != "hands":
-        parser.error(f"{args.kind}: give a video or an image with --media; the bundled clip shows only hands")
+        parser.error(f"{args.kind} requires --media with a video or an image")
     if case.limit is None and args.max_instances is not None:
-        parser.error(f"--max-instances: @mediapipe/{case.package} finds one; leave it out")
-    options, config, most = case.options, case.config, 1
+        parser.error(f"--max-instances does not apply to @mediapipe/{case.package}")
+    options, config, maximum = case.options, case.config, 1
     if case.limit is not None:
-        peers, own, usual = case.limit
-        most = usual if args.max_instances is None else args.max_instances
-        options, config = options | {peers: most}, config | {own: most}
+        peers, option, usual = case.limit
+        maximum = usual if args.max_instances is None else args.max_instances
+        options, config = options | {peers: maximum}, config | {option: maximum}
     if args.browser == "firefox" and FIREFOX is None:
         parser.error("Firefox is not installed: apt-get install firefox-esr")
     if args.browser == "firefox" and "DISPLAY" not in os.environ:
@@ -292,42 +292,42 @@ def main() -> None:
     package, model, what = case.package, case.model, (case.solution, options, case.results)
     if args.bundle is not None:
         task, results, limit = TASKS[args.kind]
-        package, model, what = "tasks-vision", args.bundle.name, (task, {limit: most}, results)
+        package, model, what = "tasks-vision", args.bundle.name, (task, {limit: maximum}, results)
     start = 0 if args.media else CLIP_START
     with open_source(args.media or CLIP) as source:
         frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
     server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
     script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
-    given = (len(frames), args.block, *what, model, config)
-    place = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
+    arguments = (len(frames), args.block, *what, model, config)
+    page_arguments = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
     fresh: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
-        with Page(*place) as page:
-            page.run(script, [], 0, *given)
+        with Page(*page_arguments) as page:
+            page.run(script, [], 0, *arguments)
             before = page.memory_mb()
-            started = page.run(script, [name], 1, *given)["start"][name]
+            started = page.run(script, [name], 1, *arguments)["start"][name]
             fresh[name].append((started, page.memory_mb() - before))
-    with Page(*place) as page:
-        found = page.run(script, list(SIDE_FOLDERS), args.rounds, *given)
+    with Page(*page_arguments) as page:
+        found = page.run(script, list(SIDE_FOLDERS), args.rounds, *arguments)
     result: dict[str, Any] = {
         "kind": args.kind,
         "package": package,
         "browser": args.browser,
         "isolated": found["isolated"],
-        "max_instances": most,
+        "max_instances": maximum,
     }
     for name, folders in SIDE_FOLDERS.items():
         times = sorted(found["ms"][name])
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
-            "ms_least": round(times[0], 1),
+            "ms_min": round(times[0], 1),
             "start_ms": round(statistics.median(start for start, _ in fresh[name])),
             "memory_mb": round(statistics.median(memory for _, memory in fresh[name])),
             "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }
-    result["times_the_frames_a_second"] = round(result["peer"]["ms_median"] / result["sonjit"]["ms_median"], 2)
+    result["frame_rate_ratio"] = round(result["peer"]["ms_median"] / result["sonjit"]["ms_median"], 2)
     Console().print_json(json.dumps(result))
     if args.save:
         args.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ differs by at most one level of 255 in each channel. A page of the manifest is a
     input = "photo.jpg"
     click = "#load, #start"   # optional: elements that load the networks and start the camera
 
-Pages run on the processor: both packages compute there, and MediaPipe's older packages draw with software.
+Both packages run on the processor, and MediaPipe's older packages use software rendering.
 """
 
 from __future__ import annotations
@@ -460,8 +460,8 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     if theirs.get("runtime"):
         answer["runtime"] = theirs["runtime"]
         answer["handedness"] = "same" if ours["last"]["handedness"] == theirs["last"]["handedness"] else "different"
-        given = [chain.from_iterable(run["last"]["names"]) for run in (ours, theirs)]
-        answer["other_names"] = [pair for pair in dict.fromkeys(zip(*given, strict=True)) if pair[0] != pair[1]]
+        names = [chain.from_iterable(run["last"]["names"]) for run in (ours, theirs)]
+        answer["other_names"] = [pair for pair in dict.fromkeys(zip(*names, strict=True)) if pair[0] != pair[1]]
     if peers:
         answer["scores"] = round(max(abs(named.get(name, 0) - score) for name, score in peers.items()), 3)
     drawing = drawing_difference(ours["canvases"], theirs["canvases"])
@@ -487,7 +487,7 @@ def picture(path: Path, width: int, noise: int = 0) -> bytes:
     return file.getvalue()
 
 
-def run_alone(pages: list[dict[str, str]], args: argparse.Namespace) -> None:
+def run_sonjit(pages: list[dict[str, str]], args: argparse.Namespace) -> None:
     """Run pages with Sonjit's module in one browser, and save the compared result of each."""
     rows: list[dict[str, Any]] = []
     with open_browser(args.seconds) as browser:
@@ -505,7 +505,7 @@ def run_alone(pages: list[dict[str, str]], args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--pages", type=Path, required=True, help="folder with a folder for each repository")
+    parser.add_argument("--pages", type=Path, required=True, help="folder that contains a folder for each repository")
     parser.add_argument("--npm", type=Path, required=True, help="folder with node_modules of MediaPipe's packages")
     parser.add_argument("--inputs", type=Path, required=True, help="folder of the manifest's images")
     parser.add_argument(
@@ -513,22 +513,22 @@ def main() -> None:
     )
     parser.add_argument("--only", help="run the pages whose path contains this")
     parser.add_argument("--results", type=int, default=5, help="number of the result that is compared")
-    parser.add_argument("--seconds", type=float, default=60, help="for each page")
-    parser.add_argument("--width", type=int, default=640, help="of the image that the camera shows")
+    parser.add_argument("--seconds", type=float, default=60, help="time limit of each page")
+    parser.add_argument("--width", type=int, default=640, help="width of the camera image")
     parser.add_argument(
         "--without-peer",
         action="store_true",
-        help="run Sonjit alone, with the runtime of the page, and save its results",
+        help="run only Sonjit, with the runtime of the page, and save its results",
     )
-    parser.add_argument("--without-noise", action="store_true", help="leave out the third run")
-    parser.add_argument("--save", type=Path, help="write the comparison there as JSON")
+    parser.add_argument("--without-noise", action="store_true", help="skip the third run")
+    parser.add_argument("--save", type=Path, help="JSON file for the comparison")
     args = parser.parse_args()
     console = Console()
     pages = tomllib.loads(args.manifest.read_text(encoding="utf-8"))["page"]
     if args.only:
         pages = [page for page in pages if args.only in page["path"]]
     if args.without_peer:
-        run_alone(pages, args)
+        run_sonjit(pages, args)
         return
     rows: list[dict[str, Any]] = []
     for page in pages:

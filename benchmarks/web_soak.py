@@ -1,4 +1,4 @@
-"""Does the written page stay small and smooth: camera images for minutes, hands found in the page itself (Linux).
+"""Measure memory and main-thread tasks of the static page while it detects hands in camera images (Linux).
 
 python benchmarks/web_soak.py --minutes 10   # after make web
 """
@@ -26,14 +26,14 @@ from sonjit import SonjitError
 from sonjit.server.static_page import write_page
 
 LIMIT_MB, LIMIT_MS = 20, 50
-WARM_UP_S, EVERY_S = 30, 20  # networks are compiled and pages laid out first
+WARM_UP_S, EVERY_S = 30, 20  # compilation of the networks and layout of the page
 WORKER = "sonjit-web-worker.js"
 MAIN_THREAD, TASK = "CrRendererMain", "RunTask"
 TRACE = {"includedCategories": ["toplevel"], "excludedCategories": ["*"]}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """A host of files that lets a page have threads."""
+    """File server with the headers that threads in a page require."""
 
     def end_headers(self):
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
@@ -47,7 +47,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--save", type=Path, help="write the figures there as JSON")
+    parser.add_argument("--save", type=Path, help="JSON file for the results")
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
@@ -65,7 +65,7 @@ def main():
     Console().print_json(json.dumps(result))
     if args.save:
         args.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    # By processor time: on the clock a task also waits for a core that others have.
+    # Processor time, because wall time includes waiting for a core.
     is_good = result["growth_mb"] < LIMIT_MB and result["longest_task_cpu_ms"] <= LIMIT_MS
     return 0 if is_good else 1
 
@@ -76,17 +76,17 @@ def measure(driver, seconds):
     Browsers collect garbage at any time, so leaks are measured directly after a forced collection.
     """
     with contextlib.closing(DevTools(driver)) as tools:
-        main_thread_tasks(tools, 1)  # takes memory in every process the first time
+        main_thread_tasks(tools, 1)  # the first trace allocates memory in every process
         kept = [kept_mb(driver, tools)]
         sleep(EVERY_S)  # the heaps grow back to their usual size
-        begin, before = monotonic(), answered(driver)
+        begin, before = monotonic(), last_frame(driver)
         times, memory, tasks = [0.0], [renderer_mb(driver)], []
         while times[-1] < seconds:
             tasks += main_thread_tasks(tools, EVERY_S)
             times.append(monotonic() - begin)
             memory.append(renderer_mb(driver))
         page_s = monotonic() - begin
-        frames = answered(driver) - before
+        frames = last_frame(driver) - before
         kept.append(kept_mb(driver, tools))
     wall, cpu = zip(*tasks, strict=True)
     return {
@@ -117,7 +117,7 @@ class DevTools:
         self._passed = []  # events that were not read yet
 
     def call(self, method, session=None, **parameters):
-        """What a method of the browser gives, or of a page or worker that a session is with."""
+        """Call a method of the browser, or of the page or worker of a session, and return its result."""
         self._calls += 1
         to = {"sessionId": session} if session else {}
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters, **to}))
@@ -127,7 +127,7 @@ class DevTools:
         return answer["result"]
 
     def event(self, method):
-        """The next event of that name."""
+        """Return the next event of that name."""
         for k, message in enumerate(self._passed):
             if message.get("method") == method:
                 return self._passed.pop(k)["params"]
@@ -143,7 +143,7 @@ class DevTools:
 
 
 def main_thread_tasks(tools, seconds):
-    """Wall and processor time in ms of each task of the busiest page's main thread."""
+    """Return wall and processor time in ms of each task of the main thread of the busiest page."""
     tools.call("Tracing.start", transferMode="ReturnAsStream", streamFormat="json", traceConfig=TRACE)
     sleep(seconds)
     tools.call("Tracing.end")
@@ -167,7 +167,7 @@ def kept_mb(driver, tools):
     tools.call("Target.setAutoAttach", session, **attach)
     while (worker := tools.event("Target.attachedToTarget"))["targetInfo"]["url"].rpartition("/")[2] != WORKER:
         pass
-    for _ in range(2):  # allowance for the first collection
+    for _ in range(2):  # one collection may leave garbage
         for one in (session, worker["sessionId"]):
             tools.call("HeapProfiler.collectGarbage", one)
     kept = renderer_mb(driver)
@@ -175,7 +175,7 @@ def kept_mb(driver, tools):
     return kept
 
 
-def answered(driver):
+def last_frame(driver):
     """Return the number of the last processed image."""
     return driver.execute_script("return sonjitPage.state.latest.frame")
 

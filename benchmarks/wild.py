@@ -57,14 +57,14 @@ def detect_all(
         for sample in samples:
             rgb = sample.rgb()
             times: list[tuple[float, float]] = []
-            given: Sequence[Any] = ()
+            results: Sequence[Any] = ()
             for _ in range(repeats):
                 start = time.perf_counter()
                 fast.detect(rgb)
                 middle = time.perf_counter()
-                given = detector.detect(rgb)
+                results = detector.detect(rgb)
                 times.append((middle - start, time.perf_counter() - middle))
-            found[sample.id] = predictions_from_results(given)
+            found[sample.id] = predictions_from_results(results)
             seconds[sample.id] = min(one for one, _ in times), min(other for _, other in times)
     return found, seconds
 
@@ -81,7 +81,7 @@ def timing(samples: Sequence[Sample], seconds: Mapping[str, tuple[float, float]]
         tenths = " ".join(f"{ratio:.1f}" for ratio in np.percentile(own / fast, (10, 25, 50, 75, 90, 100)))
         lines.append(
             f"  {name}, {len(chosen)}: median {1e3 * np.median(own):.0f} ms (fast {1e3 * np.median(fast):.0f}); "
-            f"in total {own.sum() / fast.sum():.1f}x; each by percentile 10 25 50 75 90 100: {tenths}"
+            f"in total {own.sum() / fast.sum():.1f}x; percentiles 10 25 50 75 90 100: {tenths}"
         )
     return "\n".join(lines)
 
@@ -115,21 +115,23 @@ print(json.dumps(out))
 
 
 def peer_finds(folder: Path, kind: str, samples: Sequence[Sample], python: str) -> Found:
-    """What MediaPipe finds, run by an interpreter that has it."""
+    """Return MediaPipe's detections, computed by another interpreter."""
     run = subprocess.run([python, "-c", PEER, str(folder), kind], input=json.dumps([one.id for one in samples]),
                          capture_output=True, text=True, check=True)  # fmt: skip
-    given = json.loads(run.stdout.splitlines()[-1])
+    found = json.loads(run.stdout.splitlines()[-1])
     return {
         file: [
             Prediction(skeleton=SKELETONS[kind], keypoints_px=np.array(points), score=score, side=side)
             for points, score, side in one
         ]
-        for file, one in given.items()
+        for file, one in found.items()
     }
 
 
-def tell(title: str, what: LandmarkKind, samples: Sequence[Sample], found: Found, halves: Mapping[str, str]) -> None:
-    """A line per half; then how often a find is right by its score, and those that are not."""
+def print_counts(
+    title: str, what: LandmarkKind, samples: Sequence[Sample], found: Found, halves: Mapping[str, str]
+) -> None:
+    """Print the counts of each half, the share of correct detections by score, and the wrong detections."""
     evaluator = DetectionEvaluator(load_protocol("detection"), what)
     items = {one.id: evaluator.evaluate(one, found[one.id]) for one in samples}
     for half in HALVES:
@@ -152,11 +154,11 @@ def tell(title: str, what: LandmarkKind, samples: Sequence[Sample], found: Found
 
 
 def row(items: Sequence[EvaluatedItem]) -> str:
-    """Counts of some images."""
+    """Return the counts of some images as text."""
     n = DetectionCounts.of(items)
     sides = f"{n.sides_right}/{n.sided} known {n.sides_known_right}/{n.sides_known}" if n.sided else "-"
     return (
-        f"{n.found:3d}/{n.clear:3d} {n.found / max(n.clear, 1):4.0%}  false {n.false:2d} doubled {n.doubled:2d} "
+        f"{n.found:3d}/{n.clear:3d} {n.found / max(n.clear, 1):4.0%}  false {n.false:2d} duplicate {n.doubled:2d} "
         f"precision {n.precision:6.1%}  sides {sides:18s}"
     )
 
@@ -165,8 +167,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
-    parser.add_argument("--search", default="auto", help="with commas: auto, fast, thorough")
-    parser.add_argument("--precision", default="auto", help="of ours; times are beside auto")
+    parser.add_argument("--search", default="auto", help="comma-separated: auto, fast, thorough")
+    parser.add_argument("--precision", default="auto", help="precision of Sonjit; the reference of times uses auto")
     parser.add_argument("--kinds", default="hands,body,face")
     parser.add_argument("--max-instances", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
@@ -190,11 +192,11 @@ def main() -> None:
                 kind, search, options.precision, samples, options.max_instances, options.repeats
             )
             for what in WHAT[kind]:
-                tell(f"{kind}, Sonjit {search}", what, samples, found, halves)
+                print_counts(f"{kind}, Sonjit {search}", what, samples, found, halves)
             print(timing(samples, seconds))
         if options.peer and kind != "holistic":
             (what,) = WHAT[kind]
-            tell(f"{kind}, MediaPipe", what, samples, peer_finds(folder, kind, samples, options.peer), halves)
+            print_counts(f"{kind}, MediaPipe", what, samples, peer_finds(folder, kind, samples, options.peer), halves)
 
 
 if __name__ == "__main__":

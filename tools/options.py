@@ -224,7 +224,7 @@ def app_speed() -> str:
     rows += [
         (
             f"{shares['clients']} clients at once: all, least, most",
-            f"{shares['fps']:.0f}, {shares['least']}, {shares['most']}",
+            f"{shares['fps']:.0f}, {shares['min_fps']}, {shares['max_fps']}",
         ),
         (f"MB more after {memory['cycles']} clients", f"{memory['cycles_mb']:.1f}"),
     ]

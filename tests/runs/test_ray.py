@@ -100,7 +100,7 @@ def local_table(stills):
 
 def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, local_table, tmp_path):
     with cluster.Node("--address", head) as node:
-        line = cluster.kill_on_the_way(stills, tmp_path / "t.csv", head, node)
+        line = cluster.kill_during_run(stills, tmp_path / "t.csv", head, node)
     assert line.startswith(f"{IMAGES} files, ")
     assert (tmp_path / "t.csv").read_bytes() == local_table
 
