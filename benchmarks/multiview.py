@@ -90,7 +90,7 @@ def see_boards(rig, board, frames, middle, noise):
             R = np.stack([right, np.cross(ahead, right), ahead], 1)
             t = middle + rng.uniform(-0.07, 0.07, 3) - R @ drawn.corners.mean(0)
             for view in rig:
-                away = drawn.pose_key(R, t).mean(0) - view.centre_m
+                away = drawn.placed(R, t).mean(0) - view.centre_m
                 if away @ ahead < 0.45 * np.linalg.norm(away):
                     continue
                 size = view.width, view.height
