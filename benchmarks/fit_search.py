@@ -703,10 +703,10 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
 
     tasks_by = {
         "fitted": dict.fromkeys(recorded, tasks),
-        "held-out source": tasks_without({place: source[place] for place in recorded}, left_out),
-        "held-out set": tasks_without({place: place[0] for place in recorded}, by_set),
+        "source left out": tasks_without({place: source[place] for place in recorded}, left_out),
+        "set left out": tasks_without({place: place[0] for place in recorded}, by_set),
     }
-    budget, chosen = fit_budget(recorded, tasks, tasks_by["held-out source"], samples, count, worths)
+    budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
     right, wrong = (y == 1).sum(), (y == 0).sum()
     count_of_sources = len(set(source.values()))
     print(f"{kind}: {right} right and {wrong} wrong candidates of {count_of_sources} sources; {chosen:.2f} becomes 0")
@@ -719,7 +719,7 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
         for part_of in SETS if name != "fitted" else ():
             own_labels = {place: own for place, own in labels.items() if place[0] == part_of}
             print(f"    {part_of}: {evaluated(kept, own_labels, samples, chosen)}")
-        if name == "held-out source":
+        if name == "source left out":
             print("  reliability:", reliability(kept, chosen, labels, samples))
             wrongs = wrong_finds(kept, chosen, labels, samples)
             print("  wrong:", ", ".join(wrongs))
