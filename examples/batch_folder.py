@@ -1,4 +1,4 @@
-"""Every video of a folder into a table of its own; what is there already is left alone.
+"""Write one table per video of a folder. Existing tables are kept.
 
 python examples/batch_folder.py recordings tables
 """
@@ -18,8 +18,8 @@ with sonjit.create_detector("hands") as detector:
         table = tables / f"{video.stem}.parquet"
         if table.exists():
             continue
-        detector.reset()  # ids of the last video end here
+        detector.reset()  # new ids for each video
         try:
             sonjit.to_dataframe(sonjit.track(video, detector)).to_parquet(table)
-        except sonjit.InputError as error:  # one line that says what is wrong with this file
-            print(f"left out: {error}")
+        except sonjit.InputError as error:  # the message is one line
+            print(f"skipped: {error}")

@@ -1,4 +1,4 @@
-"""The hands of a video as BVH motion, a file for each hand, for Blender: File > Import > Motion Capture (.bvh).
+"""Write each hand of a video as BVH motion for Blender (File > Import > Motion Capture).
 
 python examples/blender_bvh.py clip.mp4 motion
 """

@@ -1,4 +1,4 @@
-"""Move an avatar by a face: blendshapes with ARKit's names and the head as VMC messages (OSC).
+"""Move an avatar with a face: send blendshapes with ARKit's names and the head pose as VMC messages (OSC).
 
 python examples/face_to_avatar.py camera:0 127.0.0.1 39539 [face_landmarker.task]
 """

@@ -1,4 +1,4 @@
-"""Follow hands in front of the camera until Ctrl-C; every hand keeps its id.
+"""Track hands in front of the camera until Ctrl-C. Every hand keeps its id.
 
 python examples/hands_from_a_camera.py
 """

@@ -1,4 +1,4 @@
-"""Find the hands in an image and say where their index fingers point.
+"""Detect the hands in an image and print the positions of their index finger tips.
 
 python examples/hands_in_an_image.py photo.jpg
 """

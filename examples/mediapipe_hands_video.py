@@ -1,8 +1,8 @@
-"""A script in the style of mediapipe.solutions, run by Sonjit: draws hands into a video.
+"""Draw hands into a video with a script for mediapipe.solutions that runs on Sonjit.
 
     python examples/mediapipe_hands_video.py [INPUT] [OUTPUT]
 
-Without arguments it draws into Sonjit's demo clip and writes hands.mp4.
+Without arguments it reads Sonjit's demo clip and writes hands.mp4.
 """
 
 import sys
@@ -10,7 +10,7 @@ from importlib import resources
 
 import cv2
 
-from sonjit.compat import mediapipe as mp  # the only line that differs
+from sonjit.compat import mediapipe as mp  # the only changed line
 
 mp_hands = mp.solutions.hands
 mp_drawing = mp.solutions.drawing_utils

@@ -1,26 +1,26 @@
-"""A script in the style of mediapipe.solutions, run by Sonjit: draws a person's body, hands and face into an image.
+"""Draw a person's body, hands and face with a script for mediapipe.solutions that runs on Sonjit.
 
     python examples/mediapipe_holistic_image.py INPUT [OUTPUT]
 
-OUTPUT is person.png where not given.
+The default OUTPUT is person.png.
 """
 
 import sys
 
 import cv2
 
-from sonjit.compat import mediapipe as mp  # the only line that differs
+from sonjit.compat import mediapipe as mp  # the only changed line
 
 mp_holistic = mp.solutions.holistic
 mp_drawing = mp.solutions.drawing_utils
 mp_drawing_styles = mp.solutions.drawing_styles
 
 if len(sys.argv) < 2:
-    sys.exit("give an image: python examples/mediapipe_holistic_image.py INPUT [OUTPUT]")
+    sys.exit("usage: python examples/mediapipe_holistic_image.py INPUT [OUTPUT]")
 target = sys.argv[2] if len(sys.argv) > 2 else "person.png"
 image = cv2.imread(sys.argv[1])
 if image is None:
-    sys.exit(f"{sys.argv[1]}: not an image that OpenCV reads")
+    sys.exit(f"{sys.argv[1]}: not an image that OpenCV can read")
 with mp_holistic.Holistic(static_image_mode=True, refine_face_landmarks=True) as holistic:
     results = holistic.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 mp_drawing.draw_landmarks(
@@ -46,4 +46,4 @@ for hand in (results.left_hand_landmarks, results.right_hand_landmarks):
     )
 cv2.imwrite(target, image)
 found = [name.removesuffix("_landmarks") for name, value in results._asdict().items() if value is not None]
-print(f"{', '.join(found) or 'nobody'} -> {target}")
+print(f"{', '.join(found) or 'no person'} -> {target}")

@@ -1,4 +1,4 @@
-"""A video as a table, and what a table is good for: how fast does each hand move?
+"""Convert a video to a table, and compute the speed of each hand from it.
 
 python examples/pandas_export.py clip.mp4 clip.csv
 """

@@ -1,4 +1,4 @@
-"""How far apart are the tips of thumb and index finger, in centimetres?
+"""Print the distance between the tips of thumb and index finger in centimetres.
 
 python examples/pinch_in_cm.py clip.mp4
 """

@@ -1,4 +1,4 @@
-"""Ask a running `sonjit serve` for the hands of an image, and draw the answer.
+"""Request the hands of an image from a running `sonjit serve`, and draw them.
 
 python examples/server_client.py photo.jpg drawn.png
 """

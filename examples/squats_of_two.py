@@ -1,4 +1,4 @@
-"""Count the squats of two people in one video, each on their own.
+"""Count the squats of each of two people in a video.
 
 python examples/squats_of_two.py gym.mp4
 """
@@ -17,7 +17,7 @@ counters = defaultdict[int, RepetitionCounter](lambda: RepetitionCounter(math.ra
 for frame in sonjit.track(sys.argv[1], "body", max_instances=2):
     for body in frame.bodies:
         angles = measures(body)
-        knee = (angles["left_knee_angle_rad"] + angles["right_knee_angle_rad"]) / 2  # NaN where one is not seen
+        knee = (angles["left_knee_angle_rad"] + angles["right_knee_angle_rad"]) / 2  # NaN if a knee is not visible
         counters[body.id or 0].update(knee, frame.time or 0.0)
 for number, counter in sorted(counters.items()):
     print(f"person {number}: {counter.count} squats")

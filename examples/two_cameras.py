@@ -1,4 +1,4 @@
-"""Hands in space, in metres, from two calibrated cameras that recorded the same frames.
+"""Triangulate hands in metres from two calibrated, synchronised cameras.
 
 python examples/two_cameras.py rig.json left.mp4 right.mp4
 """

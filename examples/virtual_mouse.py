@@ -1,4 +1,4 @@
-"""Move the mouse with the index finger, click by pinching; stop with Ctrl-C. Needs `pip install pyautogui`.
+"""Move the mouse with the index finger and click with a pinch. Ctrl-C stops. Requires `pip install pyautogui`.
 
 python examples/virtual_mouse.py camera:0
 """

@@ -2,7 +2,7 @@
 
     make audit
 
-It fails if one has. Without a network it prints a message and passes.
+The command fails if a dependency has one. Without a network it prints a message and succeeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""For the documentation site: examples in docstrings, lines that begin with `>>>`, become blocks of code."""
+"""Convert examples in docstrings, lines that begin with `>>>`, to code blocks for the documentation site."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXAMPLE = re.compile(r"^(?P<indent>[ ]*)>>> .*?(?=\n[ ]*\n(?![ ]*>>>)|\Z)", re.
 
 
 class DocstringExamples(Extension):
-    """Puts each example between fences, without doctest's directives."""
+    """Extension that encloses each example in fences and removes doctest directives."""
 
     def on_object(self, *, obj: Object, **_: object) -> None:
         """Rewrite the object's docstring."""

@@ -212,23 +212,26 @@ def cpu_class(flags: Sequence[str], precision: str) -> str:
 
 def app_speed() -> str:
     """Return the speed of the live app in a browser, and of the server."""
-    page, alone = (_result(f"{name}-epyc-2cores.json") for name in ("page", "server"))
-    shares, memory = alone["shares"], alone["memory"]
+    page, server_only = (_result(f"{name}-epyc-2cores.json") for name in ("page", "server"))
+    shares, memory = server_only["shares"], server_only["memory"]
     rows = [
-        ("frames a second of a camera of 30, browser and server on two cores", f"{page['fps']:.1f}"),
-        ("ms from image to drawing, mean", f"{page['latency_ms']['mean']:.1f}"),
-        ("the same, p95", f"{page['latency_ms']['p95']:.1f}"),
+        ("frames per second of a 30 fps camera, browser and server on two cores", f"{page['fps']:.1f}"),
+        ("latency from image to drawing, mean, ms", f"{page['latency_ms']['mean']:.1f}"),
+        ("latency, p95, ms", f"{page['latency_ms']['p95']:.1f}"),
     ]
-    rows += [(f"{part}, ms of the mean", f"{ms:.1f}") for part, ms in page["split_ms"].items()]
-    rows += [(f"server alone, {form}: frames a second", f"{rate['fps']:.0f}") for form, rate in alone["rates"].items()]
+    rows += [(f"{part}, mean, ms", f"{ms:.1f}") for part, ms in page["split_ms"].items()]
+    rows += [
+        (f"only the server, {form}: frames per second", f"{rate['fps']:.0f}")
+        for form, rate in server_only["rates"].items()
+    ]
     rows += [
         (
-            f"{shares['clients']} clients at once: all, least, most",
+            f"{shares['clients']} concurrent clients, frames per second: total, minimum, maximum",
             f"{shares['fps']:.0f}, {shares['min_fps']}, {shares['max_fps']}",
         ),
-        (f"MB more after {memory['cycles']} clients", f"{memory['cycles_mb']:.1f}"),
+        (f"memory growth after {memory['cycles']} clients, MB", f"{memory['cycles_mb']:.1f}"),
     ]
-    return _table(("what", "measured"), rows)
+    return _table(("figure", "value"), rows)
 
 
 SECTIONS: dict[str, Callable[[], str]] = {

@@ -1,8 +1,8 @@
-"""Make the pictures of the documentation that are drawn by Sonjit itself.
+"""Make the pictures of the documentation with Sonjit.
 
 python tools/pictures.py                                                    # from the bundled clip
 python tools/pictures.py --face FACE.jpg --body BODY.jpg --people PEOPLE.jpg --group GROUP.jpg
-python tools/pictures.py --skeleton HAND.glb                                  # and of annotate export --as skeleton
+python tools/pictures.py --skeleton HAND.glb                                  # from annotate export --as skeleton
 
 Detections in photographs are drawn on an empty canvas, so the documentation contains no pixel of them.
 """
@@ -78,7 +78,7 @@ def side_by_side(*images: Image) -> Image:
     return np.hstack(sized).astype(np.uint8)
 
 
-def of_the_clip() -> None:
+def draw_hands() -> None:
     """Draw hands with their meshes, and a measure over time."""
     with open_source(CLIP) as source:
         frames = [one.rgb for one in source][: _FRAME + 60]
@@ -101,7 +101,7 @@ def of_the_clip() -> None:
 
 
 def moving_clip() -> None:
-    """The bundled clip with hands and gestures drawn, in a third of its frames."""
+    """Draw hands and gestures in every third frame of the bundled clip."""
     drawn = [
         cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA).astype(np.uint8)
         for frame in sonjit.track(CLIP, "hands", gestures="canned")
@@ -156,7 +156,7 @@ def sheet_of_poses(name: str, poses: list[tuple[str, str, int]], columns: int) -
 
 
 def gesture_sheets() -> None:
-    """The built-in gestures and the still letters of finger spelling."""
+    """Draw the built-in gestures and the static letters of finger spelling."""
     directed = {
         "Pointing": (("Up", 0), ("Right", 90), ("Down", 180), ("Left", -90)),
         "Thumb": (("Up", -90), ("Down", 90)),
@@ -171,7 +171,7 @@ def gesture_sheets() -> None:
 
 
 def keypoints_of_a_hand() -> None:
-    """The 21 keypoints with their numbers and names, on the open hand of the clip's labels."""
+    """Draw the 21 keypoints of an open hand with their indices and names."""
     skeleton = load_skeleton("hand_mediapipe21")
     frames = json.loads(CLIP.with_suffix(".json").read_text("utf-8"))["frames"]
     hands = [np.array(hand["xy"]) for frame in frames for hand in frame["hands"]]
@@ -228,8 +228,8 @@ def plot(name: str, lines: dict[str, list[tuple[float, float]]], axes_of: tuple[
     figure.savefig(IMAGES / name, metadata={"Date": None})
 
 
-def on_paper(photograph: Path, kind: str, **options: int) -> Image:
-    """What is found in a photograph, on an empty canvas of its size."""
+def draw_detections(photograph: Path, kind: str, **options: int) -> Image:
+    """Draw the detections in a photograph on an empty canvas."""
     rgb = rgb_from(photograph)
     with sonjit.create_detector(kind, static_image=True, **options) as detector:
         found = detector.detect(rgb)
@@ -238,7 +238,7 @@ def on_paper(photograph: Path, kind: str, **options: int) -> Image:
 
 
 def _bounds(found: Sequence[sonjit.Body | sonjit.Face | sonjit.Hand | sonjit.Person]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of all detections, with a margin."""
+    """Return left, top, right and bottom of all detections, with a margin."""
     boxes = np.array([part.box for one in found for part in one.parts])
     room = 0.15 * max(boxes[:, 2:].max(0) - boxes[:, :2].min(0))
     left, top = np.maximum(boxes[:, :2].min(0) - room, 0).astype(int).tolist()
@@ -247,7 +247,7 @@ def _bounds(found: Sequence[sonjit.Body | sonjit.Face | sonjit.Hand | sonjit.Per
 
 
 def searches(photograph: Path) -> None:
-    """Bodies in a photograph of a group, with the fast search and with the default search."""
+    """Draw the bodies in a photograph of a group, with the fast and the default search."""
     rgb = rgb_from(photograph)
     pictures: list[Image] = []
     left = top = 0
@@ -259,14 +259,14 @@ def searches(photograph: Path) -> None:
             left, top, right, bottom = _bounds(found)
         drawn = sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
         drawn = side_by_side(drawn)
-        title = f'search="{search}": {len(found)} found'
+        title = f'search="{search}": {len(found)} detected'
         cv2.putText(drawn, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (240, 240, 240), 1, cv2.LINE_AA)
         pictures.append(drawn)
     save("search.jpg", side_by_side(*pictures[::-1]))
 
 
-def measures_of_the_clip() -> None:
-    """The bundled clip with the curl of each finger as a bar."""
+def draw_measures() -> None:
+    """Draw the curl of each finger of the bundled clip as a bar."""
     fingers = ("thumb", "index", "middle", "ring", "pinky")
     images: list[Image] = []
     for frame in itertools.islice(sonjit.track(CLIP, "hands"), 0, 180, 3):
@@ -284,8 +284,8 @@ def measures_of_the_clip() -> None:
     save_animation("measures.webp", images, 10)
 
 
-def control_of_the_clip() -> None:
-    """The bundled clip with the latest commands of a map, as `sonjit control --dry-run` prints them."""
+def draw_control() -> None:
+    """Draw the latest commands of a control map on the bundled clip, as `sonjit control --dry-run` prints them."""
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder, "map.toml")
         rules.write_text("".join(f'[[rule]]\non = "{on}"\nkey = "{key}"\n' for on, key in _KEYS.items()), "utf-8")
@@ -305,8 +305,8 @@ def control_of_the_clip() -> None:
     save_animation("control.webp", images, 10)
 
 
-def character_that_turns(photograph: Path) -> None:
-    """The character of the person in a photograph, seen by a camera that swings."""
+def animate_character(photograph: Path) -> None:
+    """Animate the character of the person in a photograph with a swinging camera."""
     rgb = rgb_from(photograph)
     with tempfile.TemporaryDirectory() as folder:
         clip, character = Path(folder, "still.avi"), Path(folder, "still.glb")
@@ -315,18 +315,18 @@ def character_that_turns(photograph: Path) -> None:
             video.write(rgb[..., ::-1])
         video.release()
         subprocess.run(["sonjit", "holistic", clip, "--save", character], check=True, capture_output=True)
-        skeleton_that_moves(character, "character.webp", np.eye(3))
+        animate_skeleton(character, "character.webp", np.eye(3))
 
 
 _TURN_DEG = 35.0
 _LOOP_S = 6.0
 _RATE = 12.5
 _SIZE = 300
-_UPRIGHT = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # the recorded hand came from the right
+_UPRIGHT = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # the recorded hand entered from the right
 
 
-def skeleton_that_moves(file: Path, name: str, upright: FloatArray) -> None:
-    """Animate a .glb file of bones with a camera that swings to and fro.
+def animate_skeleton(file: Path, name: str, upright: FloatArray) -> None:
+    """Animate a .glb file of bones with a swinging camera.
 
     Args:
         file: File of `sonjit annotate export --as skeleton`, or a character.
@@ -351,7 +351,7 @@ def skeleton_that_moves(file: Path, name: str, upright: FloatArray) -> None:
 
 
 def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
-    """Corners (F, 3, 3) in glTF's world at a time of the first animation, and colours (F, 3), 0..1."""
+    """Return corners (F, 3, 3) in glTF's world at a time of the first animation, and colours (F, 3), 0..1."""
     document = glb.document
     nodes = [dict(node) for node in document["nodes"]]
     animation = document["animations"][0]
@@ -402,7 +402,7 @@ def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _painted(corners: FloatArray, colours: FloatArray) -> Image:
-    """Triangles (F, 3, 3) within -1..1, x right, y up, z towards the viewer, the farthest first."""
+    """Draw triangles (F, 3, 3) within -1..1, x right, y up, z towards the viewer, the farthest first."""
     image = np.full((2 * _SIZE, 2 * _SIZE, 3), _PAPER, np.uint8)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
@@ -417,7 +417,7 @@ def _painted(corners: FloatArray, colours: FloatArray) -> Image:
 
 
 def main() -> None:
-    """Make them all."""
+    """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("face", "body", "people", "group"):
         parser.add_argument(f"--{name}", type=Path)
@@ -425,20 +425,20 @@ def main() -> None:
     given = parser.parse_args()
     keypoints_of_a_hand()
     weights_of_maxmse()
-    of_the_clip()
+    draw_hands()
     moving_clip()
-    measures_of_the_clip()
-    control_of_the_clip()
+    draw_measures()
+    draw_control()
     gesture_sheets()
     if given.skeleton:
-        skeleton_that_moves(given.skeleton, "hand_in_space.webp", _UPRIGHT)
+        animate_skeleton(given.skeleton, "hand_in_space.webp", _UPRIGHT)
     if given.face:
-        save("face.jpg", side_by_side(on_paper(given.face, "face")))
+        save("face.jpg", side_by_side(draw_detections(given.face, "face")))
     if given.body:
-        save("body.jpg", side_by_side(on_paper(given.body, "body")))
-        character_that_turns(given.body)
+        save("body.jpg", side_by_side(draw_detections(given.body, "body")))
+        animate_character(given.body)
     if given.people:
-        save("people.jpg", side_by_side(on_paper(given.people, "holistic", max_instances=12)))
+        save("people.jpg", side_by_side(draw_detections(given.people, "holistic", max_instances=12)))
     if given.group:
         searches(given.group)
 

@@ -1,4 +1,4 @@
-"""Build a release, check it, and try it outside the repository. Nothing is uploaded.
+"""Build a release, check it, and test it outside the repository. Nothing is uploaded.
 
     make release
 
@@ -34,15 +34,15 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def main() -> int:
-    """Run every step; the first that fails ends it."""
+    """Run all steps until one fails."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_util/version.py").read_text("utf-8"))[1]
     heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
     if heading.split()[0] != version:
-        return print_error(f"CHANGELOG.md begins with {heading!r}: write what changed in {version}")
+        return print_error(f"CHANGELOG.md begins with {heading!r}: add the changes of {version}")
     recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
     if new := sorted(set(record_surface.surface()) - set(recorded)):
-        return print_error(f"{', '.join(new)}: newly public. Run tests/record_surface.py and commit")
+        return print_error(f"{', '.join(new)}: new public names. Run tests/record_surface.py and commit")
     if subprocess.run([sys.executable, ROOT / "tools" / "audit.py"], check=False).returncode:
         return print_error("a locked dependency has a known vulnerability: update it and run make lock")
     dist = ROOT / "dist"
@@ -57,17 +57,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
         run("-m", "build", "--wheel", "--outdir", folder, ROOT)
         if (Path(folder) / wheel.name).read_bytes() != wheel.read_bytes():
-            return print_error(f"{wheel.name}: the sdist and the repository make other bytes of it")
+            return print_error(f"{wheel.name}: the wheels from the sdist and from the repository differ")
     tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
     if not tried:
-        return print_error(f"none of Python {', '.join(VERSIONS)} is here to try the wheel with")
+        return print_error(f"this machine has none of Python {', '.join(VERSIONS)}, which test the wheel")
     write_checksums(dist)
     left_out = [one for one in VERSIONS if one not in tried]
     print(f"built {', '.join(path.name for path in built)}; tried with Python {', '.join(tried)}")
     if left_out:
-        print(f"left out: Python {', '.join(left_out)}, which this machine does not have")
+        print(f"not tested: Python {', '.join(left_out)}, which this machine does not have")
     if "unreleased" in heading:
-        print(f"still to do: a date in CHANGELOG.md for {version}")
+        print(f"to do: add a date for {version} in CHANGELOG.md")
     print("upload: .venv/bin/python -m twine upload dist/*.tar.gz dist/*.whl")
     return 0
 
@@ -112,19 +112,19 @@ def try_wheel(python: str, wheel: Path, version: str) -> bool:
     if found.returncode:
         return False
     with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
-        place = Path(folder)
-        run("-m", "uv", "venv", "--quiet", "--python", found.stdout.strip(), place / "venv")
-        run("-m", "uv", "pip", "install", "--quiet", "--python", place / "venv", wheel)
-        write_bill(wheel.with_suffix(".cdx.json"), place / "venv", version)
-        sonjit = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "sonjit"
+        root = Path(folder)
+        run("-m", "uv", "venv", "--quiet", "--python", found.stdout.strip(), root / "venv")
+        run("-m", "uv", "pip", "install", "--quiet", "--python", root / "venv", wheel)
+        write_bill(wheel.with_suffix(".cdx.json"), root / "venv", version)
+        sonjit = root / "venv" / ("Scripts" if os.name == "nt" else "bin") / "sonjit"
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        for arguments in (["--version"], ["models", "pull", "hands"], ["demo", "--out", place / "demo"]):
+        for arguments in (["--version"], ["models", "pull", "hands"], ["demo", "--out", root / "demo"]):
             done = subprocess.run(
-                [sonjit, *arguments], env=environment, cwd=place, stdout=subprocess.PIPE, text=True, check=True
+                [sonjit, *arguments], env=environment, cwd=root, stdout=subprocess.PIPE, text=True, check=True
             )
             if arguments == ["--version"] and done.stdout.strip() != version:
-                raise SystemExit(f"release: the wheel says that it is {done.stdout.strip()}, not {version}")
-    print(f"Python {python}: installed and run")
+                raise SystemExit(f"release: the wheel has version {done.stdout.strip()}, not {version}")
+    print(f"Python {python}: installed and tested")
     return True
 
 
@@ -138,11 +138,11 @@ def write_bill(path: Path, environment: Path, version: str) -> None:
 
 
 def bill_of_materials(installed: list[dict[str, str]], version: str) -> dict[str, object]:
-    """CycloneDX 1.5.
+    """Return a bill of materials in the format CycloneDX 1.5.
 
     Args:
         installed: `name` and `version` of each package.
-        version: of Sonjit.
+        version: Version of Sonjit.
     """
 
     def package(kind: str, name: str, version: str) -> dict[str, object]:
@@ -168,12 +168,12 @@ def bill_of_materials(installed: list[dict[str, str]], version: str) -> dict[str
 
 
 def run(*arguments: object) -> None:
-    """A module of this Python."""
+    """Run a module of this Python."""
     subprocess.run([sys.executable, *map(str, arguments)], check=True, cwd=tempfile.gettempdir())
 
 
 def print_error(line: str) -> int:
-    """One line on standard error."""
+    """Print a line to standard error, and return 1."""
     sys.stderr.write(f"release: {line}\n")
     return 1
 

@@ -1,4 +1,4 @@
-"""Run tests many times in random order, on an idle and on a busy machine, and print each test that failed once.
+"""Run tests many times in random order, on an idle and on a busy machine, and print each test that failed.
 
     make repeat RUNS=10
     .venv/bin/python tools/repeat_tests.py --runs 4 tests/geometry tests/server -- -m "not slow"
@@ -25,7 +25,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SEED, RECORD = "SONJIT_REPEAT_SEED", "SONJIT_REPEAT_RECORD"
-TEST_STATUSES = (0, 1)  # of pytest: all tests passed, some failed
+TEST_STATUSES = (0, 1)  # status of pytest: all tests passed, some failed
 
 
 def main() -> int:
@@ -122,12 +122,12 @@ def table(failures: dict[str, list[str]], runs: int) -> str:
     return "\n".join(["| test | failed | seeds |", "|---|---|---|", *lines]) + "\n"
 
 
-# The rest is a plugin, which pytest loads in a run.
+# The functions below are a plugin that pytest loads in each run.
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Hypothesis draw by the seed of the run. The project's own profile always draws alike."""
+    """Let Hypothesis use the seed of the run. The project's profile always uses the same seed."""
     hypothesis.settings.register_profile("repeat", hypothesis.settings(), derandomize=False)
     hypothesis.settings.load_profile("repeat")
 
@@ -147,7 +147,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Record a failed test, also one whose fixture failed."""
+    """Record a failed test, including tests whose fixture failed."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         add_failure(report.nodeid)
 

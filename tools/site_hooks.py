@@ -1,4 +1,4 @@
-"""For the documentation site: the version and the page in the other language, which the header links to."""
+"""Give the header of the documentation site the version, and the address of the page in the other language."""
 
 from __future__ import annotations
 

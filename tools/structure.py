@@ -1,8 +1,8 @@
 """Measure how readable the code of `src/sonjit` is, for two versions next to each other.
 
 python tools/structure.py                       # a table of this version
-python tools/structure.py --before OTHER/src    # the same of another checkout, and both next to each other
-python tools/structure.py --fragments PATH      # list argument descriptions that cannot be read alone
+python tools/structure.py --before OTHER/src    # also of another checkout
+python tools/structure.py --fragments PATH      # list argument descriptions that depend on the argument name
 python tools/structure.py --check               # fail where one of the rules is broken
 """
 
@@ -64,7 +64,7 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 @dataclass
 class Counts:
-    """What is counted in a set of modules."""
+    """Counts over a set of modules."""
 
     lines: Counter[str] = field(default_factory=Counter[str])
     modules: int = 0
@@ -90,7 +90,7 @@ def count(source: Path, root: Path) -> Counts:
 
     Args:
         source: Folder or file to count in.
-        root: Folder that holds `sonjit`.
+        root: Folder that contains `sonjit`.
     """
     counts = Counts()
     for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
@@ -264,7 +264,7 @@ def main() -> None:
         faults += [f"{place}: docstring that does not start with a verb" for place in counts.without_verb]
         share = len(counts.fragments) / counts.descriptions
         if share > MAXIMUM_FRAGMENTS:
-            faults.append(f"{share:.1%} of the argument descriptions are fragments; at most {MAXIMUM_FRAGMENTS:.0%}")
+            faults.append(f"{share:.1%} of the argument descriptions are fragments; maximum {MAXIMUM_FRAGMENTS:.0%}")
         sys.exit("\n".join(faults) or 0)
     columns = {"now": (source, counts)}
     if arguments.before:

@@ -67,7 +67,7 @@ GRIDS = {
 
 
 def data() -> dict[str, Any]:
-    """All of it."""
+    """Return all data."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
@@ -106,7 +106,7 @@ def _finite(value: object) -> object:
 
 
 def _constants(module: ModuleType | type) -> dict[str, Any]:
-    """Return the numbers, tables of numbers and dataclasses that a module or class names in capitals and defines."""
+    """Return the numbers, tables of numbers and dataclasses that a module or class defines in capitals."""
     own = inspect.getsource(module)
     named = {
         name.lstrip("_"): asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
@@ -125,7 +125,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _gestures() -> dict[str, Any]:
-    """What recognises gestures, but for the weights, which pages read from the same file as Python."""
+    """Return the constants of gesture recognition. Pages read the weights from the same file as Python."""
     limits = _constants(classifier) | _constants(custom) | _constants(vocabulary)
     return {
         "keypoints": features.KEYPOINTS,
@@ -163,13 +163,13 @@ def _motions() -> dict[str, Any]:
 
 
 def _grid(grid: AnchorGrid) -> dict[str, Any]:
-    """Layers as cells per side and anchors per cell; an anchor's centre is its cell's."""
+    """Return the layers as cells per side and anchors per cell. Anchors must be in the centres of their cells."""
     each = len(grid.aspect_ratios) + (grid.interpolated_aspect_ratio > 0)
     layers = [(stride, each * len(list(members))) for stride, members in groupby(grid.strides)]
     cells = [(-(-grid.input_size // stride), anchors) for stride, anchors in layers]
     made = [((x + 0.5) / n, (y + 0.5) / n) for n, k in cells for y in range(n) for x in range(n) for _ in range(k)]
     if abs(grid.anchors()[:, :2] - made).max() > 1e-6:
-        raise ValueError(f"{grid}: its anchors are not in the middles of their cells")
+        raise ValueError(f"{grid}: anchors are not in the centres of their cells")
     return {"size": grid.input_size, "layers": cells}
 
 
@@ -204,11 +204,11 @@ def text() -> str:
 
 
 def main() -> None:
-    """Write the file, or compare."""
+    """Write the file, or compare it with --check."""
     if "--check" not in sys.argv[1:]:
         FILE.write_text(text(), encoding="utf-8")
     elif not FILE.is_file() or FILE.read_text("utf-8") != text():
-        sys.exit(f"{FILE.name} is not what the program makes of it; type: python tools/web_data.py")
+        sys.exit(f"{FILE.name} is out of date. Run: python tools/web_data.py")
 
 
 if __name__ == "__main__":

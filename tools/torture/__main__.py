@@ -1,11 +1,11 @@
-"""Attack Sonjit on purpose: damaged files, runs that are killed or stopped at random moments, and servers of long life.
+"""Stress Sonjit with damaged files, runs that are killed or stopped at random moments, and long-running servers.
 
     make torture                                   # ten minutes
     .venv/bin/python tools/torture --minutes 60 --seed 7 --only images kill-hands
     .venv/bin/python tools/torture --minutes 600 --only life-frames life-images life-jobs
     .venv/bin/python tools/torture --tries 10000 --only tflite onnx
 
-Prints a line for each failure as soon as a test is over, and at the end a table: test | tried | failures.
+Prints the failures of each test when it ends, and a table of all tests at the end.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from rows import Row
 
 
 def main() -> int:
-    """Try everything for a share of the time each."""
+    """Run all tests, each for an equal share of the time."""
     tests = {**damage.TESTS, **kills.TESTS, **life.TESTS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--minutes", type=float, help="of all tests together, roughly; by default 10, or no end with --tries"
+        "--minutes", type=float, help="approximate minutes of all tests together; default 10, or no limit with --tries"
     )
-    parser.add_argument("--tries", type=int, help="of each test, at most")
+    parser.add_argument("--tries", type=int, help="maximum number of tries of each test")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(tests), default=list(tests))
-    given = parser.parse_args()
-    minutes = given.minutes or (math.inf if given.tries else 10)
-    rows = [Row(name, given.seed, most=given.tries or math.inf) for name in given.only]
+    options = parser.parse_args()
+    minutes = options.minutes or (math.inf if options.tries else 10)
+    rows = [Row(name, options.seed, max_tries=options.tries or math.inf) for name in options.only]
     with tempfile.TemporaryDirectory(prefix="sonjit-torture-") as work:
         os.environ["TMPDIR"] = tempfile.tempdir = work
         for row in rows:

@@ -49,7 +49,7 @@ BATCH = 1000
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """The same with bytes changed, cut, repeated or moved; most damage falls into the header."""
+    """Change, cut, repeat or move bytes, mostly in the header."""
     made = bytearray(data)
     for _ in range(rng.choice((1, 2, 8, 64))):
         at = rng.randrange(min(len(made), rng.choice((64, 1024, len(made)))))
@@ -63,19 +63,19 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def frames() -> list[np.ndarray]:
-    """Six small images."""
+    """Return six small images."""
     with open_source(CLIP) as source:
         return [cv2.resize(frame.rgb, (160, 120)) for frame in islice(source, 100, 106)]
 
 
 def make_images(folder: Path) -> None:
-    """One in each format."""
+    """Write an image in each format."""
     for ending in (".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm"):
         (folder / f"image{ending}").write_bytes(cv2.imencode(ending, frames()[0][..., ::-1])[1].tobytes())
 
 
 def make_videos(folder: Path) -> None:
-    """One in each container."""
+    """Write a video in each container."""
     images = frames()
     for ending, codec in VIDEO_CODECS.items():
         with av.open(str(folder / f"video{ending}"), "w") as container:
@@ -87,18 +87,18 @@ def make_videos(folder: Path) -> None:
 
 
 def make_tflite(folder: Path) -> None:
-    """Small published networks."""
+    """Copy small published networks."""
     for name in ("hand-recrop", "selfie", "face-short"):
         shutil.copy(find_weight(name), folder / f"{name}.tflite")
 
 
 def make_onnx(folder: Path) -> None:
-    """One of them as ONNX."""
+    """Write a small network as ONNX."""
     (folder / "network.onnx").write_bytes(onnx_from_tflite(find_weight("face-short")))
 
 
 def make_pickles(folder: Path) -> None:
-    """Fields as MANO's."""
+    """Write pickles with the fields of MANO."""
     rng = np.random.default_rng(0)
     fields = {name: rng.normal(0, 0.01, shape).astype(np.float16) for name, shape in SHAPES.items()}
     for protocol in (2, 4):
@@ -106,7 +106,7 @@ def make_pickles(folder: Path) -> None:
 
 
 def make_matlab(folder: Path) -> None:
-    """Labels as STB's, plain and compressed."""
+    """Write labels in the format of STB, plain and compressed."""
     labels = {"handPara": np.random.default_rng(0).normal(size=(3, 21, 20))}
     for compressed in (False, True):
         scipy.io.savemat(folder / f"labels{compressed:d}.mat", labels, do_compression=compressed)
@@ -118,14 +118,14 @@ def mark(frame: int, joint: int) -> Mark:
 
 
 def make_stores(folder: Path) -> None:
-    """An annotation project's marks."""
+    """Write the marks of an annotation project."""
     store = AnnotationStore(folder / "marks.sqlite")
     store.add([mark(frame, joint) for frame in range(20) for joint in range(42)])
     store.close()
 
 
 def make_bundles(folder: Path) -> None:
-    """Bundles of small networks, stored and compressed."""
+    """Write bundles of small networks, stored and compressed."""
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(folder / f"hands{method}.task", "w", method) as bundle:
             for name in ("hand_detector.tflite", "hand_landmarks_detector.tflite"):
@@ -140,14 +140,14 @@ def make_toml(folder: Path) -> None:
 
 
 def make_recipes(folder: Path) -> None:
-    """Recipes of training."""
+    """Write training recipes."""
     for name in ("cam", "internet"):
         text = files("sonjit").joinpath(f"lab/training/recipes/{name}.toml").read_text("utf-8")
         (folder / f"{name}.toml").write_text(text, "utf-8")
 
 
 def make_rigs(folder: Path) -> None:
-    """A rigged hand."""
+    """Write a rigged hand."""
     shutil.copy(find_weight("hand-rig-left"), folder / "left.glb")
 
 
@@ -155,7 +155,7 @@ def read_and_draw_video(path: Path) -> None:
     """Read a few frames and draw them, as a run with `--draw` does."""
     with open_source(path) as source, open_drawing_writer(path.with_name("damaged-drawn.mp4"), source) as drawing:
         for frame in islice(source, 12):
-            if frame.rgb.size < 3 * 4_000_000:  # a huge image is slow, not wrong
+            if frame.rgb.size < 3 * 4_000_000:  # huge images are valid, but slow
                 drawing.write(frame.rgb, frame.time, index=frame.index, under=frame)
 
 
@@ -187,7 +187,7 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
 
 
 def read_batch(name: str, original: Path, seed: int, count: int, until_s: float, folder: Path) -> Iterator[str]:
-    """Read damaged copies of a file for a limited time. Return each outcome that is not one line with its name."""
+    """Read damaged copies of a file for a limited time. Return the unexpected outcomes."""
     data = original.read_bytes()
     for number in range(count):
         path = folder / f"damaged-{seed + number}{original.suffix}"
@@ -213,11 +213,11 @@ def read_damaged(row: Row, work: Path) -> None:
     FORMATS[row.name][0](work)
     originals = sorted(work.iterdir())
     for original in cycle(originals):
-        if not row.goes_on():
+        if not row.has_time():
             break
         first, folder = row.seed + row.tried, work / "batch"
         folder.mkdir()
-        command = (__file__, row.name, original, first, int(min(BATCH, row.most - row.tried)), row.until_s, folder)
+        command = (__file__, row.name, original, first, int(min(BATCH, row.max_tries - row.tried)), row.until_s, folder)
         done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, errors="replace")
         found = [json.loads(line) for line in done.stdout.splitlines()]
         if done.returncode:

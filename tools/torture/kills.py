@@ -1,6 +1,6 @@
 """Kill runs, or stop them with Ctrl-C, at random moments.
 
-The command is repeated until it ends. The files must then equal those of an undisturbed run, without leftovers. A run
+The command is repeated until it ends. The files must then equal those of an undisturbed run, without other files. A run
 that was stopped must print one line and end with status 130.
 """
 
@@ -32,7 +32,7 @@ from sonjit.studio.annotation.project import create_project
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 LOG = "stderr.txt"
-DISTURBED = 2  # times before it may end
+DISTURBED = 2  # disturbances per run
 JOBS = ("one", "two")
 END_S = 600
 
@@ -41,7 +41,7 @@ class Verb(NamedTuple):
     """Command that runs in its output folder next to `../inputs`, and the outputs that must be equal."""
 
     line: str
-    kept: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 VERBS = {
@@ -63,13 +63,13 @@ VERBS = {
 
 
 def make_inputs(folder: Path) -> None:
-    """Images and videos, a set with labels, and a project of three cameras before a wall with hands on it."""
+    """Write images and videos, a labelled set, and a project of three cameras in front of a picture of hands."""
     media, labelled = folder / "media", folder / "set"
     for one in (media, labelled):
         one.mkdir(parents=True)
     make_images(media)
     make_videos(media)
-    (media / "image.ppm").unlink()  # of a format that drawings have not
+    (media / "image.ppm").unlink()  # drawings do not support this format
     with open_source(CLIP) as source:
         images = [cv2.resize(frame.rgb, (640, 480)) for frame in islice(source, 90, 134)]
     labels = {"width": 640, "height": 480, "hands": [{"box": [200, 200, 300, 300], "side": "Left"}]}
@@ -82,21 +82,21 @@ def make_inputs(folder: Path) -> None:
         view.mkdir(parents=True)
         for frame, rgb in enumerate(images):
             cv2.imwrite(str(view / f"{frame}.jpg"), np.roll(rgb, -shift_px, 1)[..., ::-1])
-        camera = CalibratedCamera(K, np.eye(3), np.array([-shift_px / 600, 0.0, 0.0]), None)  # a metre from the wall
+        camera = CalibratedCamera(K, np.eye(3), np.array([-shift_px / 600, 0.0, 0.0]), None)  # 1 m from the picture
         cameras.append(RigCamera(view.name, 640, 480, camera))
     create_project(folder / "project", CameraRig(cameras), {one.name: folder / "views" / one.name for one in cameras})
 
 
 def disturb(row: Row, work: Path, verb: Verb, with_signal: signal.Signals) -> None:
-    """Disturb a command line at random moments, type it again, and compare with an undisturbed run."""
+    """Disturb a command line at random moments, repeat it, and compare with an undisturbed run."""
     make_inputs(work / "inputs")
-    whole, begun_s = work / "whole", time.monotonic()
-    if error := finished(verb, whole):
+    reference, begun_s = work / "reference", time.monotonic()
+    if error := finished(verb, reference):
         row.fail(f"undisturbed: {error}")
         return
-    took_s, wanted, rng = time.monotonic() - begun_s, contents(whole, verb.kept), random.Random(row.seed)
-    row.fail("" if wanted else "undisturbed: nothing came out")
-    while row.goes_on(took_s):
+    took_s, expected, rng = time.monotonic() - begun_s, contents(reference, verb.outputs), random.Random(row.seed)
+    row.fail("" if expected else "undisturbed: no output")
+    while row.has_time(took_s):
         out = work / "disturbed"
         for _ in range(DISTURBED):
             process = start(verb, out)
@@ -105,23 +105,23 @@ def disturb(row: Row, work: Path, verb: Verb, with_signal: signal.Signals) -> No
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, with_signal)
             status = process.wait(END_S)
-            said = (out / LOG).read_text(errors="replace")
+            log = (out / LOG).read_text(errors="replace")
             is_begun = (
-                status != -with_signal or "sonjit:" in said or "__main__.py" in said
-            )  # else Python itself was not
+                status != -with_signal or "sonjit:" in log or "__main__.py" in log
+            )  # otherwise Python was still starting
             if with_signal != signal.SIGKILL and is_begun:
-                row.fail("" if status in (0, 130) else f"status {status}: {said[-300:]}", said * ("Traceback" in said))
+                row.fail("" if status in (0, 130) else f"status {status}: {log[-300:]}", log * ("Traceback" in log))
         error = finished(verb, out)
-        found = contents(out, verb.kept)
-        different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        left = sorted(names(out) - names(whole))
-        row.fail(error, different and f"different: {different}", left and f"left over: {left}")
+        found = contents(out, verb.outputs)
+        different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        left = sorted(names(out) - names(reference))
+        row.fail(error, different and f"different: {different}", left and f"unexpected files: {left}")
         row.tried += 1
         shutil.rmtree(out)
 
 
 def start(verb: Verb, out: Path) -> subprocess.Popen[bytes]:
-    """A command line in a session of its own, so that its workers are disturbed with it."""
+    """Start a command in a new session, so that signals also reach its workers."""
     if not out.exists():
         (out / "tmp").mkdir(parents=True)
         if "project" in verb.line:
@@ -139,14 +139,14 @@ def finished(verb: Verb, out: Path) -> str:
     return "" if start(verb, out).wait(END_S) == 0 else (out / LOG).read_text(errors="replace")[-300:]
 
 
-def contents(folder: Path, kept: tuple[str, ...]) -> dict[str, bytes]:
+def contents(folder: Path, outputs: tuple[str, ...]) -> dict[str, bytes]:
     """Return the bytes that must be equal."""
-    found = {path for pattern in kept for path in folder.glob(pattern) if path.is_file()}
+    found = {path for pattern in outputs for path in folder.glob(pattern) if path.is_file()}
     return {str(path.relative_to(folder)): content(path) for path in found if not path.name.startswith(".")}
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file; of an evaluation without when and how busy the machine was."""
+    """Return the bytes of a file; those of an evaluation without date and load."""
     if path.name == "eval.json":
         return json.dumps(json.loads(path.read_bytes()) | {"machine": None}).encode()
     return path.read_bytes()
@@ -171,13 +171,13 @@ class Server:
         self.url = self.process.stdout.readline().rpartition(" ")[2].strip()
 
     def ask(self, path: str, body: bytes | None = None, *, method: str | None = None) -> bytes:
-        """What it answers."""
+        """Send a request, and return the body of the response."""
         request = urllib.request.Request(self.url.rstrip("/") + path, data=body, method=method)
         with urllib.request.urlopen(request, timeout=END_S) as answer:
             return answer.read()
 
     def end(self, with_signal: signal.Signals) -> int:
-        """Its status after a signal."""
+        """Send a signal, and return the exit status."""
         os.killpg(self.process.pid, with_signal)
         status = self.process.wait(END_S)
         self._log.close()
@@ -185,14 +185,14 @@ class Server:
 
 
 def send(server: Server, clip: bytes) -> dict[str, str]:
-    """Two jobs: their ids by name, of those that were taken."""
+    """Create two jobs, and return their IDs by name."""
     return {
         name: json.loads(server.ask(f"/v1/jobs?kind=hands&model=lite&name={name}.mkv", clip))["id"] for name in JOBS
     }
 
 
 def results(server: Server, ids: dict[str, str]) -> dict[str, bytes]:
-    """The files of jobs by name, when they have ended."""
+    """Wait for jobs, and return their files by name."""
     found: dict[str, bytes] = {}
     for name, job_id in ids.items():
         while (job := json.loads(server.ask(f"/v1/jobs/{job_id}")))["state"] in ("waiting", "running"):
@@ -205,12 +205,12 @@ def disturb_server(row: Row, work: Path, with_signal: signal.Signals) -> None:
     """Disturb a server with running jobs, restart it, and compare the results of the jobs."""
     make_videos(work)
     clip, rng = (work / "video.mkv").read_bytes(), random.Random(row.seed)
-    server, begun_s = Server(work / "whole"), time.monotonic()
-    wanted = results(server, send(server, clip))
+    server, begun_s = Server(work / "reference"), time.monotonic()
+    expected = results(server, send(server, clip))
     took_s = time.monotonic() - begun_s
     server.end(signal.SIGINT)
-    files = {path.name for path in (work / "whole" / "jobs").rglob("*") if path.is_file()}
-    while row.goes_on(took_s):
+    files = {path.name for path in (work / "reference" / "jobs").rglob("*") if path.is_file()}
+    while row.has_time(took_s):
         folder = work / "disturbed"
         server = Server(folder)
         ids = send(server, clip)
@@ -225,10 +225,12 @@ def disturb_server(row: Row, work: Path, with_signal: signal.Signals) -> None:
             row.fail(f"lost: {error} {error.read()!r}")
             found = {}
         server.end(signal.SIGINT)
-        different = sorted(name for name in wanted if found.get(name) != wanted[name])
+        different = sorted(name for name in expected if found.get(name) != expected[name])
         left = {path.name for path in (folder / "jobs").rglob("*") if path.is_file()} - files
-        said = (folder / LOG).read_text(errors="replace")
-        row.fail(different and f"different: {different}", left and f"left over: {left}", said * ("Traceback" in said))
+        log = (folder / LOG).read_text(errors="replace")
+        row.fail(
+            different and f"different: {different}", left and f"unexpected files: {left}", log * ("Traceback" in log)
+        )
         row.tried += 1
         shutil.rmtree(folder)
 

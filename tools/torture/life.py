@@ -1,4 +1,4 @@
-"""Long life of a server: many frames, images and jobs, and the trend of its memory, handles, threads and disk."""
+"""Send many frames, images and jobs to a server, and check the growth of memory, handles, threads and disk."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def growth(samples: Sequence[Sample], name: str) -> float:
 
 
 def trend(samples: Sequence[Sample]) -> tuple[str, list[str]]:
-    """Return the growth of all resources per 1,000 operations as text, and what grew more than its limit."""
+    """Return the growth of all resources per 1,000 operations as text, and the resources above their limit."""
     quarter = max(len(samples) // 4, 1)
     operations = samples[-1].tried - samples[-1 - quarter].tried if len(samples) > quarter else 1
     grown = {name: growth(samples, name) for name in LIMITS}
@@ -83,10 +83,10 @@ def live(row: Row, work: Path, operation: Callable[[Server, int], None]) -> None
     process, samples = psutil.Process(server.process.pid), list[Sample]()
     begun_s = time.monotonic()
     try:
-        while row.goes_on():
+        while row.has_time():
             operation(server, row.tried)
             row.tried += 1
-            passed = max((time.monotonic() - begun_s) / (row.until_s - begun_s), row.tried / row.most)
+            passed = max((time.monotonic() - begun_s) / (row.until_s - begun_s), row.tried / row.max_tries)
             if passed >= (len(samples) + 1) / SAMPLES:
                 time.sleep(SETTLE_S)
                 samples.append(sample(process, row.tried))
@@ -107,13 +107,13 @@ def images() -> list[bytes]:
 
 
 def live_images(row: Row, work: Path) -> None:
-    """Send images, each as a request."""
+    """Send each image as a request."""
     files = images()
     live(row, work, lambda server, number: server.ask("/v1/hands?model=lite", files[number % len(files)]) and None)
 
 
 def live_frames(row: Row, work: Path) -> None:
-    """Send frames through streams. Every 200 frames another client begins."""
+    """Send frames through streams. A new client starts every 200 frames."""
     files, sockets = images(), list[ClientConnection]()
 
     def send(server: Server, number: int) -> None:

@@ -1,4 +1,4 @@
-"""A row of the table."""
+"""Define the record of a test."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Row:
         name: Name of the test.
         seed: Seed of its random numbers.
         until_s: End of its time on the monotonic clock, in seconds.
-        most: Maximum number of tries.
+        max_tries: Maximum number of tries.
     """
 
     name: str
     seed: int
     until_s: float = 0.0
-    most: float = math.inf
+    max_tries: float = math.inf
     tried: int = 0
     failures: list[str] = field(default_factory=list[str])
 
-    def goes_on(self, for_s: float = 0.0) -> bool:
+    def has_time(self, for_s: float = 0.0) -> bool:
         """Return whether there is time for another try. The first try always runs."""
-        return not self.tried or (self.tried < self.most and time.monotonic() + for_s < self.until_s)
+        return not self.tried or (self.tried < self.max_tries and time.monotonic() + for_s < self.until_s)
 
-    def fail(self, *sayings: object) -> None:
-        """Record a failure that is not empty."""
-        self.failures += [f"try {self.tried}: {saying}" for saying in sayings if saying]
+    def fail(self, *messages: object) -> None:
+        """Record the messages that are not empty."""
+        self.failures += [f"try {self.tried}: {message}" for message in messages if message]
