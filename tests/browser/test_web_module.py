@@ -304,7 +304,7 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
         ),
         ("kit.LocalDetector.create('face', {}, {landmarkModelUrl: '/own.tflite'})", "TransformLandmarkz are unknown"),
         ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
-        ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "give the .tflite file"),
+        ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "Use the .tflite file"),
         ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/none.tflite'})", "none.tflite: 404"),
         (
             "kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/sonjit-web.js'})",
@@ -318,10 +318,13 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
         ("kit.createDetector('MediaPipeHands', {base: '/nowhere'})", "its script was not loaded"),
         (
             "kit.LocalDetector.create('face', {}, {landmarkModelUrl: 'data:,none.task'})",
-            "is no task bundle: it is no zip file",
+            "is not a task bundle: it is not a zip file",
         ),
         ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "cannot be combined with model"),
-        ("kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})", "of faces' model attention"),
+        (
+            "kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})",
+            "only face_landmarker.task is supported",
+        ),
         ("kit.LocalDetector.create('holistic', {search: 'thorough'})", "requires a Sonjit server"),
         (
             "kit.LocalDetector.create('face', {model: 'box', search: 'thorough'})",

@@ -87,5 +87,5 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     assert [one and one["name"] for one in told["steady"]] == [one and one.name for one in steady]
     assert told["person"] == told["canned"][0]
     assert told["flipped"] == [one and one["name"] for one in told["canned"]]
-    assert "no file of gestures (it is no zip file)" in told["refused"][0]
-    assert "is not read here" in told["refused"][1]
+    assert "not a file of gestures (it is not a zip file)" in told["refused"][0]
+    assert "has an unsupported format" in told["refused"][1]

@@ -1,5 +1,5 @@
 /**
- * Task bundles: MediaPipe's `.task` files, zips of networks and what belongs to them.
+ * Task bundles: MediaPipe's `.task` files, zip files of networks and their data.
  *
  * Source: the encoding page of Protocol Buffers' documentation.
  */
@@ -13,43 +13,43 @@ const OF = constants.face_bundle;
 const GEOMETRY = "geometry_pipeline_metadata_landmarks.binarypb";
 const [VARINT, FIXED64, LENGTH, FIXED32] = [0, 1, 2, 5];
 
-/** Compiles the network in a file. */
+/** Compiles the network of a file. */
 export type Compile = (file: Uint8Array, what: string, shape: NetworkShape) => Promise<Network>;
 
-/** A bundle's members. */
+/** Members of a bundle. */
 export class Bundle {
   readonly #url: string;
   readonly #members: ReadonlyMap<string, Member>;
   readonly #compile: Compile;
 
-  /** Reading a file that is no zip throws. */
+  /** @throws {Error} the file is not a zip file */
   constructor(url: string, file: Uint8Array<ArrayBuffer>, compile: Compile) {
     [this.#url, this.#compile] = [url, compile];
     try {
       this.#members = membersOf(file);
     } catch (error) {
-      throw new Error(`${url} is no task bundle: ${error instanceof Error ? error.message : String(error)}`);
+      throw new Error(`${url} is not a task bundle: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
-  /** Compile one of its networks. */
+  /** Compile a network of the bundle. */
   async open(name: string, shape: NetworkShape): Promise<Network> {
     return this.#compile(await this.#read(name), `${name} of ${this.#url}`, shape);
   }
 
-  /** The canonical face, from which poses in space start. */
+  /** Return the canonical face, from which transforms start. */
   async canonicalFace(): Promise<CanonicalFace> {
     const data = await this.#read(GEOMETRY);
     try {
       return canonicalFaceFrom(data);
     } catch {
-      throw new Error(`${this.#url}: its ${GEOMETRY} is damaged; get the bundle again`);
+      throw new Error(`${this.#url}: ${GEOMETRY} is damaged. Download the bundle again.`);
     }
   }
 
   async #read(name: string): Promise<Uint8Array> {
     const member = this.#members.get(name);
-    if (!member) throw new Error(`${this.#url} holds no ${name}, but ${[...this.#members.keys()].join(", ")}`);
+    if (!member) throw new Error(`${this.#url} contains no ${name}, only ${[...this.#members.keys()].join(", ")}`);
     return unpacked(member);
   }
 }
@@ -65,8 +65,8 @@ function canonicalFaceFrom(data: Uint8Array): CanonicalFace {
         for (let i = 0; i + 4 <= floats.length; i += 4) values.push(view.getFloat32(i, true));
       }
     } else if (number === OF.BASIS) {
-      const one = new Map(fieldsOf(content));
-      weights[wholeFrom(one.get(OF.LANDMARK) ?? Uint8Array.of(0))] = viewOf(one.get(OF.WEIGHT)!).getFloat32(0, true);
+      const basis = new Map(fieldsOf(content));
+      weights[integerFrom(basis.get(OF.LANDMARK) ?? Uint8Array.of(0))] = viewOf(basis.get(OF.WEIGHT)!).getFloat32(0, true);
     }
   }
   const points = new Float64Array(3 * OF.MESH);
@@ -75,7 +75,7 @@ function canonicalFaceFrom(data: Uint8Array): CanonicalFace {
   return { points, weights };
 }
 
-/** Number and content of each field of a message; a varint stays one. */
+/** Return the number and the content of each field of a message. The content of a varint field is the varint. */
 function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
   let at = 0;
   const varint = () => {
@@ -84,12 +84,12 @@ function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
     return data.subarray(start, ++at);
   };
   while (at < data.length) {
-    const key = wholeFrom(varint());
+    const key = integerFrom(varint());
     const kind = key % 8;
     if (kind === VARINT) yield [Math.floor(key / 8), varint()];
     else {
       if (![FIXED64, LENGTH, FIXED32].includes(kind)) throw new Error(`a field of wire type ${kind}`);
-      const size = kind === LENGTH ? wholeFrom(varint()) : kind === FIXED64 ? 8 : 4;
+      const size = kind === LENGTH ? integerFrom(varint()) : kind === FIXED64 ? 8 : 4;
       if (at + size > data.length) throw new Error("a field past the end");
       yield [Math.floor(key / 8), data.subarray(at, at + size)];
       at += size;
@@ -97,8 +97,8 @@ function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
   }
 }
 
-function wholeFrom(varint: Uint8Array): number {
-  return varint.reduce((sum, byte, place) => sum + (byte & 0x7f) * 2 ** (7 * place), 0);
+function integerFrom(varint: Uint8Array): number {
+  return varint.reduce((sum, byte, index) => sum + (byte & 0x7f) * 2 ** (7 * index), 0);
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {

@@ -1,21 +1,21 @@
-/** The times of a stream's images. */
+/** Times of the images of a stream. */
 
 import { constants } from "./data.js";
 import type { Pixels } from "./pixels.js";
 
 const { MIN_STEP_S, NOMINAL_STEP_S } = constants.pipeline;
 
-/** Notes the time of each image and where a stream begins again. */
+/** Records the time of each image and detects the start of a new stream. */
 export class StreamClock {
   #time = -Infinity;
   #size = "";
 
-  /** Seconds of the latest image. */
+  /** Time of the latest image in seconds. */
   get time(): number {
     return this.#time;
   }
 
-  /** Note an image, by default at 30 a second. Return whether a stream begins: time does not increase, or the size differs. */
+  /** Record an image, by default at 30 images a second. Return whether a stream begins: time does not increase, or the size differs. */
   step({ width, height }: Pick<Pixels, "width" | "height">, time: number | null): boolean {
     const now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
     const size = `${width} x ${height}`;

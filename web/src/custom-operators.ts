@@ -1,8 +1,8 @@
 /**
- * The operators of MediaPipe's networks that LiteRT lacks.
+ * Operators of MediaPipe's networks that LiteRT lacks.
  *
- * Three of the attention mesh are a spatial transformer per region of the face (Grishchenko et al. 2020, Attention Mesh,
- * section 2.1). One of the selfie networks is a transposed convolution.
+ * Three operators of the attention mesh are a spatial transformer per region of the face (Grishchenko et al. 2020, Attention Mesh,
+ * section 2.1). One operator of the selfie networks is a transposed convolution.
  */
 
 import type { OperatorOption, Values } from "./tflite.js";
@@ -10,14 +10,14 @@ import type { OperatorOption, Values } from "./tflite.js";
 type Options = Readonly<Record<string, OperatorOption>>;
 
 export const CUSTOM_OPERATORS: Readonly<Record<string, (inputs: readonly Values[], options: Options) => Values>> = {
-  Convolution2DTransposeBias: ([map, kernel, bias]) => upsampled(map!, kernel!, bias!),
+  Convolution2DTransposeBias: ([map, kernel, bias]) => upsample(map!, kernel!, bias!),
   Landmarks2TransformMatrix: ([landmarks], options) => matrixFromLandmarks(landmarks!, options),
-  TransformTensorBilinear: ([map, matrix], options) => sampledMap(map!, matrix!, options),
-  TransformLandmarks: ([points, matrix]) => transformedLandmarks(points!, matrix!),
+  TransformTensorBilinear: ([map, matrix], options) => sampleMap(map!, matrix!, options),
+  TransformLandmarks: ([points, matrix]) => transformLandmarks(points!, matrix!),
 };
 
-/** Convolve a map (1, h, w, C) with a kernel (1, 2, 2, C) in steps of 2 and add a bias (1,): (1, 2h, 2w, 1). */
-function upsampled({ shape, data }: Values, { shape: kernelShape, data: kernel }: Values, { data: bias }: Values): Values {
+/** Apply a transposed convolution to a map (1, h, w, C): kernel (1, 2, 2, C), stride 2, bias (1,). Return (1, 2h, 2w, 1). */
+function upsample({ shape, data }: Values, { shape: kernelShape, data: kernel }: Values, { data: bias }: Values): Values {
   const [height, width, channels] = [shape[1]!, shape[2]!, shape[3]!];
   if (kernelShape.join() !== [1, 2, 2, channels].join()) throw new Error(`a transposed convolution with a kernel of ${kernelShape.join(" x ")}`);
   const larger = new Float32Array(4 * width * height);
@@ -34,10 +34,10 @@ function upsampled({ shape, data }: Values, { shape: kernelShape, data: kernel }
 }
 
 /**
- * From pixels of a region's own map to pixels of the whole map, (1, 4, 4).
+ * Return the matrix (1, 4, 4) from pixels of a region's map to pixels of the full map.
  *
- * The region is the box around some of the landmarks (1, K, 3), turned to have the way from its left to its right
- * landmark level, and made larger by a scale.
+ * The region is the box around some of the landmarks (1, K, 3), rotated so that the line from its left to its right
+ * landmark is level, and enlarged by a scale.
  */
 function matrixFromLandmarks({ data }: Values, options: Options): Values {
   const size = [numberOf(options, "output_width"), numberOf(options, "output_height")] as const;
@@ -50,9 +50,9 @@ function matrixFromLandmarks({ data }: Values, options: Options): Values {
   let [low, high]: [number[], number[]] = [[Infinity, Infinity], [-Infinity, -Infinity]];
   for (const index of listOf(options, "subset_idxs")) {
     const [x, y] = [data[3 * index]!, data[3 * index + 1]!];
-    const level = [x * cos + y * sin, y * cos - x * sin];
-    low = low.map((value, k) => Math.min(value, level[k]!));
-    high = high.map((value, k) => Math.max(value, level[k]!));
+    const rotated = [x * cos + y * sin, y * cos - x * sin];
+    low = low.map((value, k) => Math.min(value, rotated[k]!));
+    high = high.map((value, k) => Math.max(value, rotated[k]!));
   }
   const middle = low.map((value, k) => (value + high[k]!) / 2);
   const growth = low.map((value, k) => ((high[k]! - value) * scale[k as 0 | 1]) / size[k as 0 | 1]);
@@ -63,8 +63,8 @@ function matrixFromLandmarks({ data }: Values, options: Options): Values {
   return { shape: [1, 4, 4], data: Float32Array.of(xx, xy, 0, x, yx, yy, 0, y, 0, 0, 1, 0, 0, 0, 0, 1) };
 }
 
-/** A map (1, h, w, C) sampled from one (1, H, W, C); pixel centres are at halves, a pixel from outside is 0. */
-function sampledMap({ shape, data }: Values, { data: matrix }: Values, options: Options): Values {
+/** Sample a map (1, h, w, C) from a map (1, H, W, C). Pixel centres are at halves; pixels outside are 0. */
+function sampleMap({ shape, data }: Values, { data: matrix }: Values, options: Options): Values {
   const [width, height] = [numberOf(options, "output_width"), numberOf(options, "output_height")];
   const [mapHeight, mapWidth, channels] = [shape[1]!, shape[2]!, shape[3]!];
   const sampled = new Float32Array(width * height * channels);
@@ -88,14 +88,14 @@ function sampledMap({ shape, data }: Values, { data: matrix }: Values, options: 
   return { shape: [1, height, width, channels], data: sampled };
 }
 
-/** Points (1, K, 2) by a matrix (1, 4, 4). */
-function transformedLandmarks({ shape, data }: Values, { data: matrix }: Values): Values {
-  const placed = new Float32Array(data.length);
+/** Transform points (1, K, 2) by a matrix (1, 4, 4). */
+function transformLandmarks({ shape, data }: Values, { data: matrix }: Values): Values {
+  const transformed = new Float32Array(data.length);
   for (let i = 0; i < data.length; i += 2) {
-    placed[i] = matrix[0]! * data[i]! + matrix[1]! * data[i + 1]! + matrix[3]!;
-    placed[i + 1] = matrix[4]! * data[i]! + matrix[5]! * data[i + 1]! + matrix[7]!;
+    transformed[i] = matrix[0]! * data[i]! + matrix[1]! * data[i + 1]! + matrix[3]!;
+    transformed[i + 1] = matrix[4]! * data[i]! + matrix[5]! * data[i + 1]! + matrix[7]!;
   }
-  return { shape, data: placed };
+  return { shape, data: transformed };
 }
 
 function numberOf(options: Options, name: string): number {

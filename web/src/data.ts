@@ -1,4 +1,4 @@
-/** What Python and this module share; `python tools/web_data.py` writes data.json. */
+/** Data that Python and this module share. `python tools/web_data.py` writes data.json. */
 
 import raw from "./data.json";
 
@@ -22,31 +22,31 @@ export interface OptionRecord {
   readonly help: string;
 }
 /**
- * What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in windows, `guide`
- * the bodies below them, `palms` the hands at the ends of a body's arms.
+ * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and face. `search` detects faces
+ * in windows, `guide` finds the bodies below them, and `palms` the hands at the ends of arms.
  */
 export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms";
 export interface KindRecord {
-  /** Of the results in an answer. */
+  /** Name of the list of results in an answer. */
   readonly list: string;
-  /** Kinds of its instances with keypoints. */
+  /** Kinds of the instances with keypoints. */
   readonly instances: readonly string[];
-  /** What `smoothing: "auto"` means in streams. */
+  /** Smoothing of streams with `smoothing: "auto"`. */
   readonly stream_smoothing: string;
-  /** Names of weights by what they are for. */
+  /** Names of weights by model and role. */
   readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
-  /** Of those that only the thorough search of images on their own runs. */
+  /** Names of the weights that only the thorough search of stills runs, by model and role. */
   readonly for_stills: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }
-/** The pace of a kind's search in streams. */
+/** Parameters of the stream search of a kind; see `sonjit.detectors.search.stream_finders.Finder`. */
 export interface FinderRecord {
   readonly parts: readonly number[];
   readonly windows_per_inference: number;
   readonly min_presence: number;
   readonly inferences: number;
-  /** Frames after which a window that shows nothing new is searched again; null for never. */
+  /** Number of frames after which an unchanged window is searched again; null for never. */
   readonly refresh_frames: number | null;
 }
 
@@ -54,7 +54,7 @@ export const { constants, measures: MEASURES, motions: MOTIONS, events: EVENTS, 
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
-/** What the recogniser of gestures is made of, but for its weights. */
+/** Data of the gesture classifier, without its weights. */
 export const GESTURES = raw.gestures as Omit<typeof raw.gestures, "vocabulary"> & {
   readonly vocabulary: {
     readonly shapes: readonly string[];

@@ -1,4 +1,4 @@
-/** The begin and end of held gestures, motions and measures that cross two limits, as Python's `EventTracker` reports them. */
+/** Report the begin and end of held gestures, of motions and of measures that cross two limits, as Python's `EventTracker`. */
 
 import { StreamClock } from "./clock.js";
 import { EVENTS } from "./data.js";
@@ -16,9 +16,9 @@ export interface Event {
   readonly type: "gesture" | "motion" | "measure";
   /** `cancel` in place of `end` if the motion became another one, or if the instance of a motion or measure was lost. */
   readonly phase: "begin" | "end" | "cancel";
-  /** Seconds. */
+  /** Time in seconds. */
   readonly begin: number;
-  /** Seconds; null at the begin. */
+  /** Time in seconds; null at the begin. */
   readonly end: number | null;
   /** Track ID of the instance. */
   readonly id: number;
@@ -37,7 +37,7 @@ export interface EventLimits {
   readonly end: number;
 }
 
-/** A tracked instance; hands have their smoothed gesture. */
+/** A tracked instance, with its smoothed gesture if it is a hand. */
 export interface TrackedInstance extends Measured {
   readonly id: number;
   readonly gesture: Gesture | null;
@@ -71,7 +71,7 @@ export function limitsFromText(text: string, kinds: readonly string[]): EventLim
   return { text, measure, begin: unit * begin, end: unit * end };
 }
 
-/** A detector whose streams have `events` next to their instances. */
+/** Return a detector whose results have `events` in streams. */
 export function withEvents(detector: AnyDetector, { instances, events: limits }: Pick<Settings, "instances" | "events">): AnyDetector {
   const clock = new StreamClock();
   const tracker = new EventTracker(limits);
@@ -91,7 +91,7 @@ export function withEvents(detector: AnyDetector, { instances, events: limits }:
   };
 }
 
-/** Finds the events of a stream, frame by frame. */
+/** Find the events of a stream, frame by frame. */
 export class EventTracker {
   readonly #limits: readonly EventLimits[];
   readonly #states = new Map<string, State>();
@@ -129,7 +129,7 @@ export class EventTracker {
     }
     for (const [key, state] of this.#states) {
       if (seen.has(key) || time - Math.max(state.last, state.since) <= EVENTS.LOST_S) continue;
-      if (state.open) events.push(ended(state.open, state.last, state.atLoss));
+      if (state.open) events.push(endOf(state.open, state.last, state.atLoss));
       this.#states.delete(key);
     }
     for (const motion of motions) events.push(...this.#followMotion(motion));
@@ -146,41 +146,43 @@ export class EventTracker {
     this.#motions.set(key, event);
     if (phase !== "end" && phase !== "cancel") return;
     this.#motions.delete(key);
-    yield ended(event, time, phase);
+    yield endOf(event, time, phase);
   }
 }
 
-/** The instances of a stream with their parts; `kind` is that of instances without parts. */
+/** Yield the tracked instances, and the parts of people; `kind`: kind of the instances without parts. */
 function* trackedInstances(found: Results, kind: string): Generator<TrackedInstance, void, undefined> {
-  for (const one of found) {
-    if (one.id === null) continue;
-    const parts = "body" in one ? [["body", one.body], ["hand", one.leftHand], ["hand", one.rightHand], ["face", one.face]] as const : [[kind, one]] as const;
+  for (const result of found) {
+    if (result.id === null) continue;
+    const parts = "body" in result
+      ? [["body", result.body], ["hand", result.leftHand], ["hand", result.rightHand], ["face", result.face]] as const
+      : [[kind, result]] as const;
     for (const [name, part] of parts) {
       const { handedness = null, gesture = null } = (part ?? {}) as Partial<TrackedInstance>;
-      if (part) yield { ...part, kind: name, id: one.id, handedness, gesture };
+      if (part) yield { ...part, kind: name, id: result.id, handedness, gesture };
     }
   }
 }
 
-/** Note the name of an instance, and return for how many seconds it has had it. */
-function heldFor(state: State, name: string | null, time: number): number {
+/** Record the name of an instance and return for how many seconds it has had the name. */
+function secondsWithName(state: State, name: string | null, time: number): number {
   if (name !== state.name) [state.name, state.since] = [name, time];
   return time - state.since;
 }
 
 function* followGesture(state: State, { id, handedness, gesture }: TrackedInstance, time: number): Generator<Event, void, undefined> {
   const name = gesture?.name ?? null;
-  const held = heldFor(state, name, time);
+  const duration = secondsWithName(state, name, time);
   if (state.open !== null && name === state.open.name) {
     state.open = { ...state.open, value: Math.max(state.open.value, gesture!.score) };
     state.last = time;
   } else if (state.open !== null) {
-    if ((name === null || held < EVENTS.MIN_HOLD_S) && time - state.last < EVENTS.MAX_GAP_S) return;
-    yield ended(state.open, state.last);
+    if ((name === null || duration < EVENTS.MIN_HOLD_S) && time - state.last < EVENTS.MAX_GAP_S) return;
+    yield endOf(state.open, state.last);
     state.open = null;
   }
   if (gesture === null || state.open !== null) return;
-  if (held < EVENTS.MIN_HOLD_S || time - state.first < EVENTS.MIN_VISIBLE_S) return;
+  if (duration < EVENTS.MIN_HOLD_S || time - state.first < EVENTS.MIN_VISIBLE_S) return;
   state.open = { name: gesture.name, type: "gesture", phase: "begin", begin: state.since, end: null, id, handedness, value: gesture.score };
   state.last = time;
   yield state.open;
@@ -195,23 +197,23 @@ function* followMeasure(
 ): Generator<Event, void, undefined> {
   const isLow = begin < end;
   const side = (isLow ? value <= begin : value >= begin) ? "begin" : (isLow ? value >= end : value <= end) ? "end" : null;
-  const held = heldFor(state, side, time);
-  if (held === 0 && state.open === null) state.extreme = value;
+  const duration = secondsWithName(state, side, time);
+  if (duration === 0 && state.open === null) state.extreme = value;
   state.extreme = isLow ? Math.min(state.extreme, value) : Math.max(state.extreme, value);
   if (state.open !== null) {
     state.open = { ...state.open, value: state.extreme };
     state.last = time;
   }
-  if (held < EVENTS.MIN_HOLD_S) return;
+  if (duration < EVENTS.MIN_HOLD_S) return;
   if (state.open === null && side === "begin") {
     state.open = { name: measure, type: "measure", phase: "begin", begin: state.since, end: null, id, handedness, value: state.extreme };
     state.last = time;
     yield state.open;
   } else if (state.open !== null && side === "end") {
-    yield ended(state.open, state.since);
+    yield endOf(state.open, state.since);
     state.open = null;
     state.last = state.since;
   }
 }
 
-const ended = (event: Event, end: number, phase: "end" | "cancel" = "end"): Event => ({ ...event, phase, end });
+const endOf = (event: Event, end: number, phase: "end" | "cancel" = "end"): Event => ({ ...event, phase, end });

@@ -1,27 +1,27 @@
-/** Files that the networks and searches are read from. */
+/** Fetch the files of networks and other data. */
 
-/** A file that is not there, or is another one. */
+/** A file is missing, or is not the expected one. */
 export class FileError extends Error {}
 
-const IN_ADDRESS = /^data:[^,]*;base64,/;
+const DATA_ADDRESS = /^data:[^,]*;base64,/;
 
-/** The bytes at an address; `what` they are, for messages. */
+/** Return the bytes at an address; `what`: name of the file in error messages. */
 export async function fetchFile(url: string, what: string): Promise<Uint8Array<ArrayBuffer>> {
-  if (IN_ADDRESS.test(url)) return bytesOf(url.replace(IN_ADDRESS, ""), what); // which a page's policy may not let it fetch
+  if (DATA_ADDRESS.test(url)) return bytesOf(url.replace(DATA_ADDRESS, ""), what); // a page's policy may forbid to fetch it
   let answer: Response;
   try {
     answer = await fetch(url);
   } catch {
-    throw new FileError(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
+    throw new FileError(`${url} cannot be reached. Check the network, and whether the site allows other pages to read it.`);
   }
-  if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}; put ${what} there, or give its address`);
+  if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`);
   return new Uint8Array(await answer.arrayBuffer());
 }
 
 function bytesOf(base64: string, what: string): Uint8Array<ArrayBuffer> {
   try {
-    return Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
+    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   } catch {
-    throw new FileError(`${what}: its data: address is no base64`);
+    throw new FileError(`${what}: its data: address is not base64`);
   }
 }

@@ -1,10 +1,10 @@
-/** Gestures of hands: the shipped ones, the letters of a manual alphabet and custom ones, steady over time, as in Python. */
+/** Classify the gestures of hands, shipped and custom, and smooth them over time, as in Python. */
 
 import { StreamClock } from "./clock.js";
 import { GESTURES } from "./data.js";
 import type { Hand, HandWithAppearance } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
-import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
+import { joinMotions, motionsOf, type CustomMotions } from "./motions/custom.js";
 import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
 import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
@@ -15,7 +15,7 @@ export interface Gesture {
   readonly score: number;
 }
 
-/** The gesture of a hand in one frame; null for none that is known. */
+/** Returns the gesture of a hand in one frame; null for unknown gestures. */
 export type Recognize = (hand: HandWithAppearance) => Gesture | null;
 
 type Vocabulary = typeof GESTURES.vocabulary;
@@ -28,22 +28,22 @@ interface Layer {
 }
 
 const NONE = "None";
-/** Start of the names of the arrays of the network that reads appearance. */
+/** Prefix of the arrays of the network that reads appearance. */
 const WITH_IMAGE = "with_image.";
 const POINTS = GESTURES.keypoints;
 
-/** What files of gestures tell of hands. */
+/** Gestures and motions of files. */
 export interface LoadedGestures {
   readonly recognize: Recognize;
   readonly motions: CustomMotions;
-  /** Whether hands are told by their appearance too, where they have one. */
+  /** True if a classifier also reads the appearance of hands. */
   readonly readsAppearance: boolean;
 }
 
 /**
- * What recognises the gestures of files; of those that know a gesture of a hand the first counts.
+ * Load the gestures of files. The first file that knows the gesture of a hand decides.
  *
- * @param urls files of gestures; the last is the shipped one, in whose embedding custom ones are
+ * @param urls addresses of gesture files. The last is the shipped one, whose embedding custom gestures use.
  */
 export async function loadGestures(urls: readonly string[]): Promise<LoadedGestures> {
   const files = await Promise.all(urls.map((url) => fetchArrays(url, "gestures")));
@@ -55,75 +55,75 @@ export async function loadGestures(urls: readonly string[]): Promise<LoadedGestu
       motions.push(motionsOf(arrays));
       if (k === files.length - 1) return shipped.recognize;
       if (arrays.has("weights_0")) {
-        const own = new GestureClassifier(arrays);
-        classifiers.push(own);
-        return own.recognize;
+        const classifier = new GestureClassifier(arrays);
+        classifiers.push(classifier);
+        return classifier.recognize;
       }
-      return arrays.has("names") ? customGestures(arrays, shipped) : null; // else it holds motions alone
+      return arrays.has("names") ? customGestures(arrays, shipped) : null; // a file without names contains only motions
     } catch (error) {
-      throw new Error(`${urls[k]}: no gestures that this version reads (${error instanceof Error ? error.message : error})`);
+      throw new Error(`${urls[k]} contains no gestures of this version (${error instanceof Error ? error.message : error})`);
     }
   });
   const recognize: Recognize = (hand) => {
-    for (const own of all) {
-      const gesture = own?.(hand);
+    for (const classify of all) {
+      const gesture = classify?.(hand);
       if (gesture) return gesture;
     }
     return null;
   };
-  return { recognize, motions: joined(motions), readsAppearance: classifiers.some((one) => one.readsAppearance) };
+  return { recognize, motions: joinMotions(motions), readsAppearance: classifiers.some((classifier) => classifier.readsAppearance) };
 }
 
-function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: readonly number[]): readonly number[] {
+function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...shape: readonly number[]): readonly number[] {
   const array = arrays.get(name);
   if (!array) throw new Error(`it has no ${name}`);
-  if (wanted.some((size, axis) => array.shape[axis] !== size)) throw new Error(`its ${name} is ${array.shape.join(" x ")}`);
+  if (shape.some((size, axis) => array.shape[axis] !== size)) throw new Error(`its ${name} is ${array.shape.join(" x ")}`);
   return array.values as readonly number[];
 }
 
-/** Probabilities of so many shapes from logits of poses, each of which is one of a shape. */
+/** Return the probabilities of shapes from the logits of poses; `shapeOf`: index of the shape of each pose. */
 function sharesOf(logits: readonly number[], shapeOf: readonly number[], shapes: number): number[] {
-  const most = Math.max(...logits);
+  const highest = Math.max(...logits);
   const shares = new Array<number>(shapes).fill(0);
   let sum = 0;
   logits.forEach((logit, pose) => {
-    const power = Math.exp(logit - most);
+    const power = Math.exp(logit - highest);
     shares[shapeOf[pose]!]! += power;
     sum += power;
   });
   return shares.map((share) => share / sum);
 }
 
-/** Probabilities to a power, that of no gesture, the first, then times a factor, made to sum to 1 again. */
+/** Return calibrated probabilities: a power of each, with a factor for no gesture, which is the first, normalised. */
 function calibrated(shares: readonly number[], [exponent, factor]: readonly number[]): number[] {
   const powers = shares.map((share, k) => share ** exponent! * (k === 0 ? factor! : 1));
-  const sum = powers.reduce((total, one) => total + one, 0);
+  const sum = powers.reduce((total, power) => total + power, 0);
   return powers.map((power) => power / sum);
 }
 
-/** Reads features and a hand's appearance. */
+/** Network that reads the features and the appearance of a hand. */
 interface ImageNetwork {
-  /** Of the features alone, then of the appearance and what that gives. */
+  /** One layer of the features, then three of the appearance and its outputs. */
   readonly layers: readonly [Layer, Layer, Layer, Layer];
   readonly shape: readonly number[];
-  /** Of its probabilities, see `calibrated`. */
+  /** Calibration of its probabilities; see `calibrated`. */
   readonly calibration: readonly number[];
 }
 
-/** The network on keypoints, and where a file has it the one that also reads a hand's appearance. */
+/** Classifier of keypoints, with a second network for hands with appearance if the file has it. */
 class GestureClassifier {
   readonly #vocabulary: Vocabulary;
-  /** Two rectified layers, which embed a hand, and a third that tells poses. */
+  /** Two rectified layers, which embed a hand, and a third that classifies poses. */
   readonly #layers: readonly [Layer, Layer, Layer];
   readonly #shape: readonly number[];
   readonly #withImage: ImageNetwork | null;
   readonly #whitening: Layer | null;
-  /** How much poses differ along each axis of `place`. */
+  /** Variance (E,) of poses along each axis of `place`, where hands of one pose have variance 1. */
   readonly spread: readonly number[];
 
   constructor(arrays: Map<string, NumpyArray>) {
-    const own = arrays.get("vocabulary");
-    this.#vocabulary = own ? (JSON.parse(String(own.values[0])) as Vocabulary) : GESTURES.vocabulary;
+    const vocabulary = arrays.get("vocabulary");
+    this.#vocabulary = vocabulary ? (JSON.parse(String(vocabulary.values[0])) as Vocabulary) : GESTURES.vocabulary;
     const first = layerOf(arrays, 0, 2 * (3 * POINTS + PAIRS.length));
     const second = layerOf(arrays, 1, first.columns);
     this.#layers = [first, second, layerOf(arrays, 2, second.columns)];
@@ -145,22 +145,22 @@ class GestureClassifier {
     const shares = this.#probabilities(hand);
     const best = bestOf(shares);
     const [score, shape] = [shares[best]!, this.#vocabulary.shapes[best]!];
-    if (shape === NONE || !(score >= GESTURES.least_score)) return null; // NaN of a hand with unknown keypoints
+    if (shape === NONE || !(score >= GESTURES.least_score)) return null; // NaN if keypoints are unknown
     const name = this.#named(shape, hand.keypoints);
     return name === null ? null : { name, score };
   };
 
-  /** Of the shapes: by its appearance where a hand has one, calibrated. */
+  /** Return the probabilities of the shapes; for a hand with appearance, those of the network that reads it. */
   #probabilities(hand: HandWithAppearance): number[] {
     const features = featuresOf(hand);
     const count = this.#vocabulary.shapes.length;
     if (this.#withImage === null || !hand.appearance) return sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
     const { layers, shape, calibration } = this.#withImage;
-    const read = [...hand.appearance, ...rectified(applied(layers[0], features))];
-    return calibrated(sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], read))))), shape, count), calibration);
+    const inputs = [...hand.appearance, ...rectified(applied(layers[0], features))];
+    return calibrated(sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], inputs))))), shape, count), calibration);
   }
 
-  /** The place among all poses; of the shipped classifier alone. */
+  /** Return the whitened embedding (E,). Only the shipped classifier has it. */
   place(hand: HandWithAppearance): number[] {
     return applied(this.#whitening!, this.#embed(featuresOf(hand)));
   }
@@ -170,7 +170,7 @@ class GestureClassifier {
     return rectified(applied(second, rectified(applied(first, features))));
   }
 
-  /** The gesture of a shape, by its direction in the image where that matters. */
+  /** Return the gesture of a shape, which may depend on its direction in the image. */
   #named(shape: string, keypoints: Points): string | null {
     const direction = this.#vocabulary.directions[shape];
     if (!direction) return shape;
@@ -183,41 +183,41 @@ class GestureClassifier {
 
 function imageNetworkOf(arrays: Map<string, NumpyArray>, features: number): ImageNetwork {
   const first = layerOf(arrays, 0, features, WITH_IMAGE);
-  const second = layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE); // the appearance's and these
+  const second = layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE); // the appearance and the outputs of the first layer
   const third = layerOf(arrays, 2, second.columns, WITH_IMAGE);
   const fourth = layerOf(arrays, 3, third.columns, WITH_IMAGE);
   const shape = numbersOf(arrays, `${WITH_IMAGE}shape`, fourth.columns);
-  const own = `${WITH_IMAGE}calibration`;
-  return { layers: [first, second, third, fourth], shape, calibration: arrays.has(own) ? numbersOf(arrays, own, 2) : [1, 1] };
+  const name = `${WITH_IMAGE}calibration`;
+  return { layers: [first, second, third, fourth], shape, calibration: arrays.has(name) ? numbersOf(arrays, name, 2) : [1, 1] };
 }
 
-/** A layer of so many inputs; `start` of its arrays' names. */
-function layerOf(arrays: Map<string, NumpyArray>, number: number, rows: number, start = ""): Layer {
-  const bias = numbersOf(arrays, `${start}bias_${number}`);
-  return { rows, columns: bias.length, weights: numbersOf(arrays, `${start}weights_${number}`, rows, bias.length), bias };
+/** Return a layer with this number of inputs; `prefix`: prefix of the names of its arrays. */
+function layerOf(arrays: Map<string, NumpyArray>, number: number, rows: number, prefix = ""): Layer {
+  const bias = numbersOf(arrays, `${prefix}bias_${number}`);
+  return { rows, columns: bias.length, weights: numbersOf(arrays, `${prefix}weights_${number}`, rows, bias.length), bias };
 }
 
-/** Custom gestures, weighed against any other pose as in `sonjit.gestures.custom`; null where none is likelier. */
+/** Return a classifier of custom gestures, which weighs each gesture against any other pose; see `sonjit.gestures.custom`. */
 function customGestures(arrays: Map<string, NumpyArray>, shipped: GestureClassifier): Recognize {
   const names = (arrays.get("names")?.values ?? []) as readonly string[];
   const means = numbersOf(arrays, "means", names.length, shipped.spread.length);
   const counts = numbersOf(arrays, "counts", names.length).map((count) => Math.min(count, GESTURES.most_examples));
   const width = shipped.spread.length;
-  if (numbersOf(arrays, "spread", width).some((value, i) => value !== shipped.spread[i])) throw new Error("of another version's classifier; train again");
+  if (numbersOf(arrays, "spread", width).some((value, i) => value !== shipped.spread[i])) throw new Error("they were trained with another version; train them again");
   return (hand) => {
     const place = shipped.place(hand);
     const logits = names.map((_, k) => {
       const evidence = place.reduce((sum, value, i) => {
         const [spread, count] = [shipped.spread[i]!, counts[k]!];
-        const unsure = spread / (1 + count * spread);
-        const off = value - count * unsure * means[k * width + i]!;
-        return sum + Math.log1p(spread) + value ** 2 / (1 + spread) - Math.log1p(unsure) - off ** 2 / (1 + unsure);
+        const variance = spread / (1 + count * spread);
+        const off = value - count * variance * means[k * width + i]!;
+        return sum + Math.log1p(spread) + value ** 2 / (1 + spread) - Math.log1p(variance) - off ** 2 / (1 + variance);
       }, 0);
       return GESTURES.sharpness * (evidence / 2 - GESTURES.least_evidence);
     });
     const powers = [...logits, 0].map((logit) => Math.exp(logit - Math.max(...logits, 0)));
     const best = bestOf(powers);
-    const score = powers[best]! / powers.reduce((sum, one) => sum + one, 0);
+    const score = powers[best]! / powers.reduce((sum, power) => sum + power, 0);
     return best < names.length && score >= 0 ? { name: names[best]!, score } : null;
   };
 }
@@ -237,12 +237,15 @@ function bestOf(values: readonly number[]): number {
   return values.reduce((best, value, k) => (value > values[best]! ? k : best), 0);
 }
 
-/** All pairs of keypoints, but those of the thumb's first joint. */
+/** All pairs of keypoints except those of the thumb's first joint. */
 const PAIRS = Array.from({ length: POINTS }, (_, a) => Array.from({ length: a }, (_, b) => [a, b] as const))
   .flat()
   .filter(([a, b]) => a !== 1 && b !== 1);
 
-/** The keypoints of the image and in metres without place, size, side and turn, then the distances between those of each. */
+/**
+ * Return the features of a hand: its keypoints in the image and in metres, normalised for position, size, side and rotation
+ * in the image, and the distances between the points of each.
+ */
 function featuresOf(hand: HandWithAppearance): number[] {
   const [points, distances]: [number[], number[]] = [[], []];
   const [image, world] = [coordinatesOf(hand.keypoints), coordinatesOf(hand.keypoints3D)];
@@ -265,7 +268,7 @@ function coordinatesOf({ values }: Points): (readonly [number, number, number])[
   return Array.from({ length: values.length / 3 }, (_, k) => [values[3 * k]!, values[3 * k + 1]!, values[3 * k + 2]!]);
 }
 
-/** Gestures that change only once another has been clearly ahead for a while: one leaky vote for each hand. */
+/** Smooth gestures over time with a leaky vote per tracked hand. */
 class GestureSmoother {
   readonly #tau = GESTURES.smoother.settle_s / Math.log(2 / (1 - GESTURES.smoother.margin));
   readonly #votes = new Map<string, { name: string | null; time: number; shares: Map<string | null, number> }>();
@@ -274,9 +277,9 @@ class GestureSmoother {
     this.#votes.clear();
   }
 
-  /** The steady gesture of a hand; its score is its share of the recent past. */
+  /** Return the smoothed gesture of a hand. Its score is its share of the recent past. */
   update(key: string, gesture: Gesture | null, time: number): Gesture | null {
-    for (const [gone, vote] of this.#votes) if (time - vote.time > GESTURES.smoother.forget_s) this.#votes.delete(gone);
+    for (const [other, vote] of this.#votes) if (time - vote.time > GESTURES.smoother.forget_s) this.#votes.delete(other);
     const [name, score] = gesture ? [gesture.name, gesture.score] : [null, 1];
     const vote = this.#votes.get(key);
     if (!vote) {
@@ -287,19 +290,18 @@ class GestureSmoother {
     for (const [other, share] of vote.shares) vote.shares.set(other, share * keep);
     vote.shares.set(name, (vote.shares.get(name) ?? 0) + (1 - keep) * score);
     vote.time = time;
-    const [leader, share] = [...vote.shares].reduce((best, one) => (one[1] > best[1] ? one : best));
+    const [leader, share] = [...vote.shares].reduce((best, entry) => (entry[1] > best[1] ? entry : best));
     if (share > (vote.shares.get(vote.name) ?? 0) + GESTURES.smoother.margin) vote.name = leader;
     return vote.name === null ? null : { name: vote.name, score: vote.shares.get(vote.name) ?? 0 };
   }
 }
 
-type Tell = (hand: HandWithAppearance, id: number | null) => Gesture | null;
+type Classify = (hand: HandWithAppearance, id: number | null) => Gesture | null;
 
 /**
- * A detector whose hands, or those of its people, have their `gesture`, steady in streams, that of the image in stills;
- * streams have `motions` next to the hands.
+ * Return a detector whose hands have a `gesture`, smoothed in streams. In streams its results have `motions`.
  *
- * @param isFlipped the detector mirrors what it gives: gestures are those of the image, motions those of the results
+ * @param isFlipped the results are mirrored. Gestures are those of the image, motions those of the results.
  */
 export function withGestures(detector: AnyDetector, { recognize, motions }: LoadedGestures, isFlipped = false): AnyDetector {
   const smoother = new GestureSmoother();
@@ -309,22 +311,22 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     smoother.reset();
     recognizer.reset();
   };
-  const seen = (hand: HandWithAppearance): HandWithAppearance => {
-    const points = hand.published ?? hand; // gestures were trained on the keypoints of the network
+  const originalOf = (hand: HandWithAppearance): HandWithAppearance => {
+    const points = hand.published ?? hand; // gestures were trained on published keypoints
     const { keypoints, keypoints3D } = isFlipped ? mirroredHand(points, 0) : points;
     return { ...hand, keypoints, keypoints3D };
   };
-  const told = (hand: HandWithAppearance, tell: Tell, id: number | null): InWorker<Hand> => {
+  const classified = (hand: HandWithAppearance, classify: Classify, id: number | null): InWorker<Hand> => {
     const { appearance: _, ...sent } = hand;
-    return { ...sent, gesture: tell(hand, id) };
+    return { ...sent, gesture: classify(hand, id) };
   };
-  const given = (found: Results, tell: Tell): Results => {
-    for (const [i, one] of found.entries()) {
-      if ("handedness" in one) found[i] = told(one as HandWithAppearance, tell, one.id);
-      if (!("leftHand" in one)) continue;
-      const hands = Object.entries({ leftHand: one.leftHand, rightHand: one.rightHand });
-      const own = hands.map(([name, hand]) => [name, hand && told(hand, tell, one.id)]);
-      found[i] = { ...one, ...(Object.fromEntries(own) as object) };
+  const withGesture = (found: Results, classify: Classify): Results => {
+    for (const [i, result] of found.entries()) {
+      if ("handedness" in result) found[i] = classified(result as HandWithAppearance, classify, result.id);
+      if (!("leftHand" in result)) continue;
+      const hands = Object.entries({ leftHand: result.leftHand, rightHand: result.rightHand });
+      const withGestures = hands.map(([name, hand]) => [name, hand && classified(hand, classify, result.id)]);
+      found[i] = { ...result, ...(Object.fromEntries(withGestures) as object) };
     }
     return found;
   };
@@ -333,9 +335,9 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
       const found = await detector.track(image, time);
       if (clock.step(image, time)) reset();
       const tracked: Tracked[] = [];
-      const results = given(found, (hand, id) => {
+      const results = withGesture(found, (hand, id) => {
         const { handedness } = hand;
-        const recognized = recognize(seen(hand));
+        const recognized = recognize(originalOf(hand));
         if (id === null) return recognized;
         const gesture = smoother.update(`${id} ${handedness}`, recognized, clock.time);
         const { keypoints, keypoints3D } = hand.published ?? hand;
@@ -345,7 +347,7 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
       results.motions = recognizer.update(tracked, clock.time);
       return results;
     },
-    detect: async (image: Pixels) => given(await detector.detect(image), (hand) => recognize(seen(hand))),
+    detect: async (image: Pixels) => withGesture(await detector.detect(image), (hand) => recognize(originalOf(hand))),
     reset() {
       detector.reset();
       reset();

@@ -1,27 +1,27 @@
-/** The pixels of images that a page sends to its worker. */
+/** Read the pixels of images that a page sends to its worker. */
 
 import type { Sent } from "./messages.js";
 import type { Pixels } from "./pixels.js";
 
-/** Reads every image into one buffer: one of its own for each of a stream fills the memory faster than browsers notice. */
+/** Reads all images into one buffer. With a new buffer for each image, memory fills up faster than browsers collect it. */
 export class ImageReader {
   #pixels: { width: number; height: number; data: Uint8ClampedArray<ArrayBuffer> } | null = null;
   #canvas: OffscreenCanvas | null = null;
-  /** Pages without TLS have no video frames, and some browsers none that give RGBA. */
+  /** Pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA. */
   #hasFrames = "VideoFrame" in globalThis;
 
-  /** An image's pixels, until the next one is read. */
+  /** Return the pixels of an image. They are valid until the next image is read. */
   async read(image: Sent): Promise<Pixels> {
     if (!(image instanceof ImageBitmap)) return image;
     try {
-      return (this.#hasFrames ? await this.#copied(image) : null) ?? this.#drawn(image);
+      return (this.#hasFrames ? await this.#copyFrame(image) : null) ?? this.#draw(image);
     } finally {
       image.close();
     }
   }
 
-  /** Null where it is transparent: frames hold colours times alpha. */
-  async #copied(image: ImageBitmap): Promise<Pixels | null> {
+  /** Copy an opaque image. Return null for a transparent one, because frames have colours multiplied by alpha. */
+  async #copyFrame(image: ImageBitmap): Promise<Pixels | null> {
     const { width, height } = image;
     if (this.#pixels?.width !== width || this.#pixels.height !== height) {
       this.#pixels = { width, height, data: new Uint8ClampedArray(4 * width * height) };
@@ -40,7 +40,7 @@ export class ImageReader {
     return this.#pixels;
   }
 
-  #drawn(image: ImageBitmap): Pixels {
+  #draw(image: ImageBitmap): Pixels {
     const { width, height } = image;
     if (this.#canvas?.width !== width || this.#canvas.height !== height) this.#canvas = new OffscreenCanvas(width, height);
     const pen = this.#canvas.getContext("2d", { willReadFrequently: true })!;

@@ -1,4 +1,4 @@
-/** Measures of hands, bodies and faces, as Python's `sonjit.measures`. Units are in the names, and NaN is unknown. */
+/** Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units; NaN is unknown. */
 
 import { MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
@@ -8,14 +8,14 @@ const { hand: HAND, body: BODY, face: FACE } = MEASURES;
 const NAMES: Readonly<Record<string, readonly string[]>> = MEASURES.names;
 const UP: Vector = [0, -1, 0];
 
-/** What is measured. */
+/** An instance to measure. */
 export interface Measured {
   /** `hand`, `body` or `face`. */
   readonly kind: string;
   readonly handedness: "Left" | "Right" | null;
-  /** In pixels. */
+  /** Keypoints in pixels. */
   readonly keypoints: Points;
-  /** In metres; missing for faces. */
+  /** Keypoints in metres; faces have none. */
   readonly keypoints3D?: Points;
 }
 
@@ -100,19 +100,19 @@ function faceValues(at: At): number[] {
   ];
 }
 
-/** The same points, NaN where they are less visible than measures require. */
+/** Return the points with NaN for those that are less visible than measures require. */
 function visible({ values, score }: Points): Points {
   return { values: values.map((value, i) => (score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN)) };
 }
 
 const pointsOf = ({ values }: Points): At => (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
 
-/** The angle between the two bones at the middle of three points. */
+/** Return the angle between the two bones at the middle one of three points. */
 function jointAngle(at: At, [a, b, c]: readonly number[]): number {
   return angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
 }
 
-/** The angle in 0..pi; in Kahan's form, which is exact near both ends. */
+/** Return the angle between two vectors, 0..pi, in Kahan's form, which is exact near both ends. */
 function angleBetween(u: Vector, v: Vector): number {
   const [a, b] = [unit(u), unit(v)];
   return 2 * Math.atan2(norm(minus(a, b)), norm(a.map((value, axis) => value + b[axis]!) as unknown as Vector));
@@ -126,5 +126,5 @@ const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] *
 const cross = (a: Vector, b: Vector): Vector => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 const mean = (points: readonly Vector[]): Vector => [0, 1, 2].map((axis) => sum(points.map((point) => point[axis]!)) / points.length) as unknown as Vector;
-/** An angle in [-pi, pi). */
+/** Return the same angle in [-pi, pi). */
 const wrapped = (angle: number): number => angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));

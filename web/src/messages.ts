@@ -1,4 +1,4 @@
-/** What page and worker say to each other. */
+/** Messages between the page and its worker. */
 
 import type { Role } from "./data.js";
 import type { Event } from "./events.js";
@@ -8,30 +8,30 @@ import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
 import type { Result } from "./results.js";
 
-/** Where a detector's files are. */
+/** Addresses of a detector's files, and how its networks run. */
 export interface Places {
-  /** Folder of the runtime, and what it runs networks on. */
+  /** Address of the folder of the runtime. */
   readonly runtime: string;
   readonly accelerator: Accelerator;
-  /** Crops sample the centres of their pixels, as MediaPipe's do on graphics cards. */
+  /** Crops sample the centres of pixels, as in MediaPipe on graphics cards. */
   readonly samplesCentres: boolean;
-  /** Hands and faces of people are searched in every frame, as MediaPipe's graph does. */
+  /** Hands and faces of people are searched in every frame, as in MediaPipe's graph. */
   readonly searchesParts: boolean;
-  /** By what they are for. */
+  /** Files of the networks by role. */
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
-  /** Folder of the shipped gestures, and the address of custom ones. */
+  /** Addresses of the folder of the shipped gestures and of the file of custom gestures. */
   readonly gestures: { readonly folder: string; readonly custom: string | null };
-  /** Face landmarker's bundle: its address, and whether it is used whatever is asked for. */
+  /** Face landmarker's bundle: its address, and whether it is custom, so that it is used with all options. */
   readonly bundle: { readonly url: string; readonly isOwn: boolean };
 }
 
 export interface NetworkPlace {
   readonly url: string;
-  /** The published network's name; null for one of the caller's own. */
+  /** Name of the published network; null for a custom network. */
   readonly name: string | null;
 }
 
-/** An image on its way to the worker. */
+/** An image for the worker. */
 export type Sent = ImageBitmap | Pixels;
 
 export type Request =
@@ -41,24 +41,24 @@ export type Request =
   | { readonly id: number; readonly type: "detect"; readonly image: Sent }
   | { readonly id: number; readonly type: "reset" };
 
-/** What was found in an image of that size. */
+/** Results of an image of this size. */
 export interface Answer {
   readonly width: number;
   readonly height: number;
   readonly found: readonly Result[];
-  /** Number of instances found, also those beyond `max_instances`. */
+  /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
   /** Whether the search processed all proposals or found enough. */
   readonly complete: boolean;
-  /** Of streams where hands have gestures. */
+  /** Only in streams with `gestures`. */
   readonly motions?: readonly MotionEvent[];
-  /** Of streams with gestures or limits of measures. */
+  /** Only in streams with `gestures` or `events`. */
   readonly events?: readonly Event[];
 }
 
 export interface Reply {
   readonly id: number;
   readonly answer?: Answer | null;
-  /** The message where it went wrong. */
+  /** Error message, if the request failed. */
   readonly error?: string;
 }

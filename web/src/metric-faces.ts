@@ -1,7 +1,7 @@
 /**
- * A face's pose in metric space, from its landmarks in the image and a canonical face of known size.
+ * Estimate the pose of a face in metric space, from its landmarks in the image and a canonical face of known size.
  *
- * The camera looks along -z with y up. Scale is estimated first without, then with perspective.
+ * The camera looks along -z with y up. Scale is estimated first without perspective, then with it.
  *
  * Sources: the face geometry module of MediaPipe; Horn 1987, Closed-form solution of absolute orientation using unit
  * quaternions; Golub and Van Loan, Matrix Computations, 8.5 (Jacobi).
@@ -12,28 +12,28 @@ import { constants } from "./data.js";
 const { NEAR, HALF_HEIGHT } = constants.metric_faces;
 const SWEEPS = 30;
 
-/** A face of known size, straight in front of a camera that it looks at. */
+/** A face of known size that looks straight into the camera. */
 export interface CanonicalFace {
   /** (468, 3) x right, y up, z towards the viewer, in centimetres. */
   readonly points: Float64Array;
-  /** (468,) how much each counts in the fit; most are 0. */
+  /** (468,) weight of each point in the fit; most are 0. */
   readonly weights: Float64Array;
 }
 
 export type Vector = readonly [number, number, number];
 
-/** A rotation with a scale, and a translation. */
+/** A rotation with scale, and a translation. */
 interface Similarity {
-  /** (3, 3) */
+  /** (3, 3) rotation times scale. */
   readonly linear: readonly Vector[];
   readonly scale: number;
   readonly shift: Vector;
 }
 
 /**
- * The rows of the (4, 4) matrix from the canonical face to the camera.
+ * Return the rows of the matrix (4, 4) from the canonical face to the camera.
  *
- * @param points (468 or more, 3) landmarks in pixels of an image of that size
+ * @param points (468 or more, 3) landmarks in pixels of the image
  */
 export function faceTransform(points: Float32Array, face: CanonicalFace, width: number, height: number): number[][] {
   const pixel = (2 * HALF_HEIGHT) / height; // on the near plane
@@ -58,7 +58,7 @@ export function faceTransform(points: Float32Array, face: CanonicalFace, width: 
   return [...linear.map((row, axis) => [...row, shift[axis]!].map(Math.fround)), [0, 0, 0, 1]];
 }
 
-/** What takes points onto others, least squares with weights. */
+/** Return the similarity that maps points onto others, by weighted least squares. */
 function alignment(source: readonly Vector[], target: readonly Vector[], weights: readonly number[]): Similarity {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const mean = (points: readonly Vector[]) =>
@@ -78,7 +78,7 @@ function alignment(source: readonly Vector[], target: readonly Vector[], weights
   return { linear, scale, shift };
 }
 
-/** The rotation of points whose covariance with those that they go to that is: Horn's quaternion. */
+/** Return the rotation from the covariance (3, 3) of points with their targets, by Horn's quaternion. */
 export function rotationFrom(s: readonly (readonly number[])[]): Vector[] {
   const [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = s as unknown as [Vector, Vector, Vector];
   const [w, x, y, z] = mainAxis([
@@ -94,7 +94,7 @@ export function rotationFrom(s: readonly (readonly number[])[]): Vector[] {
   ];
 }
 
-/** The eigenvector of a symmetric matrix's largest eigenvalue, by Jacobi's rotations, which change the matrix. */
+/** Return the eigenvector of a symmetric matrix's largest eigenvalue, by Jacobi's rotations. It changes the matrix. */
 function mainAxis(matrix: number[][]): number[] {
   const size = matrix.length;
   const axes = matrix.map((_, i) => matrix.map((__, j) => Number(i === j)));

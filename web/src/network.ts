@@ -1,4 +1,4 @@
-/** Networks of `.tflite` files, run by LiteRT. */
+/** Run networks of `.tflite` files with LiteRT. */
 
 import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
@@ -7,49 +7,49 @@ import type { Weight } from "./data.js";
 import { FileError, fetchFile } from "./files.js";
 import { TfliteFile, type Operator, type Values } from "./tflite.js";
 
-const MOST_THREADS = 4;
+const MAX_THREADS = 4;
 const MODULE_WITH_SIMD = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );
 
-/** What Emscripten's module asks where it is made. */
+/** Settings that Emscripten's module reads when it is created. */
 interface EmscriptenSettings {
   locateFile(name: string): string;
   mainScriptUrlOrBlob?: string | Blob;
   printErr(line: string): void;
 }
 
-/** What networks run on: the processor, or a graphics card where the browser has one. */
+/** Where networks run: on the processor, or on a graphics card if the browser has one. */
 export type Accelerator = "wasm" | "webgpu";
 
-/** What a runtime has. */
+/** A loaded runtime. */
 export interface Runtime {
-  /** Of the processor. */
+  /** Number of threads on the processor. */
   readonly threads: number;
-  /** Rejects when the graphics card is lost; null where networks run on the processor. */
-  readonly lostGpu: Promise<never> | null;
+  /** Rejects when the graphics card is lost; null if networks run on the processor. */
+  readonly gpuLost: Promise<never> | null;
 }
 
 /**
- * Load the runtime, once in a worker.
+ * Load the runtime. A worker loads it once.
  *
- * @param folder address of its files, with a slash at its end
+ * @param folder address of its files, with a slash at the end
  */
 export async function loadRuntime(folder: string, accelerator: Accelerator): Promise<Runtime> {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(MODULE_WITH_SIMD)) {
-    throw new Error("this browser has no WebAssembly with SIMD: take a newer one, or let a Sonjit server compute");
+    throw new Error("this browser has no WebAssembly with SIMD. Use a newer browser, or a Sonjit server.");
   }
-  // Firefox (153) can lose the signal that a worker within a worker has started: the outer one then waits forever.
+  // Firefox 153 can lose the signal that a nested worker has started. The outer worker then waits forever.
   const canStartThreads = globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
   const hasThreads = canStartThreads && (await supportsFeature("relaxedSimd"));
-  const threads = hasThreads ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+  const threads = hasThreads ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
   const settings: EmscriptenSettings = {
     locateFile: (name) => folder + name,
     printErr: (line) => /^(INFO|WARNING):/.test(line) || console.error(line),
   };
   if (threads > 1) {
     const script = `${folder}litert_wasm_threaded_internal.js`;
-    const isOwn = new URL(script).origin === location.origin; // of another site browsers start no worker
+    const isOwn = new URL(script).origin === location.origin; // browsers start no worker from another site
     settings.mainScriptUrlOrBlob = isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" });
   }
   Object.assign(globalThis, { Module: settings });
@@ -57,13 +57,13 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`the runtime was not loaded from ${folder} (${reason}): put the package's folder wasm/ there`);
+    throw new Error(`the runtime was not loaded from ${folder} (${reason}). Put the package's folder wasm/ there.`);
   }
-  return { threads, lostGpu: accelerator === "webgpu" ? gpu() : null };
+  return { threads, gpuLost: accelerator === "webgpu" ? watchGpu() : null };
 }
 
-/** Rejects when the graphics card is lost; null where there is none, which is told. */
-function gpu(): Promise<never> | null {
+/** Return a promise that rejects when the graphics card is lost. Warn and return null if there is none. */
+function watchGpu(): Promise<never> | null {
   const device = getWebGpuDevice() as { readonly lost: Promise<{ readonly message: string }> } | null;
   if (device === null) {
     console.warn("this browser has no WebGPU device: networks run on the processor");
@@ -76,61 +76,61 @@ function gpu(): Promise<never> | null {
   return lost;
 }
 
-/** What a network must be. */
+/** Expected inputs and outputs of a network. */
 export interface NetworkShape {
-  /** How many numbers each of its outputs holds, in any order. */
+  /** Number of values in each output, in any order. */
   readonly sizes: readonly number[];
-  /** Which of the file's outputs are wanted, by default all; what leads only to others does not run. */
+  /** Indices of the requested outputs, by default all. Operators that only lead to other outputs do not run. */
   readonly outputs?: readonly number[];
-  /** Sides of maps on the way that are given too, behind the outputs, and behind these the mean of the last. */
+  /** Sides of intermediate maps to append to the outputs, followed by the mean of the last map. */
   readonly taps?: readonly number[];
   /** Shape of an input that is not a square image. */
   readonly input?: readonly number[];
-  /** What black and white are in its input; by default 0 and 1. */
+  /** Values of black and white in the input; by default 0 and 1. */
   readonly range?: readonly number[];
-  /** Crops for it sample the centres of their pixels, by default the corners. */
+  /** Crops sample the centres of pixels; by default the corners. */
   readonly samplesCentres?: boolean;
 }
 
-/** Operators that LiteRT runs one after the other. */
+/** Operators that LiteRT runs as one model. */
 interface Part {
   readonly model: CompiledModel;
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
-  /** What holds its inputs on the processor, from its first run on. */
+  /** Buffers of the inputs on the processor, created by the first run. */
   tensors?: readonly Tensor[];
 }
 
-/** Of a network that runs on a graphics card. */
-interface OnGpu {
+/** Fallback of a network that runs on a graphics card. */
+interface GpuFallback {
   readonly lost: Promise<never>;
   compileForProcessor(): Promise<(Part | Operator)[]>;
 }
 
-/** A network with one image, or other numbers, in. */
+/** A network whose input is an image or another array of numbers. */
 export class Network {
-  /** (rows, size, 3), numbers of `levels`, or those of another input: write into it, then `run()`. */
+  /** (rows, size, 3) values of `levels`, or the values of another input. Write into it, then call `run()`. */
   readonly input: Float32Array<ArrayBuffer>;
   /** Width of an image in pixels. */
   readonly size: number;
   /** Height of an image in pixels. */
   readonly rows: number;
-  /** (256,) the input's number for each grey level. */
+  /** (256,) value of the input for each grey level. */
   readonly levels: Float32Array;
-  /** Crops for it sample the centres of their pixels. */
+  /** Crops sample the centres of pixels. */
   readonly samplesCentres: boolean;
   #steps: readonly (Part | Operator)[];
-  /** Null on the processor. */
-  #gpu: OnGpu | null;
+  /** Null if the network runs on the processor. */
+  #gpu: GpuFallback | null;
   readonly #tensor: number;
   readonly #shape: readonly number[];
   readonly #outputs: readonly number[];
-  /** What custom operators read besides what varies. */
+  /** Constant inputs of custom operators. */
   readonly #constants: ReadonlyMap<number, Values>;
 
   private constructor(
     steps: readonly (Part | Operator)[],
-    gpu: OnGpu | null,
+    watchGpu: GpuFallback | null,
     tensor: number,
     outputs: readonly number[],
     shape: readonly number[],
@@ -139,7 +139,7 @@ export class Network {
   ) {
     this.samplesCentres = samplesCentres;
     this.#constants = constants;
-    this.#gpu = gpu;
+    this.#gpu = watchGpu;
     const [black, white] = range as [number, number];
     this.#steps = steps;
     this.#tensor = tensor;
@@ -154,30 +154,30 @@ export class Network {
   /**
    * Compile a network.
    *
-   * @throws {Error} it is none that was meant
+   * @throws {Error} the file is not the expected network
    */
   static async compile(
     file: Uint8Array,
     what: string,
-    { threads, lostGpu }: Runtime,
+    { threads, gpuLost }: Runtime,
     expected: NetworkShape,
   ): Promise<Network> {
     const { sizes, outputs, taps = [], input } = expected;
     let steps: (Part | Operator)[] = [];
     let image: number;
-    let own: readonly number[];
-    let wanted: readonly number[];
+    let requested: readonly number[];
+    let allOutputs: readonly number[];
     let constants: ReadonlyMap<number, Values>;
     let compiled: (accelerator: Accelerator) => Promise<(Part | Operator)[]>;
     try {
       const graph = new TfliteFile(file);
       image = graph.inputs[0]!;
-      own = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
-      wanted = taps.length ? [...own, ...graph.taps(taps)] : own;
+      requested = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      allOutputs = taps.length ? [...requested, ...graph.taps(taps)] : requested;
       constants = graph.constants(graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs));
-      const all = stepsOf(graph, file, wanted);
-      compiled = (accelerator) => compiledSteps(all, accelerator, threads);
-      steps = await (lostGpu ? Promise.race([compiled("webgpu"), lostGpu]).catch(() => compiled("wasm")) : compiled("wasm"));
+      const all = stepsOf(graph, file, allOutputs);
+      compiled = (accelerator) => compileSteps(all, accelerator, threads);
+      steps = await (gpuLost ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm")) : compiled("wasm"));
     } catch (error) {
       throw new Error(`${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -185,8 +185,8 @@ export class Network {
     const first = parts.find(({ inputs }) => inputs.includes(image))!;
     const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
     const isShaped = input ? shape.join() === input.join() : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
-    const shapes = new Map(parts.flatMap(({ model, outputs: made }) => model.getOutputDetails().map(({ shape: of }, i) => [made[i]!, of])));
-    const lengths = own.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
+    const shapes = new Map(parts.flatMap(({ model, outputs: produced }) => model.getOutputDetails().map(({ shape: size }, i) => [produced[i]!, size])));
+    const lengths = requested.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
     if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
       release(steps);
       throw new Error(
@@ -194,33 +194,33 @@ export class Network {
           `not ${input ? input.slice(1).join(" x ") : "a square image"} and ${sizes.join(" + ")}`,
       );
     }
-    const isOnGpu = lostGpu && parts.some(({ model }) => model.options.accelerator === "webgpu");
-    const ofGpu = isOnGpu ? { lost: lostGpu, compileForProcessor: () => compiled("wasm") } : null;
-    return new Network(steps, ofGpu, image, wanted, shape, expected, constants);
+    const isOnGpu = gpuLost && parts.some(({ model }) => model.options.accelerator === "webgpu");
+    const fallback = isOnGpu ? { lost: gpuLost, compileForProcessor: () => compiled("wasm") } : null;
+    return new Network(steps, fallback, image, allOutputs, shape, expected, constants);
   }
 
-  /** The outputs for what is in `input`, in the file's order; from where the graphics card fails by the processor. */
+  /** Return the outputs for the values in `input`, in the order of the file. If the graphics card fails, the processor takes over. */
   async run(): Promise<Float32Array[]> {
     if (this.#gpu !== null) {
       const { lost, compileForProcessor } = this.#gpu;
       try {
-        return await Promise.race([this.#follow(), lost]);
+        return await Promise.race([this.#runSteps(), lost]);
       } catch {
         this.#gpu = null;
         this.#steps = await compileForProcessor();
       }
     }
-    return this.#follow();
+    return this.#runSteps();
   }
 
-  async #follow(): Promise<Float32Array[]> {
-    const known = new Map<number, Values>([...this.#constants, [this.#tensor, { shape: [...this.#shape], data: this.input }]]);
+  async #runSteps(): Promise<Float32Array[]> {
+    const values = new Map<number, Values>([...this.#constants, [this.#tensor, { shape: [...this.#shape], data: this.input }]]);
     for (const step of this.#steps) {
-      const inputs = step.inputs.map((tensor) => known.get(tensor)!);
-      const made = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
-      step.outputs.forEach((tensor, i) => known.set(tensor, made[i]!));
+      const inputs = step.inputs.map((tensor) => values.get(tensor)!);
+      const produced = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
+      step.outputs.forEach((tensor, i) => values.set(tensor, produced[i]!));
     }
-    return this.#outputs.map((tensor) => known.get(tensor)!.data);
+    return this.#outputs.map((tensor) => values.get(tensor)!.data);
   }
 }
 
@@ -231,8 +231,8 @@ async function run(part: Part, inputs: readonly Values[]): Promise<Values[]> {
 }
 
 /**
- * By what LiteRT's own tensors and models call: these make some 30 objects for every run besides, each with a finalizer,
- * which fills the memory of a page that looks at a stream.
+ * Run a part through the functions below LiteRT's tensors and models. Those create about 30 objects with finalizers in
+ * every run, which fills the memory of a page that processes a stream.
  */
 async function runOnProcessor(part: Part, inputs: readonly Values[]): Promise<Float32Array<ArrayBuffer>[]> {
   const wasm = getGlobalLiteRt().liteRtWasm;
@@ -269,8 +269,8 @@ async function runOnGpu(model: CompiledModel, inputs: readonly Values[]): Promis
   return values;
 }
 
-/** Steps with their parts compiled. */
-async function compiledSteps(
+/** Compile the parts among the steps. */
+async function compileSteps(
   steps: ReturnType<typeof stepsOf>,
   accelerator: Accelerator,
   threads: number,
@@ -297,54 +297,54 @@ function release(steps: readonly (Part | Operator)[]): void {
   }
 }
 
-/** What leads to some tensors: files of operators that LiteRT knows, and the others between them, in turn. */
-function stepsOf(graph: TfliteFile, file: Uint8Array, wanted: readonly number[]) {
+/** Return the steps that lead to some tensors: files of operators that LiteRT supports, and the custom operators between them. */
+function stepsOf(graph: TfliteFile, file: Uint8Array, requested: readonly number[]) {
   const steps: ({ file: Uint8Array; inputs: number[]; outputs: number[] } | Operator)[] = [];
   const unknown = graph.operators.filter(({ custom }) => custom && !Object.hasOwn(CUSTOM_OPERATORS, custom));
   if (unknown.length) throw new Error(`its operators ${[...new Set(unknown.map(({ custom }) => custom))].join(", ")} are unknown`);
-  const varying = new Set(graph.inputs); // tensors that depend on the input; constants go along with every part
+  const varying = new Set(graph.inputs); // tensors that depend on the input; every part has the constants
   const doesVary = ({ inputs }: Operator) => inputs.some((tensor) => varying.has(tensor));
   for (const operator of graph.operators) if (doesVary(operator)) for (const tensor of operator.outputs) varying.add(tensor);
-  let waiting = graph.operators.filter(doesVary);
-  const made = new Set(graph.inputs);
-  while (waiting.length) {
-    const isReady = (operator: Operator, there: ReadonlySet<number>) => operator.inputs.every((tensor) => !varying.has(tensor) || there.has(tensor));
-    const there = new Set(made);
-    const part = waiting.filter((operator) => {
-      const isPart = !operator.custom && isReady(operator, there);
-      if (isPart) for (const tensor of operator.outputs) there.add(tensor);
+  let remaining = graph.operators.filter(doesVary);
+  const produced = new Set(graph.inputs);
+  while (remaining.length) {
+    const isReady = (operator: Operator, available: ReadonlySet<number>) => operator.inputs.every((tensor) => !varying.has(tensor) || available.has(tensor));
+    const available = new Set(produced);
+    const part = remaining.filter((operator) => {
+      const isPart = !operator.custom && isReady(operator, available);
+      if (isPart) for (const tensor of operator.outputs) available.add(tensor);
       return isPart;
     });
-    const rest = waiting.filter((operator) => !part.includes(operator));
-    const own = new Set(part.flatMap(({ outputs }) => outputs));
-    const outputs = [...new Set([...wanted, ...rest.flatMap(({ inputs }) => inputs)])].filter((tensor) => own.has(tensor));
-    const inputs = [...new Set(part.flatMap((operator) => operator.inputs))].filter((tensor) => made.has(tensor));
-    const isWhole = part.length === graph.operators.length && outputs.join() === graph.outputs.join();
-    if (outputs.length) steps.push({ file: isWhole ? file : graph.part(inputs, outputs), inputs, outputs });
-    for (const tensor of outputs) made.add(tensor);
-    const custom = rest.filter((operator) => operator.custom && isReady(operator, made));
+    const rest = remaining.filter((operator) => !part.includes(operator));
+    const partOutputs = new Set(part.flatMap(({ outputs }) => outputs));
+    const outputs = [...new Set([...requested, ...rest.flatMap(({ inputs }) => inputs)])].filter((tensor) => partOutputs.has(tensor));
+    const inputs = [...new Set(part.flatMap((operator) => operator.inputs))].filter((tensor) => produced.has(tensor));
+    const isFullGraph = part.length === graph.operators.length && outputs.join() === graph.outputs.join();
+    if (outputs.length) steps.push({ file: isFullGraph ? file : graph.part(inputs, outputs), inputs, outputs });
+    for (const tensor of outputs) produced.add(tensor);
+    const custom = rest.filter((operator) => operator.custom && isReady(operator, produced));
     steps.push(...custom);
-    for (const operator of custom) for (const tensor of operator.outputs) made.add(tensor);
+    for (const operator of custom) for (const tensor of operator.outputs) produced.add(tensor);
     if (!part.length && !custom.length) throw new Error("its operators wait for each other");
-    waiting = rest.filter((operator) => !custom.includes(operator));
+    remaining = rest.filter((operator) => !custom.includes(operator));
   }
   return steps;
 }
 
 /**
- * The bytes of a network's file.
+ * Return the bytes of a network's file.
  *
- * @param expected what the published file must be; null for one of the caller's own
+ * @param expected length and hash of the published file; null for a custom network
  */
 export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await fetchFile(url, "the network");
   if (expected === null) return bytes;
-  // Pages without TLS have no hashes: there the length must do.
+  // Pages without TLS cannot compute hashes, so they check only the length.
   const isRight = globalThis.isSecureContext
     ? (await sha256(bytes)) === expected.sha256
     : bytes.length === expected.bytes;
   if (!isRight) {
-    throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} bytes, of ${expected.bytes}): fetch it again`);
+    throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} of ${expected.bytes} bytes). Download it again.`);
   }
   return bytes;
 }

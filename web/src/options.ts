@@ -11,7 +11,7 @@ export type OptionValue = boolean | number | string | null | undefined;
 
 /** Options of a detector in a page. */
 export interface LocalOptions extends DetectorOptions {
-  /** Measures that make events in streams, each as `NAME:BEGIN:END`, with limits of angles in degrees. */
+  /** Measures whose limits make events in streams, each as `NAME:BEGIN:END`, with limits of angles in degrees. */
   readonly events?: readonly string[];
 }
 
@@ -24,11 +24,11 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
   readonly events: readonly EventLimits[];
 };
 
-/** Options that `detect` and `track` decide. */
+/** Options that follow from the call of `detect` or `track`. */
 const CHOSEN_BY_CALL = ["static_image"];
 /** Check whether a value requires a server. */
 const requiresServer = (name: string, option: string, value: OptionValue) =>
-  (option === "search" && value === "thorough" && name === "holistic") || // of streams; images have it by default
+  (option === "search" && value === "thorough" && name === "holistic") || // for streams; stills use it by default
   (["visibility", "distance"].includes(option) && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
@@ -41,19 +41,19 @@ export function kindOf(name: string): KindRecord {
 }
 
 /** Check options and add the defaults of the kind and its model. */
-export function settingsOf(name: string, { events = [], ...given }: LocalOptions): Settings {
+export function settingsOf(name: string, { events = [], ...options }: LocalOptions): Settings {
   const kind = kindOf(name);
   const known = Object.values(kind.options).filter((record) => !CHOSEN_BY_CALL.includes(record.name));
   const all: Record<string, OptionValue> = {};
   for (const { name: option, default: value } of known) all[option] = value;
-  for (const [option, value] of Object.entries(given as Readonly<Record<string, OptionValue>>)) {
+  for (const [option, value] of Object.entries(options as Readonly<Record<string, OptionValue>>)) {
     const record = known.find((each) => each.name === option);
     if (!record) throw new Error(`${name} has no option ${option}. Choose from ${known.map((each) => each.name).join(", ")}.`);
     if (value === null || value === undefined) continue;
     if (requiresServer(name, option, value)) {
       throw new Error(`${option}=${JSON.stringify(value)} requires a Sonjit server`);
     }
-    if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);
+    if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: expected ${expectedValue(record)}`);
     all[option] = value;
   }
   const bundleOption = ["blendshapes", "transform"].find((option) => all[option]);
@@ -77,7 +77,7 @@ function isAllowed({ type, choices, minimum, maximum }: OptionRecord, value: Opt
   return (minimum === null || value >= minimum) && (maximum === null || value <= maximum);
 }
 
-function wanted({ type, choices, minimum, maximum }: OptionRecord): string {
+function expectedValue({ type, choices, minimum, maximum }: OptionRecord): string {
   if (choices.length) return `one of ${choices.join(", ")}`;
   if (type === "boolean") return "true or false";
   const noun = type === "integer" ? "a whole number" : type === "number" ? "a number" : "text";

@@ -1,14 +1,14 @@
 /**
- * Crops of an image as a network's input: (H, W, 3) float32.
+ * Crop images into a network's input, (H, W, 3) float32.
  *
  * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
- * is rounded to a whole grey level: what OpenCV 4 computes for MediaPipe and Python. With `samplesCentres` the middle of
- * that pixel is sampled where it lies in the image: what MediaPipe computes on graphics cards.
+ * is rounded to an integer grey level, as OpenCV 4 does for MediaPipe and Python. With `samplesCentres`, the centre of that
+ * pixel is sampled, as MediaPipe does on graphics cards.
  */
 
 import { squareAround, type RotatedBox } from "./boxes.js";
 
-/** An image, RGBA. */
+/** An RGBA image. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;
@@ -17,14 +17,14 @@ export interface Pixels {
 
 const FAR = 2 ** 29;
 
-/** Half to even, as NumPy rounds. */
+/** Round half to even, as NumPy does. */
 export function rint(value: number): number {
   const whole = Math.floor(value);
   const rest = value - whole;
   return rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole;
 }
 
-/** What images are cut for: a network, or what its input is. */
+/** Input of a network. */
 export interface Input {
   /** (rows, size, 3). */
   readonly input: Float32Array;
@@ -32,13 +32,13 @@ export interface Input {
   readonly size: number;
   /** Height in pixels. */
   readonly rows: number;
-  /** (256,) its number for each grey level. */
+  /** (256,) value of the input for each grey level. */
   readonly levels: Float32Array;
   /** Sample at the centres of pixels instead of their corners. */
   readonly samplesCentres: boolean;
 }
 
-/** Cut a rotated box out of an image; outside it the border's pixels repeat, or it is black. */
+/** Cut a rotated box out of an image. Outside the image, the nearest pixel repeats, or the crop is black. */
 export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, rows, levels, samplesCentres }: Input, isBlackOutside = false): void {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
@@ -91,7 +91,7 @@ export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, row
   }
 }
 
-/** Fit a whole image into a square with its aspect kept and zeros around it. */
+/** Fit an image into a square, keep its aspect ratio and pad with zeros. */
 export function letterboxInto(image: Pixels, { input: out, size, levels, samplesCentres }: Input): void {
   const { data, width, height } = image;
   const box = squareAround(width, height);
@@ -131,7 +131,7 @@ export function letterboxInto(image: Pixels, { input: out, size, levels, samples
   }
 }
 
-/** A part of an image, left and right exchanged where asked for. */
+/** Return a part of an image, mirrored on request. */
 export function cut(
   image: Pixels,
   left: number,
@@ -152,7 +152,7 @@ export function cut(
   return { width, height, data: new Uint8ClampedArray(to.buffer) };
 }
 
-/** Which pixels of a row go into which of a shorter or longer one, and with what weight; in the order of both. */
+/** Weights with which the pixels of a row contribute to those of a row of another length, sorted by both indices. */
 interface Shares {
   readonly count: number;
   readonly from: Int32Array;
@@ -161,8 +161,8 @@ interface Shares {
 }
 
 function sharesOf(from: number, to: number): Shares {
-  const most = from + to;
-  const shares = { from: new Int32Array(most), to: new Int32Array(most), weights: new Float64Array(most) };
+  const length = from + to;
+  const shares = { from: new Int32Array(length), to: new Int32Array(length), weights: new Float64Array(length) };
   const per = from / to;
   let count = 0;
   for (let i = 0; i < to; i++) {
@@ -177,10 +177,11 @@ function sharesOf(from: number, to: number): Shares {
 }
 
 /**
- * An image of another size, (height, width, 3): each pixel is the mean of those that it covers. Plain loops over arrays
- * of numbers: it is done with every image of a stream, and would fill the memory with small objects.
+ * Resize an image to (height, width, 3). Each pixel is the mean of those that it covers.
  *
- * @param every only so many-th rows of the image are looked at
+ * It runs for every image of a stream. Plain loops over typed arrays avoid many small objects.
+ *
+ * @param every read only every n-th row of the image
  */
 export function areaMeans(image: Pixels, width: number, height: number, every = 1): Float64Array {
   const across = sharesOf(image.width, width);

@@ -1,33 +1,33 @@
 /**
- * TFLite files: which operators a network has, and a part of it as a file of its own.
+ * Read TFLite files: the operators of a network, and parts of it as files.
  *
  * Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), the "internals" of flatbuffers and flexbuffers.
  */
 
-/** A number, or a list of whole ones. */
+/** A number, or a list of integers. */
 export type OperatorOption = number | readonly number[];
 
-/** A tensor's values with its shape. */
+/** Values of a tensor with their shape. */
 export interface Values {
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
 }
 
 export interface Operator {
-  /** Numbers of the tensors that it reads; -1 for one left out. */
+  /** Indices of the input tensors; -1 for an omitted one. */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   /** Number in the enumeration BuiltinOperator. */
   readonly kind: number;
-  /** Name of one that is none of TFLite's own, else "". */
+  /** Name of a custom operator, else "". */
   readonly custom: string;
-  /** Of a custom one. */
+  /** Options of a custom operator. */
   readonly options: Readonly<Record<string, OperatorOption>>;
 }
 
-const [ADD, DEQUANTIZE, CUSTOM, MEAN] = [0, 6, 32, 40]; // of the enumeration BuiltinOperator
-const [FLOAT32, FLOAT16] = [0, 1]; // of the enumeration TensorType
-// Numbers of the fields in their tables.
+const [ADD, DEQUANTIZE, CUSTOM, MEAN] = [0, 6, 32, 40]; // values of BuiltinOperator
+const [FLOAT32, FLOAT16] = [0, 1]; // values of TensorType
+// Indices of the fields in their tables.
 const MODEL = { codes: 1, graphs: 2, buffers: 4 };
 const CODE = { oldKind: 0, name: 1, kind: 3 };
 const GRAPH = { tensors: 0, inputs: 1, outputs: 2, operators: 3 };
@@ -35,23 +35,23 @@ const TENSOR = { shape: 0, type: 1, buffer: 2, signature: 7 };
 const BUFFER = { data: 0 };
 const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
 
-/** The one graph of a file, in which lengths that may vary become the file's own; reading one that is damaged throws. */
+/** The only graph of a file. Variable lengths are fixed to those in the file. Reading a damaged file throws. */
 export class TfliteFile {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
-  /** In an order in which they can run. */
+  /** Operators in an order in which they can run. */
   readonly operators: readonly Operator[];
   readonly #data: Uint8Array;
   readonly #flat: FlatBuffer;
   readonly #graph: number;
 
   constructor(data: Uint8Array) {
-    if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3") throw new Error("it is no TFLite file");
+    if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3") throw new Error("it is not a TFLite file");
     this.#data = data;
     const flat = (this.#flat = new FlatBuffer(data));
     const model = flat.target(0);
     const codes = flat.tables(model, MODEL.codes).map((code) => {
-      // Files of before 2020 have only the old field.
+      // Files from before 2020 have only the old field.
       const kind = Math.max(flat.byte(code, CODE.oldKind), flat.number(code, CODE.kind));
       return { kind, custom: kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "" };
     });
@@ -70,9 +70,10 @@ export class TfliteFile {
   }
 
   /**
-   * Tensors on the way: for each side, in pixels, the last residual sum (1, side, side, C), and the mean (1, C) of the last map.
+   * Return the intermediate tensors: for each side in pixels the last residual sum (1, side, side, C), then the mean (1, C)
+   * of the last map.
    *
-   * @throws {Error} there is none
+   * @throws {Error} a tensor is missing
    */
   taps(sides: readonly number[]): number[] {
     const shapes = this.#flat.tables(this.#graph, GRAPH.tensors).map((tensor) => this.#flat.numbers(tensor, TENSOR.shape));
@@ -80,7 +81,7 @@ export class TfliteFile {
     let mean: number | undefined;
     for (const { kind, inputs, outputs } of this.operators) {
       const shape = shapes[outputs[0]!]!;
-      const isSum = kind === ADD && new Set(inputs.map((tensor) => shapes[tensor]?.join())).size === 1; // of two maps: no bias
+      const isSum = kind === ADD && new Set(inputs.map((tensor) => shapes[tensor]?.join())).size === 1; // a sum of two maps, not of a map and a bias
       if (kind === MEAN) mean = outputs[0];
       else if (isSum && shape.length === 4 && shape[1] === shape[2]) sums.set(shape[1]!, outputs[0]!);
     }
@@ -89,7 +90,7 @@ export class TfliteFile {
     return found as number[];
   }
 
-  /** Return those tensors that are constants, also of half precision. */
+  /** Return the tensors that are constants, including those of half precision. */
   constants(tensors: readonly number[]): Map<number, Values> {
     const tables = this.#flat.tables(this.#graph, GRAPH.tensors);
     const buffers = this.#flat.tables(this.#flat.target(0), MODEL.buffers);
@@ -110,14 +111,14 @@ export class TfliteFile {
     return constants;
   }
 
-  /** A file with only the operators that lead from some tensors to some others. */
+  /** Return a file with only the operators that lead from some tensors to others. */
   part(inputs: readonly number[], outputs: readonly number[]): Uint8Array {
     const needed = new Set(outputs.filter((tensor) => !inputs.includes(tensor)));
-    const kept: number[] = [];
+    const operators: number[] = [];
     for (let index = this.operators.length - 1; index >= 0; index--) {
       const operator = this.operators[index]!;
       if (!operator.outputs.some((tensor) => needed.has(tensor))) continue;
-      kept.unshift(index);
+      operators.unshift(index);
       for (const tensor of operator.inputs) if (!inputs.includes(tensor)) needed.add(tensor);
     }
     const lists = [inputs, outputs].map((numbers) => Int32Array.of(numbers.length, ...numbers));
@@ -125,17 +126,17 @@ export class TfliteFile {
     const data = new Uint8Array(start + lists.reduce((sum, list) => sum + list.byteLength, 0));
     data.set(this.#data);
     const view = new DataView(data.buffer);
-    // In place: offsets only point forward, and each kept entry moves towards the front.
+    // Offsets only point forward, and each remaining entry moves towards the front.
     const [first] = this.#flat.vector(this.#graph, GRAPH.operators);
-    view.setUint32(first - 4, kept.length, true);
-    kept.forEach((index, place) => {
-      view.setUint32(first + 4 * place, this.#flat.target(first + 4 * index) - (first + 4 * place), true);
+    view.setUint32(first - 4, operators.length, true);
+    operators.forEach((index, position) => {
+      view.setUint32(first + 4 * position, this.#flat.target(first + 4 * index) - (first + 4 * position), true);
     });
     let at = start;
-    [GRAPH.inputs, GRAPH.outputs].forEach((field, which) => {
+    [GRAPH.inputs, GRAPH.outputs].forEach((field, index) => {
       const position = this.#flat.field(this.#graph, field);
       view.setUint32(position, at - position, true);
-      for (const number of lists[which]!) {
+      for (const number of lists[index]!) {
         view.setInt32(at, number, true);
         at += 4;
       }
@@ -151,7 +152,7 @@ function fromHalf(bits: number): number {
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
 }
 
-/** Tables of a flatbuffer, by position; numbers of fields are those of the schema, in its order. */
+/** Tables of a flatbuffer, by position. Fields have the indices of the schema. */
 class FlatBuffer {
   readonly #view: DataView;
 
@@ -159,12 +160,12 @@ class FlatBuffer {
     this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   }
 
-  /** Where the offset at a position leads. */
+  /** Return the target of the offset at a position. */
   target(position: number): number {
     return position + this.#view.getUint32(position, true);
   }
 
-  /** Where a table's field is, 0 for one left out. */
+  /** Return the position of a field, 0 if it is omitted. */
   field(table: number, number: number): number {
     const layout = table - this.#view.getInt32(table, true);
     const entry = 4 + 2 * number;
@@ -172,7 +173,7 @@ class FlatBuffer {
     return offset ? table + offset : 0;
   }
 
-  /** Where the elements of a vector begin, and how many they are. */
+  /** Return the position of the first element of a vector, and the number of its elements. */
   vector(table: number, number: number): [number, number] {
     const position = this.field(table, number);
     if (!position) return [0, 0];
@@ -218,39 +219,39 @@ class FlatBuffer {
 }
 
 // Types of flexbuffers.
-const WHOLE = 1;
+const INTEGER = 1;
 const FLOAT = 3;
-const WHOLE_VECTOR = 11;
+const INTEGER_VECTOR = 11;
 
-/** Return a custom operator's options from a flexbuffer map of numbers and vectors of integers; none if the bytes are no flexbuffer. */
+/** Read a custom operator's options from a flexbuffer map of numbers and integer vectors. Other bytes have no options. */
 function optionsFrom(data: Uint8Array): Record<string, OperatorOption> {
-  if (!data.at(-1)) return {}; // a flexbuffer ends with a width, a plain struct of MediaPipe's with a zero
+  if (!data.at(-1)) return {}; // a flexbuffer ends with a width, a plain struct of MediaPipe with a zero
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const whole = (at: number, width: number, isSigned = false): number => {
+  const integerAt = (at: number, width: number, isSigned = false): number => {
     if (width === 1) return isSigned ? view.getInt8(at) : view.getUint8(at);
     if (width === 2) return isSigned ? view.getInt16(at, true) : view.getUint16(at, true);
     if (width === 4) return isSigned ? view.getInt32(at, true) : view.getUint32(at, true);
     return Number(isSigned ? view.getBigInt64(at, true) : view.getBigUint64(at, true));
   };
-  const last = data[data.length - 1]!; // the width of the value that leads to the map
+  const last = data[data.length - 1]!; // width of the offset to the map
   const root = data.length - 2 - last;
   const width = 1 << (data[data.length - 2]! & 3);
-  const values = root - whole(root, last);
-  const count = whole(values - width, width);
-  const keys = values - 3 * width - whole(values - 3 * width, width);
-  const keyWidth = whole(values - 2 * width, width);
+  const values = root - integerAt(root, last);
+  const count = integerAt(values - width, width);
+  const keys = values - 3 * width - integerAt(values - 3 * width, width);
+  const keyWidth = integerAt(values - 2 * width, width);
   const options: Record<string, OperatorOption> = {};
   for (let index = 0; index < count; index++) {
     const key = keys + index * keyWidth;
-    const start = key - whole(key, keyWidth);
+    const start = key - integerAt(key, keyWidth);
     const name = new TextDecoder().decode(data.subarray(start, data.indexOf(0, start)));
     const type = data[values + count * width + index]!;
     const at = values + index * width;
-    if (type >> 2 === WHOLE) options[name] = whole(at, width, true);
+    if (type >> 2 === INTEGER) options[name] = integerAt(at, width, true);
     else if (type >> 2 === FLOAT) options[name] = width === 8 ? view.getFloat64(at, true) : view.getFloat32(at, true);
-    else if (type >> 2 === WHOLE_VECTOR) {
-      const [first, size] = [at - whole(at, width), 1 << (type & 3)];
-      options[name] = Array.from({ length: whole(first - size, size) }, (_, i) => whole(first + i * size, size, true));
+    else if (type >> 2 === INTEGER_VECTOR) {
+      const [first, size] = [at - integerAt(at, width), 1 << (type & 3)];
+      options[name] = Array.from({ length: integerAt(first - size, size) }, (_, i) => integerAt(first + i * size, size, true));
     } else throw new Error(`an operator's option ${name} of type ${type >> 2}`);
   }
   return options;

@@ -1,4 +1,4 @@
-/** The worker in which one detector runs. */
+/** Run one detector in a worker. */
 
 import { Bundle } from "./bundle.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
@@ -13,7 +13,7 @@ import type { Settings } from "./options.js";
 import type { Results } from "./results.js";
 
 let make: (settings: Settings) => Promise<AnyDetector>;
-/** That of the last options; where there is none for them, every image says why. */
+/** Detector with the latest options. If they are invalid, it rejects, and so does every image. */
 let detector: Promise<AnyDetector>;
 const reader = new ImageReader();
 
@@ -39,7 +39,7 @@ async function answer(request: Request): Promise<Answer | null> {
   }
 }
 
-/** Fetch and compile a kind's networks. */
+/** Fetch and compile the networks of a kind. */
 async function load(settings: Settings, { runtime, accelerator, samplesCentres, searchesParts, networks, bundle, gestures }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
@@ -50,10 +50,10 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
   };
   let fetchedBundle: ReturnType<typeof fetchNetwork> | null = null;
   const bundleFile = () => (fetchedBundle ??= fetchNetwork(bundle.url, null));
-  const isOfBundle = bundle.isOwn || usesBundle(settings);
-  const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others when they are first asked for
-  const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
-  const [loaded] = await Promise.all([loadRuntime(runtime, accelerator), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
+  const needsBundle = bundle.isOwn || usesBundle(settings);
+  const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others are loaded on first use
+  const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !needsBundle));
+  const [loaded] = await Promise.all([loadRuntime(runtime, accelerator), ...roles.map(fetched), needsBundle ? bundleFile() : null]);
   const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, loaded, { ...shape, samplesCentres });
   return LOADERS[settings.kind]!({
     model: settings.model,
@@ -68,7 +68,7 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
   });
 }
 
-/** Makes detectors with gestures of hands and with events; files of gestures are fetched where they are first asked for. */
+/** Return a function that creates detectors with gestures and events. Gesture files are fetched on first use. */
 function withGesturesAndEvents({ gestures: { folder, custom } }: Places, make: Make): (settings: Settings) => Promise<AnyDetector> {
   return async (settings) => {
     const wanted = settings.gestures ?? "none";

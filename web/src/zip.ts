@@ -1,22 +1,26 @@
-/** Zip files. Source: PKWARE's APPNOTE. */
+/** Read zip files. Source: PKWARE's APPNOTE. */
 
 const END_MARK = 0x06054b50;
 const ENTRY_MARK = 0x02014b50;
 const END_BYTES = 22;
 const [STORED, DEFLATED] = [0, 8];
 
-/** One file within, as it is packed. */
+/** A file of the archive, as it is stored. */
 export interface Member {
   readonly method: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** The files within by name; an Error where it is no zip file or damaged. */
+/**
+ * Return the files of an archive by name.
+ *
+ * @throws {Error} it is not a zip file, or damaged
+ */
 export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let end = file.length - END_BYTES;
   while (end >= 0 && view.getUint32(end, true) !== END_MARK) end -= 1;
-  if (end < 0) throw new Error("it is no zip file");
+  if (end < 0) throw new Error("it is not a zip file");
   const members = new Map<string, Member>();
   const count = view.getUint16(end + 10, true);
   let at = view.getUint32(end + 16, true);
@@ -33,10 +37,10 @@ export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {
   return members;
 }
 
-/** The bytes of one of them, a copy. */
+/** Return a copy of the uncompressed bytes of a member. */
 export async function unpacked({ method, bytes }: Member): Promise<Uint8Array<ArrayBuffer>> {
   if (method === STORED) return bytes.slice();
-  if (method !== DEFLATED) throw new Error(`it is packed in a way unknown here (${method})`);
+  if (method !== DEFLATED) throw new Error(`it uses an unsupported compression (${method})`);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -35,7 +35,7 @@ export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): CustomMotion
 }
 
 /** The motions of several files as of one. */
-export function joined(all: readonly CustomMotions[]): CustomMotions {
+export function joinMotions(all: readonly CustomMotions[]): CustomMotions {
   let before = 0;
   return {
     names: all.flatMap(({ names }) => names),
