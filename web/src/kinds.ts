@@ -1,4 +1,4 @@
-/** Which networks each kind runs, and what its detectors are made of. */
+/** Load the networks of each kind and create its detectors. */
 
 import type { Bundle } from "./bundle.js";
 import { Bodies, type BodyObservation } from "./body.js";
@@ -34,32 +34,32 @@ export interface AnyDetector {
   reset(): void;
 }
 
-/** Compiles one of the networks of a model. */
+/** Compiles a network of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 
-/** What loaders take networks from. */
+/** Sources from which loaders get networks. */
 export interface Sources {
   readonly model: string;
   /** Names of published networks that replace those of the model. */
   readonly others: Readonly<Partial<Record<Role, string>>>;
   readonly open: Open;
-  /** Hands are seen by a network of the caller's own. */
+  /** True if the landmark network of hands is custom. */
   readonly hasOwnLandmarks: boolean;
-  /** The arrays of the heads on the published networks of hands. */
+  /** Return the arrays of the heads of the published hand networks. */
   handHeads(): Promise<ReadonlyMap<string, NumpyArray>>;
-  /** The arrays of the refinement of their keypoints. */
+  /** Return the arrays of the refinement of hand keypoints. */
   handRefinement(): Promise<ReadonlyMap<string, NumpyArray>>;
-  /** Faces are seen by the networks of a bundle of the caller's own, whatever is asked for. */
+  /** True if faces use the networks of a custom bundle, with all options. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
-  /** Hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
+  /** True if hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
   readonly searchesParts: boolean;
 }
 
-/** Makes a detector of some options, with networks that are there; `withAppearance`: its hands have theirs where it is read. */
+/** Creates a detector with loaded networks; `withAppearance`: its hands have their appearance if the heads provide it. */
 export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector | Promise<AnyDetector>;
 
-/** By kind: compile the networks of a model; detectors of any options are then made of them. */
+/** For each kind, compiles the networks of a model and returns a function that creates detectors with them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
   hands: async ({ model, open, hasOwnLandmarks, handHeads, handRefinement }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
@@ -71,52 +71,52 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return { landmarks: await tapped(), heads: new HandHeads(await handHeads(), model, TAPS) };
     });
     const refining = once(async () => new HandRefinement(await handRefinement(), model, TAPS));
-    const wide = openSearch(open);
+    const wide = openWideDetector(open);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
       const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
       const hands = new Hands(palms, refinement ? await tapped() : landmarks, settings.mirrored, null, false, refinement);
       if (settings.search === "fast") return new Detector(hands, settings, null);
-      const inStills = once(async () => {
-        const seen = await withHeads();
-        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads, withAppearance, refinement);
+      const stillHands = once(async () => {
+        const networks = await withHeads();
+        return new Hands(palms, networks.landmarks, settings.mirrored, networks.heads, withAppearance, refinement);
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
       const limits = limitsOf(settings, "hands", LIMITS.palm_share);
-      const thorough = whereFilesAre(settings, async (image) => new HandSearch(image, { palms, hands: await inStills(), guide }, limits).search());
-      if (!isSpread(settings)) return inStills().then((all) => new Detector(all, settings, null, thorough));
-      return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), thorough);
+      const stillSearch = ifFilesExist(settings, async (image) => new HandSearch(image, { palms, hands: await stillHands(), guide }, limits).search());
+      if (!searchesStreams(settings)) return stillHands().then((all) => new Detector(all, settings, null, stillSearch));
+      return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), stillSearch);
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle }) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
-    const wide = openSearch(open);
+    const wide = openWideDetector(open);
     if (!landmark) {
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces);
         const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings, "face"));
-        return new Detector(boxes, settings, null, whereFilesAre(settings, search));
+        return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
     const published = once(async () =>
       new FaceMeshes(await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))));
-    const ofBundle = bundleMeshes(once(bundle));
+    const bundledMeshes = bundleMeshes(once(bundle));
     return async (settings) => {
-      const meshes = await (hasOwnBundle || usesBundle(settings) ? ofBundle(settings) : published());
+      const meshes = await (hasOwnBundle || usesBundle(settings) ? bundledMeshes(settings) : published());
       if (settings.search === "fast") return new Detector(meshes, settings, null);
       const limits = limitsOf(settings, "face", LIMITS.face_share);
       const search = async (image: Pixels) => new FaceSearch(await wide(), meshes, limits).search(image);
-      const thorough = whereFilesAre(settings, search);
-      if (!isSpread(settings)) return new Detector(meshes, settings, null, thorough);
+      const stillSearch = ifFilesExist(settings, search);
+      if (!searchesStreams(settings)) return new Detector(meshes, settings, null, stillSearch);
       const detector = await wide();
       const finder = faceFinder(detector, meshes, settings.min_detection_score);
-      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), thorough);
+      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), stillSearch);
     };
   },
   body: async ({ open }) => {
     const bodiesOf = await openBodies(open);
-    const wide = openSearch(open);
+    const wide = openWideDetector(open);
     const { landmark } = KINDS.face!.models.attention!;
     const meshes = once(async () => new FaceMeshes(await openFaceDetector(open, "face_detector", "face-short"), await open("face", meshShape(landmark!))));
     return async (settings) => {
@@ -126,7 +126,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         const faces = new FaceSearch(await wide(), await meshes(), guideLimits(settings));
         return new BodySearch(image, bodies, faces, limitsOf(settings, "body")).search();
       };
-      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
+      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), ifFilesExist(settings, search));
     };
   },
   holistic: async ({ model, others, open, handRefinement, searchesParts }) => {
@@ -141,81 +141,81 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
     const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
     const recrop = await open("recrop", { sizes: [4] });
-    const wide = openSearch(open);
+    const wide = openWideDetector(open);
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
     return async (settings) => {
-      const seen = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
-      const hands = new Hands(null, seen.landmarks, settings.mirrored, null, false, seen.refinement);
+      const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
+      const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
       const bodies = await bodiesOf(settings);
       const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
         const faceSearch = new FaceSearch(await wide(), faces, guideLimits(settings));
-        const handLimits = { ...ofAll(limitsOf(settings, "hands", LIMITS.palm_share)), published: PUBLISHED };
+        const handLimits = { ...withoutLimit(limitsOf(settings, "hands", LIMITS.palm_share)), published: PUBLISHED };
         const searches = {
           bodies: new BodySearch(image, bodies, faceSearch, limitsOf(settings, "body")),
           hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
         };
         return searchPeople(image, people, searches, settings);
       };
-      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
+      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide), ifFilesExist(settings, search));
     };
   },
 };
 
-/** Whether faces are seen by the networks of a face landmarker's bundle. */
+/** Check whether the options require the networks of a face landmarker's bundle. */
 export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
 
-/** Score of the published search for what leads to instances of another kind. */
+/** Minimum score of instances that lead to instances of another kind, in the published search. */
 const PUBLISHED = 0.5;
 
-/** Return the thresholds of a search: in windows `share` of the caller's. */
+/** Return the thresholds of a search; `share`: threshold in windows relative to that of the options. */
 function limitsOf({ min_detection_score: published, max_instances, search }: Settings, kind: BudgetName, share = 1): Limits {
   return { published, least: share * published, budget: budgetOf(kind, search, max_instances) };
 }
 
-/** Return the limits of a search that no number of instances ends. */
-function ofAll({ budget, ...limits }: Limits): Limits {
+/** Return the limits of a search without a limit of instances. */
+function withoutLimit({ budget, ...limits }: Limits): Limits {
   return { ...limits, budget: { ...budget, enough: Infinity } };
 }
 
 /** Return the limits of the search for faces that lead to bodies. */
 function guideLimits(settings: Settings): Limits {
-  return ofAll(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body_faces", LIMITS.face_share));
+  return withoutLimit(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body_faces", LIMITS.face_share));
 }
 
-/** What makes something at most once. */
+/** Return a function that calls another one once and then returns its result. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | null = null;
-  return () => (made ??= make());
+  let result: Promise<T> | null = null;
+  return () => (result ??= make());
 }
 
-const told = new WeakSet<FileError>();
+const warned = new WeakSet<FileError>();
 
-/** A thorough search, or by default none where a file that only it needs is not there, which is told once. */
-function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<Found<O>>): StillSearch<O> {
+/** Return a still search that, with `search: "auto"`, warns once and returns null if one of its files is missing. */
+function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: (image: Pixels) => Promise<Found<O>>): StillSearch<O> {
   return async (image) => {
     try {
-      const { finds, complete } = await thorough(image);
-      return { found: finds.map(resultOf), complete };
+      const { candidates, complete } = await stillSearch(image);
+      return { found: candidates.map(resultOf), complete };
     } catch (error) {
       if (!(error instanceof FileError) || search !== "auto") throw error;
-      if (!told.has(error)) console.warn(`images on their own are searched fast: ${error.message}`);
-      told.add(error);
+      if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);
+      warned.add(error);
       return null;
     }
   };
 }
 
-/** Whether a stream is searched window by window, and what it finds is checked. */
-const isSpread = ({ search }: Settings) => search === "auto";
+/** Check whether streams are searched window by window and their detections are verified. */
+const searchesStreams = ({ search }: Settings) => search === "auto";
 
-/** The detector by which streams are searched for faces, compiled where it is first asked for. */
-function openSearch(open: Open): () => Promise<SingleShotDetector> {
+/** Return a function that opens the full-range face detector, compiled on first use. */
+function openWideDetector(open: Open): () => Promise<SingleShotDetector> {
   return once(() => openFaceDetector(open, "search", "face-full"));
 }
 
-/** Makes meshes of a bundle's networks, with the parts that are asked for. */
+/** Return a function that creates face meshes with the networks of a bundle and the requested parts. */
 function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {
   const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE } = constants.face_networks;
   const { REFINED } = constants.face_refinement;
@@ -238,13 +238,13 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
   };
 }
 
-/** The search of a stream for bodies, or null. */
+/** Return the search of streams for bodies, or null if it is off. */
 async function bodiesInStreams(
   bodies: Bodies,
   settings: Settings,
   wide: () => Promise<SingleShotDetector>,
 ): Promise<StreamSearch<BodyObservation> | null> {
-  if (!isSpread(settings)) return null;
+  if (!searchesStreams(settings)) return null;
   const [faces, heads] = [await wide(), new HeadMap()];
   return new StreamSearch(bodyFinder(faces, bodies, heads), new BodyCheck(faces, bodies, heads, settings.mirrored));
 }
@@ -252,16 +252,16 @@ async function bodiesInStreams(
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
 
 const { KEYPOINT_OUTPUTS, LANDMARKS } = constants.body;
-/** Without masks: their branch nearly doubles the time of lite and full. */
+/** Outputs without masks, whose branch nearly doubles the time of lite and full. */
 const BODY_SHAPE = { sizes: [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS], outputs: KEYPOINT_OUTPUTS };
 
-/** What the face network of a weight's name gives. */
+/** Return the outputs of a face network by the name of its weights. */
 function meshShape(weight: string): NetworkShape {
   const { MESH_OUTPUTS } = constants.face_networks;
   return { sizes: MESH_OUTPUTS[weight.replace("face-", "") as keyof typeof MESH_OUTPUTS] };
 }
 
-/** Makes what sees bodies; the branch for masks is compiled where it is first asked for. */
+/** Return a function that creates the kind of bodies. The branch for masks is compiled on first use. */
 async function openBodies(open: Open): Promise<(settings: Settings) => Promise<Bodies>> {
   const { DETECTOR_RANGE, MASK_OUTPUT } = constants.body;
   const people = await openDetector(open, "detector", GRIDS.person, 4, { range: DETECTOR_RANGE });
@@ -277,7 +277,7 @@ function openFaceDetector(open: Open, role: Role, weight: string): Promise<Singl
   return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, { range: constants.face_networks.DETECTOR_RANGE });
 }
 
-/** A single-shot detector that gives so many keypoints with each box. */
+/** Open a single-shot detector with this number of keypoints for each box. */
 async function openDetector(
   open: Open,
   role: Role,

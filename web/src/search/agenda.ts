@@ -1,109 +1,112 @@
-/** The loop of every search: tasks in the order of expected finds per cost, and what they find. */
+/** Run the tasks of a search in the order of expected gain per cost, and suppress duplicate candidates. */
 
 import { isSameObject, type Observation } from "../observations.js";
 import { boxIou, isSameInstance } from "./geometry.js";
 import { LIMITS, TASKS, probability, scoreOf, type Budget, type Features, type ScoreName, type SearchKind, type TaskTable } from "./score.js";
 
-/** One candidate and its views. */
-export interface Find<O extends Observation> {
-  /** What the landmark network saw, the view that counts last. */
+/** A possible instance with its observations. */
+export interface Candidate<O extends Observation> {
+  /** Observations of the landmark network. The last one becomes the result. */
   views: O[];
-  /** Best score of the detectors that led here. */
+  /** Maximum score of its proposals. */
   detection: number;
-  /** Windows and sources that led here. */
+  /** Windows and sources of its proposals. */
   votes: Set<string>;
   /** Keypoint similarity of two views, 0..1. */
   agreement: number;
-  /** Whether the published search finds it too. */
+  /** True if the published search finds it too. */
   readonly isPublished: boolean;
-  /** Find of the published search that this one shows or replaces; set by `withoutSame`. */
-  replaced?: Find<O> | undefined;
+  /** Candidate of the published search that shows the same instance; set by `withoutDuplicates`. */
+  replaced?: Candidate<O> | undefined;
   /** Probability that this is an instance. */
   score: number;
-  /** What the score was made of. */
+  /** Features of the score by name. */
   features: Features;
 }
 
-/** What a search found in an image. */
+/** Result of the search of an image. */
 export interface Found<O extends Observation> {
   /** All candidates, best first. */
-  readonly finds: Find<O>[];
-  /** Whether all proposals were processed or enough was found. */
+  readonly candidates: Candidate<O>[];
+  /** True if all proposals were processed or enough was found. */
   readonly complete: boolean;
 }
 
-export function findOf<O extends Observation>(
+export function newCandidate<O extends Observation>(
   views: O[],
   { score, votes }: { score: number; votes: Set<string> },
   agreement = 1,
   isPublished = false,
-): Find<O> {
+): Candidate<O> {
   return { views, detection: score, votes: new Set(votes), agreement, isPublished, score: 0, features: {} };
 }
 
-/** Score a find from its features; what the published search finds is always found. */
-export function rate(find: Find<Observation>, name: ScoreName): void {
-  find.score = Math.max(scoreOf(name, find.features), find.isPublished ? LIMITS.published : 0);
+/** Compute the score of a candidate from its features. Candidates of the published search are always accepted. */
+export function rate(candidate: Candidate<Observation>, name: ScoreName): void {
+  candidate.score = Math.max(scoreOf(name, candidate.features), candidate.isPublished ? LIMITS.published : 0);
 }
 
-/** Return the view that counts. */
-export function lastOf<O extends Observation>({ views }: Find<O>): O {
+/** Return the observation that becomes the result. */
+export function lastView<O extends Observation>({ views }: Candidate<O>): O {
   return views.at(-1)!;
 }
 
-/** Return the view that counts, with the score of the find. */
-export function resultOf<O extends Observation>(find: Find<O>): O {
-  return { ...lastOf(find), score: find.score };
+/** Return the observation with the score of the candidate. */
+export function resultOf<O extends Observation>(candidate: Candidate<O>): O {
+  return { ...lastView(candidate), score: candidate.score };
 }
 
-/** Return the lowest presence of all views. */
-export function presenceOf({ views }: Find<Observation>): number {
+/** Return the minimum presence of the views. */
+export function presenceOf({ views }: Candidate<Observation>): number {
   return Math.min(...views.map(({ score }) => score));
 }
 
-/** Check whether the views leave no doubt. */
-export function isPlain(find: Find<Observation>): boolean {
-  return Math.min(presenceOf(find), find.agreement) > LIMITS.plain;
+/** Check whether presence and agreement of the views are high. */
+export function isCertain(candidate: Candidate<Observation>): boolean {
+  return Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.plain;
 }
 
-export function bestFirst<O extends Observation>(finds: readonly Find<O>[]): Find<O>[] {
-  return [...finds].sort((a, b) => b.score - a.score);
+export function bestFirst<O extends Observation>(candidates: readonly Candidate<O>[]): Candidate<O>[] {
+  return [...candidates].sort((a, b) => b.score - a.score);
 }
 
-/** Count the votes and the detection of another proposal for a find. */
-export function addVotes(find: Find<Observation>, votes: Iterable<string>, detection: number): void {
-  for (const vote of votes) find.votes.add(vote);
-  find.detection = Math.max(find.detection, detection);
+/** Add the votes and the detection score of another proposal to a candidate. */
+export function addVotes(candidate: Candidate<Observation>, votes: Iterable<string>, detection: number): void {
+  for (const vote of votes) candidate.votes.add(vote);
+  candidate.detection = Math.max(candidate.detection, detection);
 }
 
 /**
- * Return one find of each instance, best first. The best find of an instance replaces at most one find of the published
- * search, so that no fewer instances are found. Where both have the same keypoints, that of the published search stays,
- * with the better score. It also stays where its box overlaps that of no better find. `isSame` checks whether the first
- * find shows the instance of the second, which has a higher score.
+ * Return one candidate per instance, best first.
+ *
+ * The best candidate of an instance replaces at most one candidate of the published search, so the number of instances
+ * does not decrease. If both have the same keypoints, the published one stays with the higher score. It also stays if its
+ * box overlaps no better candidate.
+ *
+ * @param isSame compares two candidates; the score of the second is higher
  */
-export function withoutSame<O extends Observation>(
-  finds: readonly Find<O>[],
-  isSame = (a: Find<O>, b: Find<O>) => isSameInstance(lastOf(a).keypoints, lastOf(b).keypoints),
-): Find<O>[] {
-  const kept: Find<O>[] = [];
-  for (const find of bestFirst(finds)) {
-    find.replaced = find.isPublished ? find : undefined;
-    const index = kept.findIndex((other) => find.isPublished && other.replaced
-      ? isSameObject(lastOf(find), lastOf(other.replaced), false) // as in the published search
-      : isSame(find, other));
-    const best = kept[index];
-    if (!best) kept.push(find);
-    else if (find.isPublished && !best.replaced) {
-      if (isSameObject(lastOf(find), lastOf(best), false)) [find.score, kept[index]] = [best.score, find];
-      else if (kept.some((other) => boxIou(lastOf(find).keypoints, lastOf(other).keypoints) > LIMITS.same_box)) best.replaced = find;
+export function withoutDuplicates<O extends Observation>(
+  candidates: readonly Candidate<O>[],
+  isSame = (a: Candidate<O>, b: Candidate<O>) => isSameInstance(lastView(a).keypoints, lastView(b).keypoints),
+): Candidate<O>[] {
+  const accepted: Candidate<O>[] = [];
+  for (const candidate of bestFirst(candidates)) {
+    candidate.replaced = candidate.isPublished ? candidate : undefined;
+    const index = accepted.findIndex((other) => candidate.isPublished && other.replaced
+      ? isSameObject(lastView(candidate), lastView(other.replaced), false) // as in the published search
+      : isSame(candidate, other));
+    const best = accepted[index];
+    if (!best) accepted.push(candidate);
+    else if (candidate.isPublished && !best.replaced) {
+      if (isSameObject(lastView(candidate), lastView(best), false)) [candidate.score, accepted[index]] = [best.score, candidate];
+      else if (accepted.some((other) => boxIou(lastView(candidate).keypoints, lastView(other).keypoints) > LIMITS.same_box)) best.replaced = candidate;
       else {
-        kept.splice(index, 1);
-        kept.push(find);
+        accepted.splice(index, 1);
+        accepted.push(candidate);
       }
     }
   }
-  return kept;
+  return accepted;
 }
 
 interface Task {
@@ -113,9 +116,9 @@ interface Task {
   readonly features: () => Features;
 }
 
-/** Tasks of one image, in the order of their expected finds per cost; equal ones in the order in which they were added. */
+/** Tasks of one image, in the order of their expected gain per cost. Equal tasks run in the order in which they were added. */
 export class Agenda {
-  /** Whether nothing was left undone for want of budget. */
+  /** False if the budget prevented a task. */
   complete = true;
   readonly #table: TaskTable;
   readonly #budget: Budget;
@@ -126,21 +129,21 @@ export class Agenda {
     [this.#table, this.#budget] = [TASKS[kind], budget];
   }
 
-  /** Add a task; `features` of its expected finds are computed again before it runs. */
+  /** Add a task; `features`: returns the features of the expected gain and is called again before the task. */
   add(name: string, run: () => Promise<void>, features: () => Features = () => ({})): void {
     const worth = this.#worth(name, features());
     const before = this.#tasks.findIndex((task) => task.worth < worth);
     this.#tasks.splice(before < 0 ? this.#tasks.length : before, 0, { name, worth, run, features });
   }
 
-  /** Run tasks, and those that they add, until there is enough or the budget is spent. */
+  /** Run all tasks, also those that tasks add, until `isEnough` returns true or the budget is spent. */
   async run(isEnough: () => boolean): Promise<void> {
     while (this.#tasks.length && !isEnough()) {
       const { name, worth: before, run, features } = this.#tasks.shift()!;
       const worth = this.#worth(name, features());
       const [next] = this.#tasks;
       const { cost } = this.#table[name]!;
-      if (next && worth < Math.min(before, next.worth)) this.add(name, run, features); // it is worth less by now
+      if (next && worth < Math.min(before, next.worth)) this.add(name, run, features); // its worth has decreased
       else if (worth < this.#budget.worth || this.#spent + cost > this.#budget.cost) this.complete = false;
       else {
         this.#spent += cost;

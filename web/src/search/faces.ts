@@ -1,4 +1,4 @@
-/** Faces of an image: proposals of the full-range detector, verified by one or two runs of the mesh. */
+/** Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network. */
 
 import { iou, latestBoxes } from "../boxes.js";
 import { constants } from "../data.js";
@@ -6,22 +6,22 @@ import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type Fa
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, bestFirst, findOf, isPlain, lastOf, presenceOf, rate, withoutSame, type Find, type Found } from "./agenda.js";
-import { cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, merged, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
+import { Agenda, addVotes, bestFirst, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
+import { cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, mergeProposals, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
 import type { Limits } from "./hands.js";
 import { LIMITS, logit, type Features } from "./score.js";
 
 const OF = constants.search.faces;
 const PUBLISHED = "published";
 
-export type FaceFind = Find<FaceObservation>;
+export type FaceCandidate = Candidate<FaceObservation>;
 
-/** Add the windows of one part after another: each level is added once the coarser one has run. */
+/** Add the windows of an image level by level. A level is added after the coarser one has run. */
 export function addWindows(
   agenda: Agenda,
   image: Pixels,
   [parts, ...finer]: readonly number[],
-  look: (window: Window) => Promise<void>,
+  searchWindow: (window: Window) => Promise<void>,
   features: (window: Window) => Features,
   isFewer = false,
 ): void {
@@ -29,8 +29,8 @@ export function addWindows(
   let left = level.length;
   for (const window of level) {
     const search = async () => {
-      await look(window);
-      if (--left === 0) addWindows(agenda, image, finer, look, features, isFewer);
+      await searchWindow(window);
+      if (--left === 0) addWindows(agenda, image, finer, searchWindow, features, isFewer);
     };
     agenda.add(`part${parts}`, search, () => features(window));
   }
@@ -42,70 +42,70 @@ export function foundSoFar(sizes: readonly number[], image: Pixels): Features {
   return { found: Number(sizes.length > 0), size: smallest, several: Number(sizes.length > 1) };
 }
 
-/** The search for faces of images. */
+/** Searches images for faces. */
 export class FaceSearch {
   readonly #detector: SingleShotDetector;
   readonly #meshes: FaceMeshes;
   readonly #limits: Limits;
 
-  /** `detector` of the full range; what the meshes' own one finds keeps the keypoints of the first view, as published. */
+  /** @param detector full-range face detector. Faces of the published search keep the keypoints of the first view. */
   constructor(detector: SingleShotDetector, meshes: FaceMeshes, limits: Limits) {
     [this.#detector, this.#meshes, this.#limits] = [detector, meshes, limits];
   }
 
-  /** Return every candidate with its score, best first. */
+  /** Return all candidates with their scores, best first. */
   async search(image: Pixels): Promise<Found<FaceObservation>> {
     const { published, least, budget } = this.#limits;
-    const [agenda, finds, hints]: [Agenda, FaceFind[], Hint[]] = [new Agenda("face", budget), [], []];
+    const [agenda, candidates, hints]: [Agenda, FaceCandidate[], Hint[]] = [new Agenda("face", budget), [], []];
     const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isSameInstance(box, other));
-    await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), finds);
-    const look = async (window: Window) => {
+    await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), candidates);
+    const searchWindow = async (window: Window) => {
       const [faces, faint] = await this.#detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
       hints.push(...hintsIn(window, faint.map(middleOf), least));
       const proposals = faces.map(({ box, keypoints, score }) =>
         ({ box: placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set([keyOf(window)]) }));
-      await this.#verify(image, proposals, finds);
+      await this.#verify(image, proposals, candidates);
     };
-    const sizes = () => finds.filter(({ score }) => score > 0.5).map((find) => sizeOf(lastOf(find).keypoints));
-    addWindows(agenda, image, OF.PARTS, look, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+    const sizes = () => candidates.filter(({ score }) => score > 0.5).map((candidate) => sizeOf(lastView(candidate).keypoints));
+    addWindows(agenda, image, OF.PARTS, searchWindow, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
     await agenda.run(() => {
-      const sure = finds.filter(({ score }) => score > LIMITS.confident);
-      return sure.length >= budget.enough && withoutSame(sure).length >= budget.enough;
+      const confident = candidates.filter(({ score }) => score > LIMITS.confident);
+      return confident.length >= budget.enough && withoutDuplicates(confident).length >= budget.enough;
     });
-    return { finds: withoutSame(finds), complete: agenda.complete };
+    return { candidates: withoutDuplicates(candidates), complete: agenda.complete };
   }
 
-  /** Run the mesh on proposals that show no plain face yet, and in doubt again on the box that follows. */
-  async #verify(image: Pixels, proposals: readonly Proposal[], finds: FaceFind[]): Promise<void> {
-    for (const one of merged(proposals, image)) {
-      let find = finds.find((known) => iou(one.box, this.#meshes.boxAfter(lastOf(known))) > OF.SAME_FACE);
-      if (find && isPlain(find)) addVotes(find, [], one.score);
+  /** Run the mesh network on proposals without a certain face, and in doubt again on the box of its keypoints. */
+  async #verify(image: Pixels, proposals: readonly Proposal[], candidates: FaceCandidate[]): Promise<void> {
+    for (const proposal of mergeProposals(proposals, image)) {
+      let candidate = candidates.find((known) => iou(proposal.box, this.#meshes.boxAfter(lastView(known))) > OF.SAME_FACE);
+      if (candidate && isCertain(candidate)) addVotes(candidate, [], proposal.score);
       else {
-        const first = await this.#meshes.observe(image, one.box);
+        const first = await this.#meshes.observe(image, proposal.box);
         if (first.score < LIMITS.seen) continue;
-        const isFirst = one.votes.has(PUBLISHED);
+        const isFirst = proposal.votes.has(PUBLISHED);
         let [views, agreement] = [[first], 1];
-        if (first.score <= LIMITS.sure || !(isFirst || one.score >= this.#limits.published)) {
+        if (first.score <= LIMITS.sure || !(isFirst || proposal.score >= this.#limits.published)) {
           const second = await this.#meshes.observe(image, this.#meshes.boxAfter(first));
           views = isFirst ? [second, first] : [first, second];
           agreement = oks(first.keypoints, second.keypoints);
         }
-        find = findOf(views, one, agreement, isFirst && first.score > OF.PRESENT);
-        finds.push(find);
+        candidate = newCandidate(views, proposal, agreement, isFirst && first.score > OF.PRESENT);
+        candidates.push(candidate);
       }
-      find.features = {
-        detection: logit(find.detection),
-        presence: logit(presenceOf(find)),
-        agreement: logit(find.agreement),
-        ...proportions(lastOf(find)),
+      candidate.features = {
+        detection: logit(candidate.detection),
+        presence: logit(presenceOf(candidate)),
+        agreement: logit(candidate.agreement),
+        ...meshProportions(lastView(candidate)),
       };
-      rate(find, "face");
+      rate(candidate, "face");
     }
   }
 }
 
 /** Return log ratios of a mesh: height to width, depth to height, and eye distance in the image to that in space. */
-function proportions({ keypoints }: FaceObservation): Features {
+function meshProportions({ keypoints }: FaceObservation): Features {
   const at = (k: number) => keypoints.subarray(3 * k, 3 * k + 3);
   const ends = [OF.BROW_AND_CHIN, OF.CHEEKS, OF.EYE_CORNERS].map(([a, b]): Points => [at(a!), at(b!)]) as [Points, Points, Points];
   const [height, width, eyes] = ends.map(([a, b]) => lengthOf(a, b)) as [number, number, number];
@@ -120,12 +120,12 @@ function proportions({ keypoints }: FaceObservation): Features {
 
 type Points = readonly [Float32Array, Float32Array];
 
-/** Return the distance of two points in space, at least a pixel. */
+/** Return the distance of two keypoints in space, at least a pixel. */
 function lengthOf(a: Float32Array, b: Float32Array): number {
   return Math.max(Math.hypot(...a.map((value, i) => value - b[i]!)), 1);
 }
 
-/** Return the boxes of faces with the detector's scores: the published ones, and those that the full-range detector finds in windows. */
+/** Return the boxes of faces with the scores of their detector, as published and by the full-range detector in windows. */
 export async function searchBoxes(
   image: Pixels,
   boxes: FaceBoxes,
@@ -136,18 +136,18 @@ export async function searchBoxes(
   for (const box of await boxes.find(image, published)) found.push(await boxes.observe(image, box));
   const agenda = new Agenda("face", budget);
   const [least, hints]: [number, Hint[]] = [Math.max(published, OF.BOX_SCORE), []];
-  const look = async (window: Window) => {
+  const searchWindow = async (window: Window) => {
     const [faces, faint] = await detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
     hints.push(...hintsIn(window, faint.map(middleOf), least));
     for (const face of faces) {
-      const one = boxObservation(face, window.left, window.top);
-      const isKnown = found.some((other) => isSameInstance(one.keypoints, other.keypoints));
-      if (!cutsOff(window, face.box, image) && !isKnown) found.push(one);
+      const observation = boxObservation(face, window.left, window.top);
+      const isKnown = found.some((other) => isSameInstance(observation.keypoints, other.keypoints));
+      if (!cutsOff(window, face.box, image) && !isKnown) found.push(observation);
     }
   };
   const sizes = () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!));
-  addWindows(agenda, image, OF.PARTS, look, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+  addWindows(agenda, image, OF.PARTS, searchWindow, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
   await agenda.run(() => found.length >= budget.enough);
-  const finds = found.map((one): FaceFind => ({ ...findOf([one], { score: one.score, votes: new Set() }), score: one.score }));
-  return { finds: bestFirst(finds), complete: agenda.complete };
+  const candidates = found.map((face): FaceCandidate => ({ ...newCandidate([face], { score: face.score, votes: new Set() }), score: face.score }));
+  return { candidates: bestFirst(candidates), complete: agenda.complete };
 }

@@ -1,4 +1,4 @@
-/** What differs between hands, faces and bodies in a stream's windows. */
+/** Define how hands, faces and bodies are found in the windows of a stream. */
 
 import type { Bodies, BodyObservation } from "../body.js";
 import { iou, type RotatedBox } from "../boxes.js";
@@ -16,32 +16,32 @@ const { HEAD_SCORE, TRACKED_IOU } = constants.search.stream_finders;
 const { BODY_TOLERANCE, PLACEMENTS } = constants.search.bodies;
 const { HEAD_FRAMES } = constants.search.streams;
 
-/** What differs between kinds in a stream's windows. */
+/** Finder of one kind. */
 export interface Finder<O extends Observation, P extends Proposal = Proposal> extends FinderRecord {
   /** Return the proposals of a detector in a window, in pixels of the image. */
   propose(image: Pixels, window: Window): Promise<P[]>;
   observe(image: Pixels, box: RotatedBox): Promise<O>;
-  boxAfter(seen: O): RotatedBox;
-  /** Return the probability that what was seen in two frames is an instance; the image is that of the second. */
+  boxAfter(observation: O): RotatedBox;
+  /** Return the probability that two observations show an instance; `image`: image of the second frame. */
   score(image: Pixels, proposal: P, first: O, second: O): Promise<number>;
   /** Check whether a proposal shows a tracked instance. */
   isTracked(proposal: P, tracked: O): boolean;
-  /** Check whether what was seen is tracked already. */
-  isSame(seen: O, tracked: O): boolean;
-  /** Return the image for a proposal, without what the network could mistake for it. */
+  /** Check whether an observation is tracked already. */
+  isSame(observation: O, tracked: O): boolean;
+  /** Return the image for verifying a proposal, with similar instances covered. */
   maskedImage?(image: Pixels, proposal: P, tracked: readonly O[]): Pixels;
-  /** Return another proposal where nothing is seen in one. */
+  /** Return the alternative of a proposal that was not verified. */
   alternative?(proposal: P): P | null;
   beginFrame?(tracked: readonly O[]): void;
   reset?(): void;
 }
 
-/** Return what finds hands by the palm detector, confirmed in the mirror. */
+/** Return a finder that proposes hands by the palm detector and verifies them in the mirrored image. */
 export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection: number): Finder<HandObservation> {
   const boxAfter = ({ keypoints }: HandObservation) => boxAroundHand(keypoints);
   return {
     ...FINDERS.HandFinder,
-    ...commonTo(boxAfter),
+    ...boxFinder(boxAfter),
     observe: (image, box) => hands.observe(image, box),
     async propose(image, window) {
       const found = await palms.find(place.partOf(image, window), LIMITS.stream_palm_share * minDetection);
@@ -54,11 +54,11 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
   };
 }
 
-/** Return what finds faces by the full-range detector. */
+/** Return a finder that proposes faces by the full-range detector. */
 export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
   return {
     ...FINDERS.FaceFinder,
-    ...commonTo((seen: FaceObservation) => meshes.boxAfter(seen)),
+    ...boxFinder((observation: FaceObservation) => meshes.boxAfter(observation)),
     observe: (image, box) => meshes.observe(image, box),
     async propose(image, window) {
       const found = await faces.find(place.partOf(image, window), LIMITS.face_share * minDetection);
@@ -66,42 +66,42 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
         ({ box: place.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
     },
     score(_, { score }, first, second) {
-      const agreement = place.oks(first.keypoints, movedOnto(first.keypoints, second.keypoints));
+      const agreement = place.oks(first.keypoints, alignCentres(first.keypoints, second.keypoints));
       const presence = logit(Math.min(first.score, second.score));
       return Promise.resolve(scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }));
     },
   };
 }
 
-/** Where the body of a head may be: one of several placements. */
-interface BelowHead extends Proposal {
+/** Box in which the body of a head may be, one of several placements. */
+interface BodyProposal extends Proposal {
   readonly head: Head;
   readonly placement: number;
 }
 
-function belowHead(head: Head, placement: number): BelowHead {
+function proposalBelow(head: Head, placement: number): BodyProposal {
   return { box: place.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, placement };
 }
 
-/** Return what finds bodies below faces, looked at with all other heads covered. */
-export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation, BelowHead> {
+/** Return a finder that proposes bodies below faces and observes them with all other heads covered. */
+export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation, BodyProposal> {
   return {
     ...FINDERS.BodyFinder,
     boxAfter: place.boxAroundBody,
     observe: (image, box) => bodies.observe(image, box),
     isTracked: ({ head }, tracked) => place.isHeadOf(tracked, head),
     isSame: place.isSameTorso,
-    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((one) => place.isHeadOf(one, head))),
+    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => place.isHeadOf(body, head))),
     reset: () => heads.reset(),
     async propose(image, window) {
       const found = await place.headsIn(faces, image, window, HEAD_SCORE);
-      heads.see(window, found);
-      return found.map((head) => belowHead(head, 0));
+      heads.update(window, found);
+      return found.map((head) => proposalBelow(head, 0));
     },
-    alternative: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? belowHead(head, placement + 1) : null),
+    alternative: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : null),
     score(image, { head }, first, second) {
-      const moved = movedOnto(first.keypoints, second.keypoints);
-      const agreement = place.oks(first.keypoints, moved, BODY_TOLERANCE, place.seenInside(second, image));
+      const moved = alignCentres(first.keypoints, second.keypoints);
+      const agreement = place.oks(first.keypoints, moved, BODY_TOLERANCE, place.visibilityInside(second, image));
       const score = logit(Math.max(first.score, second.score) * agreement);
       return Promise.resolve(place.isHeadOf(second, head) ? scoreOf("stream_body", { score }) : 0);
     },
@@ -109,48 +109,48 @@ export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: Hea
   };
 }
 
-/** Return what hands and faces have in common. */
-function commonTo<O extends Observation>(boxAfter: (seen: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTracked" | "isSame"> {
+/** Return the functions that hands and faces share. */
+function boxFinder<O extends Observation>(boxAfter: (observation: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTracked" | "isSame"> {
   return {
     boxAfter,
     isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > TRACKED_IOU,
-    isSame: (seen, tracked) => place.isSameInstance(seen.keypoints, tracked.keypoints),
+    isSame: (observation, tracked) => place.isSameInstance(observation.keypoints, tracked.keypoints),
   };
 }
 
-/** Return keypoints (K, 3) moved to where others have their middle. */
-function movedOnto(target: Float32Array, points: Float32Array): Float32Array {
+/** Shift keypoints (K, 3) so that their centre is that of the target. */
+function alignCentres(target: Float32Array, points: Float32Array): Float32Array {
   const all = [...Array(points.length / 3).keys()];
   const [to, from] = [place.meanOf(target, all), place.meanOf(points, all)];
   return points.map((value, i) => (i % 3 === 2 ? value : value + to[(i % 3) as 0 | 1] - from[(i % 3) as 0 | 1]));
 }
 
-/** The heads that were last seen in each window of a stream. */
+/** Heads that were last detected in each window of a stream. */
 export class HeadMap {
   #number = 0;
-  #seen = new Map<string, { heads: Head[]; number: number }>();
+  #windows = new Map<string, { heads: Head[]; number: number }>();
 
-  /** Return all of them; one may have been seen in several windows. */
+  /** Return all heads. One head may have been detected in several windows. */
   get all(): Head[] {
-    return [...this.#seen.values()].flatMap(({ heads }) => heads);
+    return [...this.#windows.values()].flatMap(({ heads }) => heads);
   }
 
   reset(): void {
     this.#number = 0;
-    this.#seen.clear();
+    this.#windows.clear();
   }
 
   /** Replace the heads of a window. */
-  see(window: Window, heads: Head[]): void {
-    this.#seen.set(place.keyOf(window), { heads, number: this.#number });
+  update(window: Window, heads: Head[]): void {
+    this.#windows.set(place.keyOf(window), { heads, number: this.#number });
   }
 
-  /** Begin a frame: forget what was seen too long ago, and heads that are known otherwise. */
+  /** Start a frame. Remove heads that are too old or better known from tracked bodies. */
   beginFrame(isKnown: (head: Head) => boolean): void {
     this.#number += 1;
-    for (const [window, { heads, number }] of this.#seen) {
-      if (this.#number - number >= HEAD_FRAMES) this.#seen.delete(window);
-      else this.#seen.set(window, { heads: heads.filter((head) => !isKnown(head)), number });
+    for (const [window, { heads, number }] of this.#windows) {
+      if (this.#number - number >= HEAD_FRAMES) this.#windows.delete(window);
+      else this.#windows.set(window, { heads: heads.filter((head) => !isKnown(head)), number });
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Where a search looks, and how instances lie to one another. */
+/** Define windows, proposals and heads, and compare instances. */
 
 import { boxFromAlignment, type BodyObservation } from "../body.js";
 import { wrapAngle, type RotatedBox } from "../boxes.js";
@@ -12,8 +12,8 @@ const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
 const TORSO = [...OF.SHOULDERS, ...OF.HIPS];
 const HEAD = [...Array(11).keys()]; // of a body's keypoints
-const LEAST_WINDOW_PX = 24;
-const LEAST_BOX_PX = 4;
+const MIN_WINDOW_PX = 24;
+const MIN_BOX_PX = 4;
 
 export type Corners = readonly [number, number, number, number];
 
@@ -34,16 +34,16 @@ export interface Proposal {
   readonly votes: Set<string>;
 }
 
-/** The place of a face. */
+/** Position of a face. */
 export interface Head {
   readonly score: number;
-  /** Half-way between forehead and chin, in pixels. */
+  /** Point half-way between forehead and chin, in pixels. */
   readonly middle: Point;
-  /** From forehead to chin, in pixels. */
+  /** Vector from forehead to chin, in pixels. */
   readonly down: Point;
 }
 
-export function wholeOf({ width, height }: Pixels): Window {
+export function fullWindow({ width, height }: Pixels): Window {
   return { left: 0, top: 0, right: width, bottom: height };
 }
 
@@ -76,13 +76,13 @@ export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax,
   return isFirst || (xMax > right - left - OF.EDGE_PX && right < width) || (yMax > bottom - top - OF.EDGE_PX && bottom < height);
 }
 
-/** A place where a detector saw something, too faint to verify, in pixels of the image. */
+/** Detection whose score is too low to verify it; `at`: position in pixels of the image. */
 export interface Hint {
   readonly at: Point;
   readonly score: number;
 }
 
-/** Return the hints of the detections in a window that score less than `least`. */
+/** Return the hints of the detections in a window whose score is below a minimum. */
 export function hintsIn(window: Window, found: readonly { score: number; at: Point }[], least: number): Hint[] {
   const faint = found.filter(({ score }) => score < least);
   return faint.map(({ score, at: [x, y] }) => ({ score, at: [x + window.left, y + window.top] }));
@@ -93,19 +93,22 @@ export function middleOf({ score, box: [xMin, yMin, xMax, yMax] }: Detection): {
   return { score, at: [(xMin + xMax) / 2, (yMin + yMax) / 2] };
 }
 
-/** Return the log odds of the best hint in a window. */
+/** Return the log odds of the best hint in a window, at least those of `LIMITS.hint`. */
 export function hintScore(window: Window, hints: readonly Hint[]): number {
   return logit(Math.max(LIMITS.hint, ...hints.filter(({ at }) => hasPoint(window, at)).map(({ score }) => score)));
 }
 
 /**
- * Return windows that cover an image and overlap a little, so many of them along its longer side. With `isFewer` there are
- * as many along the shorter side as make them nearly square; else they are at most square.
+ * Return overlapping windows that cover an image.
+ *
+ * @param parts number of windows along the longer side
+ * @param isFewer choose the number along the shorter side so that windows are nearly square; by default they are at most
+ *   square
  */
 export function windows(image: Pixels, parts: number, isFewer = false): Window[] {
   const { width, height } = image;
   const longer = longestOf(image);
-  if (parts === 1) return [wholeOf(image)];
+  if (parts === 1) return [fullWindow(image)];
   if (longer < parts * OF.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
   const step = longer / (parts - 1 + OF.OVERLAP);
   const spans = (length: number) => {
@@ -119,26 +122,26 @@ export function windows(image: Pixels, parts: number, isFewer = false): Window[]
   return spans(height).flatMap(([top, bottom]) => columns.map(([left, right]) => ({ left, top, right, bottom })));
 }
 
-/** Return the part of a square window that lies in an image, or null where it is too small. */
+/** Return the part of a square window that lies in an image, or null if it is too small. */
 export function windowAround([cx, cy]: Point, side: number, { width, height }: Pixels): Window | null {
   const [left, top] = [Math.max(Math.trunc(cx - side / 2), 0), Math.max(Math.trunc(cy - side / 2), 0)];
   const [right, bottom] = [Math.min(Math.trunc(cx + side / 2), width), Math.min(Math.trunc(cy + side / 2), height)];
-  return Math.min(right - left, bottom - top) >= LEAST_WINDOW_PX ? { left, top, right, bottom } : null;
+  return Math.min(right - left, bottom - top) >= MIN_WINDOW_PX ? { left, top, right, bottom } : null;
 }
 
-/** Return proposals without weaker ones that show the same, and without boxes far wider than the image. */
-export function merged<P extends Proposal>(proposals: readonly P[], image: Pixels): P[] {
-  const kept: P[] = [];
-  for (const one of [...proposals].sort((a, b) => b.score - a.score)) {
-    if (!(one.box.width > LEAST_BOX_PX && one.box.width < 4 * longestOf(image))) continue;
-    const other = kept.find(({ box }) => isNear(one.box, box));
-    if (!other) kept.push(one);
-    else for (const vote of one.votes) other.votes.add(vote);
+/** Return proposals without weaker duplicates and without boxes far wider than the image. */
+export function mergeProposals<P extends Proposal>(proposals: readonly P[], image: Pixels): P[] {
+  const accepted: P[] = [];
+  for (const proposal of [...proposals].sort((a, b) => b.score - a.score)) {
+    if (!(proposal.box.width > MIN_BOX_PX && proposal.box.width < 4 * longestOf(image))) continue;
+    const other = accepted.find(({ box }) => isNear(proposal.box, box));
+    if (!other) accepted.push(proposal);
+    else for (const vote of proposal.votes) other.votes.add(vote);
   }
-  return kept;
+  return accepted;
 }
 
-/** Check whether two boxes show the landmark network the same. */
+/** Check whether two boxes give the landmark network nearly the same crop. */
 export function isNear(a: RotatedBox, b: RotatedBox): boolean {
   const ratio = a.width / b.width;
   return (
@@ -161,9 +164,9 @@ export function oks(a: Float32Array, b: Float32Array, tolerance = OF.TOLERANCE, 
   return sum / Math.max(total, 1e-6);
 }
 
-/** Return the similarity of two views of a body, by the keypoints that the second one shows. */
+/** Return the similarity of two observations of a body, weighted by the visibility in the second one. */
 export function bodyOks(first: BodyObservation, second: BodyObservation, image: Pixels): number {
-  return oks(first.keypoints, second.keypoints, BODY.BODY_TOLERANCE, seenInside(second, image));
+  return oks(first.keypoints, second.keypoints, BODY.BODY_TOLERANCE, visibilityInside(second, image));
 }
 
 export function sharedArea(a: Corners, b: Corners): number {
@@ -192,13 +195,13 @@ export function pointAt(points: Float32Array, k: number): Point {
   return [points[3 * k]!, points[3 * k + 1]!];
 }
 
-/** Return the mean of the chosen of points (K, 3). */
+/** Return the mean of the chosen points of (K, 3). */
 export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
   const mean = (axis: 0 | 1) => chosen.reduce((sum, k) => sum + points[3 * k + axis]!, 0) / chosen.length;
   return [mean(0), mean(1)];
 }
 
-/** Return the point so far below the middle of a head, in its heights. */
+/** Return the point at this distance below the middle of a head, in head heights. */
 export function pointBelow({ middle, down }: Head, heights: number): Point {
   return [middle[0] + heights * down[0], middle[1] + heights * down[1]];
 }
@@ -229,7 +232,7 @@ export async function headsIn(faces: SingleShotDetector, image: Pixels, window: 
   return (await faces.find(partOf(image, window), least)).map(headFrom);
 }
 
-/** Return the head with this face mesh (K, 3). */
+/** Return the head of a face mesh (K, 3). */
 export function headFromMesh(score: number, keypoints: Float32Array): Head {
   const [forehead, chin] = [pointAt(keypoints, OF.FOREHEAD), pointAt(keypoints, OF.CHIN)];
   return { score, middle: meanOf(keypoints, [OF.FOREHEAD, OF.CHIN]), down: [chin[0] - forehead[0], chin[1] - forehead[1]] };
@@ -239,14 +242,14 @@ export function headOfBody({ score, keypoints }: BodyObservation): Head {
   return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
 }
 
-/** Return the surest head of each place, the surest first. */
-export function withoutSameHeads(heads: readonly Head[]): Head[] {
-  const kept: Head[] = [];
+/** Return heads without weaker duplicates, best first. */
+export function suppressDuplicateHeads(heads: readonly Head[]): Head[] {
+  const accepted: Head[] = [];
   for (const head of [...heads].sort((a, b) => b.score - a.score)) {
     const isSame = (other: Head) => distance(head.middle, other.middle) < OF.SAME_HEAD * Math.max(heightOf(head), heightOf(other));
-    if (!kept.some(isSame)) kept.push(head);
+    if (!accepted.some(isSame)) accepted.push(head);
   }
-  return kept;
+  return accepted;
 }
 
 /** Return the distance from the middle of a body's face to a point, in pixels. */
@@ -254,7 +257,7 @@ export function headDistance({ keypoints }: BodyObservation, centre: Point): num
   return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), centre);
 }
 
-/** Check whether a body's face lies on a head. */
+/** Check whether a head is that of a body. */
 export function isHeadOf(body: BodyObservation, head: Head): boolean {
   return headDistance(body, head.middle) < LIMITS.own_face * heightOf(head);
 }
@@ -297,7 +300,7 @@ export function boxBelow(head: Head, placement: number): RotatedBox {
   return boxFromAlignment(pointBelow(head, hips), pointBelow(head, hips - radius));
 }
 
-/** Return an image with the heads that a box may show covered but one: of several people the network sees the plainest. */
+/** Return an image with all heads covered except one. The network finds only one of several people in a crop. */
 export function withoutOtherHeads(image: Pixels, box: RotatedBox, all: readonly Head[], own: Head): Pixels {
   const heads = all.filter((head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head));
   if (heads.every((head) => head === own)) return image;
@@ -310,7 +313,7 @@ export function withoutOtherHeads(image: Pixels, box: RotatedBox, all: readonly 
   return { width, height, data };
 }
 
-/** Fill a circle of pixels in rows of that width, to the pixel as OpenCV does. */
+/** Fill a circle of pixels exactly as OpenCV does; `rows`: pixels row by row, `width` pixels each. */
 function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: number, value: number): void {
   const [cx, cy] = [rint(centre[0]), rint(centre[1])];
   const height = rows.length / width;
@@ -329,8 +332,8 @@ function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: numb
   }
 }
 
-/** Return the visibility of a body's keypoints, 0 for those outside of the image. */
-export function seenInside({ keypoints, visibility }: BodyObservation, { width, height }: Pixels): Float32Array {
+/** Return the visibility of a body's keypoints, 0 for those outside the image. */
+export function visibilityInside({ keypoints, visibility }: BodyObservation, { width, height }: Pixels): Float32Array {
   return visibility.map((value, k) => {
     const [x, y] = pointAt(keypoints, k);
     return x > 0 && x < width && y > 0 && y < height ? value : 0;

@@ -1,4 +1,4 @@
-/** Hands of an image: proposals of the palm detector and of arms, verified by one or two views. */
+/** Search an image for hands: proposals of the palm detector and of arms, verified by one or two inferences. */
 
 import type { Bodies, BodyObservation } from "../body.js";
 import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
@@ -8,7 +8,7 @@ import { handBox } from "../holistic.js";
 import { centreOf, cornersOf, distance, sizeOf, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, findOf, isPlain, lastOf, presenceOf, rate, withoutSame, type Find, type Found } from "./agenda.js";
+import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
 import * as place from "./geometry.js";
 import type { Head, Hint, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
@@ -17,19 +17,19 @@ const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
 const ARM = "arm";
 const PUBLISHED = "published";
-/** Vote of a body's own crop of its hand, as the published graph makes it. */
+/** Vote of the hand crop of a body, as in the published graph. */
 export const CROP = "crop";
 
 type Side = (typeof SIDES)[number];
-type HandFind = Find<HandObservation>;
+type HandCandidate = Candidate<HandObservation>;
 
-/** Networks that find faces and the bodies below them, which lead to hands. */
+/** Networks that find faces and the bodies below them, to propose hands at the ends of arms. */
 export interface Guide {
   readonly faces: SingleShotDetector;
   readonly bodies: Bodies;
 }
 
-/** Networks that a search for hands runs; without a guide palms alone are used. */
+/** Networks of a search for hands. Without a guide, only palms propose hands. */
 export interface HandNetworks {
   readonly palms: SingleShotDetector;
   readonly hands: Hands;
@@ -38,41 +38,41 @@ export interface HandNetworks {
 
 /** Thresholds of a search. */
 export interface Limits {
-  /** Least score of the published search. */
+  /** Minimum score of the published search. */
   readonly published: number;
-  /** Least score of a detection in a window. */
+  /** Minimum score of a detection in a window. */
   readonly least: number;
   readonly budget: Budget;
 }
 
-/** The search for the hands of one image. */
+/** Searches one image for hands. */
 export class HandSearch {
   readonly #image: Pixels;
-  readonly #of: HandNetworks;
+  readonly #networks: HandNetworks;
   readonly #limits: Limits;
   readonly #agenda: Agenda;
-  readonly #finds: HandFind[] = [];
-  readonly #looked: { readonly box: RotatedBox; readonly find: HandFind | null }[] = [];
+  readonly #candidates: HandCandidate[] = [];
+  readonly #verified: { readonly box: RotatedBox; readonly candidate: HandCandidate | null }[] = [];
   readonly #thirds = new Set<string>();
   readonly #bodies: BodyObservation[] = [];
   readonly #hints: Hint[] = [];
   #heads: readonly Head[] = [];
 
   constructor(image: Pixels, networks: HandNetworks, limits: Limits) {
-    [this.#image, this.#of, this.#limits] = [image, networks, limits];
+    [this.#image, this.#networks, this.#limits] = [image, networks, limits];
     this.#agenda = new Agenda("hands", limits.budget);
   }
 
-  /** Return every candidate with its score, from palms in windows and from the arms of the bodies below faces. */
+  /** Return all candidates with their scores, from palms in windows and at the ends of the arms of bodies below faces. */
   async search(): Promise<Found<HandObservation>> {
     const image = this.#image;
-    const whole = place.wholeOf(image);
+    const whole = place.fullWindow(image);
     const proposals = await this.#palmsIn(whole, place.keyOf(whole), true);
-    for (const one of proposals) if (one.votes.has(PUBLISHED)) await this.#look(one);
+    for (const proposal of proposals) if (proposal.votes.has(PUBLISHED)) await this.#verify(proposal);
     this.#propose(proposals.filter(({ votes }) => !votes.has(PUBLISHED)));
-    for (const parts of this.#of.guide ? [1, 2] : []) {
+    for (const parts of this.#networks.guide ? [1, 2] : []) {
       for (const window of place.windows(image, parts, true)) {
-        this.#agenda.add(`faces${parts}`, () => this.#lookForFaces(window), () => this.#features(window));
+        this.#agenda.add(`faces${parts}`, () => this.#searchFaces(window), () => this.#windowFeatures(window));
       }
     }
     for (const half of place.windows(image, 2, true)) this.#addWindow("half", half, () => this.#addThirds(half));
@@ -90,22 +90,22 @@ export class HandSearch {
 
   async #run(): Promise<Found<HandObservation>> {
     await this.#agenda.run(() => this.#isEnough());
-    const finds = withoutSame(this.#scored());
-    for (const find of finds) find.views.push({ ...find.views.pop()!, left: scoreOf("side", find.features) });
-    return { finds, complete: this.#agenda.complete };
+    const candidates = withoutDuplicates(this.#scored());
+    for (const candidate of candidates) candidate.views.push({ ...candidate.views.pop()!, left: scoreOf("side", candidate.features) });
+    return { candidates, complete: this.#agenda.complete };
   }
 
   #isEnough(): boolean {
-    const plain = this.#finds.filter(isPlain);
-    return plain.length >= this.#limits.budget.enough && withoutSame(plain).length >= this.#limits.budget.enough;
+    const plain = this.#candidates.filter(isCertain);
+    return plain.length >= this.#limits.budget.enough && withoutDuplicates(plain).length >= this.#limits.budget.enough;
   }
 
   #addWindow(name: string, window: Window, next: () => void = () => {}): void {
-    const look = async () => {
+    const search = async () => {
       this.#propose(await this.#palmsIn(window, place.keyOf(window)));
       next();
     };
-    this.#agenda.add(name, look, () => this.#features(window));
+    this.#agenda.add(name, search, () => this.#windowFeatures(window));
   }
 
   #addThirds(half: Window): void {
@@ -117,10 +117,10 @@ export class HandSearch {
     }
   }
 
-  /** Return what a window's expected finds are made of. */
-  #features(window: Window): Features {
+  /** Return the features of the expected gain of a window. */
+  #windowFeatures(window: Window): Features {
     const longest = place.longestOf(this.#image);
-    const plain = this.#finds.filter(isPlain).map(lastOf);
+    const plain = this.#candidates.filter(isCertain).map(lastView);
     const ends = this.#bodies.flatMap(({ keypoints }) => OF.WRISTS.map((k) => place.pointAt(keypoints, k)));
     const inside = ends.filter((end) => place.hasPoint(window, end));
     const heads = this.#heads.map((head) => place.heightOf(head) / longest);
@@ -138,16 +138,16 @@ export class HandSearch {
     };
   }
 
-  async #lookForFaces(window: Window): Promise<void> {
-    const { faces } = await this.#of.guide!();
+  async #searchFaces(window: Window): Promise<void> {
+    const { faces } = await this.#networks.guide!();
     const known = this.#heads;
-    this.#heads = place.withoutSameHeads([...known, ...(await place.headsIn(faces, this.#image, window, LIMITS.head))]);
+    this.#heads = place.suppressDuplicateHeads([...known, ...(await place.headsIn(faces, this.#image, window, LIMITS.head))]);
     for (const head of this.#heads) if (!known.includes(head)) this.#addBody(head, 0);
   }
 
   #addBody(head: Head, placement: number): void {
-    const look = async () => {
-      const body = await (await this.#of.guide!()).bodies.observe(this.#image, place.boxBelow(head, placement));
+    const search = async () => {
+      const body = await (await this.#networks.guide!()).bodies.observe(this.#image, place.boxBelow(head, placement));
       if (!(body.score > LIMITS.guide && place.isHeadOf(body, head))) {
         if (placement === 0) this.#addBody(head, 1);
       } else if (!this.#bodies.some((other) => place.isSameTorso(body, other))) {
@@ -156,7 +156,7 @@ export class HandSearch {
       }
     };
     const features = { head: logit(head.score), size: Math.log(place.heightOf(head) / place.longestOf(this.#image)) };
-    this.#agenda.add(`body${placement}`, look, () => features);
+    this.#agenda.add(`body${placement}`, search, () => features);
   }
 
   #addArms(body: BodyObservation): void {
@@ -165,7 +165,7 @@ export class HandSearch {
       const [x, y] = place.pointAt(body.keypoints, OF.WRISTS[side]!);
       if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
       this.#addArm("arm", body, side, async () => {
-        await this.#lookAtArm(body, side);
+        await this.#searchArm(body, side);
         this.#addArm("arm_box", body, side, async () => {
           const box = handBox(body, side);
           if (box) this.#propose([{ box, score: this.#limits.least, votes: new Set([ARM]) }]);
@@ -174,16 +174,16 @@ export class HandSearch {
     }
   }
 
-  /** Add what looks at the end of an arm where no plain hand is. */
-  #addArm(name: string, body: BodyObservation, side: Side, look: () => Promise<void>): void {
+  /** Add a search at the end of an arm, which runs if no certain hand is there. */
+  #addArm(name: string, body: BodyObservation, side: Side, search: () => Promise<void>): void {
     const k = OF.WRISTS[side]!;
     const wrist = place.pointAt(body.keypoints, k);
-    const isFree = () => !this.#finds.some((find) => isPlain(find) && isAt(lastOf(find), wrist));
+    const isFree = () => !this.#candidates.some((candidate) => isCertain(candidate) && isAt(lastView(candidate), wrist));
     const [seen, size] = [logit(body.visibility[k]!), Math.log(faceHeight(body) / place.longestOf(this.#image))];
-    this.#agenda.add(name, async () => { if (isFree()) await look(); }, () => ({ seen, size, free: Number(isFree()) }));
+    this.#agenda.add(name, async () => { if (isFree()) await search(); }, () => ({ seen, size, free: Number(isFree()) }));
   }
 
-  async #lookAtArm(body: BodyObservation, side: Side): Promise<void> {
+  async #searchArm(body: BodyObservation, side: Side): Promise<void> {
     const face = faceHeight(body);
     const [[x, y], elbow] = [place.pointAt(body.keypoints, OF.WRISTS[side]!), place.pointAt(body.keypoints, OF.ELBOWS[side]!)];
     const [dx, dy] = [x - elbow[0], y - elbow[1]];
@@ -192,14 +192,14 @@ export class HandSearch {
     if (window) this.#propose(await this.#palmsIn(window, `${ARM} ${side}`));
   }
 
-  /** Return the hands of a window; the same palms with other neighbours blended in lie a little apart. */
+  /** Return boxes of hands in a window. Palms of the two minimum scores differ slightly, because blending depends on the minimum. */
   async #palmsIn(window: Window, vote: string, isWhole = false): Promise<Proposal[]> {
     const { published, least } = this.#limits;
-    const found = await this.#of.palms.findFrom(place.partOf(this.#image, window), [published, least, LIMITS.hint]);
+    const found = await this.#networks.palms.findFrom(place.partOf(this.#image, window), [published, least, LIMITS.hint]);
     const [asPublished, more, faint] = found as [Detection[], Detection[], Detection[]];
     this.#hints.push(...place.hintsIn(window, faint.map(place.middleOf), least));
     const boxes = isWhole ? asPublished.map((palm) => boxFromPalm(palm)) : [];
-    const latest = latestBoxes(boxes, (box, other) => this.#of.hands.isSameInstance(box, other));
+    const latest = latestBoxes(boxes, (box, other) => this.#networks.hands.isSameInstance(box, other));
     return [...asPublished, ...more].map((palm, i) => {
       const votes = new Set(i < boxes.length && latest.includes(boxes[i]!) ? [vote, PUBLISHED] : [vote]);
       return { box: place.placed(boxFromPalm(palm), window), score: palm.score, votes };
@@ -207,67 +207,67 @@ export class HandSearch {
   }
 
   #propose(proposals: readonly Proposal[]): void {
-    for (const one of place.merged(proposals, this.#image)) {
-      if (!this.#isKnown(one)) this.#agenda.add("hand", () => this.#look(one), () => this.#seenThere(one));
+    for (const proposal of place.mergeProposals(proposals, this.#image)) {
+      if (!this.#isKnown(proposal)) this.#agenda.add("hand", () => this.#verify(proposal), () => this.#proposalFeatures(proposal));
     }
   }
 
-  /** Return what the expected finds of a proposal are made of. */
-  #seenThere({ box, score, votes }: Proposal): Features {
+  /** Return the features of the expected gain of a proposal. */
+  #proposalFeatures({ box, score, votes }: Proposal): Features {
     return {
       detection: logit(score),
       arm: Number([...votes].some((vote) => vote.startsWith(`${ARM} `))),
       box: Number(votes.has(ARM)),
       votes: Math.log(votes.size),
-      taken: Number(this.#finds.some((find) => isPlain(find) && overlap(find, box) > OF.NEAR_HAND)),
-      doubtful: Number(this.#looked.some((one) => one.find === null && iou(one.box, box) > OF.SAME_HAND)),
+      taken: Number(this.#candidates.some((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.NEAR_HAND)),
+      doubtful: Number(this.#verified.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
       size: Math.log(box.width / place.longestOf(this.#image)),
     };
   }
 
-  /** Check whether a proposal shows a plain hand or a box seen before, and count its votes for that. */
+  /** Check whether a proposal shows a certain hand or a verified box, and add its votes to that. */
   #isKnown({ box, score, votes }: Proposal): boolean {
-    const plain = this.#finds.find((find) => isPlain(find) && overlap(find, box) > OF.SAME_HAND);
-    const before = this.#looked.find((one) => place.isNear(box, one.box));
-    const find = plain ?? before?.find;
-    if (find) addVotes(find, votes, score);
-    return Boolean(plain ?? before);
+    const certain = this.#candidates.find((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.SAME_HAND);
+    const verified = this.#verified.find((other) => place.isNear(box, other.box));
+    const candidate = certain ?? verified?.candidate;
+    if (candidate) addVotes(candidate, votes, score);
+    return Boolean(certain ?? verified);
   }
 
-  /** See what a proposal shows and, where that leaves doubt, again in the mirror from its own keypoints. */
-  async #look(one: Proposal): Promise<void> {
-    const isPublished = one.votes.has(PUBLISHED);
-    if (!isPublished && this.#isKnown(one)) return;
-    const { hands } = this.#of;
-    let find: HandFind | null = null;
-    const first = await hands.observe(this.#image, one.box);
+  /** Run the landmark network on a proposal. In doubt, run it again on the mirrored image of the box it found. */
+  async #verify(proposal: Proposal): Promise<void> {
+    const isPublished = proposal.votes.has(PUBLISHED);
+    if (!isPublished && this.#isKnown(proposal)) return;
+    const { hands } = this.#networks;
+    let candidate: HandCandidate | null = null;
+    const first = await hands.observe(this.#image, proposal.box);
     const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
-    if (first.score > sure && one.score >= this.#limits.published) find = findOf([first], one, 1, isPublished);
+    if (first.score > sure && proposal.score >= this.#limits.published) candidate = newCandidate([first], proposal, 1, isPublished);
     else if (first.score >= LIMITS.hand_seen) {
       const mirrored = await hands.observeMirrored(this.#image, boxAroundHand(first.keypoints));
       const stays = isPublished && first.score > OF.PRESENT;
       if (stays || mirrored.score >= LIMITS.hand_mirrored) {
-        const views = stays || one.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
-        find = findOf(views, one, place.oks(first.keypoints, mirrored.keypoints), stays);
+        const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
+        candidate = newCandidate(views, proposal, place.oks(first.keypoints, mirrored.keypoints), stays);
       }
     }
-    if (find) this.#finds.push(find);
-    this.#looked.push({ box: one.box, find });
+    if (candidate) this.#candidates.push(candidate);
+    this.#verified.push({ box: proposal.box, candidate: candidate });
   }
 
-  #scored(): HandFind[] {
-    for (const find of this.#finds) {
-      const [hand, { views }] = [lastOf(find), find];
-      find.features = {
-        lower: logit(presenceOf(find)),
+  #scored(): HandCandidate[] {
+    for (const candidate of this.#candidates) {
+      const [hand, { views }] = [lastView(candidate), candidate];
+      candidate.features = {
+        lower: logit(presenceOf(candidate)),
         presence: mean(views.map(({ score }) => logit(score))),
-        agreement: logit(find.agreement),
-        detection: logit(find.detection),
+        agreement: logit(candidate.agreement),
+        detection: logit(candidate.detection),
         wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
         people: Number(this.#heads.length > 0),
         face: shareInFace(hand, this.#heads),
         foot: footNearness(hand, this.#bodies),
-        published: Number(find.isPublished),
+        published: Number(candidate.isPublished),
         seen: hand.visibility ? mean(hand.visibility) : 0.5,
         small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
         likeness: mean(views.map(({ likeness }) => likeness)),
@@ -275,18 +275,18 @@ export class HandSearch {
         arm: armSide(hand, this.#bodies),
         ...proportions(hand),
       };
-      rate(find, "hand");
+      rate(candidate, "hand");
     }
-    return this.#finds;
+    return this.#candidates;
   }
 }
 
-/** Return log ratios of lengths in space: of the palm to its width, and of the fingers to the palm. */
+/** Return log ratios of lengths in space: palm length to palm width, and fingers to palm. */
 function proportions({ keypoints3D }: HandObservation): { palm: number; fingers: number } {
   const length = (a: number, b: number) => Math.hypot(...[0, 1, 2].map((k) => keypoints3D[3 * a + k]! - keypoints3D[3 * b + k]!));
   const [palm, across] = [length(0, 9), length(5, 17)];
   const fingers = [5, 9, 13, 17].flatMap((k) => [length(k, k + 1), length(k + 1, k + 2), length(k + 2, k + 3)]);
-  const finger = fingers.reduce((sum, one) => sum + one, 0) / 4;
+  const finger = fingers.reduce((sum, length) => sum + length, 0) / 4;
   return { palm: Math.log((palm + 1e-3) / (across + 1e-3)), fingers: Math.log((finger + 1e-3) / (palm + 1e-3)) };
 }
 
@@ -294,15 +294,15 @@ function mean(values: ArrayLike<number>): number {
   return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function overlap(find: HandFind, box: RotatedBox): number {
-  return iou(boxAroundHand(lastOf(find).keypoints), box);
+function overlap(candidate: HandCandidate, box: RotatedBox): number {
+  return iou(boxAroundHand(lastView(candidate).keypoints), box);
 }
 
 function isAt({ keypoints }: HandObservation, wrist: Point): boolean {
   return distance(place.pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
 }
 
-/** Return the height of the face's mesh, from eyes and mouth, or from the shoulders of a face turned away. */
+/** Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away. */
 function faceHeight({ keypoints }: BodyObservation): number {
   const face = distance(place.meanOf(keypoints, [2, 5]), place.meanOf(keypoints, [9, 10]));
   return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(place.pointAt(keypoints, 11), place.pointAt(keypoints, 12)));
@@ -311,33 +311,33 @@ function faceHeight({ keypoints }: BodyObservation): number {
 /** Return the distance from a hand to the nearest wrist or knuckles of a body, in sizes of the hand. */
 function wristDistance(hand: HandObservation, bodies: readonly BodyObservation[], sides: readonly Side[]): number {
   const [wrist, centre] = [place.pointAt(hand.keypoints, 0), centreOf(hand)];
-  const far = bodies.flatMap((body) => sides.map((side) => {
+  const distances = bodies.flatMap((body) => sides.map((side) => {
     const knuckles = OF.KNUCKLES[side]!;
     return Math.min(distance(wrist, place.pointAt(body.keypoints, knuckles[0]!)), distance(centre, place.meanOf(body.keypoints, knuckles)));
   }));
-  return Math.min(...far) / sizeOf(hand.keypoints);
+  return Math.min(...distances) / sizeOf(hand.keypoints);
 }
 
-/** Return how much nearer a left arm's end is than a right one's: -1.5 (right) .. 1.5 (left), 0 far from both. */
+/** Return whether a hand is at a left arm (up to 1.5) or a right arm (down to -1.5). Return 0 if both are far. */
 function armSide(hand: HandObservation, bodies: readonly BodyObservation[]): number {
-  const far = SIDES.map((side) => wristDistance(hand, bodies, [side]));
-  if (Math.min(...far) > OF.FAR_ARM) return 0;
-  const [left, right] = far.map((one) => Math.min(one, OF.FARTHEST_ARM) + OF.NEAR_ARM) as [number, number];
+  const distances = SIDES.map((side) => wristDistance(hand, bodies, [side]));
+  if (Math.min(...distances) > OF.FAR_ARM) return 0;
+  const [left, right] = distances.map((distance) => Math.min(distance, OF.FARTHEST_ARM) + OF.NEAR_ARM) as [number, number];
   return Math.min(Math.max(Math.log(right / left), -OF.MOST_ARM), OF.MOST_ARM);
 }
 
-/** Return how near a hand is to a body's foot: 1 on it, 0 where it is far or nearer to a wrist. */
+/** Return the nearness of a hand to a foot: 1 on it, 0 if it is far or nearer to a wrist. */
 function footNearness(hand: HandObservation, bodies: readonly BodyObservation[]): number {
   const [size, centre] = [sizeOf(hand.keypoints), centreOf(hand)];
-  const far = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
+  const distances = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
     if (!(visibility[foot[0]!]! > OF.VISIBLE_FOOT)) return [];
     return [...foot.map((k) => place.pointAt(keypoints, k)), place.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
   }));
-  const nearest = Math.min(...far);
+  const nearest = Math.min(...distances);
   return nearest < wristDistance(hand, bodies, SIDES) ? Math.max(1 - nearest, 0) : 0;
 }
 
-/** Return the share of a small hand inside a face: an ear or a nose is all inside. */
+/** Return the share of a small hand inside a face. An ear or a nose has share 1. */
 function shareInFace({ keypoints }: HandObservation, heads: readonly Head[]): number {
   const [box, size] = [cornersOf(keypoints), sizeOf(keypoints)];
   const small = heads.filter((head) => size < OF.PART_OF_FACE * place.heightOf(head));

@@ -1,28 +1,28 @@
-/** Dark and grey images made as the networks know hands, faces and people: in good light, in the colours of skin. */
+/** Brighten dark images and tint grey ones in skin colour, as in the training images of the networks. */
 
 import { constants } from "../data.js";
 import { areaMeans, type Pixels } from "../pixels.js";
 
 const OF = constants.search.light;
-/** Of red, green and blue. */
+/** Weights of red, green and blue in luma. */
 const LUMA = [0.299, 0.587, 0.114] as const;
-/** From linear sRGB to CIE XYZ in parts of D65's white. */
+/** Matrix from linear sRGB to CIE XYZ, relative to the white point D65. */
 const XYZ = [
   [0.412453 / 0.950456, 0.35758 / 0.950456, 0.180423 / 0.950456],
   [0.212671, 0.71516, 0.072169],
   [0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754],
 ] as const;
 
-/** An image brightened where all of it is dark, and tinted where it is grey; most are as they were. */
+/** Brighten an image if it is dark and tint it if it is grey. Return other images unchanged. */
 export function inGoodLight(image: Pixels): Pixels {
-  return inColour(brightened(image));
+  return tint(brighten(image));
 }
 
 function lumaAt(data: Pixels["data"], at: number): number {
   return Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
 }
 
-function brightened(image: Pixels): Pixels {
+function brighten(image: Pixels): Pixels {
   const { width, height, data } = image;
   const step = Math.max(1, Math.floor(Math.min(width, height) / (2 * OF.SAMPLE_PX)));
   const lumas: number[] = [];
@@ -30,21 +30,21 @@ function brightened(image: Pixels): Pixels {
     for (let x = 0; x < width; x += step) lumas.push(lumaAt(data, 4 * (y * width + x)));
   }
   const sorted = Uint8Array.from(lumas).sort();
-  const place = 0.99 * (sorted.length - 1); // between two of them, as NumPy's percentile
+  const place = 0.99 * (sorted.length - 1); // interpolated, as in NumPy's percentile
   const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
   const brightest = low + (high - low) * (place - Math.floor(place));
   if (brightest >= OF.DARK) return image;
   const times = OF.LIT / Math.max(brightest, 1);
-  const lit = Uint8ClampedArray.from(smoothed(image), (value, i) => (i % 4 === 3 ? 255 : Math.trunc(value * times)));
+  const lit = Uint8ClampedArray.from(smooth(image), (value, i) => (i % 4 === 3 ? 255 : Math.trunc(value * times)));
   return { width, height, data: lit };
 }
 
-/** An image under a Gaussian, its edges mirrored. */
-function smoothed({ width, height, data }: Pixels): Float32Array {
+/** Smooth an image with a Gaussian and mirrored edges. */
+function smooth({ width, height, data }: Pixels): Float32Array {
   const reach = Math.round(4 * OF.NOISE_SIGMA_PX);
   const bell = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-((i - reach) ** 2) / (2 * OF.NOISE_SIGMA_PX ** 2)));
-  const total = bell.reduce((sum, one) => sum + one, 0);
-  const weights = bell.map((one) => one / total);
+  const total = bell.reduce((sum, value) => sum + value, 0);
+  const weights = bell.map((value) => value / total);
   const along = (from: ArrayLike<number>, count: number, stride: number, lines: number, next: number) => {
     const to = new Float32Array(from.length);
     const last = count - 1;
@@ -66,7 +66,7 @@ function smoothed({ width, height, data }: Pixels): Float32Array {
   return along(along(data, width, 4, height, 4 * width), height, 4 * width, width, 4);
 }
 
-function inColour(image: Pixels): Pixels {
+function tint(image: Pixels): Pixels {
   if (chromaOf(image) >= OF.GREY_CHROMA) return image;
   const { width, height } = image;
   const data = image.data.slice();
@@ -77,7 +77,7 @@ function inColour(image: Pixels): Pixels {
   return { width, height, data };
 }
 
-/** Mean chroma in CIELAB of a small copy of an image. */
+/** Return the mean chroma in CIELAB of a small copy of an image. */
 function chromaOf(image: Pixels): number {
   const size = OF.SAMPLE_PX;
   const step = Math.max(1, Math.floor(Math.min(image.width, image.height) / (2 * size)));
@@ -91,7 +91,7 @@ function chromaOf(image: Pixels): number {
   return chroma / (size * size);
 }
 
-/** Every so many pixels of an image, along and across. */
+/** Return every n-th pixel of an image along both axes. */
 function everyNth({ width, height, data }: Pixels, step: number): Pixels {
   const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
   const taken = new Uint8ClampedArray(4 * columns * rows);
@@ -104,12 +104,12 @@ function everyNth({ width, height, data }: Pixels, step: number): Pixels {
   return { width: columns, height: rows, data: taken };
 }
 
-/** The light of sRGB's number 0..1. */
+/** Convert an sRGB value 0..1 to linear light. */
 function linear(value: number): number {
   return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
 }
 
-/** CIELAB's cube root. */
+/** Return the cube root of CIELAB. */
 function root(value: number): number {
   return value > 0.008856 ? Math.cbrt(value) : 7.787 * value + 16 / 116;
 }

@@ -1,11 +1,11 @@
-/** Scores and limits of the search, which `benchmarks/fit_search.py` fits to labelled photographs. */
+/** Scores and limits of the search, fitted to labelled photographs by `benchmarks/fit_search.py`. */
 
 import fitted from "../../../src/sonjit/detectors/search/search.json";
 import { constants } from "../data.js";
 
 const { LEAST_PROBABILITY } = constants.search.score;
 
-/** A logistic regression. */
+/** Logistic regression on named features. */
 interface Regression {
   readonly bias: number;
   readonly weights: Readonly<Record<string, number>>;
@@ -14,41 +14,41 @@ export type TaskTable = Readonly<Record<string, Regression & { readonly cost: nu
 export type Features = Readonly<Record<string, number>>;
 export type ScoreName = keyof typeof fitted.scores;
 export type SearchKind = keyof typeof fitted.tasks;
-/** A search, or a part of one with an own budget. */
+/** Kind of a search, or of a part of one, with its own budget. */
 export type BudgetName = keyof typeof fitted.budgets;
 
 export const TASKS: Readonly<Record<SearchKind, TaskTable>> = fitted.tasks;
 const SCORES: Readonly<Record<ScoreName, Regression>> = fitted.scores;
 export const LIMITS = fitted.limits;
 
-/** Return the probability that a logistic regression gives from named features. */
+/** Return the probability of a logistic regression for features. */
 export function probability({ bias, weights }: Regression, features: Features): number {
   const sum = Object.entries(weights).reduce((total, [name, weight]) => total + weight * features[name]!, bias);
   return 1 / (1 + Math.exp(-sum));
 }
 
-/** Return the probability that a fitted score gives for features. */
+/** Return the probability of a fitted score for features. */
 export function scoreOf(name: ScoreName, features: Features): number {
   return probability(SCORES[name], features);
 }
 
-/** Return log odds, limited to those of one in a thousand. */
+/** Return log odds of a probability, which is first limited to 0.001..0.999. */
 export function logit(value: number): number {
   const p = Math.min(Math.max(value, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY);
   return Math.log(p / (1 - p));
 }
 
-/** When a search ends. */
+/** Limit of a search. */
 export interface Budget {
-  /** Cost after which no task is started. */
+  /** Maximum total cost of the tasks. */
   readonly cost: number;
-  /** Least expected finds per cost of a task that is started. */
+  /** Minimum expected gain per cost of a task. */
   readonly worth: number;
-  /** Number of confident finds that end the search. */
+  /** Number of confident instances that end the search. */
   readonly enough: number;
 }
 
-/** Return the fitted budget of a kind; `"thorough"` runs all tasks. */
+/** Return the fitted budget of a kind. `"thorough"` has no limit of cost. */
 export function budgetOf(kind: BudgetName, search: string, enough: number): Budget {
   return { ...(search === "thorough" ? { cost: Infinity, worth: 0 } : fitted.budgets[kind]), enough };
 }

@@ -10,7 +10,7 @@ import type { Observation } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
 import type { Check } from "./checks.js";
 import type { Finder } from "./finders.js";
-import { keyOf, longestOf, merged, windowAround, windows, type Proposal, type Window } from "./geometry.js";
+import { keyOf, longestOf, mergeProposals, windowAround, windows, type Proposal, type Window } from "./geometry.js";
 
 const OF = constants.search.streams;
 
@@ -112,7 +112,7 @@ export class StreamSearch<O extends Observation> {
       left -= 1;
       this.#proposals.push(...(await this.#nextProposals(image, lost, tracked)));
     }
-    this.#proposals = this.#untracked(merged(this.#proposals, image), tracked).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * room));
+    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), tracked).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * room));
     for (; this.#proposals.length && left > 0; left--) {
       const proposal = this.#proposals.shift()!;
       const observation = await finder.observe(this.#masked(image, proposal, tracked), proposal.box);
