@@ -5,6 +5,7 @@ import copy
 import signal
 from functools import cache
 from itertools import chain
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -237,23 +238,49 @@ def test_a_file_that_gives_other_numbers_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupt_that_pytorch_discards_still_stops(tmp_path, monkeypatch):
+@pytest.fixture
+def interrupts():
+    """Let SIGINT raise a KeyboardInterrupt, and check that a test leaves the handler as it was."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interrupts")
+@pytest.mark.parametrize("error", [None, RuntimeError("cancelled")])
+def test_an_interrupt_that_pytorch_discards_or_replaces_still_stops(tmp_path, monkeypatch, error):
     network, inputs = tiny()
-    export, handler = torch.onnx.export, signal.signal(signal.SIGINT, signal.default_int_handler)
+    export = torch.onnx.export
 
     def discard(*args, **options):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        if error is not None:
+            raise error
         return export(*args, **options)
 
     monkeypatch.setattr(torch.onnx, "export", discard)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            export_network(network, inputs, tmp_path / "net.onnx")
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    with pytest.raises(KeyboardInterrupt):
+        export_network(network, inputs, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("interrupts")
+def test_an_interrupt_between_two_files_keeps_both(tmp_path, monkeypatch):
+    network, inputs = tiny()
+    replace = Path.replace
+
+    def interrupted(path, target):
+        moved = replace(path, target)
+        signal.raise_signal(signal.SIGINT)
+        return moved
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        export_network(network, inputs, tmp_path / "net.xml")
+    assert stop.value.__notes__ == ["finished results are kept"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.bin", "net.xml"]
 
 
 def test_wrong_calls_are_refused(tmp_path):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.extras import require
-from sonjit._util.files import WorkFolder, failing_as_job
+from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit.lab.networks.checkpoints import METADATA
 from sonjit.lab.networks.registry import InputSpec, Network
 
@@ -83,7 +83,7 @@ def export_network(
     training = network.training
     network.eval()
     try:
-        with failing_as_job(path), WorkFolder(path.parent) as folder, _preserve_interrupt() as check_interrupt:
+        with failing_as_job(path), WorkFolder(path.parent) as folder, _preserve_interrupt() as defer_interrupt:
             draft = Path(folder) / f"{path.stem}.onnx"
             if file_format == "tflite":
                 draft = draft.with_suffix(".tflite")
@@ -99,7 +99,7 @@ def export_network(
                     f"{path}: not written, because {worst} differs from PyTorch's by {differences[worst]:.1e} of the "
                     f"range (maximum: {MAX_DIFFERENCE:g})"
                 )
-            check_interrupt()
+            defer_interrupt()
             size = draft.stat().st_size
             if file_format == "openvino":
                 size += draft.with_suffix(".bin").stat().st_size
@@ -284,26 +284,40 @@ def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
 
 @contextlib.contextmanager
 def _preserve_interrupt() -> Generator[Callable[[], None]]:
-    """Yield a function that raises a Ctrl-C again which native code or a finalizer of PyTorch discarded."""
-    came = False
+    """Raise a Ctrl-C again that native code or PyTorch discarded or made another error of.
+
+    Yields:
+        Function that raises a discarded Ctrl-C, and defers later ones to the end of the block.
+    """
+    came = is_deferred = False
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = True
-        if callable(before):
+        if callable(before) and not is_deferred:
             before(number, frame)
 
-    def check() -> None:
+    def defer() -> None:
+        nonlocal is_deferred
+        is_deferred = True
         if came:
             raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield check
+        yield defer
         return
     signal.signal(signal.SIGINT, note)
     try:
-        yield check
+        yield defer
+        if came:
+            stop = KeyboardInterrupt()
+            note_kept(stop)
+            raise stop
+    except Exception:
+        if came:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 
