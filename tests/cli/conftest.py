@@ -17,6 +17,7 @@ FOREIGN = {
     "input/photo.jpg": "not a photo",
     "0123456789abcdef/holiday.jpg": "not a job",
     "t.csv.work/note.txt": "not a work folder",
+    ".t.csv.work/note.txt": "not a table of one file",
     "notes.part.csv": "not a draft",
 }
 

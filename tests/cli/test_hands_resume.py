@@ -160,6 +160,16 @@ def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonji
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("outputs", [("--save", "t.csv"), ("--save", "tables/", "--draw", "drawn/")])
+def test_a_run_that_does_not_begin_leaves_no_folder(sonjit, stills, out, monkeypatch, outputs):
+    monkeypatch.chdir(out.parent)
+    before = sorted(out.parent.iterdir())
+    (stills / "broken.onnx").write_bytes(b"")
+    assert sonjit("hands", stills, *outputs, "--landmark-model", stills / "broken.onnx")[0] == 2
+    assert sorted(out.parent.iterdir()) == before
+
+
+@pytest.mark.slow
 def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     (out / "tables").mkdir()
     (out / "tables" / ".f2.0badcafe.part.json").write_text('{"source": "half')

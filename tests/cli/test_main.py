@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from sonjit import __version__
+from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.cli import main, print_error
 
 COMMANDS = ["hands", "demo", "models", "doctor", "bench"]
@@ -81,6 +82,16 @@ def test_ctrl_c_is_status_130(capsys, monkeypatch):
 
     monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
     assert run(capsys, "doctor") == (130, "", "sonjit: stopped\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried to allocate 8 bytes")])
+def test_too_little_memory_is_one_line_and_status_1(capsys, monkeypatch, error):
+    def stop(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == f"sonjit: {OUT_OF_MEMORY}\n"
 
 
 def test_a_print_errort_is_one_line_whatever_it_holds(capsys):

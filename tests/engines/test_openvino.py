@@ -111,12 +111,13 @@ def test_a_damaged_blob_is_made_anew(damage, model, cached, no_compiling):
 
 def test_blobs_that_nobody_used_for_long_are_cleared_away(model, cached):
     cached.cache.mkdir(parents=True, exist_ok=True)
-    old, recent = cached.cache / "old.blob", cached.cache / "recent.blob"
-    for blob, days in ((old, 100), (recent, 10)):
+    old, recent = (cached.cache / f"network-{digit * 20}.blob" for digit in "01")
+    foreign = cached.cache / "own.blob"
+    for blob, days in ((old, 100), (recent, 10), (foreign, 1000)):
         blob.write_bytes(b"x")
         os.utime(blob, (time.time() - days * 86_400,) * 2)
     load_engine(model, cached)
-    assert (old.exists(), recent.exists()) == (False, True)
+    assert (old.exists(), recent.exists(), foreign.exists()) == (False, True, True)
 
 
 def test_a_cache_that_grows_too_large_loses_what_was_unused_for_longest(model, cached, monkeypatch):
@@ -124,7 +125,7 @@ def test_a_cache_that_grows_too_large_loses_what_was_unused_for_longest(model, c
     (blob,) = blobs(cached)
     size = blob.stat().st_size
     blob.unlink()
-    older, newer = cached.cache / "older.blob", cached.cache / "newer.blob"
+    older, newer = (cached.cache / f"network-{digit * 20}.blob" for digit in "01")
     foreign = cached.cache / "notes.txt"
     for file, days in ((older, 3), (newer, 2), (foreign, 4)):
         file.write_bytes(bytes(size))

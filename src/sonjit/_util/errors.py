@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
+
+OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
+"""Message for a failed allocation."""
+_ALLOCATION_FAILED: Final = (
+    "can't allocate memory",  # PyTorch
+    "not enough memory",  # PyTorch on Windows
+    "out of memory",  # PyTorch on a GPU
+    "bad_alloc",  # OpenVINO
+    "bad allocation",  # OpenVINO on Windows
+    "Failed to allocate",  # OpenCV
+    "Insufficient memory",  # OpenCV
+    "failed to map segment",  # a library that is loaded
+    "Cannot allocate memory",
+)
 
 
 class SonjitError(Exception):
@@ -28,6 +43,25 @@ class MissingExtraError(SonjitError, ImportError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs an optional dependency: {install_line(extra)}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Check whether an error is a failed allocation, of Python or of a library in C++, which has its own errors.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"))
+    True
+    """
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _ALLOCATION_FAILED)
+
+
+def check_memory(error: BaseException) -> None:
+    """Raise a JobError if an error is a failed allocation. Called where other errors are blamed on an input.
+
+    Raises:
+        JobError: The error is a failed allocation.
+    """
+    if is_out_of_memory(error):
+        raise JobError(OUT_OF_MEMORY) from error
 
 
 def install_line(extra: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sonjit._util.errors import InputError, MissingExtraError, SonjitError
+from sonjit._util.errors import InputError, MissingExtraError, SonjitError, check_memory
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from cyclopts import App
 
@@ -104,9 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("sonjit").addHandler(warnings)
     try:
         overview = all(word.startswith("-") for word in (sys.argv[1:] if arguments is None else arguments))
-        result = build_app(overview=overview)(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        with _memory_errors():
+            result = build_app(overview=overview)(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
     except SonjitError as error:
         print_error(str(error))
         return error.exit_status
@@ -137,6 +139,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         logging.getLogger("sonjit").removeHandler(warnings)
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _memory_errors() -> Generator[None]:
+    """Convert a failed allocation inside the block to a JobError."""
+    try:
+        yield
+    except SonjitError:
+        raise
+    except Exception as error:
+        check_memory(error)
+        raise
 
 
 class _Warnings(logging.Handler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 import zlib
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
 from sonjit._util.files import write_bytes
 from sonjit.engines import EngineOptions
 from sonjit.engines.int8_accuracy import find_int8, is_accurate_enough
@@ -32,6 +33,8 @@ _KEPT_S = 90 * 24 * 3600
 """Maximum time in seconds for which an unused network is cached."""
 _KEPT_BYTES = 1 << 29
 """Maximum size of all cached networks."""
+_BLOB = re.compile(r".+-[0-9a-f]{20}\.blob", re.DOTALL)
+"""Names of cached networks, see `_blob_path`."""
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 
 CompileSettings = dict[str, "str | int | bool"]
@@ -90,6 +93,8 @@ def _clear_unused(kept: Path) -> None:
     """
     used: list[tuple[float, int, Path]] = []
     for blob in kept.parent.glob("*.blob"):
+        if not _BLOB.fullmatch(blob.name):
+            continue
         with suppress(OSError):
             stat = blob.stat()
             used.append((stat.st_mtime, stat.st_size, blob))
@@ -300,6 +305,7 @@ def _compile(network: _Network) -> ov.CompiledModel:
     try:
         return core().compile_model(model, options.device, config)
     except RuntimeError as error:
+        check_memory(error)
         raise InputError(
             f"OpenVINO cannot run {path.name} on device {options.device!r} ({_first_line(error)}); "
             f"devices here: {', '.join(core().available_devices)}"
@@ -375,6 +381,8 @@ def _blob_path(network: _Network, folder: Path) -> Path:
 
 def _first_line(error: Exception) -> str:
     """Return the reason of an OpenVINO error without its source lines."""
+    if is_out_of_memory(error):
+        return "it is damaged, or needs more memory than is free"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(("Exception from", "Check"))]
     return (reasons or lines or ["no reason given"])[-1][:200]

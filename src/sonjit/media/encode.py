@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from sonjit._util.errors import JobError
+from sonjit._util.errors import JobError, check_memory
 from sonjit.media.sources.decode import quiet_opencv
 
 _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
@@ -35,6 +35,7 @@ def encode_image(image: NDArray[Any], ending: str, options: Sequence[int] | None
             pixels = image if image.ndim == 2 else cv2.cvtColor(image, order[image.shape[2]])
             done, data = cv2.imencode(ending, pixels, options)
     except cv2.error as error:
+        check_memory(error)
         raise JobError(f"a {image.shape[1]} x {image.shape[0]} image does not fit {ending}: {error.err}") from None
     if not done:
         raise JobError(f"a {image.shape[1]} x {image.shape[0]} image does not fit {ending}: choose .png")

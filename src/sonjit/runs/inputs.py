@@ -214,12 +214,7 @@ def _parts(file: File) -> tuple[str, ...]:
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
-    """Return the path of one file's output, and make its folder."""
+    """Return the path of one file's output."""
     if output is None:
         return None
-    path = Path(output.replace("{name}", name)) if "{name}" in output else Path(output) / f"{name}{ending}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.parent} cannot be made: {error.strerror}. Choose another folder") from None
-    return str(path)
+    return output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")

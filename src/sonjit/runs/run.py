@@ -7,16 +7,15 @@ same way: one table per file in a hidden work folder, joined at the end.
 from __future__ import annotations
 
 import queue
-import shutil
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import check_workers, run_calls
 from sonjit._util.progress import Progress
@@ -217,7 +216,7 @@ def _run_files(
     placed = output_paths(outputs, files, task)
     log = FinishedFiles(task, limit)
     progress.start(len(files))
-    with sole_writer(*{Path(item.paths[0]).parent for item in placed if item.paths}):
+    with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
         unfinished: list[int] = []
         keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
         for index, (key, item) in enumerate(zip(keys, placed, strict=True)):
@@ -286,7 +285,10 @@ def _run_into_table(
             for index, part in sorted(finished.items()):
                 assert part.save is not None
                 table.append_part(Path(part.save), index, inputs.labels[index])
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # the folder contains other files
+        for file in folder.glob("*.jsonl"):  # with the log of finished files
+            file.unlink()
+        folder.rmdir()
     total.written = [*outputs.paths, *table.more_paths]
     return total
 
@@ -352,6 +354,10 @@ def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | 
             summary = run_input(worker, source, outputs, limit=limit)
         except SonjitError as error:
             return _problem(file, error)
+        except (MemoryError, RuntimeError) as error:  # other files may be smaller
+            if not is_out_of_memory(error):
+                raise
+            return f"{file}: {OUT_OF_MEMORY}"
     summary.times["read"] += opening_s
     summary.last = None  # is not sent between processes
     return summary

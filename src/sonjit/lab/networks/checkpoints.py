@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 
@@ -53,6 +53,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
             "Copy it again, or save only its state_dict, as safetensors."
         ) from None
     except Exception as error:  # damaged files raise arbitrary errors in torch.load
+        check_memory(error)
         raise InputError(f"{path}: damaged checkpoint ({_first_sentence(error)}); copy it again") from None
     weights = _find_weights(loaded)
     if weights is None:

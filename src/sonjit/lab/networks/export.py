@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.extras import require
 from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit.lab.networks.checkpoints import METADATA
@@ -155,6 +155,7 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
                 program.model.metadata_props[METADATA] = network.saved.to_json()
             program.save(path, external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
+        check_memory(error)
         reason = (str(error.__cause__ or error).strip().splitlines() or ["unknown reason"])[0]
         raise JobError(f"{network.name} cannot be exported to ONNX: {reason[:200]}") from None
 
@@ -183,6 +184,7 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
             litert.convert(_ChannelsLast(network.cpu()).eval(), examples).export(str(path))
             add_normalization(path, inputs)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        check_memory(error)
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise JobError(f"{network.name} cannot be exported to TFLite: {reason[:200]}") from None
     finally:
@@ -247,6 +249,7 @@ def _ir_from_onnx(path: Path) -> Path:
     try:
         ov.save_model(ov.Core().read_model(path), ir, compress_to_fp16=False)
     except RuntimeError as error:
+        check_memory(error)
         raise JobError(f"OpenVINO cannot read {path.stem}: {str(error).strip().splitlines()[-1][:200]}") from None
     return ir
 
@@ -258,6 +261,7 @@ def _differences(network: Network, inputs: Sequence[InputSpec], path: Path) -> d
     try:
         compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
+        check_memory(error)
         raise JobError(f"OpenVINO cannot run {path.stem}: {str(error).strip().splitlines()[-1][:200]}") from None
     device = next(network.parameters()).device
     expected: dict[str, list[np.ndarray]] = {}

@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict
 import torch
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError, SonjitError
+from sonjit._util.errors import InputError, JobError, SonjitError, check_memory
 from sonjit._util.files import atomic_file, write_bytes, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.version import installed_versions
@@ -128,6 +128,7 @@ class RunFolder:
                 assert state is not None
                 lines = log.read_text("utf-8").splitlines(keepends=True)[: int(state["step"])]
             except Exception as error:  # damaged files raise arbitrary exceptions in torch.load
+                check_memory(error)
                 raise InputError(
                     f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start again"
                 ) from None
@@ -174,6 +175,7 @@ class RunFolder:
             try:
                 torch.save(dict(state), draft)
             except RuntimeError as error:  # for example a full disk
+                check_memory(error)
                 raise JobError(f"writing {file} failed: {error}") from None
 
 

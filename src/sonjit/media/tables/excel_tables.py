@@ -6,12 +6,11 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.extras import optional_import
-from sonjit._util.files import Draft
+from sonjit._util.files import Draft, WorkFolder
 from sonjit.media.tables.base import FrameWriter
 from sonjit.media.tables.rows import RowMaker
 
@@ -50,7 +49,7 @@ class ExcelWriter(FrameWriter):
             from xlsxwriter.exceptions import XlsxWriterException
         self._error = XlsxWriterException
         self._draft, self._header = Draft(path), header
-        self._folder = TemporaryDirectory(prefix="sonjit-")
+        self._folder = WorkFolder()
         options = {"constant_memory": True, "tmpdir": self._folder.name}
         self._book: Any = Workbook(str(self._draft.path), options)
         self._book.set_properties({"created": _CREATED})

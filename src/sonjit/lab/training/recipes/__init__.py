@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from sonjit._util.data_files import dataclass_from_table, read_toml_table
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError, SonjitError, is_out_of_memory
 from sonjit._util.extensions import VARIABLE, extension_packages
 from sonjit._util.files import WorkFolder, sole_writer, write_text
 from sonjit._util.hashes import sha256_of_file, sha256_of_folder
@@ -303,12 +303,10 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
 @contextmanager
 def _memory_errors() -> Generator[None]:
     """Turn an allocation that fails, on the CPU or a GPU, into a JobError."""
-    import torch
-
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, SonjitError) or not is_out_of_memory(error):
             raise
         raise JobError("the memory is too small for this training: set a smaller batch, network or input") from None
 
