@@ -1,6 +1,7 @@
 """Measure the growth of memory over many frames of one detector, and over many consecutive detectors.
 
-The frames are samples from `--hours` of a camera, in bursts of a second. The clock jumps occasionally.
+The frames are samples from `--hours` of a camera, in bursts of a second. The clock jumps occasionally. A table lists
+memory, open files, threads and the size of temporary files at intervals.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import argparse
 import gc
 import random
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
 
+import psutil
 from rich.console import Console
 
 from sonjit import SonjitError, create_detector
@@ -20,23 +23,33 @@ from sonjit.media import open_source
 
 LIMIT_MB = 20
 BURST = 30
+ROWS = 10  # of each table
 WARM_FRAMES, WARM_CYCLES = 500, 10
 
 
-def rss_mb():
-    """Return the resident memory of this process in 10^6 bytes (Linux)."""
+def resources():
+    """Return resident memory in 10^6 bytes, open files, threads, and the size of temporary files in 10^6 bytes (Linux)."""
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+    me, temporary = psutil.Process(), Path(tempfile.gettempdir())
+    disk = sum(path.lstat().st_size for path in temporary.rglob("*") if path.is_file())
+    return me.memory_info().rss / 1e6, me.num_fds(), me.num_threads(), disk / 1e6
 
 
-def grow(turn, count, warm_up):
-    """Return memory growth (MB) and time (s) of `count` calls of `turn(i)` after `warm_up` calls."""
+def grow(turn, count, warm_up, noun):
+    """Print `resources` at intervals. Return memory growth (MB) and time (s) of `count` calls after `warm_up` calls."""
     for i in range(warm_up):
         turn(i)
-    before, start = rss_mb(), perf_counter()
-    for i in range(count):
-        turn(warm_up + i)
-    return rss_mb() - before, perf_counter() - start
+    print(
+        f"| {noun} | memory, MB | open files | threads | temporary files, MB |\n|---:|---:|---:|---:|---:|", flush=True
+    )
+    before, start, rows = resources()[0], perf_counter(), {round(k * count / ROWS) for k in range(1, ROWS + 1)}
+    for i in range(count + 1):
+        if i in rows or i == 0:
+            memory, handles, threads, disk = resources()
+            print(f"| {i} | {memory:.1f} | {handles} | {threads} | {disk:.2f} |", flush=True)
+        if i < count:
+            turn(warm_up + i)
+    return memory - before, perf_counter() - start
 
 
 def times(count, hours, seed=1):
@@ -58,6 +71,12 @@ def main():
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sonjit-soak-") as temporary:
+        tempfile.tempdir = temporary
+        return soak(options)
+
+
+def soak(options):
     with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         clip = [frame.rgb for frame in source]
 
@@ -68,8 +87,8 @@ def main():
     with create_detector("hands", model=options.model) as detector:
         clock = times(WARM_FRAMES + options.frames, options.hours)
         watch = lambda i: detector.detect(clip[i % len(clip)], time=next(clock))  # noqa: E731
-        frames_mb, frames_s = grow(watch, options.frames, WARM_FRAMES)
-    cycles_mb, cycles_s = grow(cycle, options.cycles, WARM_CYCLES)
+        frames_mb, frames_s = grow(watch, options.frames, WARM_FRAMES, "frames")
+    cycles_mb, cycles_s = grow(cycle, options.cycles, WARM_CYCLES, "detectors")
     is_good = max(frames_mb, cycles_mb) < LIMIT_MB
     Console().print(
         f"{options.frames} frames of {options.hours:g} hours: {frames_mb:+.1f} MB in {frames_s:.0f} s\n"

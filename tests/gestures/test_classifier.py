@@ -1,5 +1,7 @@
 """The shipped classifier on posed hands, and what it does with hands that it cannot tell."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from sonjit.gestures.classifier import (
     load_gestures,
 )
 from sonjit.gestures.features import FEATURES, gesture_features
+from sonjit.gestures.learned import LearnedGestures
 from sonjit.lab.training.gestures.alphabets import POSES
 from sonjit.results import Hand
 
@@ -138,3 +141,42 @@ def test_what_the_image_shows_counts_where_it_is_known(posed):
     assert (told.name.split("_")[0] if told else NONE) == wanted.split("_")[0]
     if told:
         assert told.score == pytest.approx(shown.max())
+
+
+def cut(values):
+    return values[:-1]
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "change"),
+    [
+        ("gestures", "shape", cut),
+        ("gestures", "shape", lambda values: values[None]),
+        ("gestures", "shape", lambda values: values + 60),
+        ("gestures", "shape", lambda values: values - 60),
+        ("gestures", "bias_2", lambda values: values + np.inf),
+        ("gestures", "weights_0", lambda values: values * np.nan),
+        ("gestures", "weights_1", lambda values: values.astype(complex)),
+        ("gestures", "weights_0", lambda values: np.array("[" * 5000)),
+        ("gestures", "with_image.weights_1", cut),
+        ("gestures", "with_image.weights_0", lambda values: values[..., :-1]),
+        ("gestures", "with_image.shape", cut),
+        ("gestures", "with_image.calibration", cut),
+        ("gestures", "with_image.calibration", lambda values: -values),
+        ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": {}}')),
+        ("asl", "motion_reaches", lambda values: np.array(["a", "b"])),
+        ("asl", "motion_names", lambda values: np.array([1.5, 2.5])),
+        ("asl", "motion_of", lambda values: values.astype(str)),
+        ("asl", "motion_steps", lambda values: values.astype(str)),
+        ("asl", "motion_lengths", lambda values: values.astype(float)),
+        ("asl", "motion_lengths", lambda values: np.array(["1"] * len(values))),
+    ],
+)
+def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name, change):
+    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{file}.npz") as shipped:
+        arrays = dict(np.load(shipped))
+    np.savez(path := tmp_path / "damaged.npz", **arrays | {name: change(arrays[name])})
+    with pytest.raises(InputError, match=r"damaged\.npz") as caught:
+        LearnedGestures.load(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400

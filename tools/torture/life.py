@@ -97,6 +97,11 @@ def live(row: Row, work: Path, operation: Callable[[Server, int], None]) -> None
         return
     text, grown = trend(samples)
     sys.stderr.write(f"{row.name}: {row.tried} operations, last half per 1,000: {text}\n")
+    sys.stderr.write("| operations | memory, MB | open files | threads | disk, MB |\n|---:|---:|---:|---:|---:|\n")
+    for one in samples[:: len(samples) // 8]:
+        sys.stderr.write(
+            f"| {one.tried} | {one.memory_mb:.0f} | {one.handles:.0f} | {one.threads:.0f} | {one.disk_mb:.2f} |\n"
+        )
     row.fail(*grown)
 
 

@@ -8,7 +8,9 @@ from typing import Final
 OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
 """Message for a failed allocation."""
 _ALLOCATION_FAILED: Final = (
-    "can't allocate memory",  # PyTorch
+    "can't alloc",  # PyTorch, OpenVINO
+    "can't start new thread",  # Python
+    "Resource temporarily unavailable",  # a thread of OpenVINO
     "not enough memory",  # PyTorch on Windows
     "out of memory",  # PyTorch on a GPU
     "bad_alloc",  # OpenVINO

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sonjit.results import Hand
 
 ASSET: Final = "gestures.npz"
+_APPEARANCE: Final = (1, 21, 66)
+"""Shape of `Hand.appearance` of one hand, from the published networks."""
+_LARGEST: Final = 65504.0
+"""Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
 
 SHAPES: Final = (
     NONE,
@@ -138,10 +142,20 @@ class GestureClassifier:
         """
         try:
             vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
-            classifier = cls(arrays, vocabulary)
-            classifier.probabilities(np.zeros((1, FEATURES), np.float32))
+            weights = {name: arrays[name] for name in arrays if name != "vocabulary" and not name.startswith("motion_")}
+            for name, values in weights.items():
+                if values.dtype.kind not in "fiu" or not (np.abs(values) <= _LARGEST).all():
+                    raise ValueError(f"{name} contains other values than numbers up to {_LARGEST}")
+            classifier = cls(weights, vocabulary)
+            if not all(0 < value < 100 for value in classifier._calibration):  # powers of 0 stay finite
+                raise ValueError("its calibration is not of positive numbers")
+            features, appearance = np.zeros((1, FEATURES), np.float32), np.zeros(_APPEARANCE, np.float32)
+            for probabilities in (classifier.probabilities(features), classifier.probabilities(features, appearance)):
+                if probabilities.shape != (1, len(vocabulary.shapes)):
+                    raise ValueError(f"its output has the shape {probabilities.shape}")
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise InputError(f"{path}: not a classifier of gestures for this version: {error!r}") from None
+            reason = repr(error)[:200]
+            raise InputError(f"{path}: not a classifier of gestures for this version: {reason}") from None
         return classifier
 
     @property

@@ -217,6 +217,8 @@ class CustomMotions:
     @classmethod
     def _read(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
         names, motion, reaches = (arrays[f"motion_{item}"] for item in ("names", "of", "reaches"))
+        if (names.dtype.kind, motion.dtype.kind, reaches.dtype.kind) != ("U", "i", "f"):
+            raise InputError(f"{path}: its motions are not of names and numbers. Train again from the recordings")
         ways = _ways(arrays["motion_steps"], arrays["motion_lengths"], path)
         if (
             reaches.shape != names.shape
@@ -446,7 +448,8 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
     Raises:
         InputError: The arrays are not those of motions.
     """
-    is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1 and (lengths > 0).all()
+    is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1
+    is_valid = is_valid and steps.dtype.kind == "f" and lengths.dtype.kind == "i" and (lengths > 0).all()
     if not is_valid or lengths.sum() != len(steps):
         raise InputError(f"{path}: contains steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
     ends = lengths.cumsum().tolist()
