@@ -28,11 +28,11 @@ WARM_FRAMES, WARM_CYCLES = 500, 10
 
 
 def resources():
-    """Return resident memory in 10^6 bytes, open files, threads, and the size of temporary files in 10^6 bytes (Linux)."""
+    """Return memory and temporary files in 10^6 bytes, and the numbers of open files and threads (Linux)."""
     gc.collect()
     me, temporary = psutil.Process(), Path(tempfile.gettempdir())
     disk = sum(path.lstat().st_size for path in temporary.rglob("*") if path.is_file())
-    return me.memory_info().rss / 1e6, me.num_fds(), me.num_threads(), disk / 1e6
+    return me.memory_info().rss / 1e6, disk / 1e6, me.num_fds(), me.num_threads()
 
 
 def grow(turn, count, warm_up, noun):
@@ -45,7 +45,7 @@ def grow(turn, count, warm_up, noun):
     before, start, rows = resources()[0], perf_counter(), {round(k * count / ROWS) for k in range(1, ROWS + 1)}
     for i in range(count + 1):
         if i in rows or i == 0:
-            memory, handles, threads, disk = resources()
+            memory, disk, handles, threads = resources()
             print(f"| {i} | {memory:.1f} | {handles} | {threads} | {disk:.2f} |", flush=True)
         if i < count:
             turn(warm_up + i)
