@@ -251,7 +251,7 @@ def _option(label: str, text: str) -> CommandOption:
     if not names[0].startswith("-"):
         label = names[0]
     for detail in details:
-        if detail in ("default: False", "default: ()", "default: "):
+        if detail in ("default: False", "default: ()", "default: ", 'default: ""'):
             continue
         text += f" {detail[0].upper()}{detail[1:]}."
     return CommandOption(label, text.strip())

@@ -187,7 +187,7 @@ def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
     view = state["shown"][second]
     place = page.pixels(view, 0)
     page.click(second, place[0] + 40, place[1] + 40)
-    page.wait(lambda: "the marks do not mean one place" in page["warnings"].text, "the residual in words")
+    page.wait(lambda: "the marks disagree on the position" in page["warnings"].text, "the residual in words")
     assert f"px off in {view}" in page["warnings"].text
     page.press("z")
     page.wait(lambda: page["warnings"].text == "No warnings.", "what was undone")

@@ -39,13 +39,13 @@ _LAB_OF_INPUTS = {
 _LAB = {
     "networks": ("sonjit.lab.cli.networks:networks", "List the networks that can be trained and exported."),
     "train": ("sonjit.lab.cli.train:train", "Train a network with a recipe."),
-    "export": ("sonjit.lab.cli.networks:export", "Write a network as ONNX or OpenVINO IR."),
+    "export": ("sonjit.lab.cli.networks:export", "Write a network as ONNX, OpenVINO IR or TFLite."),
     "datasets": ("sonjit.lab.cli.datasets:app", "List, check, show and convert data sets."),
     "eval": ("sonjit.lab.cli.eval:evaluate", "Evaluate a model with a protocol and write a report."),
     "card": ("sonjit.lab.cli.eval:card", "Write a model card from evaluations."),
     "compare": ("sonjit.lab.cli.compare:compare", "Draw the results of several evaluations next to each other."),
     "synth": ("sonjit.lab.cli.synth:synth", "Render hands with exact labels."),
-    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, processor time and memory on this machine."),
+    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, CPU time and memory on this machine."),
 }
 _STUDIO = {
     "annotate": ("sonjit.studio.cli.annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),

@@ -35,7 +35,7 @@ def control(
     Example: `sonjit control slides.toml --dry-run`
 
     Args:
-        map_file: TOML file of rules, see docs/control.md.
+        map_file: TOML file of rules, as the guide on control describes.
         source: Camera or video.
         dry_run: Send nothing. Print each command as a line of JSON.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.

@@ -19,7 +19,7 @@ class Lifting:
     """Hands in the camera's space.
 
     Attributes:
-        lift: Network that sees both hands at once. x_m, y_m and z_m are then metres from the lens, not from the hand.
+        lift: Network for both hands together. x_m, y_m and z_m are then metres from the lens, not from the hand.
         lift_weights: Checkpoint, official or your own; its .xml by sonjit export, which is twice as fast; or demo for
             placeholder weights.
         lift_layout: Data set of an official checkpoint. Sonjit's own checkpoints contain it.

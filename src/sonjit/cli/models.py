@@ -83,7 +83,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
 def add(*files: Path) -> None:
     """Add MediaPipe's task bundles (.task) to the cache.
 
-    `face_landmarker.task` contains the network for 52 blendshapes of faces, which no package has.
+    `face_landmarker.task` contains the network for 52 blendshapes, which no package contains.
 
     Example: `sonjit models add face_landmarker.task && sonjit face photo.jpg --blendshapes --save face.json`
 

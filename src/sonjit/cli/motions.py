@@ -44,7 +44,7 @@ def motions(
         save: Table of the events instead of lines: .json, .jsonl, .csv or .parquet.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.
         progress: Add the events between the begin and the end of each motion, frame by frame.
-        gestures: Custom motions to find in addition: a file of sonjit gestures train, or asl for the letters J and Z.
+        gestures: Additional motions to find: a file of sonjit gestures train, or asl for the letters J and Z.
         limit: Maximum number of frames.
     """
     if limit is not None and limit < 1:

@@ -88,7 +88,7 @@ def serve(
         cert: Certificate (PEM) for https instead of the self-signed one.
         key: Key (PEM) of the certificate.
         allow_origin: Allow calls from pages of another origin, e.g. http://localhost:3000. Can be repeated.
-        jobs_folder: Keep jobs in this folder, so that they survive the server. It must be new, empty or of an earlier
+        jobs_folder: Keep jobs in this folder after the server stops. It must be new, empty or from an earlier
             server.
         verbose: Log every request.
     """

@@ -37,7 +37,7 @@ def stream(
         source: Camera or video.
         to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the bones of one
             body, or the blendshapes and the head of one face; with holistic also the blendshapes of that person.
-        kind: Kind of instance to find. Default: hands; face for vmc.
+        kind: Kind of instance to find. vmc uses face instead of hands.
         model: Model of the kind.
         max_instances: Maximum number of instances.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.

@@ -131,10 +131,11 @@ class CommonOptions:
     search: Annotated[
         Literal["fast", "thorough", "auto"],
         Option(
-            "fast searches the full image once, as MediaPipe does. thorough also searches where faces and arms point "
-            "and in windows, and verifies each detection, in mostly ten to thirty times the time. auto runs the most "
-            "valuable of these searches in images: 1.8 times the hands of photographs, in mostly two to ten times "
-            "the time. In videos, auto spreads windows over frames and removes duplicates and false detections."
+            "fast searches the full image once, as MediaPipe does. thorough also searches below faces, at the ends of "
+            "arms and in windows, and verifies each detection. It usually takes ten to thirty times as long. In "
+            "images, auto runs the most valuable of these searches, finds 1.8 times as many hands in photographs, "
+            "and usually takes two to ten times as long. In videos, auto spreads windows over frames and removes "
+            "duplicates and false detections."
         ),
     ] = "auto"
     models_dir: Annotated[
@@ -165,8 +166,8 @@ class CommonOptions:
         Precision,
         Option(
             "Number format of the networks. auto uses bf16 if the CPU has it and the network tolerates it. Otherwise "
-            "auto uses what `sonjit models quantize` wrote on a CPU with VNNI like this one, if that moves keypoints "
-            "by at most 0.3 px, or f32. int8 uses what was written in any case.",
+            "auto uses an int8 network of `sonjit models quantize`, if it was written on the same kind of CPU with "
+            "VNNI and moves keypoints by at most 0.3 px, or f32. int8 always uses these networks.",
             group="Running",
             remote=False,
         ),

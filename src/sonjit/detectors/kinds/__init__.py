@@ -190,19 +190,19 @@ register_kind(KindEntry(
     stream_search="sonjit.detectors.search.streams:hands_in_streams",
     search_weights=("face-full", "body-full"),
     examples=(
-        ("sonjit hands photo.jpg", "prints what is in an image."),
+        ("sonjit hands photo.jpg", "prints the hands of an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
         ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to continue."),
         ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
         ("sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
-         "puts them into the camera's space, with InterNet's weights."),
+         "estimates hands in camera space with InterNet's weights."),
     ),
     weight_groups=("hands",),
 ))  # fmt: skip
 register_kind(KindEntry(
     name="face",
     result=Face,
-    summary="Find faces: a mesh of 478 keypoints with lips, eyes and irises, or boxes. Nothing identifies a person.",
+    summary="Find faces: a mesh of 478 keypoints with irises, or boxes.",
     plural="faces",
     models=_table(
         _mesh("attention"),
@@ -220,7 +220,7 @@ register_kind(KindEntry(
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
-        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "writes head pose and openness too."),
+        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "also writes head poses."),
         ("sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json", "finds small faces as boxes."),
     ),
     weight_groups=("face",),
@@ -228,7 +228,7 @@ register_kind(KindEntry(
 register_kind(KindEntry(
     name="body",
     result=Body,
-    summary="Find bodies: 33 keypoints each with visibility, in pixels and in metres, of one or several people.",
+    summary="Find bodies: 33 keypoints each, in pixels and in metres.",
     plural="bodies",
     models=_table(_body("full"), _body("lite"), _body("heavy")),
     model_help="lite is the fastest, heavy the most exact.",
@@ -240,10 +240,10 @@ register_kind(KindEntry(
     stream_search="sonjit.detectors.search.streams:bodies_in_streams",
     search_weights=("face-full", "face-short", "face-attention"),
     examples=(
-        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "writes joint angles too."),
+        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
         ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
         ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
-        ("sonjit models pull body-lite body-heavy", "fetches the two other sizes."),
+        ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
     ),
     weight_groups=("body",),
 ))  # fmt: skip

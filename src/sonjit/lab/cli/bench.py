@@ -39,8 +39,8 @@ def bench(
 ) -> None:
     """Measure time per frame, memory, cold start and installed size.
 
-    Every configuration runs in fresh processes on frames that were decoded before; with a peer, both sides take turns
-    on the same frames. Ratios below 1 mean that Sonjit needs less. Give it a quiet machine.
+    Every configuration runs in new processes on frames that are decoded in advance. With a peer, both sides run in
+    alternation on the same frames. Ratios below 1 mean that Sonjit takes less. Use an idle machine.
 
     Example: `sonjit bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
 

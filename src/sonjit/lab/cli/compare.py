@@ -28,11 +28,11 @@ def compare(
 
     `sonjit compare "one image=runs/handoccnet" runs/deformer --root DexYCB --save compare.png`
 
-    Labels are green, predictions red. The first row is the image alone.
+    Labels are green, and predictions are red. The first row shows the images only.
 
     Args:
-        runs: Folders that sonjit eval wrote, by one protocol of one data set, in the order of the rows; LABEL=FOLDER
-            names a row, which else has the model's name, and whether it sees one image or a sequence.
+        runs: Folders of sonjit eval in the order of the rows, from one protocol and data set. LABEL=FOLDER names a row.
+            Default: the model's name, and if it uses one image or a sequence.
         root: Folder of the data set, as for sonjit eval.
         save: Image to write.
         samples: Names of samples, separated by commas. Default: those with the largest differences.

@@ -153,8 +153,8 @@ def convert(
 ) -> int:
     """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
 
-    The first two refer to the images. Shards contain them. An interrupted run keeps its shards, and the next run
-    continues. Read the result with the data set `folder` or `shards`.
+    A .json or .parquet file refers to the images. Shards contain the images. An interrupted run keeps its shards, and
+    the next run continues. Read the result with the data set `folder` or `shards`.
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.

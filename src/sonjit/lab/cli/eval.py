@@ -100,15 +100,15 @@ def evaluate(
         layout: Training data set of an official InterNet checkpoint. Sonjit's checkpoints contain it.
         root_weights: Checkpoint of RootNet, for InterNet.
         root_input_scale: Value of white for an official RootNet checkpoint, 255 in the release. Sonjit's contain it.
-        boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
-            annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
+        boxes: JSON file with InterNet's crops and root depths: RootNet's released results, or a list with annot_id or
+            sample (and side), bbox (x, y, width, height of the square crop) and abs_depth in mm.
         mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for meshes of sets with MANO parameters.
         mano_left: MANO_LEFT.pkl, for left hands.
         pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
-        localize_by: Source of a classifier's boxes: cam, one of each class's map, the default; heuristics, the
-            paper's five of three classes; backprop, one of each class's saliency.
-        view: Part of the image for a classifier: all of it (full), the crop of its map (crop), or the labelled
-            box (box); by default what it was trained on.
+        localize_by: Source of a classifier's boxes: cam, the map of each class; heuristics, the paper's five boxes of
+            three classes; backprop, the saliency of each class. Default: cam.
+        view: Part of the image for a classifier: the full image (full), the crop by its map (crop), or the labelled
+            box (box). Default: the part that it was trained on.
         models_dir: Folder with the published weight files.
         landmark_model: File of a custom landmark network, for detectors.
         search: Search of detectors. Default: the search of the protocol.
@@ -241,7 +241,7 @@ def card(
         name: Name of your own network.
         licence: Licence of your own weights, such as cc-by-4.0.
         training_data: Description of the data that your own network was trained on.
-        intended_use: Use that your own network is meant for; may be given several times.
+        intended_use: Intended use of your own network. Can be repeated.
     """
     if not evaluations:
         raise InputError("sonjit card requires at least one eval.json of sonjit eval")

@@ -67,12 +67,12 @@ def explain(
         models_dir: Folder with the published weight files.
         landmark_model: File of a custom hand landmark network.
         weights: Folder of a run of sonjit train cam, or checkpoint of the classifier such as torchvision's. For several
-            classifiers one each, with commas.
+            classifiers, one for each, separated by commas.
         pooling: Pooling of a checkpoint that does not contain it: gap (mean) or gmp (maximum).
-        names: Text file with the names of the classes, one a line. Runs of sonjit train cam contain them.
+        names: Text file with the names of the classes, one per line. Runs of sonjit train cam contain them.
         ask: Question to answer with a run of sonjit train vqa as --weights. The classes are its answers.
         top: Number of most probable classes to explain.
-        boxes: Draw the box around the largest part above 20 % of a class's map, in red.
+        boxes: Draw a red box around the largest region above 20 % of the map of each class.
         backprop: Draw the gradient's saliency next to each class's map.
         truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.

@@ -85,8 +85,8 @@ def export(
 ) -> None:
     """Write a network as ONNX, OpenVINO IR or TFLite, and report the difference from PyTorch.
 
-    `sonjit export hand-full --weights runs/thumb/weights.safetensors --set keypoints=22 --out hand.onnx` makes what
-    `sonjit hands photo.jpg --landmark-model hand.onnx` runs.
+    `sonjit export hand-full --weights runs/thumb/weights.safetensors --set keypoints=22 --out hand.onnx` writes a
+    network for `sonjit hands photo.jpg --landmark-model hand.onnx`.
 
     Args:
         name: Name of the network, from `sonjit networks`.

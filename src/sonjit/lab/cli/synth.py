@@ -54,14 +54,14 @@ def synth(
     `sonjit synth out --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
     `open_dataset("folder", ...)` read. The same seed gives the same bytes. An interrupted run continues.
 
-    `sonjit synth out --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
+    `sonjit synth out --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` sets factors. `--list-factors` prints all.
 
     Args:
         out: Folder to write. It must be new, empty, or from a run with the same settings.
         count: Number of stills or sequences. Default: 1000 stills or 1 sequence.
         seed: Seed of all random numbers.
         factor: Factor as name=value, name=a..b or name=a,b. Can be repeated.
-        size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
+        size: Width x height of each image in pixels. Default: 256x256, 512x334 for interhand, 640x480 for video,
             with --poses that of the video.
         views: Number of cameras per scene. Default: 1, or 2 on glasses.
         rig: Arrangement of the cameras: webcam (1), glasses (2) or dome (1 to 140). Default: dome for several cameras.

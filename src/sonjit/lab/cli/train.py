@@ -46,17 +46,17 @@ def train(
     """Train a network with one of Sonjit's recipes or your own TOML file.
 
     `sonjit train hand-full --data hands.json --images photos/ --out runs/mine --export onnx` fine-tunes the hand
-    network on your own hands, and writes what `sonjit hands --landmark-model runs/mine/hand-full.onnx` runs.
+    network on your own hands. `sonjit hands --landmark-model runs/mine/hand-full.onnx` then uses the new network.
 
     `sonjit train hand-full --data nails.json --images nails.mp4 --out runs/nails --extra-keypoints thumb_nail` adds a
-    keypoint. A run that was stopped continues when it is called again.
+    keypoint. An interrupted run continues when you rerun the command.
 
     `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
 
     Args:
         recipe: Name of a recipe such as hand-full, hand-lite, cam or mask-rcnn, or the path of a TOML file.
         out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
-            checkpoint. runs/RECIPE by default.
+            checkpoint. Default: runs/RECIPE.
         data: Annotations as a JSON file in COCO's format, or its folder.
         images: Folder of the images, or their video.
         weights: Initial weights: published, demo, or a path.

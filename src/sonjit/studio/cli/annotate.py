@@ -69,7 +69,7 @@ def new(
         cameras: Camera file in any format that `sonjit annotate cameras` reads.
         views: Folders or videos named like the cameras, a folder of such or of all cameras' images, or CAMERA=PATH.
         name: Title of the project. Default: the name of the folder.
-        unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
+        unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         capture: Capture of InterHand2.6M.
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
     """
@@ -166,8 +166,8 @@ def release(
 ) -> None:
     """Write a data set with InterHand2.6M's and COCO's annotations and a data card.
 
-    The card is TOML: title, licence, consent and contact, and [captures.PROJECT] with subject, maybe split (train, val,
-    test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
+    The card is a TOML file with title, licence, consent and contact. [captures.PROJECT] contains subject, optionally
+    split (train, val, test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
 
     Example: `sonjit annotate release desk hands-2026 --card card.toml --fps 30`
 
@@ -258,10 +258,10 @@ def train(
 ) -> None:
     """Learn the offsets of detected joints from the marks of a project.
 
-    Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
+    Example: `sonjit annotate train desk --network hand-full` fine-tunes the hand network in some minutes.
 
     Args:
-        project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some frame sets in two views.
+        project: Folder of `sonjit annotate new`, after `auto`, with frame sets that are marked in two views.
         network: Also train on all views of those frame sets: hand-full fine-tunes the published model,
             keypoint-detector is trained from scratch and needs a GPU. `auto --network` then uses it.
         steps: Training steps. Default: 300 for hand-full and 20000 for keypoint-detector.
@@ -284,7 +284,7 @@ def train(
 def error(project: Path, /, *, folds: int = 5) -> None:
     """Measure the error of automatic labels on the marks, by cross-validation.
 
-    Example: `sonjit annotate error desk` after `auto`, and after people marked ten frame sets or more.
+    Example: `sonjit annotate error desk`, after `auto` and marks in at least ten frame sets.
 
     Args:
         project: Folder made by `sonjit annotate new`; `auto` has run without --network.

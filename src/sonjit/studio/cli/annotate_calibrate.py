@@ -67,13 +67,13 @@ def calibrate(
             (cam_0_frame_0050.jpg, frame_0050_cam0.jpg, left_01.jpg), or CAMERA=PATH.
         board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners,
             aruco:COLUMNSxROWS:MARKER:GAP:DICTIONARY, aprilgrid:COLUMNSxROWS:TAG:GAP, with :inverted or :legacy; a .json
-            of markers on a body; or auto:SIDE, which recognises the board by itself: its square has that side, or its
-            marker where there are no squares. Several boards, once each: all that are carried around, each by itself.
+            file of markers on an object; or auto:SIDE, which recognises a board with this side of a square, or of a
+            marker if it has no squares. Repeat the option for several boards that move separately.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
         report: HTML page to write, with errors by camera and frame set and the worst images.
         lens: Distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
-            to k6), or k1 to k4 of a fisheye, all as OpenCV's.
-        lenses: Camera file whose K and distortion are kept, in any format, with or without poses.
+            to k6), or fisheye (k1 to k4), with OpenCV's definitions.
+        lenses: Camera file with K and distortion to keep, in any format, with or without poses.
         lens_recordings: Folder with a recording of the board per camera, named like the camera, for the lenses.
         lens_board: Board of --lens-recordings, if it differs.
         sync: Method that matches images into frame sets.

@@ -114,7 +114,7 @@ def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, s
     Args:
         views: Videos or folders of images named like their cameras, a folder of such, a folder of all cameras' images
             (cam_0_frame_0050.jpg, frame_0050_cam0.jpg, left_01.jpg), or CAMERA=PATH.
-        by: index (their numbers), time (of one clock), timecode (of the videos), flash (a lamp switched on) or sound
+        by: index (frame numbers), time (of one clock), timecode (of the videos), flash (a lamp switched on) or sound
             (a clap).
         out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set; for --frame-sets of `new`
             and `triangulate`.

@@ -35,20 +35,20 @@ def surfaces(
 ) -> None:
     """Fit hand surfaces to triangulated hands: the rigged hand or MANO.
 
-    Bones, or MANO's shape, are the same throughout. Frame sets in which a hand is not whole have no surface of it.
+    Bones, or MANO's shape, are constant. A hand that is incomplete in a frame set has no surface there.
 
     Example: `sonjit annotate surfaces hands.json --out s.npz --draw over/ --cameras rig.json --views recordings/`
 
     Args:
         people: JSON file of `sonjit annotate triangulate`, best with --constant-bones.
-        out: .npz to write: for each hand frames, vertices in metres, faces, parameters, and how far its joints are off.
+        out: .npz file to write, with frames, vertices in metres, faces, parameters and joint errors of each hand.
         mano: MANO's right hand, MANO_RIGHT.pkl or .npz. Default: fit the rigged hand.
         mano_left: MANO's left hand.
         draw: Folder for the views with drawn surfaces.
         cameras: Calibrated rig for --draw.
         views: Videos or folders of images for --draw, named like the cameras, a folder of such or of all cameras'
             images, or CAMERA=PATH.
-        unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
+        unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         frame_sets: File of `sonjit annotate sync --out` for --draw, if `triangulate` used it.
     """
     if (

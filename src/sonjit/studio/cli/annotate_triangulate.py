@@ -56,7 +56,7 @@ def triangulate(
         out: JSON file to write.
         threshold: Maximum reprojection error of an inlier in pixels.
         constant_bones: Fit hands and bodies of videos with constant bone lengths and human accelerations.
-        unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
+        unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         leave_out: Exclude inconsistent cameras and continue.
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
         fps: Frames per second of folders of images, whose tables contain no times.
