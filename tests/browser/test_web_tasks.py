@@ -119,7 +119,7 @@ def test_a_turned_image_a_mode_and_new_options(web_page, show, photo):
     (still, side, video), messages = run(web_page, body, upright, turned, HANDS)
     assert messages == [
         "Task is not initialized with video mode. 'runningMode' must be set to 'VIDEO'.",
-        "this task is closed: create a new one",
+        "this task is closed. Create a new one.",
     ]
     assert len(still) == len(side) > 0
     assert len(video) == 1

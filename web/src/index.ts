@@ -1,5 +1,5 @@
 /**
- * tfjs-models' hands, faces and poses inside a page, with the import changed:
+ * Replace tfjs-models' packages for hands, faces and poses in a page. Change only the import:
  *
  *     import * as handPoseDetection from "sonjit-web";
  */
@@ -38,25 +38,25 @@ export interface Hand {
   keypoints3D: Keypoint[];
   handedness: "Left" | "Right";
   score: number;
-  /** With `gestures`: what the hand says, null for none that is known. */
+  /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
   gesture?: { name: string; score: number } | null;
 }
 
-/** Of each call; createDetector takes them too, for all. */
+/** Options of a call. `createDetector` also accepts them, for all calls. */
 export interface EstimationConfig {
   flipHorizontal?: boolean;
   staticImageMode?: boolean;
 }
 
 export interface HandsConfig extends Files, EstimationConfig {
-  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
+  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   modelType?: "lite" | "full";
   maxHands?: number;
-  /** "tfjs" takes every image for a selfie view; "own" gives the person's own hand. */
+  /** Side in results: "tfjs" treats every image as a selfie view, "own" reports the person's own hand. */
   handedness?: "tfjs" | "own";
-  /** Beyond tfjs-models: give each hand its `gesture`, and streams their `motions` and `events`; custom ones by `gesturesUrl`. */
+  /** In addition to tfjs-models: add a `gesture` to each hand, and `motions` and `events` to streams. `gesturesUrl` adds custom gestures. */
   gestures?: "none" | "canned" | "asl";
 }
 
@@ -66,11 +66,11 @@ interface AnyDetector {
 }
 
 export interface HandDetector extends AnyDetector {
-  /** Hands in an image, or in the next one of a stream, there with `motions` and `events` where hands have gestures; `timestamp` in ms, by default that of the video. */
+  /** Find the hands in an image, or in the next image of a stream. With `gestures`, streams also have `motions` and `events`. `timestamp`: milliseconds, by default that of the video. */
   estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[] & { motions?: MotionEvent[]; events?: Event[] }>;
 }
 
-/** With the probability that it is seen. */
+/** Keypoint with its visibility as score. */
 export interface PoseKeypoint extends Keypoint {
   score: number;
 }
@@ -79,7 +79,7 @@ export interface Pose {
   score: number;
   keypoints: PoseKeypoint[];
   keypoints3D: PoseKeypoint[];
-  /** With enableSegmentation: as in tfjs-models, red and alpha are the person's probability. */
+  /** Mask of the person, only with `enableSegmentation`. As in tfjs-models, red and alpha are the person's probability. */
   segmentation?: {
     maskValueToLabel(value: number): string;
     mask: { toImageData(): Promise<ImageData>; toCanvasImageSource(): Promise<HTMLCanvasElement>; toTensor(): Promise<object>; getUnderlyingType(): string };
@@ -87,7 +87,7 @@ export interface Pose {
 }
 
 export interface PosesConfig extends Files, EstimationConfig {
-  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
+  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   modelType?: "lite" | "full" | "heavy";
@@ -97,7 +97,7 @@ export interface PosesConfig extends Files, EstimationConfig {
 }
 
 export interface PoseDetector extends AnyDetector {
-  /** Bodies, as `estimateHands` gives hands; `maxPoses` of each call, by default 1. */
+  /** Find bodies, see `estimateHands`; `maxPoses`: maximum number in this call, by default 1. */
   estimatePoses(image: ImageLike | null, config?: (EstimationConfig & { maxPoses?: number }) | null, timestamp?: number): Promise<Pose[]>;
 }
 
@@ -107,7 +107,7 @@ export interface Face {
 }
 
 interface FacesConfig extends Files, EstimationConfig {
-  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
+  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   maxFaces?: number;
@@ -123,11 +123,11 @@ export interface FaceBoxesConfig extends FacesConfig {
 }
 
 export interface FaceDetector extends AnyDetector {
-  /** Faces, as `estimateHands` gives hands. */
+  /** Find faces, see `estimateHands`. */
   estimateFaces(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Face[]>;
 }
 
-/** A detector; it is ready, and its networks are loaded, when the promise is kept. */
+/** Create a detector. The promise resolves when its networks are loaded. */
 export function createDetector(model: "MediaPipeHands", config?: HandsConfig | null): Promise<HandDetector>;
 export function createDetector(model: "MediaPipeFaceMesh", config?: FaceMeshConfig | null): Promise<FaceDetector>;
 export function createDetector(model: "MediaPipeFaceDetector", config?: FaceBoxesConfig | null): Promise<FaceDetector>;
@@ -137,7 +137,7 @@ export function createDetector(model: string, config?: object | null): Promise<A
     where: "the page",
     own: ["accelerator", "base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
-      const samplesCentres = (config as HandsConfig | null | undefined)?.runtime === "mediapipe"; // its packages compute on the graphics card
+      const samplesCentres = (config as HandsConfig | null | undefined)?.runtime === "mediapipe"; // its packages run on the graphics card
       const detector = await LocalDetector.create(kind, options as DetectorOptions, { samplesCentres, ...files });
       const configured = (wanted: { kind: string }) => {
         const { kind: _, ...others } = wanted;

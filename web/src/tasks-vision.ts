@@ -1,5 +1,5 @@
 /**
- * MediaPipe's vision tasks inside a page, with the import changed:
+ * Replace MediaPipe's vision tasks in a page. Change only the import:
  *
  *     import { FilesetResolver, HandLandmarker } from "sonjit-web/tasks-vision";
  */

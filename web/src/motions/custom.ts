@@ -1,4 +1,4 @@
-/** Custom motions, learned from a few examples by Python and matched as there, by dynamic time warping. */
+/** Find custom motions, which Python learned from a few examples, by dynamic time warping as in Python. */
 
 import { MOTIONS } from "../data.js";
 import type { NumpyArray } from "../npz.js";
@@ -10,31 +10,31 @@ const OF = MOTIONS.custom;
 const WIDTH = OF.STEP_FEATURES;
 const HALF = WIDTH / 2;
 
-/** What files of gestures hold of motions. */
+/** Motions of gesture files. */
 export interface CustomMotions {
   readonly names: readonly string[];
-  /** Steps of each example, row by row. */
+  /** Steps (T, 24) of each example, row by row. */
   readonly ways: readonly (readonly number[])[];
-  /** The index of each example's name. */
+  /** Index of each example's name. */
   readonly motion: readonly number[];
-  /** Mean cost of a step, at which a way is as likely none; by name. */
+  /** Mean step cost of each name at which a path is as likely no motion. */
   readonly reaches: readonly number[];
 }
 
-/** The motions of a file of gestures; none where it has none. */
+/** Return the motions of a gesture file, which may have none. */
 export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): CustomMotions {
   const [names, steps, lengths, motion, reaches] = ["names", "steps", "lengths", "of", "reaches"].map(
     (name) => arrays.get(`motion_${name}`)?.values ?? [],
   ) as [string[], number[], number[], number[], number[]];
   let end = 0;
   const ways = lengths.map((length) => steps.slice(end, (end += WIDTH * length)));
-  const isWhole = end === steps.length && lengths.every((length) => length > 0) && motion.length === ways.length;
-  const isNamed = reaches.length === names.length && motion.every((k) => names[k] !== undefined) && reaches.every((one) => one > 0);
-  if (!isWhole || !isNamed) throw new Error("its motions do not fit each other; train again from the recordings");
+  const isComplete = end === steps.length && lengths.every((length) => length > 0) && motion.length === ways.length;
+  const isNamed = reaches.length === names.length && motion.every((k) => names[k] !== undefined) && reaches.every((reach) => reach > 0);
+  if (!isComplete || !isNamed) throw new Error("its motions do not fit each other; train again from the recordings");
   return { names, ways, motion, reaches };
 }
 
-/** The motions of several files as of one. */
+/** Combine the motions of several files. */
 export function joinMotions(all: readonly CustomMotions[]): CustomMotions {
   let before = 0;
   return {
@@ -48,14 +48,14 @@ export function joinMotions(all: readonly CustomMotions[]): CustomMotions {
   };
 }
 
-/** A custom motion that a hand has made. */
+/** A detected custom motion. */
 export interface Match {
   readonly name: string;
   readonly score: number;
 }
 
-/** The custom motions of one hand. */
-export class CustomWatch {
+/** Search for the custom motions of one hand. */
+export class HandSearch {
   readonly #motions: CustomMotions;
   readonly #path: Path;
   readonly #warping: Warping;
@@ -67,7 +67,7 @@ export class CustomWatch {
     this.#warping = new Warping(motions.ways);
   }
 
-  /** When the hand was seen last, in seconds. */
+  /** Time at which the hand was last detected, in seconds. */
   get time(): number {
     return this.#path.time;
   }
@@ -81,15 +81,15 @@ export class CustomWatch {
         const own = cost / this.#motions.reaches[this.#motions.motion[k]!]!;
         if (own < share) [share, best] = [own, k];
       });
-      const least = this.#best?.share ?? 1;
-      if (share >= Math.min(1, least + OF.AS_WELL)) continue;
+      const lowest = this.#best?.share ?? 1;
+      if (share >= Math.min(1, lowest + OF.AS_WELL)) continue;
       const name = this.#motions.names[this.#motions.motion[best]!]!;
-      this.#best = { name, score: 1 - share / 2, share: Math.min(share, least), end };
+      this.#best = { name, score: 1 - share / 2, share: Math.min(share, lowest), end };
     }
   }
 
-  /** The best match, once it has lain still for a while. */
-  tell(time: number): Match | null {
+  /** Return the best match once it has not improved for a while. */
+  classify(time: number): Match | null {
     const found = this.#best;
     if (found === null || time - found.end < OF.SETTLE_S) return null;
     this.#best = null;
@@ -99,19 +99,19 @@ export class CustomWatch {
 }
 
 interface PathStep {
-  /** Seconds. */
+  /** Time in seconds. */
   readonly end: number;
-  /** The way of the palm's middle and of the fingertips, and where they lie. */
+  /** Movement of the palm centre and fingertips, and their positions. */
   readonly features: Float32Array;
 }
 
-/** The steps of one hand, as Python's `_Path`. */
+/** Path of one hand, cut into steps, as Python's `_Path`. */
 class Path {
   time = -Infinity;
   wasLost = true;
   readonly #mirror: number;
   #length = 0;
-  /** The points at the last step. */
+  /** Points at the last step. */
   #last: readonly Point[] | null = null;
   #lastTime = 0;
   #smooth: readonly Point[] = [];
@@ -120,7 +120,7 @@ class Path {
     this.#mirror = isLeft ? -1 : 1;
   }
 
-  /** The steps that end with this frame: none where the hand rests. */
+  /** Return the steps that end with this frame, none while the hand rests. */
   follow(points: Points, time: number): PathStep[] {
     const [length, elapsed] = [handLength(points), time - this.time];
     if (!(length > 0) || !(elapsed > 0)) return [];
@@ -141,42 +141,42 @@ class Path {
     if (count === 0) return [];
     const around = this.#smooth.flatMap((to) => way(this.#smooth[0]!, to)).map((value) => value / this.#length);
     const features = Float32Array.from([...ways.map((value) => value / far), ...around]);
-    const begin = Math.max(this.#lastTime, time - elapsed); // it rested before
+    const begin = Math.max(this.#lastTime, time - elapsed); // before that the hand rested
     const steps = Array.from({ length: count }, (_, n) => ({ end: begin + ((n + 1) * (time - begin)) / count, features }));
     [this.#last, this.#lastTime] = [this.#smooth, time];
     return steps;
   }
 }
 
-/** What the cheapest way to a step of an example costs, and of how many steps. */
-interface Reached {
+/** Lowest cost of a path to a step of an example, and its number of steps. */
+interface PathCost {
   readonly cost: number;
   readonly count: number;
 }
 
-const START: Reached = { cost: 0, count: 0 };
-const NOWHERE: Reached = { cost: Infinity, count: 0 };
+const START: PathCost = { cost: 0, count: 0 };
+const NOWHERE: PathCost = { cost: Infinity, count: 0 };
 
-/** Dynamic time warping of a stream of steps against examples, which may begin at any step of it. */
+/** Dynamic time warping of a stream of steps against examples, which may begin at any step. */
 class Warping {
   readonly #ways: readonly (readonly number[])[];
-  #reached: Reached[][] = [];
+  #costs: PathCost[][] = [];
 
   constructor(ways: readonly (readonly number[])[]) {
     this.#ways = ways;
     this.reset();
   }
 
-  /** Begin anew. */
+  /** Forget all steps. */
   reset(): void {
-    this.#reached = this.#ways.map((way) => new Array<Reached>(way.length / WIDTH).fill(NOWHERE));
+    this.#costs = this.#ways.map((way) => new Array<PathCost>(way.length / WIDTH).fill(NOWHERE));
   }
 
-  /** Mean cost of a step of each whole example that ends with this one. */
+  /** Return the mean step cost of each example that ends with this step. */
   follow(step: Float32Array): number[] {
     return this.#ways.map((way, k) => {
-      const before = this.#reached[k]!;
-      // to a step of an example from the same one, from that before, or over one, which then costs twice
+      const before = this.#costs[k]!;
+      // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
       const now = before.map((stay, n) => {
         const cost = costOf(way, n * WIDTH, step);
         const come = n > 0 ? before[n - 1]! : START;
@@ -186,14 +186,14 @@ class Warping {
         if (leap.cost + 2 * cost < best.cost) best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
         return best;
       });
-      this.#reached[k] = now;
+      this.#costs[k] = now;
       const { cost, count } = now.at(-1)!;
       return cost / Math.max(count, 1);
     });
   }
 }
 
-/** How unlike a step is to one of an example, which begins there. */
+/** Return the cost of matching a step with the step of an example at an index. */
 function costOf(way: readonly number[], start: number, step: Float32Array): number {
   let [same, apart] = [0, 0];
   for (let i = 0; i < HALF; i++) {

@@ -1,50 +1,50 @@
-/** Motions of a hand that holds something or comes nearer: pinches, drags, rotations and pushes. */
+/** Find pinches, drags, rotations and pushes. */
 
 import { wrapAngle } from "../boxes.js";
 import { MOTIONS } from "../data.js";
 import type { Point } from "../observations.js";
-import { distance, share, type Phase, type Seen, type Step, type Steps, type Watch } from "./events.js";
+import { distance, fraction, type Phase, type HandState, type Step, type Steps, type Watch } from "./events.js";
 
 const { Holds: HOLD, Rotations: ROTATION, Pushes: PUSH } = MOTIONS;
 
-/** A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens a finger. */
+/** Pinch of thumb and index finger, or drag of a fist. A drag begins with an open hand that closes, and ends when a finger opens. */
 export class Holds implements Watch {
   readonly #name: "Pinch" | "Drag";
   #start: Point | null = null;
   #since: number | null = null;
   #closed = 0;
-  #open = -Infinity; // when it was open last
+  #open = -Infinity; // time at which it was last open
 
   constructor(name: "Pinch" | "Drag") {
     this.#name = name;
   }
 
-  /** Whether it began and did not end. */
-  get isHeld(): boolean {
+  /** Check whether a pinch or drag is in progress. */
+  get isActive(): boolean {
     return this.#start !== null;
   }
 
-  *follow(now: Seen): Steps {
-    const isHeld = this.isHeld;
+  *follow(now: HandState): Steps {
+    const isActive = this.isActive;
     const isPinch = this.#name === "Pinch";
-    const [least, mean, most] = now.reach;
+    const [minimum, mean, maximum] = now.reach;
     const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [mean, HOLD.FIST];
     const [opened, shut] = limits as [number, number];
-    // A fist, which is neither open nor pinches; or some fingers are out, others in.
-    const isOther = isPinch ? !isHeld && now.indexReach < HOLD.INDEX : most > HOLD.OUT && HOLD.OUT > least;
-    this.#closed = share((opened - value) / (opened - shut));
+    // A fist is neither open nor a pinch. A hand with only some fingers stretched is neither open nor a fist.
+    const isOther = isPinch ? !isActive && now.indexReach < HOLD.INDEX : maximum > HOLD.OUT && HOLD.OUT > minimum;
+    this.#closed = fraction((opened - value) / (opened - shut));
     if (this.#closed < HOLD.END && !isOther) this.#open = now.time;
-    const wasOpen = isHeld || now.time - this.#open <= HOLD.WITHIN_S;
-    const wants = this.#closed > (isHeld ? HOLD.END : HOLD.BEGIN[this.#name]) && wasOpen && !isOther;
-    this.#since = wants === isHeld ? null : (this.#since ?? now.time);
+    const wasOpenRecently = isActive || now.time - this.#open <= HOLD.WITHIN_S;
+    const wants = this.#closed > (isActive ? HOLD.END : HOLD.BEGIN[this.#name]) && wasOpenRecently && !isOther;
+    this.#since = wants === isActive ? null : (this.#since ?? now.time);
     const changes = this.#since !== null && now.time - this.#since >= HOLD.HOLD_S;
-    if (changes && !isHeld) {
+    if (changes && !isActive) {
       [this.#start, this.#since] = [now.palm, null];
       yield this.#step("begin", this.#start);
     } else if (changes) {
       yield this.#step("end", this.#start!);
       [this.#start, this.#since] = [null, null];
-    } else if (isHeld) {
+    } else if (isActive) {
       yield this.#step("progress", this.#start!);
     }
   }
@@ -59,7 +59,7 @@ export class Holds implements Watch {
   }
 }
 
-/** A pinching hand that turns in the image, as if it held a knob. */
+/** Rotation of a pinching hand in the image, as if it turned a knob. */
 export class Rotations implements Watch {
   readonly #pinch: Holds;
   #start: Point | null = null;
@@ -70,8 +70,8 @@ export class Rotations implements Watch {
     this.#pinch = pinch;
   }
 
-  *follow({ palm, angle }: Seen): Steps {
-    if (!this.#pinch.isHeld) {
+  *follow({ palm, angle }: HandState): Steps {
+    if (!this.#pinch.isActive) {
       if (this.#start !== null) yield this.#step("end", this.#start);
       this.#reset();
       return;
@@ -101,50 +101,50 @@ export class Rotations implements Watch {
   }
 }
 
-/** A raised open hand that comes quickly towards the camera. */
+/** Quick movement of a raised open hand towards the camera. */
 export class Pushes implements Watch {
-  #lately: Seen[] = [];
-  #from: Seen | null = null;
+  #recent: HandState[] = [];
+  #from: HandState | null = null;
   #peak = 0;
-  #isDone = false;
+  #isFinished = false;
 
-  *follow(now: Seen): Steps {
-    const lately = this.#lately;
-    lately.push(now);
-    while (now.time - lately[0]!.time > PUSH.WITHIN_S) lately.shift();
-    const before = lately.findLast(({ time }) => now.time - time >= PUSH.BEFORE_S) ?? lately[0]!;
+  *follow(now: HandState): Steps {
+    const recent = this.#recent;
+    recent.push(now);
+    while (now.time - recent[0]!.time > PUSH.WITHIN_S) recent.shift();
+    const before = recent.findLast(({ time }) => now.time - time >= PUSH.BEFORE_S) ?? recent[0]!;
     const elapsed = now.time - before.time;
     const speed = elapsed > 0 ? Math.log(now.size / before.size) / elapsed : 0;
     if (this.#from !== null) {
       this.#peak = Math.max(this.#peak, speed);
       if (speed < PUSH.FAST) {
         yield this.#step("end", this.#from, now);
-        [this.#from, this.#isDone] = [null, true];
+        [this.#from, this.#isFinished] = [null, true];
       } else {
         yield this.#step("progress", this.#from, now);
       }
       return;
     }
-    const least = lately.reduce((best, one) => (one.size < best.size ? one : best));
-    if (this.#isDone) {
-      this.#isDone = now.size > PUSH.BACK * least.size; // until it stays or goes back
+    const minimum = recent.reduce((best, state) => (state.size < best.size ? state : best));
+    if (this.#isFinished) {
+      this.#isFinished = now.size > PUSH.BACK * minimum.size; // until it rests or moves back
     } else if (
       speed >= PUSH.FAST &&
-      now.size >= PUSH.GROWS * least.size &&
-      lately.every(({ isUp }) => isUp) && // a hand that opens looks larger too
-      distance(now.palm, least.palm) <= PUSH.ASIDE
+      now.size >= PUSH.GROWS * minimum.size &&
+      recent.every(({ isUp }) => isUp) && // an opening hand grows too
+      distance(now.palm, minimum.palm) <= PUSH.ASIDE
     ) {
-      [this.#from, this.#peak] = [least, speed];
+      [this.#from, this.#peak] = [minimum, speed];
       yield this.#step("begin", this.#from, now);
     }
   }
 
   *stop(): Steps {
-    if (this.#from !== null) yield this.#step("cancel", this.#from, this.#lately.at(-1)!);
-    [this.#lately, this.#from, this.#isDone] = [[], null, false];
+    if (this.#from !== null) yield this.#step("cancel", this.#from, this.#recent.at(-1)!);
+    [this.#recent, this.#from, this.#isFinished] = [[], null, false];
   }
 
-  #step(phase: Phase, from: Seen, now: Seen): Step {
+  #step(phase: Phase, from: HandState, now: HandState): Step {
     return { name: "Push", phase, strength: Math.min(1, this.#peak / PUSH.STRONGEST), start: from.palm, rounds: now.size / from.size };
   }
 }

@@ -1,11 +1,11 @@
-/** Recognizes the motions of all hands of a stream, as Python's `MotionRecognizer`. */
+/** Recognize the motions of all hands in a stream, as Python's `MotionRecognizer`. */
 
 import { MOTIONS } from "../data.js";
-import { CustomWatch, type CustomMotions } from "./custom.js";
+import { HandSearch, type CustomMotions } from "./custom.js";
 import { way, type MotionEvent, type Step } from "./events.js";
 import { HandPair, HandTrack, type Points } from "./tracks.js";
 
-/** A tracked hand: keypoints of the image in pixels, and in metres. */
+/** A tracked hand with its keypoints in pixels and in metres. */
 export interface Tracked {
   readonly id: number;
   readonly handedness: "Left" | "Right";
@@ -13,79 +13,79 @@ export interface Tracked {
   readonly metres: Points;
 }
 
-/** A person's two sides share an id. */
-interface Known extends Pick<Tracked, "id" | "handedness"> {
+/** A hand and its track. The two hands of a person share an id. */
+interface KnownHand extends Pick<Tracked, "id" | "handedness"> {
   readonly track: HandTrack;
 }
 
 /** Recognizes the motions of hands, frame by frame. */
 export class MotionRecognizer {
   readonly #custom: CustomMotions;
-  readonly #known = new Map<string, Known>();
-  readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: CustomWatch }>();
-  #pair: { readonly first: Known; readonly second: Known; readonly both: HandPair } | null = null;
+  readonly #hands = new Map<string, KnownHand>();
+  readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: HandSearch }>();
+  #pair: { readonly first: KnownHand; readonly second: KnownHand; readonly both: HandPair } | null = null;
 
-  /** `custom`: motions to report beside the shipped ones; each is one event, its end. */
+  /** @param custom additional motions to report; each is one event, its end */
   constructor(custom: CustomMotions) {
     this.#custom = custom;
   }
 
-  /** Forget every hand, before another stream. */
+  /** Forget all hands before another stream. */
   reset(): void {
-    this.#known.clear();
+    this.#hands.clear();
     this.#watches.clear();
     this.#pair = null;
   }
 
-  /** The events of one frame; its time, in seconds, is not before that of any frame before. */
+  /** Return the events of one frame; `time`: seconds, which never decrease. */
   update(hands: readonly Tracked[], time: number): MotionEvent[] {
     const events: MotionEvent[] = [];
     for (const hand of hands) {
       if (![...hand.points, ...hand.metres].flat().every(Number.isFinite)) continue;
-      const known = found(this.#known, hand, () => ({ ...whose(hand), track: new HandTrack() }));
+      const known = getOrCreate(this.#hands, hand, () => ({ ...idOf(hand), track: new HandTrack() }));
       for (const step of known.track.follow(hand.points, hand.metres, time)) events.push(eventOf(known, step, time));
     }
-    events.push(...this.#paired(time));
-    for (const [key, known] of this.#known) {
+    events.push(...this.#pairEvents(time));
+    for (const [key, known] of this.#hands) {
       if (time - known.track.time <= MOTIONS.forget_s) continue;
-      this.#known.delete(key);
+      this.#hands.delete(key);
       for (const step of known.track.stop()) events.push(eventOf(known, step, time));
     }
-    if (this.#custom.names.length) events.push(...this.#spotted(hands, time));
+    if (this.#custom.names.length) events.push(...this.#customEvents(hands, time));
     return events;
   }
 
-  /** The events of two hands, where there are two. */
-  *#paired(time: number): Generator<MotionEvent, void, undefined> {
-    const now = [...this.#known.values()].filter(({ track }) => track.time === time).sort(byHand);
+  /** Yield the events of a pair of hands, if there are two. */
+  *#pairEvents(time: number): Generator<MotionEvent, void, undefined> {
+    const now = [...this.#hands.values()].filter(({ track }) => track.time === time).sort(compareHands);
     const pair = this.#pair;
     if (pair !== null && !(now.length === 2 && now[0] === pair.first && now[1] === pair.second)) {
       for (const step of pair.both.stop()) yield eventOf(pair.first, step, time);
       this.#pair = null;
     }
     if (now.length !== 2) return;
-    const [first, second] = now as [Known, Known];
+    const [first, second] = now as [KnownHand, KnownHand];
     this.#pair ??= { first, second, both: new HandPair() };
     for (const step of this.#pair.both.follow(first.track, second.track)) {
       if (step.name === "Clap" && step.phase === "begin") {
-        for (const one of [first, second]) {
-          for (const swiped of one.track.swipes.stop()) yield eventOf(one, swiped, time); // they came quickly, and did not swipe
+        for (const hand of [first, second]) {
+          for (const swipe of hand.track.swipes.stop()) yield eventOf(hand, swipe, time); // their quick movement was a clap, not a swipe
         }
       }
       yield eventOf(first, step, time);
     }
   }
 
-  /** The custom motions that ended shortly before this frame. */
-  *#spotted(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
+  /** Yield the custom motions that ended shortly before this frame. */
+  *#customEvents(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
     for (const hand of hands) {
       const isLeft = hand.handedness === "Left";
-      found(this.#watches, hand, () => ({ ...whose(hand), watch: new CustomWatch(this.#custom, isLeft) })).watch.follow(hand.points, time);
+      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new HandSearch(this.#custom, isLeft) })).watch.follow(hand.points, time);
     }
     for (const [key, { watch, id, handedness }] of this.#watches) {
-      const told = watch.tell(time);
-      if (told !== null) {
-        const { name, score: strength } = told;
+      const match = watch.classify(time);
+      if (match !== null) {
+        const { name, score: strength } = match;
         yield { name, phase: "end", id, handedness, time, strength, moved: [0, 0], count: 0 };
       }
       if (time - watch.time > MOTIONS.forget_s) this.#watches.delete(key);
@@ -93,19 +93,19 @@ export class MotionRecognizer {
   }
 }
 
-const whose = ({ id, handedness }: Tracked) => ({ id, handedness });
+const idOf = ({ id, handedness }: Tracked) => ({ id, handedness });
 
-/** What is kept of a hand, or made where it is new. */
-function found<T>(kept: Map<string, T>, hand: Tracked, make: () => T): T {
+/** Return the entry of a hand; create it for a new hand. */
+function getOrCreate<T>(entries: Map<string, T>, hand: Tracked, make: () => T): T {
   const key = `${hand.id} ${hand.handedness}`;
-  const one = kept.get(key) ?? make();
-  kept.set(key, one);
-  return one;
+  const entry = entries.get(key) ?? make();
+  entries.set(key, entry);
+  return entry;
 }
 
-/** By id, the left one of a person's two first. */
-const byHand = (one: Known, other: Known) => one.id - other.id || (one.handedness < other.handedness ? -1 : 1);
+/** Sort by id, the left hand of a person first. */
+const compareHands = (one: KnownHand, other: KnownHand) => one.id - other.id || (one.handedness < other.handedness ? -1 : 1);
 
-function eventOf({ id, handedness, track }: Known, { name, phase, strength, start, rounds = 0 }: Step, time: number): MotionEvent {
+function eventOf({ id, handedness, track }: KnownHand, { name, phase, strength, start, rounds = 0 }: Step, time: number): MotionEvent {
   return { name, phase, id, handedness, time, strength, moved: way(start, track.palm), count: rounds };
 }

@@ -1,8 +1,8 @@
-/** Motions along a path in the image: swipes, waves and circles. */
+/** Find swipes, waves and circles: motions along a path in the image. */
 
 import { MOTIONS } from "../data.js";
 import type { Point } from "../observations.js";
-import { distance, mean, middleOf, way, type Phase, type Seen, type Step, type Steps, type Watch } from "./events.js";
+import { distance, mean, middleOf, way, type Phase, type HandState, type Step, type Steps, type Watch } from "./events.js";
 
 interface Place {
   readonly time: number;
@@ -12,97 +12,97 @@ interface Place {
 const { Swipes: SWIPE, Waves: WAVE, Circles: CIRCLE } = MOTIONS;
 const QUARTER = Math.PI / 2;
 
-/** A quick straight movement of the palm out of rest. */
+/** Quick straight movement of the palm from rest. */
 export class Swipes implements Watch {
   #still: number | null = null;
-  /** Since the last rest. */
-  #way: Place[] = [];
+  /** Path since the last rest. */
+  #path: Place[] = [];
   #peak = 0;
   #name: string | null = null;
   #last: { readonly time: number; readonly name: string } | null = null;
 
-  *follow(now: Seen): Steps {
+  *follow(now: HandState): Steps {
     const { time, palm, speed } = now;
     if (this.#name !== null) {
-      yield* this.#goOn(now);
+      yield* this.#continue(now);
       return;
     }
     if (speed < SWIPE.SLOW) {
       this.#still ??= time;
-      this.#way = time - this.#still >= SWIPE.REST_S ? [{ time, at: palm }] : [];
+      this.#path = time - this.#still >= SWIPE.REST_S ? [{ time, at: palm }] : [];
       this.#peak = 0;
       return;
     }
     this.#still = null;
-    if (!this.#way.length) return;
-    this.#way.push({ time, at: palm });
+    if (!this.#path.length) return;
+    this.#path.push({ time, at: palm });
     this.#peak = Math.max(this.#peak, speed);
-    if (time - this.#way[0]!.time > SWIPE.WITHIN_S) {
-      this.#way = [];
+    if (time - this.#path[0]!.time > SWIPE.WITHIN_S) {
+      this.#path = [];
     } else if (this.#peak >= SWIPE.FAST && this.#moved >= SWIPE.FAR && this.#isStraight()) {
       this.#name = this.#direction();
       if (this.#name !== null && !this.#isReturn(time)) yield this.#step("begin");
-      else [this.#name, this.#way] = [null, []];
+      else [this.#name, this.#path] = [null, []];
     }
   }
 
   *stop(): Steps {
     if (this.#name !== null) yield this.#step("cancel");
-    [this.#name, this.#way, this.#still] = [null, [], null];
+    [this.#name, this.#path, this.#still] = [null, [], null];
   }
 
-  *#goOn({ time, palm, speed }: Seen): Steps {
+  *#continue({ time, palm, speed }: HandState): Steps {
     const before = this.#moved;
-    this.#way.push({ time, at: palm });
+    this.#path.push({ time, at: palm });
     this.#peak = Math.max(this.#peak, speed);
     if (speed > SWIPE.ENDS * this.#peak && this.#moved >= before) {
-      if (this.#isStraight() && time - this.#way[0]!.time <= SWIPE.LASTS_S) yield this.#step("progress");
+      if (this.#isStraight() && time - this.#path[0]!.time <= SWIPE.LASTS_S) yield this.#step("progress");
       else yield* this.stop();
       return;
     }
     yield this.#step("end");
     this.#last = { time, name: this.#name! };
-    [this.#name, this.#way] = [null, []];
+    [this.#name, this.#path] = [null, []];
   }
 
   get #moved(): number {
-    return distance(this.#way[0]!.at, this.#way.at(-1)!.at);
+    return distance(this.#path[0]!.at, this.#path.at(-1)!.at);
   }
 
   #isStraight(): boolean {
-    const [start, end] = [this.#way[0]!.at, this.#way.at(-1)!.at];
+    const [start, end] = [this.#path[0]!.at, this.#path.at(-1)!.at];
     const along = way(start, end);
-    const aside = this.#way.map(({ at }) => Math.abs(turn(along, way(start, at))) / this.#moved);
+    const aside = this.#path.map(({ at }) => Math.abs(turn(along, way(start, at))) / this.#moved);
     return Math.max(...aside) <= SWIPE.BENT * this.#moved;
   }
 
   #direction(): string | null {
-    const [x, y] = way(this.#way[0]!.at, this.#way.at(-1)!.at);
+    const [x, y] = way(this.#path[0]!.at, this.#path.at(-1)!.at);
     const quarters = Math.atan2(y, x) / QUARTER;
     const nearest = Math.round(quarters);
     return Math.abs(quarters - nearest) * QUARTER <= SWIPE.ASIDE_RAD ? MOTIONS.swipes[(nearest + 4) % 4]! : null;
   }
 
-  /** Whether the hand only goes back to where a swipe came from. */
+  /** Check whether the hand only returns to the start of a swipe. */
   #isReturn(time: number): boolean {
     if (this.#last === null || time - this.#last.time > SWIPE.RETURN_S) return false;
     return Math.abs(MOTIONS.swipes.indexOf(this.#name!) - MOTIONS.swipes.indexOf(this.#last.name)) === 2;
   }
 
   #step(phase: Phase): Step {
-    return { name: this.#name!, phase, strength: Math.min(1, this.#peak / SWIPE.STRONGEST), start: this.#way[0]!.at };
+    return { name: this.#name!, phase, strength: Math.min(1, this.#peak / SWIPE.STRONGEST), start: this.#path[0]!.at };
   }
 }
 
-/** What is done again and again in one place. */
-abstract class Rounds implements Watch {
+/** Motion that repeats in one place. */
+abstract class RepeatedMotion implements Watch {
   protected start: Point | null = null;
 
-  abstract follow(now: Seen): Steps;
+  abstract follow(now: HandState): Steps;
   protected abstract step(phase: Phase, start: Point): Step;
   protected abstract reset(): void;
 
-  protected *goOn(isOver: boolean): Steps {
+  protected *continueMotion(isOver: boolean): Steps {
     if (isOver) yield* this.stop("end");
     else yield this.step("progress", this.start!);
   }
@@ -113,15 +113,15 @@ abstract class Rounds implements Watch {
   }
 }
 
-/** Where the hand of a wave turned back. */
+/** Reversal of a waving hand. */
 interface Turn extends Place {
-  /** Of y on the way there. */
+  /** Range of y on the way to this point. */
   readonly spread: number;
   readonly isUp: boolean;
 }
 
-/** The fingertips of a raised open hand to and fro. */
-export class Waves extends Rounds {
+/** Movement of the fingertips of a raised open hand to and fro. */
+export class Waves extends RepeatedMotion {
   #sign = 0;
   #extreme: Place | null = null;
   #low = 0;
@@ -130,7 +130,7 @@ export class Waves extends Rounds {
   #turns: Turn[] = [];
   #swings = 0;
 
-  *follow(now: Seen): Steps {
+  *follow(now: HandState): Steps {
     const { time, tips } = now;
     if (this.#extreme === null) {
       this.#extreme = { time, at: tips };
@@ -154,7 +154,7 @@ export class Waves extends Rounds {
       }
     }
     if (this.start === null) return;
-    yield* this.goOn(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
+    yield* this.continueMotion(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
   }
 
   protected reset(): void {
@@ -162,7 +162,7 @@ export class Waves extends Rounds {
     [this.#turns, this.start, this.#swings] = [[], null, 0];
   }
 
-  #turn({ time, tips, isUp }: Seen, extreme: Place): void {
+  #turn({ time, tips, isUp }: HandState, extreme: Place): void {
     this.#turns.push({ ...extreme, spread: this.#high - this.#low, isUp: this.#isUp });
     this.#turns = this.#turns.slice(-WAVE.TURNS);
     [this.#sign, this.#extreme] = [-this.#sign, { time, at: tips }];
@@ -186,21 +186,21 @@ export class Waves extends Rounds {
   }
 }
 
-/** The tip of the index finger, or the whole hand with it, round and round. */
-export class Circles extends Rounds {
-  #way: Place[] = [];
+/** Circular movement of the tip of the index finger. */
+export class Circles extends RepeatedMotion {
+  #path: Place[] = [];
   #middle: Point = [0, 0];
   #radius = 0;
   #turned = 0;
 
-  *follow({ time, tip, palm, indexReach }: Seen): Steps {
+  *follow({ time, tip, palm, indexReach }: HandState): Steps {
     if (indexReach < CIRCLE.INDEX) {
       yield* this.stop("end");
       return;
     }
-    while (this.#way.length && time - this.#way[0]!.time > CIRCLE.WITHIN_S) this.#way.shift();
-    const isNew = !this.#way.length || distance(this.#way.at(-1)!.at, tip) >= CIRCLE.STEP;
-    if (isNew) this.#way.push({ time, at: tip });
+    while (this.#path.length && time - this.#path[0]!.time > CIRCLE.WITHIN_S) this.#path.shift();
+    const isNew = !this.#path.length || distance(this.#path.at(-1)!.at, tip) >= CIRCLE.STEP;
+    if (isNew) this.#path.push({ time, at: tip });
     if (this.start === null) {
       if (isNew && this.#find()) {
         this.start = palm;
@@ -208,34 +208,34 @@ export class Circles extends Rounds {
       }
       return;
     }
-    if (isNew && this.#way.length > 2) {
-      this.#turned += turnedAt(this.#way.slice(-3));
+    if (isNew && this.#path.length > 2) {
+      this.#turned += turnedAt(this.#path.slice(-3));
       this.#find({ renew: true });
     }
     const off = distance(this.#middle, tip) / this.#radius;
-    const isStill = !this.#way.length || time - this.#way.at(-1)!.time > CIRCLE.STILL_S;
-    const [least, most] = CIRCLE.RING as [number, number];
-    yield* this.goOn(isStill || !(least <= off && off <= most));
+    const isStill = !this.#path.length || time - this.#path.at(-1)!.time > CIRCLE.STILL_S;
+    const [minimum, maximum] = CIRCLE.RING as [number, number];
+    yield* this.continueMotion(isStill || !(minimum <= off && off <= maximum));
   }
 
   protected reset(): void {
-    [this.#way, this.start] = [[], null];
+    [this.#path, this.start] = [[], null];
   }
 
-  /** Whether the last turn of the way is round; its middle and radius. */
+  /** Fit a circle to the last turn of the path. Return whether it is round. */
   #find({ renew = false } = {}): boolean {
     let turned = 0;
-    for (let first = this.#way.length - 3; first >= 0; first--) {
-      turned += turnedAt(this.#way.slice(first, first + 3));
+    for (let first = this.#path.length - 3; first >= 0; first--) {
+      turned += turnedAt(this.#path.slice(first, first + 3));
       if (Math.abs(turned) < CIRCLE.TURN_RAD) continue;
-      const last = this.#way.slice(first + 1).map(({ at }) => at);
+      const last = this.#path.slice(first + 1).map(({ at }) => at);
       const middle = middleOf(last);
       const around = last.map((at) => way(middle, at));
       const radii = around.map(([x, y]) => Math.hypot(x, y));
       const radius = mean(radii);
-      const deviation = Math.sqrt(mean(radii.map((one) => (one - radius) ** 2)));
+      const deviation = Math.sqrt(mean(radii.map((value) => (value - radius) ** 2)));
       const squares = around.map(([x, y]): Point => [x * x - y * y, 2 * x * y]);
-      const long = Math.hypot(...middleOf(squares)) / mean(radii.map((one) => one * one)); // 0 for a circle, 1 for a line
+      const long = Math.hypot(...middleOf(squares)) / mean(radii.map((value) => value * value)); // 0 for a circle, 1 for a line
       const isRound = radius >= CIRCLE.RADIUS && deviation <= CIRCLE.ROUND * radius && long <= CIRCLE.LONG;
       if (isRound) {
         [this.#middle, this.#radius] = [middle, radius];
@@ -252,10 +252,10 @@ export class Circles extends Rounds {
   }
 }
 
-/** Of the parallelogram between two ways the area: clockwise positive. */
+/** Return the area of the parallelogram between two vectors, clockwise positive. */
 const turn = ([x, y]: Point, [u, v]: Point): number => x * v - y * u;
 
-/** The angle between the ways to and from the middle one of three places. */
+/** Return the angle between the directions to and from the middle one of three positions. */
 function turnedAt(places: readonly Place[]): number {
   const [a, b, c] = places.map(({ at }) => at) as [Point, Point, Point];
   const [to, from] = [way(a, b), way(b, c)];

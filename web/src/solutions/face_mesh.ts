@@ -1,5 +1,5 @@
 /**
- * MediaPipe Face Mesh inside a page, with the import changed:
+ * Replace MediaPipe Face Mesh in a page. Change only the import:
  *
  *     import { FaceMesh, FACEMESH_TESSELATION } from "sonjit-web/face_mesh";
  */
@@ -22,10 +22,10 @@ export {
 } from "./connections.js";
 export type * from "./solution.js";
 
-/** Version of the package whose behaviour this follows. */
+/** Version of the replaced package. */
 export const VERSION = "0.4.1657299874";
 
-/** The enumerations of face geometry, and the camera that it assumes by default. */
+/** Enumerations of face geometry, and its default camera. */
 export const FACE_GEOMETRY = {
   Layout: { COLUMN_MAJOR: 0, ROW_MAJOR: 1, 0: "COLUMN_MAJOR", 1: "ROW_MAJOR" },
   PrimitiveType: { TRIANGLE: 0, 0: "TRIANGLE" },
@@ -33,7 +33,7 @@ export const FACE_GEOMETRY = {
   DEFAULT_CAMERA_PARAMS: { verticalFovDegrees: 63, near: 1, far: 10000 },
 } as const;
 
-/** A matrix as MediaPipe's messages hold it. */
+/** A matrix of MediaPipe's messages. */
 export interface MatrixData {
   getPackedDataList(): number[];
   getRows(): number;
@@ -61,7 +61,7 @@ export interface Results {
   image: HTMLCanvasElement;
 }
 
-/** Finds the meshes of faces. */
+/** Detects face meshes. */
 export class FaceMesh extends Solution<Options, Results> {
   constructor(_config: SolutionConfig = {}) {
     super({});

@@ -1,5 +1,5 @@
 /**
- * MediaPipe Hands inside a page, with the import changed:
+ * Replace MediaPipe Hands in a page. Change only the import:
  *
  *     import { Hands, HAND_CONNECTIONS } from "sonjit-web/hands";
  */
@@ -19,7 +19,7 @@ import {
 export { HAND_CONNECTIONS } from "./connections.js";
 export type * from "./solution.js";
 
-/** Version of the package whose behaviour this follows. */
+/** Version of the replaced package. */
 export const VERSION = "0.4.1675469240";
 
 export interface Options extends SolutionOptions {
@@ -30,7 +30,7 @@ export interface Options extends SolutionOptions {
 export interface Handedness {
   index: number;
   score: number;
-  /** As seen in a selfie view. */
+  /** Side in a selfie view. */
   label: "Right" | "Left";
 }
 
@@ -41,7 +41,7 @@ export interface Results {
   image: HTMLCanvasElement;
 }
 
-/** Finds hands. */
+/** Detects hands. */
 export class Hands extends Solution<Options, Results> {
   constructor(_config: SolutionConfig = {}) {
     super({});

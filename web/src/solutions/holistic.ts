@@ -1,5 +1,5 @@
 /**
- * MediaPipe Holistic inside a page, with the import changed:
+ * Replace MediaPipe Holistic in a page. Change only the import:
  *
  *     import { Holistic } from "sonjit-web/holistic";
  */
@@ -21,7 +21,7 @@ import {
 export * from "./connections.js";
 export type * from "./solution.js";
 
-/** Version of the package whose behaviour this follows. */
+/** Version of the replaced package. */
 export const VERSION = "0.5.1675471629";
 
 export interface Options extends PoseOptions {
@@ -29,11 +29,11 @@ export interface Options extends PoseOptions {
   refineFaceLandmarks?: boolean;
 }
 
-/** The person of one image; undefined for what was not found or asked for. */
+/** Results of one image. Fields are undefined if they were not found or not requested. */
 export interface Results {
   poseLandmarks?: NormalizedLandmarkList;
   poseWorldLandmarks?: LandmarkList;
-  /** `poseWorldLandmarks` under the name that MediaPipe's package gives them, and that pages read. */
+  /** `poseWorldLandmarks` under the minified name in MediaPipe's package, which pages read. */
   za?: LandmarkList;
   faceLandmarks?: NormalizedLandmarkList;
   leftHandLandmarks?: NormalizedLandmarkList;
@@ -43,7 +43,7 @@ export interface Results {
   image: HTMLCanvasElement;
 }
 
-/** Finds one person with hands and face. */
+/** Detects one person with hands and face. */
 export class Holistic extends Solution<Options, Results> {
   constructor(_config: SolutionConfig = {}) {
     super({});

@@ -1,5 +1,5 @@
 /**
- * MediaPipe Pose inside a page, with the import changed:
+ * Replace MediaPipe Pose in a page. Change only the import:
  *
  *     import { Pose, POSE_CONNECTIONS } from "sonjit-web/pose";
  */
@@ -22,10 +22,10 @@ export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_N
 export type * from "./solution.js";
 export type { Options };
 
-/** Version of the package whose behaviour this follows. */
+/** Version of the replaced package. */
 export const VERSION = "0.5.1675469404";
 
-/** The person of one image; undefined for what was not found or asked for. */
+/** Results of one image. Fields are undefined if they were not found or not requested. */
 export interface Results {
   poseLandmarks?: NormalizedLandmarkList;
   poseWorldLandmarks?: LandmarkList;
@@ -34,7 +34,7 @@ export interface Results {
   image: HTMLCanvasElement;
 }
 
-/** Finds the body of a person. */
+/** Detects the body of one person. */
 export class Pose extends Solution<Options, Results> {
   constructor(_config: SolutionConfig = {}) {
     super({});

@@ -1,4 +1,4 @@
-/** What the packages of MediaPipe's solutions have in common. */
+/** Base of the packages of MediaPipe's solutions. */
 
 import { draw } from "../../../src/sonjit/server/page/tfjs-images.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
@@ -14,7 +14,7 @@ export interface InputMap {
   image: InputImage;
 }
 
-/** A point as parts of the image, or in metres. */
+/** A point as fractions of the image, or in metres. */
 export interface NormalizedLandmark {
   x: number;
   y: number;
@@ -30,7 +30,7 @@ export type LandmarkListList = LandmarkList[];
 export type ResultsListener<R> = (results: R) => Promise<void> | void;
 
 export interface SolutionConfig {
-  /** Ignored: the files are those of this package. */
+  /** Ignored: this package uses its own files. */
   locateFile?: (path: string, prefix?: string) => string;
 }
 
@@ -49,14 +49,14 @@ export interface PoseOptions extends SolutionOptions {
   smoothSegmentation?: boolean;
 }
 
-/** Base of the solutions: images go in, and a listener gets the results. */
+/** Base of the solutions: `send` takes images, a listener gets the results. */
 export abstract class Solution<Options extends SolutionOptions, Results> {
   protected options: Options;
   /** MediaPipe places new hands and faces before the others. */
   protected readonly order = new InstanceOrder({ newFirst: true });
   #listener: ResultsListener<Results> | null = null;
   #detector: Promise<LocalDetector> | null = null;
-  #wanted = "";
+  #openedWith = "";
 
   constructor(options: Options) {
     this.options = options;
@@ -88,18 +88,18 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     await this.#open();
   }
 
-  /** Process the next image of a stream; `at`: its time in milliseconds, by default now. The listener has been called when this ends. */
+  /** Process the next image of a stream and call the listener; `at`: its time in milliseconds, by default now. */
   async send({ image }: InputMap, at = performance.now()): Promise<void> {
-    const shown = document.createElement("canvas");
+    const copy = document.createElement("canvas");
     const drawn = draw(image, this.options.selfieMode ?? false);
-    [shown.width, shown.height] = [drawn.width, drawn.height];
-    shown.getContext("2d")!.drawImage(drawn, 0, 0);
+    [copy.width, copy.height] = [drawn.width, drawn.height];
+    copy.getContext("2d")!.drawImage(drawn, 0, 0);
     const detector = await this.#open();
     const found = await detector.track(drawn, { time: at / 1000 });
-    await this.#listener?.(await this.results(found, shown));
+    await this.#listener?.(await this.results(found, copy));
   }
 
-  /** Forget what was found: the next image starts a new stream. */
+  /** Forget all tracked instances. The next image starts a new stream. */
   reset(): void {
     this.order.reset();
     void this.#detector?.then((detector) => detector.reset());
@@ -121,12 +121,12 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       min_presence_score: minTrackingConfidence,
       ...this.detectorOptions(),
     };
-    const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() }; // MediaPipe's packages compute on the graphics card
-    const wanted = JSON.stringify([options, files]);
-    if (this.#detector === null || wanted !== this.#wanted) {
+    const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() }; // MediaPipe's packages run on the graphics card
+    const key = JSON.stringify([options, files]);
+    if (this.#detector === null || key !== this.#openedWith) {
       await this.close();
       this.order.reset();
-      this.#wanted = wanted;
+      this.#openedWith = key;
       this.#detector = LocalDetector.create(this.kind(), options, files);
     }
     return this.#detector;
@@ -140,25 +140,25 @@ export function bodyOptions(options: PoseOptions): DetectorOptions {
   return { model: MODELS[modelComplexity], max_instances: 1, smoothing: smoothLandmarks ? "published" : "none", ...masks };
 }
 
-/** Points in pixels as parts of the image. */
+/** Convert points in pixels to fractions of the image. */
 export function inImage(points: readonly (NamedPoint & { score?: number })[], { width, height }: LocalAnswer): NormalizedLandmarkList {
   return points.map(({ x, y, z, score }) => ({ x: x / width, y: y / height, z: (z ?? 0) / width, ...(score !== undefined && { visibility: score }) }));
 }
 
-/** Points in metres. */
+/** Convert points in metres. */
 export function inMetres(points: readonly (NamedPoint & { score?: number })[]): LandmarkList {
   return points.map(({ x, y, z, score }) => ({ x, y, z: z ?? 0, ...(score !== undefined && { visibility: score }) }));
 }
 
-/** The mask of a body as an image of the input's size whose red and alpha are the person's probability; undefined without one. */
+/** Return the mask of a body as an image of the input's size, whose red and alpha are the person's probability; undefined without a mask. */
 export async function maskImage(body: object, { width, height }: LocalAnswer): Promise<ImageBitmap | undefined> {
   if (!("segmentation" in body)) return undefined;
   const { png } = body.segmentation as { png: string };
   const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
   const grey = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-  const pen = new OffscreenCanvas(width, height).getContext("2d")!;
-  pen.drawImage(grey, 0, 0, width, height);
-  const pixels = pen.getImageData(0, 0, width, height);
+  const context = new OffscreenCanvas(width, height).getContext("2d")!;
+  context.drawImage(grey, 0, 0, width, height);
+  const pixels = context.getImageData(0, 0, width, height);
   for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([pixels.data[at]!, 0, 0, pixels.data[at]!], at);
   return createImageBitmap(pixels);
 }

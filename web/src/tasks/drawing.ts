@@ -1,4 +1,4 @@
-/** Drawings of results on a 2D canvas. */
+/** Draw results on a 2D canvas. */
 
 import type { Connection } from "./connections.js";
 import type { BoundingBox, MPMask, NormalizedLandmark } from "./results.js";
@@ -39,12 +39,12 @@ const CLEAR: RGBAColor = [0, 0, 0, 0];
 
 /** Draws landmarks, connections, boxes and masks. */
 export class DrawingUtils {
-  readonly #pen: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
+  readonly #context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
-  /** @param _graphics ignored: masks are blended on the processor */
+  /** @param _graphics ignored, because masks are blended on the processor */
   constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D, _graphics?: WebGL2RenderingContext) {
     if (!("fillRect" in context)) throw new Error("DrawingUtils requires a 2D context");
-    this.#pen = context;
+    this.#context = context;
   }
 
   /** Return a value within two limits of any order. */
@@ -54,21 +54,21 @@ export class DrawingUtils {
 
   /** Map a value from one range to another, within its limits. */
   static lerp(x: number, x0: number, x1: number, y0: number, y1: number): number {
-    const share = (x - x0) / (x1 - x0);
-    return DrawingUtils.clamp(y0 * (1 - share) + y1 * share, y0, y1);
+    const fraction = (x - x0) / (x1 - x0);
+    return DrawingUtils.clamp(y0 * (1 - fraction) + y1 * fraction, y0, y1);
   }
 
   /** Draw circles at landmarks. */
   drawLandmarks(landmarks?: NormalizedLandmark[], style: DrawingOptions = {}): void {
-    const { width, height } = this.#pen.canvas;
-    this.#drawn(() => {
+    const { width, height } = this.#context.canvas;
+    this.#withState(() => {
       landmarks?.forEach((from, index) => {
         const data = { index, from };
         this.#set(style, data);
-        this.#pen.beginPath();
-        this.#pen.arc(from.x * width, from.y * height, valueOf(style.radius ?? 6, data), 0, 2 * Math.PI);
-        this.#pen.fill();
-        this.#pen.stroke();
+        this.#context.beginPath();
+        this.#context.arc(from.x * width, from.y * height, valueOf(style.radius ?? 6, data), 0, 2 * Math.PI);
+        this.#context.fill();
+        this.#context.stroke();
       });
     });
   }
@@ -76,32 +76,32 @@ export class DrawingUtils {
   /** Draw lines between landmarks. */
   drawConnectors(landmarks?: NormalizedLandmark[], connections?: Connection[], style: DrawingOptions = {}): void {
     if (!landmarks || !connections) return;
-    const { width, height } = this.#pen.canvas;
-    this.#drawn(() => {
+    const { width, height } = this.#context.canvas;
+    this.#withState(() => {
       connections.forEach(({ start, end }, index) => {
         const [from, to] = [landmarks[start], landmarks[end]];
         if (!from || !to) return;
         this.#set(style, { index, from, to });
-        this.#pen.beginPath();
-        this.#pen.moveTo(from.x * width, from.y * height);
-        this.#pen.lineTo(to.x * width, to.y * height);
-        this.#pen.stroke();
+        this.#context.beginPath();
+        this.#context.moveTo(from.x * width, from.y * height);
+        this.#context.lineTo(to.x * width, to.y * height);
+        this.#context.stroke();
       });
     });
   }
 
   /** Draw a filled box. */
   drawBoundingBox({ originX, originY, width, height }: BoundingBox, style: DrawingOptions = {}): void {
-    this.#drawn(() => {
+    this.#withState(() => {
       this.#set(style, {});
-      this.#pen.beginPath();
-      this.#pen.moveTo(originX, originY);
-      this.#pen.lineTo(originX + width, originY);
-      this.#pen.lineTo(originX + width, originY + height);
-      this.#pen.lineTo(originX, originY + height);
-      this.#pen.lineTo(originX, originY); // as in MediaPipe, this corner is not joined
-      this.#pen.stroke();
-      this.#pen.fill();
+      this.#context.beginPath();
+      this.#context.moveTo(originX, originY);
+      this.#context.lineTo(originX + width, originY);
+      this.#context.lineTo(originX + width, originY + height);
+      this.#context.lineTo(originX, originY + height);
+      this.#context.lineTo(originX, originY); // as in MediaPipe, this corner is not joined
+      this.#context.stroke();
+      this.#context.fill();
     });
   }
 
@@ -135,34 +135,34 @@ export class DrawingUtils {
   /** Do nothing: there is nothing to free. */
   close(): void {}
 
-  /** Draw a layer of colors over a background, in the size of a mask; `shareAt`: how much of a color counts, 0 to 1. */
-  #blend({ width, height }: MPMask, background: RGBAColor | ImageSource, colorAt: ColorAt, shareAt: (pixel: number) => number): void {
+  /** Draw a layer of colors over a background, in the size of a mask; `shareAt`: returns the weight of a color, 0 to 1. */
+  #blend({ width, height }: MPMask, background: RGBAColor | ImageSource, colorAt: ColorAt, weightAt: (pixel: number) => number): void {
     const backgroundAt = texture(background, { width, height });
     const image = new ImageData(width, height);
     for (let pixel = 0; pixel < width * height; pixel++) {
       const [below, above] = [backgroundAt(pixel), colorAt(pixel)];
-      const share = (shareAt(pixel) * above[3]!) / 255;
-      const mixed = (channel: number) => below[channel]! * (1 - share) + above[channel]! * share;
+      const weight = (weightAt(pixel) * above[3]!) / 255;
+      const mixed = (channel: number) => below[channel]! * (1 - weight) + above[channel]! * weight;
       const alpha = mixed(3);
-      // As in MediaPipe, the mixed colors count as multiplied by the mixed alpha.
+      // As in MediaPipe, the mixed colors are premultiplied by the mixed alpha.
       for (let channel = 0; channel < 3; channel++) image.data[4 * pixel + channel] = alpha && (mixed(channel) * 255) / alpha;
       image.data[4 * pixel + 3] = alpha;
     }
-    const { canvas } = this.#pen;
-    this.#pen.drawImage(canvasOf(image), 0, 0, canvas.width, canvas.height);
+    const { canvas } = this.#context;
+    this.#context.drawImage(canvasOf(image), 0, 0, canvas.width, canvas.height);
   }
 
-  #drawn(draw: () => void): void {
-    this.#pen.save();
+  #withState(draw: () => void): void {
+    this.#context.save();
     draw();
-    this.#pen.restore();
+    this.#context.restore();
   }
 
   #set(style: DrawingOptions, data: LandmarkData): void {
     const color = style.color ?? "white";
-    this.#pen.strokeStyle = valueOf(color, data);
-    this.#pen.fillStyle = valueOf(style.fillColor ?? color, data);
-    this.#pen.lineWidth = valueOf(style.lineWidth ?? 4, data);
+    this.#context.strokeStyle = valueOf(color, data);
+    this.#context.fillStyle = valueOf(style.fillColor ?? color, data);
+    this.#context.lineWidth = valueOf(style.lineWidth ?? 4, data);
   }
 }
 
@@ -176,8 +176,8 @@ type ColorAt = (pixel: number) => ArrayLike<number>;
 /** Return the colors of an image that is scaled to a size, or one color for all pixels. */
 function texture(source: RGBAColor | ImageSource, { width, height }: { width: number; height: number }): ColorAt {
   if (Array.isArray(source)) return () => source;
-  const pen = new OffscreenCanvas(width, height).getContext("2d")!;
-  pen.drawImage(source instanceof ImageData ? canvasOf(source) : source, 0, 0, width, height);
-  const { data } = pen.getImageData(0, 0, width, height);
+  const context = new OffscreenCanvas(width, height).getContext("2d")!;
+  context.drawImage(source instanceof ImageData ? canvasOf(source) : source, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
   return (pixel) => data.subarray(4 * pixel, 4 * pixel + 4);
 }

@@ -1,4 +1,4 @@
-/** Detectors whose graphs differ between MediaPipe's tasks and its solutions. `synchronous()` of build.js drops the promises. */
+/** Detectors whose graphs differ between MediaPipe's tasks and its solutions. `synchronous()` in build.js removes the promises. */
 
 import { squareBox, wrapAngle, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
@@ -11,10 +11,10 @@ import { boxOf, type InWorker, type Mask } from "../results.js";
 import type { Face } from "../face.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 
-/** The graph of tasks gives the fingers' direction as 90 where radians are meant: its first crops are turned. */
+/** The graph of tasks sets the direction of the fingers to 90 radians instead of 90 degrees, which rotates its first crops. */
 const TURN_RAD = wrapAngle(90 - Math.PI / 2);
 
-/** Palm detector and hand landmarks as the graph of tasks connects them. */
+/** Detects hands and their landmarks as the graph of tasks does. */
 export class TaskHands extends Hands {
   readonly #palms: SingleShotDetector;
 
@@ -24,18 +24,18 @@ export class TaskHands extends Hands {
   }
 
   override async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return (await this.#palms.find(image, minScore)).map(turnedBox);
+    return (await this.#palms.find(image, minScore)).map(rotatedPalmBox);
   }
 }
 
-function turnedBox(palm: Detection): RotatedBox {
+function rotatedPalmBox(palm: Detection): RotatedBox {
   const [left, top, right, bottom] = palm.box;
   const rotation = wrapAngle(boxFromPalm(palm).rotation + TURN_RAD);
   const box = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
   return squareBox(box, constants.hands.FROM_PALM);
 }
 
-/** Boxes and keypoints of faces in every image on its own, as the detector gives them. */
+/** Detects boxes and keypoints of faces in each image separately, without tracking. */
 export class TaskFaceBoxes implements AnyDetector {
   readonly #faces: SingleShotDetector;
   readonly #minScore: number;
@@ -59,7 +59,7 @@ export class TaskFaceBoxes implements AnyDetector {
   reset(): void {}
 }
 
-/** The probability of a person at each pixel, in the size of the network. */
+/** Computes the probability of a person per pixel, in the size of the network's input. */
 export class SelfieMasks {
   readonly #network: Network;
 

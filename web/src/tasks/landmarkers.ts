@@ -1,4 +1,4 @@
-/** The vision tasks under MediaPipe's names. */
+/** Vision tasks with the names of MediaPipe. */
 
 import { BLENDSHAPES, GRIDS, constants, type Grid } from "../data.js";
 import type { Face } from "../face.js";
@@ -38,7 +38,7 @@ import {
   type ImageSource,
   type Networks,
   type VisionTaskOptions,
-  type Wanted,
+  type DetectorRequest,
   type WithCallback,
 } from "./runner.js";
 
@@ -62,7 +62,7 @@ export interface HandLandmarkerResult {
   landmarks: NormalizedLandmark[][];
   worldLandmarks: Landmark[][];
   handedness: Category[][];
-  /** The same. */
+  /** Equal to `handedness`. */
   handednesses: Category[][];
 }
 
@@ -142,40 +142,40 @@ export interface HolisticLandmarkerResult {
   rightHandWorldLandmarks: Landmark[][];
 }
 
-/** Finds hands. */
+/** Detects hands. */
 export class HandLandmarker extends DetectorTask<HandLandmarkerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
 
-  protected wanted(): Wanted {
-    return handsWanted(this.options);
+  protected request(): DetectorRequest {
+    return handsRequest(this.options);
   }
 
-  protected override load(_: Wanted, networks: Networks): Promise<Make> {
+  protected override load(_: DetectorRequest, networks: Networks): Promise<Make> {
     return loadHands(networks);
   }
 
-  /** What is in one image. */
+  /** Process one image. */
   detect(image: ImageSource, options?: ImageProcessingOptions): HandLandmarkerResult {
     return handResult(...this.run(image, null, options));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  /** Process the next image of a video; `timestamp` in milliseconds. */
   detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): HandLandmarkerResult {
     return handResult(...this.run(image, timestamp, options));
   }
 }
 
-/** Finds hands and classifies their gestures. */
+/** Detects hands and classifies their gestures. */
 export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
 
   #gestures: LoadedGestures | null = null;
 
-  protected wanted(): Wanted {
-    return handsWanted(this.options);
+  protected request(): DetectorRequest {
+    return handsRequest(this.options);
   }
 
-  protected override load(_: Wanted, networks: Networks): Promise<Make> {
+  protected override load(_: DetectorRequest, networks: Networks): Promise<Make> {
     return loadHands(networks);
   }
 
@@ -184,12 +184,12 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
     await super.open();
   }
 
-  /** What is in one image. */
+  /** Process one image. */
   recognize(image: ImageSource, options?: ImageProcessingOptions): GestureRecognizerResult {
     return this.#result(...this.run(image, null, options));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  /** Process the next image of a video; `timestamp` in milliseconds. */
   recognizeForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): GestureRecognizerResult {
     return this.#result(...this.run(image, timestamp, options));
   }
@@ -207,7 +207,7 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
   }
 }
 
-/** Finds faces with 478 landmarks. */
+/** Detects faces with 478 landmarks. */
 export class FaceLandmarker extends DetectorTask<FaceLandmarkerOptions> {
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
   static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
@@ -220,31 +220,31 @@ export class FaceLandmarker extends DetectorTask<FaceLandmarkerOptions> {
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
 
-  protected wanted(): Wanted {
+  protected request(): DetectorRequest {
     const { numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more } = this.options;
     const { outputFaceBlendshapes: blendshapes = false, outputFacialTransformationMatrixes: transform = false } = more;
     const scores = { min_detection_score: minFaceDetectionConfidence, min_presence_score: minFacePresenceConfidence };
     return { kind: "face", options: { model: "attention", max_instances: numFaces, ...scores, blendshapes, transform } };
   }
 
-  /** What is in one image. */
+  /** Process one image. */
   detect(image: ImageSource, options?: ImageProcessingOptions): FaceLandmarkerResult {
     return faceResult(...this.run(image, null, options));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  /** Process the next image of a video; `timestamp` in milliseconds. */
   detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): FaceLandmarkerResult {
     return faceResult(...this.run(image, timestamp, options));
   }
 }
 
-/** Finds boxes and six keypoints of faces. */
+/** Detects boxes and six keypoints of faces. */
 export class FaceDetector extends DetectorTask<FaceDetectorOptions> {
-  protected wanted(): Wanted {
+  protected request(): DetectorRequest {
     return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: this.options.minDetectionConfidence ?? 0.5 } };
   }
 
-  protected override async load(_: Wanted, { open }: Networks): Promise<Make> {
+  protected override async load(_: DetectorRequest, { open }: Networks): Promise<Make> {
     const network = await openDetector(open, GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE);
     return (settings) => {
       const faces = new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold);
@@ -252,34 +252,34 @@ export class FaceDetector extends DetectorTask<FaceDetectorOptions> {
     };
   }
 
-  /** What is in one image. */
+  /** Process one image. */
   detect(image: ImageSource, options?: ImageProcessingOptions): DetectionResult {
     return boxResult(...this.run(image, null, options));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  /** Process the next image of a video; `timestamp` in milliseconds. */
   detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): DetectionResult {
     return boxResult(...this.run(image, timestamp, options));
   }
 }
 
-/** Finds bodies. */
+/** Detects bodies. */
 export class PoseLandmarker extends DetectorTask<PoseLandmarkerOptions> {
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
 
-  protected wanted(): Wanted {
+  protected request(): DetectorRequest {
     const { numPoses = 1, minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputSegmentationMasks = false } = this.options;
     const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
-    const options = { model: sizeOfModel(this.options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks };
+    const options = { model: modelOf(this.options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks };
     return { kind: "body", options };
   }
 
-  /** What is in one image; a callback gets the result too. */
+  /** Process one image. Return the result, and pass it to the callback if there is one. */
   detect(image: ImageSource, ...more: PoseArguments): PoseLandmarkerResult {
     return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   detectForVideo(image: ImageSource, timestamp: number, ...more: PoseArguments): PoseLandmarkerResult {
     return withCallback(more, (options) => this.#result(...this.run(image, timestamp, options)));
   }
@@ -295,7 +295,7 @@ export class PoseLandmarker extends DetectorTask<PoseLandmarkerOptions> {
   }
 }
 
-/** Finds one person with hands and face. */
+/** Detects one person with hands and face. */
 export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
@@ -310,18 +310,18 @@ export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> 
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
 
-  protected wanted(): Wanted {
+  protected request(): DetectorRequest {
     const { minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputPoseSegmentationMasks = false } = this.options;
     const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
     return { kind: "holistic", options: { max_instances: 1, ...scores, segmentation: outputPoseSegmentationMasks } };
   }
 
-  /** What is in one image; a callback gets the result too. */
+  /** Process one image. Return the result, and pass it to the callback if there is one. */
   detect(image: ImageSource, ...more: HolisticArguments): HolisticLandmarkerResult {
     return withCallback(more, (options) => holisticResult(...this.run(image, null, options)));
   }
 
-  /** What is in the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   detectForVideo(image: ImageSource, timestamp: number, ...more: HolisticArguments): HolisticLandmarkerResult {
     return withCallback(more, (options) => holisticResult(...this.run(image, timestamp, options)));
   }
@@ -330,7 +330,7 @@ export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> 
 type PoseArguments = WithCallback<PoseLandmarkerResult>;
 type HolisticArguments = WithCallback<HolisticLandmarkerResult>;
 
-/** Open the network of a single-shot detector with so many keypoints for each box. */
+/** Open the network of a single-shot detector with this number of keypoints for each box. */
 function openDetector(open: Open, { layers }: Grid, keypoints: number, range: readonly number[] = [0, 1]): Promise<Network> {
   const anchors = layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
   return open("detector", { sizes: [anchors * (4 + 2 * keypoints), anchors], range });
@@ -342,13 +342,13 @@ async function loadHands({ open }: Networks): Promise<Make> {
   return (settings) => new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings, null);
 }
 
-function handsWanted({ numHands = 1, minHandDetectionConfidence = 0.5, minHandPresenceConfidence = 0.5 }: HandLandmarkerOptions): Wanted {
+function handsRequest({ numHands = 1, minHandDetectionConfidence = 0.5, minHandPresenceConfidence = 0.5 }: HandLandmarkerOptions): DetectorRequest {
   const scores = { min_detection_score: minHandDetectionConfidence, min_presence_score: minHandPresenceConfidence };
   return { kind: "hands", options: { model: "full", max_instances: numHands, ...scores } };
 }
 
-/** The size of body network in the name of a model file. */
-function sizeOfModel({ baseOptions }: VisionTaskOptions): string {
+/** Return the model of the body network from the name of a model file. */
+function modelOf({ baseOptions }: VisionTaskOptions): string {
   return /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
 }
 
@@ -384,8 +384,8 @@ function boxResult(found: Result[], frame: Frame): DetectionResult {
 function detectionOf({ box, keypoints, score }: InWorker<Face>, frame: Frame): Detection {
   const [width, height] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
   const corners: Points = { values: Float32Array.of(box.xMin, box.yMin, 0, box.xMax, box.yMax, 0) };
-  const [one, other] = normalizedLandmarks(corners, frame) as [NormalizedLandmark, NormalizedLandmark];
-  const sides = [Math.min(one.x, other.x) * width, Math.min(one.y, other.y) * height, Math.abs(one.x - other.x) * width, Math.abs(one.y - other.y) * height];
+  const [first, second] = normalizedLandmarks(corners, frame) as [NormalizedLandmark, NormalizedLandmark];
+  const sides = [Math.min(first.x, second.x) * width, Math.min(first.y, second.y) * height, Math.abs(first.x - second.x) * width, Math.abs(first.y - second.y) * height];
   const [originX, originY, boxWidth, boxHeight] = sides.map((side) => Math.trunc(Math.max(side, 0))) as [number, number, number, number];
   return {
     categories: [categoryOf(score, 0)],

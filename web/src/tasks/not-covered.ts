@@ -1,4 +1,4 @@
-/** The tasks of MediaPipe's package that are not covered. A page can import them, and creating one is an error. */
+/** Tasks of MediaPipe's package that are not covered. Pages can import them; creating one is an error. */
 
 import type { VisionTaskOptions, WasmFileset } from "./runner.js";
 

@@ -3,13 +3,13 @@
 import type { Mask, Points } from "../results.js";
 
 export interface NormalizedLandmark {
-  /** Part of the image's width. */
+  /** As a fraction of the image's width. */
   x: number;
-  /** Part of the image's height. */
+  /** As a fraction of the image's height. */
   y: number;
-  /** Part of the image's width; nearer is smaller. */
+  /** As a fraction of the image's width; nearer is smaller. */
   z: number;
-  /** Probability that the landmark is visible; 0 where it is unknown. */
+  /** Probability that the landmark is visible; 0 if it is unknown. */
   visibility: number;
 }
 
@@ -55,7 +55,7 @@ export interface DetectionResult {
   detections: Detection[];
 }
 
-/** Numbers in columns. */
+/** A matrix, column by column. */
 export interface Matrix {
   rows: number;
   columns: number;
@@ -64,16 +64,17 @@ export interface Matrix {
 
 const [PERSON, BACKGROUND] = [0, 255];
 
-/** The image that a detector saw, and how it was turned. */
+/** Size and rotation of the image that a detector processed. */
 export interface Frame {
-  /** Of the upright image. */
+  /** Width of the upright image. */
   readonly width: number;
+  /** Height of the upright image. */
   readonly height: number;
-  /** Clockwise quarter turns from the given image to the upright one, 0 to 3. */
+  /** Clockwise quarter turns from the input image to the upright one, 0 to 3. */
   readonly turns: number;
 }
 
-/** A number for each pixel: the probability of a person, or a category. */
+/** A mask with the probability of a person, or a category, per pixel. */
 export class MPMask {
   readonly canvas = undefined;
   readonly interpolateValues = true;
@@ -107,7 +108,7 @@ export class MPMask {
 
   /** Return the numbers in the range from 0 to 255, row by row. */
   getAsUint8Array(): Uint8Array {
-    return this.#data instanceof Uint8Array ? this.#data : Uint8Array.from(this.#data, (share) => Math.round(255 * share));
+    return this.#data instanceof Uint8Array ? this.#data : Uint8Array.from(this.#data, (fraction) => Math.round(255 * fraction));
   }
 
   clone(): MPMask {
@@ -118,17 +119,17 @@ export class MPMask {
   close(): void {}
 }
 
-/** Landmarks of points in pixels of the upright image, in parts of the given image. */
+/** Convert points in pixels of the upright image to landmarks in fractions of the input image. */
 export function normalizedLandmarks({ values, score }: Points, { width, height, turns }: Frame): NormalizedLandmark[] {
-  const givenWidth = turns % 2 ? height : width;
+  const inputWidth = turns % 2 ? height : width;
   return Array.from({ length: values.length / 3 }, (_, k) => {
     let [x, y] = [values[3 * k]! / width, values[3 * k + 1]! / height];
     for (let i = 0; i < turns; i++) [x, y] = [y, 1 - x];
-    return { x, y, z: values[3 * k + 2]! / givenWidth, visibility: score?.[k] ?? 0 };
+    return { x, y, z: values[3 * k + 2]! / inputWidth, visibility: score?.[k] ?? 0 };
   });
 }
 
-/** Landmarks of points in metres, in the axes of the given image; `offset`: (3,) added to each. */
+/** Convert points in metres to landmarks in the axes of the input image; `offset`: (3,) added to each. */
 export function worldLandmarks({ values, score }: Points, { turns }: Frame, offset: readonly number[] = [0, 0, 0]): Landmark[] {
   return Array.from({ length: values.length / 3 }, (_, k) => {
     let [x, y] = [values[3 * k]! + offset[0]!, values[3 * k + 1]! + offset[1]!];
@@ -137,28 +138,28 @@ export function worldLandmarks({ values, score }: Points, { turns }: Frame, offs
   });
 }
 
-/** Return a mask in the size of the given image. */
+/** Return a mask in the size of the input image. */
 export function fullMask(mask: Mask, frame: Frame): MPMask {
   const { width, height } = mask;
-  const [full, columns, rows] = resized(mask, frame, (u, v) => [u * width - 0.5, v * height - 0.5]);
+  const [full, columns, rows] = resize(mask, frame, (u, v) => [u * width - 0.5, v * height - 0.5]);
   return new MPMask(full, columns, rows);
 }
 
-/** Return the categories of a mask in the size of the given image: 0 for a person, 255 for the background. */
+/** Return the categories of a mask in the size of the input image: 0 for a person, 255 for the background. */
 export function categoryMask(mask: Mask, frame: Frame): MPMask {
   const { width, height } = mask;
   // MediaPipe resizes categories from the centres of the corner pixels.
-  const inner = (share: number, size: number, count: number) => (((share * size - 0.5) / Math.max(size - 1, 1)) * (count - 1));
-  const [full, columns, rows] = resized(mask, frame, (u, v) => [inner(u, frame.width, width), inner(v, frame.height, height)]);
-  return new MPMask(Uint8Array.from(full, (share) => (share > 0.5 ? PERSON : BACKGROUND)), columns, rows);
+  const alignCorners = (fraction: number, size: number, count: number) => (((fraction * size - 0.5) / Math.max(size - 1, 1)) * (count - 1));
+  const [full, columns, rows] = resize(mask, frame, (u, v) => [alignCorners(u, frame.width, width), alignCorners(v, frame.height, height)]);
+  return new MPMask(Uint8Array.from(full, (fraction) => (fraction > 0.5 ? PERSON : BACKGROUND)), columns, rows);
 }
 
 /**
- * Interpolate a mask for each pixel of the given image.
+ * Interpolate a mask for each pixel of the input image.
  *
- * @param place position in the mask, in pixels, of a position in the upright image, in shares of its sides
+ * @param positionOf maps a position in the upright image, as fractions of its sides, to pixels of the mask
  */
-function resized({ width, height, data }: Mask, frame: Frame, place: (u: number, v: number) => [number, number]): [Float32Array, number, number] {
+function resize({ width, height, data }: Mask, frame: Frame, positionOf: (u: number, v: number) => [number, number]): [Float32Array, number, number] {
   const [columns, rows] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
   const full = new Float32Array(columns * rows);
   const at = (x: number, y: number) => data[Math.min(Math.max(y, 0), height - 1) * width + Math.min(Math.max(x, 0), width - 1)]!;
@@ -166,7 +167,7 @@ function resized({ width, height, data }: Mask, frame: Frame, place: (u: number,
     for (let column = 0; column < columns; column++) {
       let [u, v] = [(column + 0.5) / columns, (row + 0.5) / rows];
       for (let i = 0; i < frame.turns; i++) [u, v] = [1 - v, u];
-      const [x, y] = place(u, v);
+      const [x, y] = positionOf(u, v);
       const [left, top] = [Math.floor(x), Math.floor(y)];
       const [right, down] = [x - left, y - top];
       const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
@@ -177,7 +178,7 @@ function resized({ width, height, data }: Mask, frame: Frame, place: (u: number,
   return [full, columns, rows];
 }
 
-/** A face's transform for the camera of the given image, in columns. */
+/** Return the transform of a face, column by column. */
 export function matrixOf(rows: readonly (readonly number[])[]): Matrix {
   return { rows: 4, columns: 4, data: [0, 1, 2, 3].flatMap((column) => rows.map((row) => row[column]!)) };
 }

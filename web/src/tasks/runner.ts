@@ -1,4 +1,4 @@
-/** What the vision tasks have in common: files, options, images and modes. */
+/** Base of the vision tasks: files, options, images and modes. */
 
 import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
@@ -10,8 +10,8 @@ import type { Pixels } from "../pixels.js";
 import type { Result } from "../results.js";
 import type { Frame } from "./results.js";
 
-const HERE = new URL(".", import.meta.url).href;
-/** File names for which Sonjit's own networks are used. */
+const MODULE_FOLDER = new URL(".", import.meta.url).href;
+/** File names for which Sonjit uses its own copies of the networks. */
 const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range|selfie_segmenter(_landscape)?)\.(task|tflite)([?#]|$)/;
 const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
 
@@ -29,7 +29,7 @@ export function isPublished(path: string): boolean {
   return PUBLISHED.test(path);
 }
 
-/** Where MediaPipe's own files are. Sonjit's lie beside its module, or in `FilesetResolver.folder`. */
+/** Addresses of MediaPipe's files, which are ignored. Sonjit's files are next to its module, or in `FilesetResolver.folder`. */
 export interface WasmFileset {
   wasmLoaderPath: string;
   wasmBinaryPath: string;
@@ -37,8 +37,8 @@ export interface WasmFileset {
 
 export interface BaseOptions {
   /**
-   * Address of a model. For the file names that MediaPipe publishes for hands, poses, people and face boxes nothing is fetched: Sonjit's own
-   * files are the same networks.
+   * Address of a model. File names that MediaPipe publishes for hands, poses, people and face boxes are not fetched, because
+   * Sonjit's files contain the same networks.
    */
   modelAssetPath?: string | undefined;
   /** Content of a `.task` bundle. */
@@ -55,18 +55,18 @@ export interface VisionTaskOptions {
 }
 
 export interface ImageProcessingOptions {
-  /** Clockwise, a multiple of 90: turned by so much, the image is upright. */
+  /** Clockwise rotation, a multiple of 90, that makes the image upright. */
   rotationDegrees?: number;
-  /** Refused by landmarkers. */
+  /** Not supported by landmarkers. */
   regionOfInterest?: object;
 }
 
-/** Finds the files of tasks. */
+/** Resolves the files of tasks. */
 export class FilesetResolver {
   /** Address of the folder with `models/` and `wasm/` of this package. Default: the folder of the module. */
-  static folder = HERE;
+  static folder = MODULE_FOLDER;
 
-  /** Check whether the browser has what the networks require. */
+  /** Check whether the browser can run the networks. */
   static async isSimdSupported(): Promise<boolean> {
     return typeof WebAssembly === "object";
   }
@@ -77,13 +77,13 @@ export class FilesetResolver {
   }
 }
 
-/** Computes the results of images on their own and of the frames of a video. */
+/** Computes the results of stills and of the frames of a video. */
 export interface ImageGraph<R> {
   detect(image: Pixels): Promise<R>;
   track(image: Pixels, timeS: number | null): Promise<R>;
 }
 
-/** Base of the vision tasks; `R`: what a task computes for an image. */
+/** Base of the vision tasks; `R`: result for an image. */
 export abstract class VisionTask<Options extends VisionTaskOptions, R> {
   protected options: Options;
   /** Null after `close()`. */
@@ -115,10 +115,10 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
     return task;
   }
 
-  /** Load the networks that the options name, and make the graph. */
+  /** Load the networks of the options and create the graph. */
   abstract open(): Promise<void>;
 
-  /** Change options; those that are not given stay, and undefined stands for the default. */
+  /** Change options. Omitted options stay; undefined restores the default. */
   async setOptions(options: Options): Promise<void> {
     const { baseOptions, ...others } = options;
     this.options = { ...this.options, ...others, baseOptions: { ...this.options.baseOptions, ...baseOptions } };
@@ -130,40 +130,40 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
     this.graph = null;
   }
 
-  /** What is in an image on its own, or in the next one of a video. */
+  /** Process a still, or the next image of a video. */
   protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [R, Frame] {
     const { runningMode = "IMAGE" } = this.options;
     const mode = timestampMs === null ? "IMAGE" : "VIDEO";
     if (runningMode !== mode) {
       throw new Error(`Task is not initialized with ${mode.toLowerCase()} mode. 'runningMode' must be set to '${mode}'.`);
     }
-    if (this.graph === null) throw new Error("this task is closed: create a new one");
+    if (this.graph === null) throw new Error("this task is closed. Create a new one.");
     if (regionOfInterest) throw new Error("This task doesn't support region-of-interest.");
     if (rotationDegrees % 90) throw new Error("Expected rotation to be a multiple of 90°.");
     const turns = (((rotationDegrees / 90) % 4) + 4) % 4;
-    const pixels = this.#read(image, turns);
-    // Here the pipeline computes without promises: see synchronous() in build.js.
+    const pixels = this.#readPixels(image, turns);
+    // The pipeline runs without promises here; see synchronous() in build.js.
     const found = (mode === "IMAGE" ? this.graph.detect(pixels) : this.graph.track(pixels, timestampMs! / 1000)) as unknown as R;
     return [found, { width: pixels.width, height: pixels.height, turns }];
   }
 
-  #read(image: ImageSource, turns: number): Pixels {
+  #readPixels(image: ImageSource, turns: number): Pixels {
     if (image instanceof ImageData && !turns) return image;
     const [width, height] = sizeOf(image);
-    if (!width || !height) throw new Error("the image is empty: wait until the image or video has loaded");
+    if (!width || !height) throw new Error("the image is empty. Wait until the image or video has loaded.");
     const [columns, rows] = turns % 2 ? [height, width] : [width, height];
     if (this.#canvas.width !== columns || this.#canvas.height !== rows) this.#canvas = new OffscreenCanvas(columns, rows);
-    const pen = this.#canvas.getContext("2d", { willReadFrequently: true })!;
-    pen.globalCompositeOperation = "copy";
-    pen.setTransform(1, 0, 0, 1, columns / 2, rows / 2);
-    pen.rotate((turns * Math.PI) / 2);
-    pen.drawImage(image instanceof ImageData ? canvasOf(image) : image, -width / 2, -height / 2, width, height);
-    return pen.getImageData(0, 0, columns, rows);
+    const context = this.#canvas.getContext("2d", { willReadFrequently: true })!;
+    context.globalCompositeOperation = "copy";
+    context.setTransform(1, 0, 0, 1, columns / 2, rows / 2);
+    context.rotate((turns * Math.PI) / 2);
+    context.drawImage(image instanceof ImageData ? canvasOf(image) : image, -width / 2, -height / 2, width, height);
+    return context.getImageData(0, 0, columns, rows);
   }
 }
 
-/** What a task asks of its detector. */
-export interface Wanted {
+/** Kind and options of a task's detector. */
+export interface DetectorRequest {
   /** Kind of detector. */
   readonly kind: "hands" | "face" | "body" | "holistic";
   readonly options: DetectorOptions;
@@ -176,12 +176,12 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   #buffer: Uint8Array | undefined;
   #order = new InstanceOrder({ newFirst: false });
 
-  protected abstract wanted(): Wanted;
+  protected abstract request(): DetectorRequest;
 
-  /** Make a detector of networks, for the kinds that have another than the usual one. */
-  protected load(wanted: Wanted, networks: Networks): Promise<Make> {
-    return LOADERS[wanted.kind]!({
-      model: wanted.options.model ?? settingsOf(wanted.kind, {}).model,
+  /** Load the networks. Kinds with another graph override this method. */
+  protected load(request: DetectorRequest, networks: Networks): Promise<Make> {
+    return LOADERS[request.kind]!({
+      model: request.options.model ?? settingsOf(request.kind, {}).model,
       others: {},
       open: networks.open,
       hasOwnLandmarks: networks.isOwn,
@@ -193,15 +193,15 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
     });
   }
 
-  /** Load the networks if the model is another one, and make the detector. */
+  /** Load the networks if the model has changed, and create the detector. */
   async open(): Promise<void> {
     const { modelAssetPath, modelAssetBuffer, delegate } = this.options.baseOptions ?? {};
-    const wanted = this.wanted();
-    const settings = settingsOf(wanted.kind, { search: "fast", smoothing: "published", ...wanted.options });
-    const key = `${wanted.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
+    const request = this.request();
+    const settings = settingsOf(request.kind, { search: "fast", smoothing: "published", ...request.options });
+    const key = `${request.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
     if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
-      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), this.options.baseOptions ?? {});
-      this.#make = await this.load(wanted, networks);
+      const networks = new Networks(request.kind, String(settings.model), await runtime(), this.options.baseOptions ?? {});
+      this.#make = await this.load(request, networks);
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
     this.graph = await this.#make(settings, false);
@@ -234,7 +234,7 @@ export function withCallback<R>([first, second]: WithCallback<R>, compute: (opti
 
 /** The networks of one task. */
 export class Networks {
-  /** Whether they are those of a bundle that the page gives. */
+  /** True if the networks are those of a custom bundle. */
   readonly isOwn: boolean;
   readonly #files = new Map<string, Promise<Uint8Array>>();
   readonly #kind: string;
@@ -250,7 +250,7 @@ export class Networks {
     this.#samplesCentres = delegate === "GPU";
     this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
-    if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker reads no bundle of a page's own: give holistic_landmarker.task");
+    if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker does not support custom bundles. Use holistic_landmarker.task.");
   }
 
   readonly open: Open = async (role, shape) => {
@@ -262,11 +262,11 @@ export class Networks {
     return this.#compile(await this.#files.get(url)!, url, shape);
   };
 
-  readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#read());
+  readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#readBundle());
 
   readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.#runtime, { ...shape, samplesCentres: this.#samplesCentres });
 
-  async #read(): Promise<Bundle> {
+  async #readBundle(): Promise<Bundle> {
     const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
     const file = this.#buffer ?? (await fetchNetwork(url, null));
     return new Bundle(this.#buffer ? "modelAssetBuffer" : url, file as Uint8Array<ArrayBuffer>, this.#compile);
@@ -275,7 +275,7 @@ export class Networks {
 
 let loading: Promise<Runtime> | null = null;
 
-/** The runtime, loaded once in a page. */
+/** Return the runtime, which a page loads once. */
 export function runtime(): Promise<Runtime> {
   return (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
 }

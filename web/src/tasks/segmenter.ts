@@ -1,4 +1,4 @@
-/** `ImageSegmenter` with the published selfie networks, under MediaPipe's names. */
+/** `ImageSegmenter` with the published selfie networks and the names of MediaPipe. */
 
 import { WEIGHTS } from "../data.js";
 import { Network, fetchNetwork } from "../network.js";
@@ -54,12 +54,12 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
     return [];
   }
 
-  /** Segment one image; a callback gets the result too. */
+  /** Segment one image. Return the result, and pass it to the callback if there is one. */
   segment(image: ImageSource, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
     return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
   }
 
-  /** Segment the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  /** Segment the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   segmentForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
     return withCallback(more, (options: ImageProcessingOptions | undefined) => this.#result(...this.run(image, timestamp, options)));
   }
