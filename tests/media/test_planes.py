@@ -1,4 +1,6 @@
 import os
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import av
 import cv2
@@ -54,6 +56,14 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_array_equal(yuv[:96][untouched], old[:96][untouched])
     shown = VideoReformatter().reformat(made, format="rgb24", src_colorspace={1: 1, 9: 9}.get(matrix, 5)).to_ndarray()
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
+
+
+def test_parts_are_converted_without_new_threads(tmp_path):
+    with open_source(coloured_clip(tmp_path / "v.mp4")) as source:
+        frame = next(iter(source))
+    scaler = SimpleNamespace(reformat=Mock(wraps=VideoReformatter().reformat))
+    drawn_on_planes(drawn_over(frame.rgb), frame, scaler)
+    assert [call.kwargs["threads"] for call in scaler.reformat.call_args_list] == [1]
 
 
 @pytest.mark.parametrize("width", [160, 158, 164])  # whole words of eight bytes in a row, or not

@@ -76,7 +76,7 @@ def test_labels_are_placed_as_in_drawn_files():
         corners = rng.uniform(0, 900, (int(rng.integers(0, 5)), 2))
         taken = [np.concatenate([corner, corner + rng.uniform(10, 300, 2)]) for corner in corners]
         label = strokes.Label("", anchor, directions, strokes.NEUTRAL, 100.0)
-        wanted.append(strokes._place(label, plate, image, taken))
+        wanted.append(strokes._place(label, plate, *image.tolist(), taken))
         cases.append(
             {
                 "anchor": dict(zip("xy", anchor.tolist(), strict=True)),

@@ -79,6 +79,7 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
             pixels=_PIXELS,
             colours=colours,
             reformatter=reformatter,
+            threads=1,  # the scaler starts its threads again for each size
         )
         for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
             plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
@@ -86,9 +87,16 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
 
 
 def reformat(
-    rgb: Image, width: int, height: int, *, pixels: str, colours: Colours, reformatter: VideoReformatter
+    rgb: Image,
+    width: int,
+    height: int,
+    *,
+    pixels: str,
+    colours: Colours,
+    reformatter: VideoReformatter,
+    threads: int | None = None,
 ) -> VideoFrame:
-    """Convert an image (H, W, 3 or 4) to a frame of this size, pixel format and colours."""
+    """Convert an image (H, W, 3 or 4) to a frame of this size, pixel format and colours. Default: a thread per core."""
     from av import VideoFrame
     from av.video.reformatter import Interpolation
 
@@ -100,6 +108,7 @@ def reformat(
         dst_colorspace=colours.scaler_matrix,
         dst_color_range=_LIMITED_RANGE,
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        threads=threads,
     )
 
 

@@ -79,8 +79,9 @@ class Strokes:
         drawn = self.points[self.drawable]
         self.size = float(np.hypot(*np.ptp(drawn, axis=0))) if len(drawn) else 0.0
         self.near = _nearness(np.asarray(keypoints, np.float64)[:, 2], self.size)
-        self._fixed = np.zeros(self.points.shape, np.int64)
-        self._fixed[self.drawable] = _fixed(drawn)
+        self._places: list[list[int] | None] = [None] * len(self.points)
+        for k, place in zip(np.flatnonzero(self.drawable).tolist(), _fixed(drawn).tolist(), strict=True):
+            self._places[k] = place  # OpenCV takes lists, which are faster than rows of an array
 
     def width(self, share: float) -> float:
         """Return a line width in proportion to the instance, of at least one pixel and limited by the image."""
@@ -103,16 +104,16 @@ class Strokes:
         """Draw a line between two keypoints."""
         import cv2
 
-        if self.drawable[a] and self.drawable[b]:
-            start, end = self._fixed[a].tolist(), self._fixed[b].tolist()
+        start, end = self._places[a], self._places[b]
+        if start is not None and end is not None:
             cv2.line(self.canvas, start, end, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
     def dot(self, k: int, colour: Colour, radius: float) -> None:
         """Draw a disc at a keypoint."""
         import cv2
 
-        if self.drawable[k]:
-            centre = self._fixed[k].tolist()
+        centre = self._places[k]
+        if centre is not None:
             cv2.circle(self.canvas, centre, round(radius * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
 
 
@@ -210,14 +211,14 @@ def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = (
         avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
     """
     height, width = canvas.shape[:2]
-    obstacles = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]
+    obstacles = [box for box in avoid if np.isfinite(box).all()]
     for label in labels:
         maximum = float(np.clip(min(height, width) / 1100, _MIN_SCALE, 2.4))
         plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _MIN_SCALE, maximum)))
         if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
-            left, top = _place(label, plate, np.array([width, height]), obstacles)
+            left, top = _place(label, plate, width, height, obstacles)
             plate.draw(canvas, left, top, label.accent)
-            obstacles.append(np.array([left, top, left + plate.width, top + plate.height], np.float64))
+            obstacles.append((left, top, left + plate.width, top + plate.height))
 
 
 def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
@@ -267,26 +268,32 @@ class _Plate:
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
 
-def _place(label: Label, plate: _Plate, available: IntArray, obstacles: Sequence[FloatArray]) -> tuple[int, int]:
-    """Choose the top left corner near the point, preferring early directions and free space."""
-    size = np.array([plate.width, plate.height])
-    best, least = np.zeros(2), np.inf
+def _place(label: Label, plate: _Plate, width: int, height: int, obstacles: Sequence[Box]) -> tuple[int, int]:
+    """Choose the top left corner near the point, preferring early directions and free space.
+
+    Single numbers are ten times as fast as arrays of two.
+    """
+    anchor_x, anchor_y = map(float, label.anchor)
+    half_x, half_y = plate.width / 2, plate.height / 2
+    best, least = (0.0, 0.0), math.inf
     for step in range(_STEPS):
         for rank, direction in enumerate(label.directions):
-            away = 2.0 * plate.pad + np.abs(direction) @ (size / 2) + step * 1.1 * plate.height
-            corner_px = label.anchor + direction * away - size / 2
-            corner = np.clip(corner_px, 0, available - size)
-            moved = float(np.hypot(*(corner - corner_px))) / plate.height
-            cost = moved + 0.7 * step + 0.2 * rank + _HIDING * _hidden(corner, size, obstacles)
+            x, y = map(float, direction)
+            away = 2.0 * plate.pad + abs(x) * half_x + abs(y) * half_y + step * 1.1 * plate.height
+            left_px, top_px = anchor_x + x * away - half_x, anchor_y + y * away - half_y
+            left = min(max(left_px, 0.0), width - plate.width)
+            top = min(max(top_px, 0.0), height - plate.height)
+            moved = math.hypot(left - left_px, top - top_px) / plate.height
+            cost = moved + 0.7 * step + 0.2 * rank + _HIDING * _hidden(left, top, plate, obstacles)
             if cost < least:
-                best, least = corner, cost
+                best, least = (left, top), cost
     return int(best[0]), int(best[1])
 
 
-def _hidden(corner: FloatArray, size: IntArray, obstacles: Sequence[FloatArray]) -> float:
+def _hidden(left: float, top: float, plate: _Plate, obstacles: Sequence[Box]) -> float:
     """Return the fraction of a plate that overlaps occupied boxes."""
-    if not obstacles:
-        return 0.0
-    boxes = np.stack(obstacles)
-    overlap = np.minimum(boxes[:, 2:], corner + size) - np.maximum(boxes[:, :2], corner)
-    return float(overlap.clip(0).prod(axis=1).sum() / size.prod())
+    covered = 0.0
+    for x_min, y_min, x_max, y_max in obstacles:
+        wide, high = min(x_max, left + plate.width) - max(x_min, left), min(y_max, top + plate.height) - max(y_min, top)
+        covered += max(wide, 0.0) * max(high, 0.0)
+    return covered / (plate.width * plate.height)

@@ -186,7 +186,9 @@ def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) 
     """Return a frame as RGB (H, W, 3), rotated by its metadata (degrees counter-clockwise)."""
     from av.video.reformatter import VideoReformatter
 
-    rgb = (reformatter or VideoReformatter()).reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    scaler = reformatter or VideoReformatter()
+    # One thread: the decoder uses the other cores.
+    rgb = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
     return np.ascontiguousarray(turned_upright(np.asarray(rgb, np.uint8), frame))
 
 
