@@ -14,7 +14,7 @@ import pytest
 import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
-from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
+from sonjit.detectors.search.checks import BodyCheck, FaceCheck
 from sonjit.detectors.search.geometry import Proposal, windows
 from sonjit.detectors.search.stream_finders import Finder
 from sonjit.detectors.search.streams import StreamSearch
@@ -208,24 +208,15 @@ def test_a_mesh_that_slips_from_its_face_goes():
     assert not all(check.verify(rgb, track, seen, [track]) for _ in range(90))
 
 
-def body(*, turned=False, upside_down=False):
+def body(heatmap=0.0):
     """Someone of 200 px whose head is in the middle of an image of 300."""
     points = np.zeros((33, 3), np.float32)
     points[:11, :2] = np.random.default_rng(0).uniform(-10, 10, (11, 2))
     points[[11, 12, 23, 24], :2] = [[20, 30], [-20, 30], [15, 90], [-15, 90]]
-    if turned:
-        points[:, 0] *= -1
-    if upside_down:
-        points[:, :2] *= -1
     points[:, :2] += 150
     sure = np.ones(33, np.float32)
-    return BodyObservation(1.0, points, points, sure, sure, np.array([[150, 240], [150, 140]], np.float32))
-
-
-@pytest.mark.parametrize("upside_down", [False, True])
-def test_front_and_back_are_known_however_one_stands(upside_down):
-    assert shows_front(body(upside_down=upside_down))
-    assert not shows_front(body(turned=True, upside_down=upside_down))
+    alignment = np.array([[150, 240], [150, 140]], np.float32)
+    return BodyObservation(1.0, points, points, sure, sure, alignment, heatmap_peak=heatmap)
 
 
 def face_in_window(seen):
@@ -237,30 +228,39 @@ def face_in_window(seen):
 
 
 class Bodies:
-    """The network sees the same body again, and the detector finds it."""
+    """The network sees the same body again, with distinct heatmaps or without."""
+
+    def __init__(self, heatmap=0.0):
+        self._heatmap = heatmap
 
     def observe(self, rgb, box):
-        return body(turned=True)
-
-    def find(self, rgb, min_score):
-        return [RotatedBox(150, 240, 250, 250)]
+        return body(self._heatmap)
 
 
 @pytest.mark.parametrize(
-    ("score", "turned", "mirrored", "admitted"),
+    ("score", "heatmap", "admitted", "at_first"),
     [
-        (0.9, False, False, [True, True, True]),
-        (0.6, False, False, [False, True, True]),  # a doubtful face must be seen again
-        (0.1, False, False, [False, False, False]),  # who shows the front shows the face
-        (0.1, True, False, [False, False, True]),
-        (0.1, True, True, [False, False, False]),
+        (0.9, 0.1, [True, True, True], True),
+        (0.6, 0.1, [False, True, True], True),  # a doubtful face must be seen again
+        (0.1, 0.1, [False, False, False], False),
+        (0.1, 0.8, [False, False, True], True),  # seen from behind, or with a hidden face
     ],
 )
-def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted):
-    seen = body(turned=turned)
-    check = BodyCheck(Faces(face_in_window(seen), score), Bodies(), mirrored=mirrored)
+def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted, at_first):
+    seen = body(heatmap)
     rgb = np.zeros((300, 300, 3), np.uint8)
+    check = BodyCheck(Faces(face_in_window(seen), score), Bodies(heatmap))
     assert [check.accepts_new(rgb, seen) for _ in range(3)] == admitted
+    check.reset()
+    assert check.accepts_new(rgb, seen, is_first=True) == at_first
+
+
+@pytest.mark.parametrize(("heatmap", "stays"), [(0.1, False), (0.8, True)])
+def test_a_held_body_without_a_face_stays_while_its_score_is_high(heatmap, stays):
+    seen = body(heatmap)
+    check, rgb, own = BodyCheck(Faces(), Bodies(heatmap)), np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
+    own.observation = seen
+    assert all(check.verify(rgb, own, seen, [own]) for _ in range(60)) == stays
 
 
 def held_at(x, number):

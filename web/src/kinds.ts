@@ -246,7 +246,7 @@ async function bodiesInStreams(
 ): Promise<StreamSearch<BodyObservation> | null> {
   if (!searchesStreams(settings)) return null;
   const [faces, heads] = [await wide(), new HeadMap()];
-  return new StreamSearch(bodyFinder(faces, bodies, heads), new BodyCheck(faces, bodies, heads, settings.mirrored));
+  return new StreamSearch(bodyFinder(faces, bodies, heads), new BodyCheck(faces, bodies, heads));
 }
 
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };

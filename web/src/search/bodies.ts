@@ -137,42 +137,42 @@ export class BodySearch {
   /** Return one candidate per person, best first. */
   #best(): BodyCandidate[] {
     for (const candidate of this.#candidates) {
-      candidate.features = this.#candidateFeatures(candidate);
+      candidate.features = bodyFeatures(candidate, this.#image, this.#heads);
       rate(candidate, candidate.features.own_head! >= 0 ? "body_faced" : "body");
     }
     return withoutDuplicates(this.#candidates, isSamePerson);
   }
+}
 
-  /** Return the features of the score of a body; `own_head` is the index of its head, or -1. */
-  #candidateFeatures(candidate: BodyCandidate): Features {
-    const [body, heads, { width, height }] = [lastView(candidate), this.#heads, this.#image];
-    const { keypoints, visibility } = body;
-    const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-    const isInside = Array.from(visibility, (_, k) => {
-      const [x, y] = place.pointAt(keypoints, k);
-      return Number(x > 0 && x < width && y > 0 && y < height);
-    });
-    const torso = place.torsoSize(body);
-    const off = (head: Head) => place.headDistance(body, head.middle) / place.heightOf(head);
-    const own = heads.filter((head) => place.isHeadOf(body, head)).sort((a, b) => off(a) - off(b))[0];
-    return {
-      own_head: own ? heads.indexOf(own) : -1,
-      lower: logit(presenceOf(candidate)),
-      upper: logit(Math.max(...candidate.views.map(({ score }) => score))),
-      agreement: logit(candidate.agreement),
-      detection: candidate.votes.has(FACE) ? 0 : logit(candidate.detection),
-      from_face: Number(candidate.votes.has(FACE)),
-      core: mean(OF.CORE.map((k) => visibility[k]!)),
-      visible: mean([...visibility]),
-      heatmap: body.heatmapPeak,
-      inside: mean(isInside),
-      size: Math.log(sizeOf(keypoints) / place.longestOf(this.#image)),
-      votes: Math.log(candidate.votes.size),
-      neck: own ? neckFit(body, own) : 0,
-      head_size: own ? Math.abs(Math.log(place.heightOf(place.headOfBody(body)) / place.heightOf(own))) : 0,
-      torso: own ? Math.min(Math.log(torso / place.heightOf(own)), 1) : 0,
-    };
-  }
+/** Return the features of the score of a body; `own_head` is the index of its head, or -1. */
+export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels, heads: readonly Head[]): Features {
+  const body = lastView(candidate);
+  const { keypoints, visibility } = body;
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const isInside = Array.from(visibility, (_, k) => {
+    const [x, y] = place.pointAt(keypoints, k);
+    return Number(x > 0 && x < width && y > 0 && y < height);
+  });
+  const torso = place.torsoSize(body);
+  const off = (head: Head) => place.headDistance(body, head.middle) / place.heightOf(head);
+  const own = heads.filter((head) => place.isHeadOf(body, head)).sort((a, b) => off(a) - off(b))[0];
+  return {
+    own_head: own ? heads.indexOf(own) : -1,
+    lower: logit(presenceOf(candidate)),
+    upper: logit(Math.max(...candidate.views.map(({ score }) => score))),
+    agreement: logit(candidate.agreement),
+    detection: candidate.votes.has(FACE) ? 0 : logit(candidate.detection),
+    from_face: Number(candidate.votes.has(FACE)),
+    core: mean(OF.CORE.map((k) => visibility[k]!)),
+    visible: mean([...visibility]),
+    heatmap: body.heatmapPeak,
+    inside: mean(isInside),
+    size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
+    votes: Math.log(candidate.votes.size),
+    neck: own ? neckFit(body, own) : 0,
+    head_size: own ? Math.abs(Math.log(place.heightOf(place.headOfBody(body)) / place.heightOf(own))) : 0,
+    torso: own ? Math.min(Math.log(torso / place.heightOf(own)), 1) : 0,
+  };
 }
 
 /** Check whether two candidates are the same person. The score of `a` is lower. */

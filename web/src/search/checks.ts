@@ -7,9 +7,11 @@ import { cornersOf, distance, sizeOf, type Observation, type Point } from "../ob
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
+import { newCandidate } from "./agenda.js";
+import { bodyFeatures } from "./bodies.js";
 import type { HeadMap } from "./finders.js";
-import { bodyOks, boxAroundBody, headOfBody, isHeadOf, meanOf, oks, partOf, pointAt, windowAround, withoutOtherHeads } from "./geometry.js";
-import { logit, scoreOf } from "./score.js";
+import { bodyOks, boxAroundBody, headOfBody, isHeadOf, meanOf, oks, partOf, windowAround, withoutOtherHeads } from "./geometry.js";
+import { LIMITS, logit, scoreOf } from "./score.js";
 
 const OF = constants.search.checks;
 const HEAD = [...Array(11).keys()]; // of a body's keypoints
@@ -108,18 +110,17 @@ type BodyTrack = Track<BodyObservation>;
 /**
  * Verifies bodies: the full-range detector must detect a face at the head.
  *
- * A body without a face is accepted only with its back to the camera and with high scores.
+ * A body without a face requires a high score as in stills.
  */
 export class BodyCheck implements Check<BodyObservation> {
   readonly #faces: SingleShotDetector;
   readonly #bodies: Bodies;
   readonly #heads: HeadMap;
-  readonly #isMirrored: boolean;
   readonly #records = new Records();
   #doubtful: { observation: BodyObservation; count: number }[] = [];
 
-  constructor(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap, isMirrored: boolean) {
-    [this.#faces, this.#bodies, this.#heads, this.#isMirrored] = [faces, bodies, heads, isMirrored];
+  constructor(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) {
+    [this.#faces, this.#bodies, this.#heads] = [faces, bodies, heads];
   }
 
   reset(): void {
@@ -130,23 +131,24 @@ export class BodyCheck implements Check<BodyObservation> {
   /**
    * Check whether a new detection is a body.
    *
-   * A doubtful body must be detected again in later frames. The first frame of a stream may be a single image, so a face of
-   * low score is enough in it.
+   * A doubtful body must be detected again in later frames. The first frame of a stream may be a single image. One
+   * detection is enough in it.
    */
   async acceptsNew(image: Pixels, observation: BodyObservation, isFirst = false): Promise<boolean> {
     const known = Math.max(0, ...this.#heads.all.filter((head) => isHeadOf(observation, head)).map(({ score }) => score));
-    const face = known > OF.BOX_SCORE ? known : await this.#faceScore(image, observation);
-    if (face > 0) return face > OF.CERTAIN_FACE || this.#isDetectedAgain(observation, isFirst ? 1 : OF.FACE_DETECTIONS);
-    return (await this.#isFromBehind(image, observation)) && (await this.#isDetected(image, observation)) && this.#isDetectedAgain(observation, OF.FACELESS_DETECTIONS);
+    const face = known > OF.CERTAIN_FACE ? known : await this.#faceScore(image, observation);
+    if (face > OF.CERTAIN_FACE) return true;
+    if (face === 0 && (await this.#facelessScore(image, observation)) <= LIMITS.faceless) return false;
+    return this.#detections(observation) >= (isFirst ? 1 : face > 0 ? OF.FACE_DETECTIONS : OF.FACELESS_DETECTIONS);
   }
 
-  /** Check whether this number of the last detections of the body agree. */
-  #isDetectedAgain(observation: BodyObservation, times: number): boolean {
+  /** Add a detection of a body, and return how many of its last detections agree. */
+  #detections(observation: BodyObservation): number {
     const agrees = (other: { observation: BodyObservation }) => oks(other.observation.keypoints, observation.keypoints, BODY_TOLERANCE) > OF.MIN_AGREEMENT;
     const count = 1 + Math.max(0, ...this.#doubtful.filter(agrees).map(({ count }) => count));
     const others = this.#doubtful.filter((other) => !agrees(other));
     this.#doubtful = [{ observation, count }, ...others].slice(0, OF.MAX_DOUBTFUL);
-    return count >= times;
+    return count;
   }
 
   /** Return the image with the heads of all other people covered. */
@@ -172,8 +174,9 @@ export class BodyCheck implements Check<BodyObservation> {
       [observation, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];
     }
     if (!record.isDue()) return observation;
-    isSure ||= (await this.#faceScore(image, observation)) > 0;
-    return record.isKept(isSure, isSure || (await this.#isFromBehind(image, observation))) ? observation : null;
+    const hasFace = isSure || (await this.#faceScore(image, observation)) > 0;
+    const evidence = hasFace ? 1 : await this.#facelessScore(image, observation);
+    return record.isKept(evidence > LIMITS.faceless, evidence > LIMITS.faceless_kept) ? observation : null;
   }
 
   async #firstWithFace(image: Pixels, bodies: readonly BodyObservation[]): Promise<BodyObservation | null> {
@@ -186,19 +189,12 @@ export class BodyCheck implements Check<BodyObservation> {
     return faceScore(this.#faces, image, meanOf(keypoints, HEAD), size, OF.ON_BODY);
   }
 
-  async #isFromBehind(image: Pixels, observation: BodyObservation): Promise<boolean> {
-    const [presence, agreement] = OF.FROM_BEHIND as [number, number];
-    if (showsFront(observation) !== this.#isMirrored || observation.score <= presence) return false; // a body that faces the camera would show its face
-    const [x, y] = meanOf(observation.keypoints, HEAD);
-    if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return false;
+  /** Return the score of a body without a face, as in stills, from two inferences. */
+  async #facelessScore(image: Pixels, observation: BodyObservation): Promise<number> {
     const again = await this.#bodies.observe(image, boxAroundBody(observation));
-    return again.score > presence && bodyOks(observation, again, image) > agreement;
-  }
-
-  async #isDetected(image: Pixels, observation: BodyObservation): Promise<boolean> {
-    const box = boxAroundBody(observation);
-    const strong = await this.#bodies.find(image, OF.FROM_BEHIND_DETECTION);
-    return strong.some(({ cx, cy }) => Math.hypot(box.cx - cx, box.cy - cy) < 0.1 * box.width);
+    const proposal = { score: OF.FACELESS_DETECTION, votes: new Set([""]) };
+    const candidate = newCandidate([again, observation], proposal, bodyOks(observation, again, image));
+    return scoreOf("body", bodyFeatures(candidate, image, []));
   }
 }
 
@@ -206,14 +202,6 @@ export class BodyCheck implements Check<BodyObservation> {
 function isAnotherPerson(track: BodyTrack, observation: BodyObservation, tracks: readonly BodyTrack[]): boolean {
   if (isHeadOf(observation, headOfBody(track.observation))) return false;
   return tracks.some((other) => other !== track && other.occludedS === null && isHeadOf(observation, headOfBody(other.observation)));
-}
-
-/** Check whether a body faces the camera. The image is not a selfie view. */
-function showsFront({ keypoints }: BodyObservation): boolean {
-  const [left, right] = OF.SHOULDERS.map((k) => pointAt(keypoints, k)) as [Point, Point];
-  const [shoulders, hips] = [meanOf(keypoints, OF.SHOULDERS), meanOf(keypoints, OF.HIPS)];
-  const [upX, upY] = [shoulders[0] - hips[0], shoulders[1] - hips[1]];
-  return upX * (right[1] - left[1]) < upY * (right[0] - left[0]);
 }
 
 /** Return the score of the face that a detector finds at a head of this size in pixels; 0 if it finds none. */

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.bodies import BODY_TOLERANCE, heads_in, visibility_inside, without_other_heads
+from sonjit.detectors.search.agenda import Candidate
+from sonjit.detectors.search.bodies import (
+    BODY_TOLERANCE,
+    body_features,
+    heads_in,
+    visibility_inside,
+    without_other_heads,
+)
 from sonjit.detectors.search.geometry import Head, corners, head_of_body, is_head_of, oks, window_around
-from sonjit.detectors.search.score import Score, logit
+from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.geometry.boxes import size_of
 
 if TYPE_CHECKING:
@@ -23,16 +30,11 @@ if TYPE_CHECKING:
     from sonjit.detectors.tracking import Track
 
 _HEAD = slice(0, 11)
-_BOX_SCORE = 0.6
-"""Published threshold of the full-range face detector."""
-_SHOULDERS, _HIPS = (11, 12), (23, 24)  # left, right
 _MIN_HEAD_PX = 8.0
 _WINDOW = 3.0
 """Side of the window in which a face is searched, in widths of the head."""
-_FROM_BEHIND = 0.97, 0.8
-"""Minimum presence in two inferences, and minimum agreement of the two, of a body with its back to the camera."""
-_FROM_BEHIND_DETECTION = 0.75
-"""Minimum detection score of a new body with its back to the camera."""
+_FACELESS_DETECTION = 0.75
+"""Detection score that is assumed for a body without a face."""
 _CERTAIN_FACE = 0.75
 """Minimum score of a face that verifies a new body in the first frame."""
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
@@ -135,20 +137,16 @@ class FaceCheck:
 class BodyCheck:
     """Verify bodies: another network must detect a face at the head.
 
-    Both networks of bodies can mistake a hand for a body. A body without a face is accepted only with its back to the
-    camera and with high scores.
+    Both networks of bodies can mistake a hand for a body. A body without a face requires a high score as in stills.
 
     Args:
         faces: Full-range face detector.
         bodies: Networks of bodies, to observe a body again.
         heads: Heads detected in the stream.
-        mirrored: True if the images are selfie views.
     """
 
-    def __init__(
-        self, faces: SingleShotDetector, bodies: Bodies, heads: Iterable[Head] = (), *, mirrored: bool = False
-    ) -> None:
-        self._faces, self._bodies, self._heads, self._mirrored = faces, bodies, heads, mirrored
+    def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: Iterable[Head] = ()) -> None:
+        self._faces, self._bodies, self._heads = faces, bodies, heads
         self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
         self._doubtful: list[tuple[BodyObservation, int]] = []
 
@@ -160,21 +158,21 @@ class BodyCheck:
     def accepts_new(self, rgb: Image, observation: BodyObservation, *, is_first: bool = False) -> bool:
         """Check whether a new detection in an image (H, W, 3) is a body.
 
-        A doubtful body must be detected again in later frames. The first frame of a stream may be a single image, so a
-        face of low score is enough in it.
+        A doubtful body must be detected again in later frames. The first frame of a stream may be a single image. One
+        detection is enough in it.
         """
         known = max((head.score for head in self._heads if is_head_of(observation, head)), default=0.0)
-        face = known if known > _BOX_SCORE else self._face_score(rgb, observation)
-        if face > 0:
-            return face > _CERTAIN_FACE or self._is_detected_again(observation, 1 if is_first else _FACE_DETECTIONS)
-        return (
-            self._is_from_behind(rgb, observation)
-            and self._is_detected(rgb, observation)
-            and self._is_detected_again(observation, _FACELESS_DETECTIONS)
+        face = known if known > _CERTAIN_FACE else self._face_score(rgb, observation)
+        if face > _CERTAIN_FACE:
+            return True
+        if face == 0 and self._faceless_score(rgb, observation) <= LIMITS["faceless"]:
+            return False
+        return self._detections(observation) >= (
+            1 if is_first else _FACE_DETECTIONS if face > 0 else _FACELESS_DETECTIONS
         )
 
-    def _is_detected_again(self, observation: BodyObservation, times: int) -> bool:
-        """Check whether so many of the last detections of the body agree."""
+    def _detections(self, observation: BodyObservation) -> int:
+        """Add a detection of a body, and return how many of its last detections agree."""
         before = [
             entry
             for entry in self._doubtful
@@ -184,7 +182,7 @@ class BodyCheck:
         self._doubtful = [(observation, count), *(entry for entry in self._doubtful if entry not in before)][
             :_MAX_DOUBTFUL
         ]
-        return count >= times
+        return count
 
     def masked_image(
         self, rgb: Image, track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]
@@ -227,8 +225,10 @@ class BodyCheck:
             observation, sure = replace(with_face[0], score=score), True
         if not record.is_due():
             return observation
-        sure = sure or self._face_score(rgb, observation) > 0
-        return observation if record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, observation)) else None
+        has_face = sure or self._face_score(rgb, observation) > 0
+        evidence = 1.0 if has_face else self._faceless_score(rgb, observation)
+        kept = record.is_kept(sure=evidence > LIMITS["faceless"], passed=evidence > LIMITS["faceless_kept"])
+        return observation if kept else None
 
     def _is_another_person(
         self, track: Track[BodyObservation], observation: BodyObservation, tracked: Sequence[Track[BodyObservation]]
@@ -246,29 +246,12 @@ class BodyCheck:
         centre = head.mean(axis=0).tolist()
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
-    def _is_from_behind(self, rgb: Image, observation: BodyObservation) -> bool:
-        presence, agreement = _FROM_BEHIND
-        # A body that faces the camera has a face.
-        if shows_front(observation) != self._mirrored or observation.score <= presence:
-            return False
-        x, y = observation.keypoints[_HEAD, :2].mean(axis=0).tolist()
-        if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
-            return False
+    def _faceless_score(self, rgb: Image, observation: BodyObservation) -> float:
+        """Return the score of a body without a face, as in stills, from two inferences."""
         again = self._bodies.observe(rgb, box_from_alignment(observation.alignment))
-        agreed = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, visibility_inside(again, rgb))
-        return again.score > presence and agreed > agreement
-
-    def _is_detected(self, rgb: Image, observation: BodyObservation) -> bool:
-        box = box_from_alignment(observation.alignment)
-        strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
-        return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
-
-
-def shows_front(body: BodyObservation) -> bool:
-    """Check whether a body faces the camera. It need not stand upright. The image is not a selfie view."""
-    left, right, *hips = body.keypoints[[*_SHOULDERS, *_HIPS], :2].astype(float)
-    (up_x, up_y), (side_x, side_y) = (left + right) / 2 - sum(hips) / 2, right - left
-    return bool(up_x * side_y < up_y * side_x)
+        agreement = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, visibility_inside(again, rgb))
+        candidate = Candidate([again, observation], _FACELESS_DETECTION, {None}, agreement=agreement)
+        return Score.named("body")(body_features(candidate, rgb, ()))
 
 
 def face_score(

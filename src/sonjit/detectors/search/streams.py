@@ -272,8 +272,7 @@ def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch
 def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
     """Bodies window by window."""
     faces, heads = load_face_detector(options, "face-full"), HeadMap(_HEAD_FRAMES)
-    check = BodyCheck(faces, bodies, heads, mirrored=options.mirrored)
-    return StreamSearch(BodyFinder(faces, bodies, heads), check)
+    return StreamSearch(BodyFinder(faces, bodies, heads), BodyCheck(faces, bodies, heads))
 
 
 def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
