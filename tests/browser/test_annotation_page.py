@@ -255,7 +255,7 @@ def test_the_keyboard_alone_is_enough(page):
     page.wait(lambda: page.state["frame"] == 0, "the frame before")
     page.press("?")
     assert page["help"].is_displayed()
-    assert "where a joint turns, inside the finger" in page["help"].text
+    assert "the centre of rotation of a joint inside the finger" in page["help"].text
     guide = page["help"].find_element("css selector", "svg.guide")
     assert guide.rect["height"] > 60
     assert guide.get_attribute("aria-label").startswith("Two fingers from the side")
