@@ -21,7 +21,7 @@ help:
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make lock    write the versions and hashes that the Docker image installs into requirements-docker.txt"
 	@echo "make audit   known vulnerabilities of the versions in requirements-docker.txt, where there is a network"
-	@echo "make release audit, build and check sdist and wheel, and try the wheel; uploads nothing"
+	@echo "make release audit, build and check sdist, wheel and site, and try the wheel; uploads nothing"
 	@echo "make repeat  every test ten times in random order, also on a busy machine; RUNS=10"
 	@echo "make torture damaged files, killed and stopped runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
@@ -175,7 +175,7 @@ lock: install
 audit: install
 	$(BIN)/python tools/audit.py
 
-# Everything but the upload: sdist and wheel, checked, and the wheel tried in fresh environments outside this folder.
+# Everything but the upload: sdist, wheel and site, checked, and the wheel tried in fresh environments outside this folder.
 release: install models
 	$(BIN)/python tools/release.py
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -155,6 +156,19 @@ def test_wheels_are_reproducible_and_hold_only_reviewed_files(release, build_whe
     for new in ("sonjit/server/page/.env", "sonjit/server/page/app.js.map", "tests/test_release.py", "sonjit/key.pem"):
         assert release.compare_files([*names, new], listed) == f"not in the list: {new}"
     assert release.compare_files(names, f"{listed}sonjit/gone.json\n") == "in the list only: sonjit/gone.json"
+
+
+def test_a_packed_site_has_the_same_bytes_for_the_same_files(release, tmp_path):
+    for name, time in (("first", 1e9), ("second", 1.5e9)):
+        page = tmp_path / name / "images" / "page.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("page", "utf-8")
+        os.utime(page, (time, time))
+        release.pack_folder(tmp_path / name, tmp_path / f"{name}.zip")
+    assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "first.zip") as archive:
+        assert archive.namelist() == ["images/page.html"]
+        assert archive.read("images/page.html") == b"page"
 
 
 def test_checksums_name_every_file(release, tmp_path):

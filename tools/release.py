@@ -5,7 +5,8 @@
 audits the locked dependencies, builds the sdist, and builds the wheel twice: from the sdist and from the repository.
 Both must be equal. The files of the wheel must match `packaging/wheel-files.txt`. For every Python from 3.11 on this
 machine, the wheel is installed in a fresh environment and runs `sonjit demo`. A bill of materials (CycloneDX) lists the
-installed packages and the networks that Sonjit fetches. `SHA256SUMS` has the hash of each file.
+installed packages and the networks that Sonjit fetches. The documentation is built and packed as
+`sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def main() -> int:
     tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
     if not tried:
         return print_error(f"this machine has none of Python {', '.join(VERSIONS)}, which test the wheel")
+    with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
+        subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet", "-d", folder], check=True, cwd=ROOT)
+        pack_folder(Path(folder), dist / f"sonjit-{version}-site.zip")
     write_checksums(dist)
     left_out = [one for one in VERSIONS if one not in tried]
     print(f"built {', '.join(path.name for path in built)}; tried with Python {', '.join(tried)}")
@@ -94,6 +98,15 @@ def matches(name: str, pattern: str) -> bool:
     """Check whether a path matches a pattern of the list."""
     expression = re.escape(pattern).replace(r"\*\*/", "(?:.+/)?").replace(r"\*", "[^/]+")
     return re.fullmatch(expression, name) is not None
+
+
+def pack_folder(folder: Path, path: Path) -> None:
+    """Write the files of a folder to a zip file. The same files give the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # without the time of the file
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def write_checksums(folder: Path) -> None:
