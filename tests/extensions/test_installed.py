@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -204,9 +205,33 @@ register(NetworkEntry("toy", Toy, "the mean colour", "nobody", "none", (InputSpe
     place.install("sonjit-toy", "toy_plugin", text, group=NETWORKS)
     done = place.script("""
 import sys
+import zipfile
 from sonjit.cli import main
 assert main(["--help"]) == 0 and "torch" not in sys.modules
 assert main(["networks", "toy", "--json"]) == 0
 """)
     assert done.returncode == 0, done.stderr
     assert '"the mean colour"' in done.stdout
+
+
+NAMES = """
+import sys
+import zipfile
+from sonjit._util.extensions import load_extensions
+print([one.name for one in load_extensions()], "importlib.metadata" in sys.modules)
+"""
+
+
+def test_a_package_in_a_zip_file_is_found(place):
+    with zipfile.ZipFile(place.site / "packed.zip", "w") as packed:
+        packed.writestr("packed_plugin.py", "")
+        packed.writestr("packed-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: packed\nVersion: 1.2\n")
+        packed.writestr("packed-1.2.dist-info/entry_points.txt", f"[{EXTENSIONS}]\npacked = packed_plugin\n")
+    found = place.script(f"import sys\nsys.path.insert(0, {str(place.site / 'packed.zip')!r})\n{NAMES}")
+    assert found.stdout.startswith("['packed']"), found.stderr
+
+
+def test_the_metadata_of_packages_is_imported_only_if_one_has_extensions(place):
+    assert place.script(NAMES).stdout == "[] False\n"
+    place.install("sonjit-other", "other_plugin", "")
+    assert place.script(NAMES).stdout == "['sonjit-other'] True\n"

@@ -15,10 +15,13 @@ name is unknown.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
@@ -147,9 +150,33 @@ def extension_problems() -> str:
 
 
 def _entry_points(group: str) -> list[EntryPoint]:
+    if not _is_mentioned(group):
+        return []
     from importlib.metadata import entry_points  # slow to import
 
     return sorted(set(entry_points(group=group)), key=lambda point: point.name)
+
+
+def _is_mentioned(group: str) -> bool:
+    """Check whether the metadata of an installed package contains the name of a group.
+
+    It is also true if packages may be in other places than folders, such as zip files.
+    """
+    if any(finder is not PathFinder and hasattr(finder, "find_distributions") for finder in sys.meta_path):
+        return True
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208  # a thousand Path objects take longer
+        except NotADirectoryError:
+            return True
+        except OSError:  # the import system skips it too
+            continue
+        for name in names:
+            if name.lower().endswith((".dist-info", "egg-info")):
+                with suppress(OSError), open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                    if group.encode() in file.read():
+                        return True
+    return False
 
 
 def _load_entry_point(point: EntryPoint) -> Extension:
