@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, open_source
 from sonjit.media.sources.base import ReadAhead
 
@@ -255,9 +255,11 @@ def test_camera_times_and_end(monkeypatch, helpers):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", Fake)
-    frames = []
-    with pytest.raises(JobError, match="no more images"), open_source("camera:0") as source:
-        frames += source  # extends before the error passes
+    with open_source("camera:0") as source:
+        frames = list(source)
+        (problem,) = source.problems
+    assert problem.startswith("camera:0 ended after ")
+    assert frames[-1].index == 3
     assert (source.kind, source.width, source.height, source.fps, source.count) == ("camera", 8, 6, 30, None)
     assert helpers() == []
 

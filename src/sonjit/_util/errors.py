@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+
+class InputWarning(UserWarning):
+    """Warn that an input is skipped or ends early. The command line prints one line, and its exit status is 1."""
+
+
 OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
 """Message for a failed allocation."""
 _ALLOCATION_FAILED: Final = (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sonjit._util.errors import InputError, MissingExtraError, SonjitError, check_memory
+from sonjit._util.errors import InputError, InputWarning, MissingExtraError, SonjitError, check_memory
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
@@ -101,11 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for extension in load_extensions():
         if extension.problem:
             print_error(extension.problem)
-    warnings = _Warnings(logging.WARNING)
-    logging.getLogger("sonjit").addHandler(warnings)
+    log = _Warnings(logging.WARNING)
+    logging.getLogger("sonjit").addHandler(log)
     try:
         overview = all(word.startswith("-") for word in (sys.argv[1:] if arguments is None else arguments))
-        with _memory_errors():
+        with _memory_errors(), _input_warnings() as shown:
             result = build_app(overview=overview)(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )
@@ -137,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error("; ".join(("stopped", *getattr(stop, "__notes__", ()))))
         return 130
     finally:
-        logging.getLogger("sonjit").removeHandler(warnings)
-    return result if isinstance(result, int) else 0
+        logging.getLogger("sonjit").removeHandler(log)
+    return (result if isinstance(result, int) else 0) or int(bool(shown))
 
 
 @contextmanager
@@ -151,6 +152,25 @@ def _memory_errors() -> Generator[None]:
     except Exception as error:
         check_memory(error)
         raise
+
+
+@contextmanager
+def _input_warnings() -> Generator[list[str]]:
+    """Print each `InputWarning` inside the block as one line. Yield the list of those that were printed."""
+    shown: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401
+            if issubclass(category, InputWarning):
+                shown.append(str(message))
+                print_error(str(message))
+            else:
+                before(message, category, *place)
+
+        warnings.showwarning = show
+        yield shown
 
 
 class _Warnings(logging.Handler):

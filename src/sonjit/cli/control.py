@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from sonjit import track
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
-from sonjit.cli.options import FileName
+from sonjit.cli.options import FileName, checked_limit
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller
 from sonjit.gestures.outlets import Outlets
@@ -44,8 +44,7 @@ def control(
     """
     from contextlib import nullcontext
 
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: must be at least 1")
+    limit = checked_limit(limit)
     custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)
     if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):

@@ -13,7 +13,7 @@ from sonjit import track
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit._util.text import pluralize
-from sonjit.cli.options import FileName
+from sonjit.cli.options import FileName, checked_limit
 from sonjit.gestures import MotionRecognizer
 from sonjit.gestures.learned import find_motions
 from sonjit.runs.frame_tables import motion_record, open_motion_table
@@ -47,8 +47,7 @@ def motions(
         gestures: Additional motions to find: a file of sonjit gestures train, or asl for the letters J and Z.
         limit: Maximum number of frames.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: must be at least 1")
+    limit = checked_limit(limit)
     custom = None if gestures is None else find_motions(gestures)
     if custom is not None and not custom.names:
         raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
+
+from sonjit._util.errors import InputError
 
 OUTPUT = Group("Output", sort_key=1)
 FINDING = Group("Finding", sort_key=2)
@@ -68,3 +71,14 @@ class Output:
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False
+
+
+def checked_limit(limit: int | None) -> int | None:
+    """Return a number of frames that `itertools.islice` accepts.
+
+    Raises:
+        InputError: The number is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: must be at least 1")
+    return None if limit is None else min(limit, sys.maxsize)

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
-from sonjit.cli.options import FileName
+from sonjit.cli.options import FileName, checked_limit
 
 
 def stream(
@@ -49,8 +48,7 @@ def stream(
     from sonjit.detectors.kinds import find_kind
     from sonjit.runs.live import LiveOutput
 
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: must be at least 1")
+    limit = checked_limit(limit)
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
         kind = "face"

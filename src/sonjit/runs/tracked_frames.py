@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, InputWarning
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.pipeline import Detector
@@ -123,7 +123,7 @@ def _track(
                     frame.measures = [_measures(instance, repetitions) for _, instance in frame.instances()]
                 yield TrackedFrame.of(frame, rgb)
             for problem in opened.problems:
-                warnings.warn(problem, stacklevel=3)
+                warnings.warn(problem, InputWarning, stacklevel=3)
 
 
 def _sources(
@@ -155,7 +155,7 @@ def _sources(
         try:
             opened = open_source(file)
         except InputError as error:
-            warnings.warn(str(error), stacklevel=4)
+            warnings.warn(str(error), InputWarning, stacklevel=4)
             continue
         is_any_readable = True
         with opened:
@@ -179,7 +179,7 @@ def _image_sources(images: Iterable[ImageLike]) -> Generator[tuple[Source, int, 
         try:
             opened = ImageSource(label, rgb_from(image))
         except InputError as error:
-            warnings.warn(f"{label}: {error}", stacklevel=5)
+            warnings.warn(f"{label}: {error}", InputWarning, stacklevel=5)
             continue
         is_any_readable = True
         yield opened, index, label

@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar, cast
 import numpy as np
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.decode import decode_image, load_image, quiet_opencv
 from sonjit.media.sources.network import NetworkCameraSource, is_address
@@ -102,14 +102,14 @@ class CameraSource(Source):
     """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
     `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
-    camera was opened, taken when the image arrived. The stream has no end: leave the loop to stop.
+    camera was opened, taken when the image arrived. The stream ends when the camera is unplugged, with an entry in
+    `problems`; leave the loop to stop earlier.
 
     Args:
         number: Index of the camera, from 0.
 
     Raises:
         InputError: No such camera, or another program uses it.
-        JobError: The camera stopped giving images.
     """
 
     kind = "camera"
@@ -145,9 +145,10 @@ class CameraSource(Source):
         while True:
             with quiet_opencv():
                 found, bgr = self._capture.read()
-            if not found:
-                raise JobError(f"{self.name} gives no more images: it was unplugged or taken by another program")
             now = time.monotonic() - self._start_s
+            if not found:  # no exception, because the outputs so far are kept
+                self.problems.append(f"{self.name} ended after {now:.1f} s: unplugged, or taken by another program")
+                return
             yield SourceFrame(index, now, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
             index += 1
 
