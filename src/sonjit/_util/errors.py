@@ -6,10 +6,6 @@ from collections.abc import Iterable
 from typing import Final
 
 
-class InputWarning(UserWarning):
-    """Warn that an input is skipped or ends early. The command line prints one line, and its exit status is 1."""
-
-
 OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
 """Message for a failed allocation."""
 _ALLOCATION_FAILED: Final = (
@@ -31,6 +27,10 @@ class SonjitError(Exception):
     """Base of all errors that Sonjit raises on purpose; the command line prints them as one line."""
 
     exit_status = 1
+
+
+class InputWarning(UserWarning):
+    """Warn that an input is skipped or ends early. The command line prints one line, and its exit status is 1."""
 
 
 class InputError(SonjitError, ValueError):
