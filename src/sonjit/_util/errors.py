@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-
 OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
 """Message for a failed allocation."""
 _ALLOCATION_FAILED: Final = (
