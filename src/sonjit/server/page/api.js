@@ -5,7 +5,7 @@ import { speak } from "./i18n.js";
 import { loadKinds } from "./kinds.js";
 import { paint } from "./painter.js";
 
-const LONGEST_ANSWER = 20_000; // characters; a browser is slow to lay out more
+const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
@@ -17,7 +17,7 @@ const make = (name, members = {}, ...inside) => {
 };
 
 const description = await (await fetch("/openapi.json")).json();
-await Promise.all([speak("en"), loadKinds().catch(() => {})]); // without them nothing is drawn
+await Promise.all([speak("en"), loadKinds().catch(() => {})]); // without the kinds nothing is drawn
 const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
   .map(([path, endpoints]) => ({ path, ...endpoints.post }));
@@ -43,7 +43,7 @@ function field(name, schema) {
 
 function showOptions() {
   find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => field(name, schema)));
-  find("options").querySelector("[name=full]").value = "true"; // which drawing it wants
+  find("options").querySelector("[name=full]").value = "true"; // which drawing requires
   showCommand();
 }
 
@@ -73,7 +73,7 @@ async function send(event) {
     const answer = await call(endpoint(), null, { method: "POST", body: file });
     await draw(file, answer);
     const text = JSON.stringify(answer, null, 1);
-    find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
+    find("answer").textContent = text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER)}\n…` : text;
     find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
   } catch (error) {
     const { code, message } = /** @type {import("./endpoints.js").ServerError} */ (error);
@@ -81,7 +81,7 @@ async function send(event) {
   }
 }
 
-/** The image with what was found; nothing where the answer lacks what drawing wants. @param {Blob} file @param {Record<string, any>} answer */
+/** Return the image with the results drawn over it; null if the answer lacks fields that drawing requires. @param {Blob} file @param {Record<string, any>} answer */
 async function draw(file, answer) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap || endpoint().searchParams.get("full") !== "true") return;

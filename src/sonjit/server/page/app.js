@@ -8,7 +8,7 @@ import { onLanguage, preferredLanguage, speak, text, textOr } from "./i18n.js";
 import { GesturesView } from "./gestures-view.js";
 import { Inspector } from "./inspector.js";
 import { LiveTable } from "./live-table.js";
-import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
+import { isActive, shareOf, showShare, stateText } from "./job-item.js";
 import { Jobs } from "./jobs.js";
 import { annotates, kinds, loadKinds, results } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
@@ -66,9 +66,9 @@ let hiddenSince = 0; // performance.now(); 0 if no image was missed
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 /** @type {Record<string, any> | null} */ let latestRival = null;
 const rivalView = {
-  draw: (/** @type {Record<string, any>} */ frame, /** @type {import("./detectors.js").Seen} */ seen) => {
+  draw: (/** @type {Record<string, any>} */ frame, /** @type {import("./detectors.js").ShownImage} */ shown) => {
     latestRival = frame;
-    rivalOverlay.draw(frame, seen);
+    rivalOverlay.draw(frame, shown);
     showPane("rival-pane-name", rivals(), frame);
   },
   clear: () => {
@@ -101,13 +101,13 @@ const chooser = new SourceChooser(store, overlay, { error: (error) => messages.s
 const transport = new Transport((paused) => store.set({ paused }));
 const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 
-/** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
-function keep(frame, seen) {
+/** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} shown */
+function keep(frame, shown) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
   const counted = plot.events.length ? { ...frame, events: [...(frame.events ?? []), ...plot.events] } : frame;
-  table.add(counted, seen);
-  recorder.add(counted, seen);
+  table.add(counted, shown);
+  recorder.add(counted, shown);
   tablePace.ask();
 }
 
@@ -127,22 +127,22 @@ function configuration() {
 function rivals() {
   const [kind, model] = store.state.compare.split(":");
   const own = configuration();
-  return model && own.some((one) => one.kind === kind) ? own.map((one) => (one.kind === kind ? { ...one, model } : one)) : null;
+  return model && own.some((detector) => detector.kind === kind) ? own.map((detector) => (detector.kind === kind ? { ...detector, model } : detector)) : null;
 }
 
-/** Which models a half of the stage shows, and how long they took. @param {string} id @param {{kind: string, [option: string]: unknown}[] | null} wanted @param {Record<string, any>} frame */
+/** Show the models of one half of the stage and their time. @param {string} id @param {{kind: string, [option: string]: unknown}[] | null} wanted @param {Record<string, any>} frame */
 function showPane(id, wanted, frame) {
   const names = (wanted ?? []).map(({ kind, model }) => `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`);
   find(id).textContent = `${names.join(" · ")} – ${Math.round(frame.timing?.detect_ms ?? 0)} ms`;
 }
 
 async function start() {
-  const mine = ++attempt;
+  const number = ++attempt;
   messages.clear();
   store.set({ phase: "connecting", detail: {}, started: true, searching: true });
   try {
     const source = await chooser.open();
-    if (mine !== attempt) return source.close(); // the user stopped or selected another source while the camera opened
+    if (number !== attempt) return source.close(); // the user stopped or selected another source while the camera opened
     plot.begin();
     await chooser.showImage();
     table.begin({ source: source.name, detectors: configuration() });
@@ -150,7 +150,7 @@ async function start() {
     transport.use(source.player);
     detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {
-    if (mine !== attempt) return;
+    if (number !== attempt) return;
     await stop("error");
     messages.show(error);
   }
@@ -207,7 +207,7 @@ async function stopRecording() {
   if (files) listRecording(find("recordings"), files, nameNow(""), text("recording.made", { frames: files[0].frames }));
 }
 
-/** Whether something is looked for that the sample does not show. @param {any} state */
+/** Check whether a detector is selected whose instances do not occur in the sample. @param {any} state */
 function lacksSample({ detectors: wanted, source }) {
   const others = Object.entries(wanted).filter(([kind]) => kinds[kind].list !== "hands");
   return source?.kind === "sample" && others.some(([, { on }]) => on);
@@ -228,13 +228,13 @@ function snapshot() {
   canvas.toBlob((blob) => save(blob, nameNow(".png")));
 }
 
-/** Beside the button: how far the job is that was begun last. @param {any} job */
+/** Show the progress of the last job next to the button. @param {any} job */
 function showJob(job) {
   find("job-progress").hidden = !job;
   if (!job) return;
   find("job-bar").hidden = !isActive(job);
   showShare(find("job-bar"), shareOf(job));
-  find("job-words").textContent = `${job.name}: ${wordsOf(job)}`;
+  find("job-words").textContent = `${job.name}: ${stateText(job)}`;
   find("job-results").hidden = job.state !== "done";
 }
 
@@ -303,16 +303,16 @@ function wire() {
   store.watch(["phase", "detail", "started", "paused", "recording", "searching"], showPhase);
   store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-  const wantedNow = () => JSON.stringify([configuration(), rivals()]);
-  let requested = wantedNow();
+  const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
+  let requested = requestedDetectors();
   store.watch(["here"], ({ started }) => {
-    requested = wantedNow(); // a new run starts with it
+    requested = requestedDetectors(); // a new run starts with it
     if (started) onSource();
   });
   store.watch(["detectors", "options", "source", "compare", "here"], () => {
     find("panes").classList.toggle("comparing", rivals() !== null);
     find("pane-name").textContent = find("rival-pane-name").textContent = "";
-    const wanted = wantedNow();
+    const wanted = requestedDetectors();
     if (wanted === requested) return;
     requested = wanted;
     clearTimeout(timer);
@@ -330,7 +330,7 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
 
 wire();
 const filled = hasNoServer ? [] : [jobs.load(), mapEditor.load()];
-await Promise.all([...filled.map((one) => one.catch((error) => messages.show(error))), chooser.wire()]);
+await Promise.all([...filled.map((promise) => promise.catch((error) => messages.show(error))), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));
 navigator.serviceWorker?.register("sw.js").catch(() => {}); // browsers refuse it if they do not trust the certificate
 document.documentElement.dataset.ready = "true";

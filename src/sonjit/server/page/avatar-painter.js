@@ -15,7 +15,7 @@ layout(location = 3) in vec4 joints;
 layout(location = 4) in vec4 weights;
 uniform mat4 projection, node;
 uniform bool skinned;
-uniform highp sampler2D bones; // a joint's matrix in each row
+uniform highp sampler2D bones; // the matrix of a joint in each row
 out vec3 facing;
 out vec2 place;
 mat4 bone(float joint) {
@@ -31,7 +31,7 @@ void main() {
 }`;
 const FRAGMENT = `#version 300 es
 precision highp float;
-uniform vec4 colour; // as a screen shows it
+uniform vec4 colour; // gamma-encoded
 uniform sampler2D image;
 uniform bool unlit;
 uniform float cutoff;
@@ -71,24 +71,24 @@ export class AvatarPainter {
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   }
 
-  /** Take another model; what the one before held on the graphics card goes. @param {Model} model */
+  /** Load another model, and free the graphics memory of the previous one. @param {Model} model */
   use(model) {
     const gl = this.#gl;
     for (const { array, positions, normals } of this.#drawn) {
       gl.deleteVertexArray(array);
       for (const buffer of [positions, normals]) gl.deleteBuffer(buffer);
     }
-    for (const one of this.#textures.values()) gl.deleteTexture(one);
+    for (const drawn of this.#textures.values()) gl.deleteTexture(drawn);
     this.#textures.clear();
     this.#model = model;
     this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
   }
 
   /**
-   * @param {Matrix} projection of the space that `worlds` maps to
-   * @param {Map<number, Matrix>} worlds of each node
-   * @param {Map<number, Float32Array>} weights of morph targets, by node
-   * @param {boolean} mirrored whether the projection exchanges left and right
+   * @param {Matrix} projection projection of the space that `worlds` maps to
+   * @param {Map<number, Matrix>} worlds transform of each node
+   * @param {Map<number, Float32Array>} weights weights of the morph targets by node
+   * @param {boolean} mirrored whether the projection mirrors the image
    */
   draw(projection, worlds, weights, mirrored) {
     const gl = this.#gl;
@@ -100,14 +100,14 @@ export class AvatarPainter {
     gl.uniform1i(this.#place("image"), 0);
     gl.uniform1i(this.#place("bones"), 1);
     gl.frontFace(mirrored ? gl.CW : gl.CCW);
-    for (const one of this.#drawn) this.#morph(one, weights.get(one.node));
+    for (const drawn of this.#drawn) this.#morph(drawn, weights.get(drawn.node));
     for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
       alpha === "BLEND" ? gl.enable(gl.BLEND) : gl.disable(gl.BLEND);
-      for (const one of this.#drawn) {
-        const parts = one.parts.filter(({ material }) => material.alpha === alpha);
+      for (const drawn of this.#drawn) {
+        const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
         if (!parts.length) continue;
-        this.#pose(one.node, worlds);
-        gl.bindVertexArray(one.array);
+        this.#pose(drawn.node, worlds);
+        gl.bindVertexArray(drawn.array);
         for (const part of parts) this.#drawPart(part);
       }
     }
@@ -156,12 +156,12 @@ export class AvatarPainter {
     return created;
   }
 
-  /** Add the morph targets to the vertices if their weights have changed. @param {Drawn} one @param {Float32Array} [weights] */
-  #morph(one, weights = new Float32Array(0)) {
-    const { geometry: { positions, normals, targets }, moved, turned } = one;
+  /** Add the morph targets to the vertices if their weights have changed. @param {Drawn} drawn @param {Float32Array} [weights] */
+  #morph(drawn, weights = new Float32Array(0)) {
+    const { geometry: { positions, normals, targets }, moved, turned } = drawn;
     const shown = weights.join();
-    if (one.shown === shown) return;
-    one.shown = shown;
+    if (drawn.shown === shown) return;
+    drawn.shown = shown;
     moved.set(positions);
     turned.set(normals);
     targets.forEach((target, k) => {
@@ -170,7 +170,7 @@ export class AvatarPainter {
       if (target.normals) add(turned, target.normals, weights[k]);
     });
     const gl = this.#gl;
-    for (const [buffer, values] of /** @type {const} */ ([[one.positions, moved], [one.normals, turned]])) {
+    for (const [buffer, values] of /** @type {const} */ ([[drawn.positions, moved], [drawn.normals, turned]])) {
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
     }
@@ -221,7 +221,7 @@ function attribute(gl, at, width, values) {
   return buffer;
 }
 
-/** A new one, bound. @param {WebGL2RenderingContext} gl */
+/** Create a texture and bind it. @param {WebGL2RenderingContext} gl */
 function texture(gl) {
   const created = gl.createTexture();
   gl.bindTexture(gl.TEXTURE_2D, created);

@@ -11,8 +11,8 @@ import { isMirrored } from "./settings.js";
 
 /** @typedef {import("./gltf.js").Model} Model */
 /** @typedef {{model: Model, name: string, drivers: import("./expressions.js").Driver[], head: number, arms: Map<number, number>, turned: number[],
- *   centre: number[], size: number}} Avatar `head`: its node, -1 where all is one; `arms`: by node, or -1, the angle about z that lets them hang;
- *   `turned`: makes it look along +z; `centre`, `size`: of its head at rest, then */
+ *   centre: number[], size: number}} Avatar `head`: node of the head, -1 if the model has a single part; `arms`: angle about z that lowers
+ *   the arms, by node; `turned`: matrix that makes the avatar look along +z; `centre`, `size`: of its head at rest */
 
 const FOV_Y = (63 * Math.PI) / 180; // field of view of the camera of face transforms
 const HEAD_CM = 24; // high, with hair
@@ -24,7 +24,7 @@ const HEAD = /^(mixamorig:?)?head$/i;
 const ENDINGS = /\.(glb|vrm)$/i;
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
-/** Whether a file may be an avatar. @param {File} file */
+/** Check whether a file may be an avatar. @param {File} file */
 export const isModel = ({ name }) => ENDINGS.test(name);
 
 export class AvatarView {
@@ -56,7 +56,7 @@ export class AvatarView {
     this.#canvas.addEventListener("webglcontextrestored", () => this.#paint());
   }
 
-  /** Show a file, and look for faces with what moves it. @param {File} file */
+  /** Show a file, and detect faces with the options that move the avatar. @param {File} file */
   async open(file) {
     const { detectors, here } = this.#store.state;
     const canMove = (/** @type {boolean} */ where) => "blendshapes" in (kindsWhere(where).face?.options ?? {});
@@ -77,7 +77,7 @@ export class AvatarView {
 
   /** @param {Record<string, any>} frame */
   draw(frame) {
-    const face = instancesOf(frame).find(({ kind, one }) => kind === "face" && (one.blendshapes || one.transform))?.one;
+    const face = instancesOf(frame).find(({ kind, instance }) => kind === "face" && (instance.blendshapes || instance.transform))?.instance;
     if (!face) return; // without a face it keeps its last expression
     this.#blendshapes = face.blendshapes ?? {};
     this.#pose = face.transform ? transposed(face.transform.flat()) : ahead();
@@ -125,7 +125,7 @@ export class AvatarView {
     const mirrored = isMirrored(this.#store.state);
     const fit = Math.min(1, width / height / (this.#aspect || 1)); // the view shows the complete image
     const projection = product(scaling([mirrored ? -fit : fit, fit, 1]), perspective(FOV_Y, width / height, NEAREST, HORIZON));
-    const half = Math.tan(FOV_Y / 2) / fit; // of the height that is seen, for each centimetre of distance
+    const half = Math.tan(FOV_Y / 2) / fit; // half of the visible height per centimetre of distance
     const weights = targetWeights(this.#avatar.model, this.#avatar.drivers, this.#blendshapes);
     this.#painter.draw(projection, posed(this.#avatar, this.#pose, [(half * width) / height, half]), weights, mirrored);
   }
@@ -137,11 +137,11 @@ const ahead = () => translation([0, 0, -AWAY_CM]);
 /** Return the parts of a model that the avatar moves. @param {Model} model @param {string} name @returns {Avatar} */
 function avatarOf(model, name) {
   const { nodes, extensions } = model;
-  const isFormer = "VRM" in extensions; // these look along -z
+  const isVrm0 = "VRM" in extensions; // models of VRM 0 look along -z
   const joints = model.skins.flatMap((skin) => skin.joints);
   const named = boneOf(model, "head");
   const head = named >= 0 ? named : joints.find((joint) => HEAD.test(nodes[joint].name)) ?? -1;
-  const turned = isFormer ? HALF_TURN : [...IDENTITY];
+  const turned = isVrm0 ? HALF_TURN : [...IDENTITY];
   const worlds = worldsOf(model, turned);
   const box = boundsOf(model, worlds);
   const joint = worlds.get(head)?.slice(12, 15);
@@ -151,13 +151,13 @@ function avatarOf(model, name) {
   return { model, name, drivers: driversOf(model), head, arms, turned, centre: low.map((value, axis) => (value + high[axis]) / 2), size: Math.max(high[1] - low[1], 1e-6) };
 }
 
-/** Return the node of a VRM bone; -1 if it has none. @param {Model} model @param {string} name @returns {number} */
+/** Return the node of a VRM bone; -1 if there is none. @param {Model} model @param {string} name @returns {number} */
 function boneOf({ extensions }, name) {
   const former = extensions.VRM?.humanoid?.humanBones?.find((/** @type {any} */ { bone }) => bone === name);
   return extensions.VRMC_vrm?.humanoid?.humanBones?.[name]?.node ?? former?.node ?? -1;
 }
 
-/** Return the transforms from each node to the scene. @param {Model} model @param {number[]} root @param {Map<number, number[]>} [turns] by node, about its own origin in the axes of what `root` leads to @returns {Map<number, number[]>} */
+/** Return the transforms from each node to the scene. @param {Model} model @param {number[]} root @param {Map<number, number[]>} [turns] rotation of a node about its own origin, in the axes of the scene @returns {Map<number, number[]>} */
 function worldsOf({ nodes, order }, root, turns = new Map()) {
   const worlds = new Map();
   for (const node of order) {
@@ -190,7 +190,7 @@ function boundsOf({ nodes, meshes, skins, order }, worlds) {
 /**
  * Return the transforms from each node to camera space in centimetres. The head has the pose of the face.
  *
- * @param {Avatar} avatar @param {number[]} pose of the face @param {number[]} half of the width and height that are seen, for each centimetre of distance
+ * @param {Avatar} avatar @param {number[]} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance
  * @returns {Map<number, number[]>}
  */
 function posed({ model, head, arms, turned, centre, size }, pose, half) {

@@ -129,11 +129,11 @@ export class Connection extends EventTarget {
       opened = true;
       this.#ask(this.#requested).then((ready) => this.#opening?.resolve(ready), (error) => this.#refused(error));
     };
-    socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
+    socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(JSON.parse(data));
     socket.onclose = (event) => this.#socket === socket && this.#lost(event, opened);
   }
 
-  /** The first configuration was refused: nothing to go on with. @param {ServerError} error */
+  /** Reject `open()`, because the server refused the first configuration. @param {ServerError} error */
   #refused(error) {
     if (error.code !== "gone") this.#opening?.reject(error);
   }
@@ -146,36 +146,36 @@ export class Connection extends EventTarget {
     return promise;
   }
 
-  /** @param {Record<string, any>} heard */
-  #hear(heard) {
-    if (heard.type === "frame") {
-      const waiting = this.#take(heard.frame);
-      waiting?.resolve({ ...heard, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
-    } else if (heard.type === "loading") this.#become("loading", heard);
-    else if (heard.type === "ready") this.#ready(heard);
-    else if (heard.type === "error") this.#failed(heard);
+  /** @param {Record<string, any>} message */
+  #receive(message) {
+    if (message.type === "frame") {
+      const waiting = this.#take(message.frame);
+      waiting?.resolve({ ...message, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
+    } else if (message.type === "loading") this.#become("loading", message);
+    else if (message.type === "ready") this.#ready(message);
+    else if (message.type === "error") this.#failed(message);
   }
 
-  /** The end of one frame's wait, and of those before it: answers come in order. @param {number} number */
+  /** Remove a pending frame and return it. Frames before it were dropped, because answers arrive in order. @param {number} number */
   #take(number) {
     for (const [frame, waiting] of this.#frames) {
       this.#frames.delete(frame);
       if (frame === number) return waiting;
-      waiting.reject(new ServerError("dropped", "The server took a newer image instead."));
+      waiting.reject(new ServerError("dropped", "The server processed a newer image instead."));
     }
     return undefined;
   }
 
-  /** @param {Record<string, any>} heard */
-  #ready(heard) {
+  /** @param {Record<string, any>} message */
+  #ready(message) {
     const pending = this.#pending.shift();
     this.#failures = 0;
     if (pending) this.#accepted = pending.configuration;
-    if (!this.#pending.length) this.#become("ready", heard);
-    pending?.resolve(heard);
+    if (!this.#pending.length) this.#become("ready", message);
+    pending?.resolve(message);
   }
 
-  /** @param {Record<string, any>} heard */
+  /** @param {Record<string, any>} message */
   #failed({ code, message, frame }) {
     const error = new ServerError(code, message);
     if (frame === undefined || frame === null) {
@@ -191,26 +191,26 @@ export class Connection extends EventTarget {
   /** @param {CloseEvent} event @param {boolean} opened */
   #lost({ code, reason }, opened) {
     this.#socket = null;
-    if (code === IDLE) return this.#rest(reason);
+    if (code === IDLE) return this.#becomeIdle(reason);
     if (opened) this.#expect();
-    const gone = new ServerError("gone", reason || "The server is gone; it is tried again.");
-    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The image is too large.") : gone);
+    const unavailable = new ServerError("gone", reason || "The server is not available. Retrying.");
+    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The image is too large.") : unavailable);
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
-    this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : gone.message) });
-    if (!opened) this.#askWhy();
+    this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : unavailable.message) });
+    if (!opened) this.#reportReason();
   }
 
-  /** Connect again only when there is something to send. @param {string} reason */
-  #rest(reason) {
+  /** Close until there is something to send. @param {string} reason */
+  #becomeIdle(reason) {
     this.#forget(new ServerError("gone", reason));
     this.#opening = null;
     this.#become("idle", { reason });
   }
 
   /** Request the endpoint over HTTP, because browsers hide the reason of a failed handshake. */
-  async #askWhy() {
+  async #reportReason() {
     try {
       await call(new URL("/healthz", this.#url), this.#token);
     } catch (error) {
@@ -220,7 +220,7 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** Give up. @param {ServerError} error */
+  /** Close the connection for good. @param {ServerError} error */
   #end(error) {
     this.#forget(error);
     this.#opening?.reject(error);
@@ -228,7 +228,7 @@ export class Connection extends EventTarget {
     if (this.#state !== "closed") this.#become("closed", { code: error.code, reason: error.message });
   }
 
-  /** Nothing that waits will be answered. @param {ServerError} error */
+  /** Reject all pending promises. @param {ServerError} error */
   #forget(error) {
     const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
     this.#frames.clear();
@@ -247,5 +247,5 @@ export class Connection extends EventTarget {
   }
 }
 
-/** As subprotocols of a WebSocket can hold it. @param {string} text */
+/** Encode a text for a subprotocol of a WebSocket. @param {string} text */
 const base64url = (text) => btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");

@@ -6,13 +6,13 @@ import { LocalConnection } from "./local-connection.js";
 import { maskOverlay } from "./masks.js";
 import { PageError } from "./messages.js";
 
-const MOST_IN_FLIGHT = 2; // one image is processed while the next is in transit
+const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
 
 /**
- * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
+ * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} ShownImage
  * @typedef {Connection | LocalConnection} AnyConnection
  * @typedef {{kind: string}[]} Wanted the detectors of a stream
- * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
+ * @typedef {{draw(frame: Record<string, any>, seen: ShownImage): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
 
@@ -25,22 +25,22 @@ export class Detectors {
   /** @type {AnyConnection | null} */ #connection = null;
   /** @type {AnyConnection | null} connection of the compared model, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
-  /** @type {{control: string | null, gestures_file: string | null}} further requests; only servers support a map */ #also = { control: null, gestures_file: null };
-  #here = false; // whether the networks run in this page
+  /** @type {{control: string | null, gestures_file: string | null}} further requests; only servers support a map */ #extras = { control: null, gestures_file: null };
+  #runsInPage = false; // whether the networks run in this page
   #ready = false;
   #flipped = false;
   #taking = false;
   #skipped = 0;
   #shown = -1; // number of the displayed frame
   #size = ""; // of the video's last image
-  #hurt = false; // whether the last image failed
+  #hasFailed = false; // whether the last image failed
   /** @type {File | null} still image whose results are or will be displayed */ #still = null;
 
   /**
    * @param {View[]} views views that show each frame
    * @param {View} rivalView view of the compared detectors
    * @param {import("./capture.js").Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is processed; null: again
+   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
    */
   constructor(views, rivalView, capture, listener) {
     this.#views = views;
@@ -54,10 +54,10 @@ export class Detectors {
     this.stop();
     this.#skipped = 0;
     this.#shown = -1;
-    this.#hurt = false;
+    this.#hasFailed = false;
     this.#size = "";
     this.#source = source;
-    this.#here = here;
+    this.#runsInPage = here;
     this.#capture.encodes = !here;
     const connection = this.#connect(detectors, true);
     this.#connection = connection;
@@ -71,11 +71,11 @@ export class Detectors {
 
   /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
   #connect(detectors, measures) {
-    const also = measures ? this.#also : {};
-    return this.#here ? new LocalConnection({ detectors, ...also }) : new Connection({ detectors, measures, ...also });
+    const also = measures ? this.#extras : {};
+    return this.#runsInPage ? new LocalConnection({ detectors, ...also }) : new Connection({ detectors, measures, ...also });
   }
 
-  /** Have the server say what a map for `sonjit control` would send; null: no longer. @param {string | null} map */
+  /** Request the commands of a map for `sonjit control` without sending them; null to stop. @param {string | null} map */
   control(map) {
     this.#ask({ control: map });
   }
@@ -87,12 +87,12 @@ export class Detectors {
 
   /** @param {{control?: string | null, gestures_file?: string | null}} wanted */
   #ask(wanted) {
-    this.#also = { ...this.#also, ...wanted };
-    if (this.#here && !("gestures_file" in wanted)) return;
+    this.#extras = { ...this.#extras, ...wanted };
+    if (this.#runsInPage && !("gestures_file" in wanted)) return;
     this.#connection?.configure(wanted).catch((error) => this.#listener.error(error));
   }
 
-  /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
+  /** Change the detectors from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
   async configure(detectors, rivals) {
     const connection = this.#connection;
     if (!connection) return;
@@ -105,7 +105,7 @@ export class Detectors {
     }
   }
 
-  /** Have the same images processed by other detectors too, or no longer. @param {Wanted | null} detectors */
+  /** Process the same images with other detectors for comparison; null to stop. @param {Wanted | null} detectors */
   #compare(detectors) {
     this.#rivalView.clear();
     if (!detectors) {
@@ -133,7 +133,7 @@ export class Detectors {
   #become({ state, ...detail }) {
     this.#ready = state === "ready" || state === "idle"; // after idle the next image reconnects
     if (state === "ready") {
-      this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
+      this.#flipped = detail.detectors?.some(({ flip_horizontal }) => flip_horizontal) ?? this.#flipped;
       this.#listener.phase("running");
       this.#source?.refresh();
     } else if (state === "waiting") {
@@ -154,26 +154,26 @@ export class Detectors {
     this.#listener.error(error);
   }
 
-  /** An image that cannot be shown or processed, or a source that is gone; the run goes on with the next image. @param {unknown} error */
+  /** Report an image that cannot be shown or processed, or a lost source. The run continues with the next image. @param {unknown} error */
   #unshown(error) {
     this.#clear();
     this.#listener.phase("error");
     this.#listener.error(error);
-    this.#hurt = true;
+    this.#hasFailed = true;
   }
 
   /** Process one image and draw the answer. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it succeeded */
   async #take(tick) {
     const connection = this.#connection;
     if (!connection || !this.#ready) return false;
-    if (this.#taking || connection.inFlight >= MOST_IN_FLIGHT) {
+    if (this.#taking || connection.inFlight >= MAX_IN_FLIGHT) {
       this.#skipped += 1;
       return false;
     }
     this.#taking = true;
-    if (this.#hurt) this.#listener.phase("running");
-    this.#hurt = false;
-    if (this.#isResized(tick.video) || tick.jumped) for (const one of [connection, this.#rival]) one?.reset();
+    if (this.#hasFailed) this.#listener.phase("running");
+    this.#hasFailed = false;
+    if (this.#isResized(tick.video) || tick.jumped) for (const open of [connection, this.#rival]) open?.reset();
     const flipped = this.#flipped;
     try {
       const { bitmap, file, video } = tick;
@@ -182,20 +182,20 @@ export class Detectors {
       this.#taking = false;
       const { blob, image } = shot;
       if (file) {
-        this.#listener.searching(file === this.#still ? null : image); // the drawing stays until the new results come
+        this.#listener.searching(file === this.#still ? null : image); // the drawing stays until the new results arrive
         this.#still = file;
       }
       const [rival, time] = [this.#rival, tick.time];
       const also = rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null; // missed images are not shown
       const frame = await connection.send({ blob, image, time });
       const other = await also;
-      const mask = await maskOverlay(instancesOf(frame).flatMap(({ one }) => one.segmentation ?? []));
+      const mask = await maskOverlay(instancesOf(frame).flatMap(({ instance }) => instance.segmentation ?? []));
       if (this.#connection !== connection) return false;
       if (frame.frame < this.#shown) return true; // a newer image was drawn first
       this.#shown = frame.frame;
-      const seen = { image, flipped, mask, source: tick.source, index: tick.index };
-      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...seen, mask: null });
-      this.#present(frame, seen, tick.since);
+      const shown = { image, flipped, mask, source: tick.source, index: tick.index };
+      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown, mask: null });
+      this.#present(frame, shown, tick.since);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;
@@ -216,9 +216,9 @@ export class Detectors {
     return true;
   }
 
-  /** @param {Record<string, any>} frame @param {Seen} seen @param {number} since */
-  #present(frame, seen, since) {
-    for (const view of this.#views) view.draw(frame, seen);
+  /** @param {Record<string, any>} frame @param {ShownImage} shown @param {number} since */
+  #present(frame, shown, since) {
+    for (const view of this.#views) view.draw(frame, shown);
     const drawn = performance.now();
     const detect_ms = frame.timing?.detect_ms ?? 0;
     this.#listener.frame(frame, {

@@ -66,11 +66,11 @@ export async function call(endpoint, token = null, request = {}) {
 /** Exchange the token after the # of the page's address for a cookie, and remove it from the address. */
 async function handInToken() {
   const page = globalThis.location;
-  const words = new URLSearchParams(page?.hash.slice(1));
-  const token = words.get("token");
+  const parameters = new URLSearchParams(page?.hash.slice(1));
+  const token = parameters.get("token");
   if (token === null || page.origin !== new URL(thisServer).origin) return;
-  words.delete("token");
-  history.replaceState(history.state, "", `${page.pathname}${page.search}${words.size ? `#${words}` : ""}`);
+  parameters.delete("token");
+  history.replaceState(history.state, "", `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`);
   const headers = { Authorization: `Bearer ${token}` };
   await fetch(new URL("/v1/token", thisServer), { method: "POST", headers }).catch(() => {}); // the next call reports the reason
 }

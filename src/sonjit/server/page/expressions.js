@@ -1,7 +1,7 @@
 /** Maps a face's blendshapes to the morph targets of a model: ARKit's names and VRM's expressions. */
 
 /** @typedef {{terms: [string, number][], binds: {node: number, target: number, weight: number}[], isBinary: boolean}} Driver
- *   what the weighted sum of blendshapes adds to morph targets */
+ *   morph targets that move by a weighted sum of blendshapes */
 
 const SIDED = ["browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "jaw",
   "mouth", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"];
@@ -17,7 +17,7 @@ const PRESETS = new Map(Object.entries({
   lookUp: both("eyeLookUp"), lookDown: both("eyeLookDown"),
   lookLeft: [["eyeLookOutLeft", 0.5], ["eyeLookInRight", 0.5]], lookRight: [["eyeLookInLeft", 0.5], ["eyeLookOutRight", 0.5]],
 }));
-/** What VRM 0 called them. */
+/** Names of these presets in VRM 0. */
 const FORMER = new Map(Object.entries({
   a: "aa", i: "ih", u: "ou", e: "ee", o: "oh", joy: "happy", sorrow: "sad", angry: "angry", blink_l: "blinkLeft", blink_r: "blinkRight",
   lookup: "lookUp", lookdown: "lookDown", lookleft: "lookLeft", lookright: "lookRight",

@@ -75,11 +75,11 @@ export class Frames {
     if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
     const [width, height] = scaledSize(wide, high, this.#size);
     const canvas = new OffscreenCanvas(width, height);
-    const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.drawImage(source, 0, 0, width, height);
-    if (this.#format === "imagedata") return pen.getImageData(0, 0, width, height);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.drawImage(source, 0, 0, width, height);
+    if (this.#format === "imagedata") return context.getImageData(0, 0, width, height);
     if (this.#format !== "canvas") return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
-    pen.getImageData(0, 0, 1, 1); // throws if the pixels may not be read
+    context.getImageData(0, 0, 1, 1); // throws if the pixels may not be read
     return canvas;
   }
 }

@@ -44,9 +44,9 @@ export class GesturesView {
 
   #write() {
     const hands = instancesOf(this.#frame).filter(({ kind }) => kind === "hand");
-    const lines = hands.map(({ kind, one, person }) => {
-      const gestureText = "gesture" in one ? gestureOf(one) || text("gestures.nothing") : text("gestures.off");
-      return `${nameOf(kind, one)} #${one.id ?? person?.id ?? "–"}: ${gestureText}`;
+    const lines = hands.map(({ kind, instance, person }) => {
+      const gestureText = "gesture" in instance ? gestureOf(instance) || text("gestures.nothing") : text("gestures.off");
+      return `${nameOf(kind, instance)} #${instance.id ?? person?.id ?? "–"}: ${gestureText}`;
     });
     const shownText = lines.join("\n") || text("gestures.empty");
     if (shownText === this.#shownText) return;

@@ -4,14 +4,14 @@ import { PageError } from "./messages.js";
 import { IDENTITY, product, rotation, scaling, translation } from "./matrices.js";
 
 /**
- * @typedef {{positions: Float32Array, normals: Float32Array | null}} Target what a morph target adds
+ * @typedef {{positions: Float32Array, normals: Float32Array | null}} Target offsets of a morph target
  * @typedef {{positions: Float32Array, normals: Float32Array, uv: Float32Array | null, joints: Float32Array | null,
  *   weights: Float32Array | null, targets: Target[], parts: {indices: Uint32Array, material: Material}[]}} Geometry
  *   vertices, three numbers each (`uv` two, `joints` and `weights` four), and the triangles of each material among them
  * @typedef {{colour: number[], image: ImageBitmap | null, wrap: number[], isUnlit: boolean, isTwoSided: boolean,
- *   alpha: "OPAQUE" | "MASK" | "BLEND", cutoff: number}} Material `colour`: linear RGBA; `wrap`: of the image, as WebGL's constants
+ *   alpha: "OPAQUE" | "MASK" | "BLEND", cutoff: number}} Material `colour`: linear RGBA; `wrap`: wrapping modes of the image, as WebGL's constants
  * @typedef {{name: string, local: number[], parent: number, mesh: number, skin: number, weights: number[]}} Node
- *   `parent`, `mesh`, `skin`: -1 for none; `weights`: of its mesh's targets at rest
+ *   `parent`, `mesh`, `skin`: -1 for none; `weights`: weights of its mesh's morph targets at rest
  * @typedef {{joints: number[], inverses: Float32Array}} Skin `inverses`: sixteen numbers for each joint
  * @typedef {{nodes: Node[], order: number[], meshes: {geometries: Geometry[], targets: string[]}[], skins: Skin[],
  *   extensions: Record<string, any>}} Model `order`: the nodes of the scene, parents first; `targets`: names of the morph targets
@@ -23,7 +23,7 @@ const UNDERSTOOD = ["KHR_materials_unlit", "KHR_mesh_quantization", "EXT_texture
 const TRIANGLES = 4;
 const REPEAT = 10497;
 const WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
-/** By component type: bytes, how a view reads one, and what 1.0 is where numbers are normalised. @type {Record<number, [number, "getInt8" | "getUint8" | "getInt16" | "getUint16" | "getUint32" | "getFloat32", number]>} */
+/** Number of bytes, method of DataView, and value of 1.0 in normalised numbers, by component type. @type {Record<number, [number, "getInt8" | "getUint8" | "getInt16" | "getUint16" | "getUint32" | "getFloat32", number]>} */
 const COMPONENTS = {
   5120: [1, "getInt8", 127], 5121: [1, "getUint8", 255], 5122: [2, "getInt16", 32767], 5123: [2, "getUint16", 65535],
   5125: [4, "getUint32", 1], 5126: [4, "getFloat32", 1],
@@ -40,7 +40,7 @@ export async function readModel(file) {
   const { name } = file;
   try {
     const { json, binary } = chunksOf(await file.arrayBuffer());
-    const missing = (json.extensionsRequired ?? []).filter((/** @type {string} */ one) => !UNDERSTOOD.includes(one));
+    const missing = (json.extensionsRequired ?? []).filter((/** @type {string} */ extension) => !UNDERSTOOD.includes(extension));
     if (missing.length) throw new PageError("model_extension", { name, extensions: missing.join(", ") });
     return await modelFrom(json, new Buffers(json, binary));
   } catch (error) {
@@ -75,10 +75,10 @@ class Buffers {
     this.#binary = binary;
   }
 
-  /** The bytes of a buffer view. @param {number} index @returns {DataView} */
+  /** Return the bytes of a buffer view. @param {number} index @returns {DataView} */
   view(index) {
     const { buffer, byteOffset = 0, byteLength } = this.#json.bufferViews[index];
-    if (buffer !== 0 || this.#json.buffers[0].uri !== undefined) throw new Error("its data lies in other files: export it as one .glb");
+    if (buffer !== 0 || this.#json.buffers[0].uri !== undefined) throw new Error("its data is in other files. Export it as one .glb file.");
     return new DataView(this.#binary.buffer, this.#binary.byteOffset + byteOffset, byteLength);
   }
 
@@ -109,11 +109,11 @@ class Buffers {
   /** @param {Float32Array} values @param {{bufferView: number, byteOffset?: number, componentType: number, normalized?: boolean, width: number}} how */
   #fill(values, { bufferView, byteOffset = 0, componentType, normalized = false, width }) {
     const view = this.view(bufferView);
-    const [bytes, get, one] = COMPONENTS[componentType];
+    const [bytes, get, unit] = COMPONENTS[componentType];
     const stride = this.#json.bufferViews[bufferView].byteStride ?? bytes * width;
     for (let k = 0; k < values.length; k += 1) {
       const value = view[get](byteOffset + Math.floor(k / width) * stride + (k % width) * bytes, true);
-      values[k] = normalized ? Math.max(value / one, -1) : value;
+      values[k] = normalized ? Math.max(value / unit, -1) : value;
     }
   }
 }
@@ -179,7 +179,7 @@ function orderOf(json, nodes) {
 /** @param {any} mesh @param {Material[]} materials @param {Buffers} buffers */
 function meshFrom({ primitives, extras }, materials, buffers) {
   const plain = materialFrom({}, {}, []);
-  /** @type {Map<string, Geometry>} by what is shared: many files split one set of vertices among materials */ const geometries = new Map();
+  /** @type {Map<string, Geometry>} by shared accessors, because many files split one set of vertices among materials */ const geometries = new Map();
   for (const { attributes, targets = [], indices, material, mode = TRIANGLES } of primitives) {
     if (mode !== TRIANGLES) continue;
     const key = JSON.stringify([attributes, targets]);
@@ -208,7 +208,7 @@ function geometryFrom(attributes, targets, indices, buffers) {
   };
 }
 
-/** Return the normal of each vertex from its triangles. @param {Float32Array} positions @param {Uint32Array} indices @returns {Float32Array} not of length 1 */
+/** Return the normal of each vertex from its triangles. @param {Float32Array} positions @param {Uint32Array} indices @returns {Float32Array} normals that are not normalised */
 function normalsOf(positions, indices) {
   const normals = new Float32Array(positions.length);
   for (let k = 0; k + 2 < indices.length; k += 3) {

@@ -1,7 +1,7 @@
 /** Shows the last answer as text, one keypoint per line. */
 
 const EVERY_MS = 250;
-const LONGEST = 60; // letters of a text: masks are long
+const MAX_CHARACTERS = 60; // maximum number of characters of a text; masks are long
 
 export class Inspector {
   #place;
@@ -48,14 +48,14 @@ export class Inspector {
 function pretty(value, indent) {
   const isObject = value !== null && typeof value === "object";
   const values = isObject ? Object.values(value) : [];
-  if (typeof value === "string" && value.length > LONGEST) return JSON.stringify(`${value.slice(0, LONGEST)}…`);
+  if (typeof value === "string" && value.length > MAX_CHARACTERS) return JSON.stringify(`${value.slice(0, MAX_CHARACTERS)}…`);
   if (!isObject || !values.length) return JSON.stringify(value);
-  if (values.every((one) => typeof one === "number") && Array.isArray(value)) return JSON.stringify(value);
-  const isFlat = !Array.isArray(value) && values.length <= 6 && values.every((one) => one === null || typeof one !== "object");
-  if (isFlat) return `{${Object.entries(value).map(([key, one]) => `"${key}": ${JSON.stringify(one)}`).join(", ")}}`;
+  if (values.every((item) => typeof item === "number") && Array.isArray(value)) return JSON.stringify(value);
+  const isFlat = !Array.isArray(value) && values.length <= 6 && values.every((item) => item === null || typeof item !== "object");
+  if (isFlat) return `{${Object.entries(value).map(([key, item]) => `"${key}": ${JSON.stringify(item)}`).join(", ")}}`;
   const further = `${indent}  `;
   const lines = Array.isArray(value)
-    ? value.map((one) => further + pretty(one, further))
-    : Object.entries(value).map(([key, one]) => `${further}"${key}": ${pretty(one, further)}`);
+    ? value.map((item) => further + pretty(item, further))
+    : Object.entries(value).map(([key, item]) => `${further}"${key}": ${pretty(item, further)}`);
   return `${Array.isArray(value) ? "[" : "{"}\n${lines.join(",\n")}\n${indent}${Array.isArray(value) ? "]" : "}"}`;
 }

@@ -7,12 +7,12 @@ import { text } from "./i18n.js";
 export const shareOf = ({ state, share = 0, frames = 0, of }) => (state === "uploading" ? share : of ? frames / of : null);
 
 /** Return the state of a job as text. @param {any} job @returns {string} */
-export function wordsOf({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }) {
+export function stateText({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }) {
   const values = { frames, of: of ?? "?", instances, seconds: Number(seconds).toFixed(1), percent: Math.round(share * 100) };
   return text(`job.${state}`, values);
 }
 
-/** Whether it goes on. @param {any} job */
+/** Check whether a job is unfinished. @param {any} job */
 export const isActive = ({ state }) => ["uploading", "waiting", "running"].includes(state);
 
 const TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
@@ -48,7 +48,7 @@ export class JobItem {
     this.node.dataset.state = state;
     const isOn = isActive(this.job);
     const title = element("p", "job-title", element("strong", "", name), element("span", "tag", model));
-    const words = element("p", "job-state");
+    const label = element("p", "job-state");
     const bar = Object.assign(document.createElement("progress"), { max: 1, hidden: !isOn });
     bar.setAttribute("aria-label", text("job.progress", { name }));
     const buttons = element("div", "row");
@@ -58,37 +58,37 @@ export class JobItem {
     end.onclick = () => (isOn ? this.#actions.cancel() : this.#actions.remove());
     buttons.append(end);
     const notes = [message, ...problems].filter(Boolean).map((note) => element("p", "hint", String(note)));
-    this.node.replaceChildren(title, words, bar, ...notes, buttons);
+    this.node.replaceChildren(title, label, bar, ...notes, buttons);
     this.#progress();
   }
 
   #progress() {
     showShare(/** @type {HTMLProgressElement} */ (this.node.querySelector("progress")), shareOf(this.job));
-    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = wordsOf(this.job);
+    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = stateText(this.job);
   }
 
   /** Return links to the results and a preview of the annotated copy. */
   #results() {
     const { downloads = {}, name } = this.job;
-    const link = (/** @type {string} */ href, /** @type {string} */ words) => {
-      const node = /** @type {HTMLAnchorElement} */ (element("a", "button small", words));
+    const link = (/** @type {string} */ href, /** @type {string} */ label) => {
+      const node = /** @type {HTMLAnchorElement} */ (element("a", "button small", label));
       Object.assign(node, { href: addressOf(href), download: "" });
-      node.setAttribute("aria-label", `${words}: ${name}`);
+      node.setAttribute("aria-label", `${label}: ${name}`);
       return node;
     };
     const nodes = TABLES.filter((ending) => downloads[ending]).map((ending) => link(downloads[ending], ending.toUpperCase()));
-    for (const [ending, words] of MORE_TABLES) if (downloads[ending]) nodes.push(link(downloads[ending], text(words)));
+    for (const [ending, label] of MORE_TABLES) if (downloads[ending]) nodes.push(link(downloads[ending], text(label)));
     if (downloads["motions.csv"]) nodes.push(link(downloads["motions.csv"], text("job.motions")));
     if (!downloads.drawn) return nodes;
-    const look = element("button", "button small", text("job.look"));
-    look.setAttribute("aria-expanded", "false");
-    look.onclick = () => this.#look(look, downloads.drawn);
+    const preview = element("button", "button small", text("job.look"));
+    preview.setAttribute("aria-expanded", "false");
+    preview.onclick = () => this.#togglePreview(preview, downloads.drawn);
     const isZip = downloads.drawn.endsWith(".zip");
-    return [...nodes, link(downloads.drawn, text("job.drawn")), ...(isZip ? [] : [look])];
+    return [...nodes, link(downloads.drawn, text("job.drawn")), ...(isZip ? [] : [preview])];
   }
 
-  /** Show the drawing, or put it away. @param {HTMLElement} button @param {string} path */
-  #look(button, path) {
+  /** Show or hide the annotated copy. @param {HTMLElement} button @param {string} path */
+  #togglePreview(button, path) {
     const shown = this.node.querySelector(".drawn");
     button.setAttribute("aria-expanded", String(!shown));
     if (shown) return shown.remove();

@@ -113,7 +113,7 @@ export class Jobs {
     item.node.remove();
   }
 
-  /** @param {string} path @param {string} method @returns {Promise<boolean>} whether it is so now */
+  /** @param {string} path @param {string} method @returns {Promise<boolean>} whether the request succeeded or the job does not exist */
   async #ask(path, method) {
     try {
       const answer = await fetch(new URL(path, thisServer), { method });
@@ -128,7 +128,7 @@ export class Jobs {
 
 /** Return the detector options that jobs support. @param {{kind: string, [option: string]: unknown}} detector */
 function optionsOfJob({ kind, ...options }) {
-  const known = kinds[kind].job_options.filter((one) => one !== "static_image"); // the server knows what it is given
+  const known = kinds[kind].job_options.filter((name) => name !== "static_image"); // the server detects stills itself
   return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
 }
 

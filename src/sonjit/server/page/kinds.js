@@ -10,7 +10,7 @@ import { addSkeletons } from "./skeletons.js";
  * @typedef {{key: string, columns?: string[], scores?: Record<string, string | null>}} Field
  * @typedef {{list: string, fields: Field[], members: Record<string, string>,
  *   skeletons: Record<string, import("./skeletons.js").Table>}} Result
- * @typedef {{kind: string, number: number, one: any, person?: any}} Instance a part with its own keypoints
+ * @typedef {{kind: string, number: number, instance: any, person?: any}} Instance a part with its own keypoints
  */
 
 /** Kinds of detectors by name; the first model of each is its default. @type {Record<string, Kind>} */
@@ -47,9 +47,9 @@ export function instancesOf(frame) {
   if (last?.frame === frame) return last.instances;
   const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
     const parts = Object.entries(members);
-    return (frame[list] ?? []).flatMap((/** @type {any} */ one, /** @type {number} */ number) => parts.length
-      ? parts.filter(([key]) => one[key]).map(([key, part]) => ({ kind: part, number, one: one[key], person: one }))
-      : [{ kind, number, one }]);
+    return (frame[list] ?? []).flatMap((/** @type {any} */ instance, /** @type {number} */ number) => parts.length
+      ? parts.filter(([key]) => instance[key]).map(([key, part]) => ({ kind: part, number, instance: instance[key], person: instance }))
+      : [{ kind, number, instance }]);
   });
   last = { frame, instances };
   return instances;

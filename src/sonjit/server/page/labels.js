@@ -7,7 +7,7 @@ import { INK } from "./skeletons.js";
  * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
  * @typedef {{words: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
  *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
- * @typedef {{width: number, height: number, pad: number}} Plate a text with its margin
+ * @typedef {{width: number, height: number, pad: number}} Plate size of a text with its margin
  */
 
 const STEPS = 4;
@@ -26,7 +26,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   const occupied = avoid.filter((area) => area.every(Number.isFinite));
   for (const { words, anchor, directions, accent, size } of labels) {
     if (!Number.isFinite(anchor.x + anchor.y)) continue;
-    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // browsers keep a font for every size that there was
+    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // integers, because browsers cache a font for every size
     const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
     ctx.font = font;
     const pad = letters * 0.5;
@@ -67,15 +67,15 @@ export function placeLabel(anchor, directions, plate, image, occupied) {
       const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
       const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
       const moved = Math.hypot(left - wantedX, top - wantedY) / plate.height;
-      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * hidden(left, top, plate, occupied);
+      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * coveredShare(left, top, plate, occupied);
       if (cost < least) [best, least] = [{ left, top }, cost];
     });
   }
   return best;
 }
 
-/** How much of a plate lies over what is occupied, in parts of it. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} occupied */
-function hidden(left, top, { width, height }, occupied) {
+/** Return the share of a plate that covers occupied areas. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} occupied */
+function coveredShare(left, top, { width, height }, occupied) {
   let area = 0;
   for (const [x0, y0, x1, y1] of occupied) {
     area += Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0);

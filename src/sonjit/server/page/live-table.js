@@ -72,12 +72,12 @@ export class LiveTable {
 
 /** @param {import("./measures.js").Tracked[]} found of one kind @returns {{name: string, cells: string[]}[]} */
 function rowsOf(found) {
-  const names = [...new Set(found.flatMap(({ one }) => Object.keys(one.measures)))];
-  const gestures = found.map(({ one }) => gestureOf(one) || "–");
+  const names = [...new Set(found.flatMap(({ instance }) => Object.keys(instance.measures)))];
+  const gestures = found.map(({ instance }) => gestureOf(instance) || "–");
   return [
-    { name: text("live.score"), cells: found.map(({ one }) => Number(one.score).toFixed(2)) },
-    ...(found.some(({ one }) => "gesture" in one) ? [{ name: text("live.gesture"), cells: gestures }] : []),
-    ...names.map((name) => ({ name: measureName(name), cells: found.map(({ one }) => shown(name, one.measures[name])) })),
+    { name: text("live.score"), cells: found.map(({ instance }) => Number(instance.score).toFixed(2)) },
+    ...(found.some(({ instance }) => "gesture" in instance) ? [{ name: text("live.gesture"), cells: gestures }] : []),
+    ...names.map((name) => ({ name: measureName(name), cells: found.map(({ instance }) => shown(name, instance.measures[name])) })),
   ];
 }
 

@@ -12,7 +12,7 @@ const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 
 /** The networks of this page. Event: "state", as of a Connection. */
 export class LocalConnection extends EventTarget {
-  /** @type {DetectorOptions[]} */ #wanted;
+  /** @type {DetectorOptions[]} */ #requested;
   /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
   /** @type {Promise<unknown>} resolves when loading ends */ #loading = Promise.resolve();
@@ -24,7 +24,7 @@ export class LocalConnection extends EventTarget {
   /** @param {Configuration} [options] */
   constructor({ detectors = [], gestures_file = null } = {}) {
     super();
-    this.#wanted = detectors;
+    this.#requested = detectors;
     this.#gestures = gestures_file;
   }
 
@@ -38,33 +38,33 @@ export class LocalConnection extends EventTarget {
   }
 
   /** Change detectors. Detectors with the same kind, model and gestures keep their tracked instances. @param {Configuration} configuration @returns {Promise<object>} */
-  configure({ detectors = this.#wanted, gestures_file = this.#gestures }) {
-    const mine = ++this.#turn;
-    [this.#wanted, this.#gestures] = [detectors, gestures_file];
+  configure({ detectors = this.#requested, gestures_file = this.#gestures }) {
+    const turn = ++this.#turn;
+    [this.#requested, this.#gestures] = [detectors, gestures_file];
     this.#become("loading");
-    const result = this.#loading.then(() => this.#make(mine, detectors, gestures_file)); // the loading detectors may be the requested ones
+    const result = this.#loading.then(() => this.#make(turn, detectors, gestures_file)); // the loading detectors may be the requested ones
     this.#loading = result.catch(() => {});
     return result;
   }
 
-  /** @param {number} mine turn @param {DetectorOptions[]} detectors @param {string | null} gestures_file @returns {Promise<object>} */
-  async #make(mine, detectors, gestures_file) {
-    if (mine !== this.#turn) return {};
+  /** @param {number} turn number of the configuration @param {DetectorOptions[]} detectors @param {string | null} gestures_file @returns {Promise<object>} */
+  async #make(turn, detectors, gestures_file) {
+    if (turn !== this.#turn) return {};
     await keeper();
     const { LocalDetector } = await import(ENGINE);
     const before = this.#running;
     const result = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
       const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
-      const reused = before.find((one) => one.kind === kind && one.model === options.model && one.gesturesUrl === gesturesUrl)?.detector;
+      const reused = before.find((running) => running.kind === kind && running.model === options.model && running.gesturesUrl === gesturesUrl)?.detector;
       reused?.configure(options);
       const detector = reused ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
       return { kind, model: options.model, gesturesUrl, isStill: Boolean(isStill), detector };
     }));
-    const running = result.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
-    const [failed] = result.filter((one) => one.status === "rejected");
+    const running = result.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
+    const [failed] = result.filter((outcome) => outcome.status === "rejected");
     this.#running = this.#state === "closed" ? [] : running;
-    for (const { detector } of [...before, ...running]) if (!this.#running.some((one) => one.detector === detector)) detector.close();
-    if (mine !== this.#turn) return {};
+    for (const { detector } of [...before, ...running]) if (!this.#running.some((other) => other.detector === detector)) detector.close();
+    if (turn !== this.#turn) return {};
     if (failed) throw failed.reason;
     const ready = { detectors };
     this.#become("ready", ready);
@@ -93,9 +93,9 @@ export class LocalConnection extends EventTarget {
       const answered_ms = performance.now();
       const { width, height } = image;
       const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
-      const motions = found.flatMap((one) => one.motions ?? []);
-      const events = found.flatMap((one) => one.events ?? []);
-      const hidden = found.reduce((sum, { total, motions: _, events: __, ...one }) => sum + total - Object.values(one).filter(Array.isArray).flat().length, 0);
+      const motions = found.flatMap((answer) => answer.motions ?? []);
+      const events = found.flatMap((answer) => answer.events ?? []);
+      const hidden = found.reduce((sum, { total, motions: _, events: __, ...rest }) => sum + total - Object.values(rest).filter(Array.isArray).flat().length, 0);
       return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, events, hidden, sent_ms, answered_ms };
     } finally {
       this.inFlight -= 1;
@@ -123,13 +123,13 @@ async function keeper() {
 /** Add the members that a server adds to a list of instances. @param {[string, any[]]} entry @returns {[string, any[]]} */
 function named([list, found]) {
   const kind = Object.values(results).find((result) => result.list === list);
-  return [list, kind ? found.map((one) => completed(one, kind)) : found];
+  return [list, kind ? found.map((instance) => withSkeletons(instance, kind)) : found];
 }
 
-/** An instance, or the parts of a person, with skeletons. @param {any} one @param {import("./kinds.js").Result} kind @returns {any} */
-function completed(one, { members, skeletons }) {
-  const parts = Object.entries(members).map(([key, part]) => [key, one[key] && completed(one[key], results[part])]);
-  if (parts.length) return { ...one, ...Object.fromEntries(parts) };
-  const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === one.keypoints.length)?.[0];
-  return { ...one, skeleton, measures: {} };
+/** Return an instance, or the parts of a person, with skeletons. @param {any} instance @param {import("./kinds.js").Result} kind @returns {any} */
+function withSkeletons(instance, { members, skeletons }) {
+  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], results[part])]);
+  if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
+  const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === instance.keypoints.length)?.[0];
+  return { ...instance, skeleton, measures: {} };
 }

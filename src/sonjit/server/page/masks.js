@@ -1,6 +1,6 @@
 /** Masks of bodies (see docs/http-api.md): decoding, and an overlay that darkens the background. */
 
-const DARK = [18, 20, 28]; // the dark behind every drawing
+const DARK = [18, 20, 28]; // background colour of all drawings
 const OPACITY = 0.9;
 
 /** @typedef {{width: number, height: number, png: string}} Segmentation */
@@ -14,12 +14,12 @@ const OPACITY = 0.9;
 export async function greyOf({ png }, width, height) {
   const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
   const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }), { colorSpaceConversion: "none" });
-  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
     new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
   );
-  pen.drawImage(bitmap, 0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  return pen.getImageData(0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
 }
 
 /**

@@ -4,7 +4,7 @@ import { hasText, text } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
 import { nameOf, sideOf } from "./painter.js";
 
-/** @typedef {{key: string, kind: string, id: number | null, label: string, one: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
+/** @typedef {{key: string, kind: string, id: number | null, label: string, instance: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 
 const UNITS = [
   { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
@@ -30,7 +30,7 @@ export function measureName(name) {
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
 
-/** Return the measures of an instance, including blendshapes and head position. @param {any} one @returns {Record<string, number>} */
+/** Return the measures of an instance, including blendshapes and head position. @param {any} instance @returns {Record<string, number>} */
 function measuresOf({ measures, blendshapes, transform, distanceM }) {
   const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
   return { ...measures, ...(distanceM !== undefined && { distance_m: distanceM }), ...place, ...blendshapes };
@@ -39,14 +39,14 @@ function measuresOf({ measures, blendshapes, transform, distanceM }) {
 /** Return the measured instances of a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
 export function trackedOf(frame) {
   const seen = new Map();
-  const isMeasured = (/** @type {any} */ one) => one.measures || one.blendshapes || one.transform || one.distanceM !== undefined;
-  return instancesOf(frame).filter(({ one }) => isMeasured(one)).map(({ kind, number, one, person }) => {
-    const id = one.id ?? person?.id ?? null;
-    const part = person && kind === "hand" ? one.handedness : "";
+  const isMeasured = (/** @type {any} */ instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== undefined;
+  return instancesOf(frame).filter(({ instance }) => isMeasured(instance)).map(({ kind, number, instance, person }) => {
+    const id = instance.id ?? person?.id ?? null;
+    const part = person && kind === "hand" ? instance.handedness : "";
     let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
     seen.set(key, (seen.get(key) ?? 0) + 1);
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
-    const name = nameOf(kind, one);
-    return { key, kind, id, label: id === null ? name : `${name} #${id}`, side: sideOf(kind, one), one: { ...one, measures: measuresOf(one) } };
+    const name = nameOf(kind, instance);
+    return { key, kind, id, label: id === null ? name : `${name} #${id}`, side: sideOf(kind, instance), instance: { ...instance, measures: measuresOf(instance) } };
   });
 }

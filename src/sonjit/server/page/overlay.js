@@ -2,7 +2,7 @@
 
 import { USUAL_STYLE, paint } from "./painter.js";
 
-const MOST_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
+const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
 
 export class OverlayView {
@@ -43,7 +43,7 @@ export class OverlayView {
     if (ratio !== this.#ratio) this.#stage.style.aspectRatio = this.#ratio = ratio;
   }
 
-  /** @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen `flipped`: the frame's x count from the right */
+  /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
   draw(frame, { image, flipped, mask }) {
     this.#last = { frame, mirrored: flipped, mask };
     this.show(image, frame.width, frame.height);
@@ -55,7 +55,7 @@ export class OverlayView {
     wipe(this.#overlay);
   }
 
-  /** Clear the image as well. */
+  /** Clear the image. */
   clearImage() {
     wipe(this.#image);
   }
@@ -83,7 +83,7 @@ export class OverlayView {
     const { frame, mirrored, mask } = this.#last;
     const { clientWidth, clientHeight } = this.#stage;
     const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the image
-    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MOST_SCALE, Math.max(1, LARGEST / frame.width));
+    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MAX_SCALE, Math.max(1, LARGEST / frame.width));
     fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
     ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);

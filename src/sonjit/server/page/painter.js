@@ -32,21 +32,21 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   const image = { width, height };
   const longest = Math.max(width, height);
   const found = instancesOf(frame).toSorted((a, b) => depthOf(a.kind) - depthOf(b.kind));
-  const maps = found.flatMap(({ one }) => one.map ?? []);
+  const maps = found.flatMap(({ instance }) => instance.map ?? []);
   ctx.save();
   ctx.lineCap = ctx.lineJoin = "round";
   if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
   if (mask) ctx.drawImage(mask, 0, 0, width, height);
   for (const map of maps) paintSaliency(ctx, map);
-  for (const { kind, one, person } of found) {
-    const seen = kind === "body" ? joined(one, person) : one;
-    const strokes = new Strokes(ctx, seen.keypoints, longest, style.thickness);
-    const skeleton = style.colour ? coloured(skeletonOf(one), style.colour) : skeletonOf(one);
-    if (kind === "body") paintBody(skeleton, strokes, seen, style);
-    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, one), style, image);
-    else paintSkeleton(skeleton, strokes, seenOf(one), style);
-    if (style.errors) paintErrors(skeleton, strokes, one);
-    if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one), strokes, style.colour || accentOf(kind, one), image);
+  for (const { kind, instance, person } of found) {
+    const visible = kind === "body" ? joined(instance, person) : instance;
+    const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
+    const skeleton = style.colour ? coloured(skeletonOf(instance), style.colour) : skeletonOf(instance);
+    if (kind === "body") paintBody(skeleton, strokes, visible, style);
+    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
+    else paintSkeleton(skeleton, strokes, seenOf(instance), style);
+    if (style.errors) paintErrors(skeleton, strokes, instance);
+    if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, instance), strokes, style.colour || accentOf(kind, instance), image);
   }
   ctx.restore();
   const place = (/** @type {import("./labels.js").Point} */ { x, y }) => ({ x: mirrored ? width - x : x, y });
@@ -55,9 +55,9 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   const least = 11 * unit;
   const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
   const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
-  const labels = [...own.map(({ kind, one }) => labelOf(kind, one, place, placed(areaOf(kind, one)), style)),
+  const labels = [...own.map(({ kind, instance }) => labelOf(kind, instance, place, placed(areaOf(kind, instance)), style)),
     ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))];
-  drawLabels(ctx, labels, look, found.flatMap(({ kind, one }) => headOf(kind, one)).map(placed));
+  drawLabels(ctx, labels, look, found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed));
 }
 
 /** Return the drawing order of a kind. @param {string} kind */
@@ -69,14 +69,14 @@ function depthOf(kind) {
 /**
  * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
  *
- * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} seen @param {Style} style
+ * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
  */
-function paintSkeleton(skeleton, strokes, seen, { points }) {
+function paintSkeleton(skeleton, strokes, visible, { points }) {
   const { near, ctx } = strokes;
   const width = strokes.width(DRAWING.hand_width);
   const edge = edgeOf(width);
   const lines = farFirst(skeleton.connections, near);
-  const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
+  const isBold = (/** @type {[number, number]} */ line) => visible[line[0]] && visible[line[1]];
   const bold = lines.filter(isBold);
   ctx.globalAlpha = 0.55;
   lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
@@ -86,14 +86,14 @@ function paintSkeleton(skeleton, strokes, seen, { points }) {
   if (!points) return;
   farthestFirst(near).forEach((k) => {
     const radius = width * (0.7 + 1.2 * near[k]);
-    if (!seen[k]) return strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
+    if (!visible[k]) return strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.15), radius);
     if (radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
   });
 }
 
-/** Draw rings with the expected errors of refined keypoints as radii. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {any} one */
+/** Draw rings with the expected errors of refined keypoints as radii. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {any} instance */
 function paintErrors(skeleton, strokes, { keypoints }) {
   const width = strokes.width(0.004);
   keypoints.forEach((/** @type {{errorPx?: number}} */ { errorPx }, /** @type {number} */ k) => {
@@ -105,7 +105,7 @@ function paintErrors(skeleton, strokes, { keypoints }) {
 
 /** Return lines sorted from far to near. Math.sign avoids an allocation per comparison. @param {[number, number][]} lines @param {Float64Array} near */
 function farFirst(lines, near) {
-  return lines.toSorted((one, other) => Math.sign(near[one[0]] + near[one[1]] - near[other[0]] - near[other[1]]));
+  return lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
 }
 
 /** Return keypoints sorted from far to near. @param {Float64Array} near */
@@ -155,8 +155,8 @@ function paintBox(ctx, area, strokes, colour, image) {
   const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
   const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
   if (right <= left || bottom <= top) return;
-  for (const [one, line] of [[INK, width + 2], [colour, width]]) {
-    ctx.strokeStyle = /** @type {string} */ (one);
+  for (const [stroke, line] of [[INK, width + 2], [colour, width]]) {
+    ctx.strokeStyle = /** @type {string} */ (stroke);
     ctx.lineWidth = /** @type {number} */ (line);
     ctx.beginPath();
     ctx.roundRect(left, top, right - left, bottom - top, Math.min(right - left, bottom - top) * 0.06);
@@ -174,22 +174,22 @@ function paintBody(skeleton, strokes, body, { points }) {
   const { ctx } = strokes;
   const { leftOut } = body;
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
-  const seen = seenOf(body);
+  const visible = seenOf(body);
   const head = new Set(skeleton.groups.face);
   const width = strokes.width(DRAWING.body_width);
   const edge = edgeOf(width);
   const lines = skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b));
-  const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
+  const isBold = (/** @type {[number, number]} */ line) => visible[line[0]] && visible[line[1]];
   const bold = farFirst(lines.filter(isBold), near);
   const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
   const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
   ctx.globalAlpha = 0.4;
   lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
-  for (const k of shown) if (!seen[k]) strokes.dot(k, skeleton.colours[k], width, width * 0.4);
+  for (const k of shown) if (!visible[k]) strokes.dot(k, skeleton.colours[k], width, width * 0.4);
   ctx.globalAlpha = 1;
   bold.forEach((line) => strokes.line(line, INK, thickness(line[0]) + 2 * edge));
   bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
-  for (const k of shown.filter((point) => seen[point])) {
+  for (const k of shown.filter((point) => visible[point])) {
     const radius = width * (0.55 + 1.1 * near[k]) * (head.has(k) ? 0.45 : 1);
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.2), radius);
@@ -212,19 +212,19 @@ function joined(body, person) {
 /** @param {{score?: number}} keypoint */
 const isSeen = ({ score }) => !(/** @type {number} */ (score) < RESULTS.visible_score);
 
-/** @param {{keypoints: any[]}} one @returns {boolean[]} */
+/** @param {{keypoints: any[]}} instance @returns {boolean[]} */
 const seenOf = ({ keypoints }) => keypoints.map(isSeen);
 
-/** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} one @returns {import("./labels.js").Area} */
+/** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} instance @returns {import("./labels.js").Area} */
 function areaOf(kind, { box, keypoints }) {
   return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, seenOf({ keypoints }));
 }
 
-/** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} one @returns {import("./labels.js").Area[]} */
-function headOf(kind, one) {
-  if (kind === "face") return [areaOf(kind, one)];
+/** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} instance @returns {import("./labels.js").Area[]} */
+function headOf(kind, instance) {
+  if (kind === "face") return [areaOf(kind, instance)];
   if (kind !== "body") return [];
-  const head = skeletonOf(one).groups.face.map((k) => one.keypoints[k]);
+  const head = skeletonOf(instance).groups.face.map((k) => instance.keypoints[k]);
   const [left, top, right, bottom] = around(head);
   const { x, y } = mean(head);
   const half = Math.max(right - left, bottom - top) * 0.7;
@@ -237,45 +237,45 @@ function mean(points) {
   return { x: sum.x / points.length, y: sum.y / points.length };
 }
 
-/** Return the side of a hand; null if unknown. @param {string} kind @param {any} one @returns {"Left" | "Right" | null} */
-export const sideOf = (kind, one) => (kind === "hand" && !(one.handednessScore < RESULTS.known_side_score) ? one.handedness : null);
+/** Return the side of a hand; null if unknown. @param {string} kind @param {any} instance @returns {"Left" | "Right" | null} */
+export const sideOf = (kind, instance) => (kind === "hand" && !(instance.handednessScore < RESULTS.known_side_score) ? instance.handedness : null);
 
-/** @param {string} kind @param {any} one */
-function accentOf(kind, one) {
-  const side = sideOf(kind, one);
+/** @param {string} kind @param {any} instance */
+function accentOf(kind, instance) {
+  const side = sideOf(kind, instance);
   return side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
 }
 
-/** Return the displayed name of an instance. @param {string} kind @param {any} one */
-export function nameOf(kind, one) {
-  const side = sideOf(kind, one);
+/** Return the displayed name of an instance. @param {string} kind @param {any} instance */
+export function nameOf(kind, instance) {
+  const side = sideOf(kind, instance);
   return side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
 }
 
-/** Return the gesture of a hand as text; "" without one. @param {any} one */
-export function gestureOf(one) {
-  const name = one.gesture?.name;
+/** Return the gesture of a hand as text; "" without one. @param {any} instance */
+export function gestureOf(instance) {
+  const name = instance.gesture?.name;
   return name ? textOr(`gesture.${name}`, name) : "";
 }
 
 /**
  * Return the label of an instance with score and id: below the wrist of a hand, above other instances.
  *
- * @param {string} kind @param {any} one @param {(point: any) => import("./labels.js").Point} place maps a keypoint to its drawn position
+ * @param {string} kind @param {any} instance @param {(point: any) => import("./labels.js").Point} place maps a keypoint to its drawn position
  * @param {import("./labels.js").Area} area @param {Style} style
  * @returns {import("./labels.js").Label}
  */
-function labelOf(kind, one, place, area, { gestures }) {
-  const id = one.id === null || one.id === undefined ? "" : ` #${one.id}`;
-  const gesture = gestures ? gestureOf(one) : "";
+function labelOf(kind, instance, place, area, { gestures }) {
+  const id = instance.id === null || instance.id === undefined ? "" : ` #${instance.id}`;
+  const gesture = gestures ? gestureOf(instance) : "";
   const [left, top, right, bottom] = area;
   const common = {
-    words: `${nameOf(kind, one)} ${Number(one.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
-    accent: accentOf(kind, one),
+    words: `${nameOf(kind, instance)} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
+    accent: accentOf(kind, instance),
     size: Math.hypot(right - left, bottom - top),
   };
   if (kind === "hand") {
-    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(one.keypoints[k]));
+    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k]));
     const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
     const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
     const side = { x: -away.y, y: away.x };
@@ -284,9 +284,9 @@ function labelOf(kind, one, place, area, { gestures }) {
     return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
   }
   if (kind === "body") {
-    const { groups, keypoints } = skeletonOf(one);
-    const head = place(mean(groups.face.map((k) => one.keypoints[k])));
-    const neck = place(mean(["left_shoulder", "right_shoulder"].map((name) => one.keypoints[keypoints.indexOf(name)])));
+    const { groups, keypoints } = skeletonOf(instance);
+    const head = place(mean(groups.face.map((k) => instance.keypoints[k])));
+    const neck = place(mean(["left_shoulder", "right_shoulder"].map((name) => instance.keypoints[keypoints.indexOf(name)])));
     const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y }; // distance above the head equals the distance to the neck
     return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
   }

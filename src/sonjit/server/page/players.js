@@ -105,13 +105,13 @@ export class ImagePlayer {
   speed = 1;
   position = 0;
   paused = true;
-  #look;
+  #onSeek;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-  /** @param {File[]} files @param {() => void} look function that shows another image */
-  constructor(files, look) {
+  /** @param {File[]} files @param {() => void} onSeek function that shows another image */
+  constructor(files, onSeek) {
     this.files = files;
-    this.#look = look;
+    this.#onSeek = onSeek;
   }
 
   get length() {
@@ -158,7 +158,7 @@ export class ImagePlayer {
   /** @param {number} position */
   #show(position) {
     this.position = position;
-    this.#look();
+    this.#onSeek();
     this.onChange();
   }
 }

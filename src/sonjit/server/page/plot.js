@@ -41,11 +41,11 @@ export class Plot {
     const { time } = frame;
     this.events = [];
     const last = this.#history.at(-1)?.time ?? -Infinity;
-    if (time < last) this.#forget(); // it began again
+    if (time < last) this.#forget(); // the source restarted
     else if (time === last) this.#history.pop();
-    const measured = trackedOf(frame).filter(({ one }) => Object.keys(one.measures).length);
+    const measured = trackedOf(frame).filter(({ instance }) => Object.keys(instance.measures).length);
     if (!measured.length && !this.#history.length) return;
-    const values = new Map(measured.map(({ key, id, label, one }) => [key, { id, label, handedness: one.handedness ?? null, measures: one.measures }]));
+    const values = new Map(measured.map(({ key, id, label, instance }) => [key, { id, label, handedness: instance.handedness ?? null, measures: instance.measures }]));
     this.#history.push({ time, values });
     while (this.#history[0].time < time - WINDOW_S) this.#history.shift();
     this.#offer();
@@ -100,8 +100,8 @@ export class Plot {
   /** Return the default limits of a joint, or thirds of the observed range. @returns {[number, number]} */
   #usualLimits() {
     if (this.#measure.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
-    const seen = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
-    const [least, most] = seen.length ? [Math.min(...seen), Math.max(...seen)] : [0, 1];
+    const values = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
+    const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     return [least + (most - least) / 3, most - (most - least) / 3];
   }
 
@@ -149,10 +149,10 @@ export class Plot {
     for (const { time, values } of this.#history) {
       for (const [key, { label, measures }] of values) {
         if (!(this.#measure in measures)) continue;
-        const one = series.get(key) ?? { label, points: [] };
-        one.label = label;
-        one.points.push({ time, value: measures[this.#measure] ?? NaN });
-        series.set(key, one);
+        const line = series.get(key) ?? { label, points: [] };
+        line.label = label;
+        line.points.push({ time, value: measures[this.#measure] ?? NaN });
+        series.set(key, line);
       }
     }
     return [...series.values()];

@@ -3,7 +3,7 @@
 import { onLanguage, text, textOr } from "./i18n.js";
 import { NEUTRAL } from "./skeletons.js";
 
-const FAINT = 30; // least opacity, of 255
+const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
 const STEPS = 64;
 /** Colours of the scale in OKLCh. Lightness grows evenly from dark blue to light yellow, also for colour-blind readers. */
@@ -87,14 +87,14 @@ function colours(values, columns, rows) {
   const span = Math.max(...values) - low || 1;
   values.forEach((value, cell) => {
     const share = (value - low) / span;
-    pixels.data.set([...heat()[Math.round(share * (STEPS - 1))], FAINT + (STRONG - FAINT) * share], 4 * cell);
+    pixels.data.set([...heat()[Math.round(share * (STEPS - 1))], MIN_OPACITY + (STRONG - MIN_OPACITY) * share], 4 * cell);
   });
   return pixels;
 }
 
 /** @type {[number, number, number][]} */ let table = [];
 
-/** Even steps from the darkest to the lightest colour, each R, G and B of 255. */
+/** Return even steps from the darkest to the lightest colour, each with R, G and B from 0 to 255. */
 export function heat() {
   if (!table.length) {
     const between = (/** @type {number[]} */ [from, to], /** @type {number} */ share) => from + (to - from) * share;

@@ -6,8 +6,8 @@ import { RESULTS } from "./spec.js";
 import { around } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */
-/** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton, seen?: boolean[]}} Figure
- *   `seen`: whether each point is visible in the image; without it all points are */
+/** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton, visible?: boolean[]}} Figure
+ *   `visible`: whether each point is visible in the image; without it all points are */
 
 const FACE_M = 0.19; // assumed height of a face, because its mesh is in pixels
 const NOSE_OF_FACE = 1;
@@ -22,14 +22,14 @@ const NOSE_OF_FACE = 1;
  */
 export function figuresOf(frame) {
   /** @type {Map<any, Figure>} */ const bodies = new Map();
-  return instancesOf(frame).flatMap(({ kind, one, person }) => {
-    const skeleton = skeletonOf(one);
-    if (!one.keypoints3D && !(kind === "face" && "z" in one.keypoints[0])) return []; // without depth
-    const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(one) : worldPoints(one)), seen: seenOf(one, frame) };
+  return instancesOf(frame).flatMap(({ kind, instance, person }) => {
+    const skeleton = skeletonOf(instance);
+    if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return []; // without depth
+    const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(instance) : worldPoints(instance)), visible: visibleOf(instance, frame) };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
-    if (!body) return [moved(figure, placeInImage(figure, one, frame))];
-    const anchor = kind === "face" ? body.points[0] : body.points[one.handedness === "Left" ? 15 : 16];
+    if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
+    const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
     return [moved(figure, difference(anchor, figure.points[kind === "face" ? NOSE_OF_FACE : 0]))];
   });
 }
@@ -41,14 +41,14 @@ export function boundsOf(figures) {
   return { middle, reach: Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, floor: high[1] };
 }
 
-/** @param {any} one @param {any} frame @returns {boolean[]} */
-function seenOf({ keypoints }, { width, height }) {
+/** @param {any} instance @param {any} frame @returns {boolean[]} */
+function visibleOf({ keypoints }, { width, height }) {
   return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= width && y <= height);
 }
 
-/** @param {any} one @returns {Vector[]} */
-function worldPoints(one) {
-  return one.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]);
+/** @param {any} instance @returns {Vector[]} */
+function worldPoints(instance) {
+  return instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]);
 }
 
 /** @param {any} face @returns {Vector[]} metres, as if every face were of one height; origin at its middle */
@@ -58,7 +58,7 @@ function facePoints({ keypoints, box }) {
   return keypoints.map((/** @type {any} */ { x, y, z }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
 }
 
-/** Where a figure's origin lies if the image's middle lies at the space's. @param {Figure} figure @param {any} one @param {any} frame */
+/** Return the origin of a figure if the middle of the image is the origin of the space. @param {Figure} figure @param {any} instance @param {any} frame */
 function placeInImage({ points }, { keypoints }, frame) {
   const [low, high] = extent(points);
   const [left, top, right, bottom] = around(keypoints);
@@ -71,7 +71,7 @@ function placeInImage({ points }, { keypoints }, frame) {
   return /** @type {Vector} */ ([x / points.length, y / points.length, 0]);
 }
 
-/** Least and most along each axis. @param {Vector[]} points @returns {[Vector, Vector]} */
+/** Return the minimum and maximum along each axis. @param {Vector[]} points @returns {[Vector, Vector]} */
 function extent(points) {
   /** @type {Vector} */ const low = [Infinity, Infinity, Infinity];
   /** @type {Vector} */ const high = [-Infinity, -Infinity, -Infinity];
@@ -85,7 +85,7 @@ function extent(points) {
   return [low, high];
 }
 
-/** In place, so that parts that come later find it there. @param {Figure} figure @param {Vector} by @returns {Figure} */
+/** Move a figure in place, because later parts refer to it. @param {Figure} figure @param {Vector} by @returns {Figure} */
 function moved(figure, by) {
   for (const point of figure.points) for (let axis = 0; axis < 3; axis += 1) point[axis] += by[axis];
   return figure;

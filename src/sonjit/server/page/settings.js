@@ -24,7 +24,7 @@ function formOptions(here = hasNoServer) {
   const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
   const shown = /** @type {[string, Schema][]} */ (Object.entries(all)).filter(([name]) => !OF_A_ROW.includes(name));
   const isSwitch = (/** @type {[string, Schema]} */ [, { type }]) => Number(type === "boolean");
-  return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
+  return Object.fromEntries(shown.sort((a, b) => isSwitch(a) - isSwitch(b)));
 }
 
 /** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string, longest: number, here: boolean}} Settings
@@ -106,7 +106,7 @@ function wireCompare(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("compare"));
   select.onchange = () => store.set({ compare: select.value });
   const offer = () => {
-    const on = Object.entries(/** @type {Detectors} */ (store.state.detectors)).filter(([, one]) => one.on);
+    const on = Object.entries(/** @type {Detectors} */ (store.state.detectors)).filter(([, { on: isOn }]) => isOn);
     const there = kindsWhere(store.state.here);
     const others = on.flatMap(([kind, { model }]) => (there[kind]?.models ?? []).filter((name) => name !== model && !(name in there[kind].missing)).map((name) =>
       new Option(`${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`, `${kind}:${name}`)));

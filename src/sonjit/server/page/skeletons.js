@@ -28,7 +28,7 @@ export async function addSkeletons(tables) {
   }
 }
 
-/** @param {{skeleton: string}} one an instance of an answer @returns {Skeleton} */
+/** @param {{skeleton: string}} instance instance of an answer @returns {Skeleton} */
 export function skeletonOf({ skeleton: name }) {
   const skeleton = skeletons.get(name);
   if (!skeleton) throw new RangeError(`unknown skeleton ${name}; known: ${[...skeletons.keys()].join(", ")}`);

@@ -1,5 +1,5 @@
 /**
- * Runs a page that was written for tfjs-models' hands, faces and poses on a Sonjit server, with the import changed:
+ * Replace tfjs-models' packages for hands, faces and poses by a Sonjit server. Change only the import:
  *
  *     import * as handPoseDetection from "http://127.0.0.1:8765/sonjit-client.js";
  *
@@ -35,7 +35,7 @@ const REFUSED = ["detectorModelUrl", "landmarkModelUrl"];
 /**
  * Create a detector. The promise resolves when its networks are loaded.
  *
- * @param {string} model of SupportedModels
+ * @param {string} model a value of SupportedModels
  * @param {Options | null} [config] tfjs-models' own, `server` (its address, or {url, token}; by default where this file
  *   came from) and, for hands, `handedness`: "tfjs" (default) or "own"
  * @throws {Error} an unknown model, option or value; the server is not available

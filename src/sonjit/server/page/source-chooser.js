@@ -20,7 +20,7 @@ export class SourceChooser {
   /**
    * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
    * @param {{error(error: unknown): void, changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected;
-   *   `model`: an avatar came
+   *   `model`: an avatar file was selected
    */
   constructor(store, overlay, on) {
     this.#store = store;
@@ -39,7 +39,7 @@ export class SourceChooser {
     return this.#files.length === 1 ? this.#files[0].name : this.#files[0].webkitRelativePath.split("/")[0] || this.#files[0].name;
   }
 
-  /** What a job takes. @returns {Promise<File[]>} */
+  /** Return the files of a job. @returns {Promise<File[]>} */
   async files() {
     if (this.#kind === "files") return this.#files;
     const answer = await fetch(SAMPLE);
@@ -195,6 +195,6 @@ async function filesOfEntry(entry) {
   for (;;) {
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // the browser returns up to 100 entries per call
     if (!some.length) return files;
-    for (const one of some) files.push(...(await filesOfEntry(one)));
+    for (const child of some) files.push(...(await filesOfEntry(child)));
   }
 }

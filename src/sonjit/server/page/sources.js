@@ -43,7 +43,7 @@ export async function openCamera(video, deviceId) {
   const [track] = stream.getVideoTracks();
   const resume = () => video.paused && !document.hidden && video.play().catch(() => {}); // phones pause videos in hidden tabs
   for (const event of RESUMING) document.addEventListener(event, resume);
-  const source = moving(video, track.label, null, () => performance.now() / 1000, () => {
+  const source = streamSource(video, track.label, null, () => performance.now() / 1000, () => {
     for (const event of RESUMING) document.removeEventListener(event, resume);
     track.stop();
     video.srcObject = null;
@@ -81,7 +81,7 @@ export async function openVideo(video, what, { name, loop = false }) {
     leave();
     throw new PageError("no_video", { name });
   }
-  return moving(video, name, player, (mediaTime) => mediaTime, leave);
+  return streamSource(video, name, player, (mediaTime) => mediaTime, leave);
 }
 
 /**
@@ -89,23 +89,23 @@ export async function openVideo(video, what, { name, loop = false }) {
  * @param {(mediaTime: number) => number} timeOf @param {() => void} leave
  * @returns {Source}
  */
-function moving(video, name, player, timeOf, leave) {
+function streamSource(video, name, player, timeOf, leave) {
   let [open, begun, last] = [true, false, 0];
   let [shown, processed] = [0, 0]; // number of images, and number of the last processed one
   let [jumps, known] = [0, 0]; // number of seeks, and number of the last processed one
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
-  const look = (/** @type {number} */ mediaTime) => {
+  const processAt = (/** @type {number} */ mediaTime) => {
     const time = timeOf(mediaTime);
     if (time < last || time > last + JUMP_S) jumps += 1;
     last = time;
     process(time, jumps, jumps !== known);
   };
   const process = async (/** @type {number} */ time, /** @type {number} */ jump, /** @type {boolean} */ jumped) => {
-    const mine = ++shown;
-    while (open && mine === shown) {
+    const number = ++shown;
+    while (open && number === shown) {
       const isDone = await onTick({ time, since: performance.now(), video, jumped });
-      if (isDone) [known, processed] = [jump, mine];
+      if (isDone) [known, processed] = [jump, number];
       if (isDone || !video.paused) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
@@ -114,13 +114,13 @@ function moving(video, name, player, timeOf, leave) {
   const next = () => onFrame(video, (mediaTime) => {
     if (!open) return;
     current = mediaTime;
-    look(mediaTime);
+    processAt(mediaTime);
     next();
   });
   const begin = () => {
     begun = true;
     next();
-    video.onpause = () => open && processed !== shown && look(current); // the current image has been drawn
+    video.onpause = () => open && processed !== shown && processAt(current); // the current image has been drawn
     video.play().catch((error) => open && onError(error));
   };
   return {
@@ -133,7 +133,7 @@ function moving(video, name, player, timeOf, leave) {
     },
     refresh() {
       if (!begun) begin();
-      else if (video.paused) look(current);
+      else if (video.paused) processAt(current);
     },
     close() {
       open = false;
@@ -163,17 +163,17 @@ export async function openImages(files) {
   let [turn, open] = [0, true];
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
-  const player = new ImagePlayer(files, () => look());
-  const look = async () => {
-    const mine = ++turn;
+  const player = new ImagePlayer(files, () => processAt());
+  const processAt = async () => {
+    const number = ++turn;
     const index = player.position;
     const tick = await tickOf(files[index], index).catch((error) => {
-      if (open && mine === turn) onError(error);
+      if (open && number === turn) onError(error);
     });
-    while (tick && open && mine === turn && !(await onTick({ ...tick, since: performance.now() }))) {
+    while (tick && open && number === turn && !(await onTick({ ...tick, since: performance.now() }))) {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    if (open && mine === turn) player.shown();
+    if (open && number === turn) player.shown();
   };
   return {
     still: true,
@@ -182,7 +182,7 @@ export async function openImages(files) {
     play(tick, failed) {
       [onTick, onError] = [tick, failed];
     },
-    refresh: look,
+    refresh: processAt,
     close() {
       open = false;
       player.close();

@@ -11,9 +11,9 @@ const shades = new Map();
 export class Strokes {
   /**
    * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
-   * @param {Point[]} points in pixels of the image; those that are not finite are left out
+   * @param {Point[]} points in pixels of the image; those that are not finite are skipped
    * @param {number} longest side of the image, pixels
-   * @param {number} thickness of lines, 1 is usual
+   * @param {number} thickness factor of line widths, 1 by default
    */
   constructor(ctx, points, longest, thickness) {
     this.thickness = thickness;
@@ -22,12 +22,12 @@ export class Strokes {
     this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
     const [left, top, right, bottom] = around(points, this.drawable);
     this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
-    /** 0 far to 1 near within this instance, 0.5 where the depth is unknown; what is flat stays near 0.5. */
+    /** Depth of each point within the instance: 0 far, 1 near, 0.5 if it is unknown. In flat instances it is near 0.5. */
     this.near = nearness(points, this.size);
     this.longest = longest;
   }
 
-  /** A line's width: a share of the instance's size, but neither a hair nor too bold. @param {number} share */
+  /** Return the width of a line: a share of the instance's size within limits. @param {number} share */
   width(share) {
     return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * DRAWING.max_width_share + 1);
   }
@@ -37,7 +37,7 @@ export class Strokes {
     this.lines([pair], colour, width);
   }
 
-  /** Many lines of one style in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
+  /** Draw many lines of one style in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
   lines(pairs, colour, width) {
     const { ctx, points, drawable } = this;
     ctx.strokeStyle = colour;
@@ -53,7 +53,7 @@ export class Strokes {
     ctx.stroke();
   }
 
-  /** A disc, or a ring of a given width. @param {number} k @param {string} colour @param {number} radius @param {number} [ring] */
+  /** Draw a disc, or a ring of this width. @param {number} k @param {string} colour @param {number} radius @param {number} [ring] */
   dot(k, colour, radius, ring = 0) {
     if (!this.drawable[k]) return;
     const { ctx, points } = this;
@@ -69,7 +69,7 @@ export class Strokes {
     }
   }
 
-  /** Small dots of one style in one path. @param {number[]} members @param {string} colour @param {number} radius */
+  /** Draw small dots of one style in one path. @param {number[]} members @param {string} colour @param {number} radius */
   dots(members, colour, radius) {
     const { ctx, points } = this;
     ctx.fillStyle = colour;
@@ -86,7 +86,7 @@ export class Strokes {
 /** Return the width of the dark edge of a line. @param {number} width */
 export const edgeOf = (width) => Math.max(DRAWING.min_edge_px, width * DRAWING.edge_share);
 
-/** Darker when far (0), the colour itself in the middle, towards white when near (1). @param {string} colour @param {number} near */
+/** Return the colour for a depth: darker if far (0), unchanged in the middle, towards white if near (1). @param {string} colour @param {number} near */
 export function shade(colour, near) {
   let steps = shades.get(colour);
   if (!steps) {
@@ -102,8 +102,8 @@ export function shade(colour, near) {
 }
 
 /**
- * The box around points, all or the chosen. Comparisons rather than Math.min: browsers make an object of every number that
- * a function gives back until they compile what calls it, and this runs for every image.
+ * Return the box around points, all or the chosen ones. It compares instead of calling Math.min, because until browsers
+ * compile the caller, they allocate an object for every returned number, and this runs for every image.
  *
  * @param {Point[]} points @param {boolean[]} [chosen] @returns {[number, number, number, number]} left, top, right, bottom
  */

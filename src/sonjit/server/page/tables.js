@@ -18,12 +18,12 @@ export class Table {
   /** @type {Record<string, unknown>} */ #header = {};
   #count = 0;
 
-  /** Begin anew. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
+  /** Start a new table. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
   begin({ source, detectors }) {
     [this.#blobs, this.#filled, this.#stills, this.#count] = [[], 0, new Map(), 0];
     const [first] = detectors;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
-    const model = detectors.map((one) => `${one.kind}-${one.model}`).join("+");
+    const model = detectors.map((detector) => `${detector.kind}-${detector.model}`).join("+");
     this.#header = { source, width: null, height: null, fps: null, model, ...(kind === "hands" ? {} : { kind }) };
   }
 
@@ -42,7 +42,7 @@ export class Table {
     this.#header.height ??= frame.height;
     /** @type {Record<string, any>} */ const row = source === undefined ? { index, time: frame.time } : { index, time: null, source };
     for (const { list, members } of Object.values(results)) {
-      if (list in frame) row[list] = frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)));
+      if (list in frame) row[list] = frame[list].map((/** @type {any} */ instance) => plain(instance, Object.keys(members)));
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
@@ -89,7 +89,7 @@ export class Table {
   /** @returns {Promise<string[]>} */
   async #all() {
     const texts = await Promise.all([...this.#blobs, new Blob([this.#part.subarray(0, this.#filled)])].map((blob) => blob.text()));
-    const stills = [...this.#stills].sort(([one], [other]) => one - other).map(([, line]) => line);
+    const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
     return [...texts.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 }
@@ -108,7 +108,7 @@ export function nameNow(ending) {
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
 
-/** Return an instance without members that tables omit. @param {any} one @param {string[]} members its parts @returns {any} */
+/** Return an instance without members that tables omit. @param {any} instance @param {string[]} members its parts @returns {any} */
 function plain({ skeleton, segmentation, map, ...kept }, members) {
   for (const key of members) if (kept[key]) kept[key] = plain(kept[key], []);
   return kept;
@@ -118,10 +118,10 @@ function plain({ skeleton, segmentation, map, ...kept }, members) {
 function rowsOf(frame, withSource, extra) {
   const source = withSource ? [frame.source] : [];
   const start = { frame: frame.index, time: frame.time };
-  const rows = instancesOf(frame).flatMap(({ kind, number, one }) => {
-    const { id, handedness, score, gesture } = one;
-    return one.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
-      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, one, keypoint), keypoint, name, gesture: gesture?.name, gesture_score: gesture?.score };
+  const rows = instancesOf(frame).flatMap(({ kind, number, instance }) => {
+    const { id, handedness, score, gesture } = instance;
+    return instance.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
+      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, instance, keypoint), keypoint, name, gesture: gesture?.name, gesture_score: gesture?.score };
       return rowOf([...columns.map((column) => row[column]), ...source, ...extra.map((column) => row[column])]);
     });
   });
@@ -146,28 +146,28 @@ function eventsOf({ source, index, events = [] }) {
 /** @param {Record<string, any>} frame @param {boolean} withKeypoints @returns {Record<string, unknown>[]} */
 function recordsOf(frame, withKeypoints) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
-  const found = instancesOf(frame).map(({ kind, number, one, person }) => {
-    const { handedness, score, gesture, measures, blendshapes, box: { xMin, yMin, xMax, yMax } } = one;
-    const id = one.id ?? person?.id;
+  const found = instancesOf(frame).map(({ kind, number, instance, person }) => {
+    const { handedness, score, gesture, measures, blendshapes, box: { xMin, yMin, xMax, yMax } } = instance;
+    const id = instance.id ?? person?.id;
     const record = { ...shared, instance: number, key: id ?? number, id, kind, handedness, score, x_min: xMin, y_min: yMin, x_max: xMax, y_max: yMax };
     const named = gesture === undefined ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
-    return { ...record, ...measures, ...blendshapes, ...named, ...(withKeypoints ? keypointsOf(kind, one) : {}) };
+    return { ...record, ...measures, ...blendshapes, ...named, ...(withKeypoints ? keypointsOf(kind, instance) : {}) };
   });
   return found.length ? found : [shared];
 }
 
-/** Return all keypoints of an instance by column. @param {string} kind @param {any} one @returns {Record<string, unknown>} */
-function keypointsOf(kind, one) {
-  /** @type {(string | undefined)[]} */ const names = one.keypoints.map((/** @type {any} */ { name }) => name);
+/** Return all keypoints of an instance by column. @param {string} kind @param {any} instance @returns {Record<string, unknown>} */
+function keypointsOf(kind, instance) {
+  /** @type {(string | undefined)[]} */ const names = instance.keypoints.map((/** @type {any} */ { name }) => name);
   const labels = names.map((name, k) => (name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`));
-  return Object.fromEntries(labels.flatMap((label, k) => Object.entries(valuesOf(kind, one, k)).map(([axis, value]) => [`${label}_${axis}`, value])));
+  return Object.fromEntries(labels.flatMap((label, k) => Object.entries(valuesOf(kind, instance, k)).map(([axis, value]) => [`${label}_${axis}`, value])));
 }
 
-/** Return the values of a keypoint by table column. @param {string} kind @param {any} one @param {number} k @returns {Record<string, any>} */
-function valuesOf(kind, one, k) {
-  const fields = results[kind].fields.filter(({ key, columns: filled }) => filled?.length && one[key]?.[k]);
+/** Return the values of a keypoint by table column. @param {string} kind @param {any} instance @param {number} k @returns {Record<string, any>} */
+function valuesOf(kind, instance, k) {
+  const fields = results[kind].fields.filter(({ key, columns: filled }) => filled?.length && instance[key]?.[k]);
   return Object.assign({}, ...fields.map(({ key, columns: filled = [], scores = {} }) => {
-    const point = one[key][k];
+    const point = instance[key][k];
     const known = Object.entries(scores).filter(([score, column]) => column && score in point);
     const scored = known.map(([score, column]) => [column, point[score]]);
     return Object.fromEntries([...filled.map((column, axis) => [column, point["xyz"[axis]]]), ...scored]);

@@ -9,7 +9,7 @@ import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
 /** @typedef {{kind: string} & Options} Wanted options of the detector, by Sonjit's names */
 /**
  * @typedef {object} Backend runs the networks of one detector; `flip` mirrors the image first
- * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean}) => Promise<Answer>} detect an image on its own
+ * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean}) => Promise<Answer>} detect an image without tracking
  * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean, time: number}) => Promise<Answer>} track the
  *   stream's next image; its pixels are read before the call returns, `time` is in seconds
  * @property {() => void} reset
@@ -57,7 +57,7 @@ function wantedOf(model, options) {
   return { kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) };
 }
 
-/** What createDetector gives: `estimateHands`, `estimateFaces` or `estimatePoses`, `reset` and `dispose`. */
+/** Detector of `createDetector`, with `estimateHands`, `estimateFaces` or `estimatePoses`, `reset` and `dispose`. */
 class Detector {
   #model;
   #chosen;
@@ -91,21 +91,21 @@ class Detector {
   /**
    * @param {ImageLike | null} image null forgets all tracked instances
    * @param {Options | null} [options] flipHorizontal and staticImageMode, by default those of createDetector; maxPoses
-   * @param {number} [timestamp] ms; by default that of the video, else the clock's
+   * @param {number} [timestamp] ms; by default the time of the video, otherwise the clock
    * @returns {Promise<object[]>}
    */
   async #estimate(image, options, timestamp) {
     const requested = checked(options ?? {}, this.#known);
-    if (this.#isDisposed) throw new Error("this detector is disposed of; create a new one");
+    if (this.#isDisposed) throw new Error("this detector is disposed of. Create a new one.");
     if (image === null || image === undefined) {
       this.reset();
       return [];
     }
     const wanted = wantedOf(this.#model, { ...this.#chosen, ...requested });
     const flip = requested.flipHorizontal;
-    const alone = requested.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
-    const answer = await (alone ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
-    const found = answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, answer));
+    const isStill = requested.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
+    const answer = await (isStill ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
+    const found = answer[this.#model.list].map((/** @type {any} */ result) => this.#model.shape(result, answer));
     return Object.assign(found, answer.motions && { motions: answer.motions, events: answer.events });
   }
 

@@ -8,7 +8,7 @@ const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenC
  * Return the current image as a file. Videos are read before the first await.
  *
  * @param {ImageLike} image
- * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: exchange left and right
+ * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: mirror the image
  * @returns {Promise<Blob>}
  */
 export async function fileOf(image, { flip, type }) {
@@ -36,9 +36,9 @@ export async function decode(file) {
 export function draw(image, flip, canvas = new OffscreenCanvas(1, 1)) {
   const [width, height] = sizeOf(image);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  pen.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? width : 0, 0);
-  pen.drawImage(image, 0, 0, width, height);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? width : 0, 0);
+  context.drawImage(image, 0, 0, width, height);
   return canvas;
 }
 

@@ -28,7 +28,7 @@ class Mask {
     this.#image = image;
   }
 
-  /** As large as the image. @returns {Promise<ImageData>} */
+  /** Return the mask in the size of the image. @returns {Promise<ImageData>} */
   toImageData() {
     this.#pixels ??= this.#decode();
     return this.#pixels;

@@ -3,17 +3,17 @@
 import { segmentationFrom } from "./tfjs-masks.js";
 
 /** @typedef {Record<string, any>} Options */
-/** @typedef {"flag" | "count" | readonly string[]} Rule what an option may be */
+/** @typedef {"flag" | "count" | readonly string[]} Rule allowed values of an option */
 /** @typedef {Record<string, [Rule, unknown]>} Known options with their rule and default */
 /**
  * @typedef {object} Model
  * @property {string} kind of the server's endpoints
- * @property {string} list where an answer holds what was found
+ * @property {string} list list of results in an answer
  * @property {string} estimate the detector's method
  * @property {Known} config of createDetector
- * @property {Known} [estimation] of the method, beyond what all have
+ * @property {Known} [estimation] additional options of the method
  * @property {(options: Options) => Options} wanted the server's options
- * @property {(found: any, answer: {width: number, height: number}) => object} shape an instance as tfjs-models has it
+ * @property {(found: any, answer: {width: number, height: number}) => object} shape convert an instance to the format of tfjs-models
  */
 
 const MOST_INSTANCES = 50;

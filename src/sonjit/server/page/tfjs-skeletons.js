@@ -13,25 +13,25 @@ export function skeletonHelpers({ hand, face, mesh, body }) {
   };
   return Object.freeze({
     /**
-     * Pairs of keypoints to draw lines between: bones, for a face mesh the sides of its triangles.
+     * Return the pairs of keypoints to connect with lines: bones, or the sides of the triangles of a face mesh.
      *
      * @param {string} model of SupportedModels
      */
     getAdjacentPairs: (model) => structuredClone(of(pairs, model)),
     /**
-     * Keypoints of each contour: lips, leftEye, leftEyebrow, leftIris, rightEye, rightEyebrow, rightIris, faceOval.
+     * Return the keypoints of each contour: lips, leftEye, leftEyebrow, leftIris, rightEye, rightEyebrow, rightIris, faceOval.
      *
      * @param {string} model "MediaPipeFaceMesh"
      */
     getKeypointIndexByContour: (model) => structuredClone(of({ MediaPipeFaceMesh: face.groups }, model)),
     /**
-     * Keypoints of each side: left, right, middle.
+     * Return the keypoints of each side: left, right, middle.
      *
      * @param {string} model "BlazePose"
      */
     getKeypointIndexBySide: (model) => structuredClone(of({ BlazePose: sides(body.keypoints) }, model)),
     /**
-     * The index of each keypoint by its name.
+     * Return the index of each keypoint by its name.
      *
      * @param {string} model "BlazePose"
      */
@@ -41,7 +41,7 @@ export function skeletonHelpers({ hand, face, mesh, body }) {
 
 export const calculators = Object.freeze({
   /**
-   * Keypoints as fractions of the image's size; z has the scale of x.
+   * Convert keypoints to fractions of the image's size; z has the scale of x.
    *
    * @template {{x: number, y: number, z?: number}} P
    * @param {readonly P[]} keypoints in pixels

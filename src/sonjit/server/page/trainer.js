@@ -7,10 +7,10 @@ import { save } from "./tables.js";
 
 const SAMPLES = 20;
 const LASTS_MS = 3000;
-const PATIENCE_MS = 10_000; // without a hand
+const PATIENCE_MS = 10_000; // maximum time without a hand
 const LEAST = 5;
 
-const MOST_FRAMES = 600; // frame rate and maximum length of a motion's recording on the server
+const MAX_FRAMES = 600; // frame rate and maximum length of a motion's recording on the server
 
 /**
  * @typedef {{handedness: string, keypoints: any[], keypoints3D: any[], id?: number}} Hand
@@ -42,12 +42,12 @@ export class Trainer {
       if (this.#following) this.#endMotion();
       else this.#begin();
     };
-    find("trainer-name").oninvalid = () => this.#say(text("trainer.name_hint"));
+    find("trainer-name").oninvalid = () => this.#showStatus(text("trainer.name_hint"));
     find("trainer-moving").onchange = () => this.#write();
     find("trainer-try").onchange = () => this.#use(/** @type {Trained} */ (this.#trained), find("trainer-try").checked);
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
-      save(new Blob([Uint8Array.from(atob(file), (one) => one.charCodeAt(0))]), "gestures.npz");
-      this.#say(text("trainer.trained", { names: names.join(", ") }));
+      save(new Blob([Uint8Array.from(atob(file), (character) => character.charCodeAt(0))]), "gestures.npz");
+      this.#showStatus(text("trainer.trained", { names: names.join(", ") }));
       this.#trained = { file, names };
       this.#use(this.#trained, find("trainer-try").checked);
       this.#write();
@@ -93,8 +93,8 @@ export class Trainer {
     const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
     const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
     if (hands.length && !isBack) frames.push({ time: frame.time, hands });
-    this.#find("trainer-progress").value = frames.length / MOST_FRAMES;
-    if (isBack || frames.length >= MOST_FRAMES) this.#endMotion();
+    this.#find("trainer-progress").value = frames.length / MAX_FRAMES;
+    if (isBack || frames.length >= MAX_FRAMES) this.#endMotion();
   }
 
   /** Let the server split the recording at pauses, and store it if it contains a motion. */
@@ -110,7 +110,7 @@ export class Trainer {
   #keep(recording) {
     this.#recordings.push(recording);
     this.#tested = [];
-    this.#say(text("trainer.taken", { name: recording.name, count: countOf(recording) }));
+    this.#showStatus(text("trainer.taken", { name: recording.name, count: countOf(recording) }));
     this.#write();
   }
 
@@ -118,19 +118,19 @@ export class Trainer {
     const name = this.#find("trainer-name").value.trim();
     if (!name) return;
     if (!this.#hasStream()) {
-      this.#say(text("trainer.start"));
+      this.#showStatus(text("trainer.start"));
       return;
     }
     if (this.#find("trainer-moving").checked) {
       this.#following = { name, frames: [] };
-      this.#say(text("trainer.move", { name }));
+      this.#showStatus(text("trainer.move", { name }));
       this.#write();
       return;
     }
     const now = performance.now();
     this.#taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
     this.#find("trainer-record").disabled = true;
-    this.#say(text("trainer.taking", { name }));
+    this.#showStatus(text("trainer.taking", { name }));
   }
 
   #end() {
@@ -139,7 +139,7 @@ export class Trainer {
     this.#find("trainer-record").disabled = false;
     this.#find("trainer-progress").value = 0;
     if (hands.length < LEAST) {
-      this.#say(text("trainer.few"));
+      this.#showStatus(text("trainer.few"));
       return;
     }
     this.#keep({ name, hands: hands.slice(0, SAMPLES) });
@@ -155,9 +155,9 @@ export class Trainer {
     }
   }
 
-  /** @param {string} words */
-  #say(words) {
-    this.#find("trainer-words").textContent = words;
+  /** @param {string} message */
+  #showStatus(message) {
+    this.#find("trainer-words").textContent = message;
   }
 
   #write() {
@@ -169,16 +169,16 @@ export class Trainer {
     this.#find("trainer-try").disabled = this.#trained === null;
     this.#find("trainer-train").disabled = !names.length;
     this.#find("trainer-test").disabled = !isEach;
-    this.#find("trainer-recordings").replaceChildren(...this.#recordings.map((one) => {
+    this.#find("trainer-recordings").replaceChildren(...this.#recordings.map((recording) => {
       const item = document.createElement("li");
       const remove = Object.assign(document.createElement("button"), { type: "button", className: "button small", textContent: text("trainer.remove") });
-      remove.setAttribute("aria-label", `${text("trainer.remove")}: ${one.name}`);
+      remove.setAttribute("aria-label", `${text("trainer.remove")}: ${recording.name}`);
       remove.onclick = () => {
-        this.#recordings = this.#recordings.filter((other) => other !== one);
+        this.#recordings = this.#recordings.filter((other) => other !== recording);
         this.#tested = [];
         this.#write();
       };
-      item.append(text(one.frames ? "trainer.motions" : "trainer.recording", { name: one.name, count: countOf(one) }), " ", remove);
+      item.append(text(recording.frames ? "trainer.motions" : "trainer.recording", { name: recording.name, count: countOf(recording) }), " ", remove);
       return item;
     }));
     this.#find("trainer-table").replaceChildren(...this.#tested.map(tableOf));
@@ -191,10 +191,10 @@ const countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 /** Return the hands of a frame without unknown keypoints, in the server's format. @param {Record<string, any>} frame @returns {Hand[]} */
 export function knownHands(frame) {
   const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
-  const known = hands.filter(({ one }) => [...one.keypoints, ...one.keypoints3D].every(({ z }) => Number.isFinite(z)));
-  return known.map(({ one, person }) => {
-    const { keypoints, keypoints3D } = one.published ?? one; // gestures are learned from the published keypoints
-    return { id: one.id ?? person?.id, handedness: one.handedness, keypoints: plain(keypoints), keypoints3D: plain(keypoints3D) };
+  const known = hands.filter(({ instance }) => [...instance.keypoints, ...instance.keypoints3D].every(({ z }) => Number.isFinite(z)));
+  return known.map(({ instance, person }) => {
+    const { keypoints, keypoints3D } = instance.published ?? instance; // gestures are learned from the published keypoints
+    return { id: instance.id ?? person?.id, handedness: instance.handedness, keypoints: plain(keypoints), keypoints3D: plain(keypoints3D) };
   });
 }
 

@@ -58,15 +58,15 @@ export class Transport {
     const slider = find("position");
     slider.max = String(isVideo ? length : length - 1);
     if (document.activeElement !== slider || !slider.matches(":active")) slider.value = String(position);
-    const words = isVideo ? `${clock(position)} / ${clock(length)}` : text("transport.image", { number: position + 1, count: length });
-    find("position-text").textContent = words;
-    slider.setAttribute("aria-valuetext", words);
+    const label = isVideo ? `${clock(position)} / ${clock(length)}` : text("transport.image", { number: position + 1, count: length });
+    find("position-text").textContent = label;
+    slider.setAttribute("aria-valuetext", label);
     find("loop").setAttribute("aria-pressed", String(loop));
-    label("play-pause", paused ? "transport.play" : "transport.pause");
+    setLabel("play-pause", paused ? "transport.play" : "transport.pause");
     const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
     if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // setting it again would flicker
-    label("step-back", isVideo ? "transport.back" : "transport.previous");
-    label("step-forward", isVideo ? "transport.forward" : "transport.next");
+    setLabel("step-back", isVideo ? "transport.back" : "transport.previous");
+    setLabel("step-forward", isVideo ? "transport.forward" : "transport.next");
     if (kind === "images") this.#showThumbnails(/** @type {import("./players.js").ImagePlayer} */ (player));
     this.#onChange(this.#player?.paused ?? false);
   }
@@ -131,10 +131,10 @@ export class Transport {
 }
 
 /** @param {string} id @param {string} key */
-function label(id, key) {
-  const words = text(key);
-  find(id).setAttribute("aria-label", words);
-  find(id).title = words;
+function setLabel(id, key) {
+  const label = text(key);
+  find(id).setAttribute("aria-label", label);
+  find(id).title = label;
 }
 
 /** Return minutes, seconds and hundredths as text. @param {number} seconds */

@@ -15,7 +15,7 @@ const KEYS = {
 const STEEPEST = 1.5;
 const DISTANCE = 3.4; // distance of the eye in radii of the figures
 const EASE = 0.08; // share of the change of bounds per frame, which keeps the view steady
-const GUESSED = 0.42; // opacity of hidden parts and parts outside the image
+const HIDDEN_OPACITY = 0.42; // opacity of hidden parts and parts outside the image
 
 export class View3D {
   #canvas;
@@ -111,8 +111,8 @@ export class View3D {
     const project = this.#projection(width, height);
     ctx.lineCap = "round";
     drawFloor(ctx, project, /** @type {any} */ (this.#bounds));
-    const figures = this.#figures.map((figure) => ({ ...figure, known: figure.seen, seen: figure.points.map(project) }));
-    figures.sort((a, b) => b.seen[0].depth - a.seen[0].depth);
+    const figures = this.#figures.map((figure) => ({ ...figure, projected: figure.points.map(project) }));
+    figures.sort((a, b) => b.projected[0].depth - a.projected[0].depth);
     for (const figure of figures) drawFigure(ctx, figure, Math.min(width, height) / 400);
   }
 
@@ -170,19 +170,19 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
 /**
  * Draw bones and points from far to near; invisible ones are dashed and hollow.
  *
- * @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels
+ * @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit size of a pixel of the screen
  */
-function drawFigure(ctx, { kind, seen, skeleton, known }, unit) {
-  const isKnown = (/** @type {number} */ k) => known?.[k] ?? true;
-  const xs = seen.map((/** @type {any} */ spot) => spot.x);
-  const ys = seen.map((/** @type {any} */ spot) => spot.y);
+function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
+  const isVisible = (/** @type {number} */ k) => visible?.[k] ?? true;
+  const xs = projected.map((/** @type {any} */ point) => point.x);
+  const ys = projected.map((/** @type {any} */ point) => point.y);
   const size = Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
   unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand of a complete person has thinner lines
   const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
   const line = (/** @type {number} */ a, /** @type {number} */ b) => {
     ctx.beginPath();
-    ctx.moveTo(seen[a].x, seen[a].y);
-    ctx.lineTo(seen[b].x, seen[b].y);
+    ctx.moveTo(projected[a].x, projected[a].y);
+    ctx.lineTo(projected[b].x, projected[b].y);
     ctx.stroke();
   };
   const edges = skeleton.edges ?? [];
@@ -191,33 +191,33 @@ function drawFigure(ctx, { kind, seen, skeleton, known }, unit) {
   ctx.lineWidth = unit * 0.8;
   ctx.beginPath();
   for (const [a, b] of edges) {
-    ctx.moveTo(seen[a].x, seen[a].y);
-    ctx.lineTo(seen[b].x, seen[b].y);
+    ctx.moveTo(projected[a].x, projected[a].y);
+    ctx.lineTo(projected[b].x, projected[b].y);
   }
   ctx.stroke();
   ctx.globalAlpha = 1;
   const bold = kind === "face" ? 1.6 : 5;
-  const depth = (/** @type {[number, number]} */ [a, b]) => seen[a].depth + seen[b].depth;
+  const depth = (/** @type {[number, number]} */ [a, b]) => projected[a].depth + projected[b].depth;
   for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
-    const close = near((seen[a].depth + seen[b].depth) / 2);
-    const isGuess = !isKnown(a) || !isKnown(b);
+    const close = near((projected[a].depth + projected[b].depth) / 2);
+    const isHidden = !isVisible(a) || !isVisible(b);
     ctx.strokeStyle = shade(lineColour(skeleton, a, b), close);
-    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close) * (isGuess ? 0.6 : 1);
-    ctx.globalAlpha = isGuess ? GUESSED : 1;
-    ctx.setLineDash(isGuess ? [unit * 5, unit * 8] : []);
+    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1);
+    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
+    ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
     line(a, b);
   }
   ctx.setLineDash([]);
   if (kind === "face") return;
-  const order = [...seen.keys()].sort((a, b) => seen[b].depth - seen[a].depth);
+  const order = [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth);
   for (const k of order) {
-    const close = near(seen[k].depth);
+    const close = near(projected[k].depth);
     ctx.fillStyle = ctx.strokeStyle = shade(skeleton.colours[k], close + 0.2);
     ctx.beginPath();
-    ctx.arc(seen[k].x, seen[k].y, unit * (2.4 + 4.2 * close) * (isKnown(k) ? 1 : 0.8), 0, 2 * Math.PI);
-    ctx.globalAlpha = isKnown(k) ? 1 : GUESSED;
+    ctx.arc(projected[k].x, projected[k].y, unit * (2.4 + 4.2 * close) * (isVisible(k) ? 1 : 0.8), 0, 2 * Math.PI);
+    ctx.globalAlpha = isVisible(k) ? 1 : HIDDEN_OPACITY;
     ctx.lineWidth = unit * 1.5;
-    isKnown(k) ? ctx.fill() : ctx.stroke();
+    isVisible(k) ? ctx.fill() : ctx.stroke();
   }
   ctx.globalAlpha = 1;
 }

@@ -73,15 +73,15 @@ function showPanel() {
   const count = (/** @type {(mark: import("./project.js").Mark) => boolean} */ fits) => names.map((_, k) => marks.filter((mark) => mark.joint === k && fits(mark)).length);
   grid.show({
     joint, names, views: count(() => true), placed: count((mark) => mark.x !== null),
-    odd: new Set(seen.bones.flatMap((one) => one.bone)),
-    disputed: new Set(seen.conflicts.map((one) => one.joint)),
+    odd: new Set(seen.bones.flatMap((item) => item.bone)),
+    disputed: new Set(seen.conflicts.map((item) => item.joint)),
   });
   node("joint-name").textContent = jointName(joint, names);
-  const mark = marks.find((one) => one.joint === joint && one.view === shown[active]);
+  const mark = marks.find((item) => item.joint === joint && item.view === shown[active]);
   for (const state of node("states").querySelectorAll("button")) state.setAttribute("aria-pressed", String(state.dataset.state === mark?.state));
   const sigma = seen.sigma_mm[joint];
   node("joint-status").textContent = seen.points_m[joint]
-    ? text("joint.known", { count: marks.filter((one) => one.joint === joint && one.x !== null).length, mm: sigma?.toFixed(1) ?? "–" })
+    ? text("joint.known", { count: marks.filter((item) => item.joint === joint && item.x !== null).length, mm: sigma?.toFixed(1) ?? "–" })
     : text("joint.unknown");
   showWarnings(node("warnings"), seen, names, (wanted) => studio.chooseJoint(wanted));
   if (!node("warnings").children.length) node("warnings").textContent = text("warnings.none");

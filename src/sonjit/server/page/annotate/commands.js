@@ -29,7 +29,7 @@ export function commands(studio, wall, page) {
   const known = () => {
     const { seen, joint } = studio.state;
     const mark = own();
-    const found = mark?.x != null ? mark : seen.machine.find((one) => one.view === view() && one.joint === joint);
+    const found = mark?.x != null ? mark : seen.machine.find((item) => item.view === view() && item.joint === joint);
     const label = found?.x != null && found.y !== null ? /** @type {[number, number]} */ ([found.x, found.y]) : null;
     return mark?.x != null ? label : seen.projected[view()]?.[joint] ?? label;
   };
@@ -63,7 +63,7 @@ export function commands(studio, wall, page) {
       const places = [];
       for (let at = first; at < first + PER_HAND; at++) {
         const label = studio.marksOf(frame).get(placeOf({ frame, view: name, joint: at }));
-        const mark = label?.x != null ? label : seen.machine.find((one) => one.view === name && one.joint === at);
+        const mark = label?.x != null ? label : seen.machine.find((item) => item.view === name && item.joint === at);
         const place = seen.projected[name]?.[at];
         if (mark?.x != null) places.push([mark.x, mark.y ?? 0]);
         else if (place) places.push([place[0], place[1]]);
@@ -198,8 +198,8 @@ export async function askMachine(studio) {
 export function acceptMachine(studio, joint) {
   const { frame, seen, shown } = studio.state;
   const marks = studio.marksOf(frame);
-  const wanted = seen.machine.filter((one) =>
-    (joint === null || one.joint === joint) && shown.includes(one.view) && !marks.has(placeOf(one)));
+  const wanted = seen.machine.filter((item) =>
+    (joint === null || item.joint === joint) && shown.includes(item.view) && !marks.has(placeOf(item)));
   if (!wanted.length) return studio.notify("nothing_to_accept");
   studio.write(wanted.map(({ view, joint: k, x, y }) => ({ id: "", frame, view, joint: k, x, y, state: "seen", source: "H+M" })));
   return studio.notify("accepted", { count: wanted.length });

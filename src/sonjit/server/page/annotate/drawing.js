@@ -5,7 +5,7 @@ import { INK, LEFT, NEUTRAL, RIGHT } from "../skeletons.js";
 const WARNING = "#ff5c5c";
 const LINE = "#f6f078";
 const MACHINE = "#c9a7ff";
-/** A residual that should be checked, pixels of the image. */
+/** Minimum residual that should be checked, in pixels of the image. */
 export const FAR_PX = 5;
 
 /** @typedef {[number, number]} Spot canvas pixels */

@@ -14,7 +14,7 @@ export function make(tag, members = {}, ...inside) {
   return node;
 }
 
-/** A joint in words. @param {number} joint @param {string[]} names */
+/** Return the name of a joint. @param {number} joint @param {string[]} names */
 export function jointName(joint, names) {
   const [side, ...rest] = names[joint].split("_");
   return `${text(`side.${side}`)} ${rest.map((word) => text(`part.${word}`)).filter(Boolean).join(" ")}`;
@@ -26,12 +26,12 @@ export class JointGrid {
 
   /** @param {HTMLElement} place @param {(joint: number) => void} choose */
   constructor(place, choose) {
-    for (const side of [1, 0]) { // as one sees one's own hands
+    for (const side of [1, 0]) { // in the order in which people see their own hands
       const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
       const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
         const node = make("span", { className: "caption" });
         node.style.gridArea = area;
-        node.setAttribute("aria-hidden", "true"); // each joint is called by its full name
+        node.setAttribute("aria-hidden", "true"); // screen readers read the full name of each joint
         this.#captions.push([node, key]);
         hand.append(node);
       };

@@ -33,8 +33,8 @@ import { ServerError, call, thisServer } from "../endpoints.js";
 function endpoint(path, query = {}) {
   const address = new URL(`/v1/annotate${path}`, thisServer);
   for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined) address.searchParams.append(name, String(one));
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (item !== null && item !== undefined) address.searchParams.append(name, String(item));
     }
   }
   return address;
@@ -66,7 +66,7 @@ export const getChanges = (since) => ask("/changes", { since });
 export const getAgreement = () => ask("/agreement");
 
 /**
- * One image, or `region` x, y, width, height of it.
+ * Return an image, or its region x, y, width, height.
  *
  * @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region]
  * @returns {Promise<ImageBitmap>}
@@ -120,7 +120,7 @@ export class Images {
     for (const [key, image] of this.#cached) {
       if (this.#cached.size <= MAX_CACHED) return;
       this.#cached.delete(key);
-      // It may be on the screen for another moment.
+      // It may still be displayed for a moment.
       setTimeout(() => image.then((bitmap) => bitmap.close(), () => {}), 2000);
     }
   }

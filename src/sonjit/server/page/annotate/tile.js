@@ -76,7 +76,7 @@ export class Tile {
     this.render();
   }
 
-  /** No image. @param {number} frame @param {string} why */
+  /** Show the reason why there is no image. @param {number} frame @param {string} why */
   blank(frame, why) {
     this.#frame = frame;
     this.#image = null;
@@ -85,7 +85,7 @@ export class Tile {
     this.render();
   }
 
-  /** @param {Scene} scene @param {string} note what is in the corner @param {string} label for screen readers */
+  /** @param {Scene} scene @param {string} note text in the corner @param {string} label for screen readers */
   annotate(scene, note, label) {
     this.scene = scene;
     this.#parts.note.textContent = note;
@@ -160,21 +160,21 @@ export class Tile {
       if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
     }
     const { scale, x, y } = this.#zoom;
-    const brush = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
-    brush.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    brush.clearRect(0, 0, width, height);
-    brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
+    const imageContext = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
+    imageContext.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    imageContext.clearRect(0, 0, width, height);
+    imageContext.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
     if (this.#image && this.view) {
-      brush.drawImage(this.#image, x, y, this.view.width * scale, this.view.height * scale);
+      imageContext.drawImage(this.#image, x, y, this.view.width * scale, this.view.height * scale);
       if (this.#detail) {
         const [left, top, wide, high] = this.#detail.region;
-        brush.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
+        imageContext.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
       }
     }
-    const pen = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
-    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    if (this.scene && this.#image) drawScene(pen, (u, v) => this.put(u, v), this.scene);
+    const overlayContext = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
+    overlayContext.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    overlayContext.clearRect(0, 0, width, height);
+    if (this.scene && this.#image) drawScene(overlayContext, (u, v) => this.put(u, v), this.scene);
   }
 
   #schedule() {
@@ -226,8 +226,8 @@ export class Tile {
     clearTimeout(this.#timer);
     const view = this.view;
     if (!view || !this.#image) return;
-    const coarse = this.#image.width / view.width; // of the image's pixels, how many came
-    if (coarse >= 1 || coarse >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
+    const resolution = this.#image.width / view.width; // share of the image's pixels that were requested
+    if (resolution >= 1 || resolution >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
     this.#timer = setTimeout(async () => {
       const frame = this.#frame;
       const [from, to] = [this.inside(...this.take(0, 0)), this.inside(...this.take(this.node.clientWidth, this.node.clientHeight))];

@@ -57,7 +57,7 @@ export class Wall {
     this.refresh();
   }
 
-  /** One view alone, or all. */
+  /** Switch between one view and all views. */
   toggleSingle() {
     this.#given.place.classList.toggle("single");
     this.#layOut();
@@ -88,7 +88,7 @@ export class Wall {
     /** @type {Map<number, import("./drawing.js").DrawnMark>} */ const marks = new Map(list.map((mark) => [mark.joint, mark]));
     const dragged = this.#dragged?.view === view ? this.#dragged : null;
     if (dragged) marks.set(dragged.joint, { source: "H", state: "seen", ...marks.get(dragged.joint), joint: dragged.joint, x: dragged.x, y: dragged.y });
-    const here = (/** @type {import("./project.js").StoredMark[]} */ all) => all.filter((one) => one.view === view && one.x !== null);
+    const here = (/** @type {import("./project.js").StoredMark[]} */ all) => all.filter((item) => item.view === view && item.x !== null);
     const name = jointName(joint, joints);
     const scene = {
       marks, joint, bones, name: isActive ? name : "", cursor: isActive ? this.cursor : null,
@@ -97,8 +97,8 @@ export class Wall {
       projected: seen.projected[view] ?? [],
       residuals: seen.residuals_px[view] ?? [],
       line: seen.lines[view] ?? [],
-      odd: new Set(seen.bones.map((one) => one.bone.join(" "))),
-      conflicts: new Set(seen.conflicts.filter((one) => one.view === view).map((one) => one.joint)),
+      odd: new Set(seen.bones.map((item) => item.bone.join(" "))),
+      conflicts: new Set(seen.conflicts.filter((item) => item.view === view).map((item) => item.joint)),
     };
     const mark = marks.get(joint);
     const where = mark?.x != null ? text("tile.marked", { x: mark.x.toFixed(1), y: mark.y?.toFixed(1) ?? "", state: text(`state.${mark.state}`) })
@@ -153,12 +153,12 @@ export class Wall {
     place.style.setProperty("--columns", String(count <= 2 ? count : count <= 4 ? 2 : count <= 9 ? 3 : 4));
   }
 
-  /** @param {string} view @param {number} x @param {number} y @param {number | null} under the joint of the mark there */
+  /** @param {string} view @param {number} x @param {number} y @param {number | null} under joint of the mark at this position */
   #tap(view, x, y, under) {
     const studio = this.#studio;
     const { joint, frame, seen } = studio.state;
     const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    const machine = seen.machine.find((one) => one.view === view && one.joint === joint);
+    const machine = seen.machine.find((item) => item.view === view && item.joint === joint);
     if (under !== null && under !== joint && own) studio.chooseJoint(under);
     else if (under === joint && own) {
       if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // the annotator confirmed it
@@ -169,7 +169,7 @@ export class Wall {
     }
   }
 
-  /** Go on after a mark: to the next visible view without a mark of the joint, or to the next joint in the first view. */
+  /** Continue after a mark: with the next visible view without a mark of the joint, or with the next joint in the first view. */
   #goOn() {
     const studio = this.#studio;
     const { joint, frame, shown, active } = studio.state;
@@ -206,7 +206,7 @@ export class Wall {
     this.turnMs = performance.now() - start;
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
-    const near = [1, -1, 2].map((by) => frames[place + by]).filter((one) => one !== undefined);
+    const near = [1, -1, 2].map((by) => frames[place + by]).filter((item) => item !== undefined);
     this.#images.prepare(this.#tiles.flatMap(({ view }) => view ?? []), near, longest);
   }
 
