@@ -116,7 +116,10 @@ def test_every_page_is_in_the_navigation_and_every_image_is_shown():
         ("networks.md", r"hand landmarks light, full, heavy \| Pixel 3 \| 6.6, 16.1, 36.9 ms"),
         ("networks.md", r"TITAN V \| 48 hours"),
         ("networks.md", r"No heavy hand network was published"),
-        ("mediapipe-and-tfjs.md", r"\| platforms \| Android, iOS.* \| browsers.* \| Linux, macOS on Apple silicon and Windows"),
+        (
+            "mediapipe-and-tfjs.md",
+            r"\| platforms \| Android, iOS.* \| browsers.* \| Linux, macOS on Apple silicon and Windows",
+        ),
         ("migrating-from-tfjs.md", r"model\.json"),
         ("evaluation.md", r"A model card \(Mitchell et al\. 2019\)"),
     ],
