@@ -241,7 +241,7 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
         await (await page("kinds.js")).loadKinds();
         const {trackedOf, measureName, shown} = await page("measures.js");
         const row = ([name, value]) => [measureName(name), shown(name, value)];
-        tell(trackedOf(given).map(({one}) => Object.entries(one.measures).map(row)));
+        tell(trackedOf(given).map(({instance}) => Object.entries(instance.measures).map(row)));
         """,
         {"faces": [face, {"score": 0.8, "id": 4}]},
     )
