@@ -1,6 +1,7 @@
 """Certificates that change while a server runs."""
 
 import ssl
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -41,6 +42,30 @@ def test_a_running_server_renews_its_own_certificate(listen, tmp_path, monkeypat
     server = listen(tls_cert=path, tls_key=path)
     monkeypatch.setattr(certificate, "_RENEW", certificate._VALID)  # every certificate expires soon
     wait_until(lambda: served_by(server) != first)
+
+
+def test_a_certificate_that_expires_while_a_server_runs_is_reported_once(listen, pems, tmp_path, monkeypatch, caplog):
+    class Clock(datetime):
+        passed = timedelta(0)
+        checks = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            cls.checks += 1
+            return datetime.now(tz) + cls.passed
+
+    monkeypatch.setattr(certificate, "_CHECK_S", 0.01)
+    monkeypatch.setattr(certificate, "datetime", Clock)
+    path = tmp_path / "mine.pem"
+    path.write_bytes(pems[0])
+    server = listen(tls_cert=path, tls_key=path)
+    assert served_by(server) == der(pems[0])
+    Clock.passed = timedelta(days=900)
+    wait_until(lambda: "mine.pem ended on" in caplog.text)
+    served_by(server)
+    path.write_bytes(pems[1] + b"\n")
+    wait_until(lambda: "not loaded again" in caplog.text)
+    assert caplog.text.count("mine.pem ended on") - caplog.text.count("not loaded again") == 1
 
 
 def served_by(server):

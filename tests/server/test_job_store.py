@@ -1,6 +1,7 @@
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,16 @@ def test_a_folder_that_cannot_hold_jobs_is_named(jobs, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(InputError, match=r"--jobs-folder .*file: File exists; choose another folder"):
         jobs(jobs_folder=tmp_path / "file")
+
+
+def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path, monkeypatch):
+    before = jobs(jobs_folder=tmp_path / "jobs")
+    ids = []
+    for now_s in (1_800_000_000, 1_700_000_000, 1_700_000_000, 0):
+        monkeypatch.setattr(time, "time_ns", lambda now_s=now_s: 10**9 * now_s)
+        ids.append(add(before).id)
+    before.close()
+    assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]
 
 
 def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path, caplog):

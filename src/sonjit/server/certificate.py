@@ -70,20 +70,27 @@ def own_certificate(hosts: list[str]) -> Path:
 
 
 async def keep_valid(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Check a running server's certificate every hour, until cancelled.
+    """Check a running server's certificate every hour, until cancelled. An expired one is a warning.
 
     Args:
         context: TLS context of the server. New connections use its latest certificate.
         certificate: PEM file with the certificate.
         key: PEM file with the certificate's key.
     """
-    loaded = _content(certificate, key)
+    loaded, reported = _content(certificate, key), b""
     while True:
         await asyncio.sleep(_CHECK_S)
         try:
             loaded = reload_certificate(context, certificate, key, loaded)
         except (InputError, JobError, OSError) as error:
             _LOG.warning("the certificate was not loaded again: %s", error)
+            continue
+        if loaded != reported:
+            try:
+                check_certificate(certificate, key)
+            except InputError as error:
+                _LOG.warning("%s", error)
+                reported = loaded
 
 
 def reload_certificate(context: ssl.SSLContext, certificate: Path, key: Path, loaded: bytes) -> bytes:

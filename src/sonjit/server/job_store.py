@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,7 @@ class JobStore:
                     "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
                 )
             assert self._root is not None
+            last = max((other.number for other in self._jobs.values()), default=0)
             job = UploadJob(
                 folder=self._root / secrets.token_hex(8),
                 detectors=detectors,
@@ -125,6 +127,7 @@ class JobStore:
                 owner=owner,
                 is_private=is_private,
                 address=address,
+                number=max(time.time_ns(), last + 1),  # the clock may step back
             )
             try:
                 job.input_folder.mkdir(parents=True)

@@ -44,7 +44,7 @@ class UploadJob:
         is_private: True if only the owner may access the job, even by its id.
         address: Network address of the client.
         id: Random id; part of the job's URLs.
-        number: Creation time in nanoseconds; jobs are sorted by it.
+        number: Creation time in nanoseconds, above those of older jobs; jobs are sorted by it.
         input: Uploaded files; None during the upload.
         state: State of the job; changes only under the store's lock.
         frames: Number of processed images.

@@ -16,7 +16,7 @@ from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
 from sonjit.lab.networks.mediapipe.hand_masks import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
-from sonjit.lab.training.hands.masks import cut_hand, losses, read_hands, to_batch  # noqa: E402
+from sonjit.lab.training.hands.masks import HandMaskSettings, cut_hand, losses, read_hands, to_batch  # noqa: E402
 
 SIZE = 64
 HAND, OBJECT, ARM, INSIDE = range(4)
@@ -101,3 +101,8 @@ def test_a_short_run_segments_images(rendered, demo_clip, weights, tmp_path, cap
 def test_a_folder_without_masks_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"contains no masks/instances\.json\. Render it with sonjit synth --masks"):
         read_hands(tmp_path)
+
+
+def test_crops_of_one_pixel_at_the_deepest_level_are_refused():
+    with pytest.raises(InputError, match="size=32: must be a multiple of 32 from 64 up to"):
+        HandMaskSettings(size=32)

@@ -147,15 +147,16 @@ def check_range(settings: object, **ranges: tuple[float, float]) -> None:
             raise InputError(f"{name}={value}: must be at most {maximum}")
 
 
-def check_side(settings: object, name: str) -> None:
+def check_side(settings: object, name: str, *, least: int = 32) -> None:
     """Check that an image side in pixels can be halved five times, as backbones do.
 
     Raises:
-        InputError: The side is not a multiple of 32, or is too large.
+        InputError: The side is not a multiple of 32, is too small or too large.
     """
     side = getattr(settings, name)
-    if not 32 <= side <= MAX_SIDE or side % 32:
-        raise InputError(f"{name}={side}: must be a multiple of 32 up to {MAX_SIDE}")
+    if not least <= side <= MAX_SIDE or side % 32:
+        start = "" if least == 32 else f"from {least} "
+        raise InputError(f"{name}={side}: must be a multiple of 32 {start}up to {MAX_SIDE}")
 
 
 def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:

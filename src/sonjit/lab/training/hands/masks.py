@@ -43,7 +43,7 @@ class HandMaskSettings(AugmentedSettings):
     Attributes:
         trunk: Hand network whose trunk is used: `full` or `lite`.
         channels: Channels of the pyramid.
-        size: Side of the crops in pixels, a multiple of 32.
+        size: Side of the crops in pixels, a multiple of 32 from 64.
         batch: Number of hands in a step.
         held_out: Share of the images, the last ones, to evaluate on.
         freeze: Prefixes of weights that are not trained; the default is the trunk.
@@ -63,7 +63,7 @@ class HandMaskSettings(AugmentedSettings):
         """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), channels=(8, MAX_WIDTH))
-        check_side(self, "size")
+        check_side(self, "size", least=64)  # group normalisation needs more than one pixel
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out={self.held_out}: must be above 0 and below 1")
 
