@@ -108,10 +108,10 @@ function shapeOf(schema, indent = "") {
 
 /** @param {Record<string, {description: string, content?: Record<string, {schema: Json}>}>} responses */
 function answerOf(responses) {
-  return Object.entries(responses).flatMap(([status, { description: words, content = {} }]) => {
+  return Object.entries(responses).flatMap(([status, { description: details, content = {} }]) => {
     const schema = content["application/json"]?.schema;
     if (!schema || status === "422" || !(schema.properties || schema.items)) return [];
-    return [make("p", {}, make("strong", {}, status), ` ${words}`), make("pre", { tabIndex: 0 }, shapeOf(schema))];
+    return [make("p", {}, make("strong", {}, status), ` ${details}`), make("pre", { tabIndex: 0 }, shapeOf(schema))];
   });
 }
 
@@ -123,9 +123,9 @@ function listOf(values) {
 }
 
 /** @param {string} path @param {string} method @param {{description?: string, summary?: string, parameters?: Parameter[], responses?: any}} endpoint */
-function endpointRow(path, method, { description: words, summary, parameters = [], responses = {} }) {
+function endpointRow(path, method, { description: details, summary, parameters = [], responses = {} }) {
   const title = [make("code", { className: "method" }, method.toUpperCase()), " ", make("code", {}, path)];
-  const what = make("p", {}, words ?? summary ?? "");
+  const what = make("p", {}, details ?? summary ?? "");
   const rows = parameters.filter((one) => one.in === "query").map(({ name, schema }) => {
     const range = listOf(schema.enum) ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
     return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, range), make("td", {}, schema.description ?? ""));

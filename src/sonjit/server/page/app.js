@@ -33,7 +33,7 @@ import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
-const SAID_MS = 4000;
+const NOTICE_MS = 4000;
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const messages = messagesIn(find("message"));
@@ -219,7 +219,7 @@ async function share() {
   history.replaceState(null, "", new URL(link).hash);
   const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
   find("share-words").textContent = text(copied ? "share.copied" : "share.address");
-  setTimeout(() => (find("share-words").textContent = ""), SAID_MS);
+  setTimeout(() => (find("share-words").textContent = ""), NOTICE_MS);
 }
 
 function snapshot() {
@@ -257,8 +257,8 @@ function showPhase() {
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
     : phase === "running" && isStill ? stillKey() : phase === "running" && paused ? "status.paused" : `status.${phase}`;
   const shown = latest ? Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0) : 0;
-  const words = text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) });
-  if (status.textContent !== words) status.textContent = words;
+  const message = text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) });
+  if (status.textContent !== message) status.textContent = message;
   status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
   find("start").disabled = find("start").hidden = isOn;

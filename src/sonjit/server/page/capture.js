@@ -9,7 +9,7 @@ const NOTHING = new Blob();
 const SLOTS = 4; // images in use: two in transit, one drawn, one captured
 
 export class Capture {
-  /** Whether images are encoded, as a server requires. */ encodes = true;
+  /** True if images are encoded, as a server requires. */ encodes = true;
   /** Maximum side of a sent image in pixels; 0 for the original size. */ longest = 0;
   /** @type {HTMLCanvasElement[]} */ #slots = [];
   #next = 0;

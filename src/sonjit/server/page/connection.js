@@ -7,7 +7,7 @@ export { ServerError, detectImage, thisServer } from "./endpoints.js";
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null, gestures_file?: string | null}} Configuration */
 /** @typedef {import("./endpoints.js").Image} Image */
-/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed because no images came */
+/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed because no images were sent */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
 const FIRST_RETRY_S = 0.5;

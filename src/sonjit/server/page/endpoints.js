@@ -8,7 +8,7 @@ const RGBA = 1;
 /** Origin of this file. */
 export const thisServer = new URL(import.meta.url).origin;
 
-/** Whether `sonjit page` wrote this page: it has no server and runs the detectors itself. */
+/** True if `sonjit page` wrote this page. It has no server and runs the detectors itself. */
 export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 
 /** Error of the server or the connection. `code`: one of docs/http-api.md, "gone", "closed" or "dropped". */

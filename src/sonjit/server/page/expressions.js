@@ -18,7 +18,7 @@ const PRESETS = new Map(Object.entries({
   lookLeft: [["eyeLookOutLeft", 0.5], ["eyeLookInRight", 0.5]], lookRight: [["eyeLookInLeft", 0.5], ["eyeLookOutRight", 0.5]],
 }));
 /** Names of these presets in VRM 0. */
-const FORMER = new Map(Object.entries({
+const VRM0_NAMES = new Map(Object.entries({
   a: "aa", i: "ih", u: "ou", e: "ee", o: "oh", joy: "happy", sorrow: "sad", angry: "angry", blink_l: "blinkLeft", blink_r: "blinkRight",
   lookup: "lookUp", lookdown: "lookDown", lookleft: "lookLeft", lookright: "lookRight",
 }));
@@ -43,7 +43,7 @@ function plain(name) {
 export function driversOf(model) {
   const own = model.nodes.flatMap(({ mesh }, node) => (model.meshes[mesh]?.targets ?? []).map((name, target) => (
     { name, binds: [{ node, target, weight: 1 }], isBinary: false })));
-  const expressions = [...currentExpressions(model), ...formerExpressions(model)];
+  const expressions = [...vrm1Expressions(model), ...vrm0Expressions(model)];
   const named = [...own, ...expressions].flatMap(({ name, binds, isBinary }) => {
     const blendshape = BY_PLAIN_NAME.get(plain(name));
     return blendshape ? [driver([[blendshape, 1]], binds, isBinary)] : [];
@@ -57,18 +57,18 @@ export function driversOf(model) {
 /** @param {Driver["terms"]} terms @param {Driver["binds"]} binds @param {boolean} isBinary @returns {Driver} */
 const driver = (terms, binds, isBinary) => ({ terms, binds, isBinary });
 
-/** Of VRM 1.0. @param {import("./gltf.js").Model} model */
-function currentExpressions({ extensions }) {
+/** Return the expressions of VRM 1.0. @param {import("./gltf.js").Model} model */
+function vrm1Expressions({ extensions }) {
   const { preset = {}, custom = {} } = extensions.VRMC_vrm?.expressions ?? {};
   return Object.entries({ ...custom, ...preset }).map(([name, { morphTargetBinds = [], isBinary = false }]) => (
     { name, isBinary, binds: morphTargetBinds.map((/** @type {any} */ { node, index, weight = 1 }) => ({ node, target: index, weight })) }));
 }
 
 /** Return the expressions of VRM 0, which refers to meshes instead of nodes and uses percent. @param {import("./gltf.js").Model} model */
-function formerExpressions({ extensions, nodes }) {
+function vrm0Expressions({ extensions, nodes }) {
   const groups = extensions.VRM?.blendShapeMaster?.blendShapeGroups ?? [];
   return groups.map((/** @type {any} */ { name = "", presetName = "unknown", binds = [], isBinary = false }) => ({
-    name: FORMER.get(presetName) ?? name,
+    name: VRM0_NAMES.get(presetName) ?? name,
     isBinary,
     binds: binds.flatMap((/** @type {any} */ { mesh, index, weight }) => nodes.flatMap((node, k) => (node.mesh === mesh ? [{ node: k, target: index, weight: weight / 100 }] : []))),
   }));

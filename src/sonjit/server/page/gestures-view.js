@@ -66,10 +66,10 @@ export class GesturesView {
     }
     const bar = Object.assign(document.createElement("meter"), { min: 0, max: 1, value: event.strength });
     bar.setAttribute("aria-label", text("gestures.strength"));
-    const words = `${event.time.toFixed(1)} s · ${event.name.replaceAll("_", " ")} · #${event.id}`;
+    const label = `${event.time.toFixed(1)} s · ${event.name.replaceAll("_", " ")} · #${event.id}`;
     const phase = Object.assign(document.createElement("span"), { className: "tag", textContent: text(`gestures.${event.phase}`) });
     const count = event.count ? ` × ${event.count.toFixed(1)}` : "";
-    shown.node.replaceChildren(phase, ` ${words}${count} `, bar);
+    shown.node.replaceChildren(phase, ` ${label}${count} `, bar);
     if (event.phase === "end" || event.phase === "cancel") this.#open.delete(key);
   }
 }

@@ -39,7 +39,7 @@ export function onLanguage(listener) {
  * @param {string} key @param {Record<string, unknown>} [values] @returns {string} the key if there is no text
  */
 export function text(key, values = {}) {
-  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
 }
 
 /** Return a text, or another one if it does not exist. @param {string} key @param {string} otherwise */

@@ -4,18 +4,18 @@ const EVERY_MS = 250;
 const MAX_CHARACTERS = 60; // maximum number of characters of a text; masks are long
 
 export class Inspector {
-  #place;
+  #container;
   #at = 0;
   /** @type {Record<string, any> | null} */ #waiting = null;
   #seen = false;
 
-  /** @param {HTMLElement} place */
-  constructor(place) {
-    this.#place = place;
+  /** @param {HTMLElement} container */
+  constructor(container) {
+    this.#container = container;
     new IntersectionObserver(([{ isIntersecting }]) => {
       this.#seen = isIntersecting;
       this.#write();
-    }).observe(place);
+    }).observe(container);
   }
 
   /** @param {Record<string, any>} frame */
@@ -27,20 +27,20 @@ export class Inspector {
 
   clear() {
     this.#waiting = null;
-    this.#place.textContent = "";
+    this.#container.textContent = "";
   }
 
   #write() {
     if (!this.#waiting) return;
     this.#at = performance.now();
     const { type, sent_ms, answered_ms, ...frame } = this.#waiting;
-    this.#place.textContent = pretty(frame, "");
+    this.#container.textContent = pretty(frame, "");
   }
 
   /** Check whether the user selects text, which new text would undo. */
   #isBeingRead() {
     const selection = getSelection();
-    return Boolean(selection && !selection.isCollapsed && this.#place.contains(selection.anchorNode));
+    return Boolean(selection && !selection.isCollapsed && this.#container.contains(selection.anchorNode));
   }
 }
 

@@ -21,13 +21,13 @@ export let kindsInPage = {};
 export let results = {};
 /** Columns of row tables. @type {string[]} */
 export let columns = [];
-/** Whether the server has an annotation project. */
+/** True if the server has an annotation project. */
 export let annotates = false;
 
 /** Load the kinds from the server or from the folder that `sonjit page` wrote. */
 export async function loadKinds() {
-  const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
-  const answer = await call(place);
+  const address = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
+  const answer = await call(address);
   ({ kinds, in_page: kindsInPage, results, columns, annotates = false } = /** @type {any} */ (answer));
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }

@@ -5,7 +5,7 @@ import { INK } from "./skeletons.js";
 /**
  * @typedef {{x: number, y: number}} Point
  * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
- * @typedef {{words: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
+ * @typedef {{text: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
  *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
  * @typedef {{width: number, height: number, pad: number}} Plate size of a text with its margin
  */
@@ -24,13 +24,13 @@ const SHARE = 0.055; // letter height as a share of the instance's size
  */
 export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   const occupied = avoid.filter((area) => area.every(Number.isFinite));
-  for (const { words, anchor, directions, accent, size } of labels) {
+  for (const { text, anchor, directions, accent, size } of labels) {
     if (!Number.isFinite(anchor.x + anchor.y)) continue;
     const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // integers, because browsers cache a font for every size
     const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
     ctx.font = font;
     const pad = letters * 0.5;
-    const plate = { width: ctx.measureText(words).width + letters * 2.05, height: letters * 1.7, pad };
+    const plate = { width: ctx.measureText(text).width + letters * 2.05, height: letters * 1.7, pad };
     if (plate.width > width || plate.height > height) continue;
     const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
     occupied.push([left, top, left + plate.width, top + plate.height]);
@@ -47,7 +47,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
     ctx.fillStyle = "#ffffff";
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
-    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
+    ctx.fillText(text, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
   }
 }
 

@@ -8,15 +8,15 @@ import { gestureOf } from "./painter.js";
 const MOST_COLUMNS = 6;
 
 export class LiveTable {
-  #place;
+  #container;
   #pace = new Pace(() => this.#write());
   #layout = "";
   /** @type {Record<string, any>} */ #frame = {};
   /** @type {HTMLElement[]} in the order of the values */ #cells = [];
 
-  /** @param {HTMLElement} place */
-  constructor(place) {
-    this.#place = place;
+  /** @param {HTMLElement} container */
+  constructor(container) {
+    this.#container = container;
     onLanguage(() => {
       this.#layout = "";
       this.#write();
@@ -65,8 +65,8 @@ export class LiveTable {
       return table;
     });
     const nothing = Object.assign(document.createElement("p"), { className: "hint", textContent: text("live.empty") });
-    this.#place.replaceChildren(...(content.length ? content : [nothing]));
-    this.#cells = /** @type {HTMLElement[]} */ ([...this.#place.querySelectorAll("td")]);
+    this.#container.replaceChildren(...(content.length ? content : [nothing]));
+    this.#cells = /** @type {HTMLElement[]} */ ([...this.#container.querySelectorAll("td")]);
   }
 }
 
@@ -81,9 +81,9 @@ function rowsOf(found) {
   ];
 }
 
-/** @param {"th" | "td"} tag @param {string[]} words */
-function row(tag, ...words) {
+/** @param {"th" | "td"} tag @param {string[]} cells */
+function row(tag, ...cells) {
   const line = document.createElement("tr");
-  line.append(...words.map((word) => Object.assign(document.createElement(tag), { textContent: word })));
+  line.append(...cells.map((content) => Object.assign(document.createElement(tag), { textContent: content })));
   return line;
 }

@@ -48,19 +48,19 @@ export function explain(error) {
 /**
  * Show the last error in an element.
  *
- * @param {HTMLElement} place
+ * @param {HTMLElement} container
  */
-export function messagesIn(place) {
+export function messagesIn(container) {
   /** @type {unknown} */ let shown = null;
   const render = () => {
-    place.hidden = shown === null;
-    if (shown === null) return place.replaceChildren();
+    container.hidden = shown === null;
+    if (shown === null) return container.replaceChildren();
     const { code, title, action, detail } = explain(shown);
-    place.dataset.code = code;
+    container.dataset.code = code;
     const close = Object.assign(document.createElement("button"), { type: "button", className: "close", textContent: "×" });
     close.setAttribute("aria-label", text("close"));
     close.onclick = () => api.clear();
-    place.replaceChildren(line("strong", title), line("span", action), line("small", detail), close);
+    container.replaceChildren(line("strong", title), line("span", action), line("small", detail), close);
   };
   const api = {
     /** @param {unknown} error */
@@ -70,9 +70,9 @@ export function messagesIn(place) {
     },
     /** @param {string} [code] only if it is this one */
     clear(code) {
-      if (code && place.dataset.code !== code) return;
+      if (code && container.dataset.code !== code) return;
       shown = null;
-      delete place.dataset.code;
+      delete container.dataset.code;
       render();
     },
     render,

@@ -56,8 +56,8 @@ export class Meter {
     const totals = samples.map((sample) => sample.total_ms).sort((a, b) => a - b);
     latency.dataset.total = mean(totals).toFixed(1);
     latency.dataset.p95 = totals[Math.min(Math.floor(totals.length * 0.95), totals.length - 1)].toFixed(1);
-    const words = text("latency.value", { total: Number(latency.dataset.total).toFixed(0), p95: Number(latency.dataset.p95).toFixed(0) });
-    put(/** @type {HTMLElement} */ (latency.querySelector(".latency-text")), words);
+    const label = text("latency.value", { total: Number(latency.dataset.total).toFixed(0), p95: Number(latency.dataset.p95).toFixed(0) });
+    put(/** @type {HTMLElement} */ (latency.querySelector(".latency-text")), label);
   }
 }
 

@@ -31,7 +31,7 @@ export class Pace {
   }
 }
 
-/** @param {Element} place @param {string} words */
-export function put(place, words) {
-  if (place.textContent !== words) place.textContent = words;
+/** @param {Element} element @param {string} content */
+export function put(element, content) {
+  if (element.textContent !== content) element.textContent = content;
 }

@@ -270,7 +270,7 @@ function labelOf(kind, instance, place, area, { gestures }) {
   const gesture = gestures ? gestureOf(instance) : "";
   const [left, top, right, bottom] = area;
   const common = {
-    words: `${nameOf(kind, instance)} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
+    text: `${nameOf(kind, instance)} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
     accent: accentOf(kind, instance),
     size: Math.hypot(right - left, bottom - top),
   };

@@ -80,8 +80,8 @@ export class Plot {
     this.#known = names.join();
     const select = find("plot-measure");
     const chosen = select.value;
-    const words = (/** @type {string} */ name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-    select.replaceChildren(...names.map((name) => new Option(words(name), name)));
+    const label = (/** @type {string} */ name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
+    select.replaceChildren(...names.map((name) => new Option(label(name), name)));
     select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
     if (select.value !== chosen) this.#restart();
   }
@@ -101,8 +101,8 @@ export class Plot {
   #usualLimits() {
     if (this.#measure.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
     const values = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
-    const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
-    return [least + (most - least) / 3, most - (most - least) / 3];
+    const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    return [minimum + (maximum - minimum) / 3, maximum - (maximum - minimum) / 3];
   }
 
   /** @returns {[number, number]} in the measure's own unit */
@@ -138,7 +138,7 @@ export class Plot {
     });
     const place = find("counts");
     if (lines.length && place.innerText !== lines.join("\n")) {
-      place.replaceChildren(...lines.map((words) => Object.assign(document.createElement("span"), { className: "count", textContent: words })));
+      place.replaceChildren(...lines.map((line) => Object.assign(document.createElement("span"), { className: "count", textContent: line })));
     }
     return events;
   }
@@ -185,9 +185,9 @@ export class Plot {
     const limits = find("count").checked ? this.#limits() : [];
     const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
     if (values.length === limits.length) return; // the measure is unknown: no axis
-    const [least, most] = [Math.min(...values), Math.max(...values)];
-    const margin = (most - least || Math.abs(most) || 1) * 0.08;
-    const [low, high] = [least - margin, most + margin];
+    const [minimum, maximum] = [Math.min(...values), Math.max(...values)];
+    const margin = (maximum - minimum || Math.abs(maximum) || 1) * 0.08;
+    const [low, high] = [minimum - margin, maximum + margin];
     const end = this.#history[this.#history.length - 1].time;
     const start = Math.max(this.#history[0].time, end - WINDOW_S);
     const span = Math.max(end - start, 2);

@@ -58,7 +58,7 @@ export function saliencyLabel(map, mirroredIn) {
   const x = cx + (up.x * height) / 2;
   const direction = { x: mirroredIn === null ? up.x : -up.x, y: up.y };
   const anchor = { x: mirroredIn === null ? x : mirroredIn - x, y: cy + (up.y * height) / 2 };
-  return { words: answerOf(map), anchor, directions: [direction, { x: -direction.x, y: -direction.y }], accent: NEUTRAL, size: height };
+  return { text: answerOf(map), anchor, directions: [direction, { x: -direction.x, y: -direction.y }], accent: NEUTRAL, size: height };
 }
 
 /** Return the output as text; logits become probabilities. @param {SaliencyMap} map */

@@ -47,7 +47,7 @@ export function settingsFrom({ detectors = null, options = {}, mirrors = {}, sty
   return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
 
-/** Whether this page supports any kind without a server. */
+/** Check whether this page supports any kind without a server. */
 const hasEngine = () => Object.keys(kindsInPage).length > 0;
 
 /** Check whether the view of the selected source is mirrored. @param {any} state state of the store @returns {boolean} */

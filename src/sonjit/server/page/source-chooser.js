@@ -28,7 +28,7 @@ export class SourceChooser {
     this.#on = on;
   }
 
-  /** Whether the source has single images. */
+  /** Check whether the source has single images. */
   get isStill() {
     return this.#kind === "files" && this.#files.some(isImage);
   }

@@ -31,11 +31,11 @@ async function loaded(path) {
 async function newest(request) {
   const cache = await caches.open(CACHE);
   const stored = await cache.match(request, { ignoreSearch: true });
-  const place = stored?.url ?? (LARGE.test(request.url) ? request.url : null);
-  if (!place) return fetch(request);
+  const key = stored?.url ?? (LARGE.test(request.url) ? request.url : null);
+  if (!key) return fetch(request);
   try {
     const answer = await fetch(request);
-    if (answer.status === 200) await cache.put(place, answer.clone());
+    if (answer.status === 200) await cache.put(key, answer.clone());
     return answer.ok || !stored ? answer : stored;
   } catch (error) {
     if (!stored) throw error;
@@ -43,11 +43,11 @@ async function newest(request) {
   }
 }
 
-/** Return the requested range of a video. @param {Response} whole @param {string | null} range "bytes=0-" */
-async function part(whole, range) {
+/** Return the requested range of a video. @param {Response} response @param {string | null} range "bytes=0-" */
+async function part(response, range) {
   const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
-  if (!from) return whole;
-  const all = await whole.blob();
+  if (!from) return response;
+  const all = await response.blob();
   const end = Math.min(to ? Number(to) + 1 : all.size, all.size);
   const headers = { "Content-Range": `bytes ${from}-${end - 1}/${all.size}`, "Content-Type": all.type };
   return new Response(all.slice(Number(from), end), { status: 206, headers });

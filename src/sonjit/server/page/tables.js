@@ -177,8 +177,8 @@ function valuesOf(kind, instance, k) {
 /** RFC 4180. @param {unknown[]} values */
 function rowOf(values) {
   const cells = values.map((value) => {
-    const words = String(value ?? "");
-    return /[",\r\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
+    const content = String(value ?? "");
+    return /[",\r\n]/.test(content) ? `"${content.replaceAll('"', '""')}"` : content;
   });
   return `${cells.join(",")}\r\n`;
 }

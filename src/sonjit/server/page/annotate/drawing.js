@@ -159,14 +159,14 @@ function crosshair(ctx, [x, y]) {
 function nameJoint(ctx, put, { name, joint, residuals }, place) {
   if (!place) return;
   const [x, y] = put(place[0], place[1]);
-  const words = [name, residuals[joint] == null ? "" : `${residuals[joint]?.toFixed(1)} px`].filter(Boolean).join("  ");
-  if (words) label(ctx, [x + 12, y - 16], words);
+  const content = [name, residuals[joint] == null ? "" : `${residuals[joint]?.toFixed(1)} px`].filter(Boolean).join("  ");
+  if (content) label(ctx, [x + 12, y - 16], content);
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {string} words */
-function label(ctx, [x, y], words) {
+/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {string} content */
+function label(ctx, [x, y], content) {
   ctx.font = "600 12px system-ui, sans-serif";
-  const width = ctx.measureText(words).width + 10;
+  const width = ctx.measureText(content).width + 10;
   const left = Math.min(x, Math.max(ctx.canvas.clientWidth - width - 2, 0));
   ctx.globalAlpha = 0.78;
   ctx.fillStyle = INK;
@@ -176,5 +176,5 @@ function label(ctx, [x, y], words) {
   ctx.globalAlpha = 1;
   ctx.fillStyle = "#ffffff";
   ctx.textBaseline = "middle";
-  ctx.fillText(words, left + 5, y + 0.5);
+  ctx.fillText(content, left + 5, y + 0.5);
 }

@@ -24,8 +24,8 @@ export class JointGrid {
   /** @type {HTMLButtonElement[]} */ #buttons = [];
   /** @type {[HTMLElement, string][]} texts around the joints and their keys */ #captions = [];
 
-  /** @param {HTMLElement} place @param {(joint: number) => void} choose */
-  constructor(place, choose) {
+  /** @param {HTMLElement} element @param {(joint: number) => void} choose */
+  constructor(element, choose) {
     for (const side of [1, 0]) { // in the order in which people see their own hands
       const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
       const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
@@ -47,7 +47,7 @@ export class JointGrid {
       cell(0, 6, 2);
       NAMES.forEach((name, f) => caption(`letter.${name}`, `1 / ${column(f)}`));
       caption(side ? "side.left" : "side.right", "7 / 1 / 8 / 6");
-      place.append(hand);
+      element.append(hand);
     }
   }
 
@@ -74,9 +74,9 @@ export class JointGrid {
 /**
  * Show bones and marks to check, in the displayed views.
  *
- * @param {HTMLElement} place @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
+ * @param {HTMLElement} element @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
  */
-export function showWarnings(place, seen, names, choose) {
+export function showWarnings(element, seen, names, choose) {
   const row = (/** @type {number} */ joint, /** @type {string} */ words) =>
     make("li", {}, make("button", { type: "button", className: "warning", textContent: words, onclick: () => choose(joint) }));
   const bones = seen.bones.map(({ bone, length_mm: length, expected_mm: expected, against }) =>
@@ -89,12 +89,12 @@ export function showWarnings(place, seen, names, choose) {
     const where = off.sort((a, b) => b.px - a.px).map(({ view, px }) => text("warn.off", { view, px: px.toFixed(1) })).join(", ");
     return where ? [row(joint, text("warn.residual", { joint: jointName(joint, names), where }))] : [];
   });
-  place.replaceChildren(...disputes, ...far, ...bones);
+  element.replaceChildren(...disputes, ...far, ...bones);
 }
 
-/** @param {HTMLElement} place @param {import("./project.js").Agreement} result @param {string[]} names */
-export function showAgreement(place, result, names) {
-  if (!result.all.pairs) return place.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
+/** @param {HTMLElement} element @param {import("./project.js").Agreement} result @param {string[]} names */
+export function showAgreement(element, result, names) {
+  if (!result.all.pairs) return element.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
   const cells = (/** @type {string} */ head, /** @type {import("./project.js").Distances} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},
     make("th", { scope: "row", textContent: head }), ...[pairs, mean?.toFixed(2) ?? "–", middle?.toFixed(2) ?? "–",
       within["5"] === undefined ? "–" : `${Math.round(100 * within["5"])}%`].map((value) => make("td", { textContent: String(value) })));
@@ -105,7 +105,7 @@ export function showAgreement(place, result, names) {
     ...Object.entries(result.annotators).map(([pair, numbers]) => cells(pair, numbers)),
     ...Object.entries(result.joints).map(([name, numbers]) => cells(jointName(names.indexOf(name), names), numbers)),
   ];
-  return place.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+  return element.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
 }
 
 /**
@@ -120,9 +120,9 @@ export function skeletonsOfJoints(points, bones, { rotation, translation_m: shif
   return [0, 1].flatMap((side) => {
     const known = points.flatMap((point, joint) => (point && Math.floor(joint / 21) === side ? [joint] : []));
     if (known.length < 2) return [];
-    const place = new Map(known.map((joint, k) => [joint, k]));
+    const element = new Map(known.map((joint, k) => [joint, k]));
     const connections = /** @type {[number, number][]} */ (
-      bones.filter((bone) => bone.every((joint) => place.has(joint))).map((bone) => bone.map((joint) => place.get(joint))));
+      bones.filter((bone) => bone.every((joint) => element.has(joint))).map((bone) => bone.map((joint) => element.get(joint))));
     const turned = known.map((joint) => rotation.map((row, axis) => dot(row, points[joint] ?? [0, 0, 0]) + shift[axis]));
     const colours = known.map(() => (side ? LEFT : RIGHT));
     return [/** @type {any} */ ({ kind: "hand", points: turned, skeleton: { keypoints: known, connections, groups: {}, colours } })];
