@@ -1,4 +1,4 @@
-"""One Chromium for all tests of the page, its camera the bundled clip; a server to look at."""
+"""Fixtures for browser tests: one Chromium, whose camera plays the bundled clip, servers and web sites."""
 
 import contextlib
 import http.server
@@ -31,17 +31,17 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--lang=en"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000"),
     "--autoplay-policy=no-user-gesture-required",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what asks another machine becomes an error
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # requests to other machines fail
 )
 os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
 
 
 class Server:
-    """`sonjit serve` in a process of its own.
+    """`sonjit serve` in its own process.
 
     Args:
-        folder: of its log.
-        program: what Python runs.
+        folder: Folder of its log.
+        program: Arguments of Python.
     """
 
     def __init__(self, folder, program=("-m", "sonjit")):
@@ -63,7 +63,7 @@ class Server:
             with urllib.request.urlopen(f"{self.url}/healthz", timeout=10):
                 return True
         except urllib.error.HTTPError:
-            return True  # it wants its token
+            return True  # it requires a token
         except (urllib.error.URLError, ConnectionError):
             return False
 
@@ -84,7 +84,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def new_server(weights, tmp_path_factory):
-    """`new_server(*options)`: one more server."""
+    """Return a function that starts another server with options."""
     made = []
 
     def make(*options):
@@ -100,10 +100,12 @@ def new_server(weights, tmp_path_factory):
 
 @contextlib.contextmanager
 def hosted(headers=()):
-    """A web site: what stands in `.files` by path, as (type, bytes), with some headers more."""
+    """Serve the files in `.files`, (type, bytes) by path, with additional headers."""
 
     class Server(http.server.ThreadingHTTPServer):
-        request_queue_size = 64  # a browser opens several connections at once, and a refused one may end a worker
+        request_queue_size = (
+            64  # a browser opens several connections at once, and a refused connection may end a worker
+        )
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -114,7 +116,7 @@ def hosted(headers=()):
             for name, value in headers:
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # a page that is left reads no further
+            with contextlib.suppress(ConnectionError):  # a closed page stops reading
                 self.wfile.write(body or b"")
 
         def log_message(self, *_):
@@ -133,7 +135,7 @@ def hosted(headers=()):
 
 @pytest.fixture(scope="session")
 def site():
-    """A site of another origin than the server's."""
+    """Site whose origin differs from that of the server."""
     with hosted() as site:
         yield site
 
@@ -145,7 +147,7 @@ def server(new_server, site):
 
 @pytest.fixture(scope="session")
 def camera_clip(demo_clip, tmp_path_factory):
-    """The bundled clip as Chromium's fake camera reads it."""
+    """Return the bundled clip in the format of Chromium's fake camera."""
     path = tmp_path_factory.mktemp("camera") / "clip.mjpeg"
     with av.open(str(path), "w", format="mjpeg") as container:
         stream = container.add_stream("mjpeg", rate=30, options={"qscale": "2"})
@@ -159,7 +161,7 @@ def camera_clip(demo_clip, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium(camera_clip, tmp_path_factory):
-    """The browser, as selenium drives it."""
+    """Browser that selenium drives."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
     if not (BROWSER and DRIVER):
         pytest.skip("chromium or chromedriver is not installed")
@@ -180,9 +182,9 @@ def chromium(camera_clip, tmp_path_factory):
 
 @pytest.fixture
 def browser(chromium):
-    """The browser; a test fails on any error in the console and on any request that leaves this machine.
+    """Browser whose tests fail on any error in the console and on any request to another machine.
 
-    A test that breaks something on purpose says which errors are due: `browser.expected.append("part of it")`.
+    A test lists the errors that it causes on purpose: `browser.expected.append("part of the message")`.
     """
     chromium.expected = []
     chromium.get_log("browser")
@@ -195,8 +197,8 @@ def browser(chromium):
 
 @pytest.fixture
 def page(browser, server):
-    """The live app."""
-    from .driver import Page  # which waits as here
+    """Page of the live app."""
+    from .driver import Page  # imported late, because it imports this module
 
     page = Page(browser, server.url)
     yield page
@@ -206,7 +208,7 @@ def page(browser, server):
 
 @pytest.fixture(scope="session")
 def images(photo, tmp_path_factory):
-    """A folder with an image of hands, one of nothing, and another of hands, half as large."""
+    """Folder with an image of hands, an empty image, and the image of hands in half its size."""
     folder = tmp_path_factory.mktemp("images")
     for name, rgb in {"1": photo, "2": np.full_like(photo, 90), "3": photo[::2, ::2]}.items():
         cv2.imwrite(str(folder / f"{name}.png"), rgb[..., ::-1])
@@ -215,7 +217,7 @@ def images(photo, tmp_path_factory):
 
 @pytest.fixture
 def shown(page, images):
-    """The page after it has drawn the hands of the first image."""
+    """Page that has drawn the hands of the first image."""
     page.upload("source-file", images / "1.png")
     page.wait(lambda: page.latest.get("hands") and page.ink, "drawn hands")
     return page
@@ -251,7 +253,7 @@ KIT_PAGE = """<!doctype html><title>page</title>
 
 
 def open_kit(browser, site, imports):
-    """A page of the site that was written for tfjs-models, with the modules of these addresses by the name imported."""
+    """Open a page that was written for tfjs-models, with modules imported by name from these addresses."""
     lines = "\n".join(f'import * as kit{i} from "{name}";' for i, name in enumerate(imports))
     site.files["/"] = ("text/html", (KIT_PAGE % (json.dumps(imports), lines)).encode())
     browser.get(site.url)
@@ -261,7 +263,7 @@ def open_kit(browser, site, imports):
 
 @pytest.fixture(scope="session")
 def module(weights, tmp_path_factory):
-    """The files of the built module by their path."""
+    """Return the files of the built module by path."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     out = tmp_path_factory.mktemp("web")
@@ -277,7 +279,7 @@ def web_page(browser, site, module):
 
 @pytest.fixture(scope="session")
 def all_networks(module):
-    """Skip where networks of faces, bodies or people are not on this machine."""
+    """Skip the test if networks of faces, bodies or people are missing."""
     for weight in json.loads((WEB / "src" / "data.json").read_text("utf-8"))["weights"].values():
         if f"models/{weight['file']}" not in module:
             pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body holistic")
@@ -285,7 +287,7 @@ def all_networks(module):
 
 @pytest.fixture
 def show(site):
-    """`show(rgb)`: the path of an image on the site."""
+    """Return a function that adds an image to the site and returns its path."""
 
     def show(rgb):
         path = f"/{len(site.files)}.png"
@@ -296,7 +298,7 @@ def show(site):
 
 
 def run(browser, body, *arguments):
-    """What an async function of that body gives in the page; its error's message as RuntimeError."""
+    """Return the result of an async function with this body in the page. Its errors become RuntimeError."""
     script = """
         const done = arguments[arguments.length - 1];
         (async (...given) => { %s })(...arguments)

@@ -1,4 +1,4 @@
-"""The page as its visitor sees it."""
+"""Drive the page in a browser."""
 
 import contextlib
 
@@ -26,11 +26,11 @@ NEAR = """
 
 
 class Page:
-    """The page in a browser.
+    """Page in a browser.
 
     Args:
-        browser: selenium's driver.
-        url: the server's, with a token where it asks for one.
+        browser: Driver of selenium.
+        url: Address of the server, with a token if it requires one.
     """
 
     def __init__(self, browser, url):
@@ -56,11 +56,11 @@ class Page:
 
     @property
     def ink(self):
-        """Share of the overlay that is painted."""
+        """Return the share of the overlay that is painted."""
         return run(self.browser, EMPTY, "overlay")
 
     def painted_at(self, points, width, height):
-        """Whether something is painted at each point (x, y) of an image of that size."""
+        """Check for each point (x, y) of an image of this size whether something is painted there."""
         return run(self.browser, NEAR, [[float(x), float(y)] for x, y in points], width, height)
 
     def wait(self, condition, what, seconds=60):
@@ -80,14 +80,14 @@ class Page:
         self.wait(lambda: self.status in states, f"the status {states}")
 
     def click(self, name):
-        """A click as a visitor's: what is folded away is opened first."""
+        """Click a control. Open the collapsible section around it first."""
         element = self[name]
         self.browser.execute_script("arguments[0].closest('details')?.setAttribute('open', '')", element)
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         (element if element.is_displayed() and element.size["width"] > 2 else self.label_of(name)).click()
 
     def label_of(self, name):
-        """A switch may show its label in place of itself."""
+        """Return the label of a switch, which may be visible in place of the switch."""
         return self.browser.execute_script("return document.getElementById(arguments[0]).labels[0]", name)
 
     def tick(self, name, on=True):
@@ -114,7 +114,7 @@ class Page:
         self.wait_for("stopped")
 
     def download(self, control, ending):
-        """Click a control, by its id or itself, and read the file that comes."""
+        """Click a control, given by its id or element, and read the downloaded file."""
         before = set(self.browser.downloads.iterdir())
         self.click(control) if isinstance(control, str) else control.click()
 

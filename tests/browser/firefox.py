@@ -1,4 +1,4 @@
-"""Firefox, driven by WebDriver BiDi (W3C), which it speaks itself."""
+"""Drive Firefox by its own WebDriver BiDi (W3C)."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ CALL = """async (given) => JSON.stringify(await new Promise((done) => {
 
 
 class Firefox:
-    """One window, with those of selenium's methods that the tests of web pages call.
+    """Window with the methods of selenium that tests of web pages use.
 
     Args:
         profile: folder of its own.
@@ -63,7 +63,7 @@ class Firefox:
         self._ask("browsingContext.navigate", context=self._tab, url=url, wait="complete")
 
     def execute_async_script(self, script, *arguments):
-        """What the script hands to its last argument."""
+        """Return the value that the script passes to its last argument."""
         answer = self._ask(
             "script.callFunction",
             functionDeclaration=CALL % script,
@@ -79,7 +79,7 @@ class Firefox:
         return self.execute_async_script(f"arguments[arguments.length - 1]((() => {{ {script} }})())")
 
     def upload(self, name, path):
-        """Choose a file in the field of that id."""
+        """Select a file in the field with this id."""
         body = f"() => document.getElementById({json.dumps(name)})"
         place = {"context": self._tab}
         field = self._ask("script.callFunction", functionDeclaration=body, target=place, awaitPromise=False)["result"]

@@ -1,4 +1,4 @@
-"""The page for everyone: two languages, the keyboard alone, a name for every control."""
+"""Accessibility of the page: two languages, use by keyboard only, a name for every control."""
 
 import json
 import re
@@ -132,7 +132,7 @@ LOW_CONTRAST = """
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 BLOCK = 16
-"""Side in pixels of what one pixel of a kept screenshot is the mean of: letters vanish in it, the layout does not."""
+"""Side in screen pixels of one pixel of a stored screenshot. Letters vanish at this size, the layout does not."""
 
 
 @pytest.fixture(params=[(1280, 1000), (390, 844)], ids=lambda size: f"{size[0]} px")
@@ -147,7 +147,7 @@ def scheme(request):
 
 @pytest.fixture
 def screen(page, size, scheme):
-    """The page on a screen of that size, in light or dark colours."""
+    """Page on a screen of this size, in light or dark colours."""
     (width, height), browser = size, page.browser
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

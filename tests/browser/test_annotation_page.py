@@ -1,4 +1,4 @@
-"""The annotation page as annotators use it: marks by mouse and keyboard, several people at once, what is saved."""
+"""Annotation page: marks by mouse and keyboard, several annotators at once, and stored marks."""
 
 import json
 import re
@@ -22,7 +22,7 @@ CONTROLS = "a[href], button, input, select, summary, [tabindex='0']"
 
 
 class AnnotationServer(Server):
-    """`sonjit annotate open` in a process of its own."""
+    """`sonjit annotate open` in its own process."""
 
     def start(self, project):
         command = [sys.executable, "-m", "sonjit", "annotate", "open", str(project), "--port", str(self.port)]
@@ -32,7 +32,7 @@ class AnnotationServer(Server):
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
-    """A server of a project, the truth of its frames (F, 42, 3), and its rig."""
+    """Server of a project, the true joints (F, 42, 3) of its frames, and its rig."""
     folder = tmp_path_factory.mktemp("annotation")
     project, truth = make_project(folder, cameras=7, frames=3, lens=False)
     (folder / "views" / "cam1" / "image20.png").unlink()
@@ -47,17 +47,17 @@ def studio(tmp_path_factory):
 @pytest.fixture
 def page(browser, studio, request):
     page = AnnotationPage(browser, studio)
-    page.enter(request.node.name[5:45])  # an annotator of each test's own
+    page.enter(request.node.name[5:45])  # each test has its own annotator
     yield page
     while len(browser.window_handles) > 1:
         browser.switch_to.window(browser.window_handles[-1])
         browser.close()
     browser.switch_to.window(browser.window_handles[0])
-    browser.get("about:blank")  # ends what the page asks for again and again
+    browser.get("about:blank")  # stops the periodic requests of the page
 
 
 class AnnotationPage:
-    """The page in a tab of a browser."""
+    """Page in a tab of a browser."""
 
     def __init__(self, browser, studio):
         self.browser = browser
@@ -107,7 +107,7 @@ class AnnotationPage:
         return self.studio.rig[view].project(self.studio.truth[number][joint])
 
     def pointer_at(self, tile, x, y):
-        """A chain that has moved the mouse to a place of a tile's image."""
+        """Return an action chain that has moved the mouse to a position in a tile's image."""
         from selenium.webdriver import ActionChains
 
         spot = self.run(
@@ -125,7 +125,7 @@ class AnnotationPage:
         self.saved()
 
     def mark(self, tile, joint):
-        """Click where a joint is; gives how near the mark came, in pixels of the image."""
+        """Click at a joint. Return the distance of the mark from the joint, in pixels of the image."""
         view = self.state["shown"][tile]
         place = self.pixels(view, joint)
         self.click(tile, *place)
@@ -139,7 +139,7 @@ class AnnotationPage:
         self.saved()
 
     def painted(self, tile, place):
-        """Whether the overlay of a tile is painted at a place of its image."""
+        """Check whether the overlay of a tile is painted at a position of its image."""
         return run(self.browser, """
             const [number, x, y] = given;
             const tile = sonjitAnnotation.wall.tiles[number];
@@ -151,7 +151,7 @@ class AnnotationPage:
 
 
 def joint_in_all(page, joint):
-    """Views of the wall in which a joint lies well within the image."""
+    """Return the displayed views in which a joint is far from the edges of the image."""
     shown = page.state["shown"]
     return [
         k

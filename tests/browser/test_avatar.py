@@ -1,4 +1,4 @@
-"""An avatar in the page: models that are made here, moved by a face of a photograph."""
+"""Avatar of the page: generated models, moved by the face of a photograph."""
 
 import cv2
 import numpy as np
@@ -15,13 +15,19 @@ from .driver import Page
 pytestmark = pytest.mark.browser
 
 ARKIT = ("jawOpen", "eyeBlink_L", "eyeBlink_R", "mouthSmileLeft", "mouthSmileRight")
-FCL = ("Fcl_A", "Fcl_Blink_L", "Fcl_Blink_R", "Fcl_Joy", "Fcl_Joy_R")  # names of no standard, as artists choose them
+FCL = (
+    "Fcl_A",
+    "Fcl_Blink_L",
+    "Fcl_Blink_R",
+    "Fcl_Joy",
+    "Fcl_Joy_R",
+)  # names outside of standards, as artists choose them
 PRESETS = {"aa": 0, "blinkLeft": 1, "blinkRight": 2, "happy": 3}
 SKIN, WHITE, DARK, CLOTH = (0.75, 0.5, 0.35), (0.9, 0.9, 0.9), (0.03, 0.02, 0.02), (0.1, 0.25, 0.5)
 
 
 def ellipsoid(centre, radii, rings=18):
-    """Vertices (V, 3) and faces (F, 3)."""
+    """Return vertices (V, 3) and faces (F, 3) of an ellipsoid."""
     polar, around = np.meshgrid(np.linspace(0, np.pi, rings), np.linspace(0, 2 * np.pi, rings), indexing="ij")
     unit = np.stack([np.sin(polar) * np.sin(around), np.cos(polar), np.sin(polar) * np.cos(around)], -1)
     corner = (np.arange(rings - 1)[:, None] * rings + np.arange(rings - 1)).reshape(-1, 1)
@@ -30,7 +36,7 @@ def ellipsoid(centre, radii, rings=18):
 
 
 def parts():
-    """Of an avatar that looks along +z, in metres: vertices, faces, colour, and what each morph target adds."""
+    """Return the parts of an avatar that looks along +z, in metres: vertices, faces, colour, morph target offsets."""
     still = np.zeros(len(ARKIT))[:, None, None]
     head, faces = ellipsoid((0, 1.6, 0), (0.08, 0.11, 0.09))
     jaw = still * head
@@ -57,7 +63,7 @@ def parts():
 
 
 def sparse(builder, rows):
-    """An accessor that holds only the rows that are not 0."""
+    """Add an accessor that stores only the rows that are not 0."""
     used = np.flatnonzero(rows.any(1))
     if not len(used):
         used = np.array([0])
@@ -70,7 +76,7 @@ def sparse(builder, rows):
 
 
 def avatar(path, names=ARKIT, vrm=None, **more):
-    """Write a .glb; as an avatar of VRM 0 or 1 it has a skin with hips and head, and VRM's names for both.
+    """Write a .glb. An avatar of VRM 0 or 1 also has a skin with hips and head, and VRM's names of both.
 
     What is given besides goes into the file's document as it is.
     """
@@ -119,7 +125,7 @@ def vrm_1():
 
 @pytest.fixture(scope="session")
 def face_server(new_server, data, tmp_path_factory):
-    """A server whose cache holds a face landmarker's bundle."""
+    """Server whose cache contains a face landmarker's bundle."""
     bundle = data / "real" / "tasks" / "face_landmarker.task"
     if not bundle.is_file():
         pytest.skip(f"{bundle} is not there")
@@ -127,7 +133,7 @@ def face_server(new_server, data, tmp_path_factory):
     (home / "models").mkdir()
     for path in models_folder().iterdir():
         (home / "models" / path.name).symlink_to(path)
-    for name in ("bundles", "compiled"):  # what other tests left there need not be made anew
+    for name in ("bundles", "compiled"):  # reuse the files of other tests
         (cache / name).mkdir(exist_ok=True)
         (home / name).symlink_to(cache / name)
     with pytest.MonkeyPatch.context() as patch:
@@ -159,32 +165,32 @@ lost.loseContext();
 
 
 def drop(page, path):
-    """Drop a file onto the page as its visitor would."""
+    """Drop a file onto the page."""
     run(page.browser, DROP, path.name, list(path.read_bytes()))
 
 
 def seen(page):
-    """What the avatar's canvas shows, RGB; of an element that is partly in view chromedriver takes that part alone."""
+    """Return the RGB image of the avatar's canvas. Chromedriver captures only the visible part of an element."""
     run(page.browser, "document.getElementById('avatar').scrollIntoView({block: 'center', behavior: 'instant'})")
     png = np.frombuffer(page["avatar"].screenshot_as_png, np.uint8)
     return cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
 
 
 def is_skin(rgb):
-    """Where the image has the hue of the head, in any light."""
+    """Return the pixels with the hue of the head, in any light."""
     wanted = np.array(SKIN) ** (1 / 2.2)
     unit = rgb / np.maximum(np.linalg.norm(rgb, axis=-1, keepdims=True), 1)
     return (unit @ (wanted / np.linalg.norm(wanted)) > 0.995) & (rgb.sum(-1) > 150)
 
 
 def white(rgb):
-    """How much of the avatar's eyes is seen, in heads."""
+    """Return the visible area of the avatar's eyes, relative to its head."""
     is_white = (rgb.min(-1) > 120) & (np.ptp(rgb, axis=-1) < 12)
-    return is_white[8:-8, 8:-8].sum() / max(is_skin(rgb).sum(), 1)  # beside the round corners of the stage
+    return is_white[8:-8, 8:-8].sum() / max(is_skin(rgb).sum(), 1)  # without the round corners of the stage
 
 
 def middle(rgb):
-    """How far right of the stage's middle the head is, in widths."""
+    """Return the distance of the head to the right of the stage's middle, in widths."""
     columns = np.nonzero(is_skin(rgb))[1]
     return columns.mean() / rgb.shape[1] - 0.5 if len(columns) else 0.0
 

@@ -1,4 +1,4 @@
-"""The live app's choice who computes: the server or the page itself, from the same settings, with the same results."""
+"""The live app runs detectors on the server or in the page, with the same settings and results."""
 
 import json
 
@@ -24,7 +24,7 @@ main(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def server(weights, tmp_path_factory):
-    """One that computes as the page does, on processors with bf16 too."""
+    """Server that computes in f32 as the page does, also on processors with bf16."""
     server = Server(tmp_path_factory.mktemp("server"), ("-c", IN_F32))
     server.start()
     yield server
@@ -44,7 +44,7 @@ def found_in(page, least):
 
 
 def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
-    """With the same drawing; what only the server can do is not offered meanwhile, and is there again afterwards."""
+    """The drawings are equal. Features that require a server are hidden while the page runs the detectors."""
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     page.choose("option-search", "fast")
     page.upload("source-file", tmp_path / "photo.png")
@@ -104,7 +104,7 @@ def test_the_choice_is_kept_and_goes_with_a_link(page):
 
 
 def test_the_page_lists_motions_as_the_server_does(page, demo_clip, write_video, tmp_path):
-    """A swipe, image by image, so that slow machines miss none: a hand rests, is drawn to the right and rests again."""
+    """The images of a swipe are sent one by one, so that slow machines miss none."""
     frame, step = demo_clip[1][60], 45
     shifts = [0] * 12 + [step * k for k in range(1, 6)] + [5 * step] * 6
     frames = np.full((len(shifts), *frame.shape), 90, np.uint8)

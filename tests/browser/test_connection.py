@@ -1,4 +1,4 @@
-"""The stream as pages use it: answers, refusals, dropped frames, and a server that goes and comes back."""
+"""Streams of pages: answers, refusals, dropped frames, and a server that stops and restarts."""
 
 import signal
 
@@ -38,7 +38,7 @@ def page(browser, site, photo):
 
 @pytest.fixture(scope="module")
 def mortal(new_server, site):
-    """A server to be killed; it asks for a token."""
+    """Server with a token, which tests stop."""
     return new_server("--allow-origin", site.url, "--token", "open-sesame")
 
 
@@ -95,7 +95,7 @@ def test_every_frame_is_answered_or_told_that_it_was_dropped(page, server):
     answered = [outcome for outcome in outcomes if outcome != "dropped"]
     assert answered == [number for number, outcome in enumerate(outcomes) if outcome != "dropped"]
     assert 0 < len(answered) < len(outcomes)
-    assert outcomes[-1] == 39  # the newest is never the one that goes
+    assert outcomes[-1] == 39  # the newest frame is never dropped
 
 
 def test_a_server_that_goes_and_comes_back(page, mortal):

@@ -1,4 +1,4 @@
-"""The module and the written page in Firefox: another engine for scripts, WebAssembly, canvas and workers."""
+"""The module in Firefox, which has another engine for scripts, WebAssembly, canvas and workers."""
 
 import cv2
 import pytest
@@ -24,7 +24,7 @@ def firefox(tmp_path_factory):
 
 @pytest.mark.parametrize("isolated", [False, True])
 def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site, demo_clip, isolated):
-    """Firefox computes on one thread in both cases: threads of a worker may never start there."""
+    """Firefox uses one thread in both cases, because threads of a worker may never start there."""
     frames = golden("hands.full.stills")["frames"][::12]
     paths = [show(demo_clip[1][frame["frame"]]) for frame in frames]
     headers = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]

@@ -1,4 +1,4 @@
-"""What the page does with gestures: a live list, custom ones from the camera, maps that are tried without sending."""
+"""Gestures in the page: live list, custom gestures from the camera, and dry runs of maps."""
 
 import time
 
@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def names_of(page):
-    """What the hands of the latest frame make."""
+    """Return the gestures of the hands in the latest frame."""
     return {(hand.get("gesture") or {}).get("name") for hand in page.latest.get("hands", [])}
 
 
@@ -52,8 +52,8 @@ def test_gestures_are_listed_trained_and_tested(page):
 
 
 def test_motions_are_recorded_tested_trained_and_recognised(page):
-    """Of the clip that the camera repeats, in which a hand sways; then a map may name them."""
-    page.browser.expected.append("/v1/gestures/train")  # a recording in which no hand has moved far is refused
+    """The camera repeats a clip in which a hand sways. A map may then name the recorded motions."""
+    page.browser.expected.append("/v1/gestures/train")  # a recording without a moving hand is refused
     page.start()
     page.click("tab-gestures")
     page.tick("trainer-moving")

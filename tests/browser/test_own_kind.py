@@ -1,4 +1,4 @@
-"""A kind registered from outside stands in the page's list, is drawn by its skeleton and goes into its tables."""
+"""A registered kind is in the page's list, is drawn with its skeleton and is written to tables."""
 
 import csv
 from pathlib import Path

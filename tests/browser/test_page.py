@@ -1,4 +1,4 @@
-"""What a visitor does with the page and sees on it."""
+"""Use of the live app."""
 
 import base64
 
@@ -40,7 +40,7 @@ def test_a_drawing_stands_where_the_hand_is(shown, photo):
 
 
 def on_top(page):
-    """What lies uppermost in the middle of the image, and how the image itself is turned."""
+    """Return the topmost element in the middle of the image, and the transform of the image."""
     return run(page.browser, """
         const overlay = document.getElementById("overlay");
         overlay.scrollIntoView({block: "center"});
@@ -62,7 +62,7 @@ def test_mirroring_turns_the_view_and_no_label(shown, photo):
 
 
 def darkness(page, width, height):
-    """Opacity of the overlay, 0 to 1, at image size."""
+    """Return the opacity (H, W) of the overlay, 0 to 1, in the size of the image."""
     rows = run(page.browser, """
         const [width, height] = given;
         const pen = new OffscreenCanvas(width, height).getContext("2d");
@@ -77,7 +77,7 @@ def test_the_background_is_cut_out_and_comes_back(shown, photo, kind):
     page, (height, width) = shown, photo.shape[:2]
     page.tick("detector-hands", on=False)
     page.tick(f"detector-{kind}")
-    page.choose("option-search", "fast")  # the clip shows hands alone: only that takes them for a body
+    page.choose("option-search", "fast")  # only this search mistakes the hands of the clip for a body
     page.tick("option-segmentation")
     list_ = "people" if kind == "holistic" else "bodies"
     one = page.wait(
@@ -284,7 +284,9 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
     empty = look()
     page.upload("source-file", images / "1.png")
     page.wait(lambda: page.latest.get("hands"), "hands")
-    page.browser.execute_script("arguments[0].scrollIntoView()", page["view3d"])  # out of sight nothing is drawn
+    page.browser.execute_script(
+        "arguments[0].scrollIntoView()", page["view3d"]
+    )  # the view is drawn only while it is visible
     page.wait(lambda: look() != empty, "hands in space")
     before = page.wait(lambda: (one := look()) == look() and one, "hands at rest")
     page["view3d"].send_keys("\ue014")

@@ -1,4 +1,4 @@
-"""What the page looks at, camera, videos and folders, and the files that come of it."""
+"""Sources of the page: camera, videos and folders; and the files that it writes."""
 
 import csv
 import json
@@ -119,7 +119,7 @@ def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees
 
 
 def test_an_image_is_shown_while_it_is_searched(page, images):
-    """The image is on the stage before its results, and the status names the search."""
+    """The image is displayed before its results, and the status names the search."""
     page.browser.execute_script("""
         const isLit = () => {
           const canvas = document.getElementById("image");

@@ -1,4 +1,4 @@
-"""What the page says when something is amiss, and how it goes on."""
+"""Error messages of the page, and how it recovers."""
 
 import signal
 
@@ -32,7 +32,7 @@ def test_a_hidden_tab_a_turned_camera_and_one_that_goes_are_told_and_the_run_goe
     assert "320 × 240" in message.text
     page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
     before = page.latest["frame"]
-    browser.execute_script("document.getElementById('video').pause()")  # as phones do when they freeze a hidden tab
+    browser.execute_script("document.getElementById('video').pause()")  # phones do so when they freeze a hidden tab
     browser.execute_script("document.dispatchEvent(new Event('resume'))")
     page.wait(lambda: page.latest.get("frame", 0) > before + 3, "images after a freeze")
     run(
@@ -69,7 +69,7 @@ def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
 
 
 def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
-    cut = (images / "1.png").read_bytes()[:20_000]  # a browser shows its upper part
+    cut = (images / "1.png").read_bytes()[:20_000]  # browsers display the upper part
     files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}
     codes = {"notes.txt": "no_media", "broken.mp4": "no_video"}
     for name, content in files.items():

@@ -1,4 +1,4 @@
-"""The folder that `sonjit page` writes, on a host that knows nothing of Sonjit: hands are found in the page itself."""
+"""The folder that `sonjit page` writes, on any web host: the page detects hands itself."""
 
 import http.server
 import threading
@@ -24,7 +24,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def host(tmp_path):
-    """`host.url` of a written page in a folder of the site, until `host.stop()`."""
+    """Host of a written page at `host.url`, until `host.stop()`."""
     if not (BUILT_ENGINE / "sonjit-web.js").is_file():
         pytest.skip(NEEDS)
     assert main(["page", str(tmp_path / "app")]) == 0

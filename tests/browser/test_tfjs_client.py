@@ -1,4 +1,4 @@
-"""A page written for tfjs-models, on another origin, with its import changed: the results of Sonjit's own detectors."""
+"""A page for tfjs-models on another origin, with its import changed, gets the results of Sonjit's detectors."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def found_by(kind, rgb, *, search="fast", **options):
 
 
 def assert_same(found, expected, tolerance=0.05):
-    """The same members, names and labels; pixels to a tolerance, metres and scores to 0.05."""
+    """Compare members, names and labels exactly, pixels with a tolerance, metres and scores to 0.05."""
     assert type(found) is type(expected) or {type(found), type(expected)} <= {int, float}
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
@@ -89,7 +89,7 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
     with sonjit.create_detector("hands", search="fast", smoothing="published", mirrored=True) as detector:
         expected = [[hand.to_dict() for hand in detector.detect(rgb, time=i / 5)] for i, rgb in enumerate(frames)]
     assert any(expected)
-    assert_same(found, expected, tolerance=4)  # frames go as JPEG
+    assert_same(found, expected, tolerance=4)  # frames are sent as JPEG
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -173,7 +173,7 @@ def test_a_video(page, site, demo_clip):
     ],
 )
 def test_what_is_unknown_is_refused_with_what_is_known(page, call, says):
-    page.expected.append("/v1/hands")  # the browser's own line about the refused Blob
+    page.expected.append("/v1/hands")  # the browser reports the refused Blob itself
     with pytest.raises(RuntimeError, match=says.replace("(", r"\(")):
         run(page, f"await {call}")
 

@@ -1,4 +1,4 @@
-"""Gestures and motions of hands in `web/`: those that Python gives them, as the worker answers them to the page."""
+"""Gestures and motions in `web/` are those of Python."""
 
 import io
 from itertools import chain
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, demo_clip, site, tmp_path):
-    """Steady in a stream, in tfjs-models' shape, and those of a file of one's own; other kinds have none."""
+    """Streams smooth gestures. tfjs-models' format and files of custom gestures work; other kinds have none."""
     frames = [show(rgb) for rgb in demo_clip[1][60:64]]
     found = run(web_page, TRACK, "hands", frames, {"gestures": "canned"}, "track")
     smoother = GestureSmoother()
@@ -52,7 +52,7 @@ def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, d
 
 
 def test_gestures_of_refined_hands_are_those_of_published_ones(web_page, show, demo_clip):
-    """Also in a mirrored result. Pages get the published keypoints, which custom gestures are learned from."""
+    """This includes mirrored results. Pages get the published keypoints, from which custom gestures are learned."""
     frames = [show(rgb) for rgb in demo_clip[1][60:64]]
     options = {"gestures": "canned", "smoothing": "one_euro", "search": "fast", "flip_horizontal": True}
     published, refined = (
@@ -67,7 +67,7 @@ def test_gestures_of_refined_hands_are_those_of_published_ones(web_page, show, d
 
 
 def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_clip):
-    """A swipe: a frame of the clip that rests, is drawn to the right and rests again; in tfjs-models' shape too."""
+    """A frame of the clip moves to the right between two rests, which is a swipe, also in tfjs-models' format."""
     frame, step = demo_clip[1][60], 45
     shifts = [0] * 4 + [step * k for k in range(6)][1:] + [5 * step] * 2
     frames = np.full((len(shifts), *frame.shape), 90, np.uint8)
@@ -104,7 +104,7 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
 
 
 def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_clip):
-    """Hands that show gestures and cross limits of a measure, disappear for a second and come back."""
+    """Hands show gestures, cross limits of a measure, disappear for a second and return."""
     frames, options = demo_clip[1][40:80:2], {"model": "lite", "search": "fast"}
     limits = ["index_reach:0.8:0.7", "pinch_index_m:0.03:0.05"]
     frames = [*frames, *[np.full_like(frames[0], 90)] * 10, *frames[:10]]
@@ -146,7 +146,7 @@ def shipped(module, name):
 
 
 def random_layers(rng, sizes, gains):
-    """Weights and biases by name of layers of so many inputs, and of the last's outputs."""
+    """Return weights and biases by name, of layers with these numbers of inputs and of final outputs."""
     arrays = {}
     for k, (rows, columns) in enumerate(sizes):
         arrays[f"weights_{k}"] = rng.normal(0, gains[k] / rows**0.5, (rows, columns))
@@ -155,7 +155,7 @@ def random_layers(rng, sizes, gains):
 
 
 def shares_with_image(network, hand, appearance):
-    """The shapes' probabilities of a hand, calibrated."""
+    """Return the calibrated probabilities of the shapes of a hand."""
     features = features_of([hand])
     row = np.concatenate([appearance.ravel(), np.maximum(features[0] @ network["weights_0"] + network["bias_0"], 0)])
     for k in (1, 2):
@@ -169,8 +169,8 @@ def shares_with_image(network, hand, appearance):
 
 
 @pytest.fixture
-def looking(site, module):
-    """A copy of the module whose gestures read appearance by random weights; (arrays of the head, of the network)."""
+def with_appearance(site, module):
+    """Copy of the module with random weights for the appearance: arrays of the head and of the network."""
     rng = np.random.default_rng(9)
     head = {"appearance": rng.normal(0, 0.05, (304, 32)), "appearance_keypoint": rng.normal(0, 0.3, (21, 32))}
     head |= {"appearance_correction_0": rng.normal(0, 0.05, (714, 16)), "appearance_correction_bias_0": np.zeros(16)}
@@ -180,29 +180,34 @@ def looking(site, module):
     network = random_layers(rng, sizes, (0.7, 1.4, 1.4, 3)) | {"shape": np.arange(68) % 17}
     network["calibration"] = np.array([1.2, 0.9])
     site.files |= {
-        path.replace("/web/", "/looking/"): file for path, file in site.files.items() if path.startswith("/web/")
+        path.replace("/web/", "/with_appearance/"): file
+        for path, file in site.files.items()
+        if path.startswith("/web/")
     }
     heads = shipped(module, "hand_heads.npz") | {f"full.{name}": np.float32(one) for name, one in head.items()}
     gestures = shipped(module, "gestures.npz") | {f"with_image.{name}": one for name, one in network.items()}
-    site.files |= {"/looking/models/hand_heads.npz": file_of(heads), "/looking/models/gestures.npz": file_of(gestures)}
+    site.files |= {
+        "/with_appearance/models/hand_heads.npz": file_of(heads),
+        "/with_appearance/models/gestures.npz": file_of(gestures),
+    }
     return head, network
 
 
-def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
-    web_page, all_networks, looking, module, show, demo_clip, photo, monkeypatch
+def test_gestures_of_stills_read_appearance_if_files_have_it(
+    web_page, all_networks, with_appearance, module, show, demo_clip, photo, monkeypatch
 ):
-    """As NumPy tells them by what Python's search reads in its last look; streams read none, and pages get none."""
-    head, network = looking
+    """NumPy classifies the appearance of the last inference of Python's search. Streams have none, nor do pages."""
+    head, network = with_appearance
     alone = GestureClassifier(shipped(module, "gestures.npz"))
-    looks, observe = [], Hands.observe
+    inferences, observe = [], Hands.observe
 
     def recorded(keypoints, maps, mean):
-        looks.append([(keypoints.copy(), [one.copy() for one in maps])])  # the engine writes over its own
+        inferences.append([(keypoints.copy(), [one.copy() for one in maps])])  # the engine reuses its buffers
         return head_inputs(keypoints, maps, mean)
 
     def observed(*given):
         seen = observe(*given)
-        looks[-1].append(seen.keypoints)
+        inferences[-1].append(seen.keypoints)
         return seen
 
     monkeypatch.setattr(hand_heads, "head_inputs", recorded)
@@ -212,7 +217,7 @@ def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
         hands = [hand for rgb in images for hand in detector.detect(rgb)]
     expected, without = [], []
     for hand in hands:
-        keypoints, maps = next(given for given, *seen in looks if np.array_equal(seen, [hand.keypoints]))
+        keypoints, maps = next(given for given, *seen in inferences if np.array_equal(seen, [hand.keypoints]))
         appearance = HandHeads(head).appearance(AppearanceInputs(keypoints, maps[1:]))
         for told, shown in ((expected, appearance), (without, 0 * appearance)):
             shares = shares_with_image(network, hand, shown)
@@ -220,7 +225,7 @@ def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
             told.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
     stills, (stream,) = run(web_page, """
         const options = {gestures: "canned"};
-        const detector = await kit.LocalDetector.create("hands", options, {base: "/looking/"});
+        const detector = await kit.LocalDetector.create("hands", options, {base: "/with_appearance/"});
         const stills = [];
         for (const path of given[0]) stills.push(...(await detector.detect(await pixels(path))).hands);
         const stream = [(await detector.track(await pixels(given[0][1]))).hands];

@@ -1,4 +1,4 @@
-"""`web/` on a graphics card: Chromium's software adapter stands in for one."""
+"""`web/` on a graphics card, which Chromium's software adapter replaces."""
 
 import pytest
 
@@ -11,7 +11,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader"),
 )
-# Before the worker's own script: what it warns of goes to the page, which can take its graphics card away.
+# Runs before the worker's script: it sends warnings to the page, and the page can take away the graphics card.
 HEARD = b"""
 console.warn = (...words) => new BroadcastChannel("told").postMessage(words.join(" "));
 const made = globalThis.GPUAdapter?.prototype.requestDevice;
@@ -42,7 +42,7 @@ DETECT = """
 
 @pytest.mark.parametrize("has_card", [True, False])
 def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tmp_path, has_card):
-    """The same but for rounding; where there is no card, or it is lost, the processor's."""
+    """Results differ only by rounding. Without a card, or after its loss, the processor takes over."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
     if not (BROWSER and DRIVER):
         pytest.skip("chromium or chromedriver is not installed")
@@ -72,5 +72,5 @@ def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tm
     by_card, after = found
     assert [hand["handedness"] for hand in by_card] == [hand["handedness"] for hand in expected]
     assert max(distances(by_card, [[[p["x"], p["y"]] for p in one["keypoints"]] for one in expected])) < 0.1
-    assert by_card != expected  # another adder rounds otherwise
+    assert by_card != expected  # its sums round differently
     assert after == expected

@@ -1,4 +1,4 @@
-"""`web/`: the networks run in the page itself, with Python's results; the clip's frames go as pixels."""
+"""`web/` runs the networks in the page with the results of Python. Frames of the clip are sent as pixels."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), [("hands", {"mirrored": True}), ("body", {})])
 def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_clip, kind, options):
-    """What looks like a body in the clip is none, but it is the same mistake."""
+    """The body in the clip is a false detection, which both make."""
     frames = golden(f"{kind}.full.stills")["frames"][::3]
     shown = [show(demo_clip[1][frame["frame"]]) for frame in frames]
     found = run(web_page, TRACK, kind, shown, {"search": "fast", **options}, "detect")
@@ -48,7 +48,7 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_cl
 
 @pytest.mark.slow
 def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
-    """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
+    """Compare the stream search, ids, sides, smoothing and metres, with a maximum of one hand more than visible."""
     frames = demo_clip[1][60:76]
     options = {"model": "lite", "max_instances": 3, "smoothing": "one_euro", "keypoints": "refined"}
     found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
@@ -89,7 +89,7 @@ STILL_GOLDENS = {
 def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
     web_page, all_networks, show, data, golden_frames, name
 ):
-    """By tfjs-models' calls, as its own page makes them; said to be stills they would be searched thoroughly."""
+    """Use the calls of tfjs-models' page. With `staticImageMode`, the images would be searched thoroughly."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
@@ -123,7 +123,7 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
 def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
     web_page, all_networks, show, data, golden_frames, name, kind, options
 ):
-    """Bodies with its smoothing, which their next boxes come from."""
+    """Bodies have MediaPipe's smoothing, which determines their next boxes."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
@@ -152,7 +152,7 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
 def test_streams_are_searched_window_by_window_as_in_python(
     web_page, all_networks, show, data, golden_frames, name, kind, options
 ):
-    """With room for one more than there is; what is held is checked."""
+    """The maximum is one more than visible, and tracked instances are verified."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
@@ -170,10 +170,8 @@ def test_streams_are_searched_window_by_window_as_in_python(
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(
-    web_page, all_networks, site, show, data, read_rgb
-):
-    """By the bundle beside the networks; in a stream of one face smoothed as its graph smooths it, and mirrored."""
+def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_networks, site, show, data, read_rgb):
+    """They come from the bundle. A stream of one face is smoothed as in its graph, and mirrored."""
     bundle = data / "real" / "tasks" / "face_landmarker.task"
     told = data / "goldens" / "tasks" / "face.stock-emotions-a-1.json"
     golden = json.loads(told.read_text("utf-8")) if told.is_file() else {"source": "none"}
@@ -204,7 +202,7 @@ def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(
 
 @pytest.mark.slow
 def test_a_hand_is_no_body_in_a_stream(web_page, all_networks, show, demo_clip):
-    """What the published search takes for one has no face, and is not seen from behind."""
+    """The false detection of the published search has no face, and does not show a back."""
     frames = demo_clip[1][:4]
     paths = [show(rgb) for rgb in frames]
     assert [len(here) for here in run(web_page, TRACK, "body", paths, {"search": "fast"}, "track")] == [1] * len(frames)
@@ -223,7 +221,7 @@ def test_a_hand_is_no_body_in_a_stream(web_page, all_networks, show, demo_clip):
     ],
 )
 def test_people_are_as_python_finds_them(web_page, all_networks, show, data, golden_frames, name, call, options):
-    """Bodies with their own hands and faces, also where hands are carried from frame to frame."""
+    """Bodies have their own hands and faces, also when hands are tracked from frame to frame."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
@@ -255,7 +253,7 @@ def test_people_are_as_python_finds_them(web_page, all_networks, show, data, gol
 
 @pytest.mark.slow
 def test_masks_are_as_python_gives_them(web_page, all_networks, show, demo_clip):
-    """Smoothed over time, of what looks like a body in the clip."""
+    """Masks of the false detection in the clip are smoothed over time."""
     frames, options = demo_clip[1][:3], {"model": "full", "segmentation": True, "search": "fast"}
     found = run(web_page, TRACK, "body", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("body", **options) as detector:
@@ -272,7 +270,7 @@ def test_masks_are_as_python_gives_them(web_page, all_networks, show, demo_clip)
 
 @pytest.mark.slow
 def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
-    """Three at once: the first is looked at, the last is next and answers for the second too; sizes may change."""
+    """Of three images at once, the first and the last are processed. The last also answers for the second."""
     found = run(web_page, """
         const detector = await kit.createDetector("MediaPipeHands");
         const [first, second, other] = await Promise.all(given[0].map(pixels));
@@ -334,7 +332,7 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
     ],
 )
-def test_what_is_wrong_is_told_with_a_way_on(web_page, all_networks, site, call, says):
+def test_errors_name_a_remedy(web_page, all_networks, site, call, says):
     web_page.expected += ["404", "favicon"]
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/"):
@@ -351,7 +349,7 @@ def test_what_is_wrong_is_told_with_a_way_on(web_page, all_networks, site, call,
     ("missing", "says"), [("Worker", "has no workers"), ("WebAssembly", "has no WebAssembly with SIMD")]
 )
 def test_what_the_browser_lacks_is_named(web_page, site, missing, says):
-    """A worker sees what its own script starts with."""
+    """The script of the worker removes a feature of the browser first."""
     kind, body = site.files["/web/sonjit-web-worker.js"]
     site.files["/lacking/sonjit-web-worker.js"] = (kind, f"delete globalThis.{missing};".encode() + body)
     with pytest.raises(RuntimeError, match=says):
@@ -367,7 +365,7 @@ def test_what_the_browser_lacks_is_named(web_page, site, missing, says):
 
 
 def fine_tuned_file(weights):
-    """The published file with other weights: its keypoints are 5 px further to the lower right in the crop."""
+    """Return the published file with weights that shift keypoints by 5 px to the lower right in the crop."""
     from ai_edge_litert import schema_py_generated as schema
 
     data = weights["hand-lite"].read_bytes()
@@ -379,7 +377,7 @@ def fine_tuned_file(weights):
 
 
 def fine_tuned_export(folder):
-    """The file that `sonjit export` writes of the network with the same other weights."""
+    """Return the file that `sonjit export` writes for the network with these weights."""
     pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
     import torch
 

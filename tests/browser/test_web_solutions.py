@@ -42,7 +42,7 @@ TIMES = [0, 33, 66, 99]
 
 @pytest.fixture
 def portrait(data):
-    """A person who shows the face and a hand, (H, W, 3)."""
+    """Image (H, W, 3) of a person with a visible face and hand."""
     path = data / "real" / "wild" / "mps_business.png"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
@@ -51,7 +51,7 @@ def portrait(data):
 
 @pytest.fixture
 def theirs(web_page, site):
-    """`theirs(name)`: the address of a package of MediaPipe's."""
+    """Return a function that returns the address of a package of MediaPipe."""
     types = TYPES | dict.fromkeys((".binarypb", ".data"), "application/octet-stream")
 
     def address(name):
@@ -68,7 +68,7 @@ def theirs(web_page, site):
 
 
 def offsets(ours, theirs, size):
-    """Return from theirs to ours in pixels, (K, 2)."""
+    """Return the offsets (K, 2) from MediaPipe's landmarks to Sonjit's, in pixels."""
     points = [np.array([(mark["x"], mark["y"]) for mark in landmarks]) * size for landmarks in (ours, theirs)]
     return points[0] - points[1]
 
@@ -96,7 +96,7 @@ def test_hands(web_page, show, portrait, theirs, is_selfie):
 
 @pytest.fixture
 def large_hand(data):
-    """A hand whose crop is much larger than the network's input, (H, W, 3)."""
+    """Image (H, W, 3) of a hand whose crop is much larger than the network's input."""
     path = data / "real" / "wild" / "mps_thumb_up.jpg"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
@@ -104,7 +104,7 @@ def large_hand(data):
 
 
 def test_large_hands_have_no_offset(web_page, show, large_hand, theirs):
-    """The offset shows where in a pixel crops are sampled."""
+    """The offset depends on the point in a pixel that crops sample."""
     ours, expected = (
         run(web_page, SEND, module, "Hands", {"modelComplexity": 1}, show(large_hand), TIMES)
         for module in ("/web/hands.js", theirs("hands"))
@@ -187,7 +187,7 @@ def test_nothing_in_an_image(web_page, all_networks, show):
 
 
 def test_a_script_defines_globals(web_page, show, portrait):
-    """Pages that load `<script src>` have the names as globals, and the results of the module."""
+    """Pages with `<script src>` have the names as globals, and the results of the module."""
     body = (
         LOAD
         + """

@@ -1,4 +1,4 @@
-"""Images on their own in `web/`: searched thoroughly, as Python searches them, where the networks for it are there."""
+"""Stills in `web/` are searched as in Python if the networks exist."""
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def photograph(data, name):
     ],
 )
 def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, show, data, name, options):
-    """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
+    """The default search uses arms, windows and the mirrored image. Heads and arms decide the side."""
     rgb = photograph(data, name)
     (found,) = run(web_page, TRACK, "hands", [show(rgb)], options, "detect")
     with sonjit.create_detector("hands", static_image=True, precision="f32", **options) as detector:
@@ -40,7 +40,7 @@ def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, sho
 
 
 def assert_same_hands(found, expected):
-    """Counts, sides, and keypoints to half a pixel."""
+    """Compare counts and sides exactly, and keypoints to half a pixel."""
     assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in expected] != []
     for ours, theirs in zip(found, expected, strict=True):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
@@ -83,7 +83,7 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
     options,
     tolerance,
 ):
-    """In windows, below the faces found there; people with the hands at the ends of their arms."""
+    """Windows are searched, bodies below their faces, and hands at the ends of arms."""
     rgb = photograph(data, name)
     (found,) = run(web_page, TRACK, kind, [show(rgb)], options, "detect")
     with sonjit.create_detector(kind, static_image=True, precision="f32", **options) as detector:
@@ -100,7 +100,7 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
 
 @pytest.mark.golden
 def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks, show, data):
-    """The search for bodies ends before it looks for faces where it finds as many bodies as it may."""
+    """The search for bodies ends before that for faces if it finds the maximum number of bodies."""
     rgb, options = photograph(data, "stock-group-2"), {"model": "full", "max_instances": 4}
     (found,) = run(web_page, TRACK, "holistic", [show(rgb)], options, "detect")
     with sonjit.create_detector("holistic", static_image=True, search="fast", **options) as detector:
@@ -110,7 +110,7 @@ def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks
 
 @pytest.mark.golden
 def test_bodies_that_cover_each_other_are_those_of_pythons_search(web_page, all_networks, show, data):
-    """As many, and in place those that stay in place in Python where one pixel in a thousand is one level brighter."""
+    """Compare the count, and the positions that Python finds again after one pixel in a thousand is brighter."""
     rgb, options = photograph(data, "group-2"), {"model": "full", "max_instances": 10}
     (found,) = run(web_page, TRACK, "body", [show(rgb)], options, "detect")
     chance = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def test_instances_beyond_the_maximum_are_counted_as_in_python(web_page, all_net
 
 
 def test_a_reset_clears_the_search_of_a_stream(web_page, all_networks, show, demo_clip):
-    """What looks like a body in the clip is verified in several frames; a former stream counts for nothing."""
+    """The false detection in the clip is verified in several frames. The previous stream does not count."""
     paths = [show(rgb) for rgb in demo_clip[1][60:64]]
     first, again = run(web_page, """
         const detector = await kit.LocalDetector.create("body", {model: "lite", max_instances: 2});
@@ -168,7 +168,7 @@ def test_a_reset_clears_the_search_of_a_stream(web_page, all_networks, show, dem
 
 
 def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_networks, site, show, photo):
-    """Told once, by the worker's console; asked for by name it is an error."""
+    """The worker warns once in the console. An explicit request is an error."""
     web_page.expected.append("404")
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/") and not path.endswith("hand_heads.npz"):

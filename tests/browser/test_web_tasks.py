@@ -54,7 +54,7 @@ DRAW = """
 
 @pytest.fixture
 def theirs(web_page, site):
-    """The address of MediaPipe's own module."""
+    """Return the address of MediaPipe's module."""
     if not THEIRS.is_dir():
         pytest.skip("@mediapipe/tasks-vision is not installed: npm has no network, or type: make web")
     types = TYPES | {".mjs": "text/javascript"}
@@ -66,7 +66,7 @@ def theirs(web_page, site):
 
 @pytest.fixture
 def hand_bundle(site, weights, tmp_path):
-    """The address of a hand landmarker's bundle of the published networks."""
+    """Return the address of a hand landmarker's bundle with the published networks."""
     path = tmp_path / "hands.task"
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.write(weights["palm-full"], "hand_detector.tflite")
@@ -158,12 +158,12 @@ def test_faces_bodies_people_and_gestures(web_page, all_networks, show, photo):
 
 
 @pytest.mark.parametrize("is_video", [False, True])
-def test_hands_beside_mediapipe(web_page, theirs, hand_bundle, site, show, photo, demo_clip, is_video):
+def test_hands_are_those_of_mediapipe(web_page, theirs, hand_bundle, site, show, photo, demo_clip, is_video):
     frames = demo_clip[1][:4] if is_video else [photo]
     paths = [show(frame) for frame in frames]
     ours = run(web_page, DETECT, "/web/tasks-vision.js", "", "HandLandmarker", HANDS, paths, is_video)
     options = HANDS | {"baseOptions": {"modelAssetPath": hand_bundle, "delegate": "CPU"}}
-    web_page.expected.append("vision_wasm")  # MediaPipe writes its notes as errors
+    web_page.expected.append("vision_wasm")  # MediaPipe logs notes as errors
     others = run(web_page, DETECT, theirs, f"{site.url}/theirs/wasm", "HandLandmarker", options, paths, is_video)
     for one, other in zip(ours, others, strict=True):
         assert one.keys() == other.keys()
@@ -174,7 +174,7 @@ def test_hands_beside_mediapipe(web_page, theirs, hand_bundle, site, show, photo
 
 
 def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, site, data, show):
-    """A hand whose crop is much larger than the network's input shows where in a pixel crops are sampled."""
+    """The crop is much larger than the network's input, so results depend on the point in a pixel that it samples."""
     path = data / "real" / "wild" / "mps_thumb_up.jpg"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
@@ -191,7 +191,7 @@ def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, si
     np.testing.assert_allclose(np.mean(offsets, axis=(0, 1, 2)), 0, atol=0.5)
 
 
-def test_face_boxes_beside_mediapipe(web_page, theirs, site, data, show):
+def test_face_boxes_are_those_of_mediapipe(web_page, theirs, site, data, show):
     path = data / "real" / "wild" / "mps_business.png"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
@@ -209,7 +209,7 @@ def test_face_boxes_beside_mediapipe(web_page, theirs, site, data, show):
         assert box == pytest.approx(their_box, abs=1)
 
 
-def test_connections_and_drawings_beside_mediapipe(web_page, theirs):
+def test_connections_and_drawings_are_those_of_mediapipe(web_page, theirs):
     assert run(web_page, CONNECTIONS, "/web/tasks-vision.js") == run(web_page, CONNECTIONS, theirs)
     ours, other = (np.array(run(web_page, DRAW, module)) for module in ("/web/tasks-vision.js", theirs))
     assert other.any()
@@ -240,7 +240,7 @@ NOT_COVERED = {
 def test_exports_are_those_of_mediapipe(web_page, theirs):
     ours, other = (run(web_page, EXPORTS, module) for module in ("/web/tasks-vision.js", theirs))
     assert other.keys() - NOT_COVERED <= ours.keys()
-    assert ours.keys() - other.keys() == {"PoseLandmarkerResult"}  # a type of MediaPipe's
+    assert ours.keys() - other.keys() == {"PoseLandmarkerResult"}  # only a type in MediaPipe's package
     for name in (ours.keys() & other.keys()) - NOT_COVERED:
         assert set(other[name]) - NOT_COVERED <= set(ours[name])
 
@@ -277,7 +277,7 @@ DRAW_MASKS = """
 """
 
 
-def test_drawings_of_masks_beside_mediapipe(web_page, theirs):
+def test_drawings_of_masks_are_those_of_mediapipe(web_page, theirs):
     web_page.expected.append("MPMask instances")
     other = np.array(run(web_page, DRAW_MASKS, theirs, True))
     ours = np.array(run(web_page, DRAW_MASKS, "/web/tasks-vision.js", False))

@@ -1,4 +1,4 @@
-"""`web/` in pages and packages that were made for tfjs-models."""
+"""`web/` in pages and packages for tfjs-models."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_page_of_tfjs(web_page, show, photo):
-    """The call as it is printed, with `flipHorizontal` and `staticImageMode` for all images: searched as stills."""
+    """The documented call works. `flipHorizontal` and `staticImageMode` apply to all images, which are stills."""
     config = {"runtime": "tfjs", "modelType": "full", "maxHands": 2, "flipHorizontal": True, "staticImageMode": True}
     found = run(web_page, "return once(kit.SupportedModels.MediaPipeHands, given[1], await pixels(given[0]))",
                 show(photo), config)  # fmt: skip
@@ -96,7 +96,7 @@ try {
 
 
 def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all_networks, demo_clip):
-    """A page in the shape of tfjs-models' own, of hands, faces and poses, before the bundled clip."""
+    """The page is like tfjs-models' demo of hands, faces and poses, with the bundled clip as its video."""
     put_on(site, module)
     site.files |= {
         "/demo": ("text/html", DEMO.encode()),
@@ -112,7 +112,7 @@ def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all
         assert {"keypoints", "keypoints3D", "handedness", "score"} <= hand.keys()
         assert {"x", "y", "name"} <= hand["keypoints"][0].keys()
     assert demo["lips"] > 10
-    assert demo["faces"] == []  # the clip shows hands alone
+    assert demo["faces"] == []  # the clip shows only hands
     assert demo["lines"] == [35] * len(demo["poses"])
 
 
@@ -135,7 +135,7 @@ SCRIPT_PAGE = """<!doctype html><title>script</title><link rel="icon" href="data
 
 
 def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
-    """The globals of tfjs-models' packages. Options of other models are ignored, as there."""
+    """The script defines the globals of tfjs-models' packages. Options of other models are ignored as there."""
     put_on(site, module)
     site.files |= {"/page": ("text/html", SCRIPT_PAGE.encode()), "/photo.png": site.files[show(photo)]}
     browser.expected += ["scoreThreshold", "enableSmoothing"]
@@ -151,7 +151,7 @@ def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
 def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     browser, site, module, show, photo, tmp_path
 ):
-    """Imported and required by a bundled script, and by its address on a CDN that lets every page read; on threads."""
+    """A bundled script imports and requires it. A page imports it from a CDN that allows all origins, on threads."""
     package, app = tmp_path / "package", tmp_path / "app"
     (package / "dist").mkdir(parents=True)
     app.mkdir()

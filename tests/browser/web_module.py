@@ -1,4 +1,4 @@
-"""What tests of the built `web/` module share."""
+"""Helpers for tests of the built `web/` module."""
 
 import gzip
 import json
@@ -37,6 +37,6 @@ def golden(name):
 
 
 def distances(found, keypoints):
-    """Mean distance in pixels of each of (K, 2 or more) to the nearest of what was found."""
+    """Return for each of some keypoints (K, 2 or more) the mean distance in pixels to the nearest found ones."""
     ours = [np.array([[point["x"], point["y"]] for point in hand["keypoints"]]) for hand in found]
     return [min(np.linalg.norm(one - np.array(k)[:, :2], axis=1).mean() for one in ours) for k in keypoints]

@@ -1,4 +1,4 @@
-"""The page's files by themselves: nothing from elsewhere, nothing that its policy forbids, every text known."""
+"""Files of the page: no external resources, nothing that its policy forbids, all texts known."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from sonjit.server.options import known_options
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
 MODULES = sorted(PAGE.glob("*.js"))
-WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # by `sonjit page`
+WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
 
@@ -37,7 +37,7 @@ console.log(JSON.stringify(problems));
 
 @pytest.fixture(scope="module")
 def syntax_errors():
-    """`syntax_errors(paths)`: the error of each module that cannot be parsed, by its path; one process for all."""
+    """Return a function that returns the syntax errors of modules by path, checked in one process."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -110,7 +110,11 @@ def test_every_failure_says_what_to_do(language):
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_every_refusal_of_the_server_has_its_text(language):
-    others = {"not_found", "conflict", "too_slow"}  # nothing that the page asks for ends so, or it says it otherwise
+    others = {
+        "not_found",
+        "conflict",
+        "too_slow",
+    }  # no request of the page ends with these, or the page has its own text
     assert {f"error.{code}" for code in STATUS.keys() - others} - TEXTS[language].keys() == set()
 
 

@@ -1,4 +1,4 @@
-"""Modules of the page that need no browser, run by node beside what they must agree with."""
+"""Modules of the page that need no browser run in node and are compared with Python."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ PAGE = Path(str(files("sonjit.server"))) / "page"
 
 
 def run_module(body, given):
-    """What a module's body writes with `tell(value)`; `given` is there by that name, modules by `page("./name.js")`."""
+    """Return the value that a script passes to `tell`. It has `given`, and imports modules by `page("name.js")`."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -250,7 +250,7 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
 
 
 def test_an_unknown_option_of_tfjs_pages_is_a_warning():
-    """tfjs-models ignores options of other models and versions, which pages of both pass."""
+    """tfjs-models ignores options of other models and versions, so pages may pass them."""
     given = {"maxHands": 1, "scoreThreshold": 0.5, "upperBodyOnly": False}
     told = run_module(
         """
