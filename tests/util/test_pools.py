@@ -123,7 +123,7 @@ def test_calls_that_ended_before_a_crash_are_not_repeated(monkeypatch):
         def shutdown(self, **_):
             pass
 
-    monkeypatch.setattr(pools, "ProcessPoolExecutor", CrashingPool)
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", CrashingPool)
     calls = [(-number,) for number in range(6)]
     assert sorted(run_calls(abs, calls, jobs=2)) == [(number, number) for number in range(6)]
     assert submitted == calls

@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import re
-import secrets
 import shutil
 import stat
 import tempfile
@@ -106,7 +105,7 @@ class Draft:
     def __init__(self, path: Path, *, folder: bool = False) -> None:
         self.final = path.resolve()
         parent = self.final.parent
-        self.path = self.final.with_name(f".{self.final.stem}.{secrets.token_hex(4)}.part{self.final.suffix}")
+        self.path = self.final.with_name(f".{self.final.stem}.{os.urandom(4).hex()}.part{self.final.suffix}")
         try:
             parent.mkdir(parents=True, exist_ok=True)
             if self.final.exists() and self.final.is_dir() != folder:

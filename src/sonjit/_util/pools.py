@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,13 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, Self, TypeVar, TypeVarTuple
@@ -116,6 +112,10 @@ def run_calls(
 def _in_pool(
     function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int
 ) -> Generator[tuple[int, Result]]:
+    import multiprocessing  # slow to import, and most runs have one process
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     extensions = LoadedExtensions.snapshot()
     context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
     count = min(jobs, len(calls))
@@ -164,6 +164,8 @@ def _interrupts_held() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # its own start would unblock the signal
     received = list[int]()
     handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
@@ -433,6 +435,9 @@ def _begin(threads: int) -> None:
     Networks and OpenCV use `threads` threads unless the environment sets another number. Workers that each used all
     cores would wait for one another.
     """
+    import multiprocessing
+    from multiprocessing.connection import wait
+
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
