@@ -104,7 +104,7 @@ function getOrCreate<T>(entries: Map<string, T>, hand: Tracked, make: () => T): 
 }
 
 /** Sort by id, the left hand of a person first. */
-const compareHands = (one: KnownHand, other: KnownHand) => one.id - other.id || (one.handedness < other.handedness ? -1 : 1);
+const compareHands = (a: KnownHand, b: KnownHand) => a.id - b.id || (a.handedness < b.handedness ? -1 : 1);
 
 function eventOf({ id, handedness, track }: KnownHand, { name, phase, strength, start, rounds = 0 }: Step, time: number): MotionEvent {
   return { name, phase, id, handedness, time, strength, moved: way(start, track.palm), count: rounds };

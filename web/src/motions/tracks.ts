@@ -38,7 +38,7 @@ export class HandTrack {
   ];
 
   /** Return the distance of the palms in the image, in hand lengths. */
-  distanceIn(other: HandTrack): number {
+  distanceTo(other: HandTrack): number {
     return (2 * distance(this.#pixels[0]!, other.#pixels[0]!)) / (this.#length + other.#length);
   }
 
@@ -99,30 +99,30 @@ export class HandTrack {
 
 /** Motions of two hands: zooms of two pinches, and claps. */
 export class HandPair {
-  #zoom: { readonly start: Point; readonly distanceIn: number } | null = null;
+  #zoom: { readonly start: Point; readonly gap: number } | null = null;
   #clap: Point | null = null;
-  #recent: { readonly time: number; readonly distanceIn: number; readonly speed: number }[] = [];
+  #recent: { readonly time: number; readonly gap: number; readonly speed: number }[] = [];
   #start: Point = [0, 0];
-  #apart = 0;
+  #gap = 0;
 
   *follow(one: HandTrack, other: HandTrack): Steps {
-    const gap = one.distanceIn(other);
+    const gap = one.distanceTo(other);
     const time = one.time;
     this.#start = one.palm;
     if (one.pinch.isActive && other.pinch.isActive) {
       const isNew = this.#zoom === null;
-      this.#zoom ??= { start: one.palm, distanceIn: Math.max(gap, PAIR.LEAST_APART) };
-      this.#apart = gap;
+      this.#zoom ??= { start: one.palm, gap: Math.max(gap, PAIR.LEAST_APART) };
+      this.#gap = gap;
       yield this.#zoomStep(isNew ? "begin" : "progress", this.#zoom);
     } else if (this.#zoom !== null) {
       yield this.#zoomStep("end", this.#zoom);
       this.#zoom = null;
     }
-    this.#apart = gap;
+    this.#gap = gap;
     const recent = this.#recent;
     while (recent.length && time - recent[0]!.time > PAIR.WITHIN_S) recent.shift();
-    const then = recent.findLast((both) => time - both.time >= PAIR.BEFORE_S) ?? { time: -Infinity, distanceIn: 0 };
-    recent.push({ time, distanceIn: gap, speed: (then.distanceIn - gap) / (time - then.time) });
+    const then = recent.findLast((both) => time - both.time >= PAIR.BEFORE_S) ?? { time: -Infinity, gap: 0 };
+    recent.push({ time, gap, speed: (then.gap - gap) / (time - then.time) });
     if (this.#clap !== null && gap > PAIR.PART) {
       yield this.#clapStep("end", this.#clap);
       this.#clap = null;
@@ -134,7 +134,7 @@ export class HandPair {
 
   *stop(): Steps {
     if (this.#zoom !== null) yield this.#zoomStep("cancel", this.#zoom);
-    if (this.#clap === null && this.#apart <= PAIR.HIDDEN && this.#isFast()) {
+    if (this.#clap === null && this.#gap <= PAIR.HIDDEN && this.#isFast()) {
       this.#clap = this.#start;
       yield this.#clapStep("begin", this.#clap);
     }
@@ -142,7 +142,7 @@ export class HandPair {
   }
 
   #isFast(): boolean {
-    const closed = Math.max(...this.#recent.map((both) => both.distanceIn)) - this.#apart;
+    const closed = Math.max(...this.#recent.map((both) => both.gap)) - this.#gap;
     return closed >= PAIR.CLOSED && this.#speed() >= PAIR.FAST;
   }
 
@@ -150,8 +150,8 @@ export class HandPair {
     return Math.max(...this.#recent.map(({ speed }) => speed));
   }
 
-  #zoomStep(phase: Phase, { start, distanceIn }: { readonly start: Point; readonly distanceIn: number }): Step {
-    return { name: "Zoom", phase, strength: 1, start, rounds: this.#apart / distanceIn };
+  #zoomStep(phase: Phase, { start, gap }: { readonly start: Point; readonly gap: number }): Step {
+    return { name: "Zoom", phase, strength: 1, start, rounds: this.#gap / gap };
   }
 
   #clapStep(phase: Phase, start: Point): Step {

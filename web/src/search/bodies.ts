@@ -7,7 +7,7 @@ import { distance, overlapOverSmaller, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
 import { addWindows, foundSoFar, type FaceCandidate, type FaceSearch } from "./faces.js";
-import * as place from "./geometry.js";
+import * as geometry from "./geometry.js";
 import type { Head, Hint, Proposal, Window } from "./geometry.js";
 import type { Limits } from "./hands.js";
 import { LIMITS, logit, type Features } from "./score.js";
@@ -41,7 +41,7 @@ export class BodySearch {
   /** Return all candidates with their scores, best first. */
   async search(): Promise<Found<BodyObservation>> {
     const { enough } = this.#limits.budget;
-    await this.#searchPeople(place.fullWindow(this.#image), true);
+    await this.#searchPeople(geometry.fullWindow(this.#image), true);
     this.#agenda.add("faces", () => this.#searchFaces());
     const search = (window: Window) => this.#searchPeople(window);
     addWindows(this.#agenda, this.#image, OF.PARTS, search, (window) => this.#windowFeatures(window), true);
@@ -55,7 +55,7 @@ export class BodySearch {
   async #searchFaces(): Promise<void> {
     const { candidates } = await this.#faces.search(this.#image);
     this.faces = candidates.filter(({ score }) => score > LIMITS.face);
-    this.#heads = this.faces.map((candidate) => place.headFromMesh(candidate.score, lastView(candidate).keypoints));
+    this.#heads = this.faces.map((candidate) => geometry.headFromMesh(candidate.score, lastView(candidate).keypoints));
     for (const head of this.#heads) this.#addBelow(head, 0);
   }
 
@@ -65,31 +65,31 @@ export class BodySearch {
   }
 
   async #observeBelow(head: Head, placement: number): Promise<void> {
-    if (this.#candidates.some((candidate) => isCertain(candidate) && place.isHeadOf(lastView(candidate), head))) return;
-    const box = place.boxBelow(head, placement);
-    const masked = place.withoutOtherHeads(this.#image, box, this.#heads, head);
+    if (this.#candidates.some((candidate) => isCertain(candidate) && geometry.isHeadOf(lastView(candidate), head))) return;
+    const box = geometry.boxBelow(head, placement);
+    const masked = geometry.withoutOtherHeads(this.#image, box, this.#heads, head);
     const candidate = await this.#verify(masked, { box, score: head.score, votes: new Set([FACE]) });
-    const isOwn = candidate !== null && place.isHeadOf(lastView(candidate), head);
+    const isOwn = candidate !== null && geometry.isHeadOf(lastView(candidate), head);
     if (isOwn) this.#candidates.push(candidate);
     if (!(isOwn && isCertain(candidate)) && placement + 1 < OF.PLACEMENTS.length) this.#addBelow(head, placement + 1);
   }
 
   async #searchPeople(window: Window, isWhole = false): Promise<void> {
     const minScores = [this.#limits.published, LIMITS.person, LIMITS.hint];
-    const [published, people, faint] = await this.#bodies.peopleFrom(place.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
-    this.#hints.push(...place.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
+    const [published, people, faint] = await this.#bodies.peopleFrom(geometry.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
+    this.#hints.push(...geometry.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
     const first = isWhole ? published.map(({ box, score }) => ({ ...box, score })) : [];
     for (const { score, ...box } of latestBoxes(first, (box, other) => this.#bodies.isSameInstance(box, other))) {
       this.#observedBoxes.push(box);
-      const candidate = await this.#verify(this.#image, { box, score, votes: new Set([place.keyOf(window), PUBLISHED]) });
+      const candidate = await this.#verify(this.#image, { box, score, votes: new Set([geometry.keyOf(window), PUBLISHED]) });
       if (candidate) this.#candidates.push(candidate);
     }
     for (const person of people) {
-      const box = place.placed(person.box, window);
-      const isSized = box.width > 8 && box.width < 6 * place.longestOf(this.#image);
-      if (!isSized || this.#observedBoxes.some((other) => place.isNear(box, other))) continue;
+      const box = geometry.placed(person.box, window);
+      const isSized = box.width > 8 && box.width < 6 * geometry.longestOf(this.#image);
+      if (!isSized || this.#observedBoxes.some((other) => geometry.isNear(box, other))) continue;
       this.#observedBoxes.push(box);
-      const proposal = { box, score: person.score, votes: new Set([place.keyOf(window)]) };
+      const proposal = { box, score: person.score, votes: new Set([geometry.keyOf(window)]) };
       this.#agenda.add("person", () => this.#observeProposal(proposal), () => this.#proposalFeatures(proposal));
     }
   }
@@ -97,7 +97,7 @@ export class BodySearch {
   async #observeProposal(proposal: Proposal): Promise<void> {
     const { box, score, votes } = proposal;
     const known = this.#candidates.find((candidate) => {
-      const around = place.boxAroundBody(lastView(candidate));
+      const around = geometry.boxAroundBody(lastView(candidate));
       return isCertain(candidate) && Math.hypot(around.cx - box.cx, around.cy - box.cy) < LIMITS.same_hips * around.width;
     });
     if (known) return addVotes(known, votes, score);
@@ -107,19 +107,19 @@ export class BodySearch {
 
   /** Return the features of the expected gain of a proposal. */
   #proposalFeatures({ box, score }: Proposal): Features {
-    const isTaken = this.#candidates.some((candidate) => isCertain(candidate) && iou(place.boxAroundBody(lastView(candidate)), box) > OF.OVERLAP);
+    const isTaken = this.#candidates.some((candidate) => isCertain(candidate) && iou(geometry.boxAroundBody(lastView(candidate)), box) > OF.OVERLAP);
     return { detection: logit(score), taken: Number(isTaken), many: Number(this.#observedBoxes.length > OF.MANY) };
   }
 
   /** Return the features of the expected gain of a window. */
   #windowFeatures(window: Window): Features {
     const plain = this.#candidates.filter(isCertain).map(lastView);
-    const free = this.#heads.filter((head) => !plain.some((body) => place.isHeadOf(body, head)));
+    const free = this.#heads.filter((head) => !plain.some((body) => geometry.isHeadOf(body, head)));
     return {
       ...foundSoFar(plain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
-      hint: place.hintScore(window, this.#hints),
-      heads: Number(free.some(({ middle }) => place.hasPoint(window, middle))),
-      body: Number(plain.some(({ keypoints }) => place.hasPoint(window, place.meanOf(keypoints, OF.CORE)))),
+      hint: geometry.hintScore(window, this.#hints),
+      heads: Number(free.some(({ middle }) => geometry.hasPoint(window, middle))),
+      body: Number(plain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, OF.CORE)))),
     };
   }
 
@@ -127,11 +127,11 @@ export class BodySearch {
   async #verify(image: Pixels, proposal: Proposal): Promise<BodyCandidate | null> {
     const first = await this.#bodies.observe(image, proposal.box);
     if (first.score < LIMITS.body_seen) return null;
-    const second = await this.#bodies.observe(image, place.boxAroundBody(first));
+    const second = await this.#bodies.observe(image, geometry.boxAroundBody(first));
     const isPublished = proposal.votes.has(PUBLISHED) && first.score > OF.PRESENT;
     if (second.score < LIMITS.body_seen && !isPublished) return null;
     const views = isPublished ? [second, first] : [first, second];
-    return newCandidate(views, proposal, place.bodyOks(first, second, image), isPublished);
+    return newCandidate(views, proposal, geometry.bodyOks(first, second, image), isPublished);
   }
 
   /** Return one candidate per person, best first. */
@@ -150,12 +150,12 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
   const { keypoints, visibility } = body;
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const isInside = Array.from(visibility, (_, k) => {
-    const [x, y] = place.pointAt(keypoints, k);
+    const [x, y] = geometry.pointAt(keypoints, k);
     return Number(x > 0 && x < width && y > 0 && y < height);
   });
-  const torso = place.torsoSize(body);
-  const off = (head: Head) => place.headDistance(body, head.middle) / place.heightOf(head);
-  const own = heads.filter((head) => place.isHeadOf(body, head)).sort((a, b) => off(a) - off(b))[0];
+  const torso = geometry.torsoSize(body);
+  const off = (head: Head) => geometry.headDistance(body, head.middle) / geometry.heightOf(head);
+  const own = heads.filter((head) => geometry.isHeadOf(body, head)).sort((a, b) => off(a) - off(b))[0];
   return {
     own_head: own ? heads.indexOf(own) : -1,
     lower: logit(presenceOf(candidate)),
@@ -170,8 +170,8 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
     size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
     votes: Math.log(candidate.votes.size),
     neck: own ? neckFit(body, own) : 0,
-    head_size: own ? Math.abs(Math.log(place.heightOf(place.headOfBody(body)) / place.heightOf(own))) : 0,
-    torso: own ? Math.min(Math.log(torso / place.heightOf(own)), 1) : 0,
+    head_size: own ? Math.abs(Math.log(geometry.heightOf(geometry.headOfBody(body)) / geometry.heightOf(own))) : 0,
+    torso: own ? Math.min(Math.log(torso / geometry.heightOf(own)), 1) : 0,
   };
 }
 
@@ -179,13 +179,13 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
 function isSamePerson(a: BodyCandidate, b: BodyCandidate): boolean {
   const [mine, other] = [a.features.own_head!, b.features.own_head!];
   const [first, second] = [lastView(a), lastView(b)];
-  if ((mine >= 0 && mine === other) || place.torsoDistance(first, second) < LIMITS.same_person) return true;
+  if ((mine >= 0 && mine === other) || geometry.torsoDistance(first, second) < LIMITS.same_person) return true;
   if (mine < 0 && overlapOverSmaller(first.keypoints, second.keypoints) > LIMITS.inside) return true;
-  return Math.min(mine, other) < 0 && place.isSameHead(first, second);
+  return Math.min(mine, other) < 0 && geometry.isSameHead(first, second);
 }
 
 /** Return how well the position of the shoulders fits a head, 0..1. */
 function neckFit({ keypoints }: BodyObservation, head: Head): number {
-  const off = distance(place.meanOf(keypoints, OF.CORE.slice(0, 2)), place.pointBelow(head, OF.NECK)) / place.heightOf(head);
+  const off = distance(geometry.meanOf(keypoints, OF.CORE.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
   return Math.exp(-((off / OF.NECK_TOLERANCE) ** 2) / 2);
 }

@@ -8,7 +8,7 @@ import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "..
 import type { Observation } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
-import * as place from "./geometry.js";
+import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
@@ -44,8 +44,8 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
     ...boxFinder(boxAfter),
     observe: (image, box) => hands.observe(image, box),
     async propose(image, window) {
-      const found = await palms.find(place.partOf(image, window), LIMITS.stream_palm_share * minDetection);
-      return found.map((palm) => ({ box: place.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
+      const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
+      return found.map((palm) => ({ box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
     },
     async score(image, _, first, second) {
       const mirrored = await hands.observeMirrored(image, boxAfter(second));
@@ -61,12 +61,12 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
     ...boxFinder((observation: FaceObservation) => meshes.boxAfter(observation)),
     observe: (image, box) => meshes.observe(image, box),
     async propose(image, window) {
-      const found = await faces.find(place.partOf(image, window), LIMITS.face_share * minDetection);
+      const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
       return found.map(({ box, keypoints, score }) =>
-        ({ box: place.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
+        ({ box: geometry.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
     },
     score(_, { score }, first, second) {
-      const agreement = place.oks(first.keypoints, alignCentres(first.keypoints, second.keypoints));
+      const agreement = geometry.oks(first.keypoints, alignCentres(first.keypoints, second.keypoints));
       const presence = logit(Math.min(first.score, second.score));
       return Promise.resolve(scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }));
     },
@@ -80,32 +80,32 @@ interface BodyProposal extends Proposal {
 }
 
 function proposalBelow(head: Head, placement: number): BodyProposal {
-  return { box: place.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, placement };
+  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, placement };
 }
 
 /** Return a finder that proposes bodies below faces and observes them with all other heads covered. */
 export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation, BodyProposal> {
   return {
     ...FINDERS.BodyFinder,
-    boxAfter: place.boxAroundBody,
+    boxAfter: geometry.boxAroundBody,
     observe: (image, box) => bodies.observe(image, box),
-    isTracked: ({ head }, tracked) => place.isHeadOf(tracked, head),
-    isSame: place.isSameTorso,
-    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => place.isHeadOf(body, head))),
+    isTracked: ({ head }, tracked) => geometry.isHeadOf(tracked, head),
+    isSame: geometry.isSameTorso,
+    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => geometry.isHeadOf(body, head))),
     reset: () => heads.reset(),
     async propose(image, window) {
-      const found = await place.headsIn(faces, image, window, HEAD_SCORE);
+      const found = await geometry.headsIn(faces, image, window, HEAD_SCORE);
       heads.update(window, found);
       return found.map((head) => proposalBelow(head, 0));
     },
     alternative: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : null),
     score(image, { head }, first, second) {
       const moved = alignCentres(first.keypoints, second.keypoints);
-      const agreement = place.oks(first.keypoints, moved, BODY_TOLERANCE, place.visibilityInside(second, image));
+      const agreement = geometry.oks(first.keypoints, moved, BODY_TOLERANCE, geometry.visibilityInside(second, image));
       const score = logit(Math.max(first.score, second.score) * agreement);
-      return Promise.resolve(place.isHeadOf(second, head) ? scoreOf("stream_body", { score }) : 0);
+      return Promise.resolve(geometry.isHeadOf(second, head) ? scoreOf("stream_body", { score }) : 0);
     },
-    maskedImage: (image, { box, head }, tracked) => place.withoutOtherHeads(image, box, [...heads.all, ...tracked.map(place.headOfBody)], head),
+    maskedImage: (image, { box, head }, tracked) => geometry.withoutOtherHeads(image, box, [...heads.all, ...tracked.map(geometry.headOfBody)], head),
   };
 }
 
@@ -114,14 +114,14 @@ function boxFinder<O extends Observation>(boxAfter: (observation: O) => RotatedB
   return {
     boxAfter,
     isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > TRACKED_IOU,
-    isSame: (observation, tracked) => place.isSameInstance(observation.keypoints, tracked.keypoints),
+    isSame: (observation, tracked) => geometry.isSameInstance(observation.keypoints, tracked.keypoints),
   };
 }
 
 /** Shift keypoints (K, 3) so that their centre is that of the target. */
 function alignCentres(target: Float32Array, points: Float32Array): Float32Array {
   const all = [...Array(points.length / 3).keys()];
-  const [to, from] = [place.meanOf(target, all), place.meanOf(points, all)];
+  const [to, from] = [geometry.meanOf(target, all), geometry.meanOf(points, all)];
   return points.map((value, i) => (i % 3 === 2 ? value : value + to[(i % 3) as 0 | 1] - from[(i % 3) as 0 | 1]));
 }
 
@@ -142,7 +142,7 @@ export class HeadMap {
 
   /** Replace the heads of a window. */
   update(window: Window, heads: Head[]): void {
-    this.#windows.set(place.keyOf(window), { heads, number: this.#number });
+    this.#windows.set(geometry.keyOf(window), { heads, number: this.#number });
   }
 
   /** Start a frame. Remove heads that are too old or better known from tracked bodies. */

@@ -9,7 +9,7 @@ import { centreOf, cornersOf, distance, sizeOf, type Point } from "../observatio
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
-import * as place from "./geometry.js";
+import * as geometry from "./geometry.js";
 import type { Head, Hint, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
 
@@ -66,16 +66,16 @@ export class HandSearch {
   /** Return all candidates with their scores, from palms in windows and at the ends of the arms of bodies below faces. */
   async search(): Promise<Found<HandObservation>> {
     const image = this.#image;
-    const whole = place.fullWindow(image);
-    const proposals = await this.#palmsIn(whole, place.keyOf(whole), true);
+    const whole = geometry.fullWindow(image);
+    const proposals = await this.#palmsIn(whole, geometry.keyOf(whole), true);
     for (const proposal of proposals) if (proposal.votes.has(PUBLISHED)) await this.#verify(proposal);
     this.#propose(proposals.filter(({ votes }) => !votes.has(PUBLISHED)));
     for (const parts of this.#networks.guide ? [1, 2] : []) {
-      for (const window of place.windows(image, parts, true)) {
+      for (const window of geometry.windows(image, parts, true)) {
         this.#agenda.add(`faces${parts}`, () => this.#searchFaces(window), () => this.#windowFeatures(window));
       }
     }
-    for (const half of place.windows(image, 2, true)) this.#addWindow("half", half, () => this.#addThirds(half));
+    for (const half of geometry.windows(image, 2, true)) this.#addWindow("half", half, () => this.#addThirds(half));
     return this.#run();
   }
 
@@ -102,16 +102,16 @@ export class HandSearch {
 
   #addWindow(name: string, window: Window, next: () => void = () => {}): void {
     const search = async () => {
-      this.#propose(await this.#palmsIn(window, place.keyOf(window)));
+      this.#propose(await this.#palmsIn(window, geometry.keyOf(window)));
       next();
     };
     this.#agenda.add(name, search, () => this.#windowFeatures(window));
   }
 
   #addThirds(half: Window): void {
-    for (const third of place.windows(this.#image, 3, true)) {
-      const [middle, key]: [Point, string] = [[(third.left + third.right) / 2, (third.top + third.bottom) / 2], place.keyOf(third)];
-      if (!place.hasPoint(half, middle) || this.#thirds.has(key)) continue;
+    for (const third of geometry.windows(this.#image, 3, true)) {
+      const [middle, key]: [Point, string] = [[(third.left + third.right) / 2, (third.top + third.bottom) / 2], geometry.keyOf(third)];
+      if (!geometry.hasPoint(half, middle) || this.#thirds.has(key)) continue;
       this.#thirds.add(key);
       this.#addWindow("third", third);
     }
@@ -119,50 +119,50 @@ export class HandSearch {
 
   /** Return the features of the expected gain of a window. */
   #windowFeatures(window: Window): Features {
-    const longest = place.longestOf(this.#image);
+    const longest = geometry.longestOf(this.#image);
     const plain = this.#candidates.filter(isCertain).map(lastView);
-    const ends = this.#bodies.flatMap(({ keypoints }) => OF.WRISTS.map((k) => place.pointAt(keypoints, k)));
-    const inside = ends.filter((end) => place.hasPoint(window, end));
-    const heads = this.#heads.map((head) => place.heightOf(head) / longest);
+    const ends = this.#bodies.flatMap(({ keypoints }) => OF.WRISTS.map((k) => geometry.pointAt(keypoints, k)));
+    const inside = ends.filter((end) => geometry.hasPoint(window, end));
+    const heads = this.#heads.map((head) => geometry.heightOf(head) / longest);
     return {
-      heads: Number(this.#heads.some(({ middle }) => place.hasPoint(window, middle))),
+      heads: Number(this.#heads.some(({ middle }) => geometry.hasPoint(window, middle))),
       arms: Number(inside.length > 0),
       free_arms: Number(inside.some((end) => !plain.some((hand) => isAt(hand, end)))),
-      hands: Number(plain.some((hand) => place.hasPoint(window, centreOf(hand)))),
+      hands: Number(plain.some((hand) => geometry.hasPoint(window, centreOf(hand)))),
       people: Number(heads.length > 0),
       several: Number(heads.length > 1),
       small_head: Number(Math.min(...heads) < LIMITS.small_head),
       hand_size: Math.max(0, ...plain.map(({ keypoints }) => sizeOf(keypoints) / longest)),
       plain: Math.min(plain.length, 3),
-      hint: place.hintScore(window, this.#hints),
+      hint: geometry.hintScore(window, this.#hints),
     };
   }
 
   async #searchFaces(window: Window): Promise<void> {
     const { faces } = await this.#networks.guide!();
     const known = this.#heads;
-    this.#heads = place.suppressDuplicateHeads([...known, ...(await place.headsIn(faces, this.#image, window, LIMITS.head))]);
+    this.#heads = geometry.suppressDuplicateHeads([...known, ...(await geometry.headsIn(faces, this.#image, window, LIMITS.head))]);
     for (const head of this.#heads) if (!known.includes(head)) this.#addBody(head, 0);
   }
 
   #addBody(head: Head, placement: number): void {
     const search = async () => {
-      const body = await (await this.#networks.guide!()).bodies.observe(this.#image, place.boxBelow(head, placement));
-      if (!(body.score > LIMITS.guide && place.isHeadOf(body, head))) {
+      const body = await (await this.#networks.guide!()).bodies.observe(this.#image, geometry.boxBelow(head, placement));
+      if (!(body.score > LIMITS.guide && geometry.isHeadOf(body, head))) {
         if (placement === 0) this.#addBody(head, 1);
-      } else if (!this.#bodies.some((other) => place.isSameTorso(body, other))) {
+      } else if (!this.#bodies.some((other) => geometry.isSameTorso(body, other))) {
         this.#bodies.push(body);
         this.#addArms(body);
       }
     };
-    const features = { head: logit(head.score), size: Math.log(place.heightOf(head) / place.longestOf(this.#image)) };
+    const features = { head: logit(head.score), size: Math.log(geometry.heightOf(head) / geometry.longestOf(this.#image)) };
     this.#agenda.add(`body${placement}`, search, () => features);
   }
 
   #addArms(body: BodyObservation): void {
     const { width, height } = this.#image;
     for (const side of SIDES) {
-      const [x, y] = place.pointAt(body.keypoints, OF.WRISTS[side]!);
+      const [x, y] = geometry.pointAt(body.keypoints, OF.WRISTS[side]!);
       if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
       this.#addArm("arm", body, side, async () => {
         await this.#searchArm(body, side);
@@ -177,37 +177,37 @@ export class HandSearch {
   /** Add a search at the end of an arm, which runs if no certain hand is there. */
   #addArm(name: string, body: BodyObservation, side: Side, search: () => Promise<void>): void {
     const k = OF.WRISTS[side]!;
-    const wrist = place.pointAt(body.keypoints, k);
+    const wrist = geometry.pointAt(body.keypoints, k);
     const isFree = () => !this.#candidates.some((candidate) => isCertain(candidate) && isAt(lastView(candidate), wrist));
-    const [seen, size] = [logit(body.visibility[k]!), Math.log(faceHeight(body) / place.longestOf(this.#image))];
+    const [seen, size] = [logit(body.visibility[k]!), Math.log(faceHeight(body) / geometry.longestOf(this.#image))];
     this.#agenda.add(name, async () => { if (isFree()) await search(); }, () => ({ seen, size, free: Number(isFree()) }));
   }
 
   async #searchArm(body: BodyObservation, side: Side): Promise<void> {
     const face = faceHeight(body);
-    const [[x, y], elbow] = [place.pointAt(body.keypoints, OF.WRISTS[side]!), place.pointAt(body.keypoints, OF.ELBOWS[side]!)];
+    const [[x, y], elbow] = [geometry.pointAt(body.keypoints, OF.WRISTS[side]!), geometry.pointAt(body.keypoints, OF.ELBOWS[side]!)];
     const [dx, dy] = [x - elbow[0], y - elbow[1]];
     const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
-    const window = place.windowAround([x + part * dx, y + part * dy], OF.ARM_WINDOW * face, this.#image);
+    const window = geometry.windowAround([x + part * dx, y + part * dy], OF.ARM_WINDOW * face, this.#image);
     if (window) this.#propose(await this.#palmsIn(window, `${ARM} ${side}`));
   }
 
   /** Return boxes of hands in a window. Palms of the two minimum scores differ slightly, because blending depends on the minimum. */
   async #palmsIn(window: Window, vote: string, isWhole = false): Promise<Proposal[]> {
     const { published, least } = this.#limits;
-    const found = await this.#networks.palms.findFrom(place.partOf(this.#image, window), [published, least, LIMITS.hint]);
+    const found = await this.#networks.palms.findFrom(geometry.partOf(this.#image, window), [published, least, LIMITS.hint]);
     const [asPublished, more, faint] = found as [Detection[], Detection[], Detection[]];
-    this.#hints.push(...place.hintsIn(window, faint.map(place.middleOf), least));
+    this.#hints.push(...geometry.hintsIn(window, faint.map(geometry.middleOf), least));
     const boxes = isWhole ? asPublished.map((palm) => boxFromPalm(palm)) : [];
     const latest = latestBoxes(boxes, (box, other) => this.#networks.hands.isSameInstance(box, other));
     return [...asPublished, ...more].map((palm, i) => {
       const votes = new Set(i < boxes.length && latest.includes(boxes[i]!) ? [vote, PUBLISHED] : [vote]);
-      return { box: place.placed(boxFromPalm(palm), window), score: palm.score, votes };
+      return { box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes };
     });
   }
 
   #propose(proposals: readonly Proposal[]): void {
-    for (const proposal of place.mergeProposals(proposals, this.#image)) {
+    for (const proposal of geometry.mergeProposals(proposals, this.#image)) {
       if (!this.#isKnown(proposal)) this.#agenda.add("hand", () => this.#verify(proposal), () => this.#proposalFeatures(proposal));
     }
   }
@@ -221,14 +221,14 @@ export class HandSearch {
       votes: Math.log(votes.size),
       taken: Number(this.#candidates.some((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.NEAR_HAND)),
       doubtful: Number(this.#verified.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
-      size: Math.log(box.width / place.longestOf(this.#image)),
+      size: Math.log(box.width / geometry.longestOf(this.#image)),
     };
   }
 
   /** Check whether a proposal shows a certain hand or a verified box, and add its votes to that. */
   #isKnown({ box, score, votes }: Proposal): boolean {
     const certain = this.#candidates.find((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.SAME_HAND);
-    const verified = this.#verified.find((other) => place.isNear(box, other.box));
+    const verified = this.#verified.find((other) => geometry.isNear(box, other.box));
     const candidate = certain ?? verified?.candidate;
     if (candidate) addVotes(candidate, votes, score);
     return Boolean(certain ?? verified);
@@ -248,7 +248,7 @@ export class HandSearch {
       const stays = isPublished && first.score > OF.PRESENT;
       if (stays || mirrored.score >= LIMITS.hand_mirrored) {
         const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
-        candidate = newCandidate(views, proposal, place.oks(first.keypoints, mirrored.keypoints), stays);
+        candidate = newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), stays);
       }
     }
     if (candidate) this.#candidates.push(candidate);
@@ -299,21 +299,21 @@ function overlap(candidate: HandCandidate, box: RotatedBox): number {
 }
 
 function isAt({ keypoints }: HandObservation, wrist: Point): boolean {
-  return distance(place.pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
+  return distance(geometry.pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
 }
 
 /** Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away. */
 function faceHeight({ keypoints }: BodyObservation): number {
-  const face = distance(place.meanOf(keypoints, [2, 5]), place.meanOf(keypoints, [9, 10]));
-  return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(place.pointAt(keypoints, 11), place.pointAt(keypoints, 12)));
+  const face = distance(geometry.meanOf(keypoints, [2, 5]), geometry.meanOf(keypoints, [9, 10]));
+  return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(geometry.pointAt(keypoints, 11), geometry.pointAt(keypoints, 12)));
 }
 
 /** Return the distance from a hand to the nearest wrist or knuckles of a body, in sizes of the hand. */
 function wristDistance(hand: HandObservation, bodies: readonly BodyObservation[], sides: readonly Side[]): number {
-  const [wrist, centre] = [place.pointAt(hand.keypoints, 0), centreOf(hand)];
+  const [wrist, centre] = [geometry.pointAt(hand.keypoints, 0), centreOf(hand)];
   const distances = bodies.flatMap((body) => sides.map((side) => {
     const knuckles = OF.KNUCKLES[side]!;
-    return Math.min(distance(wrist, place.pointAt(body.keypoints, knuckles[0]!)), distance(centre, place.meanOf(body.keypoints, knuckles)));
+    return Math.min(distance(wrist, geometry.pointAt(body.keypoints, knuckles[0]!)), distance(centre, geometry.meanOf(body.keypoints, knuckles)));
   }));
   return Math.min(...distances) / sizeOf(hand.keypoints);
 }
@@ -331,7 +331,7 @@ function footNearness(hand: HandObservation, bodies: readonly BodyObservation[])
   const [size, centre] = [sizeOf(hand.keypoints), centreOf(hand)];
   const distances = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
     if (!(visibility[foot[0]!]! > OF.VISIBLE_FOOT)) return [];
-    return [...foot.map((k) => place.pointAt(keypoints, k)), place.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
+    return [...foot.map((k) => geometry.pointAt(keypoints, k)), geometry.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
   }));
   const nearest = Math.min(...distances);
   return nearest < wristDistance(hand, bodies, SIDES) ? Math.max(1 - nearest, 0) : 0;
@@ -340,6 +340,6 @@ function footNearness(hand: HandObservation, bodies: readonly BodyObservation[])
 /** Return the share of a small hand inside a face. An ear or a nose has share 1. */
 function shareInFace({ keypoints }: HandObservation, heads: readonly Head[]): number {
   const [box, size] = [cornersOf(keypoints), sizeOf(keypoints)];
-  const small = heads.filter((head) => size < OF.PART_OF_FACE * place.heightOf(head));
-  return Math.max(0, ...small.map((head) => place.sharedArea(box, place.squareOf(head)) / place.areaOf(box)));
+  const small = heads.filter((head) => size < OF.PART_OF_FACE * geometry.heightOf(head));
+  return Math.max(0, ...small.map((head) => geometry.sharedArea(box, geometry.squareOf(head)) / geometry.areaOf(box)));
 }
