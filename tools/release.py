@@ -63,11 +63,12 @@ def main() -> int:
     if not tried:
         return print_error(f"this machine has none of Python {', '.join(VERSIONS)}, which test the wheel")
     with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
-        subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet", "-d", folder], check=True, cwd=ROOT)
+        build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-d", folder]
+        subprocess.run(build, check=True, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
         pack_folder(Path(folder), dist / f"sonjit-{version}-site.zip")
     write_checksums(dist)
     left_out = [one for one in VERSIONS if one not in tried]
-    print(f"built {', '.join(path.name for path in built)}; tried with Python {', '.join(tried)}")
+    print(f"built {', '.join(path.name for path in sorted(dist.iterdir()))}; tried with Python {', '.join(tried)}")
     if left_out:
         print(f"not tested: Python {', '.join(left_out)}, which this machine does not have")
     if "unreleased" in heading:

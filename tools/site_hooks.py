@@ -1,4 +1,4 @@
-"""Give the header of the documentation site the version, and the address of the page in the other language."""
+"""Add version and translation to the header of the documentation site, and keep options of commands in one line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 _VERSION_FILE = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "version.py"
+
+
+_SHELL = re.compile(r'(<div class="language-(?:sh|bash)\b.*?</div>)', re.DOTALL)
+_OPTION = re.compile(r"(?<=[>\s])(--[a-z][\w-]*)(?=[<\s=])")
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -29,6 +33,13 @@ def on_page_context(context: dict[str, Any], /, *, page: Page, nav: Navigation, 
     context["page_language"] = "ko" if korean else "en"
     context["translation"] = twin(page.url, urls) or ("index.html" if korean else "ko/index.html")
     return context
+
+
+def on_page_content(html: str, /, **_: object) -> str:
+    """Keep each option in a shell block in one line, where a narrow screen wraps the command."""
+    parts = _SHELL.split(html)
+    parts[1::2] = [_OPTION.sub(r'<span class="option">\1</span>', part) for part in parts[1::2]]
+    return "".join(parts)
 
 
 def twin(url: str, urls: set[str]) -> str | None:
