@@ -34,10 +34,10 @@ def main():
         package = path.relative_to(CODE).parts[0]
         packages[package].append(counts)
         if package in CAREFUL:
-            (run, missed), wanted = lines[path], error_lines(path)
-            errors[package].append((len(run & wanted), len((run | missed) & wanted)))
+            (run, missed), expected = lines[path], error_lines(path)
+            errors[package].append((len(run & expected), len((run | missed) & expected)))
             if "--errors" in sys.argv:
-                print(*(f"{path.relative_to(PROJECT)}:{line}" for line in sorted(missed & wanted)), sep="\n")
+                print(*(f"{path.relative_to(PROJECT)}:{line}" for line in sorted(missed & expected)), sep="\n")
     for package, counts in sorted(packages.items()):
         print(f"{percent(counts):6.1f} %  {package}")
     for package, counts in sorted(errors.items()):

@@ -32,12 +32,12 @@ def test_the_version_stands_in_one_place():
     assert PROJECT["dynamic"][0] == "version"
     heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert heading[1] == sonjit.__version__
-    said = [
+    versions = [
         found
         for path in (ROOT / "docs").rglob("*.md")
         for found in re.findall(r'"version": "([^"]+)"', path.read_text("utf-8"))
     ]
-    assert set(said) <= {sonjit.__version__}
+    assert set(versions) <= {sonjit.__version__}
 
 
 def test_nothing_that_was_promised_is_gone():
@@ -67,9 +67,11 @@ def test_conda_asks_for_the_same_as_pip():
     yaml = pytest.importorskip("yaml")
     recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text("utf-8"))
     lines = [line.split(" ", 1) for line in recipe["requirements"]["run"]]
-    asked = {CONDA_NAMES.get(name, name): bound for name, bound in lines}
-    assert asked.pop("python") == PROJECT["requires-python"]
-    assert asked == {re.split("[>=]", line)[0]: line[line.index(">=") :] for line in PROJECT["dependencies"]}
+    conda_requirements = {CONDA_NAMES.get(name, name): bound for name, bound in lines}
+    assert conda_requirements.pop("python") == PROJECT["requires-python"]
+    assert conda_requirements == {
+        re.split("[>=]", line)[0]: line[line.index(">=") :] for line in PROJECT["dependencies"]
+    }
     (entry,) = recipe["build"]["python"]["entry_points"]
     assert entry == "sonjit = " + PROJECT["scripts"]["sonjit"]
 

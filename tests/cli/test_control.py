@@ -29,8 +29,8 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
 
 def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):
     file = tmp_path / "map.toml"
-    for text, said in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: must be at least 1")):
+    for text, message in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: must be at least 1")):
         file.write_text(text)
         code, _, err = sonjit("control", file, "none.mp4", "--dry-run", "--limit", 0 if text == MAP else 1)
         assert (code, len(err)) == (2, 1)
-        assert said in err[0]
+        assert message in err[0]

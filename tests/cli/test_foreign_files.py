@@ -82,6 +82,6 @@ def test_foreign_files_stay_next_to_evaluations(sonjit, planted, write_image, tm
 
 def test_a_refused_evaluation_leaves_no_folder(sonjit, tmp_path):
     out = tmp_path / "new" / "evaluation"
-    asked = ("eval", "--protocol", "stb", "--root", tmp_path, "--model", "hands", "--out", out)
-    assert sonjit(*asked)[0] == 2
+    arguments = ("eval", "--protocol", "stb", "--root", tmp_path, "--model", "hands", "--out", out)
+    assert sonjit(*arguments)[0] == 2
     assert not out.exists()

@@ -32,8 +32,8 @@ def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
     few = GestureRecording("beak", np.random.default_rng(1).normal(size=(1, 2, 21, 3)).astype(np.float16))
     (tmp_path / "few").mkdir()
     few.save(tmp_path / "few" / "beak-1.npz")
-    told = sonjit("gestures", "train", tmp_path / "few", "--out", tmp_path / "few.npz")[2]
-    assert told == ["sonjit: beak: 1 hand may not be enough. Record 20"]
+    messages = sonjit("gestures", "train", tmp_path / "few", "--out", tmp_path / "few.npz")[2]
+    assert messages == ["sonjit: beak: 1 hand may not be enough. Record 20"]
     assert sonjit("gestures", "list", out)[1].split() == ["beak", "claw"]
     assert "claw: 12 hands in 2 recordings" in sonjit("gestures", "list", recordings)[1]
     assert "right: 24 of 24 (100.0%)" in sonjit("gestures", "test", recordings)[1]
@@ -110,7 +110,7 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by 1 to 40 letters"),
         (("record", "None", "x.jpg", "--to", "mine"), "None means that a hand makes no gesture"),
@@ -123,12 +123,12 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, said, tmp_path, monkeypatch):
+def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = sonjit("gestures", *arguments)
     assert code
     assert len(err) == 1
-    assert said in err[0]
+    assert message in err[0]
 
 
 def test_a_missing_gesture_file_is_refused_before_any_table_is_written(sonjit, weights, tmp_path):

@@ -199,9 +199,9 @@ def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_im
 
 @pytest.mark.slow
 def test_a_cut_video_keeps_what_could_be_decoded(sonjit, media, demo_clip, tmp_path, out, write_video, names_in):
-    whole = tmp_path / "whole.mkv"
-    write_video(whole, demo_clip[1][:60])
-    data = whole.read_bytes()
+    complete = tmp_path / "whole.mkv"
+    write_video(complete, demo_clip[1][:60])
+    data = complete.read_bytes()
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(data[: len(data) // 2])
     status, _, lines = sonjit("hands", cut, "--save", out / "t.json", "--draw", out / "d.mp4")

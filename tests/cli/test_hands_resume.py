@@ -69,10 +69,10 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
 def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out, names_in):
     arguments = ("hands", stills, "--save", f"{out}/tables/", "--draw", f"{out}/drawn/")
     assert sonjit(*arguments)[0] == 0
-    whole = names_in(out)
+    complete = names_in(out)
     (out / "drawn" / "f2.png").unlink()
     assert sonjit(*arguments)[2][0].startswith("1 file, ")
-    assert names_in(out) == whole
+    assert names_in(out) == complete
 
 
 OTHERWISE = {

@@ -68,12 +68,12 @@ def test_bash_completes_commands_options_choices_and_files(capsys, monkeypatch, 
     assert run(capsys, "--install-completion")[0] == 0
     (tmp_path / "clip.mp4").touch()
     ask = '. .bashrc; COMP_WORDS=(sonjit "$@"); COMP_CWORD=$#; _sonjit; echo "${COMPREPLY[*]}"'
-    for words, wanted in {
+    for words, expected in {
         ("hol",): "holistic", ("hands", "--meas"): "--measures", ("body", "--model", "h"): "heavy",
         ("hands", "cl"): "clip.mp4", ("face", "a.png", "--draw", "cl"): "clip.mp4",
     }.items():  # fmt: skip
         done = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == wanted
+        assert done.stdout.strip() == expected
 
 
 def test_ctrl_c_is_status_130(capsys, monkeypatch):

@@ -109,10 +109,10 @@ def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path)
         file.writestr("pose_landmarks_detector.tflite", b"\0\0\0\0TFL3points")
     run("add", str(path))
     there = home / "models" / "pose_landmarker.task"
-    held = "pose_detector.tflite, pose_landmarks_detector.tflite"
-    assert capsys.readouterr().out == f"{there}: pose_landmarker with {held}\n"
+    networks = "pose_detector.tflite, pose_landmarks_detector.tflite"
+    assert capsys.readouterr().out == f"{there}: pose_landmarker with {networks}\n"
     run("list")
-    assert held in capsys.readouterr().out.splitlines()[-1]
+    assert networks in capsys.readouterr().out.splitlines()[-1]
     run("list", "--json")
     record = json.loads(capsys.readouterr().out)[-1]
     assert record["path"] == str(there)

@@ -22,9 +22,9 @@ def engine(tmp_path, weights):
 def test_the_folder_holds_all_that_it_names_and_the_models_that_are_there(tmp_path, engine, capsys):
     out = tmp_path / "app"
     assert main(["page", str(out), "--engine", str(engine)]) == 0
-    said = capsys.readouterr().out
-    assert str(out) in said
-    assert "searched fast for hands: without pose_landmark_full.tflite, " in said
+    output = capsys.readouterr().out
+    assert str(out) in output
+    assert "searched fast for hands: without pose_landmark_full.tflite, " in output
     files = json.loads((out / "files.json").read_text())["files"]
     assert [name for name in files if not (out / name).exists()] == []
     kinds = json.loads((out / "kinds.json").read_text())["kinds"]
@@ -39,7 +39,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path, engine, capsys):
     empty.mkdir()
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "sonjit-web.js").write_text("")
-    for out, place, said in (
+    for out, place, message in (
         (engine, engine, "not empty"),
         (tmp_path / "file", engine, "file"),
         (tmp_path / "file" / "app", engine, "file"),
@@ -48,6 +48,6 @@ def test_what_cannot_be_written_is_one_line(tmp_path, engine, capsys):
     ):
         assert main(["page", str(out), "--engine", str(place)]) == 2
         complaint = capsys.readouterr().err
-        assert said in complaint
+        assert message in complaint
         assert complaint.count("\n") == 1
     assert list(empty.iterdir()) == []

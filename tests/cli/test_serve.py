@@ -66,12 +66,12 @@ def test_on_all_addresses_it_says_where_other_devices_find_it(monkeypatch, capsy
     assert not any("127.0.0.1" in one or "0.0.0.0" in one for one in others)
     monkeypatch.setattr(addresses, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
     address_printer(open_page=False, page="annotate/")(page_addresses(settings, 80))
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
         "serving at http://127.0.0.1:80/annotate/#token=a%26b",
         "for other devices: http://192.168.1.5:80/annotate/#token=a%26b",
     ]
-    assert "--tls" in said[2]
+    assert "--tls" in lines[2]
     every = page_addresses(Settings(host="::", token="x"), 80)
     assert every == [f"http://{host}:80/#token=x" for host in ("[::1]", "192.168.1.5", "[fd00::5]")]
 
@@ -141,8 +141,8 @@ def subject_names(path):
     return {str(name.value) for name in names.value}
 
 
-@pytest.mark.parametrize(("first", "last", "said"), [(-3, -1, "ended on"), (1, 3, "begins on")])
-def test_a_certificate_out_of_its_time_is_refused(first, last, said, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("first", "last", "message"), [(-3, -1, "ended on"), (1, 3, "begins on")])
+def test_a_certificate_out_of_its_time_is_refused(first, last, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     pem = own_certificate([]).read_bytes()
     key, name = serialization.load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem).subject
@@ -153,7 +153,7 @@ def test_a_certificate_out_of_its_time_is_refused(first, last, said, tmp_path, m
     cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     assert main(["serve", "--cert", str(cert), "--key", str(tmp_path / "tls" / "certificate.pem")]) == 2
     complaint = capsys.readouterr().err
-    assert said in complaint
+    assert message in complaint
     assert complaint.count("\n") == 1
 
 
@@ -182,13 +182,13 @@ def test_https_with_its_own_certificate(tmp_path, monkeypatch):
     with start("--tls") as process:
         address = process.stdout.readline().split()[-1]
         path = process.stdout.readline().split()[-1]
-        told = process.stdout.readline().split()[-1]
+        fingerprint = process.stdout.readline().split()[-1]
         trusting = ssl.create_default_context(cafile=path)  # its names are checked
         with urllib.request.urlopen(f"{address}v1/addresses", context=trusting) as response:
             answer = json.load(response)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert answer == {"https": True, "addresses": [], "fingerprint": told}
+    assert answer == {"https": True, "addresses": [], "fingerprint": fingerprint}
 
 
 def test_the_qr_code_holds_the_address():
@@ -213,7 +213,7 @@ def test_a_port_that_is_taken(taken, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--host", "0.0.0.0"], "--token"),
         (["--port", "70000"], "--port 70000"),
@@ -227,10 +227,10 @@ def test_a_port_that_is_taken(taken, capsys):
         (["--allow-origin", "*"], "--allow-origin *"),
     ],
 )
-def test_wrong_calls_are_one_line(options, said, capsys):
+def test_wrong_calls_are_one_line(options, message, capsys):
     assert main(["serve", *options]) == 2
     complaint = capsys.readouterr().err
-    assert said in complaint
+    assert message in complaint
     assert complaint.count("\n") == 1
 
 
@@ -240,7 +240,7 @@ def test_help_tells_every_limit_of_the_settings(capsys):
     from sonjit.server.settings import Settings, option_name
 
     main(["serve", "--help"])
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     other = {"--allow-origins": "--allow-origin", "--tls-cert": "--cert", "--tls-key": "--key"}
     names = {other.get(name, name) for name in (option_name(one.name) for one in fields(Settings))}
-    assert not [name for name in names if name not in told]
+    assert not [name for name in names if name not in output]

@@ -143,11 +143,11 @@ def test_containers_are_messages_too():
     for unknown in (None, 0.0):
         assert not containers.Landmark(1.0, 2.0, 3.0, unknown).to_pb2().HasField("visibility")
     # bytes of MediaPipe's own messages
-    told = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
-    assert told.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
+    encoded = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
+    assert encoded.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
     bare = containers.NormalizedLandmark(1.0, 2.0, 3.0)
-    told = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
-    assert told.hex() == (
+    encoded = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
+    assert encoded.hex() == (
         "0a110a0f0d0000803f15000000401d0000404012160a140803150000003f1a046e616d65220573686f776e"
         "221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"  # MediaPipe writes an empty list too
     )

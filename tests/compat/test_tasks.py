@@ -185,14 +185,14 @@ def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
         with vision.GestureRecognizer.create_from_options(options) as recognizer:
             return [(one.index, one.category_name, one.score) for one in recognizer.recognize(BLACK).gestures[0]]
 
-    told = [Gesture("Victory", 0.9)]
+    gestures = [Gesture("Victory", 0.9)]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "gesture_of", lambda _: told[0])
+        patch.setattr(module, "gesture_of", lambda _: gestures[0])
         assert recognized() == [(-1, "Victory", 0.9)]
         assert recognized(category_denylist=["Victory"]) == recognized(score_threshold=0.95) == []
-        told[0] = Gesture("Horns", 0.8)
+        gestures[0] = Gesture("Horns", 0.8)
         assert recognized() == [(-1, "None", 0.8)]
-        told[0] = None
+        gestures[0] = None
         assert recognized() == [(-1, "None", 1.0)]
         with pytest.raises(ValueError, match="mutually exclusive"):
             recognized(category_allowlist=["Victory"], category_denylist=["None"])

@@ -164,11 +164,11 @@ def test_tensors(file):
     outputs = network.run()
     expected = [golden[key] for key in sorted(golden) if key.startswith("real.")]
     assert len(outputs) == len(expected)
-    for output, wanted in zip(outputs, expected, strict=True):
-        step = 1 if output[0].shape == wanted.shape else 2  # large maps are stored at every second pixel
+    for output, reference in zip(outputs, expected, strict=True):
+        step = 1 if output[0].shape == reference.shape else 2  # large maps are stored at every second pixel
         thinned = output[0] if step == 1 else output[0][::step, ::step]
-        tolerance = 1e-3 if wanted.dtype == np.float32 else 1e-2
-        np.testing.assert_allclose(thinned, wanted, atol=tolerance * max(float(np.ptp(wanted)), 1.0))
+        tolerance = 1e-3 if reference.dtype == np.float32 else 1e-2
+        np.testing.assert_allclose(thinned, reference, atol=tolerance * max(float(np.ptp(reference)), 1.0))
     if len(outputs) > max(KEYPOINT_OUTPUTS):
         cut = load_engine(path, options, value_range=value_range, outputs=KEYPOINT_OUTPUTS)
         cut.input[0] = golden["crop_u8"]
@@ -223,19 +223,19 @@ def test_two_people_are_each_seen_as_if_alone(file, crowd, bodies):
     half = scene.shape[1] // 2
     detector = bodies(static_image=True, max_instances=2, segmentation=True)
     both = detector.detect(scene, boxes=[left, right])
-    (alone,) = detector.detect(scene[:, :half], boxes=[left])
+    (single,) = detector.detect(scene[:, :half], boxes=[left])
     assert len(both) == 2
     for body, shift in zip(both, (0, half), strict=True):
-        np.testing.assert_allclose(body.keypoints[:, :2], alone.keypoints[:, :2] + (shift, 0), atol=1)
-        np.testing.assert_allclose(body.keypoints_3d, alone.keypoints_3d, atol=0.01)
+        np.testing.assert_allclose(body.keypoints[:, :2], single.keypoints[:, :2] + (shift, 0), atol=1)
+        np.testing.assert_allclose(body.keypoints_3d, single.keypoints_3d, atol=0.01)
         mask = np.roll(body.mask, -shift, axis=1)[:, :half]
-        assert np.abs(mask - alone.mask).mean() < 0.01
+        assert np.abs(mask - single.mask).mean() < 0.01
     found = detector.detect(scene)
     if len(found) != 2:  # the detector is not sure of everybody whom it sees smaller
         pytest.skip("the detector does not find both")
     found.sort(key=lambda body: body.box[0])
     for body, shift in zip(found, (0, half), strict=True):
-        distance = np.linalg.norm(body.keypoints[:, :2] - alone.keypoints[:, :2] - (shift, 0), axis=1)
+        distance = np.linalg.norm(body.keypoints[:, :2] - single.keypoints[:, :2] - (shift, 0), axis=1)
         assert distance.mean() < 0.02 * left.width
 
 
@@ -256,11 +256,11 @@ def test_two_people_keep_their_ids(file, crowd, bodies):
 @STILLS
 def test_one_person_stays_one_where_two_are_looked_for(file, crowd, bodies):
     scene, left, _ = crowd(file)
-    alone = scene[:, : scene.shape[1] // 2]
+    one_person = scene[:, : scene.shape[1] // 2]
     detector = bodies(max_instances=2, search_interval=1)
-    (first,) = detector.detect(alone, boxes=[left])
+    (first,) = detector.detect(one_person, boxes=[left])
     for _ in range(4):
-        people = detector.detect(alone)
+        people = detector.detect(one_person)
         assert [body.id for body in people][:1] == [first.id]
         centres = [body.keypoints[:, :2].mean(axis=0) for body in people]
         assert all(math.dist(centres[0], centre) > 0.1 * left.width for centre in centres[1:])

@@ -156,9 +156,9 @@ def test_tensors(file, networks):
     for name, image in images.items():
         network.input[0] = image
         expected = [golden[key] for key in golden if key.startswith(f"{name}.")]
-        for output, wanted in zip(network.run(), expected, strict=True):
-            scale = max(float(np.ptp(wanted)), 1.0)
-            np.testing.assert_allclose(output.ravel(), wanted.ravel(), atol=1e-3 * scale)
+        for output, reference in zip(network.run(), expected, strict=True):
+            scale = max(float(np.ptp(reference)), 1.0)
+            np.testing.assert_allclose(output.ravel(), reference.ravel(), atol=1e-3 * scale)
 
 
 @pytest.mark.golden

@@ -65,16 +65,16 @@ def test_videos_in_the_references_own_boxes(file, replay):
 def test_bf16_stays_within_a_pixel_of_f32(file, replay):
     run = replay(file)
     pairs = [pair for pair in run.pairs if pair.forced_bf16 is not None]
-    whole = [
+    complete = [
         (exact.keypoints[:, :2], rough.keypoints[:, :2])
         for pair in pairs
         if len(pair.forced) == len(pair.forced_bf16)  # the presence of a hand cut by the edge can pass 0.5 in between
         for exact, rough in zip(pair.forced, pair.forced_bf16, strict=True)
         if is_inside(exact.keypoints[:, :2], run.size)
     ]
-    if not whole:
+    if not complete:
         pytest.skip("this CPU has no bf16, or no whole hand is in two golden frames in a row")
-    assert np.mean([np.linalg.norm(exact - rough, axis=1) for exact, rough in whole]) < 1
+    assert np.mean([np.linalg.norm(exact - rough, axis=1) for exact, rough in complete]) < 1
 
 
 @pytest.mark.files("real/tfjs-models/hand-pose-detection/test_data/*.full.json")
@@ -120,6 +120,6 @@ def test_tensors(file, weights):
     outputs = network.run()
     expected = [golden[key] for key in sorted(golden) if key.startswith("real.")]
     assert len(outputs) == len(expected)
-    for output, wanted in zip(outputs, expected, strict=True):
-        scale = max(float(np.ptp(wanted)), 1.0)
-        np.testing.assert_allclose(output[0], wanted, atol=1e-3 * scale)
+    for output, reference in zip(outputs, expected, strict=True):
+        scale = max(float(np.ptp(reference)), 1.0)
+        np.testing.assert_allclose(output[0], reference, atol=1e-3 * scale)

@@ -86,15 +86,15 @@ def test_what_is_painted_over_is_seen_less(hands, photo, looked, model, colour):
 def test_hands_of_the_demo_are_on_the_right_side(hands, demo_clip):
     _, frames, truth = demo_clip
     detector = hands(static_image=True, visibility=True)
-    said = []
+    sides = []
     for rgb, record in list(zip(frames, truth, strict=True))[::24]:
         for hand in detector.detect(rgb):
             distances = [
                 np.linalg.norm(np.array(one["xy"]) - hand.keypoints[:, :2], axis=1).mean() for one in record["hands"]
             ]
-            said.append(record["hands"][int(np.argmin(distances))]["handedness"] == hand.handedness)
-    assert len(said) > 5
-    assert np.mean(said) > 0.9
+            sides.append(record["hands"][int(np.argmin(distances))]["handedness"] == hand.handedness)
+    assert len(sides) > 5
+    assert np.mean(sides) > 0.9
 
 
 def test_a_selfie_view_has_the_other_hand(hands, photo):
@@ -118,9 +118,9 @@ def test_tables_keep_visibility(tmp_path, looked, ending):
 
 def test_a_keypoint_s_score_is_its_visibility(looked):
     (hand, *_), (plain, *_) = looked["full"][1], looked["full"][0]
-    told = hand.to_dict()
+    fields = hand.to_dict()
     for name in ("keypoints", "keypoints3D"):
-        assert [np.float32(point["score"]) for point in told[name]] == hand.visibility.tolist()
+        assert [np.float32(point["score"]) for point in fields[name]] == hand.visibility.tolist()
         assert "score" not in plain.to_dict()[name][0]
     assert Hand.from_dict(hand.to_dict(full=True)) == hand
 

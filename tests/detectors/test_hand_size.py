@@ -108,7 +108,7 @@ def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands,
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"hand_length": 0.19}, "hand_length requires distance=True"),
         ({"camera": "1,1,1,1"}, "camera requires distance=True"),
@@ -116,6 +116,6 @@ def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands,
         ({"distance": True, "hand_length": 19.0}, "hand_length=19.0: give a number from 0.02 to 0.5"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(hands, options, said):
-    with pytest.raises(InputError, match=said):
+def test_options_that_do_not_fit_are_refused(hands, options, message):
+    with pytest.raises(InputError, match=message):
         hands(**options)

@@ -77,8 +77,8 @@ def test_two_people_are_each_as_they_are_alone(file, holistic):
     """The same image twice, one below the other, looked at in the boxes of the one alone."""
     _, path = medium(file)
     rgb = rgb_from(path)
-    alone = holistic.detect(rgb)[:1]
-    if not alone:
+    separate = holistic.detect(rgb)[:1]
+    if not separate:
         pytest.skip(f"nobody is found in {path.name}")
     height = rgb.shape[0]
     box = holistic._kind.find(rgb, 0.5)[0]
@@ -88,7 +88,7 @@ def test_two_people_are_each_as_they_are_alone(file, holistic):
         pytest.skip(f"the box of {path.name} reaches over the seam")
     assert len(both) == 2
     for person, shift in zip(both, (0, height), strict=True):
-        for mine, theirs in zip(person.parts, alone[0].parts, strict=True):
+        for mine, theirs in zip(person.parts, separate[0].parts, strict=True):
             moved = mine.keypoints[:, :2] - (0, shift)
             assert np.linalg.norm(moved - theirs.keypoints[:, :2], axis=1).mean() < 1
 
@@ -229,9 +229,9 @@ await build({ entryPoints, outdir, bundle: true, format: "esm", outExtension: { 
 const { agree } = await import(`${outdir}/holistic.mjs`);
 const { HAND_AGREEMENT, FACE_AGREEMENT } = (await import(`${outdir}/data.mjs`)).constants.holistic;
 const cases = JSON.parse(readFileSync(0, "utf8"));
-const told = cases.map(([tracked, keypoints, found]) =>
+const answers = cases.map(([tracked, keypoints, found]) =>
   [HAND_AGREEMENT, FACE_AGREEMENT].map((one) => agree(tracked, Float32Array.from(keypoints), found, one)));
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(answers));
 """
 
 
@@ -252,11 +252,11 @@ def test_pages_keep_a_tracked_box_where_python_does(tmp_path):
     )
     command = ["node", "--input-type=module", "-e", AGREE, tmp_path]
     done = subprocess.run(command, input=given.encode(), cwd=web, check=True, stdout=subprocess.PIPE, timeout=60)
-    told = json.loads(done.stdout)
+    answers = json.loads(done.stdout)
     agreements = parts_of_people._HAND_AGREEMENT, parts_of_people._FACE_AGREEMENT
     expected = [
         [agreement.accepts(tracked, keypoints[:, :2], found) for agreement in agreements]
         for tracked, keypoints, found in cases
     ]
-    assert told == expected
+    assert answers == expected
     assert 20 < np.sum(expected, axis=0).min() < np.sum(expected, axis=0).max() < 380

@@ -71,25 +71,25 @@ class HandScene(Scene):
 
 
 def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
-    said = ["Victory"]
-    monkeypatch.setattr("sonjit.gestures.learned.gesture_of", lambda _: said[0] and Gesture(said[0], 1.0))
+    gesture = ["Victory"]
+    monkeypatch.setattr("sonjit.gestures.learned.gesture_of", lambda _: gesture[0] and Gesture(gesture[0], 1.0))
 
-    def told(detector):
+    def gestures_of(detector):
         scene.show(100)
         return [hand.gesture and hand.gesture.name for hand in detector.detect(IMAGE)]
 
     scene = HandScene()
     detector = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, gestures="canned"))
-    assert told(detector) == ["Victory"]
-    said[0] = None
-    assert told(detector) == ["Victory"]  # one odd frame
+    assert gestures_of(detector) == ["Victory"]
+    gesture[0] = None
+    assert gestures_of(detector) == ["Victory"]  # one odd frame
     detector.reset()
-    assert told(detector) == [None]
+    assert gestures_of(detector) == [None]
     detector.set_gestures(None)
-    said[0] = "OK"
-    assert told(detector) == [None]
+    gesture[0] = "OK"
+    assert gestures_of(detector) == [None]
     still = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, static_image=True, gestures="canned"))
-    assert told(still) == ["OK"]
+    assert gestures_of(still) == ["OK"]
     assert still.detect(IMAGE).motions == []
     with pytest.raises(InputError, match=r"nothing\.npz cannot be read"):
         detector.set_gestures("nothing.npz")
@@ -97,10 +97,10 @@ def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
 
 def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
     """Those of the hands as they are given, mirrored ones too; they go into frames, JSON and back."""
-    asked = []
+    calls = []
 
     def moved(self, hands, time_s):
-        asked.append((hands[0].keypoints[0, 0], time_s))
+        calls.append((hands[0].keypoints[0, 0], time_s))
         return [MotionEvent("Swipe_Left", "end", 3, "Left", time_s, 0.5, (-1.25, 0.5), 0.0)]
 
     monkeypatch.setattr("sonjit.gestures.motions.recognizer.MotionRecognizer.__call__", moved)
@@ -110,7 +110,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
     detector = Detector(scene, Tracker(lambda: None), options)
     scene.show(100)
     found = detector.detect(IMAGE, time=0.5)
-    assert asked == [(found[0].keypoints[0, 0], 0.5)]
+    assert calls == [(found[0].keypoints[0, 0], 0.5)]
     assert pickle.loads(pickle.dumps(found)).motions == found.motions
     source = tmp_path / "one.png"
     cv2.imwrite(str(source), IMAGE)
@@ -160,7 +160,7 @@ class Windows:
 
     check = None
 
-    def step(self, rgb, held, lost, *, spent, room):
+    def step(self, rgb, active, lost, *, spent, room):
         return []
 
     def is_changed(self, rgb):

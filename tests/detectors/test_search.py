@@ -230,9 +230,9 @@ def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
 def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
     rgb = np.full((100, 300, 3), 7, np.uint8)
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
-    alone = without_other_heads(rgb, heads, heads[0])
-    assert alone[50, 250].tolist() == alone[50, 105].tolist() == [128] * 3
-    assert (alone[32:68, 42:78] == 7).all()
+    covered = without_other_heads(rgb, heads, heads[0])
+    assert covered[50, 250].tolist() == covered[50, 105].tolist() == [128] * 3
+    assert (covered[32:68, 42:78] == 7).all()
     assert without_other_heads(rgb, heads[:1], heads[0]) is rgb
 
 

@@ -123,8 +123,8 @@ def test_what_is_found_is_seen_in_two_frames_and_scored(confirmed, found):
 
 def test_what_is_held_is_not_found_again():
     search = stepping(Dots())
-    held = [seen_at(150, 150, size=50.0)]
-    assert all(not search(image((150, 150)), held, []) for _ in range(30))
+    active = [seen_at(150, 150, size=50.0)]
+    assert all(not search(image((150, 150)), active, []) for _ in range(30))
 
 
 def test_a_frame_takes_few_inferences_however_much_it_shows():
@@ -140,10 +140,10 @@ def test_a_frame_takes_few_inferences_however_much_it_shows():
 def test_all_that_one_window_shows_is_found_though_nothing_moves():
     search = stepping(Dots())
     crowd = image(*[(x, y) for x in range(20, 280, 80) for y in range(20, 280, 80)])
-    held = []
+    found_hands = []
     for _ in range(20):
-        held += search(crowd, held, [])
-    assert len(held) == 16
+        found_hands += search(crowd, found_hands, [])
+    assert len(found_hands) == 16
 
 
 def test_what_is_found_and_not_held_is_offered_three_times():

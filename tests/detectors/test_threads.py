@@ -42,11 +42,11 @@ def test_detectors_of_several_threads_do_not_disturb_each_other(weights, demo_cl
         with create_detector("hands", model="lite") as detector:
             return [detector.detect(rgb) for rgb in frames]
 
-    alone = run(0)
-    assert any(alone)
+    separate = run(0)
+    assert any(separate)
     with ThreadPoolExecutor(4) as pool:
         for together in pool.map(run, range(4)):
-            assert together == alone
+            assert together == separate
 
 
 @pytest.mark.slow
@@ -57,11 +57,11 @@ def test_one_detector_of_stills_may_be_shared_by_threads_and_by_asyncio(weights,
         return await asyncio.gather(*(asyncio.wrap_future(detector.detect_async(rgb)) for rgb in frames))
 
     with create_detector("hands", model="lite", static_image=True, search="fast") as detector:
-        alone = [detector.detect(rgb) for rgb in frames]
-        assert any(alone)
+        separate = [detector.detect(rgb) for rgb in frames]
+        assert any(separate)
         with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(detector.detect, frames)) == alone
-        assert asyncio.run(gathered()) == alone
+            assert list(pool.map(detector.detect, frames)) == separate
+        assert asyncio.run(gathered()) == separate
 
 
 def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
@@ -78,8 +78,8 @@ def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
         return ""
 
     with ThreadPoolExecutor(4) as pool:
-        said = set(pool.map(detect, range(40)))
-    assert said - {""} == {"this detector is closed. Create a new one with create_detector."}
+        messages = set(pool.map(detect, range(40)))
+    assert messages - {""} == {"this detector is closed. Create a new one with create_detector."}
 
 
 @pytest.mark.slow

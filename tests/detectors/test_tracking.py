@@ -159,8 +159,8 @@ def test_boxes_of_unknown_origin_are_matched_to_the_tracks_they_fit():
 @given(st.lists(st.lists(st.integers(0, 1500), max_size=3), min_size=1, max_size=20))
 def test_whatever_comes_ids_are_unique_and_ordered(frames):
     tracker = Tracker()
-    for held in run(tracker, [[seen_at(float(x)) for x in frame] for frame in frames]):
-        assert held == sorted(set(held))
+    for ids in run(tracker, [[seen_at(float(x)) for x in frame] for frame in frames]):
+        assert ids == sorted(set(ids))
 
 
 @pytest.mark.parametrize("blend", [False, True])
@@ -190,18 +190,18 @@ def hidden_for(tracker, *, front_gone_s=99.0, seconds=4.0):
 
 
 def test_one_that_does_not_come_back_is_held_where_it_may_be_hidden_and_given_up_in_the_end():
-    held = list(hidden_for(bridging()))
+    states = list(hidden_for(bridging()))
     middle = 60 + seen_at(0).keypoints[:, 0].mean()
-    assert held[-1][0] == pytest.approx(3.0, abs=2 * STEP_S)
-    assert abs(held[-1][1] - middle) < 12 < abs(held[0][1] - middle)
-    scores = [score for *_, score in held]
+    assert states[-1][0] == pytest.approx(3.0, abs=2 * STEP_S)
+    assert abs(states[-1][1] - middle) < 12 < abs(states[0][1] - middle)
+    scores = [score for *_, score in states]
     assert scores == sorted(scores, reverse=True)
     assert scores[30] < 0.5
 
 
 def test_one_that_nothing_hides_any_more_is_given_up_at_once():
-    held = list(hidden_for(bridging(), front_gone_s=0.5))
-    assert held[-1][0] < 0.5 + 0.3
+    states = list(hidden_for(bridging(), front_gone_s=0.5))
+    assert states[-1][0] < 0.5 + 0.3
 
 
 def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
@@ -317,8 +317,8 @@ class Identities(RuleBasedStateMachine):
     def restart_clock(self):
         self.tracker.restart_clock()
         self.now_s = 0.0
-        held = {self.lane_of(track) for track in self.tracker.active}
-        self.known = {lane: (one, 0.0) for lane, (one, _) in self.known.items() if lane in held}
+        active_lanes = {self.lane_of(track) for track in self.tracker.active}
+        self.known = {lane: (one, 0.0) for lane, (one, _) in self.known.items() if lane in active_lanes}
 
     @rule()
     def reset(self):
@@ -330,12 +330,12 @@ class Identities(RuleBasedStateMachine):
         for _ in range(frames):
             self.now_s += STEP_S
             seen = {lane: seen_at(lane + self.shift[lane]) for lane in LANES if self.visible[lane]}
-            held = {self.lane_of(track): track for track in self.tracker.active}
-            carried = [(track, seen[lane]) for lane, track in held.items() if lane in seen]
-            new = [one for lane, one in seen.items() if lane not in held] if searches else []
+            active_lanes = {self.lane_of(track): track for track in self.tracker.active}
+            carried = [(track, seen[lane]) for lane, track in active_lanes.items() if lane in seen]
+            new = [one for lane, one in seen.items() if lane not in active_lanes] if searches else []
             lost = self.tracker.update(carried, new, self.now_s)
-            assert lost == any(lane not in seen for lane in held)
-            self.check(seen if searches else seen.keys() & held.keys())
+            assert lost == any(lane not in seen for lane in active_lanes)
+            self.check(seen if searches else seen.keys() & active_lanes.keys())
 
     def check(self, lanes):
         active = {self.lane_of(track): track.id for track in self.tracker.active}

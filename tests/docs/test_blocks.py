@@ -48,10 +48,10 @@ SQUATS = 20
 @pytest.fixture(scope="module")
 def squats(data, write_video, tmp_path_factory):
     """The first squats of a video, or None without it."""
-    whole = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
-    if not whole.is_file():
+    complete = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
+    if not complete.is_file():
         return None
-    with open_source(whole) as source:
+    with open_source(complete) as source:
         return write_video(
             tmp_path_factory.mktemp("squats") / "squats.mp4", [frame.rgb for frame in islice(source, SQUATS)], fps=5
         )
@@ -107,8 +107,8 @@ def test_blocks_run(page, capsys):
                 for command in block.commands():
                     ran += _call(command, run=block.not_run is None and command not in known)
         except Exception as error:
-            said = "".join(traceback.format_exception_only(error)) + capsys.readouterr().err
-            pytest.fail(f"{block.place}: {said}")
+            message = "".join(traceback.format_exception_only(error)) + capsys.readouterr().err
+            pytest.fail(f"{block.place}: {message}")
     assert ran or known or "tutorials" not in page.parts, f"nothing of {page.name} runs"
 
 

@@ -78,15 +78,15 @@ def browser():
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("asked", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
+    ("query", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
 )
-def test_a_page_opened_as_a_file_can_be_searched(site, browser, asked, first):
+def test_a_page_opened_as_a_file_can_be_searched(site, browser, query, first):
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get("about:blank")
     browser.get((site / "index.html").as_uri())
     browser.find_element("css selector", "label[for=__search]").click()
-    browser.find_element("css selector", "[data-md-component=search-query]").send_keys(asked)
+    browser.find_element("css selector", "[data-md-component=search-query]").send_keys(query)
     found = WebDriverWait(browser, 60).until(
         lambda b: [one.text for one in b.find_elements("css selector", ".md-search-result__item") if one.text]
     )

@@ -200,18 +200,18 @@ def test_networks_without_a_form_are_refused():
 
 @pytest.mark.parametrize("has_form", [False, True])
 def test_palms_are_found_in_int8_where_they_have_a_form(tmp_path, monkeypatch, has_form):
-    palms, asked = tmp_path / "palms.tflite", []
+    palms, precisions = tmp_path / "palms.tflite", []
     if has_form:
         int8_path(palms).touch()
 
     def load(_path, options):
-        asked.append(options.precision)
+        precisions.append(options.precision)
         raise InputError("enough")
 
     monkeypatch.setattr("sonjit.detectors.kinds.hands.load_engine", load)
     with pytest.raises(InputError, match="enough"):
         load_palm_finder(HandOptions(precision="int8"), "palm-full", palms)
-    assert asked == ["int8" if has_form else "f32"]
+    assert precisions == ["int8" if has_form else "f32"]
 
 
 @pytest.mark.slow

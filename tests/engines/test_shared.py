@@ -37,17 +37,17 @@ def test_engines_that_ask_for_the_same_share_one_network(weights, loads):
     assert len(loads) == 1
     assert first._network is second._network
     first.input[:], second.input[:] = 10, 200
-    alone = [output.copy() for output in first.run()]
+    separate = [output.copy() for output in first.run()]
     second.run()
-    assert all((a == b).all() for a, b in zip(alone, first._outputs, strict=True))  # buffers of their own
+    assert all((a == b).all() for a, b in zip(separate, first._outputs, strict=True))  # buffers of their own
 
 
 @pytest.mark.slow
 def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(weights, loads):
     path = weights["hand-lite"]
-    held = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
-    held += [load_engine(path, EngineOptions()), load_engine(path, EngineOptions())]
-    assert len({id(one._network) for one in held}) == len(held) == len(loads)
+    engines = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
+    engines += [load_engine(path, EngineOptions()), load_engine(path, EngineOptions())]
+    assert len({id(one._network) for one in engines}) == len(engines) == len(loads)
 
 
 @pytest.mark.slow
@@ -62,9 +62,9 @@ def test_a_network_that_nobody_holds_is_freed(weights, loads):
 
 def test_many_threads_load_a_network_once(weights, loads):
     with ThreadPoolExecutor(8) as pool:
-        held = list(pool.map(shared, [weights["hand-lite"]] * 8))
+        engines = list(pool.map(shared, [weights["hand-lite"]] * 8))
     assert len(loads) == 1
-    assert len({id(one._network) for one in held}) == 1
+    assert len({id(one._network) for one in engines}) == 1
 
 
 def test_clients_of_a_server_share_their_networks(weights, loads):
@@ -83,12 +83,12 @@ def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip
         with detector:
             return [detector.detect(rgb) for rgb in frames]
 
-    alone = run(0)
-    assert any(alone)
+    separate = run(0)
+    assert any(separate)
     loads.clear()
     with shared_networks(), create_detector("hands", model="lite"), ThreadPoolExecutor(8) as pool:
         for together in pool.map(run, range(8)):
-            assert together == alone
+            assert together == separate
     assert len(loads) == 2  # the palm detector and the landmarks
 
 
@@ -97,13 +97,13 @@ def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip
 def test_a_batch_of_stills_on_one_network_gives_what_they_give_one_after_the_other(weights, demo_clip, loads, search):
     stills = demo_clip[1][::90]
     with create_detector("hands", model="lite", static_image=True, search=search, threads=3) as detector:
-        alone = [detector.detect(rgb) for rgb in stills]
+        separate = [detector.detect(rgb) for rgb in stills]
         own = sorted(loads)
         loads.clear()
-        assert any(alone)
-        assert detector.detect_batch(stills) == alone
+        assert any(separate)
+        assert detector.detect_batch(stills) == separate
         with pytest.raises(InputError, match="nothing"):
             detector.detect_batch([*stills, "nothing.png"])
-        assert detector.detect_batch(stills[::-1]) == alone[::-1]
+        assert detector.detect_batch(stills[::-1]) == separate[::-1]
         assert sorted(loads) == own  # once for all three threads
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sonjit-batch")]

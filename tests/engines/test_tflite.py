@@ -52,12 +52,12 @@ def test_operators_are_read():
 
 
 def test_a_part_holds_what_leads_from_its_inputs_to_its_outputs():
-    whole = TfliteFile(CHAIN)
-    part = TfliteFile(whole.part([2], [3]))
-    assert (part.inputs, part.outputs, part.operators) == ((2,), (3,), [whole.operators[2]])
-    both = TfliteFile(whole.part([0], [4, 2]))
+    complete = TfliteFile(CHAIN)
+    part = TfliteFile(complete.part([2], [3]))
+    assert (part.inputs, part.outputs, part.operators) == ((2,), (3,), [complete.operators[2]])
+    both = TfliteFile(complete.part([0], [4, 2]))
     assert (both.inputs, both.outputs) == ((0,), (4, 2))
-    assert both.operators == [whole.operators[0], whole.operators[1], whole.operators[3]]
+    assert both.operators == [complete.operators[0], complete.operators[1], complete.operators[3]]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_the_engine_says_in_one_line_what_it_cannot_read(data, reason, tmp_path)
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
 def test_a_cut_off_attention_mesh_is_refused_in_one_line(kept, attention, tmp_path):
-    whole = attention.read_bytes()
+    complete = attention.read_bytes()
     path = tmp_path / attention.name
-    path.write_bytes(whole[: int(kept * len(whole))])
+    path.write_bytes(complete[: int(kept * len(complete))])
     with pytest.raises(InputError, match=path.name) as caught:
         load_engine(path, EngineOptions(precision="f32"))
     assert "\n" not in str(caught.value)

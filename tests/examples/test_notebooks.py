@@ -27,11 +27,11 @@ def run(monkeypatch, tmp_path, weights):
         notebook = nbformat.read(EXAMPLES / name, as_version=4)
         client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
         client.execute()
-        said = ""
+        text = ""
         for cell in notebook.cells:
             for output in cell.get("outputs", []):
-                said += output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) + "\n"
-        return said
+                text += output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) + "\n"
+        return text
 
     return call
 
@@ -53,9 +53,9 @@ def test_first_steps(run):
         if cell.cell_type == "code"
     )
     assert lines <= 25
-    said = run("first_steps.ipynb")
-    assert "Left [" in said
-    assert "Right [" in said
+    output = run("first_steps.ipynb")
+    assert "Left [" in output
+    assert "Right [" in output
 
 
 @pytest.mark.slow
@@ -63,17 +63,17 @@ def test_first_steps(run):
 @pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
 def test_sports_video(run, file, tmp_path):
     shutil.copy(file, tmp_path / "squats.mp4")
-    said = run("sports_video.ipynb")
-    assert "left_knee_angle_rad" in said
-    assert "{1: " in said
+    output = run("sports_video.ipynb")
+    assert "left_knee_angle_rad" in output
+    assert "{1: " in output
 
 
 @pytest.mark.slow
 def test_sign_language_folder(run, reader_files, tmp_path):
     pytest.importorskip("pandas", reason="the extra pandas is not installed")
     shutil.copytree(reader_files / "recordings", tmp_path / "recordings")
-    said = run("sign_language_folder.ipynb")
-    assert "hands seen" in said
+    output = run("sign_language_folder.ipynb")
+    assert "hands seen" in output
     assert (tmp_path / "signing.csv").is_file()
 
 
@@ -86,14 +86,14 @@ def test_finetune_keypoint(run):
 @pytest.mark.slow
 def test_two_cameras_3d(run):
     pytest.importorskip("moderngl", reason="the extra synth is not installed")
-    said = run("two_cameras_3d.ipynb")
-    errors = [float(line.split()[1]) for line in said.splitlines() if "mm from the truth" in line]
+    output = run("two_cameras_3d.ipynb")
+    errors = [float(line.split()[1]) for line in output.splitlines() if "mm from the truth" in line]
     assert errors
     assert min(errors) < 25
 
 
 @pytest.mark.slow
 def test_explain_decision(run):
-    said = run("explain_decision.ipynb")
-    assert "with a grey patch" in said
-    assert "index_finger_tip.x" in said
+    output = run("explain_decision.ipynb")
+    assert "with a grey patch" in output
+    assert "index_finger_tip.x" in output

@@ -147,14 +147,14 @@ def test_virtual_mouse(run, clip, monkeypatch):
     screen.moveTo = lambda x, y: moves.append((x, y))
     monkeypatch.setitem(sys.modules, "pyautogui", screen)
     run("virtual_mouse.py", clip)
-    wanted = []
+    expected = []
     for frame in sonjit.track(clip, "hands", max_instances=1, mirrored=True, smoothing="one_euro"):
         height, width = frame.image.shape[:2]
         (hand,) = frame.hands
         x, y, _ = hand["index_finger_tip"]
-        wanted.append((x / width * 1920, y / height * 1080))
+        expected.append((x / width * 1920, y / height * 1080))
         apart.append(measures(hand)["pinch_index_m"])
-    np.testing.assert_allclose(moves, wanted, atol=1e-3)
+    np.testing.assert_allclose(moves, expected, atol=1e-3)
     assert bool(clicks) == (min(apart) < 0.03)
 
 

@@ -52,8 +52,8 @@ def test_a_data_set_is_listed_checked_shown_and_converted(root, tmp_path, capsys
     assert [one.instances[0].category for one in open_dataset("lamps", root)] == ["lamp"] * 3
 
 
-@pytest.mark.parametrize(("off", "wanted"), [(0, 0), (3, 3)])
-def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsys, off, wanted):
+@pytest.mark.parametrize(("off", "expected"), [(0, 0), (3, 3)])
+def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsys, off, expected):
     boxes = [(x - 5 + off, y - 5, x + 5 + off, y + 5) for x, y in PLACES]
     np.savez(tmp_path / "mine.npz", id=[f"{x}_{y}.png" for x, y in PLACES], box=np.array(boxes, float))
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz"]
@@ -61,7 +61,7 @@ def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsy
     record = json.loads((tmp_path / "out" / "eval.json").read_text("utf-8"))
     (run,) = record["runs"]
     (metric,) = run["metrics"]
-    assert (record["protocol"]["name"], run["main"], metric["value"]) == ("mine", "lamp_distance", wanted)
+    assert (record["protocol"]["name"], run["main"], metric["value"]) == ("mine", "lamp_distance", expected)
     assert metric["counted"] == 3
     assert "distance of lamps" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
@@ -90,7 +90,7 @@ def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tm
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'),
@@ -102,13 +102,13 @@ def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tm
         (None, "No such file"),
     ],
 )
-def test_a_file_that_is_no_protocol_is_one_line(root, protocol, tmp_path, capsys, text, said):
+def test_a_file_that_is_no_protocol_is_one_line(root, protocol, tmp_path, capsys, text, message):
     protocol.unlink() if text is None else protocol.write_text(text, "utf-8")
     np.savez(tmp_path / "mine.npz", id=["20_30.png"])
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz"]
     assert main([*map(str, call), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
 
 
 def test_a_table_format_is_written_read_and_converted(root, spots, counts, tmp_path):

@@ -36,9 +36,9 @@ def test_tables(folder, kind, ending):
     header, read = load_frames(folder / f"{kind}{ending}")
     if ending != ".csv":
         assert (header.source, header.width, header.height, header.fps, header.kind) == ("clip.mp4", 640, 480, 25, kind)
-    wanted = write.frames(kind)[0]
+    reference = write.frames(kind)[0]
     assert len(read) == 2
-    pairs = zip(read[0].instances(), wanted.instances(), strict=True)
+    pairs = zip(read[0].instances(), reference.instances(), strict=True)
     for (_, part), (_, expected) in pairs:
         np.testing.assert_array_equal(part.keypoints, expected.keypoints)
         assert (part.score, part.id) == (expected.score, expected.id)
@@ -126,7 +126,7 @@ def load_rig_of(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "read", "said"),
+    ("change", "read", "message"),
     [
         (lambda f: change_json(f / "rig.json", version=2), load_rig_of, "has version 2 and this Sonjit reads 1"),
         (
@@ -162,11 +162,11 @@ def load_rig_of(folder):
     ],
     ids=["rig", "project", "store", "table", "kind", "run", "control"],
 )
-def test_newer_files_are_refused_in_one_line(folder, change, read, said):
+def test_newer_files_are_refused_in_one_line(folder, change, read, message):
     change(folder)
     with pytest.raises(InputError) as caught:
         read(folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -58,15 +58,17 @@ def test_poses_are_told_whichever_way_the_hand_points(side, roll_deg, posed):
     for shape, poses in POSES.items():
         for pose in poses:
             hand = posed(pose, side, roll_deg)
-            told, wanted = gesture_of(hand), VOCABULARY.name(shape, hand.keypoints)
-            if (told.name if told else None) != wanted:
-                wrong[pose] = told
+            predicted, expected = gesture_of(hand), VOCABULARY.name(shape, hand.keypoints)
+            if (predicted.name if predicted else None) != expected:
+                wrong[pose] = predicted
     assert set(wrong) <= TOO_EXACT, wrong
 
 
 def test_ordinary_hands_make_no_gesture(posed):
-    told = {pose: gesture_of(posed(pose)) for pose in ("relaxed", "half", "claw", "cup", "middle_tip", "beak", "hold")}
-    assert not any(told.values()), told
+    predicted = {
+        pose: gesture_of(posed(pose)) for pose in ("relaxed", "half", "claw", "cup", "middle_tip", "beak", "hold")
+    }
+    assert not any(predicted.values()), predicted
 
 
 @pytest.mark.parametrize(
@@ -136,11 +138,11 @@ def test_what_the_image_shows_counts_where_it_is_known(posed):
     shown = classifier.probabilities(features_of([other]), other.appearance[None])[0]
     assert gesture_of(hand).score == pytest.approx(plain.max())
     assert abs(plain - shown).max() > 0.1
-    told = gesture_of(other)
-    wanted = SHAPES[shown.argmax()] if shown.max() >= LEAST_SCORE else NONE
-    assert (told.name.split("_")[0] if told else NONE) == wanted.split("_")[0]
-    if told:
-        assert told.score == pytest.approx(shown.max())
+    predicted = gesture_of(other)
+    expected = SHAPES[shown.argmax()] if shown.max() >= LEAST_SCORE else NONE
+    assert (predicted.name.split("_")[0] if predicted else NONE) == expected.split("_")[0]
+    if predicted:
+        assert predicted.score == pytest.approx(shown.max())
 
 
 def cut(values):

@@ -31,7 +31,7 @@ def rule(**table):
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"on": "Wave", "oscc": OSC}, "unknown key 'oscc'. Choose from on, phase"),
         ({"osc": OSC}, "give either on"),
@@ -63,10 +63,10 @@ def rule(**table):
         ({"measure": "x", "pointer": "press"}, "give x or y with a measure"),
     ],
 )
-def test_rules_that_mean_nothing_are_refused(table, said):
+def test_rules_that_mean_nothing_are_refused(table, message):
     with pytest.raises(InputError) as caught:
         Rule.from_table(table)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -79,7 +79,7 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
     assert [one.phase for one in load_map(file, ["claw"]).rules] == ["begin", None]
     file.write_text(f'pause = "claw"\n{good}')
     assert load_map(file, ["claw"]).pause == "claw"
-    for text, said in (
+    for text, message in (
         (f'pause = "claws"\n{good}', "pause = 'claws': choose from"),
         ('pause = "Victory"\n[[rule]]\non = "Victory"\nkey = "a"\n', "Victory pauses and has a rule"),
         ("rules = 1", "unknown key 'rules'"),
@@ -88,7 +88,7 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
         ("[", "damaged or not TOML"),
     ):
         file.write_text(text)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_map(file)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         load_map(tmp_path / "none.toml")
@@ -349,8 +349,8 @@ def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
     pressed = []
 
     class Keyboard:
-        def pressed(self, *held):
-            pressed.append(held)
+        def pressed(self, *keys):
+            pressed.append(keys)
             return self
 
         def __enter__(self):

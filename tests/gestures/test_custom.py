@@ -29,9 +29,9 @@ def hands_of(posed, name, seed, count=10):
 
 def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
     taught = CustomGestures.learn(recordings)
-    told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in CUSTOM}
-    right = [one is not None and one.name == name for name, names in told.items() for one in names]
-    assert np.mean(right) >= 0.9, told
+    predicted = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in CUSTOM}
+    right = [one is not None and one.name == name for name, names in predicted.items() for one in names]
+    assert np.mean(right) >= 0.9, predicted
     others = [taught(hand) for name in ("fist", "ily", "thumb_up") for hand in hands_of(posed, name, 98)]
     assert np.mean([one is None for one in others]) >= 0.9, others
 
@@ -40,14 +40,14 @@ def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, 
     LearnedGestures.learn(recordings).save(tmp_path / "mine.npz")
     columns = table_columns("hands-full", measures=False, gestures=True)
     assert list(columns) == ["gesture", "gesture_score"]
-    told = []
+    annotated = []
     for name in ("canned", str(tmp_path / "mine.npz")):
         hands = [posed("claw"), posed("victory")]
         for hand in hands:
             hand.gesture = find_gestures(name)(hand)
-        told.append(annotate(Frame(0, None, hands), columns))
-    assert [[one["gesture"] for one in each.extras] for each in told] == [[None, "Victory"], ["claw", "Victory"]]
-    assert told[1].notes[0].startswith("claw ")
+        annotated.append(annotate(Frame(0, None, hands), columns))
+    assert [[one["gesture"] for one in each.extras] for each in annotated] == [[None, "Victory"], ["claw", "Victory"]]
+    assert annotated[1].notes[0].startswith("claw ")
     assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
 
 
@@ -76,8 +76,8 @@ def test_files_are_small_and_give_the_same(recordings, tmp_path):
 def test_damaged_files_are_refused(load, recordings, tmp_path):
     file = tmp_path / "mine.npz"
     LearnedGestures.learn(recordings).save(file)
-    whole = file.read_bytes()
-    for damaged in (b"", b"nothing", whole[:-40], whole[:60] + bytes(20) + whole[80:]):
+    complete = file.read_bytes()
+    for damaged in (b"", b"nothing", complete[:-40], complete[:60] + bytes(20) + complete[80:]):
         file.write_bytes(damaged)
         with pytest.raises(InputError, match=r"mine\.npz is damaged or no \.npz file"):
             load(file)
@@ -99,9 +99,9 @@ def test_files_of_something_else_are_refused(tmp_path):
         "<U1 means": {"means": np.full((1, 64), "a")},
         r"counts \(2,\)": {"counts": np.ones(2)},
     }
-    for said, changed in changes.items():
+    for message, changed in changes.items():
         np.savez(other, **{name: value for name, value in (kept | changed).items() if value is not None})
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             LearnedGestures.load(other)
     with pytest.raises(InputError, match="no gesture to learn"):
         CustomGestures.learn([])

@@ -26,9 +26,9 @@ def spotted(motions, frames):
 @pytest.mark.parametrize(("fps", "seconds", "size", "side"), [(30, 1.0, 1.0, "Right"), (15, 0.7, 1.2, "Left")])
 def test_motions_are_told_soon_after_their_end_at_any_speed_and_size(motions, moved, fps, seconds, size, side):
     frames = moved("tick", "zigzag", "beckon", fps=fps, seconds=seconds, size=size, side=side, seed=9)
-    told = spotted(motions, frames)
-    assert [one.name for one, _ in told] == ["tick", "zigzag", "beckon"]
-    for number, (one, time_s) in enumerate(told):
+    events = spotted(motions, frames)
+    assert [one.name for one, _ in events] == ["tick", "zigzag", "beckon"]
+    for number, (one, time_s) in enumerate(events):
         start_s = 0.6 + number * (seconds + 0.6)
         assert one.start == pytest.approx(start_s, abs=0.25)
         assert one.end == pytest.approx(start_s + seconds, abs=0.25)

@@ -60,14 +60,14 @@ def test_elan_has_a_tier_for_what_a_hand_holds_and_one_for_its_motions(tmp_path)
     slots = {one.get("TIME_SLOT_ID"): int(one.get("TIME_VALUE")) for one in root.iter("TIME_SLOT")}
     assert list(slots.values()) == sorted(slots.values())
     types = {one.get("LINGUISTIC_TYPE_ID") for one in root.iter("LINGUISTIC_TYPE")}
-    told = {}
+    tiers = {}
     for tier in root.iter("TIER"):
         assert tier.get("LINGUISTIC_TYPE_REF") in types
-        told[tier.get("TIER_ID")] = [
+        tiers[tier.get("TIER_ID")] = [
             (one.findtext("ANNOTATION_VALUE"), slots[one.get("TIME_SLOT_REF1")], slots[one.get("TIME_SLOT_REF2")])
             for one in tier.iter("ALIGNABLE_ANNOTATION")
         ]
-    assert told == {
+    assert tiers == {
         "Right 0 held": [("I & J", 500, 1250)],
         "Right 0 motion": [("J", 750, 1500)],
         "Left 3 held": [("A", 1500, 2000)],

@@ -29,24 +29,24 @@ const numbers = ({ x, y, z }) => [x, y, z].map((one) => one ?? NaN);
 const points = (list) => ({ values: Float32Array.from(list.flatMap(numbers)) });
 const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"))
   .map((hand) => ({ ...hand, keypoints: points(hand.keypoints), keypoints3D: points(hand.keypoints3D) }));
-const told = {};
-for (const [name, urls] of Object.entries(files)) told[name] = hands.map((await loadGestures(urls)).recognize);
+const answers = {};
+for (const [name, urls] of Object.entries(files)) answers[name] = hands.map((await loadGestures(urls)).recognize);
 const stream = hands.map((hand) => ({ ...hand, id: 3 }));
 const detector = withGestures({ track: async () => [stream.shift()], reset() {} }, await loadGestures([shipped]));
-told.steady = [];
-for (const k of hands.keys()) told.steady.push((await detector.track({}, k / 30))[0].gesture);
+answers.steady = [];
+for (const k of hands.keys()) answers.steady.push((await detector.track({}, k / 30))[0].gesture);
 const person = { id: 1, body: {}, face: null, rightHand: null, leftHand: hands[0] };
 const still = withGestures({ detect: async () => [person] }, await loadGestures([shipped]));
-told.person = (await still.detect(null))[0].leftHand.gesture;
+answers.person = (await still.detect(null))[0].leftHand.gesture;
 const over = ({ values }) => ({ values: values.map((value, i) => (i % 3 ? value : 640 - value)) });
 const mirror = hands.map((hand) => ({ ...hand, keypoints: over(hand.keypoints), keypoints3D: over(hand.keypoints3D) }));
 const flipped = withGestures({ detect: async () => mirror }, await loadGestures([shipped]), true);
-told.flipped = (await flipped.detect(null)).map(({ gesture }) => gesture?.name);
-told.refused = [];
+answers.flipped = (await flipped.detect(null)).map(({ gesture }) => gesture?.name);
+answers.refused = [];
 for (const bad of ["data:,hands", url(`${folder}/wrong.npz`)]) {
-  await loadGestures([bad, shipped]).catch((error) => told.refused.push(error.message));
+  await loadGestures([bad, shipped]).catch((error) => answers.refused.push(error.message));
 }
-writeFileSync(`${folder}/told.json`, JSON.stringify(told));
+writeFileSync(`${folder}/answers.json`, JSON.stringify(answers));
 """
 
 
@@ -66,11 +66,11 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     np.savez(tmp_path / "wrong.npz", names=np.array(["a"]), means=np.zeros((1, 3), np.complex64))
     (tmp_path / "hands.json").write_text(json_from([one.to_dict(full=True) for one in hands]), "utf-8")
     subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, ASSETS], cwd=WEB, check=True, timeout=60)
-    told = json.loads((tmp_path / "told.json").read_text("utf-8"))
+    answers = json.loads((tmp_path / "answers.json").read_text("utf-8"))
     names = {}
     for known in ("canned", "asl", str(tmp_path / "mine.npz")):
         expected = list(map(find_gestures(known), hands))
-        ours = told[Path(known).stem]
+        ours = answers[Path(known).stem]
         assert [one and one["name"] for one in ours] == [one and one.name for one in expected]
         scores = [[one["score"], other.score] for one, other in zip(ours, expected, strict=True) if one and other]
         np.testing.assert_allclose(*np.transpose(scores), atol=2e-4)
@@ -78,14 +78,14 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     assert len(names["canned"]) >= 6
     assert len(names["asl"] - names["canned"]) >= 4
     assert {"claw", "beak"} <= names["mine"]
-    assert told["canned"][7] is None
+    assert answers["canned"][7] is None
     smoother = GestureSmoother()
     steady = [
         smoother.update(hands[k].handedness == "Left", find_gestures("canned")(hands[k]), k / 30)
         for k in range(len(hands))
     ]
-    assert [one and one["name"] for one in told["steady"]] == [one and one.name for one in steady]
-    assert told["person"] == told["canned"][0]
-    assert told["flipped"] == [one and one["name"] for one in told["canned"]]
-    assert "not a file of gestures (it is not a zip file)" in told["refused"][0]
-    assert "has an unsupported format" in told["refused"][1]
+    assert [one and one["name"] for one in answers["steady"]] == [one and one.name for one in steady]
+    assert answers["person"] == answers["canned"][0]
+    assert answers["flipped"] == [one and one["name"] for one in answers["canned"]]
+    assert "not a file of gestures (it is not a zip file)" in answers["refused"][0]
+    assert "has an unsupported format" in answers["refused"][1]

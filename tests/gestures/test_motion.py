@@ -341,14 +341,14 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
             path = str(tmp_path / f"{name}{ending}")
             with FrameTable(path, detect.header(source), detect.columns, with_motions=detect.has_gestures) as table:
                 table.write(Frame(4, events[0].time, motions=events), [])
-    beside = {path.name for path in tmp_path.iterdir()} - {"clip.mp4", f"with{ending}", f"without{ending}"}
+    others = {path.name for path in tmp_path.iterdir()} - {"clip.mp4", f"with{ending}", f"without{ending}"}
     if ending == ".jsonl":
         (frame,) = load_frames(tmp_path / "with.jsonl")[1]
         assert [one.to_dict() for one in frame.motions] == [one.to_dict() for one in events]
-        assert beside == set()
+        assert others == set()
         convert_motions(tmp_path / "with.jsonl", tmp_path / "with.motions.csv")
     else:
-        assert beside == {f"with.motions{ending}", f"with.events{ending}"}
+        assert others == {f"with.motions{ending}", f"with.events{ending}"}
     if ending != ".parquet":
         rows = list(csv.DictReader((tmp_path / "with.motions.csv").read_text("utf-8").splitlines()))
     else:

@@ -24,7 +24,7 @@ const url = (path) => `data:application/octet-stream;base64,${readFileSync(path)
 const image = { width: 640, height: 480 };
 const loaded = await loadGestures([url(`${folder}/mine.npz`), url(shipped)]);
 const points = (list) => ({ values: Float32Array.from(list.flat()) });
-const told = [];
+const streams = [];
 for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8"))) {
   let hands = [];
   const detector = withGestures({ track: async () => hands, reset() {} }, loaded);
@@ -34,10 +34,10 @@ for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8")))
       ({ id, handedness, keypoints: points(flat), keypoints3D: points(metres) }));
     events.push(...(await detector.track(image, frame.time)).motions);
   }
-  told.push(events);
+  streams.push(events);
 }
 const refused = await loadGestures([url(`${folder}/wrong.npz`), url(shipped)]).catch((error) => error.message);
-writeFileSync(`${folder}/told.json`, JSON.stringify({ told, refused }));
+writeFileSync(`${folder}/answers.json`, JSON.stringify({ streams, refused }));
 """
 
 
@@ -78,30 +78,30 @@ def test_pages_report_the_motions_that_python_reports(paths, motions, moved, pos
     """Every motion, hands that are lost for a moment or for good, one of two lost, and custom motions."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
-    whole = {name: list(made(paths, name, 1 + k % 2)) for k, name in enumerate((*paths.ONE_HAND, *paths.TWO_HANDS))}
-    streams = [*whole.values()]
+    complete = {name: list(made(paths, name, 1 + k % 2)) for k, name in enumerate((*paths.ONE_HAND, *paths.TWO_HANDS))}
+    streams = [*complete.values()]
     for name, since, until, side in (
         ("Drag", 1.2, 1.6, None), ("Rotate", 1.5, 2.1, None), ("Push", 0.8, 1.5, None), ("Wave", 1.9, 2.3, None),
         ("Circle_Clockwise", 1.8, 2.5, None), ("Swipe_Left", 0.76, 1.3, None), ("Zoom", 1.6, 1.8, None),
         ("Zoom", 1.7, 3, "Left"), ("Clap", 0.74, 3, "Right"),
     ):  # fmt: skip
-        streams.append(list(lost(whole[name], since, until, side)))
+        streams.append(list(lost(complete[name], since, until, side)))
     for ways, how in (
         (("tick", "zigzag", "beckon"), {}),
         (("zigzag", [[0, 0], [0, 1.5]], "tick"), {"fps": 15, "seconds": 0.7, "side": "Left", "size": 1.2}),
     ):
         streams.append([(one.time, one.hands) for one in moved(*ways, seed=9, **how)])
-    held = GestureRecording.of("claw", [posed("claw")] * 3)
-    learned = LearnedGestures(LearnedGestures.learn([held]).static, motions)
+    claws = GestureRecording.of("claw", [posed("claw")] * 3)
+    learned = LearnedGestures(LearnedGestures.learn([claws]).static, motions)
     learned.save(tmp_path / "mine.npz")
     np.savez(tmp_path / "wrong.npz", **(motions.arrays() | {"motion_lengths": np.array([3])}))
     frames = [[{"time": time_s, "hands": list(map(plain, hands))} for time_s, hands in one] for one in streams]
     (tmp_path / "streams.json").write_text(json.dumps(frames), "utf-8")
     shipped = PROJECT / "src" / "sonjit" / "_util" / "assets" / "gestures.npz"
     subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, shipped], cwd=WEB, check=True)
-    answer = json.loads((tmp_path / "told.json").read_text("utf-8"))
+    answer = json.loads((tmp_path / "answers.json").read_text("utf-8"))
     names, phases = set(), set()
-    for stream, ours in zip(streams, answer["told"], strict=True):
+    for stream, ours in zip(streams, answer["streams"], strict=True):
         recognizer = MotionRecognizer(custom=motions)
         theirs = [event for time_s, hands in stream for event in recognizer(hands, time_s)]
         assert [[one[key] for key in ("name", "phase", "id", "handedness")] for one in ours] == [

@@ -10,8 +10,8 @@ from sonjit.results import Hand
 
 def run(names, fps=30, **options):
     smoother = GestureSmoother(**options)
-    told = [smoother.update(1, name and Gesture(name, 1.0), i / fps) for i, name in enumerate(names)]
-    return [one and one.name for one in told]
+    smoothed = [smoother.update(1, name and Gesture(name, 1.0), i / fps) for i, name in enumerate(names)]
+    return [one and one.name for one in smoothed]
 
 
 @pytest.mark.parametrize("fps", [15, 30, 60, 120])
@@ -48,8 +48,8 @@ def test_hands_do_not_mix_and_are_forgotten(monkeypatch):
 
 
 def test_hand_without_id_is_its_own(monkeypatch):
-    told = [Gesture("fist", 0.7), None]
-    monkeypatch.setattr(smoothing, "gesture_of", lambda _: told.pop(0))
+    gestures = [Gesture("fist", 0.7), None]
+    monkeypatch.setattr(smoothing, "gesture_of", lambda _: gestures.pop(0))
     smoother = GestureSmoother()
     assert smoother([hand(), hand()], 0.0) == [Gesture("fist", 0.7), None]
     assert len(smoother) == 0
@@ -74,13 +74,13 @@ def test_wrong_calls_are_told():
 def test_gestures_of_the_demo_clip(hands, demo_clip):
     """Frames in the middle of plain stretches of the clip."""
     _, frames, _ = demo_clip
-    wanted = {50: {"Right": "Pointing_Up"}, 80: {"Right": "Victory"}, 110: {"Right": "Three", "Left": "Open_Palm"}}
-    wanted |= {137: {"Left": "Closed_Fist"}, 240: {"Left": "ILoveYou"}, 280: {"Left": "Pointing_Up"}}
+    expected = {50: {"Right": "Pointing_Up"}, 80: {"Right": "Victory"}, 110: {"Right": "Three", "Left": "Open_Palm"}}
+    expected |= {137: {"Left": "Closed_Fist"}, 240: {"Left": "ILoveYou"}, 280: {"Left": "Pointing_Up"}}
     detector = hands(max_instances=2)
     for index, frame in enumerate(frames[:281]):
         found = detector.detect(frame, time=index / 30)
         for hand in found:
-            if name := wanted.get(index, {}).get(hand.handedness):
+            if name := expected.get(index, {}).get(hand.handedness):
                 gesture = gesture_of(hand)
                 assert gesture is not None, (index, name)
                 assert gesture.name == name, index

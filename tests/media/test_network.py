@@ -58,15 +58,15 @@ class Rtsp(socketserver.StreamRequestHandler):
 
     def handle(self):
         while (request := self.rfile.readline().decode().split()) and (headers := self._headers()):
-            method, said = request[0], b""
+            method, body = request[0], b""
             more = {"OPTIONS": "Public: DESCRIBE, SETUP, PLAY\r\n", "PLAY": "Session: 1\r\n"}.get(method, "")
             if method == "DESCRIBE":
-                said = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\na=control:video\r\n"
-                more = f"Content-Type: application/sdp\r\nContent-Length: {len(said)}\r\n"
+                body = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\na=control:video\r\n"
+                more = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
             elif method == "SETUP":
                 more = "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
             answer = f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\n{more}\r\n"
-            self.wfile.write(answer.encode() + said)
+            self.wfile.write(answer.encode() + body)
             if method == "PLAY":
                 self._play()
                 return

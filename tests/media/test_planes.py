@@ -95,14 +95,14 @@ def test_turned_video(tmp_path, clip, turn, quarter, matrix):
 def test_video_keeps_its_colours(tmp_path):
     out = tmp_path / "drawn.mp4"
     with open_source(coloured_clip(tmp_path / "v.mp4", matrix=6)) as source, open_drawing_writer(out, source) as writer:
-        wanted = []
+        expected = []
         for frame in source:
-            wanted.append(drawn_over(frame.rgb))
-            writer.write(wanted[-1], frame.time, index=frame.index, under=frame)
+            expected.append(drawn_over(frame.rgb))
+            writer.write(expected[-1], frame.time, index=frame.index, under=frame)
     with open_source(out) as made:
         frames = list(made)
     assert [frame.decoded.colorspace for frame in frames] == [6] * 3
-    for frame, drawn in zip(frames, wanted, strict=True):
+    for frame, drawn in zip(frames, expected, strict=True):
         assert np.abs(frame.rgb.astype(int) - drawn).mean() < 4
 
 

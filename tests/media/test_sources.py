@@ -140,8 +140,8 @@ def test_content_beats_the_ending(tmp_path, noise, clip):
 
 def test_cut_video_gives_what_can_be_decoded_and_says_so(tmp_path, clip):
     times = [i / 25 for i in range(100)]
-    whole = clip("v.mp4", times, options={"movflags": "faststart"})
-    data = whole.read_bytes()
+    complete = clip("v.mp4", times, options={"movflags": "faststart"})
+    data = complete.read_bytes()
     moov_end = data.index(b"mdat")
     path = tmp_path / "cut.mp4"
     path.write_bytes(data[: moov_end + (len(data) - moov_end) // 2])

@@ -109,13 +109,13 @@ def test_a_face_box_stays_where_there_is_room_for_it(tmp_path, face, ending):
 @pytest.mark.parametrize("ending", ROW_ENDINGS)
 def test_people_are_told_from_bodies_with_hands_beside_them(tmp_path, person, hand, face, body, ending):
     path = tmp_path / f"t{ending}"
-    beside = Frame(0, 0.0, [hand(), hand()], faces=[face()], bodies=[body(), body()])
-    write(path, HEADER, [beside])
-    assert shape(load_frames(path)[1]) == shape([beside])
+    loose_parts = Frame(0, 0.0, [hand(), hand()], faces=[face()], bodies=[body(), body()])
+    write(path, HEADER, [loose_parts])
+    assert shape(load_frames(path)[1]) == shape([loose_parts])
     both = Frame(1, 0.1, [hand()], faces=[face()], people=[person(face=None), person(), person(left_hand=None)])
-    alone = Frame(2, 0.2, people=[Person(body())])
-    write(path, replace(HEADER, kind="people"), [both, alone])
-    assert shape(load_frames(path)[1]) == shape([both, alone])
+    only_body = Frame(2, 0.2, people=[Person(body())])
+    write(path, replace(HEADER, kind="people"), [both, only_body])
+    assert shape(load_frames(path)[1]) == shape([both, only_body])
 
 
 def shape(frames):
@@ -131,9 +131,9 @@ def shape(frames):
 
 
 def test_a_file_of_people_may_hold_bodies_only(tmp_path, body):
-    alone = [Frame(0, 0.0, people=[Person(body()), Person(body())])]
+    bodies_only = [Frame(0, 0.0, people=[Person(body()), Person(body())])]
     for ending, kind in ((".csv", "bodies"), (".parquet", "people")):
-        write(tmp_path / f"t{ending}", Header(kind="people"), alone)
+        write(tmp_path / f"t{ending}", Header(kind="people"), bodies_only)
         header, (frame,) = load_frames(tmp_path / f"t{ending}")
         assert header.kind == kind
         assert len(getattr(frame, kind)) == 2

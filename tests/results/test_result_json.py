@@ -63,8 +63,8 @@ def test_the_text_reads_as_the_dicts(kind, data):
 @given(PEOPLE)
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_what_is_said_stands_with_its_instance(person):
-    said = [{"measures": {"number": number}} for number in range(len(person.parts))]
-    (one,) = json.loads(results_to_json([person], said, full=True))
+    extras = [{"measures": {"number": number}} for number in range(len(person.parts))]
+    (one,) = json.loads(results_to_json([person], extras, full=True))
     parts = [one[name] for name in ("body", "leftHand", "rightHand", "face") if one[name]]
     assert [part["measures"]["number"] for part in parts] == list(range(len(parts)))
 

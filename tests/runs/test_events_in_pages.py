@@ -44,12 +44,12 @@ const streams = [];
 for (const { kind, events, frames } of given.streams) {
   let found = [];
   const detector = withEvents({ track: async () => found, reset() {} }, settingsOf(kind, { events }));
-  const told = [];
+  const reported = [];
   for (const frame of frames) {
     found = frame.found.map(made);
-    told.push((await detector.track({ width: 640, height: 480 }, frame.time)).events);
+    reported.push((await detector.track({ width: 640, height: 480 }, frame.time)).events);
   }
-  streams.push(told);
+  streams.push(reported);
 }
 const refused = given.refused.map(([kind, events]) => {
   try {
@@ -59,7 +59,7 @@ const refused = given.refused.map(([kind, events]) => {
     return error.message;
   }
 });
-writeFileSync(`${folder}/told.json`, JSON.stringify({ measured, streams, refused }));
+writeFileSync(`${folder}/answers.json`, JSON.stringify({ measured, streams, refused }));
 """
 
 
@@ -73,7 +73,7 @@ def in_page(tmp_path):
         empty = {"measured": [], "streams": [], "refused": []}
         (tmp_path / "given.json").write_text(json.dumps(empty | given), "utf-8")
         subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path], cwd=WEB, check=True, timeout=120)
-        return json.loads((tmp_path / "told.json").read_text("utf-8"))
+        return json.loads((tmp_path / "answers.json").read_text("utf-8"))
 
     return run
 
@@ -143,8 +143,8 @@ def test_pages_report_the_events_that_python_reports(in_page):
     people, hands, bodies = [], [], []
     for index in range(90):
         angle = math.radians(90 + 80 * math.sin(index / 6))
-        held = hand(rng, "Right", "Fist" if index % 40 > 15 else None)
-        person = Person(body(rng, bent(rng, angle)), None, held, face(rng))
+        right_hand = hand(rng, "Right", "Fist" if index % 40 > 15 else None)
+        person = Person(body(rng, bent(rng, angle)), None, right_hand, face(rng))
         people.append([] if 64 < index < 80 else [person])
         hands.append([hand(rng, side, "Victory" if index // 12 % 2 else None) for side in ("Left", "Right")])
         bodies.append([body(rng, bent(rng, 0.5))] if index % 45 < 20 else [])
@@ -161,9 +161,9 @@ def test_pages_report_the_events_that_python_reports(in_page):
         }
         for kind, _, limits, frames in cases
     ]
-    told = in_page(streams=streams)["streams"]
+    answers = in_page(streams=streams)["streams"]
     phases = set()
-    for (kind, name, limits, frames), ours in zip(cases, told, strict=True):
+    for (kind, name, limits, frames), ours in zip(cases, answers, strict=True):
         tracker = EventTracker([EventLimits.from_text(text, kind) for text in limits])
         for index, (found, events) in enumerate(zip(frames, ours, strict=True)):
             theirs = [asdict(event) for event in tracker(Frame(index, index / 20, **{name: found}))]
@@ -178,8 +178,8 @@ def test_pages_report_the_events_that_python_reports(in_page):
 def test_pages_refuse_the_limits_that_python_refuses(in_page):
     texts = ["tail:1:2", "left_elbow_angle_rad:1", "left_elbow_angle_rad:1:2:3", "left_elbow_angle_rad::2"]
     texts += ["left_elbow_angle_rad:9:9", "left_elbow_angle_rad:1:Infinity"]
-    told = in_page(refused=[["body", [text]] for text in texts])["refused"]
-    for text, message in zip(texts, told, strict=True):
+    messages = in_page(refused=[["body", [text]] for text in texts])["refused"]
+    for text, message in zip(texts, messages, strict=True):
         with pytest.raises(InputError) as refused:
             EventLimits.from_text(text, "body")
         assert message.replace('"', "'") == str(refused.value)

@@ -112,17 +112,17 @@ def stopped_run(stills, table, head):
     while process.poll() is None and len(list(work.glob("*.jsonl"))) < 2:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said = process.communicate()[1]
-    return process.returncode, said
+    output = process.communicate()[1]
+    return process.returncode, output
 
 
 def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, local_table, tmp_path):
     for attempt in range(5):  # on a busy machine, all files may be finished before this process sends the signal
         table = tmp_path / f"{attempt}.csv"
-        status, said = stopped_run(stills, table, head)
+        status, output = stopped_run(stills, table, head)
         if (kept := table.read_bytes()) != local_table:
             break
-    assert (status, said) == (130, "sonjit: stopped; finished results are kept\n")
+    assert (status, output) == (130, "sonjit: stopped; finished results are kept\n")
     assert local_table.startswith(kept)
     assert 1 < kept.count(b"\n") < local_table.count(b"\n")
     line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
@@ -141,15 +141,15 @@ def test_relative_paths_and_a_parquet_file_for_each_input(head, stills, tmp_path
 
     for name in ("here", "there"):
         shutil.copytree(stills, tmp_path / name / "stills", ignore=lambda _, files: [f for f in files if f > "00004"])
-    asked = ["hands", "stills", "--save", "tables/{name}.parquet", "--draw", "drawn"]
+    arguments = ["hands", "stills", "--save", "tables/{name}.parquet", "--draw", "drawn"]
     monkeypatch.chdir(tmp_path / "here")
-    assert main(asked) == 0
-    done = sonjit(*asked, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    assert main(arguments) == 0
+    done = sonjit(*arguments, "--workers", f"ray:{head}", folder=tmp_path / "there")
     assert done.returncode == 0, done.stderr
     for path in [*(tmp_path / "here").glob("tables/*.parquet"), *(tmp_path / "here").glob("drawn/*.jpg")]:
         assert (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes() == path.read_bytes()
     assert dataset.dataset(tmp_path / "there" / "tables").count_rows() >= 4 * 21
-    again = sonjit(*asked, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    again = sonjit(*arguments, "--workers", f"ray:{head}", folder=tmp_path / "there")
     assert ", 4 finished before" in again.stderr
 
 
@@ -159,8 +159,8 @@ def test_renders_and_evaluations_are_the_same_bytes(head, tmp_path, capsys):
     for name, workers in (("one", "pool"), ("ray", f"ray:{head}")):
         folder = tmp_path / name
         rendered = ["synth", folder, "--count", "4", "--workers", workers]
-        asked = ["--protocol", "mediapipe-card", "--model", "hands-lite", "--data", "folder", "--root", folder]
-        evaluated = ["eval", *asked, "--out", tmp_path / f"eval-{name}", "--workers", workers]
+        arguments = ["--protocol", "mediapipe-card", "--model", "hands-lite", "--data", "folder", "--root", folder]
+        evaluated = ["eval", *arguments, "--out", tmp_path / f"eval-{name}", "--workers", workers]
         for command in (rendered, evaluated):
             if name == "ray":
                 done = sonjit(*command)

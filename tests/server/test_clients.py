@@ -87,14 +87,14 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decod
         configure(socket, LITE)
         assert service.detectors.in_use == 1
         (stream,) = service.streams
-        held = [weakref.ref(stream), weakref.ref(stream._queue)]
+        references = [weakref.ref(stream), weakref.ref(stream._queue)]
         del stream
         for number in range(4):
             socket.send(frame_message(number, frames[0]))
         begun.wait()
         gate.set()
     wait_until(lambda: service.detectors.in_use == 0 and not service.streams)
-    wait_until(lambda: gc.collect() is not None and [one() for one in held] == [None, None])
+    wait_until(lambda: gc.collect() is not None and [one() for one in references] == [None, None])
 
 
 def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decoding):

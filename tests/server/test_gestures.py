@@ -69,7 +69,7 @@ def test_motions_are_trained_and_tested(client, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("[", "no recordings"),
         ("{}", "no recordings"),
@@ -84,10 +84,10 @@ def test_motions_are_trained_and_tested(client, tmp_path):
         ('{"recordings": [{"name": "a", "frames": [{"time": 1}]}]}', "no recordings"),
     ],
 )
-def test_what_is_no_recording_is_refused(client, body, said):
+def test_what_is_no_recording_is_refused(client, body, message):
     refused = client.post("/v1/gestures/train", content=body)
     assert refused.status_code in (400, 413)
-    assert said in refused.json()["error"]["message"]
+    assert message in refused.json()["error"]["message"]
     only = client.post("/v1/gestures/test", content=json.dumps(recordings("claw")))
     assert "claw has only one recording" in only.json()["error"]["message"]
 
@@ -175,7 +175,7 @@ STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "m
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         (3, "in base64"),
         ("é", "contains no gestures"),
@@ -190,7 +190,7 @@ STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "m
         ),
     ],
 )
-def test_a_file_of_gestures_is_bounded_and_read_without_pickles(file, said):
+def test_a_file_of_gestures_is_bounded_and_read_without_pickles(file, message):
     with pytest.raises(RefusedError) as caught:
         read_gestures(file)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -52,8 +52,8 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     assert set(full["hands"][0]) - set(one["hands"][0]) == {"id", "box", "handednessScore", "skeleton"}
     measured = client.post("/v1/hands?measures=true", content=data).json()["hands"][0]
     assert set(measured["gesture"]) == {"name", "score"}
-    told = client.post("/v1/hands?gestures=canned", content=data).json()["hands"][0]
-    assert told == one["hands"][0] | {"gesture": measured["gesture"]}
+    hand = client.post("/v1/hands?gestures=canned", content=data).json()["hands"][0]
+    assert hand == one["hands"][0] | {"gesture": measured["gesture"]}
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
 
 
@@ -75,10 +75,10 @@ def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
             with pytest.raises(RefusedError, match=r"give one of none, canned, asl"):
                 read_options(kind, {"gestures": path})
     given = [{}, {"gestures": "none"}, {"gestures": "asl"}, {"measures": True}, {"measures": True, "gestures": "asl"}]
-    asked = [SessionOptions.from_values("hands", read_options("hands", one), still=False) for one in given]
-    assert [one.gestures for one in asked] == [None, None, "asl", "canned", "asl"]
-    assert [one.to_dict()["gestures"] for one in asked] == ["none", "none", "asl", "none", "asl"]
-    assert len({one.key for one in asked}) == 1  # one detector serves them all
+    sessions = [SessionOptions.from_values("hands", read_options("hands", one), still=False) for one in given]
+    assert [one.gestures for one in sessions] == [None, None, "asl", "canned", "asl"]
+    assert [one.to_dict()["gestures"] for one in sessions] == ["none", "none", "asl", "none", "asl"]
+    assert len({one.key for one in sessions}) == 1  # one detector serves them all
 
 
 @pytest.mark.parametrize(
@@ -198,16 +198,16 @@ def test_missing_weights_are_told_with_what_to_type(ask, photo, monkeypatch, tmp
 
 @pytest.mark.slow
 def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weights, monkeypatch):
-    asked = []
+    loaded = []
     find = sonjit.detectors.options.find_weight
     monkeypatch.setattr(
-        "sonjit.detectors.options.find_weight", lambda name, *rest: asked.append(name) or find(name, *rest)
+        "sonjit.detectors.options.find_weight", lambda name, *rest: loaded.append(name) or find(name, *rest)
     )
     for kind, entry in KINDS.items():
         for model in entry.models:
-            asked.clear()
+            loaded.clear()
             sonjit.create_detector(kind, model=model, static_image=True).close()
-            assert set(asked) == {*entry.models[model].weights.values(), *entry.search_weights}, (kind, model)
+            assert set(loaded) == {*entry.models[model].weights.values(), *entry.search_weights}, (kind, model)
 
 
 def test_pulling_a_kinds_groups_brings_what_its_search_needs():

@@ -56,7 +56,7 @@ def test_it_works_on_a_folder_and_gathers_its_drawings(weights, media, tmp_path)
     request = request_for(tmp_path, JobInput(media / "shots", "shots", ".zip"), HANDS, tmp_path / "drawn.zip")
     *so_far, last = answers_to({"work": request})
     assert so_far[0] == {"of": 4}
-    assert [told["frames"] for told in so_far[1:]] == [1, 2, 3]
+    assert [progress["frames"] for progress in so_far[1:]] == [1, 2, 3]
     (problem,) = last["end"]["problems"]
     assert "11.jpg" in problem
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.zip", "result.jsonl"]

@@ -119,9 +119,9 @@ def test_progress_and_time(jobs, runs):
     assert job.to_dict()["downloads"] == {}
     runs.steps.release(2)
     wait_until(lambda: job.frames == 2)
-    said = job.to_dict()
-    assert (said["state"], said["frames"], said["of"]) == ("running", 2, 3)
-    assert said["seconds"] >= 0
+    fields = job.to_dict()
+    assert (fields["state"], fields["frames"], fields["of"]) == ("running", 2, 3)
+    assert fields["seconds"] >= 0
     runs.steps.release(1)
     wait_until(lambda: job.state == "done")
     assert job.to_dict()["seconds"] == job.to_dict()["seconds"]

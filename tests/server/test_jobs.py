@@ -81,8 +81,8 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(endpoints,
     job = end_of(client, client.post("/v1/jobs", params={"detectors": json.dumps(kinds)}, content=body))
     assert (job["state"], job["message"], job["frames"]) == ("done", None, FRAMES)
     assert (job["kind"], job["model"]) == ("hands+face+body", "hands-lite+face-box+body-lite")
-    alone = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&draw=false", content=body))
-    frames, hands = (client.get(one["downloads"]["json"]).json()["frames"] for one in (job, alone))
+    separate = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&draw=false", content=body))
+    frames, hands = (client.get(one["downloads"]["json"]).json()["frames"] for one in (job, separate))
     points = [[[hand["keypoints"] for hand in frame["hands"]] for frame in every] for every in (frames, hands)]
     assert points[0] == points[1]
     assert job["instances"] == sum(
@@ -160,8 +160,8 @@ def test_without_a_drawing(endpoints, media):
 def test_a_video_can_be_played_from_anywhere(endpoints, media):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()))
-    whole = client.get(job["downloads"]["drawn"]).content
-    for asked, part in (("bytes=5-9", whole[5:10]), ("bytes=-7", whole[-7:]), ("bytes=100-", whole[100:])):
-        got = client.get(job["downloads"]["drawn"], headers={"range": asked})
+    complete = client.get(job["downloads"]["drawn"]).content
+    for requested, part in (("bytes=5-9", complete[5:10]), ("bytes=-7", complete[-7:]), ("bytes=100-", complete[100:])):
+        got = client.get(job["downloads"]["drawn"], headers={"range": requested})
         assert (got.status_code, got.content) == (206, part)
-    assert client.get(job["downloads"]["drawn"], headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    assert client.get(job["downloads"]["drawn"], headers={"range": f"bytes={len(complete)}-"}).status_code == 416

@@ -28,12 +28,12 @@ def test_events_come_in_order_to_every_listener(endpoints, media):
     for listener in listeners:
         listener.join(30)
     order = ["waiting", "running", "done"]
-    for told in heard:
-        states = [order.index(job["state"]) for job in told]
+    for events in heard:
+        states = [order.index(job["state"]) for job in events]
         assert states == sorted(states)
-        assert [job["frames"] for job in told] == sorted(job["frames"] for job in told)
-        assert told[-1]["state"] == "done"
-        assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(told))
+        assert [job["frames"] for job in events] == sorted(job["frames"] for job in events)
+        assert events[-1]["state"] == "done"
+        assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(events))
 
 
 def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypatch):
@@ -174,5 +174,5 @@ def test_the_description_names_every_parameter(endpoints):
     options = dict.fromkeys(name for kind in KINDS for name in known_options(kind, job=True))
     assert names == ["kind", "detectors", "draw", "name", *options]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}
-    said = endpoint["responses"]["202"]["content"]["application/json"]["schema"]
-    assert {"id", "state", "downloads"} <= set(said["required"])
+    schema = endpoint["responses"]["202"]["content"]["application/json"]["schema"]
+    assert {"id", "state", "downloads"} <= set(schema["required"])

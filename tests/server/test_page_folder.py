@@ -88,8 +88,8 @@ def test_a_server_gives_its_page_the_module(engine, tmp_path):
         module, page = client.get("/engine/sonjit-web.js"), client.get("/")
     assert {name: kind["models"] for name, kind in in_page.items()} == MODELS
     assert module.headers["content-type"].startswith("text/javascript")
-    told = [answer.headers["content-security-policy"] for answer in (module, page)]
-    assert ["wasm-unsafe-eval" in policy for policy in told] == [True, False]
+    policies = [answer.headers["content-security-policy"] for answer in (module, page)]
+    assert ["wasm-unsafe-eval" in policy for policy in policies] == [True, False]
     assert {answer.headers["cross-origin-embedder-policy"] for answer in (module, page)} == {"require-corp"}
     with TestClient(create_app(engine=tmp_path / "none"), "http://127.0.0.1") as client:
         assert client.get("/v1/kinds").json()["in_page"] == {}

@@ -64,12 +64,12 @@ def test_a_image_or_form_on_another_site_is_refused_and_a_link_is_not(ask):
 def test_allowed_origins_get_cors_headers(ask):
     friend = "http://friend.example:3000"
     client = ask(allow_origins=(friend,), token="secret")
-    asked = {
+    headers = {
         "origin": friend,
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization",
     }
-    preflight = client.options("/v1/hands", headers=asked)
+    preflight = client.options("/v1/hands", headers=headers)
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == friend
     refused = client.get("/healthz", headers={"origin": friend})
@@ -119,7 +119,7 @@ def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(as
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"host": "0.0.0.0"}, "--token"),
         ({"host": "192.168.0.7"}, "--token"),
@@ -134,8 +134,8 @@ def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(as
         ({"max_models": -1}, "--max-models"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, said):
-    with pytest.raises(InputError, match=said):
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
         Settings(**settings)
 
 

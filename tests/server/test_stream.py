@@ -156,11 +156,11 @@ WRONG_SETTINGS = (
 def test_wrong_settings_are_told_and_the_old_ones_stay(weights, listen, frames):
     with open_stream(listen()) as socket:
         configure(socket, LITE)
-        for message, said in WRONG_SETTINGS:
+        for message, part in WRONG_SETTINGS:
             socket.send(json.dumps({"type": "configure"} | message))
             error = socket.receive()
             assert (error["type"], error["code"]) == ("error", "bad_option")
-            assert said in error["message"]
+            assert part in error["message"]
             assert answer(socket, 1, frames[0])["hands"]
 
 

@@ -30,14 +30,14 @@ def test_queues_take_turns_however_much_one_of_them_queues(workers):
 
     async def go():
         busy, others = workers.new_queue(), [workers.new_queue() for _ in range(3)]
-        held = asyncio.ensure_future(busy.run(lambda: started.set() or gate.wait()))
+        blocking = asyncio.ensure_future(busy.run(lambda: started.set() or gate.wait()))
         await asyncio.to_thread(started.wait)
         work = [busy.run(lambda: order.append("busy")) for _ in range(20)]
         work += [queue.run(lambda name=name: order.append(name)) for name, queue in enumerate(others)]
         tasks = [asyncio.ensure_future(one) for one in work]
         await asyncio.sleep(0)
         gate.set()
-        await asyncio.gather(held, *tasks)
+        await asyncio.gather(blocking, *tasks)
 
     asyncio.run(go())
     assert order[:4] == ["busy", 0, 1, 2]

@@ -26,27 +26,27 @@ def mark(annotator, x, y=0.0, *, frame=0, view="a", joint=0, state="seen"):
 def test_distances_between_two_people(apart):
     marks = [mark("Ann", 0.0, frame=k) for k in range(len(apart))]
     marks += [mark("Ben", 0.0, px, frame=k, joint=0) for k, px in enumerate(apart)]
-    said = agreement(marks, (5.0,))
-    assert said["all"]["pairs"] == len(apart)
-    assert said["all"]["mean_px"] == pytest.approx(np.mean(apart))
-    assert said["all"]["median_px"] == pytest.approx(np.median(apart))
-    assert said["all"]["within"]["5"] == pytest.approx(np.mean(np.array(apart) <= 5))
-    assert said["annotators"]["Ann | Ben"]["mean_px"] == said["joints"]["right_wrist"]["mean_px"]
+    report = agreement(marks, (5.0,))
+    assert report["all"]["pairs"] == len(apart)
+    assert report["all"]["mean_px"] == pytest.approx(np.mean(apart))
+    assert report["all"]["median_px"] == pytest.approx(np.median(apart))
+    assert report["all"]["within"]["5"] == pytest.approx(np.mean(np.array(apart) <= 5))
+    assert report["annotators"]["Ann | Ben"]["mean_px"] == report["joints"]["right_wrist"]["mean_px"]
 
 
 def test_machines_and_single_marks_do_not_count():
-    said = agreement([mark("Ann", 0.0), mark(MACHINE, 9.0), mark("Ben", 1.0, view="b")])
-    assert said["all"]["pairs"] == 0
-    assert said["all"]["mean_px"] is None
-    assert said["joints"] == said["annotators"] == {}
+    report = agreement([mark("Ann", 0.0), mark(MACHINE, 9.0), mark("Ben", 1.0, view="b")])
+    assert report["all"]["pairs"] == 0
+    assert report["all"]["mean_px"] is None
+    assert report["joints"] == report["annotators"] == {}
 
 
 def test_three_people_are_three_pairs_and_states_are_compared():
-    said = agreement([mark("Ann", 0.0), mark("Ben", 3.0), mark("Cho", 0.0, state="absent")])
-    assert said["all"]["pairs"] == 1
-    assert said["all"]["states"] == 3
-    assert said["all"]["same_state"] == pytest.approx(1 / 3)
-    assert len(said["annotators"]) == 3
+    report = agreement([mark("Ann", 0.0), mark("Ben", 3.0), mark("Cho", 0.0, state="absent")])
+    assert report["all"]["pairs"] == 1
+    assert report["all"]["states"] == 3
+    assert report["all"]["same_state"] == pytest.approx(1 / 3)
+    assert len(report["annotators"]) == 3
 
 
 def test_conflicts_are_marks_far_apart_or_there_and_not_there():

@@ -36,16 +36,16 @@ def test_a_network_is_trained_with_the_settings_that_were_given(made, capsys, mo
     project, joints, _ = made
     main(["annotate", "auto", str(project.folder), "--fps", "1"])
     people_mark(project, joints, range(6))
-    asked = []
+    calls = []
 
     def train(opened, recipe, settings, *, device, progress):
-        asked.append((opened.folder, recipe, settings, device))
+        calls.append((opened.folder, recipe, settings, device))
         return project.folder / "trained", {"weights": "net.safetensors"}
 
     monkeypatch.setattr("sonjit.studio.cli.annotate.train_network", train)
     call = ["annotate", "train", str(project.folder), "--network", "hand-full", "--steps", "2", "--set", "batch=3"]
     assert main(call) == 0
-    assert asked == [(project.folder, "hand-full", {"steps": "2", "batch": "3"}, "cpu")]
+    assert calls == [(project.folder, "hand-full", {"steps": "2", "batch": "3"}, "cpu")]
     out, err = capsys.readouterr()
     assert "net.safetensors" in out
     assert f"sonjit annotate auto {project.folder} --network {project.folder / 'trained'}" in err

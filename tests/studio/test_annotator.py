@@ -61,11 +61,11 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     assert after[6:].mean() == pytest.approx(10, abs=1.5)
     assert after[:6].mean() < 0.7 * before[:6].mean()  # two of the six that teach them are wrong
     assert main(["annotate", "error", str(project.folder), "--folds", "4"]) == 0
-    told = capsys.readouterr().out
-    assert f"{FRAMES * 42} joints in {FRAMES} frame sets, each held out" in told
+    output = capsys.readouterr().out
+    assert f"{FRAMES * 42} joints in {FRAMES} frame sets, each held out" in output
     low, high = mean_interval(after.mean(1))  # every frame set has as many joints
-    assert f"{after.mean():.2f}" in told
-    assert f"{low:.2f} to {high:.2f}" in told
+    assert f"{after.mean():.2f}" in output
+    assert f"{low:.2f} to {high:.2f}" in output
     assert main(["annotate", "error", str(project.folder), "--folds", "1"]) == 2
 
 

@@ -159,11 +159,11 @@ def test_times_are_refused_where_images_have_none(truth, seen):
 
 
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
-    told = planar_ambiguity(calibrated)
-    assert not told.is_mirrored
-    assert not told.is_open
-    assert told.against <= 0.02 * told.agree
-    assert "is not mirrored" in str(told)
+    ambiguity = planar_ambiguity(calibrated)
+    assert not ambiguity.is_mirrored
+    assert not ambiguity.is_open
+    assert ambiguity.against <= 0.02 * ambiguity.agree
+    assert "is not mirrored" in str(ambiguity)
 
 
 def test_a_world_of_second_solutions_is_caught(calibrated):
@@ -173,9 +173,9 @@ def test_a_world_of_second_solutions_is_caught(calibrated):
         both = poses_from_points(BOARD.points_m[one.points], one.pixels, rig["cam0"].camera, flat=True)
         view = rig["cam0"]
         places[one.pose_key] = (view.R.T @ both[-1].R, view.R.T @ (both[-1].t - view.t))
-    told = planar_ambiguity(replace(calibrated, rig=rig, target_poses=places, observations=tuple(observations)))
-    assert told.is_mirrored
-    assert "mirrored" in str(told)
+    ambiguity = planar_ambiguity(replace(calibrated, rig=rig, target_poses=places, observations=tuple(observations)))
+    assert ambiguity.is_mirrored
+    assert "mirrored" in str(ambiguity)
 
 
 def test_known_lenses_are_kept(truth, seen):

@@ -118,11 +118,11 @@ def test_lenses_are_read_without_poses(tmp_path):
     for name, value in (("image_width", 640), ("image_height", 480), ("camera_matrix", K), ("dist_coeffs", bent)):
         storage.write(name, value)
     storage.release()
-    for name, said in (("camera_array.toml", "rotation"), ("cam_0.yml", "rotation")):
+    for name, message in (("camera_array.toml", "rotation"), ("cam_0.yml", "rotation")):
         read = load_cameras(tmp_path / name, poses=False)["cam_0"].camera
         np.testing.assert_allclose(read.K, rig["cam0"].camera.K)
         np.testing.assert_allclose(read.distortion, bent)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_cameras(tmp_path / name, unit="m")
 
 
@@ -171,11 +171,11 @@ def test_folders_of_dat_files_are_read(tmp_path):
         ("c1.dat", "intrinsic:\n1 2 3", r"c1\.dat: intrinsic"),
         ("c2.dat", "intrinsic:\n1 2 3", r"c2\.dat, but neither rot_trans_c2\.dat nor"),
     ):
-        whole = (tmp_path / name).read_text() if (tmp_path / name).is_file() else ""
+        complete = (tmp_path / name).read_text() if (tmp_path / name).is_file() else ""
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=message):
             load_cameras(tmp_path, unit="cm", size=size)
-        (tmp_path / name).write_text(whole) if whole else (tmp_path / name).unlink()
+        (tmp_path / name).write_text(complete) if complete else (tmp_path / name).unlink()
 
 
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
@@ -188,11 +188,11 @@ def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_pat
         assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
     save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
     assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
-    alone = tmp_path / "alone.json"
-    alone.write_text(json.dumps(raw))
+    cameras_file = tmp_path / "alone.json"
+    cameras_file.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="--size"):
-        load_cameras(alone)
-    portrait = {(view.width < view.height) for view in load_cameras(alone, size=(512, 334))}
+        load_cameras(cameras_file)
+    portrait = {(view.width < view.height) for view in load_cameras(cameras_file, size=(512, 334))}
     assert portrait == {view.width < view.height for view in rig}
 
 
@@ -277,15 +277,15 @@ def test_an_impossible_camera_is_named(tmp_path, change, message):
 def test_damage_is_one_line(tmp_path_factory, form, data):
     path = _saved(tmp_path_factory.mktemp("rig"), form)
     file = path if path.is_file() else path / data.draw(st.sampled_from(["cameras.txt", "images.txt"]))
-    whole = file.read_text()
-    at = data.draw(st.integers(0, len(whole) - 1))
+    complete = file.read_text()
+    at = data.draw(st.integers(0, len(complete) - 1))
     with_what = data.draw(st.sampled_from(["", "x", "{", "\n", "nan", "]", '"', ": ", "\x00", "[[", "-1e999"]))
-    file.write_text(whole[:at] + with_what + whole[at + data.draw(st.integers(0, 40)) :])
+    file.write_text(complete[:at] + with_what + complete[at + data.draw(st.integers(0, 40)) :])
     try:
-        said = str(load_cameras(path).names)
+        message = str(load_cameras(path).names)
     except InputError as error:
-        said = str(error)
-    assert "\n" not in said
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_nothing_there_is_one_line(tmp_path):

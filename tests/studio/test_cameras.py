@@ -178,16 +178,16 @@ def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, camera
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ("0_0050 1_0050", r"0_0050\.png and 1_0050\.png, and the names do not show which number is the camera's"),
         ("left_01 old_left_01 right_01", r"several recordings of one camera, left_\*\.\* and old_left_\*\.\*"),
     ],
 )
-def test_names_that_do_not_say_the_camera_are_refused(tmp_path, names, said):
+def test_names_that_do_not_say_the_camera_are_refused(tmp_path, names, message):
     for name in names.split():
         (tmp_path / f"{name}.png").touch()
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         views_by_camera([str(tmp_path)])
 
 

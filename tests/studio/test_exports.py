@@ -156,19 +156,21 @@ def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_pa
 def placed(glb, time_s):
     """{node: (4, 4) in the world} of an animated GLB at a time that its clocks hold."""
     nodes = glb.document["nodes"]
-    told = [dict(node) for node in nodes]
+    moved_nodes = [dict(node) for node in nodes]
     for animation in glb.document["animations"]:
         for channel in animation["channels"]:
             sampler = animation["samplers"][channel["sampler"]]
             row = max(int(np.searchsorted(glb.array(sampler["input"]), time_s + 1e-4)) - 1, 0)
-            told[channel["target"]["node"]][channel["target"]["path"]] = glb.array(sampler["output"])[row]
+            moved_nodes[channel["target"]["node"]][channel["target"]["path"]] = glb.array(sampler["output"])[row]
     found = {}
 
     def walk(node, above):
-        x, y, z, w = told[node].get("rotation", (0, 0, 0, 1))
+        x, y, z, w = moved_nodes[node].get("rotation", (0, 0, 0, 1))
         own = np.eye(4)
-        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(told[node].get("scale", (1, 1, 1)))
-        own[:3, 3] = told[node].get("translation", (0, 0, 0))
+        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(
+            moved_nodes[node].get("scale", (1, 1, 1))
+        )
+        own[:3, 3] = moved_nodes[node].get("translation", (0, 0, 0))
         found[nodes[node]["name"]] = above @ own
         for child in nodes[node].get("children", ()):
             walk(child, found[nodes[node]["name"]])

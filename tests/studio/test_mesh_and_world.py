@@ -30,17 +30,17 @@ def test_a_mesh_lies_where_its_own_joints_are(hand):
     rest = RigPose(np.eye(3)[None], np.array([[0.1, 0, 0.5]]), np.zeros((1, 5, 3, 3)))
     points = rig.keypoints(rest).repeat(3, axis=0)
     points[1, 5] = np.nan
-    pose, whole, off = fit_mesh(rig, points)
-    assert whole.tolist() == [0, 2]
+    pose, complete, off = fit_mesh(rig, points)
+    assert complete.tolist() == [0, 2]
     assert len(rig.keypoints(pose)) == 2
     assert np.isnan(off[1])
     assert off[[0, 2]].max() < 1e-3
 
 
 def test_without_a_whole_hand_there_is_no_mesh(hand):
-    pose, whole, off = fit_mesh(hand, np.full((2, 21, 3), np.nan))
+    pose, complete, off = fit_mesh(hand, np.full((2, 21, 3), np.nan))
     assert pose is None
-    assert not len(whole)
+    assert not len(complete)
     assert np.isnan(off).all()
 
 

@@ -88,9 +88,9 @@ def test_people_are_who_they_are_in_every_view_and_frame_set(tmp_path, capsys, c
 
     given = write_tables(tmp_path, rig, seen, "bodies")
     assert annotate_triangulate.triangulate(*given, out=tmp_path / "bodies.json") == 0
-    told = capsys.readouterr().err
-    assert "cam1: 1 detection fits no other view's" in told
-    assert "of 3 people" in told
+    output = capsys.readouterr().err
+    assert "cam1: 1 detection fits no other view's" in output
+    assert "of 3 people" in output
     found = load_people(tmp_path / "bodies.json")
     assert found.points_m.shape == (FRAMES, 3, 33, 3)
     apart = np.linalg.norm(found.points_m[:, :, None] - truth[:, None], axis=-1)  # (F, found, true, 33)

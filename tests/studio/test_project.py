@@ -174,7 +174,7 @@ def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "message"),
     [
         (["nothing=views/cam0"], "camera 'nothing' is not in the rig"),
         (["other"], "no such camera"),
@@ -182,10 +182,10 @@ def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views
         (["views", "cam0=views/cam1"], "camera cam0 has two views"),
     ],
 )
-def test_unknown_names_are_refused(tmp_path, rig, views, monkeypatch, named, said):
+def test_unknown_names_are_refused(tmp_path, rig, views, monkeypatch, named, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         find_views(rig.names, named)
 
 
@@ -205,7 +205,7 @@ def spoil_all(path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda path: shutil.rmtree(path), "no such file or folder"),
         (lambda path: [file.unlink() for file in path.iterdir()], "has no images"),
@@ -214,9 +214,9 @@ def spoil_all(path):
         (spoil_all, "view cam2: .*cut short"),
     ],
 )
-def test_views_that_do_not_fit_are_refused(tmp_path, rig, views, spoil, said):
+def test_views_that_do_not_fit_are_refused(tmp_path, rig, views, spoil, message):
     spoil(views["cam2"])
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         create_project(tmp_path / "project", rig, views)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "project").exists()
@@ -247,7 +247,7 @@ def change(path, **members):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda p: change(p / "project.json", version=2), "newer Sonjit"),
         (lambda p: change(p / "project.json", format="other"), "not an annotation project"),
@@ -259,9 +259,9 @@ def change(path, **members):
         (lambda p: (p / "cameras.json").unlink(), r"cameras\.json"),
     ],
 )
-def test_a_project_that_cannot_be_opened_says_why(tmp_path, spoil, said):
+def test_a_project_that_cannot_be_opened_says_why(tmp_path, spoil, message):
     make_project(tmp_path, cameras=3)[0].close()
     spoil(tmp_path / "project")
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         open_project(tmp_path / "project")
     assert "\n" not in str(caught.value)

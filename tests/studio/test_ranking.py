@@ -36,12 +36,12 @@ def test_each_reason_brings_its_frame_set_to_the_top():
         "px off": lambda f: f["residual_px"].__setitem__((3, 0), 20.0),
         "possible hand": lambda f: f["mesh_m"].__setitem__((3, 0), 0.05),
     }
-    for said, spoil in reasons.items():
+    for reason, spoil in reasons.items():
         figures = good()
         spoil(figures)
         frame, why = worst(figures)
         assert frame == 30
-        assert said in why
+        assert reason in why
 
 
 def test_a_jump_is_found_on_both_sides():

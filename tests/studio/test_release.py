@@ -98,9 +98,9 @@ def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
     assert set(lines) == files - {"SHA256SUMS"}
     for name, digest in lines.items():
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
-    said = json.loads((out / "statistics.json").read_text())
-    assert said["joints_by_source"] == {"M": 21 + 42, "H": 42}
-    assert said["sequences_by_type"] == {"PP": 1, "ROM": 1}
+    statistics = json.loads((out / "statistics.json").read_text())
+    assert statistics["joints_by_source"] == {"M": 21 + 42, "H": 42}
+    assert statistics["sequences_by_type"] == {"PP": 1, "ROM": 1}
     coco = json.loads((out / "annotations/test/coco_test.json").read_text())
     assert {one["source"] for one in coco["annotations"]} == {"H", "M"}
 
@@ -209,9 +209,9 @@ def test_ridges_fade_as_images_shrink_and_close_cameras_are_made_smaller():
     assert ridge_contrast(12, 1) > 0.9
     assert ridge_contrast(12, 1 / 8) < ridge_contrast(12, 1 / 2) < ridge_contrast(12, 1)
     near = replace(finer(random_rig(1), 8).cameras[0])
-    said = sampling_of(near, 0.12)
-    assert not said.readable
-    assert max(said.size) < 512
+    near_sampling = sampling_of(near, 0.12)
+    assert not near_sampling.readable
+    assert max(near_sampling.size) < 512
 
 
 @pytest.mark.parametrize("field", ["title", "licence", "consent", "contact"])

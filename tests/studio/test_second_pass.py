@@ -97,8 +97,8 @@ def test_what_train_makes_is_what_auto_looks_with(made, weights):
     del weights
     project, joints, _ = made
     people_mark(project, joints, [0, 5])
-    folder, told = train_network(project, "hand-full", TINY)
-    assert told["hands"] == 2 * 5 * 2
+    folder, results = train_network(project, "hand-full", TINY)
+    assert results["hands"] == 2 * 5 * 2
     assert train_network(project, "hand-full", TINY)[0] == folder
     done = annotate(project, AnnotatorSettings(fps=1, network=str(folder)))
     assert done.folder == current_run(project)
@@ -129,10 +129,10 @@ def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkey
             rgb = project.view(camera.name).read(row)
             for side in range(2):
                 there = camera.project(joints[row, side] + OFF_M[side])
-                (wanted,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
-                np.testing.assert_allclose(seen.points_px[place, view, side], wanted.keypoints, atol=0.1)
+                (expected,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
+                np.testing.assert_allclose(seen.points_px[place, view, side], expected.keypoints, atol=0.1)
                 np.testing.assert_allclose(
-                    seen.confidence[place, view, side], np.maximum(wanted.confidence, 1e-3), atol=1e-3
+                    seen.confidence[place, view, side], np.maximum(expected.confidence, 1e-3), atol=1e-3
                 )
 
 

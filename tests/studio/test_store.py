@@ -31,7 +31,7 @@ def mark(number, *, frame=0, view="a", joint=0, annotator="Ann", state="seen", x
     return Mark(f"id-{number}", frame, view, joint, annotator, state, x, y, source)
 
 
-def told(marks):
+def as_tuples(marks):
     return {one.key: (one.state, one.x, one.y, one.source) for one in marks}
 
 
@@ -55,10 +55,10 @@ def test_the_newest_mark_of_each_place_counts_and_history_keeps_all(tmp_path_fac
         store.add([one])
     newest = {one.key: one for one in marks}
     kept = [one for one in newest.values() if one.state != "cleared"]
-    assert told(store.marks()) == told(kept)
+    assert as_tuples(store.marks()) == as_tuples(kept)
     assert [one.id for one in store.history()] == [one.id for one in marks]
     for frame in range(3):
-        assert told(store.marks(frame, "Ann")) == told(
+        assert as_tuples(store.marks(frame, "Ann")) == as_tuples(
             [one for one in kept if one.frame == frame and one.annotator == "Ann"]
         )
     assert store.hands() == len({one.joint // 21 for one in kept if one.has_position})
@@ -191,7 +191,7 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"joint": 42}, "joints are 0 to 41"),
         ({"frame": -1}, "frames are numbers"),
@@ -205,8 +205,8 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
         ({"id": ""}, "mark id"),
     ],
 )
-def test_what_can_be_no_mark_is_refused(change, said):
-    with pytest.raises(InputError, match=said):
+def test_what_can_be_no_mark_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
         replace(mark(1), **change)
 
 

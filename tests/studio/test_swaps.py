@@ -14,7 +14,7 @@ def moving(count, seed=0):
     return 10 * np.arange(count), still + way
 
 
-def told(points, certain):
+def marks_of(points, certain):
     """People's joints, of the frame sets that they marked."""
     return np.where(certain[:, None, None, None], points, np.nan)
 
@@ -26,7 +26,7 @@ def test_a_short_run_beside_people_s_marks_is_found(seed, first, length):
     swapped[first : first + length] = True
     certain = np.zeros(14, np.bool_)
     certain[[first - 1, first + length]] = True
-    human = told(points, certain)
+    human = marks_of(points, certain)
     points[swapped] = points[swapped][:, ::-1]
     np.testing.assert_array_equal(swapped_frame_sets(frames, points, human), swapped)
 
@@ -34,7 +34,7 @@ def test_a_short_run_beside_people_s_marks_is_found(seed, first, length):
 @given(st.integers(0, 100), st.integers(1, 4))
 def test_what_people_exchanged_shows_it_of_those_around(seed, length):
     frames, points = moving(14, seed)
-    human = told(points, np.arange(14) == 4)
+    human = marks_of(points, np.arange(14) == 4)
     swapped = np.isin(np.arange(14), np.arange(4 - length // 2, 4 - length // 2 + length))
     points[swapped] = points[swapped][:, ::-1]
     np.testing.assert_array_equal(swapped_frame_sets(frames, points, human), swapped)
@@ -47,8 +47,8 @@ def test_what_people_exchanged_shows_it_of_those_around(seed, length):
 def test_what_people_said_stays_and_without_them_all_does(seed):
     frames, points = moving(9, seed)
     points[4] = points[4, ::-1]
-    assert not swapped_frame_sets(frames, points, told(points, np.zeros(9, np.bool_))).any()
-    assert not swapped_frame_sets(frames, points, told(points, np.arange(9) == 4))[4]
+    assert not swapped_frame_sets(frames, points, marks_of(points, np.zeros(9, np.bool_))).any()
+    assert not swapped_frame_sets(frames, points, marks_of(points, np.arange(9) == 4))[4]
 
 
 def test_hands_that_really_change_places_and_pauses_are_left():
@@ -56,11 +56,11 @@ def test_hands_that_really_change_places_and_pauses_are_left():
     certain = np.arange(12) == 0
     crossed = points.copy()
     crossed[6:] = crossed[6:, ::-1]  # to the end: nothing says that it is not so
-    assert not swapped_frame_sets(frames, crossed, told(crossed, certain)).any()
+    assert not swapped_frame_sets(frames, crossed, marks_of(crossed, certain)).any()
     later = np.where(np.arange(12) < 6, frames, frames + 5000)
     back = points.copy()
     back[6] = back[6, ::-1]  # first after a pause: what was before tells nothing
-    assert not swapped_frame_sets(later, back, told(back, certain))[6]
+    assert not swapped_frame_sets(later, back, marks_of(back, certain))[6]
 
 
 def test_few_frame_sets():

@@ -32,8 +32,8 @@ def test_flashes_tell_offset_and_drift_within_a_part_of_a_image(offset, drift_pp
     lines = {"a": _line(flashes), "b": _line(flashes, offset=offset, drift_ppm=drift_ppm, fps=fps)}
     clock = synchronise(lines, "flash").clocks["b"]
     middle = 10.0  # of the recording: offset and drift hang together
-    told = clock.offset_s + middle * clock.drift_ppm * 1e-6
-    assert told == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
+    estimated = clock.offset_s + middle * clock.drift_ppm * 1e-6
+    assert estimated == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
     assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of an image over ten seconds
     assert clock.rms_s < 0.5 / FPS
 
@@ -97,7 +97,7 @@ def test_numbers_put_images_together_and_gaps_are_told():
     found = synchronise({"a": b, "b": holes}, "index")
     assert found.images[7].tolist() == [7, -1]
     assert found.images[9].tolist() == [9, 9]
-    told = "\n".join(found.warnings)
+    warnings = "\n".join(found.warnings)
     for part in (
         "unequal length",
         "b: 1 image repeats the previous one, first 40",
@@ -105,7 +105,7 @@ def test_numbers_put_images_together_and_gaps_are_told():
         "b: frame 7: damaged",
         "b: no image of 2 of 600 frame sets",
     ):
-        assert part in told
+        assert part in warnings
     assert not synchronise({"a": b, "b": b}, "index").warnings
 
 

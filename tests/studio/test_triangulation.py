@@ -112,10 +112,10 @@ def test_consensus_keeps_every_true_view_with_a_fifth_wrong(seed, cameras):
 def test_batches_are_their_parts_whatever_their_length():
     rig, rng = random_rig(5), np.random.default_rng(0)
     pixels = rig.project(rng.normal(0, 0.1, (400, 42, 3))) + rng.normal(0, 1, (5, 400, 42, 2))
-    whole = triangulate(rig, pixels, method="ransac")
+    complete = triangulate(rig, pixels, method="ransac")
     part = triangulate(rig, pixels[:, 300], method="ransac")
-    np.testing.assert_allclose(whole.points_m[300], part.points_m, atol=1e-12)
-    np.testing.assert_allclose(whole.covariance_m2[300], part.covariance_m2, atol=1e-12)
+    np.testing.assert_allclose(complete.points_m[300], part.points_m, atol=1e-12)
+    np.testing.assert_allclose(complete.covariance_m2[300], part.covariance_m2, atol=1e-12)
     one = triangulate(rig, pixels[:, 300, 7])
     assert one.points_m.shape == (3,)
     assert one.ok.shape == ()
@@ -127,9 +127,9 @@ def test_the_covariance_is_the_spread_of_many_tries():
     pixels = rig.project(point)[:, None] + rng.normal(0, 1, (4, 4000, 2))
     found = triangulate(rig, pixels)
     spread = np.cov(found.points_m.T)
-    told = found.covariance_m2.mean(0)
-    assert np.abs(told - spread).max() < 0.45 * np.abs(spread).max()  # told is never below 1 px, so a little above
-    assert (np.linalg.eigvalsh(told) > 0.9 * np.linalg.eigvalsh(spread)).all()
+    predicted = found.covariance_m2.mean(0)
+    assert np.abs(predicted - spread).max() < 0.45 * np.abs(spread).max()  # the assumed error is at least 1 px
+    assert (np.linalg.eigvalsh(predicted) > 0.9 * np.linalg.eigvalsh(spread)).all()
 
 
 def test_a_view_of_more_weight_is_followed_more():

@@ -125,8 +125,8 @@ def test_a_wrong_hash_writes_nothing_of_that_package(shelf, home, contents):
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.6])
 def test_a_truncated_archive(shelf, home, name, archive, keep):
     path = getattr(shelf, archive)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * keep)])
+    complete = path.read_bytes()
+    path.write_bytes(complete[: int(len(complete) * keep)])
     with pytest.raises(JobError, match=r"came damaged .*; pull again"):
         pull_weights([name])
     assert not leftovers(home)

@@ -48,7 +48,7 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "requires at least one eval.json"),
         (("none.json",), "none.json cannot be read"),
@@ -59,10 +59,10 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
         (("{eval}", "--out", "{eval}"), "choose another folder"),
     ],
 )
-def test_wrong_calls_say_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, said):
+def test_wrong_calls_say_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, *(one.format(eval=evaluated) for one in arguments))
     assert status == 2
     assert out == ""
     (line,) = err.splitlines()
-    assert said in line
+    assert message in line

@@ -24,7 +24,7 @@ def test_without_a_protocol_it_lists_them(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--protocol", "none", "--root", ".", "--model", "hands"), "Unknown protocol 'none'. Choose from 300vw, 300w"),
         (("--protocol", "stb"), "--root"),
@@ -43,13 +43,13 @@ def test_without_a_protocol_it_lists_them(capsys):
         (("--protocol", "stb", "--root", ".", "--predictions", "x.npz"), "STB"),
     ],
 )
-def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, *arguments)
     assert status == 2
     assert out == ""
     (line,) = err.splitlines()
-    assert said.lower() in line.lower()
+    assert message.lower() in line.lower()
 
 
 @pytest.mark.slow
@@ -57,14 +57,14 @@ def test_a_drawn_photograph_is_searched_as_asked(weights, capsys, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((120, 160, 3), 90, np.uint8))
     label = {"width": 160, "height": 120, "hands": [{"box": [10, 10, 60, 60], "side": "Left"}]}
     (tmp_path / "hands.json").write_text(json.dumps({"a.png": label}))
-    asked = ["--protocol", "detection", "--model", "hands-lite", "--root", tmp_path, "--out", tmp_path / "out"]
-    status, out, _ = run(capsys, *asked, "--search", "fast", "--max-instances", "3")
+    arguments = ["--protocol", "detection", "--model", "hands-lite", "--root", tmp_path, "--out", tmp_path / "out"]
+    status, out, _ = run(capsys, *arguments, "--search", "fast", "--max-instances", "3")
     assert status == 0
     assert "recall" in out
     record = json.loads((tmp_path / "out" / "eval.json").read_text())
     assert (record["model"]["search"], record["model"]["max_instances"]) == ("fast", 3)
     assert [run["mode"] for run in record["runs"]] == ["reacquisition"]
-    status, _, err = run(capsys, *asked, "--search", "fast", "--max-instances", "4", "--resume")
+    status, _, err = run(capsys, *arguments, "--search", "fast", "--max-instances", "4", "--resume")
     assert status == 2
     assert "another model" in err
 

@@ -32,18 +32,18 @@ class TestExplain:
             )
             assert status == 0
             assert lines[-1].startswith("3 files, ")
-        whole = json.loads((tmp_path / "t.json").read_text("utf-8"))
+        complete = json.loads((tmp_path / "t.json").read_text("utf-8"))
         header, *frames = map(json.loads, (tmp_path / "t.jsonl").read_text("utf-8").splitlines())
-        assert frames == whole["frames"]
-        assert {**header, "frames": frames} == whole
+        assert frames == complete["frames"]
+        assert {**header, "frames": frames} == complete
         assert [frame["source"] for frame in frames] == ["10.png", "f2.png", "f9.png"]
-        told = [
+        expected = [
             (frame["index"], number, one["target"], one["value"], one["map"])
             for frame in frames
             for number, hand in enumerate(frame["hands"])
             for one in hand["maps"]
         ]
-        assert told
+        assert expected
         with (tmp_path / "t.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert rows[-1]["target"] == ""  # the image that shows nothing
@@ -51,10 +51,10 @@ class TestExplain:
             (int(row["frame"]), int(row["instance"]), row["target"], float(row["value"]), json.loads(row["map"]))
             for row in rows[:-1]
         ]
-        assert as_rows == told
+        assert as_rows == expected
         names = ("frame", "instance", "target", "value", "map")
         table = pq.read_table(tmp_path / "t.parquet").to_pylist()
-        assert [(*(row[name] for name in names[:-1]), json.loads(row["map"])) for row in table[:-1]] == told
+        assert [(*(row[name] for name in names[:-1]), json.loads(row["map"])) for row in table[:-1]] == expected
 
     @pytest.mark.slow
     def test_two_processes_write_what_one_writes(self, sonjit, stills, tmp_path):

@@ -14,12 +14,12 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
     assert sonjit("hands", tmp_path / "photo.png", "--save", plain)[0] == 0
-    status, _, told = sonjit(
+    status, _, lines = sonjit(
         "hands", tmp_path / "photo.png", "--save", lifted, "--draw", tmp_path / "d.png", "--measures",
         "--lift", "internet", "--lift-weights", "demo",
     )  # fmt: skip
     assert status == 0
-    assert any("camera assumed" in line for line in told)
+    assert any("camera assumed" in line for line in lines)
     assert json.loads(lifted.read_text("utf-8"))["model"] == "hands-full+internet"
     before, after = (load_frames(path)[1][0].hands for path in (plain, lifted))
     assert [hand.handedness for hand in after] == [hand.handedness for hand in before]
@@ -32,7 +32,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--lift", "internet"], "--lift internet needs its weights, --lift-weights FILE: the released snapshot_20"),
         (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
@@ -43,15 +43,15 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
     ],
     ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
 )
-def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
+def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, message):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
-    status, _, told = sonjit("hands", tmp_path / "photo.png", *options)
+    status, _, lines = sonjit("hands", tmp_path / "photo.png", *options)
     assert status == 2
-    assert len(told) == 1
-    assert said in told[0]
+    assert len(lines) == 1
+    assert message in lines[0]
 
 
 @pytest.mark.slow
 def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
-    status, _, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
-    assert (status, len(told)) == (2, 1)
+    status, _, lines = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
+    assert (status, len(lines)) == (2, 1)

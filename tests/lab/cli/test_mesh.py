@@ -76,8 +76,8 @@ class TestRig:
         data = json.loads((tmp_path / "hands.json").read_text("utf-8"))
         assert data["model"] == "rig"
         assert [frame["index"] for frame in data["frames"]] == list(range(FRAMES))
-        told = {hand["name"]: hand for hand in data["hands"]}
-        assert {hand["handedness"] for hand in told.values()} == {"Left", "Right"}
+        hands = {hand["name"]: hand for hand in data["hands"]}
+        assert {hand["handedness"] for hand in hands.values()} == {"Left", "Right"}
         for frame in data["frames"]:
             for hand in frame["hands"]:
                 points = {p["name"]: np.array([p["x"], p["y"], p["z"]]) for p in hand["keypoints3D"]}
@@ -85,7 +85,7 @@ class TestRig:
                 chain = [f"index_finger_{joint}" for joint in ("mcp", "pip", "dip", "tip")]
                 for a, b in pairwise(chain):
                     length = np.linalg.norm(points[a] - points[b])
-                    assert length == pytest.approx(told[hand["name"]]["bones_m"][b], abs=1e-4)
+                    assert length == pytest.approx(hands[hand["name"]]["bones_m"][b], abs=1e-4)
                 assert hand["fit_error_mm"] < 15
 
     @pytest.mark.slow

@@ -23,8 +23,8 @@ def test_facts_can_be_read_by_programs(capfd):
     from sonjit.lab.networks.facts import describe_network
 
     assert main(["networks", "palm-*", "--json"]) == 0
-    told = json.loads(capfd.readouterr().out)
-    for network in told:
+    networks = json.loads(capfd.readouterr().out)
+    for network in networks:
         facts = describe_network(network["name"])
         assert (network["parameters"], network["flops"]) == (facts.parameters, facts.flops)
         assert network["inputs"] == [{"name": "images", "shape": [3, 192, 192], "range": [0, 1]}]

@@ -15,11 +15,11 @@ SMALL = ("--set", "batch=4", "--set", "size=32", "--steps", "2")
 
 def test_the_list_names_every_recipe_and_its_grids(capfd):
     assert main(["train", "--list"]) == 0
-    said = capfd.readouterr().out
+    output = capfd.readouterr().out
     for name in list_recipes():
         recipe = load_recipe(name)
-        assert f"{name}: {recipe.summary}\n    from {recipe.data}" in said
-        assert all(f"--ablation {key}: {grid.title}" in said for key, grid in recipe.ablation.items())
+        assert f"{name}: {recipe.summary}\n    from {recipe.data}" in output
+        assert all(f"--ablation {key}: {grid.title}" in output for key, grid in recipe.ablation.items())
 
 
 @pytest.mark.slow
@@ -77,21 +77,21 @@ def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("SONJIT_EXTENSIONS", "tiny_recipe")
     given = ("steps=12", "learning_rate=1e-2", "warmup=2", "save_every=5", "accumulate=4")
-    asked = ["train", str(recipe), *(part for one in given for part in ("--set", one))]
+    arguments = ["train", str(recipe), *(part for one in given for part in ("--set", one))]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sonjit"]
     done = subprocess.run(
-        [sys.executable, *torchrun, *asked, "--out", tmp_path / "two"],
+        [sys.executable, *torchrun, *arguments, "--out", tmp_path / "two"],
         check=False, capture_output=True, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy: ") == 1  # the first process alone speaks, and writes
-    assert main([*asked, "--out", str(tmp_path / "one")]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
     assert "accuracy: " in capfd.readouterr().out
     one, two = (tmp_path / name for name in ("one", "two"))
-    wanted, given = (load_checkpoint(run / WEIGHTS) for run in (one, two))
-    assert wanted.keys() == given.keys()
-    for key, value in wanted.items():
+    expected, given = (load_checkpoint(run / WEIGHTS) for run in (one, two))
+    assert expected.keys() == given.keys()
+    for key, value in expected.items():
         torch.testing.assert_close(given[key], value, rtol=0, atol=1e-5)
     first, second = (json.loads((run / SETTINGS).read_text("utf-8")) for run in (one, two))
     commands = [settings["environment"].pop("command") for settings in (first, second)]
@@ -103,7 +103,7 @@ def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "sonjit train requires a recipe; sonjit train --list shows them"),
         (["feet"], "Unknown recipe 'feet'. Choose from "),
@@ -118,10 +118,10 @@ def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypa
         (["mask-rcnn"], "mask-rcnn requires --data"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_any_work(arguments, said, tmp_path, capfd, monkeypatch):
+def test_what_cannot_be_is_one_line_before_any_work(arguments, message, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *arguments]) == 2
-    told = capfd.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
+    output = capfd.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -20,9 +20,9 @@ MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)
 @given(MASKS)
 def test_packed_run_lengths_are_the_reference_tools(mask):
     packed = rle_from_mask(mask)
-    wanted = official.encode(np.asfortranarray(mask.astype(np.uint8)))
-    assert packed["counts"].encode() == wanted["counts"]
-    assert packed["size"] == list(wanted["size"])
+    expected = official.encode(np.asfortranarray(mask.astype(np.uint8)))
+    assert packed["counts"].encode() == expected["counts"]
+    assert packed["size"] == list(expected["size"])
     assert np.array_equal(mask_from_segmentation(packed, *mask.shape), mask)
 
 
@@ -54,8 +54,8 @@ def test_polygons_are_nearly_the_reference_tools(corners, radius, seed):
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + seed
     polygon = np.stack([32 + radius * np.cos(angles), 30 + radius * np.sin(angles)], 1).ravel().tolist()
     mask = mask_from_segmentation([polygon], 60, 64)
-    wanted = official.decode(official.merge(official.frPyObjects([polygon], 60, 64))).astype(bool)
-    assert (mask & wanted).sum() / (mask | wanted).sum() > 0.85
+    expected = official.decode(official.merge(official.frPyObjects([polygon], 60, 64))).astype(bool)
+    assert (mask & expected).sum() / (mask | expected).sum() > 0.85
 
 
 def image(folder, name, size=(20, 30), shade=100):
@@ -130,7 +130,7 @@ ANNOTATION = small()["annotations"][0]
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ("{", "not valid JSON|cannot be read|JSON"),
         ("[]", "not in COCO's format|is not a|holds"),
@@ -144,8 +144,8 @@ ANNOTATION = small()["annotations"][0]
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_bad_file_is_one_clear_line(tmp_path, data, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_a_bad_file_is_one_clear_line(tmp_path, data, message):
+    with pytest.raises(InputError, match=message) as caught:
         open_dataset("folder", write(tmp_path, data))
     assert "\n" not in str(caught.value)
     assert "set.json" in str(caught.value) or "a.png" in str(caught.value)
@@ -179,7 +179,7 @@ def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "said"),
+    ("segmentation", "message"),
     [
         ("text", "run lengths or a list of polygons"),
         ({"size": [3, 3], "counts": [9]}, "does not fit"),
@@ -191,6 +191,6 @@ def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
     ],
     ids=str,
 )
-def test_a_bad_segmentation_is_one_clear_line(segmentation, said):
-    with pytest.raises(InputError, match=said):
+def test_a_bad_segmentation_is_one_clear_line(segmentation, message):
+    with pytest.raises(InputError, match=message):
         mask_from_segmentation(segmentation, 4, 5)

@@ -169,11 +169,11 @@ def test_sheet_shows_every_sample(own):
     """A cell each; one whose image is gone is dark and says so instead of stopping the rest."""
     root = own()
     samples = list(open_dataset("folder", root))
-    whole = draw_contact_sheet(samples, columns=3, cell_px=200)
-    assert whole.shape == (2 * 206 + 6, 3 * 206 + 6, 3)
+    complete = draw_contact_sheet(samples, columns=3, cell_px=200)
+    assert complete.shape == (2 * 206 + 6, 3 * 206 + 6, 3)
     (root / "images" / "p5.png").unlink()
     without = draw_contact_sheet(samples, columns=3, cell_px=200)
-    changed = np.argwhere((whole != without).any(axis=2))
+    changed = np.argwhere((complete != without).any(axis=2))
     assert changed.min(axis=0).tolist() >= [206, 412]
     zoomed = draw_contact_sheet(samples[:5], columns=3, cell_px=200, zoom=True)
     assert (zoomed != draw_contact_sheet(samples[:5], columns=3, cell_px=200)).any()

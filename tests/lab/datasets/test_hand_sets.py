@@ -22,8 +22,8 @@ def plain(name):
 
 def names_for(folder):
     """Data sets that a folder of `fixtures` or `real/datasets` is laid out as."""
-    whole, first = plain(folder.name), plain(folder.name.split("_")[0])
-    exact = [name for name in list_datasets() if plain(name) == whole]
+    complete, first = plain(folder.name), plain(folder.name.split("_")[0])
+    exact = [name for name in list_datasets() if plain(name) == complete]
     return exact or [name for name in list_datasets() if plain(name).startswith(first)][:1]
 
 
@@ -88,8 +88,8 @@ def test_made_sets_give_what_is_expected(file):
     if not records:
         pytest.skip("no hands in 3D")
     (name,) = names_for(file.parent)
-    said = re.search(r"tolerance ([\d.e-]+)", expected.get("note", ""))
-    tolerance = float(said[1]) if said else TOLERANCE
+    stated = re.search(r"tolerance ([\d.e-]+)", expected.get("note", ""))
+    tolerance = float(stated[1]) if stated else TOLERANCE
     samples = samples_by_image(name, file.parent)
     for record in records:
         sample = samples[record["image"]]
@@ -116,8 +116,8 @@ def test_made_sets_give_what_is_expected(file):
             assert hand.derived == (0,)
             np.testing.assert_allclose(hand.extra["palm_m"] * 1e3, record["palm_mm"], atol=TOLERANCE)
         if "object_translation_mm" in record:
-            (held,) = [one for one in sample.instances if one.kind == "object"]
-            np.testing.assert_allclose(held.extra["pose_world_m"][:3, 3] * 1e3, record["object_translation_mm"])
+            (object_label,) = [one for one in sample.instances if one.kind == "object"]
+            np.testing.assert_allclose(object_label.extra["pose_world_m"][:3, 3] * 1e3, record["object_translation_mm"])
         if "joints3d_world_mm" in record:
             world = np.array(record["joints3d_world_mm"]) / 1e3
             np.testing.assert_allclose(sample.camera.from_world(world), hand.keypoints_m, atol=1e-7)
@@ -178,22 +178,22 @@ def test_both_eyes_of_the_stereo_pair_see_the_same_hand(copied):
 
 def test_versions_of_freihand_share_their_labels(copied):
     root = copied("freihand")
-    whole = open_dataset("freihand", root)
+    complete = open_dataset("freihand", root)
     parts = [open_dataset("freihand", root, versions=name) for name in ("gs", "hom", "sample", "auto")]
-    assert [one.id for part in parts for one in part] == [one.id for one in whole]
+    assert [one.id for part in parts for one in part] == [one.id for one in complete]
     for same in zip(*parts, strict=True):
         assert len({one.sequence for one in same}) == 1
         assert len({one.instances[0].keypoints_m.tobytes() for one in same}) == 1
-    assert {one.instances[0].mesh.pose.shape for one in whole} == {(48,)}
+    assert {one.instances[0].mesh.pose.shape for one in complete} == {(48,)}
 
 
 def test_lists_of_who_annotated_choose_samples(copied):
     root = copied("interhand")
-    whole = open_dataset("interhand2.6m", root)
+    complete = open_dataset("interhand2.6m", root)
     (folder,) = (root / "annotations").glob("*/")
     with pytest.raises(InputError, match="aid_human"):
         open_dataset("interhand2.6m", root, annotations="human")
-    chosen = [one.tags["annotation_id"] for one in whole][::3]
+    chosen = [one.tags["annotation_id"] for one in complete][::3]
     (folder / f"aid_human_annot_{folder.name}.txt").write_text("\n".join(map(str, chosen)), "utf-8")
     human = open_dataset("interhand2.6m", root, annotations="human")
     assert [one.tags["annotation_id"] for one in human] == chosen
@@ -226,14 +226,14 @@ def test_splits_of_dexycb_need_whole_subjects(copied):
         twin = sequence.with_name(f"{sequence.name}_{number:02d}")
         twin.mkdir()
         shutil.copy(sequence / "meta.yml", twin)
-    whole = open_dataset("dexycb", root, check="none")
+    complete = open_dataset("dexycb", root, check="none")
     # The first subject: every fifth sequence is held back in s0, nobody in s1, no early camera in s2, objects in s3.
     shares = {"s0": (80, 20, 0), "s1": (100, 0, 0), "s2": (100, 0, 0), "s3": (75, 10, 15)}
     for setup, parts in shares.items():
         for part, share in zip(("train", "val", "test"), parts, strict=True):
             if share:
                 dataset = open_dataset("dexycb", root, f"{setup}-{part}", check="none")
-                assert len(dataset) * 100 == len(whole) * share
+                assert len(dataset) * 100 == len(complete) * share
             else:
                 with pytest.raises(InputError, match="belongs to the split"):
                     open_dataset("dexycb", root, f"{setup}-{part}", check="none")
@@ -316,8 +316,8 @@ def test_a_pickle_that_would_run_something_is_refused(copied, name, tmp_path):
 def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
     root = copied("interhand")
     (joints,) = root.rglob("*_joint_3d.json")
-    whole = open_dataset("interhand2.6m", root)
-    frame = whole[0].frame
+    complete = open_dataset("interhand2.6m", root)
+    frame = complete[0].frame
 
     def into_metres(content):
         for capture in content.values():
@@ -328,9 +328,9 @@ def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
     with pytest.raises(InputError, match=rf"image{frame}.* m: the unit"):
         open_dataset("interhand2.6m", root)
     kept = open_dataset("interhand2.6m", root, skip_bad=True)
-    good = [one.id for one in whole if one.frame != frame]
+    good = [one.id for one in complete if one.frame != frame]
     assert [one.id for one in kept] == good
-    assert len(kept.skipped) == len(whole) - len(good)
+    assert len(kept.skipped) == len(complete) - len(good)
     assert all("unit" in one.reason for one in kept.skipped)
 
 
@@ -357,13 +357,13 @@ def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
 
 def test_missing_images_are_named_and_left_out(copied):
     root = copied("stb")
-    whole = open_dataset("stb", root)
-    whole[1].image.unlink()
-    with pytest.raises(InputError, match=re.escape(whole[1].image.name)):
+    complete = open_dataset("stb", root)
+    complete[1].image.unlink()
+    with pytest.raises(InputError, match=re.escape(complete[1].image.name)):
         open_dataset("stb", root, check="all")
     kept = open_dataset("stb", root, skip_bad=True)
-    assert len(kept) == len(whole) - 1
-    assert whole[1].image.name in kept.skipped[0].reason
+    assert len(kept) == len(complete) - 1
+    assert complete[1].image.name in kept.skipped[0].reason
 
 
 def test_a_image_of_another_size_is_refused(copied):

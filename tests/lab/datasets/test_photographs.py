@@ -64,16 +64,16 @@ def test_halves_to_choose_on_and_to_report(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"box": [40, 20, 10, 60]}, "is empty"),
         ({"box": [40, 20, 10]}, "sample 0"),
         ({"side": "left"}, "side is 'left'"),
     ],
 )
-def test_bad_labels_are_named(folder, change, said):
+def test_bad_labels_are_named(folder, change, message):
     root = folder(hands={"a.png": image(hands=[HAND | change])})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         open_dataset("photographs", root)
 
 

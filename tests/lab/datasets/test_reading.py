@@ -153,9 +153,9 @@ def test_damaged_matlab_files_are_one_line(tmp_path, packed):
     refused = 0
     for _ in range(400):
         path.write_bytes(mutated(content, chance))
-        said = complaint(path)
-        refused += said is not None
-        assert said is None or (said.startswith(str(path)) and "\n" not in said)
+        message = complaint(path)
+        refused += message is not None
+        assert message is None or (message.startswith(str(path)) and "\n" not in message)
     assert refused
 
 

@@ -54,12 +54,12 @@ def test_the_accuracy_is_visualqas_and_the_answers_are_those_of_the_linear_layer
         scores = answerer.head.image.weight @ scaled + answerer.head.image.bias
         for word in one.text.lower().rstrip("?").split():
             scores = scores + answerer.head.words.weight[1 + answerer.words.index(word)]
-        asked = answerer.classifier_for(one.text)
-        (best,) = explain_classes(asked.network, rgb_from(one.image), SIZE)
+        classifier = answerer.classifier_for(one.text)
+        (best,) = explain_classes(classifier.network, rgb_from(one.image), SIZE)
         assert best.label == int(scores.argmax())
         assert best.score == pytest.approx(scores.max().item(), abs=1e-4)
         assert best.values.mean(dtype=float) + best.bias == pytest.approx(best.score, abs=1e-4)
-        answers.append(official_accuracy(asked.names[best.label], one.human_answers))
+        answers.append(official_accuracy(classifier.names[best.label], one.human_answers))
     assert metrics == {"accuracy": pytest.approx(np.mean(answers), abs=1e-6), "held_out": 40}
     assert metrics["accuracy"] > 0.4
 
@@ -67,9 +67,9 @@ def test_the_accuracy_is_visualqas_and_the_answers_are_those_of_the_linear_layer
 @pytest.mark.slow
 def test_a_question_is_answered_with_the_regions_behind_it(data, run, tmp_path, capsys):
     image = sorted((data / "val2014").glob("*.jpg"))[0]
-    asked = ["explain", str(image), "--model", "cam-small", "--weights", str(run)]
+    arguments = ["explain", str(image), "--model", "cam-small", "--weights", str(run)]
     outputs = ["--save", str(tmp_path / "a.json"), "--draw", str(tmp_path / "a.png"), "--top", "2", "--boxes"]
-    assert main([*asked, "--ask", "What shape has this thing?", *outputs]) == 0
+    assert main([*arguments, "--ask", "What shape has this thing?", *outputs]) == 0
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"disc", "square"}
     (frame,) = json.loads((tmp_path / "a.json").read_text("utf-8"))["frames"]
     assert [one["class"] for one in frame["classes"]] != []
@@ -79,16 +79,16 @@ def test_a_question_is_answered_with_the_regions_behind_it(data, run, tmp_path, 
         ([], "use sonjit explain --ask"),
         (["--ask", "Which?", "--pooling", "gap"], "--pooling cannot be combined with --ask"),
     ):
-        assert main([*asked, *more]) == 2
+        assert main([*arguments, *more]) == 2
         assert words in capsys.readouterr().err
 
 
 def test_case_articles_and_numbers_in_words_do_not_count():
     assert vqa_accuracy("The two.", ["2"] * 10) == 1
-    for said in ("red", "green", "blue"):
+    for answer in ("red", "green", "blue"):
         given = ["red"] * 3 + ["green"] * 6 + ["a blue"]
         plain = [one.removeprefix("a ") for one in given]
-        assert vqa_accuracy(said, given) == pytest.approx(official_accuracy(said, plain), abs=1e-12)
+        assert vqa_accuracy(answer, given) == pytest.approx(official_accuracy(answer, plain), abs=1e-12)
 
 
 def test_what_is_no_set_of_questions_is_refused(tmp_path, data):

@@ -67,9 +67,9 @@ def test_few_are_not_evaluated():
     groups = [{"sample": str(place), "age": "old" if place else "young"} for place in range(5)]
     (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
     assert [row.enough for row in factor.rows] == [True, False]
-    said = verdict(factor, 1.0, "%")
-    assert "large enough to compare" in said
-    assert "Too small to evaluate: young" in said
+    message = verdict(factor, 1.0, "%")
+    assert "large enough to compare" in message
+    assert "Too small to evaluate: young" in message
 
 
 def test_two_factors_give_their_intersection():
@@ -96,7 +96,7 @@ def test_a_file_that_names_nobody_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "no row"),
         ("sample,age\n", "no row"),
@@ -104,10 +104,10 @@ def test_a_file_that_names_nobody_is_refused():
         ("sample\na\n", "factor"),
     ],
 )
-def test_groups_files_say_what_they_need(tmp_path, text, said):
+def test_groups_files_say_what_they_need(tmp_path, text, message):
     file = tmp_path / "g.csv"
     file.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_group_file(file)
     with pytest.raises(InputError, match="cannot be read"):
         load_group_file(tmp_path / "none.csv")
@@ -121,8 +121,8 @@ def test_cards_hold_what_the_data_set_says_of_people(evaluated):
     text = files["mine.md"]
     main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
     assert f"{main['value']:.2f} %" in text
-    for said in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are too few"):
-        assert said in text
+    for part in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are too few"):
+        assert part in text
     assert files["mine.html"].count("<svg") == sum(name.endswith(".svg") for name in files)
 
 
@@ -140,12 +140,12 @@ def test_front_matter_is_yaml_for_a_model_hub(evaluated):
 @pytest.mark.slow
 def test_known_models_say_what_they_are_for(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
-    for kind, said in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):
+    for kind, part in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):
         record["model"] |= {"name": kind, "files": [{"name": "landmarks", "file": "published.tflite"}]}
         text = card_files([record], CardRequest())[f"{kind}.md"]
         for heading in ("Intended use", "Out of scope", "Factors", "Licence"):
             assert f"## {heading}" in text
-        assert said in text
+        assert part in text
         assert "license: apache-2.0" in text
 
 
@@ -158,9 +158,9 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     file.write_text(json.dumps(record))
     with pytest.raises(ImpossibleTableError, match="is outside of its values"):
         load_evaluation(file)
-    for text, said in (("{", "is damaged or not JSON"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
+    for text, message in (("{", "is damaged or not JSON"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
         file.write_text(text)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_evaluation(file)
 
 
@@ -224,10 +224,10 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
     assert handedness[0] != handedness[1]
     text = files["hands-lite-with-mine.onnx.md"]
     assert text.split("---\n")[1].startswith('license: "other"')
-    for said in ("Not stated", "not stated (`sonjit card --training-data`)", "own-mine-maps.svg", "data: gloves.json"):
-        assert said in text
-    for said in ("sonjit train hand-lite", "torch 9.9", "held_out_error_px at the end of the training: 1.25"):
-        assert said in text
+    for part in ("Not stated", "not stated (`sonjit card --training-data`)", "own-mine-maps.svg", "data: gloves.json"):
+        assert part in text
+    for part in ("sonjit train hand-lite", "torch 9.9", "held_out_error_px at the end of the training: 1.25"):
+        assert part in text
     assert "apache-2.0" not in text
     assert "gloves, or hidden" not in text
     assert "license: apache-2.0" in files["hands-lite.md"]
@@ -240,8 +240,8 @@ def test_the_card_of_an_own_network_takes_name_licence_data_and_use(evaluated, o
         name="Glove hands", licence="cc-by-4.0", training_data="2,000 hands in gloves", intended_use=("work gloves",)
     )
     text = card_files([own], request)["Glove-hands.md"]
-    for said in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
-        assert said in text
+    for part in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
+        assert part in text
     published = record_of(evaluated, ModelChoice(name="hands-lite"))
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
         card_files([published], request)

@@ -171,8 +171,8 @@ def test_the_papers_protocol_trains_a_linear_layer_on_the_first_networks_crops(s
     assert record["model"]["settings"]["view"] == "crop by the map"
     test = open_dataset("cub200", sets["cub200"], "test")
     cropper = Independent(runs / "gap", "gap")
-    wanted = official_errors(Independent(run, "gap"), test, view="crop", cropper=cropper)
-    assert ours == pytest.approx(wanted, abs=1e-6)
+    expected = official_errors(Independent(run, "gap"), test, view="crop", cropper=cropper)
+    assert ours == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_objects_of_scenes_the_whole_way(tmp_path):
     independent = Independent(tmp_path / "run", "gap")
     names = json.loads((tmp_path / "run" / "network.json").read_text("utf-8"))["categories"]
     assert [one["name"] for one in names] == ["kitchen", "street"]
-    held, wrong, by_object = [], [], {}
+    contained, wrong, by_object = [], [], {}
     for sample in open_dataset("folder", root):
         scores, maps = independent.scores_and_maps(sample.rgb())
         values = maps[scores.argmax()]
@@ -265,10 +265,10 @@ def test_objects_of_scenes_the_whole_way(tmp_path):
             shared = region[y_min:y_max, x_min:x_max].sum()
             inside.append(shared > 0 and shared >= min((x_max - x_min) * (y_max - y_min), region.sum()) / 2)
             by_object.setdefault(f"{sample.tags['class']}: {one.category}", []).append(inside[-1])
-        held.append(any(inside))
+        contained.append(any(inside))
         wrong.append(names[scores.argmax()]["name"] != sample.tags["class"])
-    wanted = {"regions_with_objects": 100 * np.mean(held), "classification_error_1": 100 * np.mean(wrong)}
-    assert ours == pytest.approx(wanted, abs=1e-6)
+    expected = {"regions_with_objects": 100 * np.mean(contained), "classification_error_1": 100 * np.mean(wrong)}
+    assert ours == pytest.approx(expected, abs=1e-6)
     rows = {one["name"]: one["mean"] for one in record["runs"][0]["parts"]["object"]}
     assert rows == pytest.approx({name: 100 * np.mean(inside) for name, inside in by_object.items()}, abs=1e-6)
     patterns = record["runs"][0]["patterns"]

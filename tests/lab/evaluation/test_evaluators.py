@@ -117,9 +117,9 @@ def test_bodies_are_evaluated_by_the_torso_and_their_visibility():
     own = evaluate("mediapipe-card", "body-full")
     assert own.main == "pdj"
     random = np.random.default_rng(0)
-    names, wanted = (load_skeleton(one).keypoints for one in ("body_blazepose33", "body_coco17"))
+    names, reference = (load_skeleton(one).keypoints for one in ("body_blazepose33", "body_coco17"))
     points = random.uniform(0, 200, (33, 2))
-    truth = np.stack([points[names.index(name)] for name in wanted])
+    truth = np.stack([points[names.index(name)] for name in reference])
     body = Instance(
         kind="body", skeleton="body_coco17", keypoints_px=truth, visible=np.ones(17, bool), valid_px=np.ones(17, bool)
     )
@@ -175,8 +175,8 @@ def test_jitter_is_that_of_recordings_alone(hand_sample):
     assert found["jitter"].value == pytest.approx(np.concatenate(thirds).mean())
     assert found["jitter"].unit == "px/frame³"
     assert found["jitter_of_labels"].value == pytest.approx(0, abs=1e-9)
-    alone = own.evaluate(hand_sample(0), [truth_as_prediction(hand_sample(0).instances[0])])
-    assert "jitter" not in metrics(alone, own)[0]
+    separate = own.evaluate(hand_sample(0), [truth_as_prediction(hand_sample(0).instances[0])])
+    assert "jitter" not in metrics(separate, own)[0]
 
 
 def test_wrong_shapes_are_named(hand_sample):

@@ -39,8 +39,8 @@ def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, m
     (tmp_path / "dataset.json").write_text(json.dumps(data))
     ids = [f"images/{one['file_name']}" for one in images]
     np.savez(tmp_path / "p.npz", id=ids, keypoints_px=predicted, visible=np.ones(truth.shape[:2]))
-    asked = ["--protocol", protocol, "--data", "folder", "--root", tmp_path, "--predictions", tmp_path / "p.npz"]
-    assert main(["eval", *map(str, asked), "--out", str(tmp_path / "out")]) == 0
+    arguments = ["--protocol", protocol, "--data", "folder", "--root", tmp_path, "--predictions", tmp_path / "p.npz"]
+    assert main(["eval", *map(str, arguments), "--out", str(tmp_path / "out")]) == 0
     assert main(["card", str(tmp_path / "out/eval.json"), "--out", str(tmp_path / "cards"), "--fewest", "8"]) == 0
     card = (tmp_path / "cards/p.md").read_text()
     ((first, second),) = columns.values()

@@ -167,11 +167,11 @@ def interhand_metrics(records, internet, area_of, depths_of):
             right = back(places[[20]], z[[20]] + depths[0])[0]
             left = back(places[[41]], z[[41]] + depths[0] + rel)[0]
             apart.append(np.linalg.norm((left - right) - (truth[41] - truth[20])))
-        wanted = {"right": (1, 0), "left": (0, 1), "interacting": (1, 1)}[kind]
+        expected = {"right": (1, 0), "left": (0, 1), "interacting": (1, 1)}[kind]
         if annotation["hand_type_valid"]:
-            hits.append(all((p > 0.5) if w else (p < 0.5) for p, w in zip(hand_type, wanted, strict=True)))
+            hits.append(all((p > 0.5) if w else (p < 0.5) for p, w in zip(hand_type, expected, strict=True)))
             scores.append(hand_type)
-            present.append(wanted)
+            present.append(expected)
         roots = [root for root in (20, 41) if valid[root]]
         depth_off.append(np.mean([abs(depths[root // 21] - truth[root, 2]) for root in roots]))
     scores, present = np.array(scores), np.array(present)
@@ -198,11 +198,11 @@ def true_depths(record, _):
 def test_interhand_in_labelled_boxes(tmp_path):
     records = interhand(tmp_path / "set")
     internet, file = network("internet", tmp_path, layout="interhand")
-    wanted = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), true_depths)
-    del wanted["root_depth"]  # is given
+    expected = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), true_depths)
+    del expected["root_depth"]  # is given
     call = ["--protocol", "interhand2.6m", "--root", tmp_path / "set", "--model", "internet", "--weights", file]
     found, run = metrics_of(tmp_path, *call)
-    assert found == pytest.approx(wanted, rel=1e-6)
+    assert found == pytest.approx(expected, rel=1e-6)
     assert run["evaluated"] == len(records)
     report = (tmp_path / "eval" / "report.md").read_text("utf-8")
     assert "MMPose InterNet, ResNet-50, test H+M" in report
@@ -224,14 +224,14 @@ def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
     (tmp_path / "rootnet.json").write_text(json.dumps(given))
     internet, file = network("internet", tmp_path, layout="interhand")
     call = ["--protocol", "interhand2.6m", "--root", tmp_path / "set", "--model", "internet", "--weights", file]
-    wanted = interhand_metrics(
+    expected = interhand_metrics(
         records,
         internet,
         lambda record: np.array(by_id[record[4]["id"]]["bbox"]),
         lambda record, _: np.array(by_id[record[4]["id"]]["abs_depth"]),
     )
     found, _ = metrics_of(tmp_path, *call, "--boxes", tmp_path / "rootnet.json")
-    assert found == pytest.approx(wanted, rel=1e-6)
+    assert found == pytest.approx(expected, rel=1e-6)
 
     rootnet, root_file = network("rootnet", tmp_path, input_scale=1, side=64)
 
@@ -240,9 +240,9 @@ def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
         own = [root_depth(rootnet, image, square(box)) for box in boxes]
         return np.array({"right": [*own, np.nan], "left": [np.nan, *own], "interacting": own}[record[1]])
 
-    wanted = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), depths)
+    expected = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), depths)
     found, _ = metrics_of(tmp_path, *call, "--root-weights", root_file)
-    assert found == pytest.approx(wanted, rel=1e-5)  # RootNet's crops and weights are float32
+    assert found == pytest.approx(expected, rel=1e-5)  # RootNet's crops and weights are float32
 
 
 # STB and RHD
@@ -308,7 +308,7 @@ def test_rhd(tmp_path):
             seen[21:] = 0  # no right hand
         pixels = metres[:, :2] / metres[:, 2:] * FOCAL + MIDDLE
         labels[number] = {"xyz": metres, "uv_vis": np.column_stack([pixels, seen]), "K": matrix}
-        for part, wanted in ((slice(0, 21), (0, 1)), (slice(21, 42), (1, 0))):
+        for part, present in ((slice(0, 21), (0, 1)), (slice(21, 42), (1, 0))):
             valid = seen[part] > 0
             if not valid.any():
                 continue
@@ -316,8 +316,8 @@ def test_rhd(tmp_path):
             places, z, _, hand_type = seen_by(internet, image, area)
             truth = metres[part] * 1000
             hands.append((back(places[part], z[part] + truth[0, 2]), truth, valid))
-            hits.append(all((p > 0.5) if w else (p < 0.5) for p, w in zip(hand_type, wanted, strict=True)))
-            side, name = "Left" if wanted == (0, 1) else "Right", f"evaluation/color/{number:05d}.png"
+            hits.append(all((p > 0.5) if w else (p < 0.5) for p, w in zip(hand_type, present, strict=True)))
+            side, name = "Left" if present == (0, 1) else "Right", f"evaluation/color/{number:05d}.png"
             given.append({"sample": name, "side": side, "bbox": area.tolist(), "abs_depth": truth[0, 2]})
     with (root / "evaluation/anno_evaluation.pickle").open("wb") as stream:
         pickle.dump(labels, stream)
@@ -339,7 +339,7 @@ def test_rhd(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("records", "message"),
     [
         ("{}", "must be a JSON list of records with annot_id"),
         ('[{"bbox": [0, 0, 9, 9]}]', "record 0 has neither annot_id nor sample"),
@@ -349,7 +349,7 @@ def test_rhd(tmp_path):
         ('[{"annot_id": 1, "bbox": [0, 0, 9, 9]}]', "no record of 100 or images/test/Capture0"),
     ],
 )
-def test_boxes_that_do_not_fit_are_one_line(records, said, tmp_path, capsys):
+def test_boxes_that_do_not_fit_are_one_line(records, message, tmp_path, capsys):
     interhand(tmp_path / "set")
     _, file = network("internet", tmp_path, layout="interhand")
     (tmp_path / "boxes.json").write_text(records)
@@ -357,7 +357,7 @@ def test_boxes_that_do_not_fit_are_one_line(records, said, tmp_path, capsys):
     more = ["--weights", file, "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "eval"]
     assert main([*map(str, [*call, *more])]) == 2
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("sonjit:")]
-    assert re.search(said, line), line
+    assert re.search(message, line), line
 
 
 def test_options_without_effect_are_refused():

@@ -46,9 +46,9 @@ def files(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def run(asked, folder, **options):
+def run(evaluation_request, folder, **options):
     folder.mkdir(exist_ok=True)
-    outcome = evaluate(asked, folder, **options)
+    outcome = evaluate(evaluation_request, folder, **options)
     save_report(outcome, folder)
     return outcome
 
@@ -73,8 +73,8 @@ def test_several_processes_come_to_the_same_bytes(clip_folder, predictions, tmp_
     steps = []
     for jobs in (1, 2):
         log = ProgressLog()
-        asked = request(folder, predictions=predictions, skip_bad=True, jobs=jobs)
-        outcome = run(asked, tmp_path / str(jobs), progress=log)
+        evaluation_request = request(folder, predictions=predictions, skip_bad=True, jobs=jobs)
+        outcome = run(evaluation_request, tmp_path / str(jobs), progress=log)
         steps.append((log.totals, sum(log.steps)))
         assert outcome.summary.frames == outcome.record["samples"]
     assert files(tmp_path / "1") == files(tmp_path / "2")
@@ -106,8 +106,8 @@ def test_a_stopped_run_goes_on_with_other_processes(clip_folder, predictions, tm
     assert 7 <= record["runs"][0]["samples"] == len(lines) < record["samples"]
     assert [json.loads(line)["place"] for line in lines] == sorted(json.loads(line)["place"] for line in lines)
     log = ProgressLog()
-    asked = request(clip_folder, predictions=predictions, jobs=after, resume=True)
-    again = run(asked, folder, progress=log)
+    evaluation_request = request(clip_folder, predictions=predictions, jobs=after, resume=True)
+    again = run(evaluation_request, folder, progress=log)
     assert (again.summary.skipped, again.summary.frames) == (len(lines), record["samples"] - len(lines))
     assert sum(log.steps) == record["samples"]
     assert files(folder) == files(tmp_path / "whole")
@@ -160,9 +160,9 @@ def test_units_are_written_as_any_table(clip_folder, predictions, tmp_path, endi
     with open_unit_table(str(save)) as table:
         write_units(outcome, table)
     (run,) = json.loads(json_from(outcome.record["runs"]))
-    wanted = [{"mode": "predictions", **dict(zip(run["units"], row, strict=True))}
+    expected = [{"mode": "predictions", **dict(zip(run["units"], row, strict=True))}
               for row in zip(*run["units"].values(), strict=True)]  # fmt: skip
-    assert {row["found"] for row in wanted} == {True, False}
+    assert {row["found"] for row in expected} == {True, False}
     match ending:
         case ".json":
             rows = json.loads(save.read_text())
@@ -178,4 +178,4 @@ def test_units_are_written_as_any_table(clip_folder, predictions, tmp_path, endi
             from pyarrow import parquet
 
             rows = [{**row, "group": json.loads(row["group"])} for row in parquet.read_table(save).to_pylist()]
-    assert rows == wanted
+    assert rows == expected

@@ -46,8 +46,8 @@ def precision(truth, found):
 
 @pytest.mark.slow
 def test_the_published_palm_detector_has_its_average_precision(weights, clip_folder, tmp_path):
-    asked = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
-    assert main(["eval", *asked, "--out", str(tmp_path)]) == 0
+    arguments = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
+    assert main(["eval", *arguments, "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "eval.json").read_text())
     found = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
     model, truth, boxes = PalmModel("palm-full", None, None, None), [], []

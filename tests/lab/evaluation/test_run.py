@@ -83,12 +83,12 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
+    complete, parts = tmp_path / "whole", tmp_path / "parts"
+    complete.mkdir()
     parts.mkdir()
-    asked = request(clip_folder, model="hands-lite", modes=("tracking",))
-    expected = evaluate(asked, whole).record
-    stopped = evaluate(asked, parts, progress=ProgressLog(Stopping(16)))
+    evaluation_request = request(clip_folder, model="hands-lite", modes=("tracking",))
+    expected = evaluate(evaluation_request, complete).record
+    stopped = evaluate(evaluation_request, parts, progress=ProgressLog(Stopping(16)))
     save_report(stopped, parts)
     assert stopped.stopped
     assert not json.loads((parts / "eval.json").read_text())["complete"]
@@ -131,7 +131,7 @@ def test_tracking_looks_again_at_what_follows_no_other(clip_folder, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"id": None}, "requires id"),
         ({"keypoints_px": np.zeros((3, 21, 2))}, r"keypoints_px is \(3, 21, 2\)"),
@@ -140,14 +140,14 @@ def test_tracking_looks_again_at_what_follows_no_other(clip_folder, monkeypatch)
         ({"score": np.array(["a", "b"])}, "score"),
     ],
 )
-def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, changes, said):
+def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, changes, message):
     file = save_truth(clip_folder, tmp_path / "p.npz", **changes)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         evaluate(request(clip_folder, predictions=file), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda count: {"side": np.array(["right"] * count)}, "Unknown side 'right'. Choose from Right, Left"),
         (lambda count: {"instance": np.full(count, -1)}, "instance requires integers of at least 0"),
@@ -160,10 +160,10 @@ def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, change
         (lambda _: {"side": None, "keypoints_px": None}, "has several rows"),
     ],
 )
-def test_predictions_that_would_belong_to_no_instance_are_refused(clip_folder, tmp_path, change, said):
+def test_predictions_that_would_belong_to_no_instance_are_refused(clip_folder, tmp_path, change, message):
     count = sum(len(sample.instances) for sample in open_dataset("folder", clip_folder))
     file = save_truth(clip_folder, tmp_path / "p.npz", **change(count))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         evaluate(request(clip_folder, predictions=file), tmp_path)
 
 
@@ -187,8 +187,8 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
         for frame in source:
             found = detector.detect(frame.rgb)
             writer.write(Frame.from_results(frame.index, None, found, source=source.frame_source(frame.index)))
-    asked = request(clip_folder, predictions=str(tmp_path / "p.json"))
-    (from_file,) = evaluate(asked, tmp_path).record["runs"]
+    evaluation_request = request(clip_folder, predictions=str(tmp_path / "p.json"))
+    (from_file,) = evaluate(evaluation_request, tmp_path).record["runs"]
     (direct,) = evaluate(request(clip_folder, model="hands-lite", modes=("reacquisition",)), tmp_path).record["runs"]
     assert from_file["evaluated"] == direct["evaluated"]
     mnae = [next(one["value"] for one in run["metrics"] if one["name"] == "mnae") for run in (from_file, direct)]
@@ -196,9 +196,11 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
 
 
 def test_a_device_must_be_there(clip_folder, tmp_path):
-    asked = EvaluationRequest(CARD, ModelChoice("hands-lite", device="toaster"), clip_folder, data=("folder",))
+    evaluation_request = EvaluationRequest(
+        CARD, ModelChoice("hands-lite", device="toaster"), clip_folder, data=("folder",)
+    )
     with pytest.raises(InputError, match="no device 'TOASTER'; devices here: "):
-        evaluate(asked, tmp_path)
+        evaluate(evaluation_request, tmp_path)
     with pytest.raises(InputError, match=r"--device toaster: PyTorch cannot use it here .*; give cpu or auto"):
         open_model(ModelChoice("internet", device="toaster"))
     with pytest.raises(InputError, match="--device cannot be combined with --predictions"):

@@ -86,9 +86,9 @@ def test_the_crop_is_surer_than_the_whole_image(network, spot):
     image = np.full_like(spot[0], 140)
     image[spot[0] == 255] = 255
     classifier = Classifier(network, 96, ("bright", "dark"), (0, 1))
-    whole, cropped = (localize_classes(classifier, image, view=view)[0] for view in ("full", "crop"))
-    assert whole.label == cropped.label == 0
-    assert cropped.probability > whole.probability
+    complete, cropped = (localize_classes(classifier, image, view=view)[0] for view in ("full", "crop"))
+    assert complete.label == cropped.label == 0
+    assert cropped.probability > complete.probability
     with pytest.raises(InputError, match="requires a labelled box"):
         localize_classes(classifier, image, view="box")
 

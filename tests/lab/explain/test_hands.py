@@ -44,8 +44,8 @@ def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo,
         assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.value, rel=1e-5, abs=1e-6)
     names = found[0].skeleton.keypoints
     for outputs, ending in ((points, ""), (world, "_m")):
-        said = [looks[f"{name}.{axis}{ending}"].value for name in names for axis in "xyz"]
-        np.testing.assert_allclose(said, outputs, rtol=1e-5, atol=1e-5 * np.abs(outputs).max())
+        values = [looks[f"{name}.{axis}{ending}"].value for name in names for axis in "xyz"]
+        np.testing.assert_allclose(values, outputs, rtol=1e-5, atol=1e-5 * np.abs(outputs).max())
     for target, output in (("presence", presence), ("handedness", label)):
         assert 1 / (1 + math.exp(-looks[target].value)) == pytest.approx(output[0], rel=1e-5)
 
@@ -101,12 +101,12 @@ def test_a_network_of_ones_own_is_explained(tmp_path, photo):
     path = make_network(tmp_path)
     explainer = HandExplainer(path)
     box = RotatedBox(200, 150, 120, 120)
-    said = explainer.explain(
+    maps = explainer.explain(
         photo, box, [target for target in explainer.targets if target.endswith((".x", ".y", ".z"))]
     )
     engine = load_engine(path, EngineOptions(precision="f32"))
     crop_on_grid(photo, box, engine.input[0])
-    np.testing.assert_allclose([one.value for one in said], engine.run()[0].ravel(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose([one.value for one in maps], engine.run()[0].ravel(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
     saved, drawn = tmp_path / "maps.json", tmp_path / "maps.png"
     arguments = ["explain", image, "--of", "handedness,index_finger_tip.x", "--save", saved, "--draw", drawn]
     assert main([str(one) for one in arguments]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 2 * len(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * len(found)
     (frame,) = json.loads(saved.read_text("utf-8"))["frames"]
     for hand, original in zip(frame["hands"], found, strict=True):
         assert hand["handedness"] == original.handedness
@@ -160,9 +160,9 @@ def test_one_hand_can_be_chosen(image, found, capsys):
     assert main(["explain", str(image), "--hand", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert main(["explain", str(image), "--hand", "9"]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "no hand 9 found" in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no hand 9 found" in captured.err
 
 
 @pytest.mark.slow

@@ -43,8 +43,8 @@ def draw(seed, count=2, spread=0.5, dtype=torch.float32):
     return pose, torch.randn(count, 10, generator=generator, dtype=dtype)
 
 
-def assert_near(given, wanted, tolerance=NEAR_M):
-    torch.testing.assert_close(given, wanted, rtol=0, atol=tolerance)
+def assert_near(given, expected, tolerance=NEAR_M):
+    torch.testing.assert_close(given, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.golden
@@ -78,9 +78,9 @@ def test_the_demo_model_is_the_one_of_the_reference(data, side):
     path = data / f"goldens/networks/mano_synthetic{'' if side == 'right' else '_left'}.npz"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    wanted = dict(load_mano(path, side=side).named_buffers())
+    expected = dict(load_mano(path, side=side).named_buffers())
     for name, value in demo_mano(side).named_buffers():
-        assert_near(value, wanted[name], 1e-6)
+        assert_near(value, expected[name], 1e-6)
 
 
 @pytest.mark.parametrize("tips", LAYERS)
@@ -195,7 +195,7 @@ def test_the_model_is_no_part_of_saved_weights(mano):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"pose": torch.zeros(2, 47)}, r"pose has shape \(2, 47\); expected \(N, 48\) or \(N, 96\)"),
         ({"pose": torch.zeros(48)}, r"pose has shape \(48,\)"),
@@ -205,8 +205,8 @@ def test_the_model_is_no_part_of_saved_weights(mano):
         ({"pose": torch.zeros(2, 48), "tips": "smplx"}, "Unknown tips 'smplx'. Choose from handoccnet"),
     ],
 )
-def test_wrong_calls_are_told_in_one_line(arguments, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_wrong_calls_are_told_in_one_line(arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
         demo_mano()(**arguments)
     assert "\n" not in str(caught.value)
 

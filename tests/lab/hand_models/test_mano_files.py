@@ -104,19 +104,19 @@ def test_the_licensed_form_is_read_without_its_libraries(foreign, tmp_path, monk
     path.write_bytes(content)
     for name in ("chumpy", "chumpy.ch", "scipy", "scipy.sparse"):
         monkeypatch.setitem(sys.modules, name, None)  # importing them fails
-    read, wanted = read_mano(path), fields()
+    read, expected = read_mano(path), fields()
     for name in SHAPES:
-        np.testing.assert_array_equal(read[name], wanted[name].astype(read[name].dtype))
+        np.testing.assert_array_equal(read[name], expected[name].astype(read[name].dtype))
 
 
 def test_npz_and_mapping_and_tensors_are_the_same_model(tmp_path):
     made = fields()
     np.savez(tmp_path / "mano.npz", **made)
-    wanted = load_mano(made, side="left")
-    assert wanted.side == "left"
+    expected = load_mano(made, side="left")
+    assert expected.side == "left"
     read = load_mano(str(tmp_path / "mano.npz"), side="left")
     for name, value in read.named_buffers():
-        assert value.equal(dict(wanted.named_buffers())[name])
+        assert value.equal(dict(expected.named_buffers())[name])
     assert demo_mano("left").template.ne(demo_mano("right").template).any()
 
 
@@ -244,7 +244,7 @@ def changed(name, place, value):
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         ({}, "not a MANO model: v_template, .*mano.is.tue.mpg.de"),
         (without("hands_mean"), "not a MANO model: hands_mean missing; "),
@@ -258,8 +258,8 @@ def changed(name, place, value):
         (fields() | {"f": np.array([None])}, "f is not an array of numbers"),
     ],
 )
-def test_what_is_no_mano_model_is_told(made, said):
-    with pytest.raises(InputError, match=f"this mapping: {said}") as caught:
+def test_what_is_no_mano_model_is_told(made, message):
+    with pytest.raises(InputError, match=f"this mapping: {message}") as caught:
         load_mano(made)
     assert "\n" not in str(caught.value)
 
@@ -278,7 +278,7 @@ def test_wrong_files_are_told(tmp_path):
     damaged = bytearray(good.read_bytes())
     damaged[2000:2100] = bytes(100)
     (tmp_path / "damaged.npz").write_bytes(damaged)
-    for path, said in {
+    for path, message in {
         tmp_path / "absent.pkl": "no such file; MANO_RIGHT.pkl and MANO_LEFT.pkl are available.*mano.is.tue.mpg.de",
         tmp_path: "no such file",
         tmp_path / "mano.txt": "Unknown file ending '.txt' of a MANO file. Choose from .pkl, .npz",
@@ -290,7 +290,7 @@ def test_wrong_files_are_told(tmp_path):
     }.items():
         if path.suffix == ".txt":
             path.write_text("")
-        with pytest.raises(InputError, match=f"{path.name}.*: {said}") as caught:
+        with pytest.raises(InputError, match=f"{path.name}.*: {message}") as caught:
             load_mano(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"Unknown side 'both'\. Choose from right, left"):

@@ -56,8 +56,8 @@ def test_size_and_view_do_not_matter(rigs, some_poses, size, turn):
 def test_frames_without_times_are_fitted_by_themselves(rigs, some_poses):
     rig = rigs["Left"]
     keypoints = rig.keypoints(some_poses(4))
-    together, alone = fit_pose(rig, keypoints), fit_pose(rig, keypoints[2:3])
-    assert np.allclose(together.angles[2], alone.angles[0], atol=1e-9)
+    together, separate = fit_pose(rig, keypoints), fit_pose(rig, keypoints[2:3])
+    assert np.allclose(together.angles[2], separate.angles[0], atol=1e-9)
     apart = fit_pose(rig, keypoints, np.arange(4.0))  # seconds: too far apart to know of each other
     assert np.allclose(together.angles, apart.angles, atol=1e-9)
 
@@ -66,12 +66,12 @@ def test_noise_is_calmed_over_time(rigs, some_poses):
     rig = rigs["Right"]
     pose = some_poses(60)
     noisy = rig.keypoints(pose) + np.random.default_rng(2).normal(0, 0.004, (60, 21, 3))
-    smooth, alone = fit_pose(rig, noisy, np.arange(60) / 30), fit_pose(rig, noisy)
+    smooth, unsmoothed = fit_pose(rig, noisy, np.arange(60) / 30), fit_pose(rig, noisy)
 
     def unrest(fitted):
         return np.abs(np.diff(fitted.angles, 2, axis=0)).mean()
 
-    assert unrest(smooth) < 0.8 * unrest(alone)
+    assert unrest(smooth) < 0.8 * unrest(unsmoothed)
     true = rig.keypoints(pose)
     assert distances_mm(rig.keypoints(smooth), true).mean() < distances_mm(noisy, true).mean()
 

@@ -39,8 +39,8 @@ def test_rotations_are_the_references(golden):
     torch.testing.assert_close(matrix_from_axis_angle(golden["rot.aa_in"]), golden["rot.rodrigues"], rtol=0, atol=1e-6)
     # at exactly pi either sign of the axis is right: compare what the vectors do
     back = matrix_from_axis_angle(axis_angle_from_matrix(golden["rot.rodrigues"]))
-    wanted = matrix_from_axis_angle(golden["rot.aa_roundtrip"])
-    torch.testing.assert_close(back, wanted, rtol=0, atol=1e-4)
+    expected = matrix_from_axis_angle(golden["rot.aa_roundtrip"])
+    torch.testing.assert_close(back, expected, rtol=0, atol=1e-4)
 
 
 @given(seeds, st.floats(1e-3, math.pi - 1e-3))

@@ -23,10 +23,10 @@ def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
     crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     exported = ExportedInterNet(path).eval()
     with torch.inference_mode():
-        wanted, given = network(crops), exported(crops)
+        expected, given = network(crops), exported(crops)
     assert given.keys() == {"joint_coord", "rel_root_depth", "hand_type"}
     for name, value in given.items():
-        torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-3)
     assert exported.layout is LAYOUTS["rhd"]
     assert exported.space == network.space
     create_lifter(Lift(weights=str(path)))
@@ -51,8 +51,8 @@ def test_other_files_are_refused_in_one_line(tmp_path):
         "junk.onnx": "o",
         "absent.xml": "no such model file",
     }
-    for name, said in cases.items():
-        with pytest.raises(InputError, match=said) as caught:
+    for name, message in cases.items():
+        with pytest.raises(InputError, match=message) as caught:
             create_lifter(Lift(weights=str(tmp_path / name)))
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)

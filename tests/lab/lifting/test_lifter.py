@@ -126,8 +126,8 @@ def test_the_crop_is_the_images_own_and_black_outside(two):
         moved = [replace(hand, keypoints=hand.keypoints + np.float32([shift, 0, 0])) for hand in hands]
         network = Perfect(LAYOUTS["interhand"], moved, places, [hand.handedness for hand in moved])
         Lifter(network, camera=CAMERA).lift(IMAGE, moved)
-        wanted = crop(IMAGE.astype(np.float32), network.area, 256, 256, border="zero") / 255
-        np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), wanted, atol=2e-3 if shift else 1e-5)
+        expected = crop(IMAGE.astype(np.float32), network.area, 256, 256, border="zero") / 255
+        np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), expected, atol=2e-3 if shift else 1e-5)
 
 
 def test_rootnet_tells_the_distance_where_it_is_given(two):
@@ -229,8 +229,8 @@ def test_a_checkpoint_says_what_it_needs_and_one_that_does_not_is_refused(name, 
     torch.save({f"module.{key}": value for key, value in made.state_dict().items()}, foreign)
     with pytest.raises(InputError, match=rf"foreign\.pth does not define its {option.replace('_', ' ')}; set "):
         load(str(foreign))
-    said = create_network(name, foreign, **TINY[name], **{option: values[1]})
-    assert said.options[option] == values[1]
+    network = create_network(name, foreign, **TINY[name], **{option: values[1]})
+    assert network.options[option] == values[1]
 
 
 def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):
@@ -272,8 +272,8 @@ def test_hands_in_a_given_box_need_no_detector(two):
             np.testing.assert_allclose(CAMERA.project(found.keypoints_3d), found.keypoints[:, :2], atol=0.1)
     right = next(hand for hand in frame.hands if hand.handedness == "Left")  # the image is mirrored
     assert np.linalg.norm(right.keypoints_3d[9] - right.keypoints_3d[0]) == pytest.approx(0.09, rel=1e-3)
-    alone = Perfect(LAYOUTS["interhand"], hands, places, sides, present=(0.2, 0.9))
-    (left,) = Lifter(alone, camera=CAMERA, box=box).find(IMAGE, box)
+    perfect = Perfect(LAYOUTS["interhand"], hands, places, sides, present=(0.2, 0.9))
+    (left,) = Lifter(perfect, camera=CAMERA, box=box).find(IMAGE, box)
     assert left.handedness == "Left"
     for bad in ((0, 0, 10, 0), (0, 0, float("nan"), 5)):
         with pytest.raises(InputError, match=r"--lift-box .*: width and height must be above 0"):

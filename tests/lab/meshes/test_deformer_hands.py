@@ -53,8 +53,8 @@ def test_every_frame_is_answered_once(network, hand, images):
 
 def test_neighbours_in_time_change_the_answer(network, hand, images):
     frames = [Frame(index, index / 30, [hand]) for index in range(24)]
-    video, alone = looked(network, frames, images), looked(network, frames[12:13], images)
-    shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, alone)]
+    video, single = looked(network, frames, images), looked(network, frames[12:13], images)
+    shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, single)]
     assert not np.allclose(*shapes, atol=1e-5)
 
 
@@ -101,9 +101,9 @@ def test_a_checkpoint_says_its_variant(tmp_path):
 def test_stills_know_nothing_of_each_other(network, hand, images):
     still = replace(hand, id=None)
     both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], images)
-    alone = looked(network, [Frame(10, None, [still])], images)
+    single = looked(network, [Frame(10, None, [still])], images)
     assert [mesh.name for mesh in both.meshes(0)] == ["right-1", "right-2"]
-    assert both.meshes(10)[0].record == alone.meshes(10)[0].record
+    assert both.meshes(10)[0].record == single.meshes(10)[0].record
 
 
 @pytest.mark.parametrize(("mirrored", "side"), [(False, "right"), (True, "left")])

@@ -53,9 +53,9 @@ def test_mesh_is_mano_put_before_the_camera(network, hand, rgb):
     shift = np.array(mesh.record["translation_m"])
     size = np.ptp(vertices)
     assert np.allclose(mesh.vertices, vertices + shift, atol=1e-3 * size)
-    told = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
-    assert np.allclose(told, joints + shift, atol=1e-3 * size)
-    view = weak_view(told, hand.keypoints[:, :2])
+    recorded = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
+    assert np.allclose(recorded, joints + shift, atol=1e-3 * size)
+    view = weak_view(recorded, hand.keypoints[:, :2])
     assert np.allclose(view.pixels(mesh.vertices), mesh.pixels, atol=0.5)
 
 

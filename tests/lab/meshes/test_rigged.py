@@ -142,9 +142,9 @@ def test_found_hands_cover_the_true_ones_to_their_fingertips(rigged, hands):
     off, overlap = [], []
     for number in pairs:
         (truth,), (mesh,) = rigged.meshes(number), found.meshes(number)
-        whole, shape = silhouette(truth), silhouette(mesh)
-        overlap.append((whole & shape).sum() / (whole | shape).sum())
-        edge = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        complete, shape = silhouette(truth), silhouette(mesh)
+        overlap.append((complete & shape).sum() / (complete | shape).sum())
+        edge = cv2.morphologyEx(complete, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         far = cv2.distanceTransform(1 - edge, cv2.DIST_L2, 5)
         at = tip_vertices(truth)
         true_x, true_y = np.clip(truth.pixels[at, :2].round().astype(int), 0, (639, 479)).T

@@ -168,15 +168,15 @@ METRICS = {
 }
 
 
-def differences(found, wanted, tol, where=""):
+def differences(found, expected, tol, where=""):
     """What is not equal, as lines."""
-    if isinstance(wanted, dict):
+    if isinstance(expected, dict):
         return [
-            line for name, value in wanted.items() for line in differences(found[name], value, tol, f"{where}.{name}")
+            line for name, value in expected.items() for line in differences(found[name], value, tol, f"{where}.{name}")
         ]
-    if wanted is None:
+    if expected is None:
         return [] if found is None else [f"{where}: {found} instead of none"]
-    numbers = np.array([float(one) for one in np.ravel(np.array(wanted, object))])  # "nan" and "inf" are text
+    numbers = np.array([float(one) for one in np.ravel(np.array(expected, object))])  # "nan" and "inf" are text
     got = np.ravel(np.asarray(found, np.float64))
     if got.shape != numbers.shape:
         return [f"{where}: {got.size} values instead of {numbers.size}"]
@@ -216,8 +216,8 @@ def test_coco(file, data):
         sigmas = case.get("sigmas") if isinstance(case.get("sigmas"), list) else None
         found = metrics.coco_precision(truth, results, case["type"], sigmas=sigmas)
         by_category = {str(category): value for category, value in found.ap50_per_category.items()}
-        wanted = {key: math.nan if value == -1 else value for key, value in case["stats"].items()}
-        assert not differences({**found.stats, "AP50_per_category": by_category}, wanted, 1e-9, name)
+        expected = {key: math.nan if value == -1 else value for key, value in case["stats"].items()}
+        assert not differences({**found.stats, "AP50_per_category": by_category}, expected, 1e-9, name)
     if absent:
         pytest.skip(f"all others agree; {data} has no {', '.join(absent)}")
 

@@ -67,8 +67,8 @@ def test_pairs_that_do_not_fit_are_named():
 
 def test_half_is_wrong_both_ways_and_so_is_no_answer():
     for present in ([1, 0], [0, 1], [1, 1], [0, 0]):
-        for said in ([0.5, 0.1], [0.9, 0.5], [np.nan, 0.2]):
-            assert metrics.handedness_accuracy([said], [present]) == 0
+        for predicted in ([0.5, 0.1], [0.9, 0.5], [np.nan, 0.2]):
+            assert metrics.handedness_accuracy([predicted], [present]) == 0
         assert metrics.handedness_accuracy([[0.9 if one else 0.1 for one in present]], [present]) == 1
     assert np.isnan(metrics.handedness_accuracy([[0.9, 0.1]], [[1, 0]], [False]))
     assert np.isnan(metrics.handedness_accuracy(np.zeros((0, 2)), np.zeros((0, 2))))
@@ -138,14 +138,14 @@ def test_errors_in_palms_do_not_change_with_the_image(seed):
 
 def test_a_palm_without_size_is_left_out_and_reported():
     gt = np.random.default_rng(0).normal(0, 50, (4, 21, 2))
-    whole = metrics.mnae(gt + 1, gt)
+    complete = metrics.mnae(gt + 1, gt)
     broken = gt.copy()
     broken[1, 9] = broken[1, 0]
     broken[2, 0] = np.nan
     found = metrics.mnae(gt + 1, broken)
-    assert (whole.left_out, found.left_out) == (0, 2)
+    assert (complete.left_out, found.left_out) == (0, 2)
     assert np.isnan(found.per_sample).tolist() == [False, True, True, False]
-    assert found.mean == pytest.approx(whole.per_sample[[0, 3]].mean())
+    assert found.mean == pytest.approx(complete.per_sample[[0, 3]].mean())
     assert np.isnan(metrics.mnae(gt[:0], gt[:0]).mean)
     missing = gt + 1
     missing[0, 3] = np.nan

@@ -206,7 +206,7 @@ def test_max_mse_of_nothing_is_unknown(points):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: joint_errors(np.zeros((2, 21, 3)), np.zeros((2, 20, 3))), r"\(2, 21, 3\).*\(2, 20, 3\)"),
         (lambda: joint_errors(np.zeros(3), np.zeros(3)), "one shape"),
@@ -218,6 +218,6 @@ def test_max_mse_of_nothing_is_unknown(points):
         (lambda: metrics.pck_curve(np.zeros((2, 5)), [5, 1]), "ascending"),
     ],
 )
-def test_what_does_not_fit_is_named(call, said):
-    with pytest.raises(InputError, match=said):
+def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(InputError, match=message):
         call()

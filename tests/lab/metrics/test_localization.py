@@ -51,8 +51,8 @@ def test_the_heuristic_takes_tight_and_loose_boxes_of_two_classes_and_a_loose_on
 def test_overlap_counts_the_cells(a, b):
     cells = [block(*one) > 0 for one in (a, b)]
     boxes = [(x, y, x + width, y + height) for x, y, width, height in (a, b)]
-    wanted = (cells[0] & cells[1]).sum() / (cells[0] | cells[1]).sum()
-    assert box_iou(*boxes) == box_iou(*boxes[::-1]) == pytest.approx(wanted)
+    expected = (cells[0] & cells[1]).sum() / (cells[0] | cells[1]).sum()
+    assert box_iou(*boxes) == box_iou(*boxes[::-1]) == pytest.approx(expected)
 
 
 @given(st.integers(0, 99), st.integers(1, 6))

@@ -45,8 +45,8 @@ def test_f_scores_of_meshes(file):
         for name, meshes in (("f", pred), ("f_al", aligned)):
             found = np.array([metrics.f_scores(*pair, (0.005, 0.015)) for pair in zip(meshes, gt, strict=True)])
             for column, millimetres in enumerate((5, 15)):
-                wanted = given[f"m.out.{name}_{millimetres}"][:, [0, 2, 1]]  # it calls precision recall
-                np.testing.assert_allclose(found[:, column], wanted, rtol=1e-6)
+                expected = given[f"m.out.{name}_{millimetres}"][:, [0, 2, 1]]  # it calls precision recall
+                np.testing.assert_allclose(found[:, column], expected, rtol=1e-6)
 
 
 @pytest.mark.files("goldens/networks/protocols_internet*.npz")

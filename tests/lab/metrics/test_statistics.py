@@ -116,8 +116,8 @@ def test_intervals_hold_the_mean_and_shrink_with_the_samples():
 def test_samples_of_one_subject_are_drawn_together():
     subjects = np.repeat(np.arange(10), 50)
     values = np.random.default_rng(0).normal(0, 1, 10)[subjects]
-    alone, together = metrics.mean_interval(values), metrics.mean_interval(values, clusters=subjects.tolist())
-    assert together.high - together.low > 3 * (alone.high - alone.low)
+    separate, together = metrics.mean_interval(values), metrics.mean_interval(values, clusters=subjects.tolist())
+    assert together.high - together.low > 3 * (separate.high - separate.low)
     with pytest.raises(InputError, match="one per sample"):
         metrics.mean_interval(values, clusters=[1])
 
@@ -162,7 +162,7 @@ def test_edges_of_bins():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: metrics.by_joint(np.ones((2, 3)), ["a", "b"]), "3 joints"),
         (lambda: metrics.by_joints(np.ones((2, 3)), {"thumb": [3]}), "joint 3"),
@@ -171,8 +171,8 @@ def test_edges_of_bins():
         (lambda: metrics.fused_poses(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 2)), [1, 2]), "give three"),
     ],
 )
-def test_what_does_not_fit_is_named(call, said):
-    with pytest.raises(InputError, match=said):
+def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(InputError, match=message):
         call()
 
 

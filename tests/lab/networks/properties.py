@@ -32,9 +32,9 @@ def examples(name, batch=1, seed=0):
     return [spec.example(batch, seed) for spec in inputs_of(name)]
 
 
-def assert_same(given, wanted, tolerance=0.0):
-    assert given.keys() == wanted.keys()
-    for key, value in wanted.items():
+def assert_same(given, expected, tolerance=0.0):
+    assert given.keys() == expected.keys()
+    for key, value in expected.items():
         scale = max(float(value.abs().max()), 1.0) if value.numel() else 1.0
         torch.testing.assert_close(
             given[key], value, rtol=0, atol=tolerance * scale, msg=lambda text, k=key: f"{k}: {text}"
@@ -120,9 +120,9 @@ def check_wrong_inputs(name):
 def check_memory_layouts(name):
     """Channels-last weights give the same outputs."""
     network = twin(name)
-    wanted = run(network, *examples(name, 2))
+    expected = run(network, *examples(name, 2))
     network.to(memory_format=torch.channels_last)
-    assert_same(run(network, *examples(name, 2)), wanted, 1e-3)
+    assert_same(run(network, *examples(name, 2)), expected, 1e-3)
 
 
 def check_gradient(name):

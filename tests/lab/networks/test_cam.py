@@ -68,8 +68,8 @@ def test_a_checkpoint_of_torchvision_gives_torchvisions_scores(tmp_path):
     network = create_network("cam-resnet18", tmp_path / "resnet.pth", tiny=True, classes=3).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        wanted = official((images - network.mean) / network.std)
-        torch.testing.assert_close(network(images)["scores"], wanted, rtol=1e-5, atol=1e-5)
+        expected = official((images - network.mean) / network.std)
+        torch.testing.assert_close(network(images)["scores"], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -113,10 +113,10 @@ def test_wrong_weights_change_nothing_and_say_what_is_wrong(tmp_path):
     weights["antenna"] = torch.zeros(1)
     with pytest.raises(InputError) as caught:
         network.load_official(weights)
-    said = str(caught.value)
-    assert "1 missing (stem.bias)" in said
-    assert "1 unexpected (antenna)" in said
-    assert "1 of another shape (presence.weight (1, 3) instead of (1, 32))" in said
+    message = str(caught.value)
+    assert "1 missing (stem.bias)" in message
+    assert "1 unexpected (antenna)" in message
+    assert "1 of another shape (presence.weight (1, 3) instead of (1, 32))" in message
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 

@@ -45,9 +45,9 @@ def run(network, *inputs, **options):
         return network(*inputs, **options)
 
 
-def assert_same(given, wanted, tolerance=1e-5):
+def assert_same(given, expected, tolerance=1e-5):
     for key, value in given.items():
-        torch.testing.assert_close(value, wanted[key], rtol=0, atol=tolerance, msg=lambda text, k=key: f"{k}: {text}")
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=tolerance, msg=lambda text, k=key: f"{k}: {text}")
 
 
 @cache
@@ -84,9 +84,9 @@ def watch(network, places):
     return seen
 
 
-def assert_near(given, wanted, scale=None, tolerance=1e-3):
-    wanted = np.asarray(wanted, np.float64)
-    assert abs(np.asarray(given, np.float64) - wanted).max() <= tolerance * max(abs(scale or wanted.max()), 1e-9)
+def assert_near(given, expected, scale=None, tolerance=1e-3):
+    expected = np.asarray(expected, np.float64)
+    assert abs(np.asarray(given, np.float64) - expected).max() <= tolerance * max(abs(scale or expected.max()), 1e-9)
 
 
 def assert_like_summary(golden, name, value, kept, axis=0):
@@ -155,8 +155,8 @@ def test_what_a_window_says_is_the_references(file):
 
 def official(network, dexycb):
     """A tiny checkpoint with all that those of the released code hold."""
-    held = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
-    held |= {f"hand_hm_layer.{name}": torch.zeros(4, 4) for name in ("uu", "vv")}
+    state = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
+    state |= {f"hand_hm_layer.{name}": torch.zeros(4, 4) for name in ("uu", "vv")}
     for side, mano in (("right", network.hands.right), ("left", network.hands.left)):
         blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
         fields = {
@@ -172,8 +172,8 @@ def official(network, dexycb):
         }
         if dexycb:
             fields["comps"] = mano.components
-        held |= {f"{BRANCH}{side}.th_{name}": value.clone() for name, value in fields.items()}
-    return held
+        state |= {f"{BRANCH}{side}.th_{name}": value.clone() for name, value in fields.items()}
+    return state
 
 
 @pytest.mark.slow
@@ -181,9 +181,9 @@ def official(network, dexycb):
 @pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
 def test_published_checkpoints_load_with_their_mano_models(variant, prefix, tmp_path):
     network = twin(variant=variant)
-    held = official(network, variant == "dexycb")
+    state = official(network, variant == "dexycb")
     path = tmp_path / "checkpoint_100.pth.tar"
-    torch.save({"epoch": 100, "state_dict": {f"{prefix}{key}": value for key, value in held.items()}}, path)
+    torch.save({"epoch": 100, "state_dict": {f"{prefix}{key}": value for key, value in state.items()}}, path)
     assert_same(run(twin(path, variant=variant), *windows(1)), run(network, *windows(1)), 0)
     assert "verts3d" not in run(twin(path, variant=variant, mano=None, mano_left=None), *windows(1))
 
@@ -206,19 +206,19 @@ def test_a_published_checkpoint_determines_its_variant(variant, other, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("variant", "field", "said"),
+    ("variant", "field", "message"),
     [
         ("ho3d", "left.th_v_template", "than the given left one: its v_template"),
         ("dexycb", "right.th_comps", "than the given right one: its comps"),
         ("dexycb", "left.th_hands_mean", "than the given left one: its hands_mean"),
     ],
 )
-def test_weights_trained_with_another_mano_are_refused(variant, field, said):
+def test_weights_trained_with_another_mano_are_refused(variant, field, message):
     network = twin(variant=variant)
-    held = official(network, variant == "dexycb")
-    held[f"{BRANCH}{field}"] += 0.01
-    with pytest.raises(InputError, match=said):
-        network.load_official(held)
+    state = official(network, variant == "dexycb")
+    state[f"{BRANCH}{field}"] += 0.01
+    with pytest.raises(InputError, match=message):
+        network.load_official(state)
 
 
 def test_steps_are_added_up_to_the_centre():
@@ -227,12 +227,12 @@ def test_steps_are_added_up_to_the_centre():
     motion = Motion(pose, forward, backward, torch.randn(2, 7, generator=generator))
     carried = poses_at_centre(motion)
     for at in range(7):
-        wanted = pose[:, at].clone()
+        expected = pose[:, at].clone()
         for step in range(at, 3):
-            wanted += forward[:, step]
+            expected += forward[:, step]
         for step in range(at, 3, -1):
-            wanted += backward[:, step]
-        torch.testing.assert_close(carried[:, at], wanted)
+            expected += backward[:, step]
+        torch.testing.assert_close(carried[:, at], expected)
     steady = pose[:, :1] + torch.arange(7)[:, None] * forward[:, :1]
     speed = forward[:, :1].expand(-1, 7, -1)
     fused, confidence = fused_pose(Motion(steady, speed, -speed, motion.confidence))
@@ -249,30 +249,30 @@ def test_left_and_right_hands_share_a_batch(variant):
     together = run(network, images, boxes, side, roots)
     for at, hand in enumerate((network.hands.left, network.hands.right, network.hands.left)):
         mesh = {key: together[key][at : at + 1] for key in ("verts3d", "joints3d")}
-        alone = run(network, *(values[at : at + 1] for values in (images, boxes, side, roots)))
-        assert_same(mesh, alone)
+        separate = run(network, *(values[at : at + 1] for values in (images, boxes, side, roots)))
+        assert_same(mesh, separate)
         pose, shape = (together[key][at : at + 1] for key in ("mano_pose_aa", "mano_shape"))
         dexycb = variant == "dexycb"
-        wanted = hand(pose, shape, flat_hand_mean=not dexycb, tips=f"deformer_{variant}", pca=dexycb)
+        expected = hand(pose, shape, flat_hand_mean=not dexycb, tips=f"deformer_{variant}", pca=dexycb)
         middle = roots[at : at + 1, FRAMES // 2, None]
-        for points, own in zip(mesh.values(), wanted, strict=True):
+        for points, own in zip(mesh.values(), expected, strict=True):
             torch.testing.assert_close(points, (own + middle) * torch.tensor([1.0, -1, -1]))
     assert_same(run(network, images), run(network, images, torch.tensor([0, 0, 64, 64]).expand(3, FRAMES, 4)), 0)
     assert_same(run(network, images, boxes, side.int(), roots), together, 0)
 
 
 def test_wrong_options_and_inputs_are_named():
-    for options, said in (
+    for options, message in (
         ({"size": "huge"}, "Unknown size 'huge'. Choose from full, small, tiny"),
         ({"variant": "stb"}, "Unknown variant 'stb'. Choose from ho3d, dexycb"),
         ({"mano": "RIGHT.pkl"}, r"'RIGHT.pkl' is not a MANO model; pass load_mano\('RIGHT.pkl', side='right'\)"),
         ({"mano_left": demo_mano()}, "deformer's left MANO model is a right hand"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             twin(**options)
     network, (images, boxes) = twin(), windows(1)
     left = torch.ones(1, FRAMES)
-    for inputs, said in (
+    for inputs, message in (
         ((images[:, 1:], boxes), rf"deformer: images have shape .*; expected \(B, {FRAMES}, 3, 64, 64\)"),
         ((images, boxes[..., :3]), rf"hand_boxes have shape \(1, {FRAMES}, 3\); expected \(B, {FRAMES}, 4\)"),
         ((images, boxes, left / 2), "must be 0 for a right or 1 for a left hand"),
@@ -283,7 +283,7 @@ def test_wrong_options_and_inputs_are_named():
             rf"roots have shape \(1, 3\); expected \(1, {FRAMES}, 3\)",
         ),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             run(network, *inputs)
     with pytest.raises(InputError, match=r"deformer requires mano_left=load_mano\(FILE, side='left'\)"):
         run(twin(mano_left=None), images, boxes, left)

@@ -55,9 +55,9 @@ def test_a_stream_gives_what_windows_give(variant, left):
     for index, window in WINDOWS.items():
         at = window[variant]
         with torch.inference_mode():
-            wanted = network(images[at][None], boxes[at][None], side, roots[at][None])
+            expected = network(images[at][None], boxes[at][None], side, roots[at][None])
         for key, value in given[index].items():
-            torch.testing.assert_close(value, wanted[key], rtol=0, atol=1e-4)
+            torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-4)
 
 
 def test_a_stream_looks_once_at_a_frame_and_forgets_it():

@@ -69,10 +69,10 @@ def test_exports_find_the_same_hands(exported, images, published_hands):
     own = {"detector_model": exported("palm-full", ".xml"), "landmark_model": exported("hand-full", ".onnx")}
     given = found(images, **own)
     assert [len(hands) for hands in given] == [len(hands) for hands in published_hands]
-    for hand, wanted in zip(chain(*given), chain(*published_hands), strict=True):
-        assert hand.handedness == wanted.handedness
-        assert hand.score == pytest.approx(wanted.score, abs=1e-3)
-        np.testing.assert_allclose(hand.keypoints, wanted.keypoints, atol=1e-2)
+    for hand, expected in zip(chain(*given), chain(*published_hands), strict=True):
+        assert hand.handedness == expected.handedness
+        assert hand.score == pytest.approx(expected.score, abs=1e-3)
+        np.testing.assert_allclose(hand.keypoints, expected.keypoints, atol=1e-2)
 
 
 def test_batches_of_any_size(tmp_path):
@@ -86,8 +86,8 @@ def test_batches_of_any_size(tmp_path):
         images = inputs[0].example(batch)
         given = model([images.numpy()])
         with torch.inference_mode():
-            for index, wanted in enumerate(network(images).values()):
-                np.testing.assert_allclose(given[index], wanted.numpy(), rtol=1e-3, atol=1e-3)
+            for index, expected in enumerate(network(images).values()):
+                np.testing.assert_allclose(given[index], expected.numpy(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,10 @@ def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
     for frame in [*demo_clip[1][::200], np.zeros_like(demo_clip[1][0])]:
         image = torch.from_numpy(cv2.resize(frame, (96, 64)).transpose(2, 0, 1)[None] / np.float32(255))
         with torch.inference_mode():
-            wanted = network(image)
-        assert wanted["scores"].any(), "an image in which nothing is found compares nothing"
+            expected = network(image)
+        assert expected["scores"].any(), "an image in which nothing is found compares nothing"
         for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
-            for (name, value), other in zip(wanted.items(), outputs, strict=True):
+            for (name, value), other in zip(expected.items(), outputs, strict=True):
                 np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
 
 
@@ -285,11 +285,11 @@ def test_an_interrupt_between_two_files_keeps_both(tmp_path, monkeypatch):
 
 def test_wrong_calls_are_refused(tmp_path):
     network, inputs = tiny()
-    for name, to, said in (
+    for name, to, message in (
         ("net.pt", None, r"Unknown file ending '.pt' of an export. Choose from .onnx, .xml"),
         ("net.onnx", "openvino", "a file for openvino must end with .xml"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             export_network(network, inputs, tmp_path / name, to=to)
     assert not list(tmp_path.iterdir())
 
@@ -306,7 +306,7 @@ def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["hand-huge"], "Unknown network 'hand-huge'"),
         (["hand-lite", "--weights", "demo", "--set", "trunk"], "--set trunk: give key=value"),
@@ -321,8 +321,8 @@ def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
         (["mask-rcnn"], "mask-rcnn has no published weights: give --weights"),
     ],
 )
-def test_the_command_says_in_one_line_what_is_wrong(arguments, said, tmp_path, capfd):
+def test_the_command_says_in_one_line_what_is_wrong(arguments, message, tmp_path, capfd):
     assert main(["export", *arguments, "--out", str(tmp_path / "net.onnx")]) == 2
     _, err = capfd.readouterr()
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1

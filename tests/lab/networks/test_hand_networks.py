@@ -19,15 +19,15 @@ def test_more_keypoints_keep_the_published_ones(name, published, weight_file):
     plain, more = published(name), create_network(name, weight_file(name), keypoints=23).eval()
     images = network_entry(name).inputs[0].example()
     with torch.inference_mode():
-        wanted, given = plain(images), more(images)
+        expected, given = plain(images), more(images)
     for head in HEADS:
         assert given[head].shape == (1, 69)
-        torch.testing.assert_close(given[head][:, :63], wanted[head])
+        torch.testing.assert_close(given[head][:, :63], expected[head])
     middle = images.shape[-1] / 2
     assert given["keypoints"][0, 63:].tolist() == [middle, middle, 0] * 2
     assert not given["keypoints_3d"][0, 63:].any()
     for name_of_score in ("presence", "handedness"):
-        torch.testing.assert_close(given[name_of_score], wanted[name_of_score])
+        torch.testing.assert_close(given[name_of_score], expected[name_of_score])
 
 
 def test_fewer_keypoints_and_unknown_trunks_are_refused():

@@ -104,9 +104,9 @@ def test_outputs_and_maps_are_the_references(file):
                 kept[f"{name}.slice"] = value.flatten()[:: value.numel() // 64][:64]
                 kept[f"{name}.std"] = value.double().flatten(1).std(1, correction=0)
             for key, given in kept.items():
-                wanted = golden[key].astype(np.float64)
-                difference = abs(given.numpy() - wanted).max()
-                assert difference <= LARGEST_DIFFERENCE[file.stem] * max(abs(wanted).max(), 1e-9), key
+                expected = golden[key].astype(np.float64)
+                difference = abs(given.numpy() - expected).max()
+                assert difference <= LARGEST_DIFFERENCE[file.stem] * max(abs(expected).max(), 1e-9), key
 
 
 @pytest.mark.golden
@@ -116,12 +116,12 @@ def test_boxes_are_the_references(data):
         pytest.skip(f"no {path}")
     with np.load(path) as golden:
         for scale in (1.0, 1.5):
-            for (x, y, width, height), wanted in zip(golden["occ.bbox_in"], golden[f"occ.bbox_{scale}"], strict=True):
+            for (x, y, width, height), expected in zip(golden["occ.bbox_in"], golden[f"occ.bbox_{scale}"], strict=True):
                 seen = clamped_box(RotatedBox(x + width / 2, y + height / 2, width, height), 640, 480)
-                assert (seen is None) == np.isnan(wanted).all()
+                assert (seen is None) == np.isnan(expected).all()
                 if seen is not None:
                     cx, cy, side, again, _ = square_box(seen, scale=scale)
-                    np.testing.assert_allclose([cx - side / 2, cy - side / 2, side, again], wanted, atol=1e-3)
+                    np.testing.assert_allclose([cx - side / 2, cy - side / 2, side, again], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [(700, 100, 50, 50), (100, 100, 0, 50), (100, -80, 50, 10), (10, 900, 50, 50)])
@@ -133,9 +133,9 @@ def test_boxes_outside_the_image_are_none(box):
 
 def official(network):
     """A tiny checkpoint with all that the published ones hold."""
-    mano, held = network.mano, dict(network.state_dict())
+    mano, state = network.mano, dict(network.state_dict())
     blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
-    held |= {
+    state |= {
         f"{MANO}th_betas": torch.zeros(1, 10),
         f"{MANO}th_shapedirs": blends[..., :10],
         f"{MANO}th_posedirs": blends[..., 10:],
@@ -150,7 +150,7 @@ def official(network):
         "fitting_loss.data_weight": torch.tensor(1.0),
         "fitting_loss.init_joints_idxs": torch.arange(21),
     }
-    return {f"module.{key}": value.clone(memory_format=torch.contiguous_format) for key, value in held.items()}
+    return {f"module.{key}": value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 
 @pytest.mark.slow
@@ -201,14 +201,14 @@ def test_wrong_calls_are_told():
 
 
 def test_without_mano_it_stops_at_pose_and_shape():
-    whole, bare = run(twin(), crops()), run(twin(mano=None), crops())
-    assert whole.keys() - bare.keys() == {"joints_coord_cam", "mesh_coord_cam", "manojoints2cam"}
+    complete, bare = run(twin(), crops()), run(twin(mano=None), crops())
+    assert complete.keys() - bare.keys() == {"joints_coord_cam", "mesh_coord_cam", "manojoints2cam"}
     for name, value in bare.items():
-        assert torch.equal(whole[name], value)
+        assert torch.equal(complete[name], value)
     vertices, joints = demo_mano()(bare["mano_pose"], bare["mano_shape"], flat_hand_mean=False)
-    torch.testing.assert_close(vertices, whole["mesh_coord_cam"])
-    torch.testing.assert_close(joints, whole["joints_coord_cam"])
-    torch.testing.assert_close(whole["manojoints2cam"][:, 0, :3, 3], joints[:, 0])
+    torch.testing.assert_close(vertices, complete["mesh_coord_cam"])
+    torch.testing.assert_close(joints, complete["joints_coord_cam"])
+    torch.testing.assert_close(complete["manojoints2cam"][:, 0, :3, 3], joints[:, 0])
 
 
 def test_maps_are_asked_for_and_change_nothing():
@@ -240,11 +240,11 @@ def test_attention_is_what_the_paper_writes(injecting):
         def heads(conv, values):
             return conv(values).flatten(2).view(2, 4, 2, 9).mT  # (B, heads, places, channels of a head)
 
-        asked, shown = query + block.q_embedding, key + block.k_embedding
-        looks = (heads(block.encode_query, asked) @ heads(block.encode_key, shown).mT / 2**0.5).softmax(-1)
+        queries, shown = query + block.q_embedding, key + block.k_embedding
+        looks = (heads(block.encode_query, queries) @ heads(block.encode_key, shown).mT / 2**0.5).softmax(-1)
         torch.testing.assert_close(maps["block.soft"], looks)
         if injecting:
-            pairs = heads(block.encode_query2, asked) @ heads(block.encode_key2, shown).mT / 2**0.5
+            pairs = heads(block.encode_query2, queries) @ heads(block.encode_key2, shown).mT / 2**0.5
             share = pairs.sum(-1, keepdim=True).sigmoid()
             torch.testing.assert_close(maps["block.sigmoid"].flatten(2), share.squeeze(-1), rtol=1e-4, atol=1e-5)
             looks = looks * share

@@ -40,8 +40,8 @@ def golden_images(seed, blocks):
     return torch.from_numpy(np.kron(rng.random((2, 3, 8, 8)).astype(np.float32), np.ones((1, 1, 32, 32), np.float32)))
 
 
-def assert_near(given, wanted, name, tolerance=1e-4):
-    np.testing.assert_allclose(given, wanted, rtol=0, atol=tolerance * np.abs(wanted).max(), err_msg=name)
+def assert_near(given, expected, name, tolerance=1e-4):
+    np.testing.assert_allclose(given, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=name)
 
 
 def assert_summary(golden, name, value):
@@ -178,11 +178,11 @@ def test_bins_and_what_they_stand_for(value, bins, size):
 def test_boxes_and_crops_are_the_released_codes(file):
     golden = np.load(file)
     names = ("bbox.in", "bbox.processed", "affine.scale", "affine.rot", "affine.trans", "affine.inv")
-    for box, wanted, scale, degrees, into, back in zip(*(golden[name] for name in names), strict=True):
+    for box, expected, scale, degrees, into, back in zip(*(golden[name] for name in names), strict=True):
         x, y, width, height = box.astype(float).tolist()
         area = area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
         corner = area.cx - area.width / 2, area.cy - area.height / 2
-        np.testing.assert_allclose([*corner, area.width, area.height], wanted, rtol=1e-5, atol=1e-2)
+        np.testing.assert_allclose([*corner, area.width, area.height], expected, rtol=1e-5, atol=1e-2)
         side = area.width * float(scale)
         matrix = crop_matrix(RotatedBox(area.cx, area.cy, side, side, math.radians(degrees)), 256, 256)
         np.testing.assert_allclose(matrix, back, rtol=1e-4, atol=1e-2)
@@ -212,9 +212,9 @@ def test_errors_of_made_up_predictions_are_those_of_the_released_evaluation(file
         by_joint = [error[chosen & valid[:, joint], joint].mean() for joint in range(42)]
         assert_near(by_joint, golden["ih.out.per_joint_all_single_inter"][number], "joints", 1e-3)
         assert_near(np.mean(by_joint), golden["ih.exact.mpjpe_all_single_inter"][number], "mean", 1e-4)
-    wanted = np.array([[1, 0], [0, 1], [1, 1]], bool)[kind]
+    expected = np.array([[1, 0], [0, 1], [1, 1]], bool)[kind]
     known = golden["ih.hand_type_valid"] > 0
-    assert (hands.present == wanted).all(1)[known].mean() == pytest.approx(golden["ih.out.handedness"])
+    assert (hands.present == expected).all(1)[known].mean() == pytest.approx(golden["ih.out.handedness"])
     right, left = (layout.root(side) for side in SIDES)
     both = (kind == 2) & valid[:, right] & valid[:, left]
     depths = golden["ih.abs_depth"][:, :1].astype(float) + np.stack([0 * hands.rel_root_mm, hands.rel_root_mm], 1)

@@ -111,25 +111,25 @@ def test_every_step_equals_torchvision(pair, sizes):
         found, steps = ours.find_with_steps(images)
     close(steps.images, kept["transform"][0].tensors)
     assert steps.sizes == kept["transform"][0].image_sizes
-    for level, wanted in zip(steps.pyramid, kept["backbone"].values(), strict=True):
-        close(level, wanted)
+    for level, expected in zip(steps.pyramid, kept["backbone"].values(), strict=True):
+        close(level, expected)
     close(torch.cat(steps.rpn.anchors), kept["anchors"][0])
     for level, logits, deltas in zip(range(5), *kept["rpn_head"], strict=True):
         close(steps.rpn.objectness[level], logits.permute(0, 2, 3, 1).flatten(1))
         close(steps.rpn.deltas[level].flatten(1), deltas.permute(0, 2, 3, 1).flatten(1))
-    for one, wanted in zip(steps.rpn.proposals, kept["rpn"][0], strict=True):
-        close(one.boxes, wanted)
+    for one, expected in zip(steps.rpn.proposals, kept["rpn"][0], strict=True):
+        close(one.boxes, expected)
     close(steps.box_maps, kept["box_maps"])
     close(steps.logits, kept["box"][0])
     close(steps.deltas.flatten(1), kept["box"][1])
     close(steps.mask_maps, kept["mask_maps"])
     close(steps.mask_logits, kept["masks"])
-    for one, wanted, image in zip(found, results, images, strict=True):
+    for one, expected, image in zip(found, results, images, strict=True):
         assert len(one.boxes), "random weights that find nothing compare nothing"
-        close(one.boxes, wanted["boxes"])
-        close(one.scores, wanted["scores"])
-        assert torch.equal(one.labels, wanted["labels"])
-        close(paste_masks(one.masks, one.boxes, image.shape[-2:])[:, None], wanted["masks"])
+        close(one.boxes, expected["boxes"])
+        close(one.scores, expected["scores"])
+        assert torch.equal(one.labels, expected["labels"])
+        close(paste_masks(one.masks, one.boxes, image.shape[-2:])[:, None], expected["masks"])
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_losses_equal_torchvisions(pair):
                     module.eval()
         ours.rpn.samples = ours.box_samples = 10**6
         with torch.no_grad():
-            wanted = official(images, [target._asdict() for target in targets])
+            expected = official(images, [target._asdict() for target in targets])
             losses = ours.losses(images, targets)
     finally:
         official.eval(), ours.eval()
@@ -156,7 +156,7 @@ def test_losses_equal_torchvisions(pair):
     }  # fmt: skip
     assert losses.keys() == names.keys()
     for name, theirs in names.items():
-        assert losses[name].item() == pytest.approx(wanted[theirs].item(), rel=1e-4), name
+        assert losses[name].item() == pytest.approx(expected[theirs].item(), rel=1e-4), name
 
 
 @pytest.mark.slow
@@ -185,8 +185,8 @@ boxes = st.tuples(*[st.floats(0, 5)] * 2, *[st.floats(1.5, 6)] * 2).map(
 def test_roi_align_reference_is_the_operator(box, size, points):
     grid = torch.rand(8, 9, generator=torch.Generator().manual_seed(3))
     rois = torch.tensor([[0.0, *box]])
-    wanted = roi_align(grid[None, None], rois, size, 1.0, points)[0, 0]
-    torch.testing.assert_close(roi_align_reference(grid, box, size, points), wanted, atol=1e-5, rtol=1e-5)
+    expected = roi_align(grid[None, None], rois, size, 1.0, points)[0, 0]
+    torch.testing.assert_close(roi_align_reference(grid, box, size, points), expected, atol=1e-5, rtol=1e-5)
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
@@ -194,8 +194,8 @@ def test_roi_pool_reference_is_the_operator_where_nothing_is_rounded(size, wide,
     grid = torch.rand(8, 10, generator=torch.Generator().manual_seed(4))
     box = (1, 1, 1 + size * wide, 1 + size * high)
     inclusive = torch.tensor([[0.0, box[0], box[1], box[2] - 1, box[3] - 1]])  # the operator's last point belongs to it
-    wanted = roi_pool(grid[None, None], inclusive, size, 1.0)[0, 0]
-    torch.testing.assert_close(roi_pool_reference(grid, box, size), wanted)
+    expected = roi_pool(grid[None, None], inclusive, size, 1.0)[0, 0]
+    torch.testing.assert_close(roi_pool_reference(grid, box, size), expected)
 
 
 @given(st.floats(0, 4), st.floats(0, 3))

@@ -174,8 +174,8 @@ def test_deformers_other_variant_and_every_prefix(official):
 def test_a_released_file_is_read_and_a_missing_key_is_refused_where_strict(official, tmp_path):
     weights = official("rootnet")
     path = tmp_path / "snapshot_18.pth.tar"
-    held = {f"module.{key}": value for key, value in weights.items()}
-    torch.save({"epoch": 18, "network": held, "optimizer": {"state": {}, "param_groups": []}}, path)
+    state = {f"module.{key}": value for key, value in weights.items()}
+    torch.save({"epoch": 18, "network": state, "optimizer": {"state": {}, "param_groups": []}}, path)
     net = create_network("rootnet", weights=path)
     assert all(torch.equal(net.state_dict()[key], value) for key, value in weights.items())
     del weights["root.deconv_layers.0.weight"]

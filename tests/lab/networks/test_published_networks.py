@@ -44,13 +44,13 @@ def assert_like_the_reference(network, golden):
         outputs = network(golden_images(golden))
     for number, kind in enumerate(("real", "rand")):
         expected = [golden[key] for key in golden if key.startswith(f"{kind}.")]
-        for (name, output), wanted in zip(outputs.items(), expected, strict=True):
+        for (name, output), reference in zip(outputs.items(), expected, strict=True):
             own = output[number].numpy()
-            own = own[::2, ::2] if own.size > wanted.size else own  # large maps are stored at every second pixel
-            wide = wanted.astype(np.float64)
+            own = own[::2, ::2] if own.size > reference.size else own  # large maps are stored at every second pixel
+            wide = reference.astype(np.float64)
             scale = max(np.ptp(wide), abs(wide).max() if wide.size == 1 else 0, 1e-3)
-            rounding = HALF * abs(wide) if wanted.dtype == np.float16 else 0
-            difference = np.maximum(abs(own.reshape(wanted.shape) - wide) - rounding, 0)
+            rounding = HALF * abs(wide) if reference.dtype == np.float16 else 0
+            difference = np.maximum(abs(own.reshape(reference.shape) - wide) - rounding, 0)
             assert difference.mean() <= MEAN_DIFFERENCE * scale, f"{kind} {name}: mean {difference.mean()} of {scale}"
             assert difference.max() <= LARGEST_DIFFERENCE * scale, f"{kind} {name}: {difference.max()} of {scale}"
 

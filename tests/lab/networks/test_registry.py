@@ -210,10 +210,10 @@ def test_weights_of_another_network_are_refused_and_named(name, tmp_path):
     network.name = name
     with pytest.raises(InputError, match=f"do not fit {name}") as caught:
         network.load_official(weights)
-    said = str(caught.value)
-    assert any(word in said for word in ("missing", "unexpected", "of another shape"))
-    assert "they fit" in said
-    assert "\n" not in said
+    message = str(caught.value)
+    assert any(word in message for word in ("missing", "unexpected", "of another shape"))
+    assert "they fit" in message
+    assert "\n" not in message
 
 
 def test_unknown_names_and_options_say_what_is_known():

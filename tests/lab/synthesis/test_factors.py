@@ -40,9 +40,9 @@ def many():
 
 def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_default():
     table = {one.name: one for one in FACTORS}
-    asked = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
-    drawn = [asked.draw(np.random.default_rng(seed)) for seed in range(400)]
-    assert min(drawn.count(name) for name in asked.values) > 60
+    values = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
+    drawn = [values.draw(np.random.default_rng(seed)) for seed in range(400)]
+    assert min(drawn.count(name) for name in values.values) > 60
     hands = table["hands"].values.narrow("1,2", "hands")
     assert hands.weights == (0.56, 0.2)
 
@@ -51,12 +51,12 @@ def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_defau
 def test_values_lie_in_their_range_and_use_it(factor, many):
     drawn = [values[factor.name] for values in many]
     if isinstance(factor.values, Choice):
-        wanted = {
+        required = {
             value
             for value, weight in zip(factor.values.values, factor.values.weights or (1,) * 99, strict=False)
             if weight > 0.02
         }
-        assert wanted <= set(drawn) <= set(factor.values.values)
+        assert required <= set(drawn) <= set(factor.values.values)
     else:
         assert factor.values.low <= min(drawn) < max(drawn) <= factor.values.high
         assert all(float(value) == round(value) for value in drawn) or not factor.values.integer

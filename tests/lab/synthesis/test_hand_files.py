@@ -62,10 +62,10 @@ class TestRig:
     @pytest.mark.slow
     def test_a_written_file_is_the_hand_of_its_side_and_the_others_mirror(self, tmp_path, rigs, side):
         files = HandFiles.from_text("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
-        for wanted in SIDES:
-            flip = 1 if wanted == side else FLIP
-            mine, mesh = load_hand_mesh(wanted, files), hand_mesh_from_rig(rigs[side], side)
-            assert mine.side == wanted
+        for side_wanted in SIDES:
+            flip = 1 if side_wanted == side else FLIP
+            mine, mesh = load_hand_mesh(side_wanted, files), hand_mesh_from_rig(rigs[side], side)
+            assert mine.side == side_wanted
             assert np.allclose(mine.joints, mesh.joints * flip, atol=1e-6)
             assert np.allclose(mine.vertices, mesh.vertices * flip, atol=1e-6)
 

@@ -28,8 +28,8 @@ def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
         made = scene(index, "hands=1,2,interacting", "occluders=0..1")
         ((sample, _),) = render_samples(renderer, made)
         given = [cause for one in sample.instances for cause in one.extra["causes"]]
-        wanted = ray_causes(made, scene_drawables(made), made.cameras[0])
-        for cause, other in zip(given, wanted, strict=True):
+        expected = ray_causes(made, scene_drawables(made), made.cameras[0])
+        for cause, other in zip(given, expected, strict=True):
             seen.add(cause)
             if cause != "outside":
                 agree.append(cause == other)

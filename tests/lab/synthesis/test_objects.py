@@ -92,12 +92,12 @@ class TestGrasps:
         side = "Right" if len(name) % 2 else "Left"
         item, rng = SCENE_OBJECTS[name], np.random.default_rng(len(name))
         rig = rig_from_shape(side, rng.normal(size=36).clip(-2, 2))
-        held = grasp(rig, item, rng)
-        assert np.allclose(held.rotation.T @ held.rotation, np.eye(3))
-        assert np.isclose(np.linalg.det(held.rotation), 1)
-        pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), held.angles[None])
+        grasped = grasp(rig, item, rng)
+        assert np.allclose(grasped.rotation.T @ grasped.rotation, np.eye(3))
+        assert np.isclose(np.linalg.det(grasped.rotation), 1)
+        pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), grasped.angles[None])
         (skin,), _ = rig.skin(pose)
-        distances = item.solid.distances((skin - held.place) @ held.rotation)
+        distances = item.solid.distances((skin - grasped.place) @ grasped.rotation)
         assert distances.min() > -0.002
         owners = rig.weights.argmax(1)
         reached = np.array([distances[np.isin(owners, chain)].min() for chain in FINGERS])

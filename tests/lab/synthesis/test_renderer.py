@@ -176,8 +176,8 @@ def test_nearest_wins_whatever_the_order_and_names_are_not_mixed(drawn):
     assert set(np.unique(got.instances)) <= {0, 1, 2, 101, 200, 250}
     for name in ("instances", "depth", "rgb", "cover"):
         assert (getattr(got, name) == getattr(again, name)).all()
-    alone = [drawn([each], camera()) for each in balls]
-    nearest = np.min([np.where(each.depth > 0, each.depth, np.inf) for each in alone], axis=0)
+    single = [drawn([each], camera()) for each in balls]
+    nearest = np.min([np.where(each.depth > 0, each.depth, np.inf) for each in single], axis=0)
     assert abs(got.depth - np.where(np.isfinite(nearest), nearest, 0)).max() < 1e-5
 
 

@@ -24,8 +24,8 @@ def batch(rng):
 
 
 def losses(network, data):
-    values, wanted = data
-    return {"squares": ((network(values) - wanted) ** 2).mean()}
+    values, targets = data
+    return {"squares": ((network(values) - targets) ** 2).mean()}
 
 
 class PowerCutError(Exception):

@@ -94,18 +94,18 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
     capfd.readouterr()
     assert main(arguments) == 0
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
-    said = capfd.readouterr()
-    assert said.out == (out / "ablation.md").read_text("utf-8")
-    assert "The published order holds." in said.out
-    assert "6 of 6: some rate, seed 2" in said.err
+    captured = capfd.readouterr()
+    assert captured.out == (out / "ablation.md").read_text("utf-8")
+    assert "The published order holds." in captured.out
+    assert "6 of 6: some rate, seed 2" in captured.err
     small = json.loads((out / "2-some-rate-seed0" / "result.json").read_text("utf-8"))["settings"]
     assert (small["learning_rate"], small["depth"], small["warmup"]) == (0.1, 2.0, 0)
     record = json.loads((out / "ablation.json").read_text("utf-8"))
     for row, name in zip(record["rows"], ("1-no-rate", "2-some-rate"), strict=True):
-        told = [
+        results = [
             json.loads((out / f"{name}-seed{seed}" / "result.json").read_text("utf-8"))["results"] for seed in range(3)
         ]
-        assert row["values"] == [one["height"] for one in told]
+        assert row["values"] == [one["height"] for one in results]
         assert row["mean"]["value"] == pytest.approx(np.mean(row["values"]))
         assert row["also"] == [3]
     assert record["published_order_holds"] is True
@@ -137,7 +137,7 @@ def test_a_sweep_trains_every_combination_and_goes_on(recipe, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (["--sweep", "depth=1,2"], "--sweep requires --metric"),
         (["--metric", "height"], "--metric applies only to --sweep"),
@@ -148,14 +148,14 @@ def test_a_sweep_trains_every_combination_and_goes_on(recipe, tmp_path, capfd):
         (["--sweep", "depth=1", "--metric", "height", "--set", "depth=2"], "--set depth cannot be combined"),
     ],
 )
-def test_wrong_sweeps(given, said, recipe, tmp_path, capfd):
+def test_wrong_sweeps(given, message, recipe, tmp_path, capfd):
     assert main(["train", str(recipe), "--smoke", "--out", str(tmp_path / "sweep"), *given]) == 2
-    assert said in capfd.readouterr().err
+    assert message in capfd.readouterr().err
     assert not (tmp_path / "sweep").exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "given", "said"),
+    ("change", "given", "message"),
     [
         (("", ""), {"name": "rats"}, "Unknown ablation 'rats'. Choose from rates"),
         (("learning_rate = 0.1", "rat = 0.1"), {}, "Unknown setting 'rat'"),
@@ -169,10 +169,10 @@ def test_wrong_sweeps(given, said, recipe, tmp_path, capfd):
         (("", ""), {"settings": {"step": "1"}}, "Unknown setting 'step'"),
     ],
 )
-def test_what_cannot_be_is_told_before_any_work(change, given, said, recipe, tmp_path):
+def test_what_cannot_be_is_told_before_any_work(change, given, message, recipe, tmp_path):
     recipe.write_text(recipe.read_text("utf-8").replace(*change), "utf-8")
     request = TrainingRequest(str(recipe), tmp_path / "grid", settings=given.get("settings", {}))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         run_ablation(request, given.get("name", "rates"))
     assert not (tmp_path / "grid").exists()
 
@@ -193,16 +193,16 @@ def test_a_figure_that_is_not_told_is_named(recipe, tmp_path):
 @pytest.mark.parametrize("count", [2, 3, 8, 11, 12, 40])
 def test_intervals_are_students(count):
     values = np.random.default_rng(count).normal(3, 2, count)
-    wanted = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     mean = mean_with_interval(values.tolist())
     assert mean.value == pytest.approx(values.mean())
-    assert (mean.low, mean.high) == pytest.approx(wanted, rel=1e-3)
+    assert (mean.low, mean.high) == pytest.approx(expected, rel=1e-3)
     assert math.isnan(mean_with_interval([1.0]).low)
 
 
 def result(higher_is_better, *rows):
     grid = Ablation("t", "f", tuple(AblationRow(name) for name, _, _ in rows), higher_is_better)
-    made = [RowResult(name, tuple(values), mean_with_interval(values), said) for name, values, said in rows]
+    made = [RowResult(name, tuple(values), mean_with_interval(values), message) for name, values, message in rows]
     return AblationResult("r", "a", grid, tuple(made), smoke=False)
 
 

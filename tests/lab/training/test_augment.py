@@ -109,8 +109,8 @@ def test_every_recipe_on_images_says_what_it_augments():
         kind = recipes.import_object(recipe.settings_class, f"recipe {name}")
         if issubclass(kind, AugmentedSettings):
             augmented.add(name)
-            whole = settings_from(kind, recipe.settings).augmentation
-            assert draw_augmentation(whole, np.random.default_rng(0)) != Augmentation(), name
+            complete = settings_from(kind, recipe.settings).augmentation
+            assert draw_augmentation(complete, np.random.default_rng(0)) != Augmentation(), name
             for field in kind.UNSUPPORTED:
                 value = (0.5, 0.6) if field == "scale" else 0.5
                 with pytest.raises(

@@ -78,9 +78,9 @@ def test_losses_and_what_they_compare_are_the_references(file):
         prefixes = {"train.": predicted.own, "train.fw_": predicted.next, "train.bw_": predicted.before}
         for prefix, hands in {**prefixes, "train.t_": predicted.fused, "train_gt.": targets.hands}.items():
             for field, name in (("vertices", "verts3d"), ("joints", "joints3d"), ("rotations", "mano_pose")):
-                value, wanted = getattr(hands, field), golden[f"{prefix}{name}.slice"]
+                value, expected = getattr(hands, field), golden[f"{prefix}{name}.slice"]
                 given = value.flatten()[:: value.numel() // 64][:64]
-                np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-3 * abs(wanted).max())
+                np.testing.assert_allclose(given, expected, rtol=0, atol=1e-3 * abs(expected).max())
 
 
 @pytest.mark.golden
@@ -148,8 +148,8 @@ def test_joints_outside_the_box_are_not_learned():
         one = hidden.joints2d.clone()
         one[1, 2, 3, 0] = 0.25
         loss = deformer_losses(outputs, predicted, hidden._replace(joints2d=one))["joints2d"].item()
-        wanted = 100 * (outputs["joints2d"].unflatten(0, (2, FRAMES))[1, 2, 3, 0] - 0.25) ** 2
-        assert loss == pytest.approx(wanted.item(), rel=1e-4)
+        expected = 100 * (outputs["joints2d"].unflatten(0, (2, FRAMES))[1, 2, 3, 0] - 0.25) ** 2
+        assert loss == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_augmentations_stay_within_what_is_published():

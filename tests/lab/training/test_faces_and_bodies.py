@@ -142,8 +142,8 @@ def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
         "loss=wing",
     ]
     assert main([*command, "--export", "onnx"]) == 0
-    told = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
-    assert float(told["error"]) < 0.8 * float(told["error_before"])
+    results = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert float(results["error"]) < 0.8 * float(results["error_before"])
     assert create_network("face-mesh", tmp_path / "run/weights.safetensors")
     with create_detector(
         "face", model="mesh", static_image=True, landmark_model=tmp_path / "run/face-mesh.onnx"

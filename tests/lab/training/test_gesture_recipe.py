@@ -81,8 +81,8 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     rendered, found = tmp_path / "rendered", tmp_path / "found.npz"
     settings = ("gesture=open,victory", "hands=1", "held=none", "occluders=0", "cut=0", "distance=0.25..0.4")
     settings += ("background=plain", "person=800..999")
-    asked = [part for one in settings for part in ("--set", one)]
-    assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *asked]) == 0
+    arguments = [part for one in settings for part in ("--set", one)]
+    assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *arguments]) == 0
     hands = posed_hands(rendered, 2)
     assert 2 <= len(hands) <= 8
     assert set(hands.pose.tolist()) <= {"open", "victory"}
@@ -140,7 +140,7 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     settings |= {"none": "0.3", "seen.steps": "300", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
     settings["seen.correction"] = "8"
     request = TrainingRequest("gestures", tmp_path / "run", data=tmp_path, settings=settings)
-    told = run_recipe(request)
+    results = run_recipe(request)
     with np.load(tmp_path / "run" / "gestures.npz") as arrays:
         by_image = {name: arrays[name] for name in arrays.files if name.startswith("with_image.")}
         classifier = GestureClassifier(dict(arrays))
@@ -157,7 +157,7 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     assert np.mean(np.array(sorted(POSED))[logits.argmax(1)] == hands.pose) > 0.9
     told_shares = classifier.probabilities(hands.features(), hands.appearance)
     assert told_shares.shape == (30, len(classifier.vocabulary.shapes))
-    assert told["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
+    assert results["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
 
 
 def test_the_arrays_say_what_the_network_of_the_image_says():
@@ -189,12 +189,12 @@ def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatc
     rng = np.random.default_rng(2)
     shares = rng.dirichlet([0.5, 0.5, 0.5], 1500)
     drawn = (rng.random((1500, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)
-    told = np.zeros((1500, len(SHAPES)))
-    told[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
-    told /= told.sum(1, keepdims=True)
+    probabilities = np.zeros((1500, len(SHAPES)))
+    probabilities[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
+    probabilities /= probabilities.sum(1, keepdims=True)
     monkeypatch.setattr(
         "sonjit.lab.training.gestures.train.GestureClassifier",
-        lambda weights: SimpleNamespace(probabilities=lambda *_: told.copy()),
+        lambda weights: SimpleNamespace(probabilities=lambda *_: probabilities.copy()),
     )
     hands = DetectedHands(
         **{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1))
@@ -202,7 +202,7 @@ def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatc
     exponent, factor = image_calibration({}, hands)["with_image.calibration"]
     assert exponent == pytest.approx(1.5, rel=0.1)
     assert factor == pytest.approx(2, rel=0.15)  # of these hands a third make none
-    calibrated = calibrated_shares(told, (exponent, factor))
+    calibrated = calibrated_shares(probabilities, (exponent, factor))
     np.testing.assert_allclose(calibrated.sum(1), 1, atol=1e-6)
     makes_none = calibrated[:, 0]
     assert np.average(makes_none, weights=np.where(drawn == 2, 2, 1)) == pytest.approx(0.5, abs=0.02)
@@ -268,7 +268,7 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
     own = tmp_path / "own.toml"
     own.write_text('none = ["open"]\n[letters]\nQ = ["fist", "tight_fist"]\n')
     assert load_alphabet(str(own)).vocabulary.names == ("Q",)
-    for wrong, said in {
+    for wrong, message in {
         '[letters]\nQ = ["fist"]\n': "not a manual alphabet",
         'none = []\n[letters]\nQ = ["fits"]\n': "Unknown pose fits",
         'none = ["fist"]\n[letters]\nQ = ["fist"]\n': "fist occurs twice",
@@ -276,7 +276,7 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
         'none = []\n[letters]\n[directed]\nT = {poses=["two"], finger=[5, 8], letters=["U"]}': "requires four letters",
     }.items():
         own.write_text(wrong)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_alphabet(str(own))
     for name in ("esperanto", str(tmp_path / "none.toml")):
         with pytest.raises(InputError, match=r"esperanto|none\.toml"):
@@ -288,8 +288,8 @@ def test_drawn_letters_are_told_apart_and_by_other_people():
     asl = load_alphabet("asl")
     motions = CustomMotions.learn(drawn_letters(asl, np.random.default_rng(0)))
     for recording in drawn_letters(asl, np.random.default_rng(7)):
-        told = [motions.classify(way) for way in recording.ways]
-        assert [one and one[0] for one in told] == [recording.name] * len(told)
+        predicted = [motions.classify(way) for way in recording.ways]
+        assert [one and one[0] for one in predicted] == [recording.name] * len(predicted)
 
 
 @pytest.mark.slow
@@ -298,17 +298,17 @@ def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
     for name in ("train-letters", "train-others", "held-letters", "held-others"):
         (tmp_path / name).mkdir()
     asl = load_alphabet("asl")
-    trained, held = (
+    trained, held_out = (
         posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0) for count in (4, 1)
     )
 
     def found(root, crops, progress=None):
-        return trained if root.name.startswith("train") else held
+        return trained if root.name.startswith("train") else held_out
 
     monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", found)
     settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
-    asked = [part for one in settings for part in ("--set", one)]
-    code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *asked])
+    arguments = [part for one in settings for part in ("--set", one)]
+    code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments])
     assert code == 0
     letters = LearnedGestures.load(tmp_path / "run" / "gestures.npz")
     assert set(letters.names) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -141,8 +141,8 @@ def test_platts_numbers_make_probabilities_honest():
     truth = rng.random(20_000) < 1 / (1 + np.exp(-(0.4 * logits - 1)))
     scale, shift = platt(logits, truth)
     assert (scale, shift) == (pytest.approx(0.4, abs=0.03), pytest.approx(-1, abs=0.05))
-    said = 1 / (1 + np.exp(-(scale * logits + shift)))
-    assert calibration_error(said, truth) < 0.02 < calibration_error(1 / (1 + np.exp(-logits)), truth)
+    probabilities = 1 / (1 + np.exp(-(scale * logits + shift)))
+    assert calibration_error(probabilities, truth) < 0.02 < calibration_error(1 / (1 + np.exp(-logits)), truth)
 
 
 def test_views_come_back_from_their_file(tmp_path):
@@ -212,8 +212,8 @@ def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
     def run(name):
         return run_recipe(TrainingRequest("hand-heads", tmp_path / name, data=tmp_path / "data", settings=settings))
 
-    told = run("one")
-    assert {"full_auroc", "lite_side", "full_side_ece_before", "lite_published_side"} <= set(told)
+    results = run("one")
+    assert {"full_auroc", "lite_side", "full_side_ece_before", "lite_published_side"} <= set(results)
     run("two")
     first, second = ((tmp_path / name / ASSET).read_bytes() for name in ("one", "two"))
     assert first == second

@@ -79,8 +79,8 @@ def test_mirrored_poses_turn_as_in_a_mirror():
     pose = torch.randn(3, 48, generator=torch.Generator().manual_seed(2))
     assert torch.equal(mirror_poses(mirror_poses(pose)), pose)
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
-    given_, wanted = (matrix_from_axis_angle(value.unflatten(1, (16, 3))) for value in (mirror_poses(pose), pose))
-    torch.testing.assert_close(given_, mirror @ wanted @ mirror, atol=1e-5, rtol=0)
+    given_, expected = (matrix_from_axis_angle(value.unflatten(1, (16, 3))) for value in (mirror_poses(pose), pose))
+    torch.testing.assert_close(given_, mirror @ expected @ mirror, atol=1e-5, rtol=0)
 
 
 def test_augmentations_stay_within_what_is_published():

@@ -181,7 +181,7 @@ def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "download.pytorch.org"),
         (["--weights", "absent.pth"], "no such checkpoint"),
@@ -192,7 +192,7 @@ def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
     ],
     ids=str,
 )
-def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, said):
+def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     from sonjit.lab.networks import save_checkpoint
 
     monkeypatch.chdir(tmp_path)
@@ -200,17 +200,17 @@ def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, s
     cv2.imwrite("a.png", np.zeros((40, 40, 3), np.uint8))
     assert main(["segment", "a.png", *arguments]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"), [({"images": 10}, "keep at least one to evaluate on"), ({"batch": 0}, "batch=0")], ids=str
+    ("settings", "message"), [({"images": 10}, "keep at least one to evaluate on"), ({"batch": 0}, "batch=0")], ids=str
 )
-def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, said):
+def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, message):
     assert train(run[0], tmp_path / "out", 1, **settings) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -353,9 +353,9 @@ def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
             torch.nn.functional.conv2d(one, head.logits.weight[:, place : place + 4])
             for one, place in ((fine, 0), (coarse, 4))
         ]
-        wanted = sum(torch.nn.functional.interpolate(one, (28, 28), mode="bilinear") for one in parts)
-        wanted = wanted + head.logits.bias[:, None, None]
-        torch.testing.assert_close(head(maps), wanted, rtol=1e-4, atol=1e-5)
+        expected = sum(torch.nn.functional.interpolate(one, (28, 28), mode="bilinear") for one in parts)
+        expected = expected + head.logits.bias[:, None, None]
+        torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):

@@ -22,11 +22,11 @@ from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 11])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(stop_after, tmp_path):
-    whole = run(tmp_path / "whole")
+    complete = run(tmp_path / "whole")
     with pytest.raises(PowerCutError):
         run(tmp_path / "cut", stop_after=stop_after)
     again = run(tmp_path / "cut")
-    for key, value in whole.state_dict().items():
+    for key, value in complete.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
     for file in (SETTINGS, WEIGHTS):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
@@ -89,14 +89,14 @@ print(killed)
 
 @pytest.mark.slow
 def test_ten_kills_change_neither_log_nor_weights(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    complete, cut = tmp_path / "whole", tmp_path / "cut"
     done = subprocess.run(
-        [sys.executable, "-c", KILLS, whole, cut], check=False, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", KILLS, complete, cut], check=False, capture_output=True, text=True, timeout=200
     )
     assert done.stdout.strip() == "10", done.stderr
     for file in (SETTINGS, WEIGHTS, BEST):
-        assert (whole / file).read_bytes() == (cut / file).read_bytes(), file
-    assert log_of(whole) == log_of(cut)
+        assert (complete / file).read_bytes() == (cut / file).read_bytes(), file
+    assert log_of(complete) == log_of(cut)
 
 
 def batch_of_any_order(rng):
@@ -181,6 +181,6 @@ def test_a_signal_saves_the_very_step(name, end, workers, tmp_path):
         train(line(), batch, losses, options, out=tmp_path / "cut", progress=progress)
     assert signal.getsignal(signal.SIGTERM) is before
     assert torch.load(tmp_path / "cut" / CHECKPOINT)["step"] == 7
-    whole = run(tmp_path / "whole", options=options)
+    complete = run(tmp_path / "whole", options=options)
     again = run(tmp_path / "cut", options=options)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in whole.state_dict().items())
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in complete.state_dict().items())

@@ -150,17 +150,17 @@ def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_c
     command += ["--extra-keypoints", NAIL, "--steps", "20", "--export", "onnx", "--set", "keep=0"]
     command += ["--set", "batch=4", "--set", "limit=4", "--set", "held_out=0", "--set", "augmentation=none"]
     assert main(command) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    assert float(told["error_px"]) < 0.7 * float(told["error_before_px"])
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert float(results["error_px"]) < 0.7 * float(results["error_before_px"])
     _, frames, truth = demo_clip
     index = next(frame["index"] for frame in truth[::30] if len(frame["hands"]) == 1)
-    with sonjit.create_detector("hands", landmark_model=told["export"], static_image=True) as detector:
+    with sonjit.create_detector("hands", landmark_model=results["export"], static_image=True) as detector:
         (hand,) = detector.detect(frames[index])
     assert (hand.keypoints.shape, hand.keypoints_3d.shape) == ((21, 3), (21, 3))
     (nail,) = hand.extra_keypoints
-    wanted = np.mean(np.array(truth[index]["hands"][0]["xy"])[[3, 4]], 0)
+    expected = np.mean(np.array(truth[index]["hands"][0]["xy"])[[3, 4]], 0)
     palm = np.linalg.norm(hand.keypoints[0, :2] - hand.keypoints[9, :2])
-    assert np.linalg.norm(nail - wanted) < 0.2 * palm
+    assert np.linalg.norm(nail - expected) < 0.2 * palm
     assert hand.to_dict()["extraKeypoints"] == [{"x": pytest.approx(nail[0]), "y": pytest.approx(nail[1])}]
     assert sonjit.Hand.from_dict(hand.to_dict(full=True)) == hand
 
@@ -169,8 +169,8 @@ def flat_hand(rng, size=64, **known):
     """A crop whose keypoints are its metres, seen from far away."""
     metres = rng.uniform(-0.08, 0.08, (21, 3)).astype(np.float32)
     points = (metres[:, :2] * 300 + size / 2).astype(np.float32)
-    whole = size * 3 // 2
-    return LandmarkCrop(np.zeros((whole, whole, 3), np.uint8), points, np.ones(21, np.bool_), metres, **known)
+    complete = size * 3 // 2
+    return LandmarkCrop(np.zeros((complete, complete, 3), np.uint8), points, np.ones(21, np.bool_), metres, **known)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -305,12 +305,12 @@ def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip,
     command += ["--set", "scratch=true", "--set", "width=0.25", "--set", "size=32", "--set", "negatives=0.3"]
     command += ["--set", "activation=elu", "--set", "dropout=0.1"]
     assert main([*command, "--set", "held_out=0.2", "--set", "timed=true"]) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    assert all(np.isfinite(float(told[name])) for name in ("mnae", "handedness", "presence", "error_px"))
-    assert float(told["ms"]) > 0
-    network = create_network("hand-lite", told["weights"])
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert all(np.isfinite(float(results[name])) for name in ("mnae", "handedness", "presence", "error_px"))
+    assert float(results["ms"]) > 0
+    network = create_network("hand-lite", results["weights"])
     assert network.options.items() >= {"width": 0.25, "activation": "elu", "dropout": 0.1}.items()
-    assert sum(map(torch.numel, network.parameters())) == int(float(told["parameters"]))
+    assert sum(map(torch.numel, network.parameters())) == int(float(results["parameters"]))
 
 
 OWN = """
@@ -379,9 +379,9 @@ def test_a_network_and_a_loss_of_ones_own_have_the_same_data_and_metrics(demo_cl
         tmp_path, demo_clip, "network=own-hand", "network_options=width=6", "loss=own_hand:losses", "held_out=0.5"
     )
     assert main(command) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    assert all(np.isfinite(float(told[name])) for name in ("mnae", "handedness", "error_px"))
-    assert create_network("own-hand", told["weights"]).body.out_channels == 6
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert all(np.isfinite(float(results[name])) for name in ("mnae", "handedness", "error_px"))
+    assert create_network("own-hand", results["weights"]).body.out_channels == 6
     (first, *_) = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines())
     assert "own" in json.dumps(first)
 
@@ -403,18 +403,18 @@ TIMM = ("network=timm-landmarks", "network_options=backbone=test_efficientnet")
 @pytest.mark.parametrize("loss", ["l2", "smooth-l1"])
 def test_a_backbone_of_timm_is_trained_with_each_loss(demo_clip, tmp_path, capfd, loss):
     assert main(train_command(tmp_path, demo_clip, *TIMM, f"loss={loss}")) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    network = create_network("timm-landmarks", told["weights"])
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    network = create_network("timm-landmarks", results["weights"])
     assert network.options.items() >= {"backbone": "test_efficientnet", "size": 32}.items()
 
 
 @pytest.mark.slow
 def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd):
     assert main([*train_command(tmp_path, demo_clip, *TIMM, "loss=wing"), "--export", "onnx"]) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    network = create_network("timm-landmarks", told["weights"]).eval()
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    network = create_network("timm-landmarks", results["weights"]).eval()
     assert network.options.items() >= {"backbone": "test_efficientnet", "size": 32}.items()
-    engine = load_engine(Path(told["export"]), EngineOptions(precision="f32"))
+    engine = load_engine(Path(results["export"]), EngineOptions(precision="f32"))
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     engine.input[...] = pixels  # engines read bytes, with the channels last
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
@@ -424,7 +424,7 @@ def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd):
 
 @pytest.mark.usefixtures("own_module")
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
         (["network=resnet50"], "Unknown network 'resnet50'"),
         (["network=no-hand"], "network=no-hand requires the output keypoints (B, 63); it has shape (1, 4)"),
@@ -438,10 +438,10 @@ def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd):
         (["loss=os:getcwd"], "'os:getcwd' must name a module of sonjit or of a registered extension"),
     ],
 )
-def test_wrong_networks_and_losses_are_refused_in_one_line(demo_clip, tmp_path, capfd, sets, said):
+def test_wrong_networks_and_losses_are_refused_in_one_line(demo_clip, tmp_path, capfd, sets, message):
     assert main(train_command(tmp_path, demo_clip, *sets)) == 2
     _, err = capfd.readouterr()
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 
@@ -455,7 +455,7 @@ def test_a_run_from_scratch_begins_in_the_middle():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "requires --data, a COCO keypoints JSON file"),
         (["--data", "absent.json"], "absent.json"),
@@ -471,10 +471,10 @@ def test_a_run_from_scratch_begins_in_the_middle():
         (["--set", "negatives=1"], "negatives=1.0: must be at least 0 and below 1"),
     ],
 )
-def test_wrong_calls_are_refused_in_one_line(arguments, said, tmp_path, capfd):
+def test_wrong_calls_are_refused_in_one_line(arguments, message, tmp_path, capfd):
     assert main(["train", "hand-full", "--out", str(tmp_path / "run"), *arguments]) == 2
     _, err = capfd.readouterr()
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -28,25 +28,25 @@ def test_the_folder_holds_what_was_done(tmp_path):
 
 
 def test_a_finished_run_is_only_read(tmp_path):
-    wanted = run(tmp_path / "run")
+    expected = run(tmp_path / "run")
 
-    def told(*_):
+    def stop(*_):
         raise AssertionError("nothing is left to do")
 
     given = line()
-    train(given, batch, losses, OPTIONS, out=tmp_path / "run", progress=told)
-    assert all(torch.equal(value, given.state_dict()[key]) for key, value in wanted.state_dict().items())
+    train(given, batch, losses, OPTIONS, out=tmp_path / "run", progress=stop)
+    assert all(torch.equal(value, given.state_dict()[key]) for key, value in expected.state_dict().items())
 
 
 def test_another_seed_gives_another_network_and_the_caller_keeps_its_own_numbers(tmp_path):
     torch.manual_seed(5)
-    wanted = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(5)
     networks = [line(), line()]
     torch.manual_seed(5)
     run(None, network=networks[0])
     run(None, network=networks[1], options=TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, seed=1))
-    assert torch.equal(torch.rand(3), wanted)
+    assert torch.equal(torch.rand(3), expected)
     assert not torch.equal(networks[0][0].weight, networks[1][0].weight)
     assert not list(tmp_path.iterdir())
 
@@ -150,9 +150,9 @@ def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
 
 def test_bf16_learns_too_and_keeps_float32():
     network = run(None, options=TrainingSettings(steps=40, learning_rate=2e-2, warmup=0, precision="bf16"))
-    values, wanted = batch(np.random.default_rng(9))
+    values, targets = batch(np.random.default_rng(9))
     assert network[0].weight.dtype == torch.float32
-    assert ((network.eval()(values) - wanted) ** 2).mean() < ((line().eval()(values) - wanted) ** 2).mean() / 2
+    assert ((network.eval()(values) - targets) ** 2).mean() < ((line().eval()(values) - targets) ** 2).mean() / 2
 
 
 def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
@@ -176,8 +176,8 @@ def test_a_run_without_progress_ends_early_and_stays_ended(tmp_path):
 
     for times in (4, 4):
         network = line()
-        told = train(network, batch, losses, options, out=tmp_path, evaluate=evaluate, higher_is_better=True)
-        assert told == {"right": 3.0, "other": 1.0}
+        results = train(network, batch, losses, options, out=tmp_path, evaluate=evaluate, higher_is_better=True)
+        assert results == {"right": 3.0, "other": 1.0}
         assert len(seen) == times
         assert torch.equal(network[0].weight, seen[-1])
     assert [row["step"] for row in log_of(tmp_path)] == list(range(1, 13))
@@ -202,13 +202,13 @@ def test_batch_norms_of_training_are_folded_in_what_is_kept(tmp_path):
 
     train(network, batch, in_images, OPTIONS, out=tmp_path, evaluate=lambda model: {"bias": model[2].head.bias.item()})
     values = torch.rand(5, 3, 1, 1)
-    wanted = network.eval()(values)
+    expected = network.eval()(values)
     fold(network)
     for file in (WEIGHTS, BEST):
         kept = load_checkpoint(tmp_path / file)
         assert kept.keys() == network.state_dict().keys()
     network.load_state_dict(load_checkpoint(tmp_path / WEIGHTS))
-    torch.testing.assert_close(network(values), wanted)
+    torch.testing.assert_close(network(values), expected)
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_compiled_networks_learn_the_same(monkeypatch):
 
 
 def test_metrics_before_training_are_logged_and_pictures_follow_each_evaluation(tmp_path):
-    told, drawn = [], []
+    reported, drawn = [], []
 
     def pictures(network):
         assert not network.training
@@ -240,13 +240,14 @@ def test_metrics_before_training_are_logged_and_pictures_follow_each_evaluation(
     before = network[0].weight.clone()
     options = TrainingSettings(steps=6, learning_rate=1e-2, warmup=0, evaluate_every=4)
     train(
-        network, batch, losses, options, out=tmp_path, progress=lambda *values: told.append(values), pictures=pictures,
+        network, batch, losses, options, out=tmp_path,
+        progress=lambda *values: reported.append(values), pictures=pictures,
         evaluate=lambda model: {"error": losses(model, fixed)["squares"].item()},
     )  # fmt: skip
     rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
     assert [index for index, row in enumerate(rows) if "evaluation_before" in row] == [0]
-    assert told[0] == (0, 6, {"validation error": rows[0]["evaluation_before"]["error"]})
-    assert [done for done, _, values in told if "validation error" in values] == [0, 4, 6]
+    assert reported[0] == (0, 6, {"validation error": rows[0]["evaluation_before"]["error"]})
+    assert [done for done, _, values in reported if "validation error" in values] == [0, 4, 6]
     assert len(drawn) == 3
     assert torch.equal(drawn[0], before)
     assert torch.equal(drawn[2], network[0].weight)

@@ -68,8 +68,8 @@ def test_what_is_right_costs_nothing(name):
 def test_focal_is_the_papers_formula_and_forgets_what_is_easy():
     score, chance = torch.tensor([0.4, -2.0]), torch.sigmoid(torch.tensor([0.4, -2.0]))
     truth = torch.tensor([1.0, 0.0])
-    wanted = -0.25 * (1 - chance[0]) ** 2 * chance[0].log() - 0.75 * chance[1] ** 2 * (1 - chance[1]).log()
-    assert focal(score, truth).item() == pytest.approx(wanted.item())
+    expected = -0.25 * (1 - chance[0]) ** 2 * chance[0].log() - 0.75 * chance[1] ** 2 * (1 - chance[1]).log()
+    assert focal(score, truth).item() == pytest.approx(expected.item())
     assert focal(score, truth, alpha=0.5, gamma=0).item() == pytest.approx(cross_entropy(score, truth).item())
     easy, hard = torch.tensor([4.0]), torch.tensor([-1.0])
     one = torch.ones(1)

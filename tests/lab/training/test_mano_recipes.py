@@ -105,9 +105,9 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
         from_mean = torch.from_numpy(pose_in_camera(fit, camera, mano, flat_mean=False))[None].float()
         torch.testing.assert_close(mano(from_mean, flat_hand_mean=False)[1], there, atol=1e-4, rtol=0)
     parts = ManoParameters(pose, betas, None, "camera", pca=True, flat_mean=False)
-    whole = torch.from_numpy(pose_in_camera(parts, None, mano, flat_mean=False))[None].float()
-    wanted = mano(torch.from_numpy(pose)[None].float(), flat_hand_mean=False, pca=True)[1]
-    torch.testing.assert_close(mano(whole, flat_hand_mean=False)[1], wanted, atol=1e-4, rtol=0)
+    complete = torch.from_numpy(pose_in_camera(parts, None, mano, flat_mean=False))[None].float()
+    expected = mano(torch.from_numpy(pose)[None].float(), flat_hand_mean=False, pca=True)[1]
+    torch.testing.assert_close(mano(complete, flat_hand_mean=False)[1], expected, atol=1e-4, rtol=0)
 
 
 def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):

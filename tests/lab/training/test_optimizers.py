@@ -85,12 +85,12 @@ def deviation(name, inputs=400, outputs=300):
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [("xavier", math.sqrt(2 / 700)), ("he", math.sqrt(2 / 400)), ("normal", 0.01), ("zeros", 0.0)],
 )
-def test_initialisations_have_the_published_deviation(name, wanted):
+def test_initialisations_have_the_published_deviation(name, expected):
     layer = deviation(name)
-    assert layer.weight.std().item() == pytest.approx(wanted, rel=0.01)
+    assert layer.weight.std().item() == pytest.approx(expected, rel=0.01)
     assert not layer.bias.any()
 
 
@@ -116,7 +116,7 @@ def test_the_seed_decides_and_frozen_layers_stay(name):
 
 
 def test_sigmoids_let_gradients_vanish_and_rectifiers_do_not():
-    told = {}
+    messages = {}
     for activation in (torch.nn.Sigmoid, torch.nn.ReLU):
         torch.manual_seed(0)
         layers = torch.nn.Sequential(*(each for _ in range(9) for each in (torch.nn.Linear(32, 32), activation())))
@@ -124,6 +124,6 @@ def test_sigmoids_let_gradients_vanish_and_rectifiers_do_not():
         layers(torch.randn(64, 32)).square().mean().backward()
         gradients = layer_gradients(layers)
         assert len(gradients) == 9
-        told[activation] = vanishing(gradients)
-    assert told[torch.nn.ReLU] is None
-    assert told[torch.nn.Sigmoid] < 1e-3
+        messages[activation] = vanishing(gradients)
+    assert messages[torch.nn.ReLU] is None
+    assert messages[torch.nn.Sigmoid] < 1e-3

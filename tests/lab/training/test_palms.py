@@ -78,26 +78,26 @@ def test_a_square_holds_its_palm_and_no_more(points):
 def test_a_network_that_says_its_targets_finds_every_palm(where):
     samples = [sample(*(palm(*one) for one in where)), sample(palm(20, 40, 16)), sample()]
     anchors = palm_anchors(SIZE)
-    wanted = palm_targets(anchors, samples)
-    said = {"scores": wanted.found[..., None] * 20 - 10, "boxes": wanted.boxes}
-    metrics = palm_precision(lambda images: said, samples, anchors)
+    expected = palm_targets(anchors, samples)
+    output = {"scores": expected.found[..., None] * 20 - 10, "boxes": expected.boxes}
+    metrics = palm_precision(lambda images: output, samples, anchors)
     assert metrics == {"ap": pytest.approx(100), "ap_strict": pytest.approx(100)}
-    missed = {**said, "scores": torch.full_like(said["scores"], -10)}
+    missed = {**output, "scores": torch.full_like(output["scores"], -10)}
     assert palm_precision(lambda images: missed, samples, anchors)["ap"] == pytest.approx(0)
 
 
 def test_what_is_not_known_is_neither_taught_nor_judged():
     anchors = palm_anchors(SIZE)
     unsure = sample(palm(14, 14, 16), unsure=np.array([[30, 30, 64, 64]], np.float32))
-    wanted = palm_targets(anchors, [unsure])
+    expected = palm_targets(anchors, [unsure])
     inside = (anchors[:, :2] > 30).all(1)
-    assert (wanted.found[0, inside] == -1).all()
-    said = {"scores": torch.zeros(1, len(anchors), 1), "boxes": torch.zeros_like(wanted.boxes)}
-    other = {**said, "scores": said["scores"].clone()}
+    assert (expected.found[0, inside] == -1).all()
+    output = {"scores": torch.zeros(1, len(anchors), 1), "boxes": torch.zeros_like(expected.boxes)}
+    other = {**output, "scores": output["scores"].clone()}
     other["scores"][0, inside] = 7.0
     for loss in ("focal", "cross-entropy"):
-        assert palm_losses(said, wanted, loss) == palm_losses(other, wanted, loss)
-    found = {"scores": torch.where(wanted.found[..., None] > 0, 9.0, -9.0), "boxes": wanted.boxes.clone()}
+        assert palm_losses(output, expected, loss) == palm_losses(other, expected, loss)
+    found = {"scores": torch.where(expected.found[..., None] > 0, 9.0, -9.0), "boxes": expected.boxes.clone()}
     wrong = int(np.flatnonzero(inside)[0])
     found["scores"][0, wrong], found["boxes"][0, wrong] = 9.5, torch.tensor([0.0, 0.0, 8.0, 8.0] + [0.0] * 14)
     assert palm_precision(lambda images: found, [unsure], anchors)["ap"] == pytest.approx(100)
@@ -105,29 +105,31 @@ def test_what_is_not_known_is_neither_taught_nor_judged():
 
 def test_an_anchor_near_a_palm_learns_where_it_is_even_if_it_is_not_the_palms():
     anchors = palm_anchors(SIZE)
-    wanted = palm_targets(anchors, [sample(palm(30, 30, 20))])
-    beside = wanted.placed & (wanted.found <= 0)
-    assert beside.any()
-    assert (wanted.placed | (wanted.found <= 0)).all()
-    said = {"scores": torch.zeros(1, len(anchors), 1), "boxes": wanted.boxes.clone().requires_grad_()}
+    expected = palm_targets(anchors, [sample(palm(30, 30, 20))])
+    nearby = expected.placed & (expected.found <= 0)
+    assert nearby.any()
+    assert (expected.placed | (expected.found <= 0)).all()
+    output = {"scores": torch.zeros(1, len(anchors), 1), "boxes": expected.boxes.clone().requires_grad_()}
     torch.testing.assert_close(
-        wanted.boxes[wanted.placed][:, :2] + torch.from_numpy(anchors[wanted.placed[0].numpy(), :2]).float(),
-        torch.full((int(wanted.placed.sum()), 2), 30.0),
+        expected.boxes[expected.placed][:, :2] + torch.from_numpy(anchors[expected.placed[0].numpy(), :2]).float(),
+        torch.full((int(expected.placed.sum()), 2), 30.0),
     )
-    moved = {**said, "boxes": said["boxes"] + 1}
-    palm_losses(moved, wanted, "focal")["boxes"].backward()
-    assert torch.equal(said["boxes"].grad.abs().sum(2) > 0, wanted.placed)
+    moved = {**output, "boxes": output["boxes"] + 1}
+    palm_losses(moved, expected, "focal")["boxes"].backward()
+    assert torch.equal(output["boxes"].grad.abs().sum(2) > 0, expected.placed)
 
 
 def test_focal_loss_forgives_what_is_nearly_right():
     """Beside a mistake of one anchor, many anchors that are nearly sure weigh less than under cross entropy."""
-    wanted = palm_targets(palm_anchors(SIZE), [sample(palm(30, 30, 20))])
-    near = torch.full((1, wanted.found.shape[1], 1), -3.0)
+    expected = palm_targets(palm_anchors(SIZE), [sample(palm(30, 30, 20))])
+    near = torch.full((1, expected.found.shape[1], 1), -3.0)
     far = near.clone()
-    far[0, int((wanted.found[0] == 0).nonzero()[0])] = 4.0
+    far[0, int((expected.found[0] == 0).nonzero()[0])] = 4.0
     share = {}
     for loss, gamma in (("focal", 2.0), ("focal", 1.0), ("cross-entropy", 0.0)):
-        easy, hard = (palm_losses({"scores": one, "boxes": wanted.boxes}, wanted, loss, gamma) for one in (near, far))
+        easy, hard = (
+            palm_losses({"scores": one, "boxes": expected.boxes}, expected, loss, gamma) for one in (near, far)
+        )
         assert easy["boxes"] == easy["keypoints"] == 0
         share[gamma] = float(easy["scores"] / hard["scores"])
     assert share[2.0] < share[1.0] < share[0.0]
@@ -153,11 +155,11 @@ def test_keypoints_go_with_the_image(seed):
 
 def test_without_its_decoder_the_network_has_the_same_anchors_and_fewer_weights():
     images = torch.rand(2, 3, SIZE, SIZE)
-    whole, plain = (create_network("palm-full", decoder=decoder, **TINY) for decoder in (True, False))
-    assert sum(map(torch.numel, plain.parameters())) < sum(map(torch.numel, whole.parameters()))
+    complete, plain = (create_network("palm-full", decoder=decoder, **TINY) for decoder in (True, False))
+    assert sum(map(torch.numel, plain.parameters())) < sum(map(torch.numel, complete.parameters()))
     for name, shape in (("boxes", (2, len(palm_anchors(SIZE)), 18)), ("scores", (2, len(palm_anchors(SIZE)), 1))):
-        assert whole(images)[name].shape == plain(images)[name].shape == shape
-    assert set(plain.state_dict()) < set(whole.state_dict())
+        assert complete(images)[name].shape == plain(images)[name].shape == shape
+    assert set(plain.state_dict()) < set(complete.state_dict())
 
 
 @pytest.mark.parametrize("name", ["palm-full", "hand-full"])
@@ -188,9 +190,9 @@ def test_a_new_network_sees_boxes_of_its_anchors_sizes_and_hardly_a_palm():
     for head in (network.fine_head, network.coarse_head):
         for layer in (head.scores, head.boxes):
             torch.nn.init.zeros_(layer.weight)
-    said = network(torch.rand(1, 3, SIZE, SIZE))
-    np.testing.assert_allclose(said["boxes"][0, :, 2:4].detach(), anchors[:, 2:], rtol=1e-5)
-    torch.testing.assert_close(said["scores"].sigmoid(), torch.full_like(said["scores"], 0.01))
+    output = network(torch.rand(1, 3, SIZE, SIZE))
+    np.testing.assert_allclose(output["boxes"][0, :, 2:4].detach(), anchors[:, 2:], rtol=1e-5)
+    torch.testing.assert_close(output["scores"].sigmoid(), torch.full_like(output["scores"], 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +222,8 @@ def painted(tmp_path_factory):
 
 
 def test_hands_without_a_whole_palm_are_unsure(painted):
-    whole = PalmSamples(open_dataset("folder", painted), SIZE)
-    assert [len(one.palms) for one in whole] == [int(index % 4 > 0) for index in range(24)]
+    complete = PalmSamples(open_dataset("folder", painted), SIZE)
+    assert [len(one.palms) for one in complete] == [int(index % 4 > 0) for index in range(24)]
     data = json.loads((painted / "coco.json").read_text("utf-8"))
     data["annotations"][0]["keypoints"][2] = 0
     (painted / "other.json").write_text(json.dumps(data), "utf-8")
@@ -248,30 +250,30 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     ]
     command += ["--set", "warmup=5", "--set", "test=.", "--set", "augmentation=none"]
     assert main(command) == 0
-    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    assert float(told["ap"]) > 80
-    network = create_network("palm-full", told["weights"], **TINY)
+    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert float(results["ap"]) > 80
+    network = create_network("palm-full", results["weights"], **TINY)
     samples = PalmSamples(open_dataset("folder", painted), SIZE)
     again = palm_precision(network.eval(), samples, palm_anchors(SIZE))
-    assert again["ap"] == pytest.approx(float(told["ap"]), abs=0.1)
+    assert again["ap"] == pytest.approx(float(results["ap"]), abs=0.1)
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
 def test_the_scores_weight_is_theirs_alone(painted):
     samples, anchors = PalmSamples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
-    told = []
+    reported = []
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, score_weight=weight, evaluate_first=False, **TINY)
-        request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: told.append(losses))
+        request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: reported.append(losses))
         fit_palms(palm_network(once, anchors), samples, samples, anchors=anchors, settings=once, request=request)
-    whole, quarter = told
+    complete, quarter = reported
     assert quarter.pop("images/s") > 0
-    assert whole.pop("images/s") > 0
-    assert quarter == {**whole, "scores": pytest.approx(whole["scores"] / 4)}
+    assert complete.pop("images/s") > 0
+    assert quarter == {**complete, "scores": pytest.approx(complete["scores"] / 4)}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--set", "size=100"], "size=100: must be a multiple of 32"),
         (["--set", "channels=8,8"], "channels=8,8: must be 5 numbers from 1 to 16384 that do not decrease"),
@@ -282,10 +284,10 @@ def test_the_scores_weight_is_theirs_alone(painted):
         (["--set", "batch=0"], "batch=0: must be at least 1"),
     ],
 )
-def test_wrong_calls_are_refused_in_one_line(arguments, said, painted, tmp_path, capfd):
+def test_wrong_calls_are_refused_in_one_line(arguments, message, painted, tmp_path, capfd):
     assert main(["train", "palm", "--data", str(painted), "--out", str(tmp_path / "run"), *arguments]) == 2
     _, err = capfd.readouterr()
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -122,7 +122,7 @@ def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("summary = ", "not TOML"),
         ("colour = 1\n" + RECIPE, "recipe mine: Unknown setting 'colour'. Choose from name, summary"),
@@ -139,15 +139,15 @@ def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
         (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit.lab.training.images.dog"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told(text, said, recipe, tmp_path):
-    with pytest.raises(InputError, match=said) as error:
+def test_what_is_wrong_with_a_file_is_told(text, message, recipe, tmp_path):
+    with pytest.raises(InputError, match=message) as error:
         run_recipe(TrainingRequest(recipe(text), tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("key", "name", "said"),
+    ("key", "name", "message"),
     [
         ("function", "posix:system", "'posix:system' must name a module of sonjit or of a registered extension"),
         ("function", "evil:train", "'evil:train' must name a module of sonjit or of a registered extension"),
@@ -162,11 +162,11 @@ def test_what_is_wrong_with_a_file_is_told(text, said, recipe, tmp_path):
         ("settings_class", "sonjit.lab.training.images.cam:train_cam", "train_cam must be a dataclass"),
     ],
 )
-def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, said, recipe, tmp_path, monkeypatch):
+def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, message, recipe, tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     text = re.sub(f"^{key} = .*$", f"{key} = {name!r}", RECIPE, flags=re.MULTILINE)
-    with pytest.raises(InputError, match=re.escape(said)) as error:
+    with pytest.raises(InputError, match=re.escape(message)) as error:
         run_recipe(TrainingRequest(recipe(text), tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
@@ -220,7 +220,7 @@ def test_typed_and_written_settings_read_the_same(name, typed, written):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"counts": "7"}, "Unknown setting 'counts'. Choose from count, learning_rate"),
         ({"count": "7.5"}, "count=7.5: must be an integer"),
@@ -233,8 +233,8 @@ def test_typed_and_written_settings_read_the_same(name, typed, written):
         ({"mix": {"real": "much"}}, "mix.real=much: must be a number"),
     ],
 )
-def test_values_of_another_type_are_refused(given, said):
-    with pytest.raises(InputError, match=said):
+def test_values_of_another_type_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
         settings_from(Everything, given)
 
 
@@ -276,9 +276,9 @@ def test_a_recipe_changes_a_few_settings_of_its_base(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("base", "said"), [("hand-ful", "Unknown base 'hand-ful'. Choose from"), ("self.toml", "leads back to itself")]
+    ("base", "message"), [("hand-ful", "Unknown base 'hand-ful'. Choose from"), ("self.toml", "leads back to itself")]
 )
-def test_a_base_that_cannot_be_used_is_refused(base, said, tmp_path):
+def test_a_base_that_cannot_be_used_is_refused(base, message, tmp_path):
     (tmp_path / "self.toml").write_text(f'base = "{base}"\n')
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_recipe(str(tmp_path / "self.toml"))

@@ -154,8 +154,8 @@ def test_crops_of_rendered_hands_have_exact_keypoints(tmp_path, weights, rigs):
     except SonjitError as error:
         pytest.skip(str(error))
     factors = ("hands=1", "gesture=open", "distance=0.35", "yaw_deg=0", "held=none", "occluders=0", "cut=0")
-    asked = [word for factor in factors for word in ("--set", factor)]
-    assert main(["synth", str(tmp_path / "data"), "--count", "3", "--seed", "3", *asked]) == 0
+    arguments = [word for factor in factors for word in ("--set", factor)]
+    assert main(["synth", str(tmp_path / "data"), "--count", "3", "--seed", "3", *arguments]) == 0
     hands = write_refinable_hands(tmp_path / "data", "lite", 1, tmp_path / "maps")
     sizes = [file.stat().st_size // 2 for file in map_files(tmp_path / "maps")]
     assert sizes == [len(hands) * side * side * depth for side, depth in zip(SIDES, CHANNELS["lite"], strict=True)]

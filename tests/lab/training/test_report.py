@@ -51,8 +51,8 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path):
     reader.feed(page)
     assert not reader.open
     assert page.count("data:image/png;base64,") == 1
-    for said in ("hands found", "error_px: 0.8123", "cam: &lt;one&gt;", "<td>squares</td><td>9</td>", "&lt;b&gt;"):
-        assert said in page
+    for part in ("hands found", "error_px: 0.8123", "cam: &lt;one&gt;", "<td>squares</td><td>9</td>", "&lt;b&gt;"):
+        assert part in page
     assert "waited for its batches 20% of 200 s; more workers may help" in page
     assert "<script" not in page
     assert "color-scheme: light dark" in page

@@ -124,12 +124,12 @@ def test_losses_are_the_released_codes(file):
     golden = np.load(file)
     joints = torch.from_numpy(golden["target.joint_out"])[None]
     volumes = heatmap_from_joints(joints, (64, 64, 64))
-    for given_, wanted in (
+    for given_, expected in (
         (volumes.sum((2, 3, 4)), golden["loss.gauss_sum_per_joint"]),
         (volumes.amax((2, 3, 4)), golden["loss.gauss_max_per_joint"]),
         (volumes[:, :, ::16, ::16, ::16], golden["loss.gauss_strided"]),
     ):
-        np.testing.assert_allclose(given_, wanted, atol=1e-5 * wanted.max())
+        np.testing.assert_allclose(given_, expected, atol=1e-5 * expected.max())
     targets = InterNetTargets(
         joints,
         torch.from_numpy(golden["target.valid_out"])[None],
@@ -143,8 +143,8 @@ def test_losses_are_the_released_codes(file):
         },
         targets,
     )
-    for name, wanted in (("joints", "heatmap_const3"), ("rel_root", "rel"), ("hand_type", "hand")):
-        assert losses[name].item() == pytest.approx(golden[f"loss.{wanted}"].mean(), rel=1e-4), name
+    for name, expected in (("joints", "heatmap_const3"), ("rel_root", "rel"), ("hand_type", "hand")):
+        assert losses[name].item() == pytest.approx(golden[f"loss.{expected}"].mean(), rel=1e-4), name
 
 
 @given(st.floats(0, 7), st.floats(0, 7), st.floats(0, 7))
@@ -152,8 +152,8 @@ def test_volumes_are_gaussians(x, y, z):
     volume = heatmap_from_joints(torch.tensor([[[x, y, z]]]), (8, 8, 8))[0, 0]
     k, j, i = (int(value) for value in np.unravel_index(int(volume.argmax()), (8, 8, 8)))
     assert max(abs(i - x), abs(j - y), abs(k - z)) <= 0.5 + 1e-5
-    wanted = PEAK * math.exp(-((1 - x) ** 2 + (2 - y) ** 2 + (3 - z) ** 2) / 12.5)
-    assert volume[3, 2, 1].item() == pytest.approx(wanted, rel=1e-3)
+    expected = PEAK * math.exp(-((1 - x) ** 2 + (2 - y) ** 2 + (3 - z) ** 2) / 12.5)
+    assert volume[3, 2, 1].item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_an_absent_hand_teaches_no_joints():

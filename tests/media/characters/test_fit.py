@@ -213,9 +213,9 @@ def test_frames_without_the_person_repeat_the_latest_pose(truth):
     track = Track(frames, frames / FPS, track.body, track.pixels, track.presence, track.hands)
     motion = fit_motion("person1", track, 32, SIZE)
     assert np.flatnonzero(motion.is_held).tolist() == [0, 1, *range(12, 20), 30, 31]
-    for held, source in ((0, 2), (1, 2), (12, 11), (19, 11), (31, 29)):
-        assert (motion.rotations[held] == motion.rotations[source]).all()
-        assert (motion.hips[held] == motion.hips[source]).all()
+    for repeated, source in ((0, 2), (1, 2), (12, 11), (19, 11), (31, 29)):
+        assert (motion.rotations[repeated] == motion.rotations[source]).all()
+        assert (motion.hips[repeated] == motion.hips[source]).all()
 
 
 def test_lowest_joint_is_on_the_ground(motion):

@@ -30,12 +30,12 @@ angles = st.floats(-math.pi, math.pi)
 
 def rotation(yaw, pitch, roll):
     axes = (((0, 2), yaw), ((1, 2), pitch), ((0, 1), roll))
-    whole = np.eye(3)
+    complete = np.eye(3)
     for (i, j), angle in axes:
         one = np.eye(3)
         one[[i, j], [i, j]], one[i, j], one[j, i] = math.cos(angle), -math.sin(angle), math.sin(angle)
-        whole = whole @ one
-    return whole
+        complete = complete @ one
+    return complete
 
 
 @given(bends)

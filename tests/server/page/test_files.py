@@ -82,22 +82,22 @@ def test_every_file_that_a_file_names_is_there(path):
 @pytest.mark.parametrize("language", TEXTS)
 def test_every_text_that_is_asked_for_is_known(language):
     document = (PAGE / "index.html").read_text("utf-8")
-    asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', document))
+    keys = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', document))
     for path in MODULES:
-        asked |= set(re.findall(r'\btext\("([^"]+)"', path.read_text("utf-8")))
-        asked |= {f"error.{code}" for code in re.findall(r'new PageError\("(\w+)"', path.read_text("utf-8"))}
-    assert asked - TEXTS[language].keys() == set()
+        keys |= set(re.findall(r'\btext\("([^"]+)"', path.read_text("utf-8")))
+        keys |= {f"error.{code}" for code in re.findall(r'new PageError\("(\w+)"', path.read_text("utf-8"))}
+    assert keys - TEXTS[language].keys() == set()
 
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_every_kind_model_and_option_has_its_text(language):
     options = {name for kind in KINDS for name in known_options(kind)} - {"model", "max_instances", "measures"}
-    asked = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
-    asked |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
-    asked |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
+    keys = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
+    keys |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
+    keys |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
     measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}
-    asked |= {f"measure.{word}" for name in measures for word in re.split("_(?!arm)", name)}  # as in measures.js
-    assert asked - TEXTS[language].keys() == set()
+    keys |= {f"measure.{word}" for name in measures for word in re.split("_(?!arm)", name)}  # as in measures.js
+    assert keys - TEXTS[language].keys() == set()
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -122,5 +122,5 @@ def test_every_refusal_of_the_server_has_its_text(language):
 def test_every_id_that_is_looked_for_is_there(path):
     document = "".join(one.read_text("utf-8") for one in DOCUMENTS)
     known = set(re.findall(r'\bid="([^"]+)"', document))
-    asked = set(re.findall(r'(?:\bfind|getElementById)\("([\w-]+)"\)', path.read_text("utf-8")))
-    assert asked - known == set()
+    ids = set(re.findall(r'(?:\bfind|getElementById)\("([\w-]+)"\)', path.read_text("utf-8")))
+    assert ids - known == set()

@@ -67,7 +67,7 @@ def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
 
 def test_labels_are_placed_as_in_drawn_files():
     rng = np.random.default_rng(7)
-    cases, wanted = [], []
+    cases, expected = [], []
     for _ in range(60):
         image = rng.integers(200, 900, 2)
         plate = strokes._Plate("Left 0.98 #1", float(rng.uniform(0.36, 1)))
@@ -76,7 +76,7 @@ def test_labels_are_placed_as_in_drawn_files():
         corners = rng.uniform(0, 900, (int(rng.integers(0, 5)), 2))
         taken = [np.concatenate([corner, corner + rng.uniform(10, 300, 2)]) for corner in corners]
         label = strokes.Label("", anchor, directions, strokes.NEUTRAL, 100.0)
-        wanted.append(strokes._place(label, plate, *image.tolist(), taken))
+        expected.append(strokes._place(label, plate, *image.tolist(), taken))
         cases.append(
             {
                 "anchor": dict(zip("xy", anchor.tolist(), strict=True)),
@@ -96,7 +96,7 @@ def test_labels_are_placed_as_in_drawn_files():
         """,
         cases,
     )
-    assert got == [list(one) for one in wanted]
+    assert got == [list(one) for one in expected]
 
 
 def test_the_colours_of_heat_are_evenly_apart_and_grow_lighter():
@@ -149,10 +149,10 @@ def test_repetitions_are_counted_as_in_python(step_s):
     angles[rng.random(600) < 0.05] = np.nan
     counter = RepetitionCounter(110.0, 150.0)
     samples = list(zip(angles.tolist(), times.tolist(), strict=True))
-    wanted = []
+    expected = []
     for angle, time in samples:
         count, last = counter.update(angle, time), counter.last
-        wanted.append([count, last and [last.begin_s, last.end_s, last.lowest_rad]])
+        expected.append([count, last and [last.begin_s, last.end_s, last.lowest_rad]])
     got = run_module(
         """
         const {RepetitionCounter} = await page("repetitions.js");
@@ -165,8 +165,8 @@ def test_repetitions_are_counted_as_in_python(step_s):
         """,
         [[None if np.isnan(angle) else angle, time] for angle, time in samples],
     )
-    assert got == wanted
-    assert wanted[-1][0] > 3
+    assert got == expected
+    assert expected[-1][0] > 3
 
 
 @pytest.mark.parametrize("rows", ["instance", "wide", "keypoint"])
@@ -252,7 +252,7 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
 def test_an_unknown_option_of_tfjs_pages_is_a_warning():
     """tfjs-models ignores options of other models and versions, so pages may pass them."""
     given = {"maxHands": 1, "scoreThreshold": 0.5, "upperBodyOnly": False}
-    told = run_module(
+    result = run_module(
         """
         const warnings = [];
         console.warn = (text) => warnings.push(text);
@@ -261,9 +261,9 @@ def test_an_unknown_option_of_tfjs_pages_is_a_warning():
         """,
         given,
     )
-    assert told["options"]["maxHands"] == 1
-    assert not {"scoreThreshold", "upperBodyOnly"} & told["options"].keys()
-    assert [warning.partition(";")[0] for warning in told["warnings"]] == [
+    assert result["options"]["maxHands"] == 1
+    assert not {"scoreThreshold", "upperBodyOnly"} & result["options"].keys()
+    assert [warning.partition(";")[0] for warning in result["warnings"]] == [
         'Sonjit: unknown option "scoreThreshold"',
         'Sonjit: unknown option "upperBodyOnly"',
     ]
@@ -271,7 +271,7 @@ def test_an_unknown_option_of_tfjs_pages_is_a_warning():
 
 def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     body = load_skeleton("body_blazepose33")
-    told = run_module(
+    result = run_module(
         """
         const {calculators, skeletonHelpers} = await page("tfjs-skeletons.js");
         const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: given});
@@ -284,10 +284,10 @@ def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
         """,
         {"keypoints": list(body.keypoints)},
     )
-    assert told["index"] == {name: i for i, name in enumerate(body.keypoints)}
-    assert told["sides"] == {
+    assert result["index"] == {name: i for i, name in enumerate(body.keypoints)}
+    assert result["sides"] == {
         "left": [1, 2, 3, 7, *range(9, 33, 2)],
         "right": [4, 5, 6, *range(8, 33, 2)],
         "middle": [0],
     }
-    assert told["normalized"] == [{"x": 0.5, "y": 0.25, "z": 0.125, "name": "nose"}, {"x": 1, "y": 1}]
+    assert result["normalized"] == [{"x": 0.5, "y": 0.25, "z": 0.125, "name": "nose"}, {"x": 1, "y": 1}]

@@ -36,9 +36,9 @@ def test_a_rig_is_calibrated_and_reported(recorded, tmp_path, capsys):
     out, report = tmp_path / "rig.json", tmp_path / "r.html"
     arguments = ["annotate", "calibrate", str(folder), "--board", BOARD, "--out", str(out), "--report", str(report)]
     assert main([*arguments, "--floor", "0", "--lens", "radial"]) == 0
-    said = capsys.readouterr().err
-    assert "RMS reprojection error 0." in said
-    assert "mirrored" in said
+    output = capsys.readouterr().err
+    assert "RMS reprojection error 0." in output
+    assert "mirrored" in output
     made = load_cameras(out)
     apart = [np.linalg.norm(np.diff(one.centres_m, axis=0)) for one in (made, rig)]
     assert apart[0] == pytest.approx(apart[1], rel=0.02)
@@ -62,9 +62,9 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
         ([str(folder), "--board", BOARD, "--floor", "99"], "--floor 99: no image of that frame set"),
     ):
         assert main(["annotate", "calibrate", *arguments, *out]) == 2
-        said = capsys.readouterr().err
-        assert message in said
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert message in output
+        assert output.count("\n") == 1
     late = ["annotate", "calibrate", str(folder / "none"), "--board", BOARD, "--out", str(tmp_path / "rig.doc")]
     assert main(late) == 2
     assert "name a .json" in capsys.readouterr().err  # before any image is read
@@ -121,9 +121,9 @@ def test_clocks_are_compared(tmp_path, capsys):
             container.mux(stream.encode())
     out = tmp_path / "sync.json"
     assert main(["annotate", "sync", str(tmp_path), "--by", "flash", "--out", str(out)]) == 0
-    said = capsys.readouterr().err
-    assert "b: offset +200.0 ms" in said
-    assert "34 frame sets of 2 cameras" in said
+    output = capsys.readouterr().err
+    assert "b: offset +200.0 ms" in output
+    assert "34 frame sets of 2 cameras" in output
     written = json.loads(out.read_text())
     assert written["images"]["b"][0] == 0
     assert written["images"]["a"][0] == 6

@@ -24,16 +24,16 @@ def recorded(tmp_path, monkeypatch):
 def test_a_project_is_made_and_says_what_it_holds(recorded, capsys):
     (recorded / "views" / "cam2" / "image10.png").unlink()
     assert main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"]) == 0
-    said = capsys.readouterr().err
-    assert "3 of 3 cameras, 2 frame sets" in said
-    assert "view cam2 lacks 1 of them: 10" in said
+    output = capsys.readouterr().err
+    assert "3 of 3 cameras, 2 frame sets" in output
+    assert "view cam2 lacks 1 of them: 10" in output
     project = open_project(recorded / "desk")
     assert project.name == "desk"
     project.close()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--views", "views", "--cameras", "none.json"], "none.json"),
         (["--views", "cam9=views/cam0", "--cameras", "rig.json"], "camera 'cam9' is not in the rig"),
@@ -41,11 +41,11 @@ def test_a_project_is_made_and_says_what_it_holds(recorded, capsys):
         (["--views", "views", "--cameras", "rig.json", "--name", " "], "project name"),
     ],
 )
-def test_wrong_calls_are_one_line(recorded, capsys, arguments, said):
+def test_wrong_calls_are_one_line(recorded, capsys, arguments, message):
     assert main(["annotate", "new", "desk", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert said in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert message in output
     assert not (recorded / "desk").exists()
 
 

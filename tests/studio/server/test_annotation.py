@@ -56,13 +56,13 @@ def pixels(made, frame=0):
 
 
 def test_the_project_is_told(studio, made):
-    told = studio.get(DOOR).json()
-    assert told["frames"] == [0, 10, 20]
-    assert [view["name"] for view in told["views"]] == list(made[2].names)
-    assert told["views"][5]["missing"] == [20]
-    assert len(told["joints"]) == JOINTS
-    assert len(told["bones"]) == 40
-    assert (told["views"][0]["width"], told["views"][0]["height"]) == (640, 480)
+    project = studio.get(DOOR).json()
+    assert project["frames"] == [0, 10, 20]
+    assert [view["name"] for view in project["views"]] == list(made[2].names)
+    assert project["views"][5]["missing"] == [20]
+    assert len(project["joints"]) == JOINTS
+    assert len(project["bones"]) == 40
+    assert (project["views"][0]["width"], project["views"][0]["height"]) == (640, 480)
 
 
 def test_two_marks_make_a_joint_that_appears_in_every_view(studio, made):
@@ -102,27 +102,27 @@ def test_annotators_stand_beside_each_other(studio, made):
     seen = pixels(made)
     post(studio, *(mark(f"cam{k}", 2, seen[k, 2]) for k in (0, 1)))
     shifted = [mark(f"cam{k}", 2, seen[k, 2] + (30, 0)) for k in (0, 2)]
-    told = post(studio, *shifted, mark("cam3", 2, None, state="absent"), annotator="Ben").json()["state"]
-    assert len(told["marks"]) == 3
-    assert {one["annotator"] for one in told["others"]} == {"Ann"}
-    (conflict,) = told["conflicts"]
+    state = post(studio, *shifted, mark("cam3", 2, None, state="absent"), annotator="Ben").json()["state"]
+    assert len(state["marks"]) == 3
+    assert {one["annotator"] for one in state["others"]} == {"Ann"}
+    (conflict,) = state["conflicts"]
     assert (conflict["view"], conflict["annotators"]) == ("cam0", ["Ann", "Ben"])
     assert conflict["apart_px"] == pytest.approx(30, abs=1e-3)
     everyone = studio.get(f"{DOOR}/frames/0?annotator=Cho&points=all").json()
     assert everyone["points_m"][2] is not None
     assert studio.get(f"{DOOR}/frames/0?annotator=Cho").json()["points_m"][2] is None
-    said = studio.get(f"{DOOR}/agreement").json()
-    assert said["all"]["mean_px"] == pytest.approx(30, abs=1e-3)
+    report = studio.get(f"{DOOR}/agreement").json()
+    assert report["all"]["mean_px"] == pytest.approx(30, abs=1e-3)
     assert studio.get(DOOR).json()["annotators"] == ["Ann", "Ben"]
 
 
 def test_states_and_taking_back(studio, made):
     seen = pixels(made)
     post(studio, *(mark(f"cam{k}", 2, seen[k, 2], state="occluded") for k in range(3)))
-    told = post(studio, mark("cam2", 2, None, state="cleared")).json()["state"]
-    assert {one["view"]: one["state"] for one in told["marks"]} == {"cam0": "occluded", "cam1": "occluded"}
-    told = post(studio, mark("cam1", 2, None, state="absent")).json()["state"]
-    assert told["points_m"][2] is None
+    state = post(studio, mark("cam2", 2, None, state="cleared")).json()["state"]
+    assert {one["view"]: one["state"] for one in state["marks"]} == {"cam0": "occluded", "cam1": "occluded"}
+    state = post(studio, mark("cam1", 2, None, state="absent")).json()["state"]
+    assert state["points_m"][2] is None
     assert len(studio.get(f"{DOOR}/history?frame=0").json()) == 5
 
 
@@ -131,7 +131,7 @@ def test_progress_changes_and_bones(studio, made):
     for frame in (0, 10, 20):
         seen = pixels(made, frame)
         shift = np.array([[0.0, 90.0 if frame == 20 and k == 8 else 0.0] for k in range(JOINTS)])
-        told = post(
+        progress = post(
             studio,
             *(
                 mark(f"cam{c}", k, seen[c, k] + shift[k], frame=frame)
@@ -140,9 +140,9 @@ def test_progress_changes_and_bones(studio, made):
                 if np.isfinite(seen[c, k]).all()
             ),
         ).json()["state"]
-    assert {tuple(one["bone"]) for one in told["bones"]} >= {(7, 8)}
-    told = studio.get(f"{DOOR}/progress").json()
-    assert told["frames"] == {"0": JOINTS, "10": JOINTS, "20": JOINTS}
+    assert {tuple(one["bone"]) for one in progress["bones"]} >= {(7, 8)}
+    progress = studio.get(f"{DOOR}/progress").json()
+    assert progress["frames"] == {"0": JOINTS, "10": JOINTS, "20": JOINTS}
     changes = studio.get(f"{DOOR}/changes", params={"since": since}).json()
     assert changes["frames"] == {"0": ["Ann"], "10": ["Ann"], "20": ["Ann"]}
     assert studio.get(f"{DOOR}/changes", params={"since": changes["version"]}).json()["frames"] == {}
@@ -156,17 +156,17 @@ def read(answer):
 
 def test_images_come_whole_and_in_parts(studio, made):
     path = made[0].parent / "views" / "cam1" / "image10.png"
-    whole = cv2.imread(str(path)).astype(float)
+    complete = cv2.imread(str(path)).astype(float)
     endpoint = f"{DOOR}/image?view=cam1&frame=10"
-    assert np.abs(read(studio.get(endpoint)) - whole).mean() < 4
+    assert np.abs(read(studio.get(endpoint)) - complete).mean() < 4
     assert read(studio.get(f"{endpoint}&longest=320")).shape == (240, 320, 3)
     part = read(studio.get(f"{endpoint}&region=100,50,64,32"))
-    assert np.abs(part - whole[50:82, 100:164]).mean() < 6
+    assert np.abs(part - complete[50:82, 100:164]).mean() < 6
     assert read(studio.get(f"{endpoint}&region=620,470,64,32")).shape == (10, 20, 3)
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "code", "said"),
+    ("query", "status", "code", "message"),
     [
         ("view=cam5&frame=20", 422, "bad_image", "no image 20"),
         ("view=cam9&frame=0", 404, "not_found", "cam9"),
@@ -177,12 +177,12 @@ def test_images_come_whole_and_in_parts(studio, made):
         ("view=cam0&frame=0&region=9000,0,10,10", 400, "bad_option", "outside"),
     ],
 )
-def test_images_that_are_not_there(studio, query, status, code, said):
-    assert said in refusal(studio.get(f"{DOOR}/image?{query}"), status, code)
+def test_images_that_are_not_there(studio, query, status, code, message):
+    assert message in refusal(studio.get(f"{DOOR}/image?{query}"), status, code)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"view": "cam9"}, "cam9"),
         ({"frame": 5}, "frame 5"),
@@ -198,9 +198,9 @@ def test_images_that_are_not_there(studio, query, status, code, said):
         ({"x": None}, "pixels of the view"),
     ],
 )
-def test_marks_that_are_none(studio, change, said):
+def test_marks_that_are_none(studio, change, message):
     given = mark("cam0", 0, (1, 2)) | change
-    assert said in refusal(post(studio, given), 400, "bad_option")
+    assert message in refusal(post(studio, given), 400, "bad_option")
     assert studio.get(f"{DOOR}/history?frame=0").json() == []
 
 
@@ -246,17 +246,17 @@ def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weight
         image = cv2.resize(photo, (640, 480))
         cv2.imwrite(str(tmp_path / "views" / name / "image0.png"), image[..., ::-1])
     client = ask(project=tmp_path / "project")
-    told = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
-    assert {one["view"] for one in told["machine"]} == {"cam0"}
-    assert {(one["annotator"], one["source"]) for one in told["machine"]} == {(MACHINE, "M")}
-    assert len({one["joint"] for one in told["machine"]}) == len(told["machine"]) >= 21
-    assert told["marks"] == []
-    assert told["points_m"] == [None] * JOINTS
-    machine = told["machine"][0]
-    told = post(client, mark("cam0", machine["joint"], (machine["x"], machine["y"]), source="H+M")).json()["state"]
-    assert told["marks"][0]["source"] == "H+M"
+    prelabels = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
+    assert {one["view"] for one in prelabels["machine"]} == {"cam0"}
+    assert {(one["annotator"], one["source"]) for one in prelabels["machine"]} == {(MACHINE, "M")}
+    assert len({one["joint"] for one in prelabels["machine"]}) == len(prelabels["machine"]) >= 21
+    assert prelabels["marks"] == []
+    assert prelabels["points_m"] == [None] * JOINTS
+    machine = prelabels["machine"][0]
+    prelabels = post(client, mark("cam0", machine["joint"], (machine["x"], machine["y"]), source="H+M")).json()["state"]
+    assert prelabels["marks"][0]["source"] == "H+M"
     again = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
-    assert len(again["machine"]) == len(told["machine"])
+    assert len(again["machine"]) == len(prelabels["machine"])
 
 
 @pytest.mark.slow
@@ -274,8 +274,8 @@ def test_a_simulated_annotator_is_exact(tmp_path, ask):
             for k in range(JOINTS)
             if np.isfinite(seen[c, k]).all() and camera.inside(seen[c, k])
         ]
-        told = post(client, *marks).json()["state"]
-        points = np.array([[np.nan] * 3 if one is None else one for one in told["points_m"]])
+        state = post(client, *marks).json()["state"]
+        points = np.array([[np.nan] * 3 if one is None else one for one in state["points_m"]])
         errors.append(np.linalg.norm(points - joints, axis=1))
     assert np.isfinite(errors).all()
     assert np.mean(errors) < 1e-3
