@@ -59,7 +59,7 @@ def main():
 
 
 def error_lines(path):
-    """Lines that raise or handle an error."""
+    """Return the numbers of the lines that raise or handle an error."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Raise):
@@ -70,7 +70,7 @@ def error_lines(path):
 
 
 def lines_by_file():
-    """Of each file: the lines of statements that were run, and of those that were not."""
+    """Return by file the numbers of executed lines and of missed lines."""
     measured = Coverage(data_file=str(DATA), config_file=str(PROJECT / "pyproject.toml"))
     measured.load()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Where the reference data and the weights are, or why a test is skipped; one detector per set of options."""
+"""Fixtures for reference data and weights, which skip tests that lack them, and one detector per set of options."""
 
 import gc
 import importlib.util
@@ -49,14 +49,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """Let the garbage collector skip what was imported, and run more rarely: exports and servers allocate much."""
+    """Exclude imported objects from garbage collection, and run it less often: exports and servers allocate much."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
 
 
 def pytest_terminal_summary(terminalreporter):
-    """How many tests were skipped for each reason."""
+    """Print the number of skipped tests for each reason."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     if reasons:
@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_generate_tests(metafunc):
-    """One case per file that `@pytest.mark.files(pattern)` asks for."""
+    """Create one case per file for `@pytest.mark.files(pattern)`."""
     for mark in metafunc.definition.iter_markers("files"):
         (pattern,) = mark.args
         absent = pytest.param(None, marks=pytest.mark.skip(reason=f"no {pattern} in {DATA}"), id="none")
@@ -77,13 +77,13 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def data():
-    """The reference data's folder."""
+    """Return the folder of the reference data."""
     return DATA
 
 
 @pytest.fixture(scope="session")
 def golden_frames(data):
-    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its images); skips what is not there."""
+    """Return a function: whether a golden is synthetic, and an iterator over its images. It skips missing files."""
 
     def frames(file, golden):
         if not (data / golden["source"]).is_file():
@@ -97,7 +97,7 @@ def golden_frames(data):
 
 @pytest.fixture(scope="session")
 def read_rgb():
-    """Read an image named by a golden, or skip."""
+    """Read the image of a golden, or skip the test."""
 
     def read(path):
         if not path.is_file():
@@ -109,7 +109,7 @@ def read_rgb():
 
 @pytest.fixture(scope="session")
 def weights():
-    """Skip where the hand networks are not on this machine."""
+    """Skip without the hand networks."""
     try:
         return {name: find_weight(name) for name in ("palm-lite", "palm-full", "hand-lite", "hand-full")}
     except SonjitError as error:
@@ -118,7 +118,7 @@ def weights():
 
 @pytest.fixture(scope="session")
 def rigs():
-    """Both rigged hands by side, or skip where they are not on this machine."""
+    """Return both rigged hands by side, or skip the test."""
     try:
         return {side: load_rig(side) for side in ("Right", "Left")}
     except SonjitError as error:
@@ -127,7 +127,7 @@ def rigs():
 
 @pytest.fixture(name="sonjit")
 def run_sonjit(capsys):
-    """Run a command in this process: exit status, standard output, lines of standard error."""
+    """Run a command in this process; return exit status, standard output, and lines of standard error."""
 
     def run(*arguments):
         status = main([str(argument) for argument in arguments])
@@ -158,14 +158,14 @@ def reused(kind):
 
 @pytest.fixture(scope="session")
 def hands(weights):
-    """`hands(**options)`: a detector that has seen nothing yet and searches as published; made once for all tests."""
+    """Return a function that gives a reset hand detector with published search. Tests share the detectors."""
     with reused("hands") as get:
         yield get
 
 
 @pytest.fixture(scope="session")
 def demo_clip():
-    """The bundled clip: its path, its frames (H, W, 3) and the exact truth of each."""
+    """Return the path of the bundled clip, its frames (H, W, 3), and the ground truth of each frame."""
     path = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
     with open_source(path) as source:
         frames = [frame.rgb for frame in source]
@@ -175,14 +175,14 @@ def demo_clip():
 
 @pytest.fixture(scope="session")
 def photo(demo_clip):
-    """An image with a hand or two in it."""
+    """Return an image with one or two hands."""
     _, frames, truth = demo_clip
     return frames[max(range(len(frames)), key=lambda i: (len(truth[i]["hands"]), -i))]
 
 
 @pytest.fixture(scope="session")
 def write_video():
-    """`write_video(path, frames, fps=30)`: frames (H, W, 3) as an H.264 file; gives the path."""
+    """Write frames (H, W, 3) as an H.264 file and return its path."""
 
     def write(path, frames, fps=30):
         with av.open(str(path), "w") as container:
@@ -199,7 +199,7 @@ def write_video():
 
 @pytest.fixture(scope="session")
 def full_disk():
-    """`with full_disk(room=0)`: no file of this process grows beyond so many bytes; writing fails as on a full disk."""
+    """Return a context manager that limits the size of new files, as on a full disk."""
     resource = pytest.importorskip("resource", reason="Windows limits no files")
 
     @contextmanager
@@ -216,7 +216,7 @@ def full_disk():
 
 @pytest.fixture(scope="session")
 def reader_files(demo_clip, write_video, tmp_path_factory):
-    """A folder with what readers of the documentation have: clip.mp4, photo.jpg, photos/, recordings/.
+    """Return a folder with the files of readers of the documentation: clip.mp4, photo.jpg, photos/, recordings/.
 
     All are of the bundled clip, where both hands are in it: `clip.mp4` 40 frames, recordings/ its halves, `short.mp4`
     its first 8.
@@ -243,7 +243,7 @@ def _images(path):
 
 @cache
 def _module(path):
-    """The Python file at a path, or None."""
+    """Return the Python file at a path, or None."""
     if not path.is_file():
         return None
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -1,4 +1,4 @@
-"""What an editor knows of the front door: checked by pyright (`make check`), never run."""
+"""Types that an editor shows for the public interface. pyright checks this module (`make check`), nothing runs it."""
 
 from typing import assert_type
 
@@ -11,7 +11,7 @@ from sonjit.studio import Triangulation, load_cameras, triangulate
 
 
 def check() -> None:
-    """Every line is a type that an editor shows."""
+    """List expressions with the types that an editor shows."""
     assert_type(sonjit.create_detector(), Detector[Hand])
     assert_type(sonjit.create_detector("hands").detect("a.jpg"), Results[Hand])
     assert_type(sonjit.create_detector("face").detect("a.jpg"), Results[Face])

@@ -1,10 +1,10 @@
-"""Progress that tests read."""
+"""Progress that tests can inspect."""
 
 from sonjit._util.progress import Progress
 
 
 class ProgressLog(Progress):
-    """Totals, steps and instances in the order of the calls.
+    """Log of totals, steps and instances in the order of the calls.
 
     Args:
         then: Function called after each step, which may raise to end the operation.

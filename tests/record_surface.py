@@ -19,7 +19,7 @@ RECORD = Path(__file__).with_name("public_surface.txt")
 
 
 def surface() -> list[str]:
-    """A line for each thing that may be relied on, sorted."""
+    """Return a sorted line for each stable name, parameter and option."""
     return sorted([*_python(), *_commands(build_app(), ())])
 
 

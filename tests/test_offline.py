@@ -1,4 +1,4 @@
-"""Offline means offline: finding hands reaches no host, starts no process and leaves the home folder empty."""
+"""Offline mode: hand detection contacts no host, starts no process and writes nothing to the home folder."""
 
 import json
 import os
@@ -64,7 +64,7 @@ TELL = "\nprint(json.dumps(seen))\n"
 
 @pytest.fixture
 def watched(tmp_path):
-    """Run code in a fresh interpreter and home; what it reached for, and the files in its home afterwards."""
+    """Run code in a new interpreter and home; return the accessed resources, and the files in its home."""
     home = tmp_path / "home"
     home.mkdir()
 
@@ -84,7 +84,7 @@ def watched(tmp_path):
 
 @pytest.fixture
 def own_home(tmp_path, weights):
-    """A SONJIT_HOME with the networks and nothing else."""
+    """Return a SONJIT_HOME that contains only the networks."""
     models = tmp_path / "sonjit" / "models"
     models.mkdir(parents=True)
     for path in weights.values():

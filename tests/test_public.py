@@ -1,4 +1,4 @@
-"""The public surface: every promised name is there, and importing costs next to nothing."""
+"""The public interface: every documented name exists, and importing is fast."""
 
 import doctest
 import inspect

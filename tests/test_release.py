@@ -1,4 +1,4 @@
-"""What is released says the same everywhere: version, dependencies, addresses, and how it runs elsewhere."""
+"""Release files agree on version, dependencies and addresses, and on commands outside the repository."""
 
 import importlib.util
 import json

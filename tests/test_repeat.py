@@ -1,4 +1,4 @@
-"""The program that looks for tests that fail now and then finds one."""
+"""The program that repeats tests finds unstable ones."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What research/requirements.md says of each requirement is there: the way in, and the test."""
+"""The code and tests that research/requirements.md names exist."""
 
 import re
 from pathlib import Path

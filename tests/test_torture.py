@@ -1,4 +1,4 @@
-"""The program that attacks Sonjit makes its files, and finds none that is read wrongly."""
+"""The program that stresses Sonjit generates its files, and finds no errors in a short run."""
 
 import subprocess
 import sys

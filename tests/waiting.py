@@ -1,4 +1,4 @@
-"""The one polling helper of the tests, for conditions that other threads and processes bring about."""
+"""The polling helper of the tests, for conditions that depend on other threads and processes."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Media, a place to write to and the command line, for tests of commands."""
+"""Fixtures for tests of commands: media, output folders and the command line."""
 
 import hashlib
 
@@ -24,19 +24,19 @@ FOREIGN = {
 
 @pytest.fixture(scope="session")
 def write_image():
-    """`write_image(path, rgb)`: gives the path."""
+    """Write an image and return its path."""
     return _write_image
 
 
 @pytest.fixture(scope="session")
 def frame_count():
-    """Of the clip of `media`."""
+    """Return the number of frames of the clip of `media`."""
     return FRAMES
 
 
 @pytest.fixture
 def names_in():
-    """`names_in(folder)`: every file below it, hidden ones too, but the log of what is finished."""
+    """Return the names of all files below a folder, including hidden ones, without the log of finished files."""
     return _names_in
 
 
@@ -47,7 +47,7 @@ def _write_image(path, rgb):
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory, demo_clip, photo, write_video, weights):
-    """An image and a clip with hands in them; not to be changed."""
+    """Return paths of an image and a clip with hands, which tests must not change."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
@@ -58,7 +58,7 @@ def media(tmp_path_factory, demo_clip, photo, write_video, weights):
 
 @pytest.fixture
 def stills(tmp_path, photo, weights):
-    """A folder with three images; the second shows nothing."""
+    """Return a folder with three images. The second is empty."""
     folder = tmp_path / "stills"
     folder.mkdir()
     for name, rgb in (("f2.png", photo), ("f9.png", np.zeros_like(photo)), ("f10.png", photo[:, ::-1])):
@@ -79,7 +79,7 @@ def _names_in(folder):
 
 @pytest.fixture
 def planted(tmp_path):
-    """A folder with the files of somebody else, and a function that finds the changed ones."""
+    """Return a folder with files that Sonjit did not create, and a function that lists the changed ones."""
     folder = tmp_path / "mine"
     for name, text in FOREIGN.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

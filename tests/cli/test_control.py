@@ -1,4 +1,4 @@
-"""`sonjit control`: a dry run prints what would be sent, and when that pauses."""
+"""`sonjit control`: a dry run prints the commands, and a gesture pauses them."""
 
 import json
 from pathlib import Path

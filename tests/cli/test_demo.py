@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, weights):
-    """The folder that one run of the demo filled."""
+    """Return the folder that one run of the demo has written."""
     folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
     assert main(["demo", "--out", str(folder)]) == 0
     return folder

@@ -1,4 +1,4 @@
-"""`sonjit gestures`: examples are kept, learned and told apart."""
+"""`sonjit gestures`: recordings are stored, trained and distinguished."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from sonjit.results import Frame, Hand
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Two recordings of each of two gestures, from random points, in a folder."""
+    """Return a folder with two recordings for each of two gestures, from random points."""
     folder = tmp_path / "mine"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_gestures_are_for_what_has_hands(sonjit, recordings):
 
 @pytest.fixture
 def waved(tmp_path):
-    """A table of a clip in which a hand goes up and down thrice and rests after each."""
+    """Return a table of a clip in which a hand moves up and down three times and rests after each movement."""
     rng, hand = np.random.default_rng(0), np.random.default_rng(1).normal(size=(21, 3)) * 40
     way = [*np.linspace(0, -300, 10), *np.linspace(-300, 0, 10), *[0] * 15]
     heights = [*[0] * 15, *way, *way, *way]

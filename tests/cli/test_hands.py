@@ -1,4 +1,4 @@
-"""`sonjit hands`: what it writes, and one line for whatever goes wrong."""
+"""`sonjit hands`: its output files, and one line for each error."""
 
 import csv
 import json

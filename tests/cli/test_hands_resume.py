@@ -1,4 +1,4 @@
-"""`sonjit hands` over many files: in several processes, and how it goes on after a stop."""
+"""`sonjit hands` with many files: several processes, and continuation after an interruption."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Faces, bodies and people from the command line; measures, gestures, counts and masks of every kind."""
+"""Faces, bodies and people on the command line; measures, gestures, counts and masks of every kind."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 
 @pytest.fixture(scope="module")
 def image(data):
-    """The image of the first golden with a person in it; what is found in the others is judged in tests/detectors."""
+    """Return the image of the first golden with a person. Tests of detectors cover the other goldens."""
     for file in sorted(data.glob("goldens/mediapipe/pose.*.static.full.json")):
         golden = json.loads(file.read_text("utf-8"))
         if golden["frames"][0]["instances"] and (data / golden["source"]).is_file():
@@ -102,7 +102,7 @@ def test_a_wrong_count_is_refused_before_any_work(sonjit, tmp_path):
 
 
 def bent(angle_rad):
-    """A body whose left knee has an angle."""
+    """Return a body whose left knee has an angle."""
     points = np.tile(np.float32([0, 0, 0]), (33, 1))
     hip, knee, ankle = 23, 25, 27
     points[hip], points[ankle] = (0, -1, 0), (np.sin(angle_rad), -np.cos(angle_rad), 0)

@@ -21,7 +21,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def damaged(home):
-    """A file of the right size and the wrong content."""
+    """Return a file of the right size with wrong content."""
     weight = load_catalog()["hand-recrop"]
     (home / "models").mkdir()
     (home / "models" / weight.file).write_bytes(bytes(weight.bytes))

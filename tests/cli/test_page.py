@@ -1,4 +1,4 @@
-"""`sonjit page`: what it writes, and one line for what cannot be."""
+"""`sonjit page`: its output files, and one line for each error."""
 
 import json
 
@@ -10,7 +10,7 @@ from sonjit.weights import find_weight
 
 @pytest.fixture
 def engine(tmp_path, weights):
-    """A module in name only, with the networks of one model."""
+    """Return a fake module with the networks of one model."""
     folder = tmp_path / "engine"
     (folder / "models").mkdir(parents=True)
     (folder / "sonjit-web.js").write_text("export {};")

@@ -1,4 +1,4 @@
-"""`sonjit serve`: one line with the address, a quiet end, and one line for what cannot be."""
+"""`sonjit serve`: one line with the address, a clean exit, and one line for each error."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The same clip has the same results in Python and in every command: the default smoothing is decided once."""
+"""Python and every command give the same results for a clip, with the same default smoothing."""
 
 import pytest
 

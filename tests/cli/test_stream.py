@@ -71,7 +71,7 @@ def test_tables_with_other_rows_and_events(sonjit, media, out):
 
 @pytest.mark.slow
 def test_one_table_of_several_files_has_the_events_of_each(sonjit, media, out):
-    """Events that last until the end of a file end there, as in a table of that file."""
+    """Check that events that last until the end of a file end there, as in a table of that file."""
     limits = ["--gestures", "canned", "--events", "index_reach:0.1:0", "--model", "lite"]
     assert sonjit("hands", media / "clip.mp4", "--save", out / "one.csv", *limits)[0] == 0
     status, _, lines = sonjit("hands", media / "clip.mp4", media / "photo.png", "--save", out / "all.csv", *limits)

@@ -1,4 +1,4 @@
-"""Which weights and reference images a test needs, or why it is skipped."""
+"""Provide weights and reference images, or skip tests that lack them."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from sonjit.weights import find_weight
 
 @pytest.fixture(scope="session")
 def need():
-    """`need(*names)`: skip where these networks are not on this machine."""
+    """Return a function that skips a test without these networks."""
 
     def need(*names):
         for name in names:
@@ -30,13 +30,13 @@ def need():
 
 @pytest.fixture
 def weights(need):
-    """Skip where the hand networks are not on this machine."""
+    """Skip without the hand networks."""
     need("palm-lite", "palm-full", "hand-lite", "hand-full")
 
 
 @pytest.fixture
 def golden(file, data):
-    """What the reference program says of one image, and the image (H, W, 3) RGB."""
+    """Return the results of the reference program for one image, and the image (H, W, 3) RGB."""
     golden = json.loads(file.read_text("utf-8"))
     image = cv2.imread(str(data / golden["source"]))
     if image is None:
@@ -49,7 +49,7 @@ def golden(file, data):
 
 @pytest.fixture
 def pixels():
-    """`pixels(landmarks, rgb)`: x, y and z of landmarks in pixels of an image, (K, 3)."""
+    """Return x, y and z (K, 3) of landmarks in pixels of an image."""
 
     def pixels(landmarks, rgb):
         size = (rgb.shape[1], rgb.shape[0], rgb.shape[1])
@@ -59,7 +59,7 @@ def pixels():
 
 
 class FakeDetector:
-    """Stands in for a detector: finds what it is told to."""
+    """Detector that returns given results."""
 
     def __init__(self):
         self.found, self.calls, self.kind, self.options = [], [], "", {}
@@ -82,7 +82,7 @@ def loaded_at_once(load):
 
 @pytest.fixture
 def detector(monkeypatch):
-    """What every solution gets for a detector; it says what it was asked for."""
+    """Replace the detector of every solution with a fake that records its calls."""
     fake = FakeDetector()
 
     def check(kind, **options):
@@ -103,7 +103,7 @@ def detector(monkeypatch):
 
 @pytest.fixture
 def hand_landmarker(weights):
-    """`hand_landmarker(**options)`: one of the published networks; closed at the end."""
+    """Return a function that creates a hand landmarker from the published networks. They are closed after the test."""
     made = []
 
     def make(**options):

@@ -1,4 +1,4 @@
-"""`Pose` and `Holistic`: names, calls and results; against MediaPipe's own where the reference data are."""
+"""`Pose` and `Holistic`: names, calls and results, compared with MediaPipe where reference data exist."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Drawing upon images, without networks."""
+"""Drawing on images without networks."""
 
 import sys
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""`FaceMesh` and `FaceDetection`: names, calls and results; against MediaPipe's own where the reference data are."""
+"""`FaceMesh` and `FaceDetection`: names, calls and results, compared with MediaPipe where reference data exist."""
 
 import numpy as np
 import pytest
@@ -132,7 +132,7 @@ def test_detections_match_mediapipe(golden, need):
 
 
 def iou(one, other):
-    """Of two boxes x, y, width, height."""
+    """Return the intersection over union of two boxes x, y, width, height."""
     low = np.maximum(one[:2], other[:2])
     high = np.minimum(np.add(one[:2], one[2:]), np.add(other[:2], other[2:]))
     both = np.prod(np.maximum(high - low, 0))

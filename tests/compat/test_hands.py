@@ -1,4 +1,4 @@
-"""`Hands`: names, calls and results; against MediaPipe's own where the reference data are."""
+"""`Hands`: names, calls and results, compared with MediaPipe where reference data exist."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What MediaPipe's own tests ask of photographs: blank ones, gestures, and a still shown as a video."""
+"""Cases of MediaPipe's own tests: blank photographs, gestures, and a still shown as a video."""
 
 import json
 
@@ -16,7 +16,7 @@ NETWORKS = (
 
 @pytest.fixture
 def photo(data):
-    """`photo(name)`: a photograph of real/wild (H, W, 3), RGB."""
+    """Return a photograph (H, W, 3) RGB of real/wild by name."""
 
     def photo(name):
         image = cv2.imread(str(data / "real" / "wild" / name))

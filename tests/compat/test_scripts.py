@@ -1,4 +1,4 @@
-"""Scripts in the style people write them for MediaPipe run with only their import lines changed."""
+"""Typical MediaPipe scripts run after their import lines are changed."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
 
 
 class Clip:
-    """A capture that ends after some frames of the demo clip, or of another, whatever it was asked to open."""
+    """Capture that ends after some frames of a clip, independent of the requested file."""
 
     path, frames = CLIP, 30
 
@@ -59,7 +59,7 @@ _open = cv2.VideoCapture
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The images that a script shows; after twenty somebody presses escape."""
+    """Return the images that a script shows. The escape key is pressed after twenty images."""
     images = []
     monkeypatch.setattr(cv2, "VideoCapture", Clip)
     monkeypatch.setattr(cv2, "imshow", lambda _, image: images.append(image), raising=False)
@@ -70,7 +70,7 @@ def shown(monkeypatch):
 
 @pytest.fixture
 def source_of(data):
-    """`source_of(pattern)`: the first image or clip of the reference data in which such a golden found somebody."""
+    """Return the first image or clip of the reference data that has a golden with a person."""
 
     def source_of(pattern):
         for file in sorted((data / "goldens" / "mediapipe").glob(pattern)):
@@ -84,7 +84,7 @@ def source_of(data):
 
 @pytest.fixture
 def images(source_of, tmp_path):
-    """`images(pattern)`: put such an image into a script's folder as a.png, and a black one as b.png."""
+    """Write such an image into the folder of a script as a.png, and a black one as b.png."""
 
     def images(pattern):
         (tmp_path / "images").mkdir()

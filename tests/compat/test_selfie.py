@@ -1,4 +1,4 @@
-"""`SelfieSegmentation`, and the operator of its network that Sonjit computes by itself."""
+"""`SelfieSegmentation`, and the operator of its network that Sonjit implements."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ SelfieSegmentation = mp.solutions.selfie_segmentation.SelfieSegmentation
 
 
 class FakeEngine:
-    """A network of 4 x 6 pixels whose last operator has given inputs."""
+    """Network of 4 x 6 pixels whose last operator has given inputs."""
 
     def __init__(self, features, kernel, bias):
         self.input = np.zeros((1, 4, 6, 3), np.uint8)

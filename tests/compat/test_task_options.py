@@ -1,4 +1,4 @@
-"""What the options of `tasks.vision` do: thresholds of MediaPipe's graphs, and networks that load meanwhile."""
+"""Options of `tasks.vision`: thresholds of MediaPipe's graphs, and networks that load in the meantime."""
 
 import threading
 
@@ -19,7 +19,7 @@ BLACK = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.zeros((48, 64, 3), np
 
 @pytest.fixture
 def portrait(data):
-    """A person who shows the face and both hands."""
+    """Return an image of a person with a visible face and both hands."""
     path = data / "real" / "wild" / "mps_business.png"
     if not path.is_file():
         pytest.skip(f"{path} is not there")

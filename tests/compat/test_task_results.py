@@ -1,4 +1,4 @@
-"""What tasks find in photographs, beside MediaPipe's own outputs."""
+"""Results of tasks for photographs, compared with MediaPipe's outputs."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ def image_of(data, image_format=mp.ImageFormat.SRGB):
 
 @pytest.fixture
 def golden(data):
-    """`golden(pattern)`: a still's golden of MediaPipe's Tasks API with somebody in it, and its image."""
+    """Return a function for a still's golden of MediaPipe's Tasks API with a person, and its image."""
 
     def golden(pattern):
         for file in sorted((data / "goldens" / "tasks").glob(pattern)):

@@ -1,4 +1,4 @@
-"""Videos and live streams of `tasks.vision`: stills shown again and again, and callbacks that are slow or fail."""
+"""Videos and live streams of `tasks.vision`: repeated stills, and callbacks that are slow or fail."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ MARGIN = 0.03
 
 
 def points_of(result):
-    """All landmarks of a result by the name of their list, (K, 2) each; NaN for those that are not seen."""
+    """Return all landmarks (K, 2) of a result by the name of their list, with NaN for invisible ones."""
     found = {}
     for name, value in vars(result).items():
         if name.endswith("landmarks") and "world" not in name and value:

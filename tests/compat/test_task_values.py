@@ -1,4 +1,4 @@
-"""What tasks take and give: images, containers, drawings, and the modules in which they lie."""
+"""Inputs and outputs of tasks: images, containers, drawings and their modules."""
 
 import importlib
 from types import SimpleNamespace

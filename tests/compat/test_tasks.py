@@ -1,4 +1,4 @@
-"""`tasks.vision`: what its calls take, refuse and say."""
+"""`tasks.vision`: accepted arguments, errors and results."""
 
 import threading
 import zipfile
@@ -151,7 +151,7 @@ def test_a_bundle_may_have_any_file_name(weights, tmp_path):
 
 
 def turned_pixels(task, detector, degrees):
-    """Return what the detector sees of an image whose pixels have the numbers 1 to 6."""
+    """Return the pixels that the detector receives for an image whose pixels have the numbers 1 to 6."""
     seen = []
     detector.detect = lambda rgb, **_: seen.append(rgb[:, :, 0]) or []
     pixels = np.arange(1, 7, dtype=np.uint8).reshape(2, 3)

@@ -1,4 +1,4 @@
-"""The reference programs' runs over images and videos, and ours beside them."""
+"""Runs of the reference programs over images and videos, and Sonjit's results for the same frames."""
 
 import json
 from functools import cache
@@ -16,7 +16,7 @@ BF16_STEP = 3
 
 
 class Pair(NamedTuple):
-    """One frame: what the reference saw, what we see freely, and what in its own boxes (None where not comparable)."""
+    """Frame with the reference results, Sonjit's results, and Sonjit's results in the reference boxes or None."""
 
     expected: list[dict]
     free: list
@@ -32,17 +32,17 @@ class Replay(NamedTuple):
 
 
 def keypoint_distances(hand, instance):
-    """(21,) pixels between a hand and a golden instance."""
+    """Return the distances (21,) in pixels between a hand and a golden instance."""
     return np.linalg.norm(hand.keypoints[:, :2] - np.array(instance["keypoints"])[:, :2], axis=1)
 
 
 def is_inside(points, size):
-    """Whether every point (K, 2) lies within an image of that size."""
+    """Check whether all points (K, 2) lie within an image of that size."""
     return bool(((points >= 0) & (points <= size)).all())
 
 
 def matched(hands, instances):
-    """(hand, instance) of each golden instance with the nearest hand, best matches first, each hand once."""
+    """Return pairs (hand, instance) with the nearest hand of each golden instance, each hand once, best first."""
     pairs = [(keypoint_distances(h, e).mean(), i, j) for i, h in enumerate(hands) for j, e in enumerate(instances)]
     taken = []
     for _, i, j in sorted(pairs):
@@ -52,18 +52,18 @@ def matched(hands, instances):
 
 
 def has_bf16():
-    """Whether this CPU runs bf16 natively."""
+    """Check whether this CPU supports bf16."""
     return resolve_precision(EngineOptions()) == "bf16"
 
 
 def boxes_from(rows, width, height):
-    """RotatedBox in pixels for each golden (cx, cy, w, h, rotation) in parts of the image."""
+    """Return a RotatedBox in pixels for each golden box (cx, cy, w, h, rotation), which is relative to the image."""
     return [RotatedBox(cx * width, cy * height, w * width, h * height, turn) for cx, cy, w, h, turn in rows or []]
 
 
 @pytest.fixture(scope="session")
 def replay(golden_frames, hands):
-    """`replay(file)`: our run over a golden's images, beside it; worked out once."""
+    """Return a function that runs a detector over a golden's images and caches the pairs."""
 
     @cache
     def run(file):
@@ -101,7 +101,7 @@ def replay(golden_frames, hands):
 
 
 def _carried_boxes(before, now, width, height):
-    """The boxes that the reference looked into, if all were carried over from the frame before."""
+    """Return the boxes of the reference if all are propagated from the previous frame."""
     carried = boxes_from((before or {}).get("rois_next"), width, height)
     found = boxes_from(now.get("rois_from_palm"), width, height)
     return carried if all(any(iou(new, old) > 0.5 for old in carried) for new in found) else []

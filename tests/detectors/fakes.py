@@ -1,4 +1,4 @@
-"""Instances made of plain numbers, and a kind of detector that sees them in an array instead of an image."""
+"""Instances made of plain numbers, and a detector kind that reads them from an array instead of an image."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SHAPE[:2, :2] = [[-0.5, -0.5], [0.5, 0.5]]  # so that its long side is 1
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An observation of the shape at a place."""
+    """Observation of the shape at a position."""
 
     score: float
     keypoints: np.ndarray
@@ -41,7 +41,7 @@ class Scene(Kind):
         self._image = -1
 
     def show(self, *places):
-        """The next image."""
+        """Return the next image."""
         self.places = list(places)
         self._image += 1
         self.looks.append(0)

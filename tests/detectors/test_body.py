@@ -1,4 +1,4 @@
-"""Bodies against what MediaPipe and tfjs-models found in the same images; several people at once."""
+"""Bodies compared with MediaPipe and tfjs-models on the same images, and several people at once."""
 
 import json
 import math
@@ -28,7 +28,7 @@ MODELS = ("lite", "full", "heavy")
 
 @pytest.fixture(scope="module")
 def bodies():
-    """`bodies(**options)`: a detector of bodies that has seen nothing yet; made once for all tests."""
+    """Return a function that gives a new or reset body detector. Detectors are shared by tests."""
     try:
         for name in ("pose-detector", *(f"body-{model}" for model in MODELS)):
             find_weight(name)
@@ -40,7 +40,7 @@ def bodies():
 
 @pytest.fixture(scope="module")
 def replay(golden_frames, bodies):
-    """`replay(file, **options)`: pairs of a golden frame and what we see freely and in its box; worked out once."""
+    """Return pairs of a golden frame and Sonjit's results, with tracking and in the golden's box; cached."""
 
     @cache
     def run(file, **options):
@@ -69,7 +69,7 @@ def replay(golden_frames, bodies):
 
 
 def distances(pairs, name):
-    """(N, 33) pixels between our bodies and the golden's, after the counts of every frame were the same."""
+    """Check the number of bodies in every frame, and return distances (N, 33) in pixels to the golden."""
     ours = [getattr(pair, name) for pair in pairs]
     assert [len(bodies) for bodies in ours] == [len(pair.golden["instances"]) for pair in pairs]
     return np.array(
@@ -109,7 +109,7 @@ def test_masks(file, replay):
 
 @VIDEOS
 def test_videos_tracked_freely(file, replay):
-    """A tracker feeds its landmarks back and so amplifies rounding: only the mean says something."""
+    """Compare only the mean, because the tracker feeds its landmarks back and so amplifies rounding."""
     assert distances(replay(file, precision="f32"), "free").mean() < 1.5
 
 
@@ -134,7 +134,7 @@ def test_videos_in_the_references_own_boxes(file, replay):
 
 @pytest.mark.files("real/tfjs-models/pose-detection/test_data/*.full.json")
 def test_videos_match_tfjs_models_expectations(file, bodies):
-    """An older network with other times: no more than tfjs-models itself asks for."""
+    """Accept the tolerance of tfjs-models, because the older network has other frame times."""
     in_metres = "_3d" in file.name
     stem = file.name.removesuffix(".full.json").removesuffix("_3d")
     videos = [path for path in file.parent.glob(f"{stem}.*") if path.suffix in VIDEO_ENDINGS]
@@ -178,7 +178,7 @@ def test_tensors(file):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
-    """What the rewriting changes is rounding alone."""
+    """Check that the changes are limited to rounding."""
     try:
         network = ov.Core().read_model(find_weight(f"body-{model}"))
     except SonjitError as error:
@@ -201,7 +201,7 @@ def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
 
 @pytest.fixture(scope="module")
 def crowd(data, read_rgb):
-    """`crowd(file)`: a golden's image twice side by side, and a person's box in each; skips what would not fit."""
+    """Return a golden's image twice side by side with a box for each person, or skip what would not fit."""
 
     def make(file):
         golden = json.loads(file.read_text("utf-8"))

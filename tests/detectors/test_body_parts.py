@@ -1,4 +1,4 @@
-"""The body's own steps: alignment, crops, heatmaps, masks, smoothing."""
+"""Steps of body detection: alignment, crops, heatmaps, masks, smoothing."""
 
 import math
 
@@ -23,7 +23,7 @@ from sonjit.results.skeletons import load_skeleton
 
 
 class FakeNetwork:
-    """A landmark network that always says the same."""
+    """Landmark network with constant output."""
 
     precision = "f32"
 

@@ -27,7 +27,7 @@ EVERY = 3
 
 
 def runs(*words):
-    """One case per golden whose name holds all the words."""
+    """Return one case for each golden whose name contains all the words."""
     chosen = [file for file in GOLDENS if all(f".{word}." in file.name for word in words)]
     return pytest.mark.parametrize("file", chosen, ids=lambda file: file.name.removesuffix(".json.gz"))
 
@@ -37,7 +37,7 @@ def read(file):
 
 
 def open_detector(golden, **options):
-    """A detector that works as MediaPipe did for a golden, or skip."""
+    """Return a detector with MediaPipe's settings for a golden, or skip the test."""
     config = golden["config"]
     options |= {"precision": "f32", "search_interval": 1, "search": "fast", "smoothing": "published"}
     if golden["kind"] == "face":
@@ -110,7 +110,7 @@ def test_each_image_on_its_own(file, demo_clip):
 @pytest.mark.slow
 @runs("hands", "tracked")
 def test_hands_tracked_freely(file, demo_clip):
-    """A tracker feeds its landmarks back and so amplifies rounding: only mean and p95 say something.
+    """Compare only mean and p95, because the tracker feeds its landmarks back and so amplifies rounding.
 
     Which hand it is we gather over a track and MediaPipe judges anew in every frame: not compared here.
     """

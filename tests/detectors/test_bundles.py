@@ -1,4 +1,4 @@
-"""Detectors of task bundles beside what MediaPipe's Tasks API gave for the same images and videos."""
+"""Detectors of task bundles compared with MediaPipe's Tasks API on the same images and videos."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.golden
 
 @pytest.fixture(scope="session")
 def hand_bundle(weights, tmp_path_factory):
-    """A hand landmarker's bundle, made of the published networks."""
+    """Return the bundle of a hand landmarker with the published networks."""
     path = tmp_path_factory.mktemp("bundles") / "hand_landmarker.task"
     with zipfile.ZipFile(path, "w") as file:
         file.write(weights["palm-full"], "hand_detector.tflite")
@@ -35,7 +35,7 @@ def face_bundle(data):
 
 @pytest.fixture
 def golden(file, data):
-    """What MediaPipe's Tasks API gave, frame by frame, and the frames (H, W, 3) RGB."""
+    """Return the results of MediaPipe's Tasks API by frame, and the frames (H, W, 3) RGB."""
     golden = json.loads(file.read_text("utf-8"))
     source = next((data / "real").glob(f"wild*/**/{golden['source']}"), None)
     if source is None:
@@ -47,13 +47,13 @@ def golden(file, data):
 
 
 def shift(result, truth, rgb):
-    """Mean distance in pixels between a result's keypoints and landmarks [x, y, z] in parts of the image."""
+    """Return the mean distance in pixels between keypoints and relative landmarks [x, y, z]."""
     size = (rgb.shape[1], rgb.shape[0])
     return np.linalg.norm(result.keypoints[:, :2] - np.array(truth)[:, :2] * size, axis=1).mean()
 
 
 def rotation_between_deg(a, b):
-    """Angle between two similarity transforms (4, 4)."""
+    """Return the angle between two similarity transforms (4, 4) in degrees."""
     first, second = (m[:3, :3] / np.cbrt(np.linalg.det(m[:3, :3])) for m in (a, b))
     return np.degrees(np.arccos(np.clip((np.trace(first.T @ second) - 1) / 2, -1, 1)))
 
@@ -145,7 +145,7 @@ def test_holistic_of_a_bundle(data, face_bundle, weights, tmp_path, read_rgb):
 
 
 def test_faces_without_a_bundle_resemble_those_of_one(data, read_rgb, monkeypatch):
-    """Blendshapes from the mesh correlate with MediaPipe's. Its pose looks 6 degrees further down and 18 % farther."""
+    """Compare blendshapes from the mesh by correlation. MediaPipe's pose is 6 degrees lower and 18 % farther away."""
     monkeypatch.setattr("sonjit.weights.has_bundle", lambda *_: False)
     options = {"static_image": True, "search": "fast", "max_instances": 4}
     pairs, turns_deg, distances = [], [], []

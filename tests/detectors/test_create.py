@@ -1,4 +1,4 @@
-"""`create_detector`: what it refuses, in one line, and what its options do."""
+"""`create_detector`: errors of one line, and the effects of its options."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Faces against what MediaPipe found in the same images, and what holds without it."""
+"""Faces compared with MediaPipe on the same images, and properties that need no reference."""
 
 import json
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ TENSORS = {"face_landmark": "mesh", "face_landmark_with_attention": "attention"}
 
 @pytest.fixture(scope="module")
 def networks():
-    """Skip where the face networks are not on this machine."""
+    """Skip without the face networks."""
     try:
         return {name: find_weight(f"face-{name}") for name in TENSORS.values()}
     except SonjitError as error:
@@ -39,14 +39,14 @@ def networks():
 
 @pytest.fixture(scope="module")
 def faces(networks):
-    """`faces(**options)`: a face detector that has seen nothing yet; made once for all tests."""
+    """Return a function that gives a new or reset face detector. Detectors are shared by tests."""
     with reused("face") as get:
         yield get
 
 
 @pytest.fixture(scope="module")
 def portrait(data, read_rgb):
-    """An image with one face, and that face as MediaPipe sees it; the first among the goldens."""
+    """Return an image with one face, and MediaPipe's result, from the first suitable golden."""
     for file in sorted(data.glob("goldens/mediapipe/facemesh.*.static*.json")):
         golden = json.loads(file.read_text("utf-8"))
         if len(golden["frames"][0]["instances"]) == 1:
@@ -55,7 +55,7 @@ def portrait(data, read_rgb):
 
 
 def overlap(a, b):
-    """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
+    """Return the intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
     a, b = np.array(a), np.array(b)
     shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     return shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared)
@@ -99,7 +99,7 @@ def test_boxes(file, data, read_rgb, faces):
 @pytest.mark.golden
 @TRACKED
 def test_tracked_freely(file, golden_frames, faces):
-    """A tracker feeds its landmarks back and so amplifies rounding: only the mean says something."""
+    """Compare only the mean, because the tracker feeds its landmarks back and so amplifies rounding."""
     golden = json.loads(file.read_text("utf-8"))
     by_index = {int(frame["frame"]): frame["instances"] for frame in golden["frames"]}
     detector = faces(model=MESHES[golden["config"]["refine_landmarks"]], precision="f32", search_interval=1)

@@ -1,4 +1,4 @@
-"""Hands against what MediaPipe and tfjs-models found in the same images."""
+"""Hands compared with MediaPipe and tfjs-models on the same images."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_stills(file, replay):
 
 @VIDEOS
 def test_videos_tracked_freely(file, replay):
-    """A tracker feeds its landmarks back and so amplifies rounding: only mean and p95 say something."""
+    """Compare only mean and p95, because the tracker feeds its landmarks back and so amplifies rounding."""
     run = replay(file)
     pairs = [match for pair in run.pairs for match in matched(pair.free, pair.expected)]
     if not run.synthetic:  # there hands enter and leave between two frames: when exactly is a matter of rounding
@@ -95,7 +95,7 @@ def test_videos_match_tfjs_models_expectations(file, tfjs_run):
 
 @pytest.fixture(scope="module")
 def tfjs_run(hands):
-    """Hands per frame of a video, worked out once for pixels and metres."""
+    """Return the hands of each frame of a video, cached for tests of pixels and of metres."""
     known = {}
 
     def run(video):

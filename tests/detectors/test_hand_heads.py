@@ -1,4 +1,4 @@
-"""Visibility and calibrated handedness: what the shipped heads say, and that nothing changes without them."""
+"""Visibility and calibrated handedness of the shipped heads, and unchanged results without them."""
 
 import pickle
 from dataclasses import replace
@@ -20,7 +20,7 @@ FINGER = [6, 7, 8, 10, 11, 12]  # the index and middle fingers' last three
 
 @pytest.fixture(scope="module")
 def looked(hands, photo):
-    """Of each model: the plain hands, and those with visibility."""
+    """Return by model the hands without and with visibility."""
     return {
         model: tuple(hands(model=model, static_image=True, **more).detect(photo) for more in ({}, {"visibility": True}))
         for model in MODELS
@@ -29,7 +29,7 @@ def looked(hands, photo):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_without_it_there_is_none_and_with_it_keypoints_stay(hands, photo, model):
-    """In f32: in bf16 the network's layers are fused in another way, and rounded."""
+    """Compare in f32, because bf16 fuses and rounds the layers of the network differently."""
     options = {"model": model, "static_image": True, "precision": "f32"}
     plain, seen = (hands(**options, **more).detect(photo) for more in ({}, {"visibility": True}))
     assert plain

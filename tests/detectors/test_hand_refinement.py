@@ -1,4 +1,4 @@
-"""Refined keypoints: what they change, where they apply, and that tracking keeps the published ones."""
+"""Refined keypoints: their effect, their scope, and tracking with the published keypoints."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_tracking_follows_the_published_keypoints(hands, demo_clip):
 
 @pytest.mark.parametrize("options", [{"smoothing": "one_euro"}, {"flip_horizontal": True, "static_image": True}])
 def test_gestures_do_not_depend_on_the_refinement(hands, demo_clip, options):
-    """They are classified by the published keypoints, smoothed and flipped as without the refinement."""
+    """Check that gestures are classified by the published keypoints."""
     images = demo_clip[1][60:66]
     runs = []
     for keypoints in ("published", "refined"):
@@ -116,7 +116,7 @@ def test_an_expected_error_is_a_small_positive_fraction_of_the_crop(model):
 
 
 def test_expected_errors_are_pixels(hands, photo):
-    """Twice the image has twice the errors, and published keypoints have none."""
+    """Check that errors double with the image size, and that published keypoints have none."""
     options = {"static_image": True, "precision": "f32", "search": "fast"}
     large = np.repeat(np.repeat(photo, 2, 0), 2, 1)
     (one, *_), (other, *_) = (hands(**options, keypoints="refined").detect(rgb) for rgb in (photo, large))

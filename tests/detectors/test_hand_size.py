@@ -26,7 +26,7 @@ def hand_length(points):
 
 
 def a_hand(length_m=0.2, seed=0):
-    """Points (21, 3) of a usual hand with that length about its centre, with random directions of its bones."""
+    """Return points (21, 3) of a typical hand with a length around its centre, with random bone directions."""
     rng, points = np.random.default_rng(seed), np.zeros((21, 3))
     for (parent, child), length in zip(BONES, USUAL, strict=True):
         direction = rng.normal(size=3) + np.array([0, -3, 0])

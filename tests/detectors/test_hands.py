@@ -1,4 +1,4 @@
-"""Hands in images: properties that hold for any image, and the bundled clip against its exact truth."""
+"""Hands in images: properties that hold for all images, and the bundled clip compared with its ground truth."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def keypoints_of(hands):
 
 @pytest.fixture(scope="session")
 def demo_run(hands, demo_clip):
-    """Hands per frame of the bundled clip, with the defaults."""
+    """Return the hands of each frame of the bundled clip with default options."""
     _, frames, _ = demo_clip
     detector = hands(smoothing="one_euro")
     return [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
@@ -18,7 +18,7 @@ def demo_run(hands, demo_clip):
 
 @pytest.fixture(scope="session")
 def demo_matches(demo_clip, demo_run):
-    """(frame, true hand, the hand found there or None) for every hand with all its points inside the image."""
+    """Return (frame, true hand, detected hand or None) for every hand that lies within the image."""
     _, frames, truth = demo_clip
     height, width = frames[0].shape[:2]
     matches = []

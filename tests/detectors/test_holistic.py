@@ -1,4 +1,4 @@
-"""People with their own hands and face: everything of a person belongs to that person."""
+"""People with their hands and face: each part belongs to the right person."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
 
 
 def medium(file):
-    """The image or clip of a golden, or a skip where it is made and not stored."""
+    """Return the image or clip of a golden, or skip synthetic ones that are not stored."""
     golden = json.loads(file.read_text("utf-8"))
     path = file.parents[2] / golden["source"]
     if not path.is_file():
@@ -74,7 +74,7 @@ def test_hands_and_face_are_where_the_body_has_them(file, holistic):
 @pytest.mark.golden
 @STILLS
 def test_two_people_are_each_as_they_are_alone(file, holistic):
-    """The same image twice, one below the other, looked at in the boxes of the one alone."""
+    """Show the same image twice, one below the other, and detect in the boxes of the single image."""
     _, path = medium(file)
     rgb = rgb_from(path)
     separate = holistic.detect(rgb)[:1]

@@ -1,4 +1,4 @@
-"""Dark and grey images made as the networks know them."""
+"""Dark and grey images are normalised for the networks."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from sonjit.detectors.search.light import _is_grey, _mean_chroma, _percentile, i
 
 
 def scene(scale=1.0, shape=(240, 320)):
-    """A skin-coloured square on a green wall, in so much of good light, with the sensor's noise."""
+    """Return a skin-coloured square on a green wall, with a brightness and sensor noise."""
     rgb = np.empty((*shape, 3))
     rgb[:] = 60, 110, 70
     rgb[80:160, 100:200] = 214, 160, 130

@@ -1,4 +1,4 @@
-"""The loop behind every detector, with a kind that needs no network."""
+"""The detector pipeline, with a kind that needs no network."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ def make(smoother=lambda: None, **options):
 
 
 def play(scene, detector, frames):
-    """Results per frame of places."""
+    """Return the results of each frame of positions."""
     results = []
     for places in frames:
         scene.show(*places)
@@ -63,7 +63,7 @@ def test_the_graph_shows_the_loop_that_runs():
 
 
 class HandScene(Scene):
-    """The same with hands as results."""
+    """Scene whose results are hands."""
 
     def result(self, rgb, observation, track):
         id = None if track is None else track.id
@@ -96,7 +96,7 @@ def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
 
 
 def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
-    """Those of the hands as they are given, mirrored ones too; they go into frames, JSON and back."""
+    """Check the motions of hands, including mirrored ones, in frames and JSON."""
     calls = []
 
     def moved(self, hands, time_s):
@@ -153,7 +153,7 @@ def test_when_it_searches(shown, options, searches):
 
 
 class Windows:
-    """A search of a stream that finds nothing, and knows which images are new."""
+    """Search of a stream that finds nothing and recognises new images."""
 
     def __init__(self, changed):
         self.changed = iter(changed)
@@ -332,7 +332,7 @@ def test_no_image_is_an_input_error(image):
 
 
 def test_batches_of_several_threads_share_as_many_detectors_as_there_are_cores(monkeypatch):
-    """`threads` above the number of cores creates no detectors that no thread could use."""
+    """Check that `threads` above the number of cores creates no unused detectors."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     created = []
     options = CommonOptions(static_image=True, threads=6, max_instances=2)

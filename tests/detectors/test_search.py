@@ -79,7 +79,7 @@ def test_proposals_that_show_the_same_are_one_with_all_their_votes():
 
 @pytest.fixture
 def tasks(monkeypatch):
-    """Tasks whose expected gain is their feature."""
+    """Return tasks whose expected gain is their feature."""
     table = {
         name: {"cost": cost, "follow_up": cost, "bias": 0.0, "weights": {"p": 1.0}}
         for name, cost in (("cheap", 1), ("dear", 10))
@@ -168,7 +168,7 @@ def test_boxes_of_faces_have_no_thorough_search_in_streams():
 @pytest.mark.parametrize("model", ["box", "box-full"])
 @pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
 def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_stay(file, model):
-    """The scene has one large portrait and two small ones."""
+    """Use a scene with one large and two small portraits."""
     portrait = cv2.imread(str(file))
     scene = np.full((1200, 1600, 3), 128, np.uint8)
     scene[100:920, 60:880] = cv2.resize(portrait, (820, 820))
@@ -185,14 +185,14 @@ def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_s
 
 
 def a_hand(x, y, left=0.5, size=20):
-    """A hand whose wrist is at (x, y) and whose fingers point up."""
+    """Return a hand whose wrist is at (x, y) and whose fingers point up."""
     points = np.random.default_rng(2).random((21, 3)).astype(np.float32) * size + (x - size / 2, y - size, 0)
     points[0, :2] = x, y
     return HandObservation(0.99, points, np.zeros((21, 3), np.float32), left)
 
 
 def a_body(x, left_wrist, right_wrist):
-    """A body whose head is at (x, 50)."""
+    """Return a body whose head is at (x, 50)."""
     points = np.zeros((33, 3), np.float32)
     points[:11, :2] = x, 50
     points[15, :2], points[16, :2] = left_wrist, right_wrist
@@ -259,7 +259,7 @@ def test_a_head_lies_below_the_eyes_of_its_window():
 
 
 class Palms:
-    """A palm detector that finds one palm in the middle of whatever it is shown."""
+    """Palm detector that finds one palm in the centre of every image."""
 
     def find_from(self, rgb, *min_scores):
         height, width = rgb.shape[:2]
@@ -270,7 +270,7 @@ class Palms:
 
 
 class Landmarks:
-    """A hand network that places the keypoints of a hand at the brightest pixel, of one score."""
+    """Hand network that places the keypoints of a hand at the brightest pixel, with one score."""
 
     def __init__(self, score):
         self.score, self.images = score, []
@@ -318,7 +318,7 @@ def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_ar
 
 
 class Meshes:
-    """Meshes that lie in every box with this presence; `find` finds nothing."""
+    """Face network with a mesh in every box, with this presence. `find` finds nothing."""
 
     def __init__(self, presence: float) -> None:
         self.presence, self.boxes = presence, []
@@ -342,7 +342,7 @@ class Meshes:
 
 
 class OneFace:
-    """Full-range detector that finds one face of this score in every window."""
+    """Full-range detector that finds one face with this score in every window."""
 
     def __init__(self, score: float) -> None:
         self.score = score

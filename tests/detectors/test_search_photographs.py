@@ -76,7 +76,7 @@ def table(results):
 
 @pytest.mark.parametrize("kind", ["hands", "face", "body"])
 def test_what_was_seen_before_changes_nothing(kind):
-    """Stills in any order, and streams after a reset, give equal bytes."""
+    """Check that stills in any order, and streams after a reset, give equal bytes."""
     files = [WILD / name for name in ("person-vlado.jpg", "mps_thumb_up.jpg", "stock-emotions-a-5.jpg")]
     with sonjit.create_detector(kind, static_image=True, max_instances=4) as stills:
         before = {file: table(stills.detect(file)) for file in files}

@@ -9,14 +9,14 @@ FPS, SIZE = 30, 200.0
 
 
 def run(values, filter_=None, *, fps=FPS, scale=SIZE):
-    """Filtered values of consecutive frames."""
+    """Return the filtered values of consecutive frames."""
     filter_ = filter_ or OneEuro()
     return np.array([filter_(np.asarray(v, np.float32), time=i / fps, scale=scale) for i, v in enumerate(values)])
 
 
 @pytest.fixture
 def still():
-    """A still hand of 200 px over four seconds with one pixel of white noise."""
+    """Return a still hand of 200 px over four seconds with white noise of one pixel."""
     rng = np.random.default_rng(5)
     return np.array([100.0, 50.0, 0.0]) + rng.normal(0, 1, (4 * FPS, 21, 3))
 

@@ -61,7 +61,7 @@ def test_the_threshold_decides_who_belongs_together(threshold, count):
 
 
 class FakeNetwork:
-    """Gives the same values at one anchor whatever the image shows."""
+    """Network that gives the same values at one anchor for every image."""
 
     precision = "f32"
 

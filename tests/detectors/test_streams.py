@@ -1,4 +1,4 @@
-"""The search of streams and what checks its finds, on instances made of plain numbers; and people who cross."""
+"""The search of streams and its verifiers, on instances made of plain numbers, and people who cross."""
 
 import os
 from dataclasses import replace
@@ -30,7 +30,7 @@ WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
 class Dots(Finder):
-    """Finds bright pixels as instances; of each it counts what it takes."""
+    """Finder of bright pixels, which counts its checks."""
 
     def __init__(self, confirmed=0.9):
         self.windows, self.looks, self.confirmed = [], 0, confirmed
@@ -170,7 +170,7 @@ def test_where_something_was_lost_is_searched_first():
 
 
 class Faces:
-    """A face detector that sees one face, or none."""
+    """Face detector that finds one face or none."""
 
     def __init__(self, box=None, score=0.9):
         self.box, self.score = box, score
@@ -209,7 +209,7 @@ def test_a_mesh_that_slips_from_its_face_goes():
 
 
 def body(heatmap=0.0):
-    """Someone of 200 px whose head is in the middle of an image of 300."""
+    """Return a body of 200 px whose head is in the middle of an image of 300."""
     points = np.zeros((33, 3), np.float32)
     points[:11, :2] = np.random.default_rng(0).uniform(-10, 10, (11, 2))
     points[[11, 12, 23, 24], :2] = [[20, 30], [-20, 30], [15, 90], [-15, 90]]
@@ -220,7 +220,7 @@ def body(heatmap=0.0):
 
 
 def face_in_window(seen):
-    """The box of a body's face, in the window in which it is looked for."""
+    """Return the box of a body's face in the window of its search."""
     spread = seen.keypoints[:11, :2]
     window = 1.5 * float(np.ptp(spread, axis=0).max())
     middle = spread.mean(axis=0) - (np.floor(spread.mean(axis=0) - window))
@@ -228,7 +228,7 @@ def face_in_window(seen):
 
 
 class Bodies:
-    """The network sees the same body again, with distinct heatmaps or without."""
+    """Network that finds the same body again, with or without distinct heatmaps."""
 
     def __init__(self, heatmap=0.0):
         self._heatmap = heatmap
@@ -303,7 +303,7 @@ def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
 @pytest.mark.golden
 @pytest.mark.slow
 def test_people_who_cross_keep_their_ids(monkeypatch):
-    """Cut out of photographs; each walks once in front. `benchmarks/crossings.py` takes more of them."""
+    """Use people from photographs, each of whom walks in front once. `benchmarks/crossings.py` uses more people."""
     images = [WILD / f"{name}.jpg" for name in ("person-linda", "cgi-model-20")]
     if not all(image.is_file() for image in images):
         pytest.skip("photographs of real/wild are missing")

@@ -1,4 +1,4 @@
-"""Threads, asyncio and processes: each gives what one thread alone gives."""
+"""Threads, asyncio and processes give the results of a single thread."""
 
 import asyncio
 import os

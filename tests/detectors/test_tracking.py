@@ -23,7 +23,7 @@ def bridging(most=2):
 
 
 def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
-    """Two instances cross, and of the rear one nothing is seen within 70 px of the front one: ids, x of each frame."""
+    """Return IDs and x by frame of two instances that cross. The rear one is missed within 70 px of the front one."""
     for i, x in enumerate(np.linspace(0, 600, frames)):
         rear, front = seen_at(x, left=0.97), seen_at(600 - x, 10, left=0.03)
         is_seen = abs(600 - 2 * x) > 70 and i < gone_at
@@ -38,7 +38,7 @@ def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
 
 
 def run(tracker, frames, start_s=0.0):
-    """Each frame's observations are in the boxes of the held tracks, in their order, or found anew; ids per frame."""
+    """Return the IDs of each frame. Observations are in the boxes of active tracks, in their order, or new."""
     for i, frame in enumerate(frames):
         carried = list(zip(tracker.active, frame, strict=False))
         tracker.update(carried, frame[len(carried) :], start_s + i * STEP_S)
@@ -179,7 +179,7 @@ def test_without_bridging_it_is_lost_until_it_is_found_again():
 
 
 def hidden_for(tracker, *, front_gone_s=99.0, seconds=4.0):
-    """One is hidden by another from the second frame on: (seconds, x, score) while it is held."""
+    """Return (seconds, x, score) while an instance is tracked that another one occludes from the second frame on."""
     tracker.update([], [seen_at(0, left=0.97), seen_at(60, left=0.03)], 0.0)
     for i in range(1, round(seconds / STEP_S)):
         front = [(t, seen_at(60, left=0.03)) for t in tracker.active if t.id == 2 and i * STEP_S < front_gone_s]

@@ -1,4 +1,4 @@
-"""What the module of web pages shares with Python is what Python has."""
+"""The data that the browser module shares with Python are up to date."""
 
 import importlib.util
 from pathlib import Path

@@ -47,7 +47,7 @@ SQUATS = 20
 
 @pytest.fixture(scope="module")
 def squats(data, write_video, tmp_path_factory):
-    """The first squats of a video, or None without it."""
+    """Return the first squats of a video, or None without it."""
     complete = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
     if not complete.is_file():
         return None
@@ -59,7 +59,7 @@ def squats(data, write_video, tmp_path_factory):
 
 @pytest.fixture
 def folder(reader_files, squats, tmp_path, monkeypatch):
-    """The reader's folder, as the working directory."""
+    """Return the folder of the reader as the working directory."""
     place = tmp_path / "reader"
     shutil.copytree(reader_files, place)
     (place / "short.mp4").replace(place / "clip.mp4")
@@ -113,7 +113,7 @@ def test_blocks_run(page, capsys):
 
 
 def translated_from(page):
-    """The English page, whose commands are run there."""
+    """Return the English page, whose commands its own tests run."""
     english = DOCS / page.name
     if not english.is_file():
         english = DOCS / "tutorials" / page.name
@@ -122,14 +122,14 @@ def translated_from(page):
 
 
 def _calls_of(page):
-    """Its commands, and the shapes of its Python blocks."""
+    """Return the commands of a page, and the shapes of its Python blocks."""
     blocks = blocks_of(page)
     shapes = [_shape(block.code) for block in blocks if block.language == "python"]
     return shapes + [command for block in blocks if block.language == "sh" for command in block.commands()]
 
 
 def _shape(code):
-    """Python without comments and texts."""
+    """Return Python code without comments and texts."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -149,7 +149,7 @@ def test_commands_in_sentences_and_tables_are_right(page):
 
 
 def _call(command, *, run):
-    """Run a command of the shell, or hold it to what is there; whether it was run."""
+    """Run a shell command, or check it against the command line; return whether it was run."""
     program, *arguments = command
     assert program in CHECKED, f"{program}: unknown to this test"
     if program == "sonjit":
@@ -177,7 +177,7 @@ def _call(command, *, run):
 
 
 def _parse(arguments):
-    """Read a call as the command line does, without running it."""
+    """Parse a call without running it."""
     if arguments in (["--help"], []):
         return
     _, bound, _ = build_app().parse_args(arguments, exit_on_error=False, print_error=False)
@@ -187,7 +187,7 @@ def _parse(arguments):
 
 
 def _imports_are_there(code):
-    """Everything that a block takes from Sonjit exists."""
+    """Check that everything exists that a block imports from Sonjit."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sonjit":
             lines = ast.unparse(node)

@@ -1,4 +1,4 @@
-"""Facts that others published stand in the pages, each beside its source."""
+"""Facts of other publications have their sources in the pages."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def rows(page, heading):
-    """Cells of the table below a heading; an empty first cell repeats the one above, "the same" the source."""
+    """Return the cells of the table below a heading. Empty first cells repeat the one above."""
     section = (DOCS / page).read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")][2:]
     found, name, source = [], "", ""

@@ -12,7 +12,7 @@ _COMMENT = {"sh": r"\s+#.*", "python": r"\s+#.*", "js": r"\s*// .*"}
 
 
 def code_of(page):
-    """Its blocks of code, without comments, which are translated."""
+    """Return the code blocks of a page without comments, which are translated."""
     return [
         (block.language, re.sub(_COMMENT.get(block.language, r"\Z"), "", block.code).rstrip())
         for block in blocks_of(page)
@@ -20,7 +20,7 @@ def code_of(page):
 
 
 def levels_of(page):
-    """The levels of its headings, in order."""
+    """Return the levels of the headings of a page in order."""
     prose = re.sub(r"^([ ]*)```.*?^\1```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     return [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
 

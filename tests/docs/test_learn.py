@@ -1,4 +1,4 @@
-"""The lessons' pages say what their scripts found, and what the scripts find is so."""
+"""The pages of the lessons contain the results of their scripts, and these are correct."""
 
 import importlib
 import importlib.util
@@ -22,7 +22,7 @@ PAGES = sorted(LESSONS.glob("*.md.in"))
 
 @pytest.fixture
 def lesson(monkeypatch):
-    """`lesson(name)`: a script of the folder as a module."""
+    """Return a function that loads a script of the folder as a module."""
     monkeypatch.syspath_prepend(str(LESSONS))
     return importlib.import_module
 

@@ -1,4 +1,4 @@
-"""Every page can be reached, every link leads somewhere, every block of code runs as it stands."""
+"""Every page can be reached, every link has a target, and every code block runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ cd() { :; }; export() { builtin export "$@"; }
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page: where it begins, and why it is not run, where it says so."""
+    """Code block of a page, with its position, and the reason if it is not run."""
 
     page: Path
     line: int
@@ -44,7 +44,7 @@ class Block:
         return f"{self.page.relative_to(PROJECT)}:{self.line}"
 
     def commands(self) -> list[list[str]]:
-        """What a shell would call, in order: variables, quotes and continued lines are the shell's to read."""
+        """Return the commands of a block in order, with variables, quotes and continued lines as in a shell."""
         answer = subprocess.run(
             ["/bin/bash", "--noprofile", "--norc", "-u", "-c", _RECORD + self.code],
             capture_output=True, text=True, check=False, env={"PATH": "/nowhere", "HOME": os.environ.get("HOME", "/")},
@@ -54,7 +54,7 @@ class Block:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """All blocks of a page, in order."""
+    """Return all blocks of a page in order."""
     text = page.read_text("utf-8")
     found: list[Block] = []
     for match in _BLOCK.finditer(text):
@@ -66,13 +66,13 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def links_of(page: Path) -> list[str]:
-    """Where a page's links and images lead."""
+    """Return the targets of the links and images of a page."""
     prose = _BLOCK.sub("", page.read_text("utf-8"))
     return [first or second for first, second in _LINK.findall(re.sub(r"`[^`\n]*`", "", prose))]
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The anchors of a page's headings, as Markdown's table of contents names them."""
+    """Return the anchors of the headings of a page, as Markdown's table of contents names them."""
     prose = _BLOCK.sub("", page.read_text("utf-8"))
     known: set[str] = set()
     for title, named in re.findall(r"^#+ (.*?)(?:\s*\{#([\w-]+)\})?$", prose, re.MULTILINE):

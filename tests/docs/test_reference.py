@@ -24,7 +24,7 @@ def tool():
 
 
 def test_the_pages_are_up_to_date(tool):
-    """Run in a process of its own, because other tests register kinds of extensions."""
+    """Run in a separate process, because other tests register kinds of extensions."""
     done = subprocess.run([sys.executable, tool.__file__, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all("<!-- made: " in path.read_text("utf-8") for path in tool.PAGES)

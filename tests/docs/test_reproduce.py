@@ -21,7 +21,7 @@ RAN = [["datasets", "list"], ["datasets", "check"], ["datasets", "show"], ["netw
 
 @pytest.fixture
 def folder(data, tmp_path, monkeypatch):
-    """The reader's folder: the sample as the test split, an official checkpoint, and RootNet's results."""
+    """Return a reader's folder with the sample as the test split, an official checkpoint, and RootNet's results."""
     sample = data / "fixtures" / "interhand_multiview"
     if not sample.is_dir():
         pytest.skip(f"no {sample}")

@@ -1,4 +1,4 @@
-"""The tests that SECURITY.md names are there, and no pickle is read but by what its page says."""
+"""SECURITY.md names existing tests, and only the documented code reads pickles."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The site builds without a warning, asks no other host for anything, and finds what it is asked without a network."""
+"""The site builds without warnings, contacts no other host, and its search works offline."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_nothing_is_asked_of_another_host(site):
 
 @pytest.mark.slow
 def test_the_search_index_lies_beside_the_pages_in_both_languages(site):
-    """As a script too, for pages that are opened as files may read scripts alone."""
+    """Check the search index as a script, because pages opened as files can only read scripts."""
     index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
     assert index["config"]["lang"] == ["en", "ko"]
     assert (site / "search" / "search_index.js").is_file()

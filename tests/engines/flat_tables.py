@@ -1,10 +1,10 @@
-"""Flatbuffers, written by hand."""
+"""Flatbuffers for tests."""
 
 import struct
 
 
 def write_table(fields, data=None):
-    """A flatbuffer table {field: number, bytes, numbers, table or list of tables} after `data`; its position too."""
+    """Append a flatbuffer table {field: number, bytes, numbers, table or tables} to `data`; return its position."""
     data = bytearray() if data is None else data
     data += bytes(-len(data) % 4)
     vtable, count = len(data), max(fields, default=-1) + 1

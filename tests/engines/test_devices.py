@@ -1,4 +1,4 @@
-"""What devices are called: names to names, for runtimes that are not here too."""
+"""Device names, including those of runtimes that are not installed."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ _NAMES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_published_network_gives_the_same_on_both_runtimes(name, photo):
-    """Of the numbers' size, and of the map of a mask, whose steps are steep, too: 2e-4."""
+    """Allow 2e-4 of the values, also for masks with steep edges."""
     import cv2
 
     from sonjit.weights import find_weight

@@ -1,4 +1,4 @@
-"""Networks small enough to work out by hand, on both runtimes."""
+"""Networks that are small enough to compute by hand, on both runtimes."""
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ def save_model(path, nodes, shape, outputs, weights=()):
 
 @pytest.fixture(params=SHAPES)
 def echo(request, tmp_path):
-    """A network that gives its input back and twice its input: (file, layout)."""
+    """Return a file and layout of a network that outputs its input and twice its input."""
     shape = SHAPES[request.param]
     nodes = [helper.make_node("Identity", ["x"], ["same"]), helper.make_node("Add", ["x", "x"], ["twice"])]
     return save_model(tmp_path / "echo.onnx", nodes, shape, {"same": shape, "twice": shape}), request.param

@@ -1,4 +1,4 @@
-"""The networks of a gesture recognizer's bundle, here small ones made for the test, beside the same sums in numpy."""
+"""Networks of a gesture recogniser's bundle, compared with numpy on small networks."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ def number(value):
 
 
 def network(shapes, inputs, outputs, constants, *operators):
-    """A TFLite file of tensors with these shapes; constants by tensor; operators (code, inputs, outputs, options)."""
+    """Return a TFLite file of tensors with these shapes, constants by tensor, and operators."""
     arrays = [np.zeros(0, np.float32), *constants.values()]
     places = {tensor: place for place, tensor in enumerate(constants, 1)}
     tensors = [
@@ -57,7 +57,7 @@ EMBEDDER = network(
 
 
 def classifier(weights, names=NAMES):
-    """Scores of 127 numbers: a softmax of (N, 127) weights, with the names in a zip behind it."""
+    """Return a classifier of 127 numbers: a softmax of (N, 127) weights, with the names in an appended zip."""
     count = len(weights)
     file = io.BytesIO(
         network(

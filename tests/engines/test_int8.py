@@ -24,7 +24,7 @@ SIDE = 16
 
 @pytest.fixture(autouse=True)
 def saves_time(monkeypatch):
-    """Whatever this machine takes: times are no matter here."""
+    """Make every form save time, independent of this machine."""
     monkeypatch.setattr("sonjit.engines.int8._times", lambda *_: (2.0, 1.0))
 
 
@@ -34,7 +34,7 @@ def rng():
 
 
 def maps(rng):
-    """An image, and 4 maps of 4 x 4 made of it by convolutions with channels of very different size."""
+    """Return an image, and 4 maps of 4 x 4 from convolutions with channels of very different ranges."""
     image = ops.parameter([1, SIDE, SIDE, 3], ov.Type.f32, "image")
     values = ops.transpose(image, np.array([0, 3, 1, 2]))
     sizes = np.geomspace(0.05, 1, 8).astype(np.float32)
@@ -50,7 +50,7 @@ def maps(rng):
 
 @pytest.fixture
 def landmarks(tmp_path, rng):
-    """A small landmark network: 2 keypoints and a presence of 1."""
+    """Return a small landmark network with 2 keypoints and a presence of 1."""
     image, values = maps(rng)
     points = ops.reshape(ops.reduce_mean(values, np.array([2, 3])), np.array([1, 4]), special_zero=False)
     presence = ops.constant(np.ones((1, 1), np.float32))
@@ -62,7 +62,7 @@ def landmarks(tmp_path, rng):
 
 @pytest.fixture
 def detector(tmp_path, rng):
-    """A small single-shot detector: of each of 16 cells 2 points and a logit."""
+    """Return a small single-shot detector with 2 points and a logit for each of 16 cells."""
     image, values = maps(rng)
     raw = ops.reshape(ops.transpose(values, np.array([0, 2, 3, 1])), np.array([1, 16, 4]), special_zero=False)
     logits = ops.slice(raw, [0], [1], [1], [2])

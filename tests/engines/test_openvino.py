@@ -1,4 +1,4 @@
-"""The cache of compiled networks, and the heads that stay exact."""
+"""The cache of compiled networks, and the heads that keep full precision."""
 
 import os
 import time
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(8)
 
 
 def make_network(outputs=4):
-    """Mean over an image, then a head of one matrix product over a row."""
+    """Return a network with the mean over an image, and a head of one matrix product."""
     image = ops.parameter([1, 4, 6, 3], np.float32, name="image")
     weights = RNG.normal(size=(outputs, 72)).astype(np.float32)
     row = ops.reshape(image, ops.constant(np.array([1, 72])), special_zero=False)
@@ -225,7 +225,7 @@ def convolving(values, filters):
 
 
 def wishes(model):
-    """Whether each convolution wishes for a kernel."""
+    """Return for each convolution whether it requests a kernel."""
     marks = [node.get_rt_info() for node in model.get_ops() if "Convolution" in node.get_type_name()]
     return ["primitives_priority_0" in mark for mark in marks]
 

@@ -1,4 +1,4 @@
-"""Detectors that share their networks: loaded once, freed with the last, and each gives what it gives alone."""
+"""Detectors that share networks: loaded once, released with the last user, and with unchanged results."""
 
 import gc
 import threading
@@ -16,7 +16,7 @@ from sonjit.server.options import SessionOptions
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Names of the networks loaded so far."""
+    """Return the names of loaded networks."""
     names, load = [], engine._load
 
     def count(network):

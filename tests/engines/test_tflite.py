@@ -1,4 +1,4 @@
-"""TFLite files taken apart: their operators, parts of their graph, and what damage does."""
+"""TFLite files: their operators, parts of their graph, and damaged files."""
 
 import struct
 
@@ -20,7 +20,7 @@ OPTIONS = b"n\0\x01\x03\x01\x01\x01\x07\x04\x02\x24\x01"  # the flexbuffer of {"
 
 
 def make_file(*operators, inputs=(0,), outputs=(3,), custom=b"Twist"):
-    """A TFLite file of operators (number of its code, inputs, outputs, options)."""
+    """Write a TFLite file of operators (index of the code, inputs, outputs, options)."""
     graph = {
         1: list(inputs),
         2: list(outputs),

@@ -1,4 +1,4 @@
-"""The attention mesh's custom operators beside the same written out in numpy, pixel by pixel."""
+"""The custom operators of the attention mesh, compared with implementations in numpy."""
 
 import math
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(4)
 
 
 def run(name, nodes, *values):
-    """Outputs of one operator for nodes (options, values of its inputs each); equal values are one tensor."""
+    """Return the outputs of one operator for nodes (options, input values). Equal values are one tensor."""
     parameters = [ops.parameter(value.shape, np.float32) for value in values]
     operators = [Operator(tuple(inputs), (100 + i,), name, options) for i, (options, inputs) in enumerate(nodes)]
     made = EMITTERS[name](operators, [[parameters[i].output(0) for i in node.inputs] for node in operators])
@@ -23,7 +23,7 @@ def run(name, nodes, *values):
 
 
 def flexbuffer(**options):
-    """Options as a flexbuffer map with 4 bytes a value: numbers and vectors of whole numbers."""
+    """Return options as a flexbuffer map with 4 bytes per value: numbers and vectors of integers."""
     names = sorted(options)
     data, places = bytearray(), {}
     for name in names:
@@ -52,7 +52,7 @@ def flexbuffer(**options):
 
 
 def expected_matrix(landmarks, subset, left, right, scale, size, target):
-    """(4, 4): the box around the subset along the way from left to right, as in mediapipe's definition."""
+    """Return the matrix (4, 4) of the box around a subset, as in mediapipe's definition."""
     way = landmarks[right] - landmarks[left]
     r = target - math.atan2(way[1], way[0])
     turn = np.array([[math.cos(r), -math.sin(r)], [math.sin(r), math.cos(r)]])
@@ -65,7 +65,7 @@ def expected_matrix(landmarks, subset, left, right, scale, size, target):
 
 
 def expected_map(source, matrix, height, width):
-    """(height, width, C) bilinear samples; 0 where the source's pixel centres end."""
+    """Return bilinear samples (height, width, C), which are 0 outside the pixel centres of the source."""
     result = np.zeros((height, width, source.shape[2]))
     for y in range(height):
         for x in range(width):

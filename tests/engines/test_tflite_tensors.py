@@ -1,4 +1,4 @@
-"""Tensors of TFLite files: sparse layouts back to dense ones, quantized numbers, and what damage does."""
+"""Tensors of TFLite files: sparse and quantized tensors, and damaged files."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def published(request):
 
 
 def sparse_rows(dense):
-    """Rows whole, columns only where there are numbers."""
+    """Return a tensor with dense rows and sparse columns."""
     rows, columns = np.nonzero(dense)
     segments = np.searchsorted(rows, np.arange(len(dense) + 1))
     return dense[rows, columns], (Level(len(dense)), Level(dense.shape[1], segments, columns))

@@ -1,4 +1,4 @@
-"""The notebooks in examples/ run from top to bottom, without outputs in the repository."""
+"""The notebooks in examples/ run completely, and the repository contains no outputs."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, weights):
-    """`run(name)`: what each cell printed or gave, as text; pictures are counted."""
+    """Return a function that gives the printed and returned text of each cell, and counts pictures."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     for variable, value in {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": "agg"}.items():

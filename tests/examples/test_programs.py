@@ -1,4 +1,4 @@
-"""The programs in examples/ run as a reader would run them, and say what is so."""
+"""The programs in examples/ run and print correct results."""
 
 import re
 import runpy
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("weights")
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """`run(name, *arguments)`: what the program printed, line by line."""
+    """Return a function that gives the printed lines of a program."""
     monkeypatch.chdir(tmp_path)
 
     def call(name, *arguments):
@@ -128,7 +128,7 @@ def test_pinch_in_cm(run, clip):
 @pytest.mark.golden
 @pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
 def test_squats_of_two(run, file, tmp_path, write_video):
-    """A person, and beside them the same one in the mirror."""
+    """Show a person next to their mirror image."""
     with open_source(file) as source:
         small = [cv2.resize(one.rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in source]
         fps = round(source.fps)
@@ -224,7 +224,7 @@ def test_blender_bvh(run, clip, tmp_path):
 
 @pytest.mark.slow
 def test_two_cameras(run, reader_files, tmp_path, write_video):
-    """The second camera sees the same, 40 px farther left: everything lies in a plane at focal length * base / 40."""
+    """Shift the image of the second camera by 40 px, so that everything lies at focal length * base / 40."""
     shift, focal, base = 40, 600.0, 0.1
     with open_source(reader_files / "clip.mp4") as source:
         frames = [one.rgb for one in source][:10]

@@ -30,7 +30,7 @@ REGISTRIES = (
 
 @pytest.fixture(scope="module", autouse=True)
 def registries():
-    """What these tests register is gone when others run."""
+    """Remove the registrations of these tests afterwards."""
     list_datasets()  # those of the package, which stay
     before = [dict(registry) for registry in REGISTRIES]
     yield
@@ -41,30 +41,30 @@ def registries():
 
 @pytest.fixture(scope="module")
 def spots(registries):
-    """The module that registers the kind "spots"."""
+    """Return the module that registers the kind "spots"."""
     return load("spots")
 
 
 @pytest.fixture(scope="module")
 def lamps(registries):
-    """The module that registers the data set "lamps"."""
+    """Return the module that registers the data set "lamps"."""
     return load("lamps")
 
 
 @pytest.fixture(scope="module")
 def lamp_task(registries):
-    """The module that registers the evaluation task "lamps"."""
+    """Return the module that registers the evaluation task "lamps"."""
     return load("lamp_task")
 
 
 @pytest.fixture(scope="module")
 def counts(registries):
-    """The module that registers the table format ".count"."""
+    """Return the module that registers the table format ".count"."""
     return load("counts")
 
 
 def load(name):
-    """A module beside this one, loaded as any program's own."""
+    """Load a module of this folder like a module of a user."""
     spec = importlib.util.spec_from_file_location(f"sonjit_test_{name}", Path(__file__).with_name(f"{name}.py"))
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

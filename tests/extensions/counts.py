@@ -1,4 +1,4 @@
-"""A table format from outside. This file is all that one has to write."""
+"""A table format of an extension. It needs only this file."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from sonjit.results import Frame
 
 
 class CountWriter(FrameWriter):
-    """A line for each frame: its number, and how many instances it has. A frame is read back with nothing in it."""
+    """Writer of a line with frame number and instance count for each frame. Frames are read back empty."""
 
     def __init__(self, path: Path, header: Header, types) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ def load_counts(path):
 
 
 class CountRows(RowWriter):
-    """Of what is no frame: how many rows there are, and their columns."""
+    """Writer of the number of rows, and their columns."""
 
     def __init__(self, path: Path, header, columns) -> None:
         super().__init__()

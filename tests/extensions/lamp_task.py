@@ -1,4 +1,4 @@
-"""An evaluation task with its metric from outside. This file is all that one has to write."""
+"""An evaluation task with a metric of an extension. It needs only this file."""
 
 import math
 
@@ -10,7 +10,7 @@ from sonjit.lab.evaluation.predictions import EvaluatedItem
 
 
 class LampEvaluator:
-    """How far the nearest predicted box's centre is from a lamp's."""
+    """Evaluator of the distance between a lamp and the nearest centre of a predicted box."""
 
     main = "lamp_distance"
 

@@ -1,4 +1,4 @@
-"""A data set from outside. This file is all that one has to write."""
+"""A data set of an extension. It needs only this file."""
 
 import cv2
 
@@ -6,7 +6,7 @@ from sonjit.lab.datasets import Dataset, DatasetEntry, Instance, Sample, registe
 
 
 class Lamps(Dataset):
-    """Images of one lamp each, whose place stands in the file's name: `x_y.png`."""
+    """Images of one lamp each. The file name contains its position: `x_y.png`."""
 
     def __init__(self, entry, root, split):
         super().__init__(entry, root, split)

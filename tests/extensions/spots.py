@@ -1,4 +1,4 @@
-"""A kind of detector from outside: bright spots. This file is all that one has to write."""
+"""A detector kind of an extension: bright spots. It needs only this file."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -30,7 +30,7 @@ def draw_spot(canvas, spot, person):
 
 @dataclass(eq=False, slots=True)
 class Spot(Result):
-    """A bright spot: its score and four points around it."""
+    """Bright spot with a score and four points around it."""
 
     score: float
     keypoints: np.ndarray
@@ -54,7 +54,7 @@ class Spot(Result):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What is seen in a box; see `sonjit.detectors.observations.Observation`."""
+    """Observation of a box; see `sonjit.detectors.observations.Observation`."""
 
     score: float
     keypoints: np.ndarray
@@ -64,7 +64,7 @@ class Seen:
 
 
 class Spots(Kind):
-    """Squares around what is brighter than a threshold."""
+    """Detector of squares around pixels that are brighter than a threshold."""
 
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold

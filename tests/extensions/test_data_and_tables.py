@@ -1,4 +1,4 @@
-"""A data set, a protocol with a metric of its own, and a table format go through every public way."""
+"""A data set, a protocol with its metric, and a table format of extensions work in every public interface."""
 
 import json
 import os
@@ -27,7 +27,7 @@ data = [{ set = "lamps" }]
 
 @pytest.fixture
 def root(lamps, tmp_path):
-    """A folder of lamps."""
+    """Return a folder of lamps."""
     (tmp_path / "lamps" / "images").mkdir(parents=True)
     for x, y in PLACES:
         rgb = np.zeros((80, 100, 3), np.uint8)

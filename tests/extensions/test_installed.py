@@ -1,4 +1,4 @@
-"""Extensions that programs and worker processes have to find by themselves: installed ones, and a script's own."""
+"""Programs and worker processes find extensions: installed ones, and those of a script."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 class Place:
-    """A folder on PYTHONPATH in which packages are installed and programs run."""
+    """Folder on PYTHONPATH in which packages are installed and programs run."""
 
     def __init__(self, folder):
         self.folder, self.site = folder, folder / "site"

@@ -1,4 +1,4 @@
-"""A kind registered from outside goes through every public way."""
+"""A registered kind of an extension works in every public interface."""
 
 import ast
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_the_command_line_writes_its_tables(spots, tmp_path, ending):
 
 
 def test_what_a_kind_costs():
-    """`pytest -s -k costs tests/extensions` prints it."""
+    """Print the costs with `pytest -s -k costs tests/extensions`."""
     tree = ast.parse(Path(__file__).with_name("spots.py").read_text("utf-8"))
     parts = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)]
     parts += [node for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]

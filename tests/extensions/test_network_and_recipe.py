@@ -1,4 +1,4 @@
-"""A network and a recipe that are registered from outside the package work in every public way."""
+"""A registered network and recipe of an extension work in every public interface."""
 
 import json
 import sys
@@ -77,7 +77,7 @@ steps = 3
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """A recipe whose module registers the toy network; both are gone afterwards."""
+    """Return a recipe whose module registers the toy network. Both are removed afterwards."""
     list_networks()  # those of the package, which stay
     (tmp_path / "toy_plugin.py").write_text(MODULE, "utf-8")
     (tmp_path / "toy.toml").write_text(RECIPE, "utf-8")

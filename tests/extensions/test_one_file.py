@@ -1,4 +1,4 @@
-"""Each new thing from outside needs one file: loading this file alone adds the thing and nothing else."""
+"""Each extension needs one file, and loading it adds nothing else."""
 
 import re
 from pathlib import Path

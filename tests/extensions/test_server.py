@@ -1,4 +1,4 @@
-"""A kind registered from outside: one image, a stream, a job, and what the server tells of it."""
+"""A registered kind of an extension works in the server: images, streams, jobs and descriptions."""
 
 import json
 import shutil

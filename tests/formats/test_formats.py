@@ -1,4 +1,4 @@
-"""Files of every released version are read by this one, and files of newer versions are refused in one line."""
+"""This version reads the files of every released version, and refuses files of newer versions in one line."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ VERSIONS = sorted(path.name for path in Path(__file__).parent.iterdir() if path.
 
 @pytest.fixture(params=VERSIONS)
 def folder(request, tmp_path):
-    """A copy of one version's files, because readers may write."""
+    """Return a copy of the files of one version, because readers may write."""
     return shutil.copytree(Path(__file__).parent / request.param, tmp_path / "files")
 
 
@@ -90,7 +90,7 @@ def test_jobs_of_a_server(folder):
 
 
 def test_settings_of_the_page(folder):
-    """Values that a version does not know are ignored: the page has no place to refuse them."""
+    """Check that unknown values are ignored, because the page has no place for errors."""
     given = json.loads((folder / "page-settings.json").read_text("utf-8"))
     read = run_module(
         """

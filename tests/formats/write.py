@@ -49,12 +49,12 @@ PAGE_SETTINGS = {
 
 
 def points(seed, *shape):
-    """Return numbers that every version of NumPy draws alike."""
+    """Return numbers that do not depend on the version of NumPy."""
     return (np.random.RandomState(seed).randint(0, 4000, shape) / 8).astype(np.float32)
 
 
 def frames(kind):
-    """Return two frames of a kind, the second empty."""
+    """Return two frames of a kind, the second of them empty."""
     hand = Hand("Left", 0.75, points(1, 21, 3), points(2, 21, 3) / 4096, 7)
     mesh = points(3, 478, 3)
     face = Face(0.5, mesh, box_around(mesh), 1)
@@ -67,7 +67,7 @@ KINDS = ("hands", "faces", "bodies", "people")
 
 
 def network():
-    """Return a network and the function that trains it for four steps, or until `progress` raises."""
+    """Return a network and a function that trains it for four steps, or until `progress` raises."""
     torch.manual_seed(0)
     line = torch.nn.Linear(2, 1)
 

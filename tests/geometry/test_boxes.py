@@ -15,7 +15,7 @@ point_sets = st.lists(st.tuples(pixels, pixels), min_size=1, max_size=25).map(np
 
 
 def in_axes_of(box, points):
-    """Points relative to the box's centre, along its own axes."""
+    """Return points relative to the centre and axes of a box."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     return (points - (box.cx, box.cy)) @ np.array([[cos, -sin], [sin, cos]])
 

@@ -22,7 +22,7 @@ def make_image(width, height, seed=3):
 
 
 def sample(image, x, y, border):
-    """Bilinear samples (h, w, 3) of an image at points (h, w), in floating point: slow, and plain to read."""
+    """Return bilinear samples (h, w, 3) of an image at points (h, w), computed in floating point."""
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     right, down = (x - x0)[..., None], (y - y0)[..., None]
 
@@ -37,7 +37,7 @@ def sample(image, x, y, border):
 
 
 def sampled_points(box, width, height):
-    """Image points x (h, w) and y (h, w) that the pixels of a crop stand for."""
+    """Return the image points x (h, w) and y (h, w) of the pixels of a crop."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     return crop_matrix(box, width, height) @ np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
 
@@ -142,7 +142,7 @@ DEGREES = {"medium_sub_rect_keep_aspect": 90, "medium_sub_rect": -45, "large_sub
 
 
 def read_case(name, image):
-    """Box in pixels, output size and border that a file's name stands for."""
+    """Return box in pixels, output size and border that a file name contains."""
     border = "zero" if "_border_zero" in name else "replicate"
     plain = name.replace("_border_zero", "").replace("_with_rotation", "")
     degrees = DEGREES.get(plain) if "_with_rotation" in name else 0

@@ -1,4 +1,4 @@
-"""Rotations are rotations, and go from one form to the other and back."""
+"""Rotations are valid, and convert between forms without loss."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ VECTORS = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(np.array)
 
 
 def turned(quaternion, vector):
-    """q v q*, by the vector form."""
+    """Return q v q* in vector form."""
     w, axis = quaternion[0], quaternion[1:]
     twice = 2 * np.cross(axis, vector)
     return vector + w * twice + np.cross(axis, twice)

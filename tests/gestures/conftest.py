@@ -40,7 +40,7 @@ WAYS = {
 
 @pytest.fixture(scope="session")
 def moved(posed):
-    """Function that gives the frames of a hand that makes ways, named or as corners, each after a rest, with noise."""
+    """Return a function that gives the frames of a hand that moves along paths, with a rest after each, and noise."""
 
     def moved(*ways, fps=30, seconds=1.0, size=1.0, side="Right", seed=0, rest_s=0.6, hand="open"):
         rng = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def moved(posed):
 
 @pytest.fixture(scope="session")
 def motions(moved):
-    """Learned from five examples of each way, of several sizes and speeds."""
+    """Return motions learned from five examples of each path, with several sizes and speeds."""
     return CustomMotions.learn(
         [
             MotionRecording.of(name, moved(*[name] * 3, seconds=seconds, size=size, seed=number))

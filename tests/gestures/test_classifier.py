@@ -1,4 +1,4 @@
-"""The shipped classifier on posed hands, and what it does with hands that it cannot tell."""
+"""The shipped classifier on posed hands, and on hands without a clear gesture."""
 
 from importlib import resources
 
@@ -130,7 +130,7 @@ def test_probabilities_are_of_all_shapes_and_sum_to_one():
 
 
 def test_what_the_image_shows_counts_where_it_is_known(posed):
-    """An appearance such as no hand has, beside the same keypoints."""
+    """Use an appearance that no hand has, with the same keypoints."""
     hand, other = posed("victory"), posed("victory")
     other.appearance = np.full((21, 66), 3, np.float32)
     classifier = load_gestures()

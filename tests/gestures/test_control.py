@@ -1,4 +1,4 @@
-"""Maps: what they may say, what they make of hands, and where that is sent."""
+"""Control maps: their syntax, their actions for hands, and the outputs."""
 
 import json
 import sys
@@ -268,7 +268,7 @@ def test_websockets_are_opened_anew(caplog):
 
 
 class Mqtt(ModuleType):
-    """As much of paho as is used."""
+    """The part of paho that Sonjit uses."""
 
     CallbackAPIVersion = SimpleNamespace(VERSION2=2)
     MQTT_ERR_SUCCESS = 0

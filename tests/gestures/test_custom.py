@@ -1,4 +1,4 @@
-"""Custom gestures, learned from a few examples, and how they are told apart."""
+"""Custom gestures, learned from a few examples."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ CUSTOM = ("claw", "vulcan", "beak")
 
 @pytest.fixture(scope="module")
 def recordings(posed):
-    """Of each pose one recording by each of two people."""
+    """Return one recording of each pose by each of two people."""
     return [
         GestureRecording.of(name, hands_of(posed, name, 10 * person + number))
         for person in (1, 2)

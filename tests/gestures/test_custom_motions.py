@@ -1,4 +1,4 @@
-"""Motions that are learned from examples, found in a stream of tracked hands, whatever their speed and size."""
+"""Motions that are learned from examples and found in streams of tracked hands at any speed and size."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
 
 
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
-    """Once, at their end; the last one of a clip at the end of the clip."""
+    """Check that they are reported once at their end, or at the end of the clip."""
     LearnedGestures(None, motions).save(tmp_path / "mine.npz")
     recognizer = MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
     frames = list(moved("tick", "zigzag", seed=9))

@@ -1,4 +1,4 @@
-"""What is exported for the study of sign languages can be read by others."""
+"""Other programs can read the exports for the study of sign languages."""
 
 import csv
 import struct
@@ -21,7 +21,7 @@ SEGMENTS = [
 
 @pytest.fixture
 def frames(posed):
-    """Two seconds of a hand that shows two gestures, with a gap; a second hand in the last frames."""
+    """Return two seconds of a hand with two gestures and a gap, and a second hand in the last frames."""
     shown = [("victory", 20), (None, 5), ("open", 30), ("fist", 2), ("open", 3)]
     names = [name for name, count in shown for _ in range(count)]
     made = [[posed(name)] if name else [] for name in names]
@@ -77,7 +77,7 @@ def test_elan_has_a_tier_for_what_a_hand_holds_and_one_for_its_motions(tmp_path)
 
 
 def read_pose(path):
-    """Size, components with the number of their points, frames a second, points and scores, by the layout's text."""
+    """Return size, components with their point counts, frame rate, points and scores of a .pose file."""
     data, at = path.read_bytes(), 0
 
     def take(layout):

@@ -1,4 +1,4 @@
-"""The recogniser of web pages gives what Python's gives, of the same files and hands."""
+"""The gesture recogniser of web pages gives the results of Python for the same files and hands."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ writeFileSync(`${folder}/answers.json`, JSON.stringify(answers));
 
 @pytest.mark.slow
 def test_pages_recognise_what_python_does(posed, tmp_path):
-    """Hands of all poses, other people's, turned, of both sides; one with an unknown keypoint."""
+    """Check hands of all poses, other people, rotations and sides, and one with an unknown keypoint."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     rng = np.random.default_rng(4)

@@ -1,4 +1,4 @@
-"""Motions of hands on paths that are made, at several frame rates and with noise; other movement gives none."""
+"""Motions of hands on generated paths at several frame rates and with noise; other movement gives none."""
 
 import csv
 import importlib
@@ -53,7 +53,7 @@ def events_of(poses):
 
 
 def mixed(first, second, share):
-    """A hand between two others, palm on palm."""
+    """Return a hand between two others, palm on palm."""
     mixed = []
     for name in ("keypoints", "keypoints_3d"):
         one, other = (getattr(hand, name).astype(np.float64) for hand in (first, second))
@@ -63,12 +63,12 @@ def mixed(first, second, share):
 
 
 def steps(events):
-    """Each motion's name and phases without the progress between."""
+    """Return the name and phases of each motion without progress events."""
     return [(one.name, one.phase) for one in events if one.phase != "progress"]
 
 
 def smooth(t, start, seconds):
-    """0 before, 1 after, and as hands move between: with the least jerk."""
+    """Return 0 before a movement, 1 after it, and a minimum-jerk transition between."""
     s = min(1.0, max(0.0, (t - start) / seconds))
     return s**3 * (10 - 15 * s + 6 * s * s)
 
@@ -330,7 +330,7 @@ def test_events_are_plain_json(events_of):
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
 def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, ending):
-    """In JSON in their frames, elsewhere in a table beside, also later; without gestures there is none."""
+    """Check JSON with motions in its frames, and other tables with a second file, also if gestures are added later."""
     events = events_of(1.6, 30, lambda t: (1.8 * smooth(t, 0.47, 0.3), 0))
     if ending == ".parquet":
         pytest.importorskip("pyarrow", reason="the extra parquet is not installed")

@@ -1,4 +1,4 @@
-"""Web pages find the motions that Python finds in the same keypoints, custom ones of a file too."""
+"""Web pages find the same motions as Python in the same keypoints, including custom motions of a file."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ writeFileSync(`${folder}/answers.json`, JSON.stringify({ streams, refused }));
 
 @pytest.fixture(scope="module")
 def paths():
-    """The made paths of `benchmarks/motions.py`."""
+    """Return the module `benchmarks/motions.py`, which generates paths."""
     spec = importlib.util.spec_from_file_location("motion_paths", PROJECT / "benchmarks" / "motions.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -51,7 +51,7 @@ def paths():
 
 
 def made(paths, name, number):
-    """Frames (time, hands) of a motion: by its number of another person, size, speed and frame rate."""
+    """Yield frames (time, hands) of a motion. Each number has another person, size, speed and frame rate."""
     rng = np.random.default_rng([5, number, *name.encode()])
     person, fps = paths.Person(rng), paths.RATES[number % 3]
     over, hands_at = paths.motion(name, rng)
@@ -64,7 +64,7 @@ def made(paths, name, number):
 
 
 def lost(frames, since, until, side=None):
-    """The same frames without the hands, or the hand of a side, for a while."""
+    """Yield the frames without the hands, or without the hand of a side, for some time."""
     for time_s, hands in frames:
         yield time_s, [one for one in hands if not since <= time_s < until or side not in (None, one.handedness)]
 
@@ -75,7 +75,7 @@ def plain(hand):
 
 @pytest.mark.slow
 def test_pages_report_the_motions_that_python_reports(paths, motions, moved, posed, tmp_path):
-    """Every motion, hands that are lost for a moment or for good, one of two lost, and custom motions."""
+    """Check every motion, hands that are lost for a moment or for good, and custom motions."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     complete = {name: list(made(paths, name, 1 + k % 2)) for k, name in enumerate((*paths.ONE_HAND, *paths.TWO_HANDS))}

@@ -1,4 +1,4 @@
-"""Gestures that change only once another has been clearly ahead for a while."""
+"""Gestures change only after another gesture has been clearly more probable for some time."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_wrong_calls_are_told():
 
 @pytest.mark.slow
 def test_gestures_of_the_demo_clip(hands, demo_clip):
-    """Frames in the middle of plain stretches of the clip."""
+    """Check frames in the middle of unambiguous parts of the clip."""
     _, frames, _ = demo_clip
     expected = {50: {"Right": "Pointing_Up"}, 80: {"Right": "Victory"}, 110: {"Right": "Three", "Left": "Open_Palm"}}
     expected |= {137: {"Left": "Closed_Fist"}, 240: {"Left": "ILoveYou"}, 280: {"Left": "Pointing_Up"}}

@@ -59,7 +59,7 @@ def main():
 
 
 def telling_boxes(solution, stream):
-    """A solution that also gives the boxes its landmark network looked into, which MediaPipe keeps to itself.
+    """Create a solution that also returns the boxes of its landmark network, which MediaPipe does not expose.
 
     `stream` is the name that its graph has for them.
     """
@@ -74,7 +74,7 @@ def telling_boxes(solution, stream):
 
 
 def read_frames(path):
-    """The frames of a video, RGB (H, W, 3) uint8."""
+    """Yield the frames (H, W, 3) RGB uint8 of a video."""
     capture = cv2.VideoCapture(str(path))
     while True:
         is_there, bgr = capture.read()
@@ -84,7 +84,7 @@ def read_frames(path):
 
 
 def save(stem, peer, kind, config, shown, solution, instances_from):
-    """Show frames (by index) to a solution, in order, and write down what it finds."""
+    """Show frames (by index) to a solution in order, and write its results."""
     digest, frames = hashlib.sha256(), []
     with solution:
         for index, rgb in shown.items():
@@ -140,7 +140,7 @@ def bodies_from(found, width, height):
 
 
 def rects_from(packet):
-    """A list of rectangles, whether the stream holds several, one or none."""
+    """Return a list of rectangles for a stream that contains several, one or none."""
     return [] if packet is None else packet if isinstance(packet, list) else [packet]
 
 

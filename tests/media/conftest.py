@@ -1,4 +1,4 @@
-"""Images, hands and small clips with sound, made when a test asks for them."""
+"""Images, hands and small clips with sound, generated on demand."""
 
 import struct
 from fractions import Fraction
@@ -68,7 +68,7 @@ def make_face(rng, count=478, **more):
 
 
 def make_body(rng, **more):
-    """Its presence is unknown, as row tables read it."""
+    """Return a body with unknown presence, as row tables read it."""
     return Body(
         score=float(rng.random()),
         keypoints=rng.normal(200, 90, (33, 3)).astype(np.float32),
@@ -80,7 +80,7 @@ def make_body(rng, **more):
 
 
 def make_person(rng, **parts):
-    """All parts, but for those given."""
+    """Return a person with all parts except the given ones."""
     made = {"left_hand": make_hand(rng), "right_hand": make_hand(rng), "face": make_face(rng)} | parts
     for slot, handedness in (("left_hand", "Left"), ("right_hand", "Right")):
         if made[slot] is not None:
@@ -132,6 +132,6 @@ def noise():
 
 @pytest.fixture
 def unwritable(tmp_path):
-    """A folder that nobody can write into, not even root: it stands below a file."""
+    """Return a path below a file, where nobody can write, including root."""
     (tmp_path / "file").write_bytes(b"x")
     return tmp_path / "file" / "folder"

@@ -110,7 +110,7 @@ def test_everything_is_drawn_at_every_size(hand, face, body, person, long_side):
 
 
 def upright(body):
-    """A body seen from the front, 200 pixels high, in an image of 300 x 300."""
+    """Return a body seen from the front, 200 pixels high, in an image of 300 x 300."""
     at = {"left": 180, "right": 120, "nose": 150, "mouth": 150}
     rows = {"shoulder": 110, "elbow": 150, "wrist": 180, "hip": 190, "knee": 230, "ankle": 260}
     one = body()

@@ -1,4 +1,4 @@
-"""The decoded pixels are the ones that the reference programs saw."""
+"""Decoded pixels equal those of the reference programs."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ ROOT = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[2].parent 
 
 
 def cases():
-    """(source, sha256, size, mode) of every golden that says what its first frame was."""
+    """Return (source, sha256, size, mode) of every golden that records its first frame."""
     found = set()
     for path in sorted(ROOT.glob("goldens/mediapipe/*.json")):
         data = json.loads(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The size in a header is the size of the image, for every format that is read."""
+"""The size in the header equals the size of the image, for every supported format."""
 
 import io
 import struct

@@ -11,7 +11,7 @@ TIMES = (0, 0.04, 0.08, 0.2, 0.5)
 
 
 def ramp(height=48, width=64):
-    """(H, W) probability from 0 at the left to 1 at the right."""
+    """Return probabilities (H, W) from 0 at the left to 1 at the right."""
     return np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
 
 
@@ -22,7 +22,7 @@ def write_masks(out, source, mask, **more):
 
 
 def decoded_rgba(path):
-    """(times, (N, H, W, 4)) of a video; FFmpeg's own VP9 decoder knows no alpha."""
+    """Return times and pixels (N, H, W, 4) of a video. FFmpeg's own VP9 decoder ignores alpha."""
     times, frames = [], []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -37,7 +37,7 @@ def decoded_rgba(path):
 
 
 def alpha_of(frame):
-    """(H, W) 0..255 from its own plane: FFmpeg's conversion to RGBA leaves junk in it at the edge of some widths."""
+    """Return alpha (H, W), 0..255, from its plane. FFmpeg's conversion to RGBA is wrong at the edge of some widths."""
     plane, bits = frame.planes[3], frame.format.components[3].bits
     values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(frame.height, -1)[:, : frame.width]
     return np.round(values / (2**bits - 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Meshes over an image: where they are and nowhere else, near before far, lit from the upper left."""
+"""Meshes over an image: position, depth order, and light from the upper left."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ WHITE = (255, 255, 255)
 
 
 def ball(centre, radius, depth=0.0, rings=24):
-    """A sphere in pixels, faces outwards where x points right, y down and z away."""
+    """Return a sphere in pixels with outward faces, x right, y down, z away."""
     polar, around = np.meshgrid(np.linspace(0, np.pi, rings), np.linspace(0, 2 * np.pi, rings, False), indexing="ij")
     points = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], -1)
     index = np.arange(rings * rings).reshape(rings, rings)

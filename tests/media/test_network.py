@@ -1,4 +1,4 @@
-"""Cameras in the network, served on this machine."""
+"""Network cameras, served on this machine."""
 
 import http.server
 import socketserver
@@ -20,7 +20,7 @@ GREYS = [20 * k for k in range(1, 11)]
 
 @contextmanager
 def serving(handler):
-    """A server on a free port of this machine: gives the port."""
+    """Start a server on a free port and yield the port."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -31,7 +31,7 @@ def serving(handler):
 
 
 class Mjpeg(http.server.BaseHTTPRequestHandler):
-    """Images of rising grey as most web cameras send them, or a short video file under /file.mp4."""
+    """Server of grey images in the format of most web cameras, or of a short video file at /file.mp4."""
 
     video = b""
 
@@ -54,7 +54,7 @@ class Mjpeg(http.server.BaseHTTPRequestHandler):
 
 
 class Rtsp(socketserver.StreamRequestHandler):
-    """MPEG-4 in RTP packets between the lines of RTSP (RFC 2326, interleaved), without an end of its own."""
+    """Server of endless MPEG-4 in RTP packets, interleaved with RTSP (RFC 2326)."""
 
     def handle(self):
         while (request := self.rfile.readline().decode().split()) and (headers := self._headers()):
@@ -85,7 +85,7 @@ class Rtsp(socketserver.StreamRequestHandler):
                 container.mux(stream.encode(frame))
 
     def write(self, packet):
-        """What FFmpeg sends: RTP on channel 0, reports of the sender on channel 1."""
+        """Write FFmpeg's output: RTP on channel 0, sender reports on channel 1."""
         channel = 1 if 200 <= packet[1] <= 204 else 0
         self.wfile.write(struct.pack(">cBH", b"$", channel, len(packet)) + bytes(packet))
         return len(packet)

@@ -16,7 +16,7 @@ RED = (230, 40, 30)
 
 
 def coloured_clip(path, *, matrix=2, value_range=0, pix_fmt="yuv420p", size=(160, 96)):
-    """Three noisy frames whose file states this matrix and range."""
+    """Return three noisy frames in a file with this matrix and range."""
     rng = np.random.default_rng(3)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "5"})

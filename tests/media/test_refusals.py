@@ -1,4 +1,4 @@
-"""What the disk, an encoder or a damaged file refuses on the way: one line that names the file, and nothing left."""
+"""Errors of the disk, an encoder or a damaged file: one line that names the file, and no leftovers."""
 
 import random
 
@@ -18,7 +18,7 @@ TIMES = [i / 25 for i in range(25)]
 
 
 def write_all(writer, images):
-    """Write images until an error, at which the writer leaves nothing."""
+    """Write images until an error, after which the writer leaves no file."""
     with writer:
         for image, time in images:
             writer.write(image, time)
@@ -29,7 +29,7 @@ def black(width, height=48):
 
 
 def sound_file(path, seconds=1):
-    """A tone without any image."""
+    """Return a file with a tone and no image."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.int16), format="s16", layout="mono")
@@ -41,7 +41,7 @@ def sound_file(path, seconds=1):
 @pytest.mark.parametrize("room", [0, 6000])
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".gif", ".webp"])
 def test_a_disk_that_is_full_ends_a_drawing(tmp_path, clip, full_disk, ending, room):
-    """At its beginning, on its way, or when the encoder is emptied at its end."""
+    """Fill the disk at the start, during the drawing, and when the encoder is flushed."""
     noise, out = np.random.default_rng(0), tmp_path / f"o{ending}"
     with open_source(clip("v.mp4")) as source:
         writer = open_drawing_writer(out, source)
@@ -84,7 +84,7 @@ def test_a_drawing_beside_others_may_fail_at_its_very_end():
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
 def test_a_disk_that_is_full_ends_a_table(tmp_path, hand, full_disk, ending):
-    """Also where a user stops the run, and the table is thrown away with rows that still wait to be written."""
+    """Also check an interrupted table that discards buffered rows."""
     out = tmp_path / f"t{ending}"
     writer = open_writer(out, Header("a"))
     rows = [(Frame(number, None, [hand()]), None) for number in range(2000)]
@@ -146,7 +146,7 @@ def test_a_video_without_one_whole_image(tmp_path, clip):
 
 @pytest.mark.parametrize(("seed", "ending"), [(6, ".mp4"), (24, ".mov"), (58, ".webm")])
 def test_sound_that_is_damaged_costs_no_image(tmp_path, clip, seed, ending):
-    """A recording of a broadcast with damaged bytes, of which FFmpeg takes no more sound at some point."""
+    """Use a recording with damaged bytes, from which FFmpeg decodes no more sound."""
     path, rng = clip("v.ts", TIMES[:20], sound="aac"), random.Random(seed)
     data = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 8, 64))):

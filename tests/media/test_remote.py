@@ -1,4 +1,4 @@
-"""Files on remote storage; fsspec's `file://` and `memory://` stand for it."""
+"""Files on remote storage, with fsspec's `file://` and `memory://`."""
 
 import sys
 

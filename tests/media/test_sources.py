@@ -191,7 +191,7 @@ def test_names_that_lead_nowhere(tmp_path):
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that cannot be sought, as a pipe's."""
+    """Stream of bytes that is not seekable, like a pipe."""
 
     def __init__(self, data):
         self._data = io.BytesIO(data)

@@ -30,7 +30,7 @@ ids = st.none() | st.integers(0, 2**40)
 
 
 def points(*shape):
-    """A few numbers over and over: hundreds drawn one by one would show no more."""
+    """Return repeated numbers, because drawing hundreds of numbers would test no more."""
     return arrays(np.float32, 7, elements=floats32).map(lambda values: np.resize(values, shape))
 
 
@@ -88,7 +88,7 @@ def test_every_format_gives_back_the_same_frames(tmp_path, ending, kind, data):
 
 
 def without_boxes(frame):
-    """They are compared as float32, and NaN is not equal to itself within a tuple."""
+    """Exclude boxes, because they are compared as float32, and NaN in a tuple differs from itself."""
     frame = deepcopy(frame)
     for _, part in frame.instances():
         if part.kind == "face":

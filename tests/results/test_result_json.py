@@ -1,4 +1,4 @@
-"""The fast text of results equals `to_dict(full=True)`."""
+"""The fast serialisation of results equals `to_dict(full=True)`."""
 
 import json
 
@@ -20,7 +20,7 @@ def points(count):
 
 
 def scores(count):
-    """A few numbers over and over: hundreds drawn one by one would show no more."""
+    """Return repeated numbers, because drawing hundreds of numbers would test no more."""
     return npst.arrays(np.float32, 7, elements=FLOATS).map(lambda values: np.resize(values, count))
 
 

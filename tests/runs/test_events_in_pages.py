@@ -1,4 +1,4 @@
-"""Web pages compute the measures and report the events that Python finds in the same frames."""
+"""Web pages compute the same measures and events as Python for the same frames."""
 
 import json
 import math
@@ -65,7 +65,7 @@ writeFileSync(`${folder}/answers.json`, JSON.stringify({ measured, streams, refu
 
 @pytest.fixture
 def in_page(tmp_path):
-    """`in_page(measured, streams, refused)`: the answers of the browser module."""
+    """Return a function that gives the results of the browser module."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
 
@@ -136,7 +136,7 @@ def bent(rng, angle_rad):
 
 
 def test_pages_report_the_events_that_python_reports(in_page):
-    """People, hands with gestures, and bodies that are lost while a measure is beyond a limit."""
+    """Check people, hands with gestures, and bodies that are lost while a measure exceeds a limit."""
     rng = np.random.default_rng(4)
     person_limits = ["left_elbow_angle_rad:60:120", "left_elbow_angle_2d_rad:130:80", "index_reach:0.45:0.3"]
     hand_limits = ["thumb_curl:0.6:0.4", "palm_facing:0:0.2"]

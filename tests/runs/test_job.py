@@ -1,4 +1,4 @@
-"""The runner with a task of one's own, which needs no network: the mean brightness of every image."""
+"""The runner with a user task that needs no network: the mean brightness of every image."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all pac
 
 @dataclass(frozen=True)
 class Brightness(Task):
-    """The mean of each image times a factor."""
+    """Task that computes the mean of each image times a factor."""
 
     factor: float = 1.0
     unit: str = ""
@@ -74,14 +74,14 @@ class BrightnessWorker(Worker):
 
 @pytest.fixture
 def processed():
-    """What was processed since the start of the test."""
+    """Return the inputs that were processed since the start of the test."""
     BrightnessWorker.processed.clear()
     return BrightnessWorker.processed
 
 
 @pytest.fixture
 def media(tmp_path):
-    """Three images and a video of eight frames."""
+    """Return three images and a video of eight frames."""
     folder = tmp_path / "media"
     folder.mkdir()
     for level in (10, 20, 30):
@@ -252,7 +252,7 @@ def test_records_without_a_header_are_strict_json_in_plain_characters(tmp_path, 
 
 
 def test_a_disk_that_is_full_ends_the_run_and_leaves_nothing(media, tmp_path, full_disk, processed, monkeypatch):
-    """At the table's end, or with the last row, behind which nothing is processed any more."""
+    """Fill the disk at the end of the table, or at the last row."""
     write, out = BrightnessWorker.write, tmp_path / "t.jsonl"
 
     def full_at_last(self, frame, result):

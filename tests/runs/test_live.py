@@ -27,7 +27,7 @@ UNITY_BONES = {
 
 @pytest.fixture
 def receiver():
-    """A receiver of the python-osc package: its port, and a function that waits for messages."""
+    """Return the port of a python-osc receiver, and a function that waits for messages."""
     got = queue.Queue()
     dispatcher = Dispatcher()
     dispatcher.set_default_handler(lambda address, *values: got.put((address, *values)))
@@ -109,7 +109,7 @@ def test_bones_of_a_body_go_out_by_vmc(receiver):
 
 
 def rotation_of(xyzw):
-    """Rotation of a quaternion, for columns."""
+    """Return the rotation matrix of a quaternion, for column vectors."""
     x, y, z, w = xyzw
     return np.array(
         [

@@ -1,4 +1,4 @@
-"""Folders on a Ray cluster of two nodes on this machine: the same bytes as in one process, whatever happens."""
+"""Runs on a Ray cluster of two local nodes write the same files as one process."""
 
 import importlib.util
 import os
@@ -32,7 +32,7 @@ IMAGES = 24
 
 @pytest.fixture(scope="module", autouse=True)
 def home():
-    """A home and temporary folder for Ray, so that tests use neither the token nor the records of this account."""
+    """Return a home and temporary folder for Ray, so that tests use neither token nor records of this account."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # paths of its sockets must be short
         cluster.ENVIRONMENT |= {"HOME": folder, "RAY_TMPDIR": folder, "SONJIT_HOME": str(models_folder().parent)}
         cluster.ENVIRONMENT.pop("RAY_ADDRESS", None)
@@ -92,7 +92,7 @@ def stills(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local_table(stills):
-    """The table that one process writes."""
+    """Return the table that one process writes."""
     table = stills.parent / "local.csv"
     assert main(["hands", str(stills), "--save", str(table)]) == 0
     return table.read_bytes()
@@ -136,7 +136,7 @@ def sonjit(*arguments, folder=None):
 
 
 def test_relative_paths_and_a_parquet_file_for_each_input(head, stills, tmp_path, monkeypatch):
-    """A folder of Parquet files is one data set for who reads it."""
+    """Check that readers open a folder of Parquet files as one data set."""
     from pyarrow import dataset
 
     for name in ("here", "there"):

@@ -38,7 +38,7 @@ def test_only_files_in_the_options_are_files_of_a_task():
 
 @pytest.fixture
 def run(weights, demo_clip, tmp_path):
-    """Find hands in the first six frames of the clip."""
+    """Detect hands in the first six frames of the clip."""
 
     def run(draw=None, name=None, **more):
         with DETECT.open(is_stream=True) as worker, open_source(demo_clip[0]) as source:
@@ -102,7 +102,7 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, mo
 
 @pytest.fixture
 def wide(weights, tmp_path):
-    """`wide(outputs)`: a clip that is wider than H.264 can be, after another run's options."""
+    """Return a function that runs a clip that is too wide for H.264."""
     path = tmp_path / "wide.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=30)

@@ -8,7 +8,7 @@ from sonjit.media.found import Results
 
 
 class Finds:
-    """Stands for a detector's network: one hand whose score is the image's brightness."""
+    """Network of a detector that finds one hand whose score is the brightness of the image."""
 
     def detect(self, image, *, time=None):
         points = np.full((21, 3), 5, np.float32)

@@ -1,4 +1,4 @@
-"""Servers in this process, asked through the app itself or through a real port."""
+"""Servers in this process, called through the app or through a real port."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ LITE = {"kind": "hands", "model": "lite"}
 
 @pytest.fixture
 def ask():
-    """`ask(project=None, **settings)`: a client of a new server; its parts are `client.app.state.service`."""
+    """Return a function that gives the client of a new server. Its parts are in `client.app.state.service`."""
     with contextlib.ExitStack() as stack:
 
         def get(project=None, **settings):
@@ -48,7 +48,7 @@ def decoders():
 
 @pytest.fixture
 def frames(demo_clip):
-    """Frames with hands in them, encoded."""
+    """Return encoded frames with hands."""
     return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
 
 
@@ -60,7 +60,7 @@ def all_weights():
 
 @pytest.fixture
 def listen():
-    """`listen(**settings)`: a server behind a real port; `.port`, `.service` and `.stop()`."""
+    """Return a function that starts a server on a real port, with `.port`, `.service` and `.stop()`."""
     made = []
 
     def get(**settings):
@@ -73,7 +73,7 @@ def listen():
 
 
 class Live:
-    """A server in a thread."""
+    """Server in a thread."""
 
     def __init__(self, settings):
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -103,13 +103,13 @@ def jpeg_of(rgb):
 
 
 def frame_message(number, data, *, time=0.0, kind=0, size=(0, 0), magic=b"SNJ1"):
-    """A binary message of a stream."""
+    """Return a binary message of a stream."""
     return struct.pack("<4sIdB3x2H", magic, number, time, kind, *size) + data
 
 
 @contextlib.contextmanager
 def open_stream(live, origin=None, headers=None, subprotocols=None):
-    """A stream of a client's own, to a server behind a real port."""
+    """Open a stream to a server on a real port, with its own client."""
     address = f"ws://127.0.0.1:{live.port}/v1/stream"
     with connect(
         address, origin=origin, additional_headers=headers, subprotocols=subprotocols, compression=None, max_size=None
@@ -118,7 +118,7 @@ def open_stream(live, origin=None, headers=None, subprotocols=None):
 
 
 class Socket:
-    """A client's side of a stream."""
+    """Client side of a stream."""
 
     def __init__(self, socket):
         self._socket = socket
@@ -128,7 +128,7 @@ class Socket:
         return json.loads(self._socket.recv(timeout=60))
 
     def end(self):
-        """The close frame, after everything before it."""
+        """Return the close frame after all messages."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 self.receive()
@@ -136,7 +136,7 @@ class Socket:
 
 
 def configure(socket, *detectors, **others):
-    """What is answered to a `configure` message, the last message last."""
+    """Send a `configure` message, and return the messages up to its answer."""
     socket.send(json.dumps({"type": "configure", "detectors": list(detectors)} | others))
     answers = [socket.receive()]
     while answers[-1]["type"] == "loading":
@@ -150,7 +150,7 @@ def answer(socket, number, data, **others):
 
 
 def refusal(response, status, code):
-    """The line of a refusal, after a look at its shape."""
+    """Check the form of an error, and return its message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     error = response.json()["error"]
@@ -162,7 +162,7 @@ def refusal(response, status, code):
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory, demo_clip, photo, weights):
-    """`clip.mp4` of 12 frames, `photo.jpg`, and the folder `shots` with three images and a broken one."""
+    """Return `clip.mp4` of 12 frames, `photo.jpg`, and the folder `shots` with three images and a broken one."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)
@@ -183,7 +183,7 @@ def media(tmp_path_factory, demo_clip, photo, weights):
 
 @pytest.fixture
 def endpoints(tmp_path, monkeypatch):
-    """`endpoints(**settings)`: a client of a new server, closed at the end; no file may be left."""
+    """Return a function that gives the client of a new server. It is closed after the test and must leave no files."""
     place = tmp_path / "server"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
@@ -201,7 +201,7 @@ def endpoints(tmp_path, monkeypatch):
 
 @pytest.fixture
 def gate(monkeypatch):
-    """What jobs wait for before they begin."""
+    """Return an event that jobs wait for before they start."""
     gate, work = threading.Event(), JobProcess.work
     monkeypatch.setattr(JobProcess, "work", lambda *arguments: gate.wait(20) and work(*arguments))
     yield gate
@@ -209,7 +209,7 @@ def gate(monkeypatch):
 
 
 def end_of(client, response):
-    """The job that a POST began, when it has ended."""
+    """Wait for the job of a POST, and return it."""
     assert response.status_code == 202, response.text
     return events_of(client, response.json()["id"])[-1]
 

@@ -13,7 +13,7 @@ from ..waiting import wait_until  # noqa: TID252  # one polling helper for all p
 
 @pytest.fixture
 def pems(tmp_path, monkeypatch):
-    """Two certificates of this machine, each with its key."""
+    """Return two certificates of this machine, each with its key."""
     contents = []
     for name in ("first", "second"):
         monkeypatch.setenv("SONJIT_HOME", str(tmp_path / name))

@@ -1,4 +1,4 @@
-"""Texts of clients that parsers answer with gigabytes, minutes or a traceback."""
+"""Client texts that would need gigabytes or minutes, or cause a traceback, in parsers."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Many clients of the stream: queues that drop the oldest, shares that are fair, nothing left when they leave."""
+"""Many clients of the stream: queues that drop the oldest image, fair shares, and no leftovers."""
 
 import gc
 import json
@@ -23,13 +23,13 @@ LITE = {"kind": "hands", "model": "lite"}
 
 @pytest.fixture
 def frames(demo_clip):
-    """Frames with hands in them, encoded."""
+    """Return encoded frames with hands."""
     return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
 
 
 @pytest.fixture
 def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before the servers have to stop
-    """Images wait before they are decoded until the gate is set; `begun` is set once one does."""
+    """Delay decoding until the gate is set. `begun` is set when an image waits."""
     begun, gate, decode = threading.Event(), threading.Event(), messages.StreamImage.decode
 
     def wait(image, *limits):

@@ -1,4 +1,4 @@
-"""Decoder processes: what ends one of them costs one image, and none of them is left over."""
+"""Decoder processes: a crash costs one image, and no process remains."""
 
 import importlib
 import io
@@ -47,7 +47,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.fixture
 def faulty(tmp_path, monkeypatch):
-    """`faulty(max_pixels=..., **limits)`: decoders that crash or hang at images that end so."""
+    """Return a function that gives decoders that crash or hang at images with certain endings."""
     (tmp_path / "faulty_decoder.py").write_text(FAULTY, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     decode = importlib.import_module("faulty_decoder").decode
@@ -64,7 +64,7 @@ def faulty(tmp_path, monkeypatch):
 
 
 def process_of(decoders):
-    """The one process, which has nothing to do."""
+    """Return the only process, which is idle."""
     (process,) = decoders.idle
     return process
 

@@ -1,4 +1,4 @@
-"""Networks for saliency maps: they are reused, and none outlasts the server."""
+"""Networks for saliency maps: they are reused and closed with the server."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from sonjit.server.settings import Settings
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """Every network that a pool has loaded."""
+    """Return every network that a pool has loaded."""
     networks = []
 
     def load(model, *, mirrored, threads):

@@ -1,4 +1,4 @@
-"""Custom gestures and maps of clients: trained, tested and checked as the command line does, and nothing is kept."""
+"""Custom gestures and maps of clients: trained, tested and checked as on the command line, and not stored."""
 
 import base64
 import io
@@ -44,7 +44,7 @@ def test_recordings_are_trained_and_tested(client, tmp_path):
 
 
 def beckoning(seed, times=3):
-    """Frames of a hand that goes up and down, and rests after each time, as a stream answers them."""
+    """Return stream results of a hand that moves up and down with rests."""
     one = next(hands(seed)) | {"id": 0}
     points = np.array([[each[axis] for axis in "xyz"] for each in one["keypoints"]])
     length = np.ptp(points[:, :2])
@@ -111,7 +111,7 @@ def test_maps_are_checked(client):
 
 
 def test_a_stream_tells_what_a_map_would_send(weights, listen, frames):
-    """Of hands that are tracked, also where a clip begins anew."""
+    """Check tracked hands, also after a clip restarts."""
     with open_stream(listen()) as socket:
         rule = '[[rule]]\nmeasure = "x"\nosc = "127.0.0.1:9/x"'
         configure(socket, LITE, control=rule)
@@ -132,7 +132,7 @@ def file_of(**arrays):
 
 
 def test_a_stream_is_told_by_its_own_gestures_alone(weights, listen, frames):
-    """Of a file that is sent; its names may stand in a map; the detector's next stream knows nothing of it."""
+    """Check that gestures of a client file may occur in a map, and do not affect the next stream of the detector."""
     server = listen()
     with open_stream(server) as socket:
         configure(socket, LITE)
@@ -154,7 +154,7 @@ def test_a_stream_is_told_by_its_own_gestures_alone(weights, listen, frames):
 
 
 def test_a_stream_of_refined_hands_contains_the_published_keypoints(weights, listen, frames):
-    """Pages record custom gestures of refined hands by them. Images on their own do not have them."""
+    """Check that pages record custom gestures by them. Single images do not contain them."""
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         published = answer(socket, 0, frames[0])["hands"]

@@ -1,4 +1,4 @@
-"""`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is not an image."""
+"""`POST /v1/{kind}`: results of `create_detector`, and one line for everything that is not an image."""
 
 import asyncio
 import io
@@ -103,7 +103,7 @@ def test_every_option_is_described(ask):
 
 
 def misfits(value, schema, at=""):
-    """Where a JSON value is not what its schema says, or has a member that it does not name."""
+    """Return the paths at which a JSON value differs from its schema or has unknown members."""
     if "anyOf" in schema:
         return [] if value is None else misfits(value, schema["anyOf"][0], at)
     types = schema.get("type", [])

@@ -45,7 +45,7 @@ def sound(path):
 
 
 def png_of(width, height):
-    """A PNG of few bytes that states a size."""
+    """Return a small PNG with a stated size."""
 
     def part(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""Processes of jobs: what ends one of them costs one job, and none of them is left over."""
+"""Job processes: a crash costs one job, and no process remains."""
 
 import io
 import json
@@ -31,7 +31,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def answers_to(*requests):
-    """What the program answers, in this process."""
+    """Return the output of the program, run in this process."""
     answers = io.BytesIO()
     answer_requests([json.dumps(request).encode() for request in requests], answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()]

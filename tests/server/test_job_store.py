@@ -18,7 +18,7 @@ from ..waiting import wait_until  # noqa: TID252  # one polling helper for all p
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Instead of a detector: `runs.steps` lets a job go on by one image, of three; `runs.begun` names them."""
+    """Replace the detector. `runs.steps` releases one of three images of a job; `runs.begun` lists running jobs."""
 
     class Runs:
         begun: list[str] = []  # noqa: RUF012
@@ -68,7 +68,7 @@ def runs(monkeypatch):
 
 @pytest.fixture
 def jobs(runs):
-    """`jobs(**settings)`: a queue, closed at the end."""
+    """Return a function that gives a queue, which is closed after the test."""
     made = []
 
     def get(**settings):
@@ -359,7 +359,7 @@ def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
 
 
 def test_the_event_loop_neither_removes_nor_measures_files(jobs, runs, monkeypatch):
-    """A job may have 20,000 files: removing and measuring them takes seconds."""
+    """Keep the loop responsive, because removing and measuring 20,000 files of a job takes seconds."""
     jobs = jobs(max_disk_mb=0.01)
     runs.steps.release(3)
     old = add(jobs)

@@ -13,7 +13,7 @@ TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def form(files, field="file"):
-    """A multipart body with files of (name, content)."""
+    """Return a multipart body with files of (name, content)."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
         f"Content-Type: application/octet-stream\r\n\r\n".encode()
@@ -37,7 +37,7 @@ def receive(folder, body, cuts=(), content_type=TYPE, name="upload"):
 
 @pytest.fixture
 def into(tmp_path):
-    """`into()`: a new empty folder."""
+    """Return a function that gives a new empty folder."""
     made = iter(range(10_000))
 
     def new():

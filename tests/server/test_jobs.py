@@ -1,4 +1,4 @@
-"""What jobs give back is what `sonjit KIND INPUT --save --draw` writes."""
+"""Results of jobs equal those of `sonjit KIND INPUT --save --draw`."""
 
 import io
 import json
@@ -17,7 +17,7 @@ MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
 
 def command_line(monkeypatch, folder, out, *arguments, status=0):
-    """The files that a call of `sonjit` makes, next to its input."""
+    """Return the files that a call of `sonjit` writes next to its input."""
     monkeypatch.chdir(folder)
     out.mkdir()
     assert main([argument.replace("OUT", str(out)) for argument in arguments]) == status

@@ -1,4 +1,4 @@
-"""Jobs under way: events, cancelling, removing, and who may ask."""
+"""Running jobs: events, cancellation, removal, and access."""
 
 import threading
 from itertools import pairwise

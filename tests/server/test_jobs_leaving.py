@@ -1,4 +1,4 @@
-"""Clients of jobs that leave without a word, over real connections."""
+"""Clients of jobs that disconnect without notice, over real connections."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def served(tmp_path, monkeypatch, weights):
-    """A running server, and the folder that its files go to."""
+    """Return a running server, and the folder of its files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = make_server(Settings(max_jobs=1), listening)
@@ -81,7 +81,7 @@ def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(served):
 
 @pytest.fixture
 def begun(served, photo, gate):
-    """A request that listens to a job that waits for `gate`."""
+    """Return a request that listens to a job that waits for `gate`."""
     body = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     with served.connect() as client:
         head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What a job cannot be made of, and what goes wrong on the way: one line, and nothing left behind."""
+"""Invalid inputs and failures of jobs: one line, and no leftovers."""
 
 import asyncio
 import sys
@@ -128,7 +128,7 @@ def test_a_drawing_that_its_encoder_refused_is_told_where_it_is_asked_for(endpoi
 
 @pytest.mark.slow
 def test_files_that_are_lost_before_they_are_sent(endpoints, media):
-    """With the job, which says so, or somebody removed them from the disk."""
+    """Remove the files with the job, which reports it, or directly from the disk."""
     client = endpoints()
     done = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     jobs = client.app.state.service.jobs

@@ -1,4 +1,4 @@
-"""A real port: bodies without end, connections that say nothing, clients that push, a server that stops."""
+"""A real port: endless bodies, silent connections, flooding clients, and a server that stops."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from .conftest import configure, frame_message, jpeg_of, open_stream
 
 
 def answer_of(connection):
-    """Status and body of the answer on a raw connection; 0 where it is closed without one."""
+    """Return status and body of the answer on a raw connection, or 0 if it is closed without an answer."""
     received = b""
     try:
         while b"\r\n\r\n" not in received:
@@ -79,7 +79,7 @@ def test_a_gigabyte_of_unknown_length_is_cut_off(weights, listen):
 
 
 def test_a_image_that_is_a_little_too_large_gets_its_answer(weights, listen):
-    """Many clients read nothing before they have sent everything."""
+    """Send the complete request first, because many clients read only afterwards."""
     body = bytes(3_000_000)
     with listen(max_body_mb=1).connect() as connection:
         connection.sendall(head_of_post(f"Content-Length: {len(body)}"))
@@ -113,7 +113,7 @@ def test_half_open_connections_hold_up_nobody_and_are_closed(weights, listen):
 
 
 def send_until_closed(connection, piece):
-    """Whether the server closes while a client sends on and on."""
+    """Return whether the server closes the connection while a client keeps sending."""
     try:
         for _ in range(10_000):
             connection.sendall(piece)
@@ -173,7 +173,7 @@ def test_a_client_that_vanishes_is_forgotten(weights, listen, photo):
 
 
 def raw_stream(live):
-    """A connection that has become a WebSocket."""
+    """Open a connection and upgrade it to a WebSocket."""
     connection = live.connect()
     connection.sendall(
         b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
@@ -184,7 +184,7 @@ def raw_stream(live):
 
 
 def frame(first, data=b""):
-    """A frame of a WebSocket as a client sends it, with up to 125 bytes."""
+    """Return a WebSocket frame of a client with up to 125 bytes."""
     return bytes([first, 128 + len(data)]) + bytes(4) + data
 
 

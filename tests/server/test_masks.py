@@ -1,4 +1,4 @@
-"""Masks of clients: their size and their place in the answer."""
+"""Masks of clients: their size and position in the answer."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def test_a_large_mask_is_made_smaller(shape):
 
 
 class FakeDetector:
-    """Finds the same results in every image."""
+    """Detector with the same results in every image."""
 
     def __init__(self, found):
         self._found = Results(found)

@@ -1,4 +1,4 @@
-"""What a page that computes itself offers, by the networks that are there; how a server gives it the module."""
+"""Pages that run networks locally: available kinds by network, and delivery of the module by a server."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ NETWORKS = (
 
 @pytest.fixture
 def engine(tmp_path):
-    """A module for web pages with some networks."""
+    """Return a browser module with some networks."""
     models = tmp_path / "engine" / "models"
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
@@ -82,7 +82,7 @@ def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):
 
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):
-    """WebAssembly may run in the module's worker, and nowhere else."""
+    """Check that WebAssembly is allowed only in the worker of the module."""
     with TestClient(create_app(engine=engine), "http://127.0.0.1") as client:
         in_page = client.get("/v1/kinds").json()["in_page"]
         module, page = client.get("/engine/sonjit-web.js"), client.get("/")

@@ -1,4 +1,4 @@
-"""Who may call: hosts, origins, the token; what every answer says to a browser."""
+"""Access control: hosts, origins, the token, and security headers."""
 
 import pytest
 from starlette.testclient import TestClient

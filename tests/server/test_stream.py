@@ -1,4 +1,4 @@
-"""The stream: images in order, settings that change on the way, the oldest dropped, nothing left behind."""
+"""The stream: ordered images, changed settings, dropped images, and no leftovers."""
 
 import json
 import threading

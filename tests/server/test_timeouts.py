@@ -1,4 +1,4 @@
-"""Time limits of connections, against a clock that the tests move."""
+"""Time limits of connections, with a clock that tests control."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ HEADER_S, READ_S = 20, 600
 
 
 class Clock:
-    """A loop's clock and timers."""
+    """Clock and timers of an event loop."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Transport:
-    """The server's side of a connection."""
+    """Server side of a connection."""
 
     ends = ""
 
@@ -72,7 +72,7 @@ class Transport:
 
 @pytest.fixture
 def connection():
-    """A connection to the server: its clock, its protocol and its transport."""
+    """Return clock, protocol and transport of a connection to the server."""
 
     async def app(scope, receive, send):
         raise AssertionError

@@ -1,4 +1,4 @@
-"""Workers take turns between queues, and leave nothing behind."""
+"""Workers alternate between queues, and stop without leftovers."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Projects of plain images for the automatic annotator, and a detector that knows what would be in them."""
+"""Projects of plain images for the automatic annotator, and a detector that knows their joints."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ OFF_M = np.array([[[0.004, -0.003, 0.002]], [[-0.004, -0.003, 0.002]]])
 
 
 class DrawnHands:
-    """Stands for a detector of hands: knows the drawn joints, told by the image's own brightness and camera."""
+    """Hand detector that returns the drawn joints, selected by the brightness of the image and by the camera."""
 
     def __init__(self, rig, joints_m):
         self.rig, self.joints_m, self.looked = rig, joints_m, 0
@@ -43,7 +43,7 @@ class DrawnHands:
 
 
 class Dying(DrawnHands):
-    """The same, until the process is killed: the cameras are checked, and the second chunk is begun."""
+    """Detector whose process is killed after the cameras are checked and the second chunk has started."""
 
     def detect(self, rgb, boxes=None):
         if self.looked > len(self.rig) * (FRAMES + CHUNK + 1):
@@ -52,12 +52,12 @@ class Dying(DrawnHands):
 
 
 def drawn_joints():
-    """(FRAMES, 42, 3) metres."""
+    """Return joints (FRAMES, 42, 3) in metres."""
     return hands(FRAMES) * (1, 1, -1)
 
 
 def drawn_project(folder):
-    """A new project of five views; open, to be closed."""
+    """Return a new, open project of five views."""
     rig = random_rig(5)
     for view, camera in enumerate(rig):
         (folder / camera.name).mkdir()

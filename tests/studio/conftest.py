@@ -10,7 +10,7 @@ from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """A project, its joints, and the detector that sees them."""
+    """Return a project, its joints, and the detector that finds them."""
     project, joints = drawn_project(tmp_path), drawn_joints()
     detector = DrawnHands(project.rig, joints)
     for module in (annotator, run_folder):

@@ -1,4 +1,4 @@
-"""A flat board drawn exactly: by its homography, through the lens, many rays to a pixel."""
+"""A flat board drawn exactly by its homography, through the lens, with many rays per pixel."""
 
 from functools import cache
 
@@ -37,7 +37,7 @@ def draw_seen(board, place, view, *, rays=3, background=90):
 
 
 def held_places(count, seed, *, reach_m=0.12, tilt_rad=0.6, towards=(0, 0, -1.0)):
-    """Places of a board's upper left corner, roughly in the middle of a rig, its print towards a direction."""
+    """Return poses of a board's upper left corner near the centre of a rig, with its print towards a direction."""
     rng = np.random.default_rng(seed)
     away = -np.array(towards) / np.linalg.norm(towards)
     right = np.cross([0.0, 1, 0.1], away)
@@ -50,6 +50,6 @@ def held_places(count, seed, *, reach_m=0.12, tilt_rad=0.6, towards=(0, 0, -1.0)
 
 
 def middled(board, place):
-    """The place moved so that the board's middle is where its corner was."""
+    """Return the pose moved so that the centre of the board is at the former corner."""
     R, t = place
     return R, t - R @ board.points_m.mean(0)

@@ -1,4 +1,4 @@
-"""Annotation projects of drawn images whose joints are known exactly."""
+"""Annotation projects of drawn images with known joints."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ LABELS_PX = 2
 
 
 def hands(frames=1, seed=0):
-    """(frames, 42, 3) metres: two hands of human proportions near the origin, each frame in another pose."""
+    """Return joints (frames, 42, 3) in metres of two hands near the origin, with a different pose in each frame."""
     rng = np.random.default_rng(seed)
     points = np.zeros((frames, JOINTS, 3))
     for frame in points:
@@ -42,7 +42,7 @@ def hands(frames=1, seed=0):
 
 
 def draw(rig, joints_m, number):
-    """The images of all cameras at one frame set: a dot for each joint."""
+    """Draw the images of all cameras at one frame set, with a dot for each joint."""
     images = []
     for camera, points in zip(rig, rig.project(joints_m), strict=True):
         image = np.full((camera.height, camera.width, 3), (60 + 20 * (number % 7), 90, 70), np.uint8)
@@ -53,7 +53,7 @@ def draw(rig, joints_m, number):
 
 
 def write_views(folder, rig, joints_m):
-    """A folder of images per camera; `rig` and (F, 42, 3) the joints of frames 0, 10, 20, ..."""
+    """Write a folder of images per camera; return `rig` and the joints (F, 42, 3) of frames 0, 10, 20, ..."""
     for number, joints in enumerate(joints_m):
         for camera, image in zip(rig, draw(rig, joints, number), strict=True):
             (folder / camera.name).mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def write_views(folder, rig, joints_m):
 
 
 def finer(rig, times):
-    """The same cameras with so many times the pixels."""
+    """Return the same cameras with a multiple of the pixels."""
 
     def one(camera):
         K = camera.camera.K * np.array([[times], [times], [1]])
@@ -72,7 +72,7 @@ def finer(rig, times):
 
 
 def make_project(folder, *, cameras=6, frames=2, seed=0, lens=True, times=1):
-    """A new project and the truth (F, 42, 3) of its frames 0, 10, 20, ...; open, to be closed."""
+    """Return a new, open project and the ground truth (F, 42, 3) of its frames 0, 10, 20, ..."""
     rig = finer(random_rig(cameras, seed, lens=lens), times)
     joints_m = hands(frames, seed)
     views = write_views(folder / "views", rig, joints_m)

@@ -1,4 +1,4 @@
-"""Rigs of random cameras around a hand, for every test of many views."""
+"""Rigs of random cameras around a hand, for all multi-view tests."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ LENS = np.array([-0.22, 0.06, 4e-4, -7e-4, 0.004])
 
 
 def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0, half=False):
-    """Cameras about a metre from the origin that look at it, each with a lens of its own; `half`: none from below."""
+    """Return cameras at about 1 m that look at the origin, with different lenses. With `half`, none is below."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(cameras):
@@ -33,7 +33,7 @@ FISHEYE = np.array([0.03, -0.01, 0.004, -0.001])
 
 
 def with_lenses(rig, lenses, *, zoom=1.0):
-    """The rig with other lenses, in turn, and other focal lengths."""
+    """Return the rig with the given lenses in turn, and other focal lengths."""
     made = []
     for number, view in enumerate(rig):
         K = view.camera.K * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]])

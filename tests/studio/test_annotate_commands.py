@@ -32,7 +32,7 @@ def test_problems_are_told_and_are_the_exit_status(made, capsys):
 
 
 def test_a_network_is_trained_with_the_settings_that_were_given(made, capsys, monkeypatch):
-    """The training itself is tested beside the recipes."""
+    """Check the settings; tests of recipes cover the training."""
     project, joints, _ = made
     main(["annotate", "auto", str(project.folder), "--fps", "1"])
     people_mark(project, joints, range(6))

@@ -12,12 +12,12 @@ from .rigs import random_rig
 
 
 def hands(frames=1, seed=0):
-    """Drawn hands whose fingers bend as those of the side that they are called."""
+    """Return drawn hands whose fingers bend like those of the labelled side."""
     return drawn(frames, seed) * (1, 1, -1)
 
 
 def seen_by(rig, joints_m, rng, *, noise_px=2.0):
-    """Both hands in a random order in each view, the second half of the candidates empty."""
+    """Return both hands in a random order in each view, with the second half of the candidates empty."""
     pixels = rig.project(joints_m.reshape(2, 21, 3)) + rng.normal(0, noise_px, (len(rig), 2, 21, 2))
     order = rng.permuted(np.tile([0, 1], (len(rig), 1)), axis=1)
     points = np.full((len(rig), 4, 21, 2), np.nan)
@@ -78,7 +78,7 @@ def test_crops_of_whole_hands_tell_which_one_is_right(made, monkeypatch):
     found_in = detector.detect
 
     def mistaken(rgb, boxes=None):
-        """In whole images, not in crops."""
+        """Confuse hands in complete images, not in crops."""
         found = found_in(rgb, boxes)
         if boxes is not None:
             return found

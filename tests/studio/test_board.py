@@ -105,7 +105,7 @@ def test_real_boards_are_recognised(views, text):
 
 
 def test_a_board_prints_in_its_true_size():
-    """The drawing's dark runs, filled anew, are a board whose corners are where they should be."""
+    """Check that the dark areas of the drawing, filled again, are a board with correct corners."""
     board = target_from_text("charuco:7x5:30mm:22mm:4x4_50")
     svg = board.svg()
     assert 'width="270mm" height="210mm"' in svg

@@ -25,7 +25,7 @@ BOARD = target_from_text("charuco:9x7:24mm:17mm:4x4_50")
 
 
 def seen_by(rig, frames, *, board=BOARD, noise=0.15, seed=0, steepest=0.45):
-    """What each camera sees of a board that is held towards everywhere, as points with noise."""
+    """Return the points that each camera sees of a board in all orientations, with noise."""
     rng, found = np.random.default_rng(seed), []
     for frame in range(frames):
         R, t = middled(board, held_places(1, seed * 1000 + frame, towards=rng.normal(size=3))[0])
@@ -104,7 +104,7 @@ def test_a_lens_is_found_in_a_recording_of_its_own(truth, seen):
 
 @pytest.mark.slow
 def test_late_images_do_not_bend_lenses(truth, seen):
-    """A board that moved on between two images of a frame set stands elsewhere, which no lens explains."""
+    """Move the board between two images of a frame set, which no lens explains."""
     rng, names = np.random.default_rng(3), ("cam0", "cam1", "cam2")
     late = [replace(one, pixels=one.pixels + rng.normal(0, 3, 2)) for one in seen.found if one.view in names]
     found = calibrate(BoardObservations(tuple(late), {name: seen.sizes[name] for name in names}))
@@ -116,7 +116,7 @@ def test_late_images_do_not_bend_lenses(truth, seen):
 
 @pytest.mark.slow
 def test_late_images_of_a_moving_board_are_given_their_times(truth):
-    """Webcams read one by one: an old image shows the board where it was, up to 60 mm away."""
+    """Show the board where it was up to 60 mm earlier, as webcams that are read in sequence."""
     rng, rig = np.random.default_rng(4), truth.subset(["cam0", "cam1", "cam2"])
     late = {"cam0": 0.0, "cam1": -0.5, "cam2": 0.1}
     found, times = [], {name: [] for name in rig.names}
@@ -187,7 +187,7 @@ def test_known_lenses_are_kept(truth, seen):
 
 
 def test_boards_that_single_cameras_missed_join_one_rig(truth, seen):
-    """Neither board was seen by all cameras; frame sets show both, each somewhere of its own."""
+    """Use two boards that are each missing in some cameras, and frame sets that show both."""
     other, lenses = target_from_text("checkerboard:7x4:30mm"), {v.name: v.camera for v in truth}
     first = [one for one in seen.found if one.view in truth.names[:3] and one.frame < 12]
     second = seen_by(truth.subset(truth.names[2:]), 12, board=other, seed=5).found
@@ -302,7 +302,7 @@ def test_wide_lenses_are_found(model, lens):
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
 def test_the_bundle_goes_down_its_true_slope(seed):
-    """From far enough off that a wrong slope would not find back; exact pixels leave nothing over."""
+    """Start far away with exact pixels, where a wrong gradient would not converge."""
     rng = np.random.default_rng(seed)
     rig = with_lenses(random_rig(3, seed % 40), [LENS, RATIONAL, FISHEYE])
     places = [middled(BOARD, place) for place in held_places(5, seed)]

@@ -87,7 +87,7 @@ def test_an_impossible_width_in_an_opencv_file_is_named(tmp_path, value):
 
 
 def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
-    """What other programs project with a file that is written is what the rig does, half a pixel less."""
+    """Check that other programs project with a written file like the rig, minus half a pixel."""
     rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
     content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
     lines: list[str] = []

@@ -95,7 +95,7 @@ def test_an_epipolar_line_bends_with_the_lens():
 
 
 def _off_straight(line):
-    """Pixels by which a line leaves the straight one between its ends."""
+    """Return the distance in pixels of a line from the straight line between its ends."""
     x, y = (line[-1] - line[0]) / np.linalg.norm(line[-1] - line[0])
     return np.abs((line - line[0]) @ [-y, x]).max()
 

@@ -16,7 +16,7 @@ FRAMES = 30
 
 @pytest.fixture(scope="module")
 def seen():
-    """Six cameras and what they see of a hand that moves: (6, F, 21, 2)."""
+    """Return six cameras and their pixels of a moving hand (6, F, 21, 2)."""
     rng = np.random.default_rng(2)
     rig = random_rig(6, 11)
     hand = rng.normal(0, 0.06, (21, 3))

@@ -26,7 +26,7 @@ BONE = ("index_finger_dip", "index_finger_tip")
 
 
 def moving(frames=FRAMES):
-    """(frames, 1, 42, 3) one person's hands that slide by 1 m/s, at 30 frames a second."""
+    """Return the hands (frames, 1, 42, 3) of a person that move by 1 m/s at 30 frames per second."""
     still = np.repeat(hands(1, 5)[None], frames, 0)
     still[..., 0] += np.arange(frames)[:, None, None] / 30
     return still
@@ -40,7 +40,7 @@ def seen_by(rig, points, noise_px):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Hands in space as a file, without the sixth frame set, and where they are."""
+    """Write hands in space to a file without the sixth frame set, and return their positions."""
     rig, points = random_rig(3, 2), moving()
     points[5] = np.nan
     seen = seen_by(rig, points, 0)
@@ -154,7 +154,7 @@ def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_pa
 
 
 def placed(glb, time_s):
-    """{node: (4, 4) in the world} of an animated GLB at a time that its clocks hold."""
+    """Return {node: (4, 4) in the world} of an animated GLB at the time of a key frame."""
     nodes = glb.document["nodes"]
     moved_nodes = [dict(node) for node in nodes]
     for animation in glb.document["animations"]:

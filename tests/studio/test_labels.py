@@ -1,4 +1,4 @@
-"""The files of a machine's labels."""
+"""Files of automatic labels."""
 
 import numpy as np
 import pyarrow.parquet
@@ -12,7 +12,7 @@ from .projects import make_project
 
 
 def made_labels(frames, views):
-    """Labels of two hands by chance, some unknown."""
+    """Return random labels of two hands, some of them unknown."""
     rng, shape = np.random.default_rng(0), (len(frames), 2, 21)
     points = rng.normal(0, 0.1, (*shape, 3))
     points[0, 1, 4] = np.nan

@@ -1,4 +1,4 @@
-"""The rigged hand laid into labelled joints; a world that stands on a board or on three points."""
+"""Rigged hands fitted to labelled joints, and world frames from a board or from three points."""
 
 import numpy as np
 import pytest

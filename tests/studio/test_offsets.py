@@ -40,7 +40,7 @@ def detected(rig, truth, by_view_m, noise_px=0.0, behind_m=0.0):
 
 
 def seen_from_behind(rig, truth):
-    """(C, n, 2) which views see the back of which hands."""
+    """Return which views (C, n, 2) see the back of which hands."""
     out = np.cross(truth[:, :, 17] - truth[:, :, 5], truth[:, :, 9] - truth[:, :, 0])
     out[:, 1] *= -1
     return ((rig.centres_m[:, None, None] - truth[:, :, 9]) * out).sum(-1) > 0

@@ -1,4 +1,4 @@
-"""Several people before several cameras: bodies, faces and whole people, by exact projections."""
+"""Several people in several cameras: bodies, faces and holistic results, by exact projections."""
 
 import json
 import struct
@@ -35,7 +35,7 @@ PLACES = {
 
 
 def body(seed):
-    """(33, 3) metres: somebody who stands, y down, limbs bent by chance."""
+    """Return a standing body (33, 3) in metres, y down, with random bends."""
     rng = np.random.default_rng(seed)
     points = np.zeros((33, 3))
     for row, name in enumerate(NAMES):
@@ -46,7 +46,7 @@ def body(seed):
 
 
 def walking(count=3):
-    """(FRAMES, count, 33, 3) people who walk past each other."""
+    """Return people (FRAMES, count, 33, 3) who walk past each other."""
     start = np.array([(-0.7, 0, -0.3), (0.7, 0, 0.2), (0, 0, 0.9)])[:count]
     step = np.array([(0.06, 0, 0), (-0.06, 0, 0), (0, 0, -0.05)])[:count]
     still = np.stack([body(seed) for seed in range(count)]) + start[:, None]
@@ -65,7 +65,7 @@ def one_face(pixels):
 
 
 def write_tables(folder, rig, people_of, kind, frames=FRAMES):
-    """A rig and a table per camera; `people_of(view, row)` are one image's results."""
+    """Write a rig and a table per camera. `people_of(view, row)` returns the results of one image."""
     save_cameras(rig, folder / "rig.json")
     (folder / "tables").mkdir()
     for view, name in enumerate(rig.names):
@@ -193,7 +193,7 @@ def test_faces_of_several(tmp_path):
 
 @pytest.fixture(scope="module")
 def holistic(tmp_path_factory):
-    """The file of two people, the second without a right hand, each with a mesh; and where their hands are."""
+    """Write two people with meshes, the second without a right hand, and return the positions of their hands."""
     folder, rig = tmp_path_factory.mktemp("people"), random_rig(3, 3, distance_m=4.0, half=True)
     bodies = walking(2)
     both = hands(1, 5).reshape(2, 21, 3) * (1, 1, -1) + np.array([(-0.8, 0, 0), (0.8, 0, 0)])[:, None, None]

@@ -27,7 +27,7 @@ def views(tmp_path, rig):
 
 
 def write_video(path, frames, *, size=(640, 480), gop=12):
-    """A video in which each frame's brightness is its number."""
+    """Write a video in which the brightness of each frame is its number."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "4", "g": str(gop)})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

@@ -34,7 +34,7 @@ sequences = [{name = "fist", type = "PP", first = 0, last = 10}, {name = "rest",
 
 
 class Faces:
-    """Stands for both detectors of faces: what the first finds, and whether the second sees a face there too."""
+    """Fake of both face detectors: detections of the first, and confirmation by the second."""
 
     def __init__(self, boxes=(), *, seen=False):
         self.boxes, self.seen = boxes, seen
@@ -50,7 +50,7 @@ class Faces:
 
 @pytest.fixture
 def labelled(tmp_path, monkeypatch):
-    """A project with labels at its frames 0, 10 and 20, their truth, and a card."""
+    """Return a project with labels at its frames 0, 10 and 20, their ground truth, and a card."""
     project, joints = make_project(tmp_path, cameras=3, frames=3)
     points = joints.reshape(3, 2, 21, 3).copy()
     points[0, 1] = np.nan
@@ -172,7 +172,7 @@ def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(
 
 @pytest.mark.parametrize("showing", [1, 2])
 def test_a_face_that_other_views_show_is_hidden_in_all(showing):
-    """One view knows how far it is by its size alone."""
+    """Derive the distance in one view only from the size."""
     rig, head = random_rig(3, 5), np.array([0.05, -0.1, 0.05])
     rng, none = np.random.default_rng(0), np.full((2, 21, 3), np.nan)
     views = []

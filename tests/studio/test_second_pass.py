@@ -20,7 +20,7 @@ TINY = {"scratch": "true", "trunk": "tiny", "size": "64", "steps": "2", "batch":
 
 
 class Taught:
-    """Sees each hand where it is drawn, in all views but some."""
+    """Network that finds each hand at its drawn position in all views except some."""
 
     def __init__(self, rig, joints, blind=()):
         self.rig, self.joints, self.blind, self.asked = rig, joints, blind, set()
@@ -34,7 +34,7 @@ class Taught:
 
 
 def first_look(rig, joints):
-    """What all views show, as far from the truth as the general detector says."""
+    """Return the observations of all views with the error of the general detector."""
     pixels = np.moveaxis(rig.project(joints + OFF_M), 0, 1).astype(np.float32)  # (N, C, 2, 21, 2)
     return ChunkDetections(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
 
@@ -110,7 +110,7 @@ def test_what_train_makes_is_what_auto_looks_with(made, weights):
 
 @pytest.mark.slow
 def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkeypatch):
-    """EfficientNet's smallest twin, trained on people's marks: what it sees in each view is what counts."""
+    """Train the smallest EfficientNet on manual marks. Its detections in each view count."""
     project, joints, _ = made
     rig = project.rig
     people_mark(project, joints, range(4))

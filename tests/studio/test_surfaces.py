@@ -1,4 +1,4 @@
-"""Surfaces of hands over a recording: the rigged hand and MANO laid into joints, drawn, and released."""
+"""Hand surfaces over a recording: the rigged hand and MANO fitted to joints, drawn, and released."""
 
 import cv2
 import numpy as np
@@ -108,7 +108,7 @@ def test_mano_is_released_as_its_reader_expects(labelled, tmp_path, monkeypatch)
 
 
 def relabel(project, joints):
-    """Give the project's frames 0, 10 and 20 these joints (3, 2, 21, 3), by machine."""
+    """Set automatic labels (3, 2, 21, 3) for the project's frames 0, 10 and 20."""
     from sonjit.studio.automatic.labels import Labels
     from sonjit.studio.automatic.run_folder import FOLDER
 

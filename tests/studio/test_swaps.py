@@ -8,14 +8,14 @@ from .projects import hands
 
 
 def moving(count, seed=0):
-    """(count, 2, 21, 3) both hands as they drift, a hand's width and more apart; frames of ten each."""
+    """Return both hands (count, 2, 21, 3), which drift at a distance of at least a hand width, and frame numbers."""
     still = hands(1)[0].reshape(2, 21, 3)
     way = np.cumsum(np.random.default_rng(seed).normal(0, 0.006, (count, 2, 1, 3)), 0)
     return 10 * np.arange(count), still + way
 
 
 def marks_of(points, certain):
-    """People's joints, of the frame sets that they marked."""
+    """Return the joints of the frame sets that people marked."""
     return np.where(certain[:, None, None, None], points, np.nan)
 
 

@@ -16,7 +16,7 @@ FPS = 30
 
 
 def _line(flashes, *, offset=0.0, drift_ppm=0.0, fps=FPS, seconds=20.0, start=0):
-    """What a camera sees whose clock shows 0 at `offset`: each image gathers light for its whole period."""
+    """Return the images of a camera whose clock shows 0 at `offset`, with light over the complete frame period."""
     own = np.arange(round(seconds * fps)) / fps
     true = own * (1 + drift_ppm * 1e-6) + offset
     light = np.zeros(len(own))
@@ -146,7 +146,7 @@ def test_steady_light_has_no_flash():
 
 @pytest.fixture
 def video(tmp_path):
-    """24 images with a light from the 10th on; the 5th is the 4th again."""
+    """Return 24 images with a light from the 10th on. The 5th repeats the 4th."""
     path = tmp_path / "v.mov"
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -194,7 +194,7 @@ def test_a_table_of_times_has_those_of_every_camera(tmp_path):
 
 
 def _heard(claps, seconds, *, offset=0.0, drift_ppm=0.0, seed=0):
-    """What a microphone of its own echo and noise records at 16 kHz, whose clock shows 0 at `offset`."""
+    """Return the 16 kHz signal of a microphone with echo and noise whose clock shows 0 at `offset`."""
     rng = np.random.default_rng(seed)
     samples = rng.normal(0, 10 ** rng.uniform(-4, -3), round(seconds * 16000))
     tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / rng.uniform(200, 800))

@@ -17,7 +17,7 @@ MM = 1e-3
 
 
 def _golden_rig(cameras):
-    """Either layout of the golden: InterHand's positions, or OpenCV's translations."""
+    """Return a rig of the golden: InterHand's positions, or OpenCV's translations."""
 
     def view(record):
         if "campos" in record:

@@ -154,7 +154,7 @@ def test_only_a_few_calls_are_given_ahead():
     started = []
 
     def start(call):
-        """Under way; the one before it ends."""
+        """Start a call. The previous one ends."""
         started.append(Future())
         if len(started) > 1:
             started[-2].set_result(call[0] - 1)
@@ -172,7 +172,7 @@ def test_an_interrupt_gives_what_still_finishes_and_starts_no_more(monkeypatch):
     started = []
 
     class Interrupted(SimpleQueue):
-        """Ctrl-C when the first call's result is taken and not yielded yet, while the second runs and ends well."""
+        """Interruption when the first result is taken but not yielded, while the second call ends."""
 
         def get(self):
             started[0].set_result("taken")

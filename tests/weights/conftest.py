@@ -1,4 +1,4 @@
-"""A small catalogue with two fake packages, and a client that copies them instead of reaching a registry."""
+"""A small catalogue with two fake packages, and a client that copies them instead of using a registry."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ MEMBERS = {
 
 
 class Shelf:
-    """The archives that the fake client hands out, and what it was asked for."""
+    """Archives that the fake client returns, and the recorded requests."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -83,7 +83,7 @@ def forget_catalog() -> None:
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty SONJIT_HOME, and no SONJIT_OFFLINE."""
+    """Set an empty SONJIT_HOME and no SONJIT_OFFLINE."""
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SONJIT_OFFLINE", raising=False)
     return tmp_path / "home"
@@ -91,7 +91,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch, home):
-    """The fake catalogue and client in place of the real ones."""
+    """Replace the catalogue and the client with the fake ones."""
     (tmp_path / "shelf").mkdir()
     (tmp_path / "scratch").mkdir()
     shelf = Shelf(tmp_path / "shelf")

@@ -1,4 +1,4 @@
-"""Task bundles: what is read of a zip of networks, and what is said of one that cannot be."""
+"""Task bundles: the content that is read from a zip of networks, and errors of invalid ones."""
 
 import io
 import zipfile

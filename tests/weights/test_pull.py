@@ -11,7 +11,7 @@ from sonjit.weights import models_folder, pull, pull_weights, verify_weights
 
 
 def leftovers(home):
-    """Whatever a pull left: files in the cache, and scratch folders beside it."""
+    """Return the files that a pull left in the cache, and its temporary folders."""
     files = sorted(path.name for path in models_folder().iterdir()) if models_folder().is_dir() else []
     return files + sorted(path.name for path in (home.parent / "scratch").iterdir())
 
@@ -192,7 +192,7 @@ def test_control_c_leaves_no_temporary_files(shelf, home, monkeypatch, where):
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
 @pytest.mark.slow
 def test_processes_that_pull_at_once_do_not_harm_each_other(shelf, home, tmp_path, contents):
-    """Real processes with a slow stand-in for npm on the PATH, so that all of them write."""
+    """Run real processes with a slow fake npm on the PATH, so that all of them write."""
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
     npm.write_text(f'#!/bin/sh\nsleep 0.3\ncp "{shelf.tgz}" .\n')

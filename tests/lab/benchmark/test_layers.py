@@ -1,4 +1,4 @@
-"""The layers of networks: what is measured, how it is shown, and which options are refused."""
+"""Layers of networks: measurement, display, and errors of options."""
 
 import io
 

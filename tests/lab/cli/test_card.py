@@ -1,4 +1,4 @@
-"""`sonjit card`: cards from eval.json, one line for what is wrong."""
+"""`sonjit card`: cards from eval.json, and one line for each error."""
 
 import json
 
@@ -15,7 +15,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def evaluated(tmp_path):
-    """The least that an eval.json holds."""
+    """Return a minimal eval.json."""
     metric = {"name": "mnae", "title": "MNAE", "value": 5.0, "unit": "%", "better": "lower", "low": 4.0, "high": 6.0,
               "counted": 42, "missing": 0}  # fmt: skip
     units = {"dataset": ["a", "a"], "sample": ["1", "2"], "instance": [0, 0], "subject": ["x", "y"], "group": [{}, {}],

@@ -1,4 +1,4 @@
-"""`sonjit datasets`: what it lists, checks, shows and converts, and one line for whatever goes wrong."""
+"""`sonjit datasets`: lists, checks, previews and conversions, and one line for each error."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three images with a COCO file that names a hand in each of them."""
+    """Return three images with a COCO file that labels a hand in each of them."""
     root = tmp_path / "photos"
     (root / "images").mkdir(parents=True)
     points = np.random.default_rng(0).uniform(10, 50, (21, 2)).round(1)

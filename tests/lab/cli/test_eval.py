@@ -1,4 +1,4 @@
-"""`sonjit eval`: metrics on standard output, files in a folder, one line for what is wrong."""
+"""`sonjit eval`: metrics on standard output, files in a folder, and one line for each error."""
 
 import json
 

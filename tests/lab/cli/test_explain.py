@@ -1,4 +1,4 @@
-"""`sonjit explain` and `sonjit segment` over several inputs: table formats, processes, and going on after a stop."""
+"""`sonjit explain` and `sonjit segment` on several inputs: table formats, processes, and continuation."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from sonjit.lab.explain.run import ExplainWorker
 
 @pytest.fixture
 def stills(tmp_path, photo):
-    """Three images; the second shows nothing."""
+    """Return three images, of which the second shows nothing."""
     folder = tmp_path / "stills"
     folder.mkdir()
     for name, rgb in (("f2.png", photo), ("f9.png", np.zeros_like(photo)), ("10.png", photo[:, ::-1])):

@@ -1,4 +1,4 @@
-"""`sonjit hands --lift`: from an image to hands in the camera's space, and one line for whatever goes wrong."""
+"""`sonjit hands --lift`: from an image to hands in camera space, and one line for each error."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`sonjit mesh`: what it writes of images and videos, and one line for whatever goes wrong."""
+"""`sonjit mesh`: outputs for images and videos, and one line for each error."""
 
 import json
 from functools import partial
@@ -23,7 +23,7 @@ FRAMES = 6
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory, demo_clip, weights):
-    """An image and a clip with two hands in them, and an image of nothing; not to be changed."""
+    """Return an image and a clip with two hands, and an image without hands, which tests must not change."""
     try:
         find_weight("hand-rig-left"), find_weight("hand-rig-right")
     except SonjitError as error:

@@ -1,4 +1,4 @@
-"""`sonjit networks`: names, facts and what is refused."""
+"""`sonjit networks`: names, facts and errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`sonjit synth`: what it writes, and one line for whatever goes wrong."""
+"""`sonjit synth`: outputs, and one line for each error."""
 
 import json
 
@@ -15,7 +15,7 @@ from sonjit.lab.synthesis.scene.factors import FACTORS
 
 @pytest.fixture(scope="session")
 def can_render():
-    """Skip where OpenGL or the rigs are missing."""
+    """Skip without OpenGL or the rigs."""
     try:
         renderer_name()
         load_rig("Right"), load_rig("Left")

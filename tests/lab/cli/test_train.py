@@ -1,4 +1,4 @@
-"""`sonjit train`: what there is to train, a run with its report, and one line for what cannot be."""
+"""`sonjit train`: list of recipes, a run with its report, and one line for each error."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def train_tiny(request):
 
 @pytest.mark.slow
 def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypatch):
-    """Over gloo, on the CPU: the batches of a step that the two share are those that one takes one after the other."""
+    """Run over gloo on the CPU. The two processes share the batches that one process takes in sequence."""
     torch = pytest.importorskip("torch")
     from sonjit.lab.networks import load_checkpoint
     from sonjit.lab.training.loop import LOG, SETTINGS, WEIGHTS

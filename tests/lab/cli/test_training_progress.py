@@ -1,4 +1,4 @@
-"""Lines of progress: the first step, evaluations, the time left, and never a long silence."""
+"""Lines of progress: the first step, evaluations and the remaining time, at regular intervals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A small folder of one's own images with everything that its COCO file may say."""
+"""A small folder of user images with all fields of a COCO file."""
 
 import json
 
@@ -13,7 +13,7 @@ CAMERA = {"K": [[200.0, 0, 60], [0, 200.0, 40], [0, 0, 1]], "R": np.eye(3).tolis
 
 
 def own_labels(count=6, seed=0):
-    """A COCO file of `count` images of 120 x 80 pixels: the first empty, the others with a hand each."""
+    """Return a COCO file of `count` images of 120 x 80 pixels: the first empty, the others with one hand each."""
     rng = np.random.default_rng(seed)
     images, annotations = [], []
     for number in range(count):
@@ -45,7 +45,7 @@ def own_labels(count=6, seed=0):
 
 
 def write_own(root, labels):
-    """Labels, and the images that they name where these are not there yet."""
+    """Write labels, and the images that they name if these do not exist."""
     (root / "images").mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(labels.get("images", ())):
         rgb = np.full((80, 120, 3), 20 + 15 * number % 200, np.uint8)
@@ -58,7 +58,7 @@ def write_own(root, labels):
 
 @pytest.fixture
 def own(tmp_path):
-    """`own(change, **options)`: the root of such a folder, its labels changed in place first."""
+    """Return a function that writes such a folder with changed labels, and returns it."""
 
     def make(change=lambda labels: None, **options):
         labels = own_labels(**options)

@@ -1,4 +1,4 @@
-"""COCO's format: packed run lengths against the reference tools, images from folders and videos, bad files."""
+"""COCO's format: run lengths compared with the reference tools, images from folders and videos, bad files."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_rectangle_of_whole_pixels_is_exact(left, top, wide, high):
 
 @given(st.integers(3, 9), st.floats(12, 28), st.integers(0, 99))
 def test_polygons_are_nearly_the_reference_tools(corners, radius, seed):
-    """These differ in pixels on the edge."""
+    """Allow differences in pixels on the edge."""
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + seed
     polygon = np.stack([32 + radius * np.cos(angles), 30 + radius * np.sin(angles)], 1).ravel().tolist()
     mask = mask_from_segmentation([polygon], 60, 64)
@@ -110,7 +110,7 @@ def test_without_a_mask_the_box_is_filled(tmp_path):
 
 @pytest.mark.files("demo/*coco*.json")
 def test_the_demo_clips_annotations(file):
-    """Frames of the video beside it; every mask reaches just to the edges of its box."""
+    """Read the frames of a video, and check that every mask reaches the edges of its box."""
     (video,) = file.parent.glob("*.mp4")
     for one in open_dataset("folder", file, images=str(video))[:25]:
         for instance in one.instances:

@@ -1,4 +1,4 @@
-"""Other forms of a set: what is read back is what was written; shards are deterministic, resumable, for processes."""
+"""Conversion of data sets: equal labels after a round trip; shards that are deterministic and resumable."""
 
 import json
 import multiprocessing
@@ -24,7 +24,7 @@ def read_back(path):
 
 
 def check_all_is_there(dataset, path):
-    """Parquet and shards hold everything; COCO what its fields can."""
+    """Check that Parquet and shards contain all fields, and COCO those that it supports."""
     again = read_back(path)
     assert len(again) == len(dataset)
     for old, new in zip(dataset, again, strict=True):
@@ -67,7 +67,7 @@ def test_made_sets_come_back(file, name, tmp_path):
 
 
 def first_that_opens(root):
-    """The fixture as a set whose files it has; one's own folder, which takes nearly anything, last."""
+    """Open a fixture as the first data set that accepts it. The folder format, which accepts most files, is last."""
     names = sorted(set(list_datasets()) - {"shards"}, key=lambda name: (name == "folder", name))
     for name in names:
         for split in dataset_entry(name).splits:
@@ -130,7 +130,7 @@ def test_cut_and_missing_shards_are_named(own, tmp_path):
 
 
 def total(dataset, index):
-    """What a worker process sees of a sample."""
+    """Return a sum over a sample, computed in a worker process."""
     sample = dataset[index]
     return int(sample.rgb().sum()), len(sample.instances), sample.id
 
@@ -147,7 +147,7 @@ def test_worker_processes_see_the_same(own, tmp_path):
 
 
 def test_many_samples_take_little_room(own):
-    """A thousand labels weigh in a process what their text does."""
+    """Check that a thousand labels need no more memory than their text."""
     labels = open_dataset("folder", own(count=40), check="none")
     assert len(pickle.dumps(labels)) < 1.2 * labels.root.joinpath("dataset.json").stat().st_size
 
@@ -166,7 +166,7 @@ def test_unknown_ending(own, tmp_path):
 
 
 def test_sheet_shows_every_sample(own):
-    """A cell each; one whose image is gone is dark and says so instead of stopping the rest."""
+    """Check one cell per sample. Missing images are dark cells with a message."""
     root = own()
     samples = list(open_dataset("folder", root))
     complete = draw_contact_sheet(samples, columns=3, cell_px=200)

@@ -1,4 +1,4 @@
-"""What every data set promises: a sequence read when asked, small enough for worker processes, checked when opened."""
+"""Properties of every data set: lazy reading, small pickles for worker processes, and checks at opening."""
 
 import multiprocessing
 import pickle
@@ -21,7 +21,7 @@ GREY = np.full((240, 320, 3), 127, np.uint8)
 
 
 def hand_m(seed=0):
-    """(21, 3) somewhere before the camera."""
+    """Return a hand (21, 3) in metres in front of the camera."""
     return np.random.default_rng(seed).uniform(-0.08, 0.08, (21, 3)) + np.array([0, 0, 0.6])
 
 
@@ -31,7 +31,7 @@ def sample_of(*hands, number=0, **more):
 
 
 class Made(Dataset):
-    """Samples made on the spot; every third one is wrong."""
+    """Data set of generated samples, of which every third is invalid."""
 
     def __init__(self, entry, root, split, *, count=10, wrong=False):
         super().__init__(entry, root, split)
@@ -89,7 +89,7 @@ def test_places_outside_are_refused(place):
 
 @pytest.mark.slow
 def test_workers_read_the_same_samples():
-    """Spawned processes import the set anew, as loaders on every system do."""
+    """Spawn the processes, so that they import the data set again."""
     dataset = made().subset(range(5))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.starmap(id_at, [(dataset, index) for index in range(5)]) == [one.id for one in dataset]
@@ -176,7 +176,7 @@ def test_unknown_sets_name_the_known_ones():
 
 
 def test_index_of_a_million_images_would_fit(tmp_path):
-    """Bytes an image, of which InterHand2.6M has two and a half million."""
+    """Check the bytes per image, because InterHand2.6M has 2.5 million images."""
     import json
 
     count = 1000

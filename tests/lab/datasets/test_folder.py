@@ -1,4 +1,4 @@
-"""One's own images: every field of the COCO file, orders of keypoints, tables, folders by class, bad files."""
+"""User images: every field of the COCO file, keypoint orders, tables, folders by class, bad files."""
 
 import json
 
@@ -165,7 +165,7 @@ def test_nothing_at_all_says_what_is_wanted(tmp_path):
 
 
 def test_sizes_of_turned_photographs(tmp_path):
-    """A JPEG with the EXIF orientation 6: lying as stored, standing as seen."""
+    """Check a JPEG with EXIF orientation 6, which is stored in landscape format and shown in portrait format."""
     data = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     path = tmp_path / "turned.jpg"

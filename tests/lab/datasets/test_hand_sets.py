@@ -1,4 +1,4 @@
-"""The hand sets in their official layouts: what is expected of made ones, what becomes of damaged ones."""
+"""Hand data sets in their official layouts: expected samples of generated sets, and damaged sets."""
 
 import json
 import pickle
@@ -21,14 +21,14 @@ def plain(name):
 
 
 def names_for(folder):
-    """Data sets that a folder of `fixtures` or `real/datasets` is laid out as."""
+    """Return the data sets whose layout a folder of `fixtures` or `real/datasets` has."""
     complete, first = plain(folder.name), plain(folder.name.split("_")[0])
     exact = [name for name in list_datasets() if plain(name) == complete]
     return exact or [name for name in list_datasets() if plain(name).startswith(first)][:1]
 
 
 def opened(name, root, **options):
-    """Every split that is there."""
+    """Open every existing split."""
     for split in dataset_entry(name).splits:
         try:
             yield open_dataset(name, root, split, check="all", **options)
@@ -50,7 +50,7 @@ def hand_of(sample, record):
 
 
 def in_set_order(sample, what):
-    """InterHand2.6M's 42 joints from both hands, (42, D)."""
+    """Return InterHand2.6M's 42 joints (42, D) from both hands."""
     width = 2 if what == "keypoints_px" else 3
     joints = np.full((42, width), np.nan)
     for hand in sample.instances:
@@ -60,7 +60,7 @@ def in_set_order(sample, what):
 
 @pytest.fixture
 def copied(data, tmp_path):
-    """`copied(name)`: a folder of `fixtures` to damage."""
+    """Return a function that copies a folder of `fixtures`, which a test may damage."""
 
     def copy(beginning):
         found = sorted((data / "fixtures").glob(f"{beginning}*"))

@@ -1,4 +1,4 @@
-"""Sets of 2D labels in their official layouts: what is expected of made ones, real ones, damaged ones."""
+"""Sets of 2D labels in their official layouts: expected samples, real samples, and damaged sets."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 
 
 def every_sample(name, root, **options):
-    """Of every split that is there, by id."""
+    """Return the samples of every existing split by ID."""
     found = {}
     for split in dataset_entry(name).splits:
         try:
@@ -26,7 +26,7 @@ def every_sample(name, root, **options):
 
 
 def of_image(samples, place):
-    """The one sample whose id ends with a path."""
+    """Return the only sample whose ID ends with a path."""
     (sample,) = [one for key, one in samples.items() if key.endswith(place)]
     return sample
 
@@ -117,7 +117,7 @@ def test_own_folder(file):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", list_datasets())
 def test_every_real_sample_loads_and_draws(name, data):
-    """A set's folder has its name, or, for one that shares another's images, that one's."""
+    """Use the folder with the name of the set, or that of the set whose images it shares."""
     spelled = {"".join(filter(str.isalnum, folder.name)): folder for folder in (data / "real" / "datasets").glob("*")}
     plain = "".join(filter(str.isalnum, name))
     root = next((folder for key, folder in spelled.items() if plain.startswith(key)), None)
@@ -140,7 +140,7 @@ def test_every_real_sample_loads_and_draws(name, data):
 @pytest.mark.golden
 @pytest.mark.files("real/datasets/coco*/annotations/coco_wholebody*.json")
 def test_parts_of_a_person_are_the_persons_own(file):
-    """Wrists of body and hand, and noses of body and face, are one and the same."""
+    """Check that body and hands share the wrists, and body and face the nose."""
     for sample in open_dataset("coco-wholebody", file.parents[1]):
         bodies = {one.extra["person"]: one for one in sample.instances if one.kind == "body"}
         for part in sample.instances:

@@ -1,4 +1,4 @@
-"""Photographs labelled by eye, over drawn images."""
+"""Photographs with manual labels, over drawn images."""
 
 import json
 
@@ -15,7 +15,7 @@ PERSON = {"box": [5, 5, 90, 75], "face": [50, 10, 70, 30], "clear": True, "face_
 
 @pytest.fixture
 def folder(tmp_path):
-    """`folder(hands=..., people=...)` writes two images of 100 x 80 and their labels."""
+    """Return a function that writes two images of 100 x 80 with the given labels."""
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), np.full((80, 100, 3), 90, np.uint8))
 

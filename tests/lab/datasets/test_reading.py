@@ -1,4 +1,4 @@
-"""Streams of JSON, MATLAB's arrays, YAML and numbers of a known shape."""
+"""Readers of JSON streams, MATLAB arrays, YAML and arrays of a known shape."""
 
 import json
 import random
@@ -25,7 +25,7 @@ JSON = st.recursive(
 
 
 def at_depth(value, depth, keys=()):
-    """What `stream_json` is to give, from the whole content."""
+    """Return the expected result of `stream_json`, from the complete content."""
     if depth == 0:
         yield keys, value
     elif isinstance(value, dict | list):
@@ -83,7 +83,7 @@ def test_numbers_of_any_length(rows, columns):
 
 
 def matlab(arrays, **options):
-    """A file's content as MATLAB writes it."""
+    """Return a file's content as MATLAB writes it."""
     file = BytesIO()
     savemat(file, arrays, **options)
     return file.getvalue()
@@ -119,7 +119,7 @@ def test_matlab_files_of_other_versions_are_refused(tmp_path, version):
 
 
 def mutated(content, chance):
-    """Some bytes changed, put in or taken out, or the end cut off."""
+    """Change, remove or insert some bytes, or truncate the data."""
     content = bytearray(content)
     for _ in range(chance.choice((1, 1, 3))):
         place = chance.randrange(len(content))

@@ -1,4 +1,4 @@
-"""Splits: nobody and no image in two parts, the same for the same seed, near the shares that were asked for."""
+"""Splits: no person and no image in two parts, deterministic, with approximately the requested shares."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lines: every point inside the frame, axes that fit the values, long lines by their means."""
+"""Line plots: points inside the frame, axes that fit the values, and averaged long lines."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A data set of our own: frames of the bundled clip with their exact truth, as a folder in COCO's form."""
+"""A data set in COCO's format: frames of the bundled clip with exact labels."""
 
 import json
 
@@ -12,7 +12,7 @@ from sonjit.results.skeletons import load_skeleton
 
 @pytest.fixture(scope="session")
 def clip_folder(demo_clip, tmp_path_factory):
-    """Twelve frames of one recording, then twelve of another."""
+    """Return a folder with twelve frames of each of two recordings."""
     _, frames, truth = demo_clip
     root = tmp_path_factory.mktemp("clip")
     (root / "images").mkdir()
@@ -46,7 +46,7 @@ def clip_folder(demo_clip, tmp_path_factory):
 
 @pytest.fixture
 def hand_sample():
-    """`hand_sample(seed)`: a made-up hand in space and in the image."""
+    """Return a function that generates a hand in space and in the image from a seed."""
 
     def make(seed=0, sides=("Right",), **extra):
         random = np.random.default_rng(seed)

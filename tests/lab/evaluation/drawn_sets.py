@@ -1,4 +1,4 @@
-"""Small drawn data sets in official layouts: things of a few shapes and colours on noise, and where they are."""
+"""Small drawn data sets in official layouts: objects of a few shapes and colours on noise."""
 
 import json
 
@@ -10,7 +10,7 @@ _COLOURS = {"red": (230, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 230),
 
 
 def draw_thing(canvas, rng, name):
-    """Draw a thing of a class such as "red disc" anywhere; gives its box x_min, y_min, x_max, y_max."""
+    """Draw an object of a class such as "red disc" at a random position. Return x_min, y_min, x_max and y_max."""
     colour, shape = name.split()
     height, width = canvas.shape[:2]
     side = int(rng.integers(height // 2, height * 4 // 5))
@@ -33,7 +33,7 @@ def save(path, rgb):
 
 
 def write_cub(root, count=48, seed=0):
-    """CUB-200-2011's layout: every third image is of the test split."""
+    """Write the layout of CUB-200-2011. Every third image belongs to the test split."""
     rng = np.random.default_rng(seed)
     base = root / "CUB_200_2011"
     rows = {"images": [], "image_class_labels": [], "train_test_split": [], "bounding_boxes": []}
@@ -54,7 +54,7 @@ def write_cub(root, count=48, seed=0):
 
 
 def write_ilsvrc(root, count=12, seed=1):
-    """The Kaggle layout of ImageNet's localization: four classes, one or two things of one class in an image."""
+    """Write the Kaggle layout of ImageNet localization: four classes, one or two objects of one class per image."""
     rng = np.random.default_rng(seed)
     wnids = [f"n0000000{kind}" for kind in range(len(CLASSES))]
     lines = [f"{wnid} {name}" for wnid, name in zip(wnids, CLASSES, strict=True)]
@@ -77,7 +77,7 @@ def write_ilsvrc(root, count=12, seed=1):
 
 
 def write_scenes(root, count=40, seed=2):
-    """COCO's format: scenes of two classes, each with a thing of its own and one that is in both."""
+    """Write COCO's format: scenes of two classes, each with an object of its own and a shared one."""
     rng = np.random.default_rng(seed)
     own = {"kitchen": "red disc", "street": "blue square"}
     names = [*own.values(), "yellow square"]
@@ -104,7 +104,7 @@ def write_scenes(root, count=40, seed=2):
 
 
 def write_questions(root, counts=(("train2014", 60), ("val2014", 20)), seed=3):
-    """The layout of visualqa.org: a thing in each image, its colour and its shape asked for, by ten people."""
+    """Write the layout of visualqa.org: questions about colour and shape of an object, answered by ten people."""
     rng = np.random.default_rng(seed)
     image = 0
     for split, count in counts:

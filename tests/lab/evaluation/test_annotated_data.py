@@ -1,4 +1,4 @@
-"""What the annotator releases is evaluated as any data set is."""
+"""Releases of the annotator are evaluated like any data set."""
 
 import json
 

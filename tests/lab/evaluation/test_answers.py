@@ -1,4 +1,4 @@
-"""Answers to questions about images, the whole way: training, accuracy as visualqa.org counts it, maps of answers."""
+"""Answers to questions about images: training, accuracy as on visualqa.org, and maps of answers."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    """Answers from the features of a network that was not trained."""
+    """Return a run that answers from the features of an untrained network."""
     out = tmp_path_factory.mktemp("run")
     settings = {"steps": 80, "size": SIZE, "batch": 40, "warmup": 2, "learning_rate": 0.03}
     typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
@@ -38,7 +38,7 @@ def run(data, tmp_path_factory):
 
 
 def official_accuracy(answer, given):
-    """Mean over every nine of ten people of min(how many of them say so / 3, 1)."""
+    """Return the mean over every nine of ten people of min(number of equal answers / 3, 1)."""
     return np.mean([min(nine.count(answer) / 3, 1) for nine in itertools.combinations(given, len(given) - 1)])
 
 

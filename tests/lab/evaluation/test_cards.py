@@ -1,4 +1,4 @@
-"""Groups and cards: right numbers, nothing said of too few, nothing that cannot be."""
+"""Groups and cards: correct numbers, no values for small groups, and errors."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def units(values, found=None):
 
 @pytest.fixture(scope="module")
 def evaluated(clip_folder, tmp_path_factory):
-    """eval.json of noisy predictions of the clip."""
+    """Return the eval.json of noisy predictions for the clip."""
     from sonjit.lab.datasets import open_dataset
 
     out = tmp_path_factory.mktemp("card")
@@ -188,7 +188,7 @@ def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
 
 @pytest.fixture(scope="module")
 def own_network(tmp_path_factory, weights):
-    """A run's folder with a hand network whose weights differ from the published ones."""
+    """Return a run folder with a hand network whose weights differ from the published ones."""
     from sonjit.lab.networks import create_network
     from sonjit.lab.networks.export import export_network
     from sonjit.lab.networks.registry import network_entry

@@ -34,7 +34,7 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(sets, tmp_path_factory):
-    """A few steps of training on each set, with both poolings."""
+    """Train a few steps on each data set with both poolings."""
     root = tmp_path_factory.mktemp("runs")
     for name, dataset, pooling in (("gap", "cub200", "gap"), ("gmp", "cub200", "gmp"), ("loc", "ilsvrc-loc", "gap")):
         settings = {"dataset": dataset, "size": SIZE, "steps": 12, "batch": 8, "pooling": pooling, "warmup": 2}
@@ -44,7 +44,7 @@ def runs(sets, tmp_path_factory):
 
 
 def run_eval(protocol, root, weights, out, *options, model="cam-small"):
-    """Metrics by name, and the record."""
+    """Run `sonjit eval`; return the metrics by name, and the record."""
     arguments = ["--model", model, "--weights", weights, "--root", root, "--out", out, *options]
     assert main(["eval", "--protocol", protocol, *map(str, arguments)]) == 0
     record = json.loads((out / "eval.json").read_text("utf-8"))
@@ -53,7 +53,7 @@ def run_eval(protocol, root, weights, out, *options, model="cam-small"):
 
 
 class Independent:
-    """The paper's steps on the network's raw outputs, by other means than Sonjit's."""
+    """Independent implementation of the paper's steps on the raw outputs of the network."""
 
     def __init__(self, weights, pooling):
         state = load_checkpoint(weights / "weights.safetensors")
@@ -97,7 +97,7 @@ def iou(a, b):
 
 
 def official_errors(independent, data, by="cam", view="full", cropper=None):
-    """Russakovsky et al. 2015, section 4.2: the least over the first k guesses of the error; one error an image."""
+    """Return the errors by Russakovsky et al. 2015, section 4.2: the minimum over the first k guesses of each image."""
     wrong = {f"{what}_error_{top}": [] for what in ("localization", "classification") for top in (1, 5)}
     wrong["localization_error_any"] = []
     for sample in data:
@@ -229,7 +229,7 @@ def test_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_p
 )
 @pytest.mark.slow
 def test_all_of_torchvisions_networks_loads(name, official, options):
-    """Keys and shapes, without the memory for the values."""
+    """Check keys and shapes without allocating the weights."""
     with torch.device("meta"):
         made, theirs = create_network(name), getattr(torchvision.models, official)(weights=None, **options)
     shapes = {key: value.shape for key, value in made.from_official(theirs.state_dict()).items()}

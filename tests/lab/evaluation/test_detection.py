@@ -1,4 +1,4 @@
-"""Which labels are found, and what else, over drawn images."""
+"""Assignment of detections to labels on drawn images."""
 
 import json
 import math
@@ -201,7 +201,7 @@ def test_what_labels_and_renders_note():
 
 @pytest.fixture
 def labelled_folder(tmp_path):
-    """Two drawn photographs with three hands, and predictions of two of them and a false one."""
+    """Return two drawn photographs with three hands, and predictions with two of them and a false one."""
     root = tmp_path / "photos"
     root.mkdir()
     labels = {}

@@ -1,4 +1,4 @@
-"""Properties that hold for every evaluator: the truth is perfect, the errors are the ones that were put in."""
+"""Properties of every evaluator: perfect scores for the ground truth, and exact scores for known errors."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""300W, 300VW, WFLW, COCO and COCO-WholeBody from their own layouts to the report, beside formulas written out anew."""
+"""300W, 300VW, WFLW, COCO and COCO-WholeBody from official layouts to reports, compared with separate formulas."""
 
 import json
 import math
@@ -33,13 +33,13 @@ def write_pts(path, points):
 
 
 def faces(random, count, points):
-    """Truths and what is predicted of them, from hardly off to far off."""
+    """Return labels and predictions with small to large errors."""
     truth = random.uniform(20, 180, (count, points, 2)).round(4)
     return truth, truth + random.normal(0, np.linspace(1, 20, count)[:, None, None], truth.shape)
 
 
 def ced(errors, limit):
-    """FR and AUC of images' errors, the area summed step by step."""
+    """Return failure rate and AUC of the errors of images, with the area summed step by step."""
     steps = sorted(error for error in errors if error < limit)
     edges = [*steps, limit]
     area = sum((edges[i + 1] - edges[i]) * (i + 1) for i in range(len(steps))) / len(errors) / limit
@@ -47,7 +47,7 @@ def ced(errors, limit):
 
 
 def image_errors(truth, predicted, right, left):
-    """Per cent of the distance between the means of two sets of points."""
+    """Return errors in per cent of the distance between the means of two sets of points."""
     apart = np.linalg.norm(truth[:, right].mean(1) - truth[:, left].mean(1), axis=1)
     return 100 * np.sqrt(((predicted - truth) ** 2).sum(2)).mean(1) / apart
 
@@ -133,7 +133,7 @@ METRICS = {"keypoints": "body", "foot_kpts": "foot", "face_kpts": "face"} | {
 
 
 def similarity(person, found, fields):
-    """OKS, as COCO's page gives it; of a person without labels by how far points lie outside of three times the box."""
+    """Return OKS as on COCO's page. Without labels it uses the distance from three times the box."""
     true, own = (np.concatenate([one[field] for field in fields]).reshape(-1, 3) for one in (person, found))
     sigmas = np.concatenate([SIGMAS[field] for field in fields])
     known = true[:, 2] > 0
@@ -146,7 +146,7 @@ def similarity(person, found, fields):
 
 
 def precision(people, results, fields):
-    """AP of one part: greedy, by descending score, over ten thresholds and 101 recalls."""
+    """Return the AP of one part: greedy assignment by descending score, ten thresholds and 101 recalls."""
     labelled = [any(v for field in fields for v in one[field][2::3]) for one in people]
     mean = []
     for threshold in np.arange(0.5, 1, 0.05):
@@ -171,7 +171,7 @@ def precision(people, results, fields):
 
 
 def people_and_results(random):
-    """Ten people in five images, and as many finds: near, far, with parts that are not labelled."""
+    """Return ten people in five images, and as many predictions: near, far, and with unlabelled parts."""
     people, results = [], []
     for number in range(10):
         size = random.uniform(60, 120)
@@ -198,7 +198,7 @@ PROTOCOLS = {"coco-wholebody": "coco_wholebody_val_v1.0", "coco-keypoints": "per
 
 
 def write_people(folder, protocol, people, results):
-    """A data set of five images in `folder`/coco, and the results in `folder`/r.json."""
+    """Write a data set of five images to `folder`/coco, and the results to `folder`/r.json."""
     images = []
     for number in range(1, 6):
         name = f"{number:012}.jpg"
@@ -224,7 +224,7 @@ def test_people(capsys, tmp_path, protocol):
 
 @pytest.fixture
 def bodies():
-    """People, and results of their bodies alone."""
+    """Return people with results of only their bodies."""
     people, results = people_and_results(np.random.default_rng(5))
     keys = ("image_id", "category_id", "score", "keypoints")
     return people, [{key: one[key] for key in keys} for one in results]
@@ -264,7 +264,7 @@ def test_results_of_another_category_do_not_count(capsys, tmp_path, bodies):
 
 
 def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
-    """A false detection counts among medium people (32 to 96 px) by its box, whatever the extent of its keypoints."""
+    """Check that the box gives the size class (32 to 96 px) of a false detection, and not its keypoints."""
     people, _ = bodies
     person = people[0] | {"area": 60.0**2}
     truth = {key: person[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 0.5}
@@ -294,7 +294,7 @@ def test_results_with_other_values_are_refused(capsys, tmp_path, bodies, field, 
 
 
 def test_unknown_keypoints_of_results_are_refused(capsys, tmp_path, bodies):
-    """COCO's evaluation counts NaN in a way of its own."""
+    """Refuse NaN, because COCO's evaluation counts it inconsistently."""
     people, results = bodies
     results[0]["keypoints"][3] = math.nan
     write_people(tmp_path, "coco-keypoints", people, results)
@@ -304,7 +304,7 @@ def test_unknown_keypoints_of_results_are_refused(capsys, tmp_path, bodies):
 
 
 def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
-    """COCO-WholeBody leaves out such parts, where COCO counts such bodies."""
+    """Check that COCO-WholeBody ignores such parts, although COCO counts such bodies."""
     people, results = people_and_results(np.random.default_rng(5))
     for one in results[:4]:
         one["lefthand_kpts"][2::3] = [0] * 21
@@ -314,7 +314,7 @@ def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
 
 
 def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(capsys, tmp_path):
-    """COCO-WholeBody's code ignores flags in whole bodies, and reads `wholebody_score` if results have it."""
+    """Check that COCO-WholeBody's code ignores flags of whole bodies, and reads `wholebody_score` if it exists."""
     people, results = people_and_results(np.random.default_rng(5))
     rng = np.random.default_rng(1)
     for one in results:

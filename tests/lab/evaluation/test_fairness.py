@@ -1,4 +1,4 @@
-"""Cards of faces and bodies: tables by skin tone, region and gender, from made labels to the card."""
+"""Cards of faces and bodies: tables by skin tone, region and gender, from generated labels to the card."""
 
 import json
 

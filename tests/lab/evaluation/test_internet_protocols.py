@@ -45,7 +45,7 @@ def metrics_of(folder, *call):
 
 
 def square(box):
-    """x, y, width, height: square, a quarter larger."""
+    """Return x, y, width and height of a square box, enlarged by a quarter."""
     x, y, w, h = box
     side = 1.25 * max(w, h)
     return np.array([x + w / 2 - side / 2, y + h / 2 - side / 2, side, side])
@@ -58,7 +58,7 @@ def around(points):
 
 
 def cut_out(image, area, side):
-    """Bilinear, black outside; pixel u of the crop lies at area's corner + u * size / side."""
+    """Return a bilinear crop, black outside. Pixel u of the crop lies at the area's corner + u * size / side."""
     x = area[0] + np.arange(side) * area[2] / side
     y = area[1] + np.arange(side) * area[3] / side
     padded = np.zeros((image.shape[0] + 400, image.shape[1] + 400, 3))
@@ -71,7 +71,7 @@ def cut_out(image, area, side):
 
 
 def seen_by(internet, image, area):
-    """Joints as pixels of the image and mm behind their root, mm between the roots, probabilities."""
+    """Return joints in image pixels and mm from their root, mm between the roots, and probabilities."""
     with torch.inference_mode():
         out = internet(cut_out(image, area, SIDE))
     x, y, z = out["joint_coord"][0].double().numpy().T
@@ -103,7 +103,7 @@ def average_precision(scores, positive):
 
 
 def interhand(root):
-    """Single and interacting hands far apart and near; some joints, and one root, are not labelled."""
+    """Write single and interacting hands at several distances. Some joints, and one root, have no labels."""
     rng = np.random.default_rng(3)
     kinds = ["right", "left", "interacting", "interacting", "interacting", "right", "left", "interacting"]
     centre, turn = np.array([30.0, -20, 10]), cv2.Rodrigues(np.array([0.1, -0.2, 0.05]))[0]
@@ -249,7 +249,7 @@ def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
 
 
 def epe(hands):
-    """Mean over 21 joints of the mean over hands in which a joint is labelled."""
+    """Return the mean over 21 joints of the mean over hands in which a joint has a label."""
     errors = np.array([
         np.where(valid, np.linalg.norm((predicted - predicted[0]) - (truth - truth[0]), axis=1), np.nan)
         for predicted, truth, valid in hands
@@ -259,7 +259,7 @@ def epe(hands):
 
 @pytest.mark.slow
 def test_stb(tmp_path):
-    """Its own 21 joints, relative to the palm's centre; left hands in the first slot."""
+    """Return the errors of STB's 21 joints relative to the palm centre. Left hands are in the first slot."""
     root, rng = tmp_path / "set", np.random.default_rng(2)
     (root / "labels").mkdir(parents=True)
     (root / "images/B1Counting").mkdir(parents=True)
@@ -291,7 +291,7 @@ def test_stb(tmp_path):
 
 @pytest.mark.slow
 def test_rhd(tmp_path):
-    """Each hand by itself, joints relative to its wrist; hidden ones do not count, and the others do."""
+    """Return the errors of each hand relative to its wrist, without hidden joints."""
     root, rng = tmp_path / "set", np.random.default_rng(4)
     (root / "evaluation/color").mkdir(parents=True)
     internet, file = network("internet", tmp_path, layout="rhd")

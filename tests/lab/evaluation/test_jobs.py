@@ -1,4 +1,4 @@
-"""Evaluations in several processes: the same bytes as in one, stopped and gone on with, and tables of their units."""
+"""Evaluations in several processes: identical files, interruption and continuation, and tables of units."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ CARD = "mediapipe-card"
 
 @pytest.fixture(scope="module")
 def predictions(clip_folder, tmp_path_factory):
-    """Of all samples but every third, a little off the truth."""
+    """Return predictions near the labels for two of three samples."""
     rows = [(one.id, hand) for one in list(open_dataset("folder", clip_folder))[1::3] for hand in one.instances]
     path = tmp_path_factory.mktemp("predictions") / "p.npz"
     points = np.stack([hand.keypoints_px for _, hand in rows]) + np.linspace(0, 9, len(rows))[:, None, None]
@@ -33,7 +33,7 @@ def predictions(clip_folder, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def one_machine(monkeypatch):
-    """At one time, as busy: what eval.json says of it does not differ."""
+    """Fix date and load, so that eval.json does not differ."""
     machine = describe_machine()
     monkeypatch.setattr("sonjit.lab.evaluation.run.describe_machine", lambda: machine)
 
@@ -54,7 +54,7 @@ def run(evaluation_request, folder, **options):
 
 
 def stop_after(count):
-    """What is called after each image, and stops as Ctrl-C does."""
+    """Return a callback that interrupts after some images, like Ctrl-C."""
     left = iter(range(count - 1))
 
     def advance():

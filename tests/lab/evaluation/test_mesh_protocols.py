@@ -28,7 +28,7 @@ K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 
 
 def made_mano(seed, side):
-    """A file's fields: the numbers are random, the shapes and the tree MANO's."""
+    """Return the fields of a MANO file with random numbers, and MANO's shapes and tree."""
     rng = np.random.default_rng(seed)
     joints = np.zeros((16, 3))
     for joint in range(1, 16):
@@ -56,7 +56,7 @@ def made_mano(seed, side):
 
 
 def posed(fields, pose, betas, trans, *, flat, pca=False):
-    """Vertices and joints in MANO's order with tips, by linear blend skinning in plain NumPy."""
+    """Return vertices and joints in MANO's order with tips, by linear blend skinning in NumPy."""
     fingers = pose[3:] @ fields["hands_components"] if pca else pose[3:]
     angles = np.concatenate([pose[:3], fingers + (0 if flat else fields["hands_mean"])]).reshape(16, 3)
     turns = np.stack([cv2.Rodrigues(angle)[0] for angle in angles])
@@ -81,7 +81,7 @@ def picture(path, size, seed):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """MANO's files, and tiny networks with random weights."""
+    """Return MANO files, and tiny networks with random weights."""
     folder = tmp_path_factory.mktemp("models")
     files = {}
     for seed, side in enumerate(("right", "left")):
@@ -100,7 +100,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def evaluated(models, tmp_path, capsys):
-    """`evaluated(protocol, root, model, *more)`: eval.json's metrics and the report of `sonjit eval`."""
+    """Return a function that gives the metrics of eval.json and the report of `sonjit eval`."""
 
     def run(protocol, root, model, *more):
         name, weights = ("handoccnet", models[model]) if model == "handoccnet" else ("deformer", models[model])
@@ -115,7 +115,7 @@ def evaluated(models, tmp_path, capsys):
 
 
 def server_means(errors):
-    """(N, K) metres: mean by joint first in millimetres, and the area under PCK in per cent."""
+    """Return the mean of (N, K) metres in millimetres, and the area under PCK in per cent."""
     limits = np.linspace(0, 0.05, 100)
     shares = np.mean([(errors[:, k, None] <= limits).mean(0) for k in range(errors.shape[1])], 0)
     return 1000 * errors.mean(0).mean(), 100 * np.trapezoid(shares, limits) / 0.05
@@ -139,7 +139,7 @@ def f_score(truth, points, limit):
 
 
 def server(truth, sent, *, plain, end):
-    """What the servers of FreiHAND and HO-3D print, in millimetres and per cent."""
+    """Return the output of the servers of FreiHAND and HO-3D in millimetres and per cent."""
     results = {}
     for name, align in ((plain, lambda t, p: p), ("pa_", procrustes), ("st_", lambda t, p: bone(t, p, end))):
         joints = np.array([np.linalg.norm(align(t, p) - t, axis=1) for t, p in zip(truth[0], sent[0], strict=True)])
@@ -167,7 +167,7 @@ def hand_pose(rng):
 
 @pytest.fixture(scope="module")
 def ho3d(models, tmp_path_factory):
-    """HO-3D's evaluation split with the truth that came later: a recording of five frames, one of two."""
+    """Write HO-3D's evaluation split with the ground truth: recordings of five frames and of two."""
     root, rng, fields = tmp_path_factory.mktemp("ho3d"), np.random.default_rng(3), dict(np.load(models["right"]))
     names = [f"AP1{one}/{frame:04}" for one, count in ((0, 5), (4, 2)) for frame in range(count)]
     xyz, verts = [], []
@@ -256,7 +256,7 @@ def test_freihand_as_its_server_evaluates_it(models, evaluated, tmp_path):
 
 @pytest.fixture(scope="module")
 def dexycb(models, tmp_path_factory):
-    """A hundred recordings of DexYCB's third subject; the twenty of s0's test split have images."""
+    """Write a hundred recordings of DexYCB's third subject. The twenty of the test split s0 have images."""
     root, rng = tmp_path_factory.mktemp("dexycb"), np.random.default_rng(7)
     fields = {side: dict(np.load(models[side])) for side in ("right", "left")}
     (root / "calibration/intrinsics").mkdir(parents=True)
@@ -359,7 +359,7 @@ def test_fpha_by_its_joints(evaluated, models, tmp_path):
 
 
 def similarity(truth, points):
-    """Umeyama's, without reflections, as HandOccNet's code aligns."""
+    """Return Umeyama's similarity without reflections, as in HandOccNet's code."""
     own, true = points - points.mean(0), truth - truth.mean(0)
     left, sizes, right = np.linalg.svd(true.T @ own)
     signs = np.array([1, 1, np.sign(np.linalg.det(left @ right))])

@@ -1,4 +1,4 @@
-"""Networks under evaluation: what they are shown, and that their answers come in the evaluates' terms."""
+"""Networks in evaluations: their inputs, and outputs in the units of evaluators."""
 
 import torch
 

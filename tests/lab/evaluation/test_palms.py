@@ -1,4 +1,4 @@
-"""The published palm detector on exact labels, and its average precision counted by hand."""
+"""The published palm detector on exact labels, and its average precision by separate code."""
 
 import json
 
@@ -24,13 +24,13 @@ def centre(box):
 
 
 def covered(box, area):
-    """At least half of it lies in an area that counts neither way."""
+    """Check whether at least half of a box lies in an ignored area."""
     width, height = (min(box[i + 2], area[i + 2]) - max(box[i], area[i]) for i in (0, 1))
     return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
 
 
 def precision(truth, found):
-    """AP at 0.5: greedy by descending score, precision made to fall, its mean at 101 recalls."""
+    """Return the AP at IoU 0.5: greedy assignment by score, decreasing precision, and its mean at 101 recalls."""
     taken, right = set(), []
     for image, box, _ in sorted(found, key=lambda one: -one[2]):
         free = [place for place, (where, _) in enumerate(truth) if where == image and place not in taken]

@@ -1,4 +1,4 @@
-"""Result files of other programs: what COCO's code counts is counted, and what is ambiguous or wrong is refused."""
+"""Result files of other programs: counted as in COCO's code, and refused if ambiguous or wrong."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whole evaluations over frames of the bundled clip, whose truth is exact."""
+"""Complete evaluations on frames of the bundled clip, which has exact labels."""
 
 import json
 
@@ -34,7 +34,7 @@ def save_truth(folder, path, **changes):
 
 
 class Stopping:
-    """Stops a run after so many looks, as Ctrl-C does."""
+    """Model that interrupts a run after some frames, like Ctrl-C."""
 
     def __init__(self, after):
         self.left = after

@@ -1,4 +1,4 @@
-"""Classifiers explained: maps of several classes, saliency, the crop that a map cuts out, and the command line."""
+"""Explanations of classifiers: class maps, saliency, the crop from a map, and the command line."""
 
 import json
 
@@ -19,7 +19,7 @@ IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
 
 
 class Bright(torch.nn.Module):
-    """A backbone whose two features are what is bright and what is dark, in squares of 8 px."""
+    """Backbone with two features: bright and dark squares of 8 px."""
 
     channels, left_out = 2, ()
     mean = std = (0.5, 0.5, 0.5)
@@ -31,7 +31,7 @@ class Bright(torch.nn.Module):
 
 @pytest.fixture
 def network():
-    """Tells bright images from dark ones, and can be seen through."""
+    """Return a classifier of bright and dark images with exact maps."""
     made = CamNetwork(Bright(), classes=2).eval()
     made.name = "cam-bright"
     with torch.no_grad():
@@ -42,7 +42,7 @@ def network():
 
 @pytest.fixture
 def spot():
-    """A dark image with a bright square, and its box."""
+    """Return a dark image with a bright square, and its box."""
     image = np.full((64, 96, 3), 100, np.uint8)
     image[16:32, 48:72] = 255
     return image, (48, 16, 72, 32)
@@ -50,7 +50,7 @@ def spot():
 
 @pytest.fixture
 def trained(tmp_path):
-    """A tiny classifier's checkpoint with what training writes beside it."""
+    """Return the checkpoint of a tiny classifier with the other files of a training run."""
     torch.manual_seed(1)
     made = create_network("cam-small", classes=3)
     save_checkpoint(made, tmp_path / "weights.safetensors")

@@ -1,4 +1,4 @@
-"""Feature maps as one image, and which of HandOccNet's are shown."""
+"""Feature maps as one image, and the selection for HandOccNet."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the hand landmark network says, and the maps whose means these numbers are."""
+"""Outputs of the hand landmark network are the means of their maps."""
 
 import json
 import math
@@ -80,7 +80,7 @@ def test_an_unknown_target_lists_the_known_ones(photo, found):
 
 
 def make_network(tmp_path, *, last="mean", heads=(63, 1, 1, 63)):
-    """A hand landmark network of one convolution."""
+    """Return a hand landmark network with one convolution."""
     rng = np.random.default_rng(3)
     image = ops.parameter([1, 3, 28, 28], np.float32, name="image")
     filters = rng.normal(size=(6, 3, 4, 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The rigged hands, and poses that a hand can take."""
+"""Rigged hands, and possible poses."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sonjit.lab.hand_models.rig import RigPose
 
 @pytest.fixture(scope="session")
 def some_poses():
-    """`some_poses(count)`: bent hands somewhere before a camera, smooth from one to the next."""
+    """Return a function that gives bent hands in front of a camera, with smooth motion."""
 
     def make(count):
         rng = np.random.default_rng(11)

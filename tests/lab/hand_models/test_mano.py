@@ -1,4 +1,4 @@
-"""MANO: the reference's meshes, gradients, and what must hold for any pose."""
+"""MANO: meshes of the reference, gradients, and properties of all poses."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""MANO's files: every form of them is read, nothing in them is run, and what is wrong is told in one line."""
+"""MANO files: every form is read without running code, and errors have one line."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from sonjit.lab.hand_models.mano_files import PARENTS, SHAPES, read_mano
 
 
 def fields():
-    """MANO's fields with numbers that are quickly made."""
+    """Return MANO's fields with simple numbers."""
     rng = np.random.default_rng(0)
     made = {name: rng.normal(0, 0.01, shape) for name, shape in SHAPES.items()}
     for name in ("J_regressor", "weights"):
@@ -35,7 +35,7 @@ def fields():
 
 @pytest.fixture
 def foreign(monkeypatch):
-    """chumpy's and scipy's classes by their paths in the licensed files, and with the state that they have there."""
+    """Return the classes of chumpy and scipy with the paths and states of the licensed files."""
 
     made = {}
     for path, name in (("chumpy.ch", "Ch"), ("chumpy.reordering", "Select"), ("scipy.sparse.csc", "csc_matrix")):
@@ -54,7 +54,7 @@ def foreign(monkeypatch):
 
 
 def official(foreign):
-    """Fields as the licensed file has them: chumpy's arrays and choices, a sparse matrix, strings beside."""
+    """Return fields as in the licensed file: chumpy arrays and choices, a sparse matrix, and strings."""
     made = fields()
     shapes, regressor = made["shapedirs"], made["J_regressor"]
     inner = foreign("chumpy.ch", "Ch", x=np.concatenate([shapes, shapes], 2), _dirty_vars=set(), _itr=None)
@@ -81,7 +81,7 @@ def official(foreign):
 
 
 class OldPickler(pickle._Pickler):
-    """Writes byte strings as Python 2 does."""
+    """Pickler that writes byte strings as in Python 2."""
 
     def save(self, obj, save_persistent_id=True):
         if isinstance(obj, bytes):
@@ -121,7 +121,7 @@ def test_npz_and_mapping_and_tensors_are_the_same_model(tmp_path):
 
 
 class Runs:
-    """What would leave a mark if it were run."""
+    """Object that leaves a mark if it is executed."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -190,7 +190,7 @@ def test_forged_pickles_are_told_in_one_line(tmp_path, name):
 
 
 def said_of(content):
-    """What reading a pickle and its fields refuses it with."""
+    """Return the message of the error from a pickle or its fields."""
     try:
         for value in read_pickled_fields(content).values():
             plain_array(value)

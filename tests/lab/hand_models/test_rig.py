@@ -1,4 +1,4 @@
-"""The rigged hand: its file, its rest pose, other bones, other poses."""
+"""The rigged hand: its file, rest pose, other bones and other poses."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""GLB, BVH and OBJ of rigged hands, read back by a reader of the test's own: they replay what was fitted."""
+"""GLB, BVH and OBJ of rigged hands, which a reader of the tests plays back."""
 
 import json
 import struct
@@ -24,7 +24,7 @@ FPS = 30
 
 @pytest.fixture(scope="module")
 def motions(rigs, some_poses):
-    """A right hand that is there throughout and a left one that comes later, goes, and comes back."""
+    """Return a right hand in all frames, and a left one that appears, disappears and returns."""
     pose = some_poses(60)
     right = RigMotion("right-1", rigs["Right"], pose, np.arange(60), np.arange(60) / FPS)
     seen = np.r_[10:25, 40:55]
@@ -34,7 +34,7 @@ def motions(rigs, some_poses):
 
 
 class GltfReader:
-    """Just enough of glTF 2.0 to play an animation and skin a mesh, written from the specification."""
+    """Reader of animations and skinned meshes in glTF 2.0, written from the specification."""
 
     def __init__(self, data):
         magic, version, total, length, kind = struct.unpack_from("<5I", data)
@@ -57,7 +57,7 @@ class GltfReader:
         return values[:, 0] if width == 1 else values.reshape(-1, 4, 4).swapaxes(1, 2) if width == 16 else values
 
     def sampled(self, time):
-        """Nodes' properties at a time."""
+        """Return the properties of nodes at a time."""
         state = [dict(node) for node in self.g["nodes"]]
         for animation in self.g.get("animations", []):
             for channel in animation["channels"]:
@@ -97,7 +97,7 @@ class GltfReader:
         return worlds
 
     def skinned(self, name, time):
-        """Positions of a hand's joints and of its mesh's vertices."""
+        """Return the positions of a hand's joints and vertices."""
         node = next(node for node in self.g["nodes"] if node["name"] == name)
         skin, worlds = self.g["skins"][node["skin"]], self.worlds(time)
         joints = np.stack([worlds[joint] for joint in skin["joints"]])
@@ -189,7 +189,7 @@ class TestGlb:
 
 
 def play_bvh(text):
-    """Joint names and positions (frames, joints, 3), end sites among them, and the frame time."""
+    """Return joint names, positions (frames, joints, 3) with end sites, and the frame time."""
     words = iter(text.split())
     names, parents, offsets, channels, stack, last = [], [], [], [], [], -1
     for word in words:

@@ -1,4 +1,4 @@
-"""A rigged hand posed to keypoints: back to where they came from, within what joints can do, calm over time."""
+"""Rigged hands fitted to keypoints: exact, within joint limits, and smooth over time."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def distances_mm(a, b):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_demo_clip_is_reproduced(rigs, demo_clip, side):
-    """The clip was rendered from the same rigs by other code, with joint axes of its own."""
+    """Fit the clip, which other code rendered from the same rigs with other joint axes."""
     _, _, truth = demo_clip
     seen = [(frame["time"], hand) for frame in truth for hand in frame["hands"] if hand["handedness"] == side]
     keypoints = np.array([hand["xyz_m"] for _, hand in seen])
@@ -80,7 +80,7 @@ def test_noise_is_calmed_over_time(rigs, some_poses):
 @given(st.integers(0, 2**32 - 1))
 @pytest.mark.slow
 def test_nonsense_stays_a_hand(rigs, seed):
-    """Points that no hand has give a hand all the same: finite, hinges without twist, fingers not bent backwards."""
+    """Check that impossible points give finite poses, hinges without twist, and fingers that are not bent backwards."""
     rig = rigs["Right"]
     keypoints = np.random.default_rng(seed).normal(0, 0.05, (3, 21, 3))
     own = rig.resized(fit_lengths(rig, keypoints))

@@ -1,4 +1,4 @@
-"""Rotations next to the reference's, and round trips."""
+"""Rotations compared with the reference, and round trips."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""InterNet as an exported file: PyTorch's numbers, and one line for files that are none."""
+"""InterNet as an exported file: equal outputs, and one line for invalid files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lifting: perfect networks put hands where they are; which hands share a crop; what is refused and what is said."""
+"""Lifting: correct positions with perfect networks, hands that share a crop, errors and messages."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ OTHER = {"Right": "Left", "Left": "Right"}
 
 
 def true_hands(index):
-    """The clip's hands as a perfect detector has them, and where they are, in metres."""
+    """Return the clip's hands as a perfect detector finds them, and their positions in metres."""
     records = CLIP["frames"][index]["hands"]
     places = [np.array(record["xyz_m"]) for record in records]
     hands = [
@@ -47,7 +47,7 @@ def true_hands(index):
 
 @pytest.fixture(scope="module")
 def two():
-    """A frame of the clip with both hands near each other."""
+    """Return a frame of the clip in which both hands are near each other."""
     frames = (frame["index"] for frame in CLIP["frames"] if len(frame["hands"]) == 2)
     return next(
         found for found in map(true_hands, frames) if len(pairs(found[0])) == 1 and found[0][0].handedness != "Left"
@@ -59,14 +59,14 @@ def pairs(hands):
 
 
 def own_order(layout, hand):
-    """A hand in MediaPipe's order (21, D) in a layout's own."""
+    """Return a hand (21, D) in the order of a layout, from MediaPipe's order."""
     names = sonjit.results.skeletons.load_skeleton("hand_mediapipe21").keypoints
     palm = (hand[0] + hand[9]) / 2
     return np.stack([hand[names.index(name)] if name in names else palm for name in layout.skeleton.keypoints])
 
 
 class Perfect(torch.nn.Module):
-    """Gives the truth in bins, in fractions of them; keeps the crops that it was given."""
+    """Network that outputs the ground truth in fractional bins, and stores its crops."""
 
     def __init__(self, layout, hands, places, sides, present=(0.9, 0.9)):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Deformer on found hands: every frame is answered, by its own side's MANO, in images and videos alike."""
+"""Deformer on detected hands: a mesh of the right side in every frame of images and videos."""
 
 from dataclasses import replace
 

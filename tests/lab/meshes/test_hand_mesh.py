@@ -1,4 +1,4 @@
-"""Where a mesh stands before the camera, and where the image shows it."""
+"""Position of a mesh in front of the camera and in the image."""
 
 import numpy as np
 import pytest

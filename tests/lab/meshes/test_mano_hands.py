@@ -1,4 +1,4 @@
-"""Networks that give MANO on found hands: left ones mirrored, meshes over their keypoints, selfies turned round."""
+"""MANO networks on detected hands: mirrored left hands, meshes over their keypoints, mirrored images."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_mesh_is_mano_put_before_the_camera(network, hand, rgb):
 
 
 def test_left_hand_is_the_mirrored_right_one(network, hand):
-    """An image of one grey looks the same mirrored: the network says the same of a left hand in it."""
+    """Use a uniform grey image, for which the network gives the same output when it is mirrored."""
     grey = np.full((240, 320, 3), 90, np.uint8)
     (right,) = looked(network, [hand], grey).meshes(0)
     (left,) = looked(network, [replace(mirror(hand, 320), handedness="Left")], grey).meshes(0)

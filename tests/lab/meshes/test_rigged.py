@@ -1,4 +1,4 @@
-"""The rigged hand on lifted keypoints: it stands where they stand, in files and over the image."""
+"""Rigged hands on lifted keypoints: their positions in files and in the image."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ START = next(index for index, frame in enumerate(CLIP["frames"]) if len(frame["h
 
 
 def true_hands(index):
-    """The clip's hands, with keypoints in the camera's space."""
+    """Return the clip's hands with keypoints in camera space."""
     return [
         Hand(
             record["handedness"],
@@ -41,7 +41,7 @@ def true_hands(index):
 
 @pytest.fixture
 def rigged():
-    """A model that takes hands as lifted, with the clip's camera called assumed."""
+    """Return a model that accepts lifted hands, with the clip's camera as an assumed one."""
     try:
         return RiggedHands(lambda *_: Sight(CAMERA, assumed=True), lifted_by="internet")
     except SonjitError as error:
@@ -64,7 +64,7 @@ def test_lifted_hands_stand_where_they_are_and_show_where_they_are_seen(rigged):
 
 
 class Seeing:
-    """A detector that finds the same hands in every image."""
+    """Detector that finds the same hands in every image."""
 
     def __init__(self, hands):
         self.hands = hands
@@ -103,7 +103,7 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigs, tmp_path
 
 
 def silhouette(mesh):
-    """(480, 640) uint8: 1 where a mesh is in the image."""
+    """Return a mask (480, 640) uint8 that is 1 where a mesh is in the image."""
     shape = np.zeros((480, 640), np.uint8)
     for face in np.round(mesh.pixels[mesh.faces][..., :2]).astype(np.int32):
         cv2.fillConvexPoly(shape, face, 1)
@@ -111,7 +111,7 @@ def silhouette(mesh):
 
 
 def tip_vertices(mesh):
-    """Five indices of vertices: where each finger ends."""
+    """Return five vertex indices, one for each fingertip."""
     joints = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
     at = []
     for tip in (4, 8, 12, 16, 20):

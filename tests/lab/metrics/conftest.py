@@ -1,4 +1,4 @@
-"""Points to evaluate: seeded, so that a failure comes back."""
+"""Seeded points for evaluations."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def points():
-    """`points(seed, n)`: predicted and true hands (n, 21, 3) in mm, some 60 cm away, and which joints are valid."""
+    """Return predicted and true hands (n, 21, 3) in mm at 60 cm, and which joints are valid, from a seed."""
 
     def make(seed=0, n=6, noise=8.0):
         random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""COCO's average precision and similarity of keypoints, on objects made here."""
+"""COCO's average precision and keypoint similarity on generated objects."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from sonjit.lab.metrics import COCO_SIGMAS, HAND_SIGMAS, coco_precision, object_
 
 @pytest.fixture
 def truth():
-    """Two images with a box each, of two categories; a third category is never seen."""
+    """Return two images with one box each, of two categories; a third category never occurs."""
     boxes = [[10, 10, 40, 40], [20, 5, 100, 120]]
     return {
         "images": [{"id": one, "width": 200, "height": 200} for one in (1, 2)],

@@ -1,4 +1,4 @@
-"""Every metric against the reference's numbers, whatever cases its files hold."""
+"""Every metric compared with the numbers of the reference, for all cases of its files."""
 
 import json
 import math
@@ -169,7 +169,7 @@ METRICS = {
 
 
 def differences(found, expected, tol, where=""):
-    """What is not equal, as lines."""
+    """Return the differences as lines."""
     if isinstance(expected, dict):
         return [
             line for name, value in expected.items() for line in differences(found[name], value, tol, f"{where}.{name}")

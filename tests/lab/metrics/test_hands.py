@@ -1,4 +1,4 @@
-"""Two hands, which hand, meshes, and errors in parts of a person."""
+"""Metrics of two hands, handedness, meshes, and errors relative to a part of a person."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def pairs(seed, n=5):
-    """Predicted and true pairs of hands (n, 42, 3), and which are interacting."""
+    """Return predicted and true pairs of hands (n, 42, 3), and which of them interact."""
     random = np.random.default_rng(seed)
     truth = random.normal(0, 50, (n, 42, 3)) + np.array([0, 0, 700])
     return truth + random.normal(0, 9, truth.shape), truth, random.random(n) > 0.5

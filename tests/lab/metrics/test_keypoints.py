@@ -1,4 +1,4 @@
-"""Errors, alignments and what is read off them: what must hold whatever the points, and where there are none."""
+"""Keypoint errors and alignments: properties of all points, and missing points."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ shapes = st.tuples(st.integers(1, 5), st.integers(1, 8))
 
 
 def clouds(seed, shape):
-    """Predicted and true points (n, k, 3)."""
+    """Return predicted and true points (n, k, 3)."""
     random = np.random.default_rng(seed)
     truth = random.normal(0, 40, (*shape, 3)) + np.array([0, 0, 600])
     return truth + random.normal(0, 10, truth.shape), truth
 
 
 def similarity(seed):
-    """A scale, a proper rotation and a translation."""
+    """Return a scale, a proper rotation and a translation."""
     random = np.random.default_rng(seed)
     turn, _ = np.linalg.qr(random.normal(size=(3, 3)))
     return random.uniform(0.1, 5), turn * np.sign(np.linalg.det(turn)), random.normal(0, 100, 3)

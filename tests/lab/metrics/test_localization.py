@@ -1,4 +1,4 @@
-"""Maps, boxes and the errors that are counted with them."""
+"""Maps, boxes and their errors."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ sizes = st.integers(1, 9)
 
 
 def block(x, y, width, height, value=1.0):
-    """A map with one rectangle."""
+    """Return a map with one rectangle."""
     values = np.zeros((24, 24), np.float32)
     values[y : y + height, x : x + width] = value
     return values

@@ -1,4 +1,4 @@
-"""Groups, intervals, parts, streams, sequences: the same numbers however one comes to them."""
+"""Groups, intervals, parts, streams and sequences: equal numbers for every order of computation."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def some_errors(seed, n, joints=5):
-    """Errors (n, joints), some of them not evaluated and some not predicted."""
+    """Return errors (n, joints) with unevaluated and unpredicted joints."""
     random = np.random.default_rng(seed)
     errors = random.gamma(2, 5, (n, joints))
     errors[random.random(errors.shape) < 0.2] = np.nan

@@ -1,4 +1,4 @@
-"""Wrong input to metrics is refused in one line, and never evaluated as something else."""
+"""Metrics refuse wrong input in one line."""
 
 import numpy as np
 import pytest

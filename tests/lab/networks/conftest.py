@@ -11,7 +11,7 @@ from sonjit.weights import find_weight
 
 @pytest.fixture(scope="session")
 def published():
-    """`published(name)`: a network with its published weights, made once; skips where they are absent."""
+    """Return a function that gives a network with its published weights, or skips the test."""
 
     @cache
     def make(name):
@@ -28,7 +28,7 @@ def published():
 
 @pytest.fixture(scope="session")
 def weight_file(published):
-    """`weight_file(name)`: where a network's published weights are; skips where they are absent."""
+    """Return a function that gives the file of a network's published weights, or skips the test."""
 
     def get(name):
         published(name)

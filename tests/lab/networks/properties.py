@@ -1,4 +1,4 @@
-"""What every registered network keeps to, whichever package registers it; a tiny twin stands in for each."""
+"""Properties of every registered network, tested on a tiny twin of each."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def inputs_of(name):
 
 
 def twin(name, weights="demo", **options):
-    """The tiny twin of a network, in eval."""
+    """Return the tiny twin of a network in evaluation mode."""
     return create_network(name, weights, **{**network_entry(name).tiny, **options}).eval()
 
 
@@ -42,7 +42,7 @@ def assert_same(given, expected, tolerance=0.0):
 
 
 def check_outputs(name):
-    """Outputs are named, finite and the same every time."""
+    """Check that outputs are named, finite and repeatable."""
     network = twin(name)
     outputs = run(network, *examples(name, 2))
     assert outputs
@@ -55,7 +55,7 @@ def check_outputs(name):
 
 
 def check_batches(name):
-    """A batch of two gives what two batches of one give."""
+    """Check that a batch of two gives the outputs of two batches of one."""
     network = twin(name)
     together = run(network, *examples(name, 2))
     apart = [run(network, *(image[i : i + 1] for image in examples(name, 2))) for i in range(2)]
@@ -65,7 +65,7 @@ def check_batches(name):
 
 
 def wrong_inputs(spec):
-    """Inputs that no network accepts in place of an input, by what is wrong with them."""
+    """Return invalid inputs in place of an input, by their fault."""
     value = spec.example(2)
     wrong = {"without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
     if len(spec.shape) > 2:
@@ -80,7 +80,7 @@ def wrong_inputs(spec):
 
 
 def check_any_image(name, height, width, dtype):
-    """Images of any size and type are refused in one line, or give finite outputs for each image."""
+    """Check that images of any size and type are refused in one line, or give finite outputs."""
     network, (first, *others) = twin(name), examples(name, 2)
     images = torch.rand(*first.shape[:-2], height, width).to(dtype)
     outputs, refusal = {}, ""
@@ -101,7 +101,7 @@ def check_any_image(name, height, width, dtype):
 
 
 def check_wrong_inputs(name):
-    """Inputs of another type, rank or number of channels are refused in one line that names the input."""
+    """Check that inputs of another type, rank or channel count are refused in one line that names the input."""
     network, inputs = twin(name), examples(name, 2)
     for index, spec in enumerate(inputs_of(name)):
         for wrong, value in wrong_inputs(spec).items():
@@ -118,7 +118,7 @@ def check_wrong_inputs(name):
 
 
 def check_memory_layouts(name):
-    """Channels-last weights give the same outputs."""
+    """Check that channels-last weights give the same outputs."""
     network = twin(name)
     expected = run(network, *examples(name, 2))
     network.to(memory_format=torch.channels_last)
@@ -126,7 +126,7 @@ def check_memory_layouts(name):
 
 
 def check_gradient(name):
-    """A step down the gradient lowers the loss."""
+    """Check that a step down the gradient lowers the loss."""
     torch.manual_seed(0)
     network = twin(name, None).train()
     images = examples(name, 32)
@@ -154,7 +154,7 @@ def check_gradient(name):
 
 
 def check_weights(name, tmp_path):
-    """Weights are saved and loaded, as safetensors and as a checkpoint of training."""
+    """Check that weights are saved and loaded as safetensors and as a training checkpoint."""
     network = twin(name)
     path = tmp_path / "weights.safetensors"
     save_checkpoint(network, path)
@@ -169,6 +169,6 @@ def check_weights(name, tmp_path):
 
 
 def networks_by_class():
-    """One registered name for each class of network: the first."""
+    """Return the first registered name of each network class."""
     entries = {name: network_entry(name) for name in reversed(list_networks())}
     return {type(entry.build(**entry.tiny)): name for name, entry in entries.items()}

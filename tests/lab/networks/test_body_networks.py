@@ -1,4 +1,4 @@
-"""Networks of the body: what they refuse, and spreading channels out."""
+"""Networks of the body: refused inputs, and wider channels."""
 
 import pytest
 import torch

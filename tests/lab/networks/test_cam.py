@@ -1,4 +1,4 @@
-"""Class activation maps of classifiers: the sum identity, torchvision's weights, pooling."""
+"""Class activation maps of classifiers: sums of the maps, torchvision's weights, pooling."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ NAMES = list_networks("cam-*")
 
 
 def twin(name, **options):
-    """A tiny network of that name with weights that mean nothing, and a batch for it."""
+    """Return a tiny network of that name with random weights, and a batch for it."""
     entry = network_entry(name)
     network = create_network(name, "demo", **entry.tiny, **options).eval()
     return network, entry.tiny_inputs[0].example(2)

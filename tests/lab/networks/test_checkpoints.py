@@ -1,4 +1,4 @@
-"""Checkpoint files: what is read of them, what is refused, and that nothing in them ever runs."""
+"""Checkpoint files: accepted and refused content, and no execution of code."""
 
 import pickle
 import zipfile
@@ -15,7 +15,7 @@ WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.
 
 
 class Malice:
-    """Writes a file when it is unpickled."""
+    """Object that writes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -59,7 +59,7 @@ def test_a_pickle_that_would_write_a_file_never_runs(how, tmp_path):
 
 
 def test_the_malicious_object_does_write_where_pickles_run(tmp_path):
-    """Else the test above would hold nothing."""
+    """Check that the object is effective in a plain pickle."""
     pickle.loads(pickle.dumps(Malice(tmp_path / "written"))).close()
     assert (tmp_path / "written").exists()
 

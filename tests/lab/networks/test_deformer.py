@@ -1,4 +1,4 @@
-"""Deformer: the reference's outputs, published checkpoints with two MANO models in them, windows of both hands."""
+"""Deformer: outputs of the reference, published checkpoints with two MANO models, windows of both hands."""
 
 from functools import cache
 
@@ -33,7 +33,7 @@ def twin(weights="demo", **options):
 
 
 def windows(count, seed=0):
-    """Images (B, T, 3, 64, 64) and boxes (B, T, 4) in them."""
+    """Return images (B, T, 3, 64, 64) and boxes (B, T, 4) within them."""
     generator = torch.Generator().manual_seed(seed)
     low, size = torch.rand(2, count, FRAMES, 2, generator=generator)
     low, size = 24 * low, 16 + 24 * size
@@ -56,7 +56,7 @@ def drawn_weights():
 
 
 def reference_network(file):
-    """The network that the reference's outputs are of."""
+    """Return the network of the reference outputs."""
     variant = "dexycb" if "dexycb" in file.stem else "ho3d"
     network = create_network("deformer", mano=demo_mano(), mano_left=demo_mano("left"), variant=variant).eval()
     weights = drawn_weights()
@@ -68,7 +68,7 @@ def reference_network(file):
 
 
 def reference_frames(tame):
-    """The reference's two windows: noise, or blocks of 32 pixels."""
+    """Return the two windows of the reference: noise, and blocks of 32 pixels."""
     rng = np.random.default_rng(11)
     if not tame:
         return torch.from_numpy(rng.random((14, 3, 512, 512)).astype(np.float32))
@@ -77,7 +77,7 @@ def reference_frames(tame):
 
 
 def watch(network, places):
-    """What comes out of parts of a network, by the reference's names; filled when it runs."""
+    """Record the outputs of parts of a network by the names of the reference."""
     seen = {}
     for name, place in places.items():
         network.get_submodule(place).register_forward_hook(lambda *call, n=name: seen.update({n: call[2]}))
@@ -90,7 +90,7 @@ def assert_near(given, expected, scale=None, tolerance=1e-3):
 
 
 def assert_like_summary(golden, name, value, kept, axis=0):
-    """`value` has, along one axis, some of the frames that the reference has summed up."""
+    """Check that `value` contains the frames that the reference summarises along one axis."""
     shape = golden[f"{name}.shape"]
     places = list(np.unravel_index(np.arange(64) * (shape.prod() // 64), shape))
     among = np.isin(places[axis], kept)
@@ -154,7 +154,7 @@ def test_what_a_window_says_is_the_references(file):
 
 
 def official(network, dexycb):
-    """A tiny checkpoint with all that those of the released code hold."""
+    """Return a tiny checkpoint with all keys of the released ones."""
     state = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
     state |= {f"hand_hm_layer.{name}": torch.zeros(4, 4) for name in ("uu", "vv")}
     for side, mano in (("right", network.hands.right), ("left", network.hands.left)):

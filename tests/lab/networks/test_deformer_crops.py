@@ -1,4 +1,4 @@
-"""Where Deformer looks: the reference's crops and boxes."""
+"""Crops and boxes of Deformer compared with the reference."""
 
 import numpy as np
 import pytest

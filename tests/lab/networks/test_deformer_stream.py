@@ -1,4 +1,4 @@
-"""Deformer over videos: what windows give, each frame looked at once, few of them kept."""
+"""Deformer on videos: the results of windows, with one pass per frame and bounded memory."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def twin(variant="ho3d"):
 
 
 def video(count):
-    """Images (N, 3, 64, 64) and boxes (N, 4) in them."""
+    """Return images (N, 3, 64, 64) and boxes (N, 4) within them."""
     generator = torch.Generator().manual_seed(0)
     low, size = torch.rand(2, count, 2, generator=generator)
     low, size = 24 * low, 16 + 24 * size

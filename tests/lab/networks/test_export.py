@@ -1,4 +1,4 @@
-"""Exports: files that detectors run with the same results, and what is refused without leaving anything."""
+"""Exports: detectors give equal results with the files, and failed exports leave no files."""
 
 import contextlib
 import copy
@@ -55,7 +55,7 @@ def published_hands(weights, images):
 
 @pytest.fixture(scope="module")
 def exported(published, tmp_path_factory):
-    """`exported(name, ending)`: a published network as such a file, written once."""
+    """Return a function that gives the exported file of a published network, written once."""
     folder = tmp_path_factory.mktemp("exported")
 
     @cache
@@ -76,7 +76,7 @@ def test_exports_find_the_same_hands(exported, images, published_hands):
 
 
 def test_batches_of_any_size(tmp_path):
-    """Of OpenVINO's IR, which is made from the ONNX and can have no batch that this has not."""
+    """Check OpenVINO's IR, which is converted from the ONNX file with the same batch sizes."""
     from sonjit.engines.quiet_openvino import ov
 
     network, inputs = tiny()
@@ -92,7 +92,7 @@ def test_batches_of_any_size(tmp_path):
 
 @pytest.fixture(scope="module")
 def exported_twin(tmp_path_factory):
-    """`exported_twin(name)`: the tiny twin of a network as an ONNX file, alone in its folder; written once."""
+    """Return a function that gives the ONNX file of a tiny twin, written once in a separate folder."""
 
     @cache
     def write(name):
@@ -120,7 +120,7 @@ def test_twins_give_the_same(name, exported_twin):
 
 
 def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
-    """In both runtimes."""
+    """Compare both runtimes."""
     ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
     from sonjit.engines.quiet_openvino import ov
 
@@ -179,7 +179,7 @@ def test_a_changed_network_as_tflite_is_run_by_detectors(published, images, publ
 
 
 def test_tflite_records_how_images_become_inputs(tmp_path):
-    """MediaPipe Tasks reads mean and standard deviation of bytes from the metadata; the network stays the same."""
+    """Check mean and standard deviation in the metadata for MediaPipe Tasks, with unchanged weights."""
     from ai_edge_litert import schema_py_generated as schema
     from flatbuffers import Table, encode, number_types
 
@@ -229,7 +229,7 @@ def test_nothing_of_this_machine_stands_in_the_file(exported_twin):
 
 
 def test_a_file_that_gives_other_numbers_is_not_written(tmp_path):
-    """Rows of noise drawn anew in each run: PyTorch cannot agree with the file, nor with itself."""
+    """Use a network with random outputs, so that PyTorch cannot agree with the file."""
     network, inputs = tiny()
     network.mix.register_forward_hook(lambda _layer, _inputs, output: output + torch.randn_like(output))
     with pytest.raises(JobError, match=r"differs from PyTorch's by|cannot be written") as caught:

@@ -1,4 +1,4 @@
-"""Networks of the face: regions that learn with the mesh."""
+"""Networks of the face: regions and mesh train together."""
 
 import torch
 
@@ -6,7 +6,7 @@ from sonjit.lab.networks import create_network, network_entry
 
 
 def test_regions_pull_at_the_mesh():
-    """The attention mesh is one network: what a region sees wrong moves the landmarks that place it."""
+    """Check that errors of a region change the landmarks that position it."""
     entry = network_entry("face-attention")
     torch.manual_seed(0)
     network = create_network("face-attention", **entry.tiny)

@@ -1,4 +1,4 @@
-"""Hand networks: keypoints of one's own beside the published 21, and maps that explain each output exactly."""
+"""Hand networks: extra keypoints next to the published 21, and maps that explain each output exactly."""
 
 import pytest
 import torch

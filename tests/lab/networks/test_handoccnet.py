@@ -1,4 +1,4 @@
-"""HandOccNet: the reference's outputs, published checkpoints with MANO in them, and its maps."""
+"""HandOccNet: outputs of the reference, published checkpoints with MANO, and its maps."""
 
 from itertools import combinations
 
@@ -53,7 +53,7 @@ def tamed(weights):
 
 
 def noise(tame):
-    """The reference's two crops of 256: noise, or blocks of 32."""
+    """Return the two crops of 256 of the reference: noise, and blocks of 32."""
     rng = np.random.default_rng(11)
     if not tame:
         return torch.from_numpy(rng.random((2, 3, 256, 256)).astype(np.float32))
@@ -62,7 +62,7 @@ def noise(tame):
 
 
 def watched(network):
-    """What stands at the places of the reference that are no outputs; filled when the network runs."""
+    """Record intermediate values of the reference while the network runs."""
     seen = {}
     places = {
         **{f"layer{i}": f"backbone.layer{i}" for i in range(5)},
@@ -132,7 +132,7 @@ def test_boxes_outside_the_image_are_none(box):
 
 
 def official(network):
-    """A tiny checkpoint with all that the published ones hold."""
+    """Return a tiny checkpoint with all keys of the published ones."""
     mano, state = network.mano, dict(network.state_dict())
     blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
     state |= {
@@ -256,7 +256,7 @@ def test_attention_is_what_the_paper_writes(injecting):
 
 
 def test_softmax_alone_lets_what_is_unrelated_look_as_much():
-    """The paper's case: a place unlike the hand looks at it all the same, but takes nothing."""
+    """Check the case of the paper: unrelated positions attend to the hand, but receive nothing."""
     block = Attention(8, 2, injecting=True)
     with torch.no_grad():
         for name, value in block.named_parameters():

@@ -1,4 +1,4 @@
-"""InterNet: the released code's numbers, its quirks, its layouts, and what stands before and after it."""
+"""InterNet: outputs and quirks of the released code, its layouts, pre- and postprocessing."""
 
 import math
 
@@ -45,7 +45,7 @@ def assert_near(given, expected, name, tolerance=1e-4):
 
 
 def assert_summary(golden, name, value):
-    """Mean, deviation and 64 values of a tensor in the recipe's form."""
+    """Check mean, deviation and 64 values of a tensor."""
     flat = value.reshape(-1)
     assert_near(flat[:: len(flat) // 64][:64].numpy(), golden[f"{name}.slice"], name)
     for part, own in (("mean", value.double().mean((1, 2, 3))), ("std", value.double().std((1, 2, 3), False))):
@@ -116,7 +116,7 @@ def test_the_trunk_takes_a_classifiers_weights():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_released_file_of_any_layout_loads(layout, tmp_path):
-    """As DataParallel wrote it, beside the optimizer's state."""
+    """Use the format of DataParallel with the state of the optimizer."""
     own = create_network("internet", "demo", layout=layout, **TINY)
     file = tmp_path / "snapshot_20.pth.tar"
     weights = {f"module.{key}": value for key, value in own.state_dict().items()}
@@ -242,7 +242,7 @@ def test_errors_in_the_other_order_of_hands_are_those_of_the_released_evaluation
 
 
 def from_roots(joints, layout):
-    """Joints (B, 42, 3) from their own hand's root."""
+    """Return joints (B, 42, 3) relative to the root of their hand."""
     moved = joints.copy()
     for side in SIDES:
         moved[:, layout.joints(side)] -= joints[:, None, layout.root(side)]

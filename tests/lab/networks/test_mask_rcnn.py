@@ -1,4 +1,4 @@
-"""Against torchvision's Mask R-CNN with the same weights, step by step; the operators against their references."""
+"""Each step compared with torchvision's Mask R-CNN with the same weights, and operators with their references."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def random_images(*sizes, seed=0):
 
 
 def truth(size, count=3, seed=0):
-    """Boxes with a filled ellipse each."""
+    """Return boxes with a filled ellipse each."""
     generator = torch.Generator().manual_seed(seed)
     height, width = size
     corners = torch.rand(count, 4, generator=generator)
@@ -46,7 +46,7 @@ def truth(size, count=3, seed=0):
 
 @pytest.fixture(scope="module", params=["mask-rcnn", "mask-rcnn-v2"])
 def pair(request):
-    """torchvision's network with random weights whose activations stay near 1, and ours with the same."""
+    """Return torchvision's network with random weights and activations near 1, and Sonjit's with the same weights."""
     torch.manual_seed(1)
     make = maskrcnn_resnet50_fpn if request.param == "mask-rcnn" else maskrcnn_resnet50_fpn_v2
     options = {
@@ -78,7 +78,7 @@ def close(a, b):
 
 
 def official_steps(network, images):
-    """Each intermediate tensor of torchvision's network, kept as it passes."""
+    """Return each intermediate tensor of torchvision's network."""
     kept = {}
 
     def keep(name):
@@ -134,7 +134,7 @@ def test_every_step_equals_torchvision(pair, sizes):
 
 @pytest.mark.slow
 def test_losses_equal_torchvisions(pair):
-    """Samples so large that nothing is left to chance."""
+    """Use samples so large that random sampling has no effect."""
     official, ours = pair
     sizes = [(96, 128), (110, 90)]
     images, targets = random_images(*sizes), [truth(size, seed=i) for i, size in enumerate(sizes)]
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_other_classes_says_which_keys(pair):
 
 
 def test_old_names_of_files_load_as_new_ones():
-    """Of torchvision before 0.13, under which its first version was published."""
+    """Use the names of torchvision before 0.13, which published the first version."""
     old = ["rpn.head.conv.weight", "backbone.fpn.inner_blocks.2.bias", "roi_heads.mask_head.mask_fcn3.weight"]
     new = ["rpn.head.conv.0.0.weight", "backbone.fpn.inner_blocks.2.0.bias", "roi_heads.mask_head.2.0.weight"]
     network = tiny(norm="frozen")
@@ -239,7 +239,7 @@ def test_the_forward_of_the_registry_is_find_in_tensors_of_one_size():
 
 @pytest.mark.parametrize("options", [{"mask_map": 7}, {"roi": "pool"}, {"masks": False}, {"norm": "frozen"}], ids=str)
 def test_variants_learn_one_image(options):
-    """The paper's mask head, RoIPool, Faster R-CNN, frozen norms: losses fall, and answers have the right shape."""
+    """Check falling losses and output shapes for the paper's mask head, RoIPool, Faster R-CNN and frozen norms."""
     network = tiny(**options).train()
     images, targets = random_images((64, 96)), [truth((64, 96))]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)

@@ -1,4 +1,4 @@
-"""The motion discriminator: the reference's outputs."""
+"""The motion discriminator compared with the reference."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The interface that checks outside the project call: names, shapes, prefixes and files, as its specification says."""
+"""The interface that external checks call: names, shapes, prefixes and files of the specification."""
 
 import csv
 import math
@@ -59,7 +59,7 @@ PARENTS = [2**32 - 1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
 
 @cache
 def mano_fields(side):
-    """The specification's synthetic MANO under MANO's own names."""
+    """Return the synthetic MANO of the specification under MANO's names."""
 
     def rng(field):
         return np.random.default_rng(zlib.crc32(f"mano{'' if side == 'right' else '_left'}.{field}".encode()))
@@ -85,7 +85,7 @@ def mano_fields(side):
 
 
 def mano_buffer(side, name, flat):
-    """What manopth keeps of a MANO model among a network's weights."""
+    """Return a MANO buffer as manopth stores it in a network."""
     fields = mano_fields(side)
     if name in ("comps", "selected_comps"):
         return fields["hands_components"]
@@ -98,7 +98,7 @@ def mano_buffer(side, name, flat):
 
 @pytest.fixture
 def official(data):
-    """`official(file)`: a seeded state_dict with the keys of a released checkpoint, or skip without the lists."""
+    """Return a function that gives a seeded state_dict with the keys of a released checkpoint, or skips the test."""
 
     def read(file):
         path = data / "specs" / "networks" / f"{file}_keys.csv"
@@ -125,7 +125,7 @@ def official(data):
 
 
 def create(name, **options):
-    """As the specification writes it."""
+    """Create a network as in the specification."""
     if name == "handoccnet":
         options["mano"] = load_mano(mano_fields("right"), side="right")
     if name == "deformer":
@@ -136,7 +136,7 @@ def create(name, **options):
 
 
 def inputs(name):
-    """What the specification calls a network with."""
+    """Return the inputs of a network as in the specification."""
     if name == "deformer":
         box = torch.tensor([96.0, 80.0, 396.0, 360.0]).expand(1, 7, 4)
         named = {"hand_boxes": box, "side": torch.zeros(1, 7), "roots": torch.zeros(1, 7, 3)}

@@ -1,4 +1,4 @@
-"""Every network with a published TFLite file: its weights, and what the reference runtime made of them."""
+"""Every network with a published TFLite file, compared with the reference runtime."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ HALF = 2.0**-11  # what halves, in which large maps are stored, round by
 
 
 def network_of_file(stem):
-    """The network that a published file without its ending belongs to."""
+    """Return the network of a published file, by its name without ending."""
     catalog = load_catalog()
     for name in NAMES:
         if Path(catalog[network_entry(name).weight].file).stem == stem:
@@ -27,7 +27,7 @@ def network_of_file(stem):
 
 
 def golden_images(golden):
-    """The two images of a golden as (2, 3, H, W): a crop, and noise."""
+    """Return the two images (2, 3, H, W) of a golden: a crop, and noise."""
     low, high = golden["crop_range"]
     crop = golden["crop_u8"]
     if "rand_u8" in golden:
@@ -39,7 +39,7 @@ def golden_images(golden):
 
 
 def assert_like_the_reference(network, golden):
-    """Each output of a batch is the reference's, to a hundred-thousandth of its range."""
+    """Check that each output equals the reference within 1e-5 of its range."""
     with torch.inference_mode():
         outputs = network(golden_images(golden))
     for number, kind in enumerate(("real", "rand")):

@@ -1,4 +1,4 @@
-"""Regions of a map: where they lie, what is in them, and that both can be learned."""
+"""Regions of a map: position, content and gradients."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Every registered network keeps the same promises; a tiny twin stands in for each."""
+"""Every registered network has the common properties, tested on a tiny twin of each."""
 
 import json
 from fnmatch import fnmatch
@@ -41,7 +41,7 @@ NAMES = list_networks()
 
 
 def distinct_twins():
-    """One name for each tiny twin that several networks share."""
+    """Return one name for each tiny twin that several networks share."""
     seen = {}
     for name in NAMES:
         entry = network_entry(name)

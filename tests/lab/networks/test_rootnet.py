@@ -1,4 +1,4 @@
-"""RootNet: the released code's numbers, its input's quirk, and the depth at which a box has its size."""
+"""RootNet: outputs and input quirk of the released code, and the depth at which a box has its size."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The renderer, or why a test is skipped."""
+"""A renderer, or a skipped test."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from sonjit.lab.synthesis.render.renderer import Renderer
 
 @pytest.fixture(scope="session")
 def renderer():
-    """A renderer for all tests."""
+    """Return a renderer for all tests."""
     try:
         made = Renderer()
     except SonjitError as error:

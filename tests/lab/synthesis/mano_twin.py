@@ -1,4 +1,4 @@
-"""The catalog's hand in MANO's form, for tests without a licence: its vertices, its joints and its open wrist."""
+"""The hand of the catalogue in MANO's form, for tests without a licence: vertices, joints and open wrist."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _TURN = matrix_from_rotation_vector(np.array([0.4, 1.1, -0.7]))  # MANO's axes a
 
 
 def mano_twin(mesh):
-    """MANO's fields from one of `load_hand_mesh`, in other axes and elsewhere."""
+    """Return MANO's fields for a result of `load_hand_mesh`, with other axes and origin."""
     faces = coarse_faces(mesh)
     behind = (mesh.vertices - mesh.joints[0]) @ mesh.frames[0][:, 2]
     faces = _thinned(mesh.vertices, faces[(behind[faces] < 0.008).all(1)])
@@ -55,7 +55,7 @@ def mano_twin(mesh):
 
 
 def _thinned(points, faces):
-    """The faces after the shortest edges have been drawn together, the edge's until it has as many as MANO's."""
+    """Return the faces after the shortest edges are collapsed, until there are as many as in MANO."""
     faces = {tuple(face) for face in faces.tolist()}
     while len({v for face in faces for v in face}) > VERTICES:
         edges, around, of = {}, {}, {}

@@ -1,4 +1,4 @@
-"""Causes of visibility found in another way: by trimesh, from all faces of all meshes, no image drawn."""
+"""Occlusion causes from ray tracing with trimesh over all meshes, without rendering."""
 
 import numpy as np
 import trimesh
@@ -11,13 +11,13 @@ PALM_KEYPOINTS = {0, 1, 6, 11, 16, 21}  # by their joints: the wrist, and where 
 
 
 def scene_drawables(scene):
-    """All that is drawn of a scene."""
+    """Return all drawables of a scene."""
     worn = [one for number, hand in enumerate(scene.hands, 1) for one in drawables_from_hand(hand, number)]
     return [*worn, *scene.objects]
 
 
 def ray_causes(scene, drawables, camera):
-    """The cause of each keypoint of each hand, in order; those outside of the image too.
+    """Return the cause of each keypoint of each hand in order, including those outside the image.
 
     Planes of all faces are cut by each ray, then barycentric coordinates tell which faces are met.
     """

@@ -1,11 +1,11 @@
-"""How deep points lie in a closed mesh, by solid angles and nearest triangles: nothing of what is tested."""
+"""Depth of points in a closed mesh by solid angles and nearest triangles, independent of the tested code."""
 
 import numpy as np
 from trimesh.triangles import closest_point
 
 
 def depth_inside(points, vertices, faces):
-    """Metres that the deepest of some points (N, 3) lies within a mesh; 0 for none."""
+    """Return the maximum depth in metres of points (N, 3) in a mesh, or 0."""
     triangles = vertices[faces]
     near = points[((points > vertices.min(0)) & (points < vertices.max(0))).all(1)]
     inside = [point for point in near if _turns(point, triangles) > 0.5]
@@ -13,7 +13,7 @@ def depth_inside(points, vertices, faces):
 
 
 def _turns(point, triangles):
-    """How often a mesh winds about a point (van Oosterom and Strackee 1983)."""
+    """Return the winding number of a mesh around a point (van Oosterom and Strackee 1983)."""
     a, b, c = np.moveaxis(triangles - point, 1, 0)
     la, lb, lc = (np.linalg.norm(each, axis=1) for each in (a, b, c))
     volume = (a * np.cross(b, c)).sum(1)

@@ -1,4 +1,4 @@
-"""Backgrounds: any size, the same from the same seed, different from another; pieces of a folder's images."""
+"""Backgrounds: any size, deterministic by seed, and pieces of the images of a folder."""
 
 import cv2
 import numpy as np

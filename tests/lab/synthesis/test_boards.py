@@ -1,4 +1,4 @@
-"""Boards: OpenCV finds their corners where the geometry says, also through a lens, and calibrates a camera by them."""
+"""Boards: OpenCV finds their corners at the exact positions, also through a lens, and calibrates a camera with them."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ LENS = np.array([-0.25, 0.1, 0.001, -0.002, 0.0])
 
 @pytest.fixture(scope="module")
 def photograph():
-    """`photograph(board, camera, turn, shift)`: a grey image, the corners in pixels, the buffers."""
+    """Return a function that renders a board: a grey image, the corners in pixels, the buffers."""
     try:
         renderer = Renderer()
     except JobError as error:
@@ -48,7 +48,7 @@ def turned(count, seed=0):
 
 
 def refined(grey, truth):
-    """Corners as OpenCV sees them from a start a pixel off; it puts whole numbers into the middles of pixels."""
+    """Refine corners with OpenCV from a start one pixel off. OpenCV has integer coordinates in pixel centres."""
     start = np.ascontiguousarray(
         truth + np.where(np.arange(truth.size).reshape(truth.shape) % 3, 0.8, -0.9) - 0.5, np.float32
     )

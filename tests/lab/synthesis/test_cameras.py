@@ -1,4 +1,4 @@
-"""Rigs: rotations are right, every camera looks at the middle, wrong counts are refused."""
+"""Rigs: valid rotations, cameras that look at the centre, and refused counts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Hands that touch: what the solver promises, measured in another way."""
+"""Hands that touch: properties of the solver, measured independently."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def skins(rigs_, poses):
 
 
 def mutual_depth(rigs_, poses):
-    """Metres, every third vertex of each hand in the other's undivided mesh."""
+    """Return the depth in metres of every third vertex of each hand in the other's full mesh."""
     right, left = skins(rigs_, poses)
     return max(
         depth_inside(right[::3], left, coarse_faces(rigs_["Left"])),
@@ -43,7 +43,7 @@ def mutual_depth(rigs_, poses):
 
 
 def random_pair(rigs_, rng):
-    """Both hands in a named pose, with a deviation of their own."""
+    """Return both hands in a named pose, each with a random deviation."""
     return pose_pair(pair_names()[rng.integers(len(pair_names()))], rigs_, rng)
 
 
@@ -62,7 +62,7 @@ class TestTwoHands:
     @pytest.mark.slow
     @pytest.mark.parametrize("index", [67, 126, 187])
     def test_entangled_hands_come_apart(self, index):
-        """Their contacts ask for ways that lead from one finger into the next."""
+        """Check contacts whose separating directions lead from one finger into the next."""
         (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).sampler().make(index)
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
         assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
@@ -111,7 +111,7 @@ class TestOneHand:
             assert np.linalg.norm(tips[0] - tips[1]) < 0.022
 
     def test_crossed_fingers_come_apart_by_another_measure(self):
-        """Each finger's last two bones are thick lines: they keep their distance from the other fingers'."""
+        """Treat the last two bones of each finger as thick lines, which keep their distance from other fingers."""
         rig, rng = person(7)["Right"], np.random.default_rng(3)
         radius = _radius(rig)
         for _ in range(20):
@@ -146,7 +146,7 @@ def test_pair_names_are_thirteen():
 
 
 def _lines(rig, pose):
-    """(40, 3) points of each finger's last two bones."""
+    """Return points (40, 3) on the last two bones of each finger."""
     joints = rig.joint_frames(pose)[1][0]
     share = np.linspace(0, 1, 20)[:, None]
     return [

@@ -1,4 +1,4 @@
-"""Effects: off is off, each does what its name says, labels stay true, the same noise from the same seed."""
+"""Effects: no change when off, the named change when on, correct labels, and noise by seed."""
 
 from dataclasses import fields, replace
 
@@ -16,7 +16,7 @@ ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.
 
 
 def scene(right=(120, 140, 200), height=72, width=96, square=24):
-    """A dark square in the middle of an image of two halves."""
+    """Return an image of two halves with a dark square in the centre."""
     rgb = np.full((height, width, 3), (200, 180, 160), np.uint8)
     rgb[:, width // 2 :] = right
     top, left = (height - square) // 2, (width - square) // 2
@@ -40,7 +40,7 @@ def taken(buffers=None, seed=0, **named):
 
 
 def darkness(rgb):
-    """How much of the square each pixel of an even scene holds."""
+    """Return the share of the square in each pixel of a uniform scene."""
     return (160 - rgb[..., 2].astype(float)) / 130
 
 

@@ -1,4 +1,4 @@
-"""Factors: each drawn for itself, pinned without moving others, refused with what is known."""
+"""Factors: independent draws, pinned values without effect on others, and errors that list known values."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sonjit.lab.synthesis.scene.factors import FACTORS, Choice, Factors, Range
 
 
 def setting(factor, rng):
-    """A text that narrows a factor, and what tells whether a value obeys it."""
+    """Return a text that narrows a factor, and a function that checks whether a value obeys it."""
     if isinstance(factor.values, Choice):
         values = rng.permutation([str(value).lower() for value in factor.values.values])[:2].tolist()
         return f"{factor.name}={','.join(values)}", lambda value: str(value).lower() in values
@@ -33,7 +33,7 @@ def test_narrowing_one_factor_holds_and_moves_no_other(factor):
 
 @pytest.fixture(scope="module")
 def many():
-    """Every factor drawn 400 times."""
+    """Return 400 draws of every factor."""
     factors = Factors(FACTORS)
     return [factors.draw(0, index) for index in range(400)]
 

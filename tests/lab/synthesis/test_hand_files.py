@@ -1,4 +1,4 @@
-"""Hands of one's own: rigs as GLB and MANO go the catalog's way, and what is no hand is one line."""
+"""User hands: rigs as GLB and MANO work like those of the catalogue, and invalid files give one line."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ JOINTS = [joint for joint in KEYPOINTS if joint not in [chain[3] for chain in FI
 
 @pytest.fixture(scope="module")
 def mano(tmp_path_factory, rigs):
-    """Both hands in MANO's form, the right one's first."""
+    """Return both hands in MANO's form, the right one first."""
     folder = tmp_path_factory.mktemp("mano")
     for side in SIDES:
         np.savez(folder / f"{side}.npz", **mano_twin(load_hand_mesh(side)))

@@ -1,4 +1,4 @@
-"""A scene's hand as meshes: skin, forearm without a seam, and what it wears."""
+"""Hands of a scene as meshes: skin, seamless forearm, and clothing."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Whole runs: the same bytes whatever stops them, however many processes make them."""
+"""Complete runs: identical files after interruptions and with any number of processes."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 
 def tree(folder):
-    """Every file's name with what is in it."""
+    """Return the content of every file by name."""
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
@@ -39,7 +39,7 @@ def tree(folder):
 
 @pytest.fixture(scope="module")
 def integer(tmp_path_factory, renderer, rigs):
-    """A run that nothing stopped."""
+    """Return an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     synthesize(folder, SETTINGS)
     return tree(folder)

@@ -1,4 +1,4 @@
-"""Labels against what they are labels of: pixels, meshes and rays followed in another way."""
+"""Labels compared with pixels, meshes and independent ray tracing."""
 
 from dataclasses import replace
 from functools import cache
@@ -39,7 +39,7 @@ def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
 
 @pytest.mark.slow
 def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
-    """Where a finger's keypoint is seen, the skin before it is the hand's own and at most a bone's length nearer."""
+    """Check that the skin in front of a visible keypoint belongs to its hand, and is at most a bone's length nearer."""
     for index in range(6):
         made = scene(index, "hands=1")
         ((sample, buffers),) = render_samples(renderer, made)

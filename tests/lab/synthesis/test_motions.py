@@ -1,4 +1,4 @@
-"""Motions: performed ones stay in view; those seen in a video come back where they were seen."""
+"""Motions: performed ones stay in view, and those of a video are reproduced."""
 
 import json
 
@@ -23,7 +23,7 @@ COUNT = 8
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory, rigs):
-    """A table with two hands as a detector would have seen them, the second from the fourth frame on."""
+    """Return a table with two detected hands, the second from the fourth frame on."""
     camera = assumed_camera(*SIZE)
     rng = np.random.default_rng(4)
     path = tmp_path_factory.mktemp("seen") / "hands.json"

@@ -1,4 +1,4 @@
-"""Things: exact distances, meshes that fit them, hands that hold them."""
+"""Objects: exact distances, matching meshes, and hands that grasp them."""
 
 import numpy as np
 import pytest

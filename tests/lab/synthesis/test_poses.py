@@ -1,4 +1,4 @@
-"""Gestures and free poses: within limits, without knots, as their names say."""
+"""Gestures and free poses: within limits, without self-intersection, as their names state."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def plain(angles):
 
 
 def reach(rig, angles):
-    """(5,) how straight each finger is: the way from its first joint to its tip by the length of its bones."""
+    """Return the straightness (5,) of each finger: the distance from base to tip divided by the bone lengths."""
     joints = rig.joint_frames(plain(angles))[1][0]
     ends = np.array([np.linalg.norm(joints[chain[3]] - joints[chain[0]]) for chain in FINGERS])
     return ends / rig.lengths.reshape(5, 4)[:, 1:].sum(1)

@@ -1,4 +1,4 @@
-"""The renderer: every label where geometry says it is, images smooth, lit and the same each time."""
+"""The renderer: labels at their exact positions, and smooth, lit and deterministic images."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ BACKGROUND = np.full((48, 64, 3), (40, 90, 140), np.uint8)
 
 @pytest.fixture(scope="module")
 def drawn():
-    """`drawn(drawables, camera)`: buffers of a small image."""
+    """Return a function that draws a small image and returns its buffers."""
     try:
         made = Renderer()
     except JobError as error:
@@ -51,7 +51,7 @@ def camera(fx=70.0, fy=80.0, cx=33.3, cy=22.2, turn=(0, 0, 0), t=(0, 0, 0), dist
 
 
 def flat(corners, instance=1, surface="cloth", part=None, **more):
-    """A fan of triangles over (N, 3) corners, seen from both sides."""
+    """Return a fan of triangles over corners (N, 3), visible from both sides."""
     corners = np.array(corners, float)
     normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
     faces = np.array([[0, k, k + 1] for k in range(1, len(corners) - 1)])
@@ -70,7 +70,7 @@ def flat(corners, instance=1, surface="cloth", part=None, **more):
 
 
 def ball(middle, radius, instance=1, surface="plastic", rings=24, **more):
-    """A closed sphere, its faces counterclockwise from outside."""
+    """Return a closed sphere with counterclockwise faces seen from outside."""
     theta, phi = np.meshgrid(np.linspace(0, np.pi, rings), np.arange(2 * rings) * np.pi / rings, indexing="ij")
     normals = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1).reshape(-1, 3)
     row, column = np.meshgrid(np.arange(rings - 1), np.arange(2 * rings), indexing="ij")
@@ -81,7 +81,7 @@ def ball(middle, radius, instance=1, surface="plastic", rings=24, **more):
 
 
 def centres(size=SIZE):
-    """(H, W, 2) pixel centres."""
+    """Return pixel centres (H, W, 2)."""
     return np.stack(np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5), -1)
 
 
@@ -90,7 +90,7 @@ def cross(a, b):
 
 
 def edge_distances(points, corners):
-    """(..., 3) signed distances of pixels to a triangle's edges, all positive inside."""
+    """Return signed distances (..., 3) of pixels to the edges of a triangle, positive inside."""
     turns = np.roll(corners, -1, 0) - corners
     across = np.stack([-turns[:, 1], turns[:, 0]], -1) / np.linalg.norm(turns, axis=1)[:, None]
     signed = np.einsum("...ec,ec->...e", points[..., None, :] - corners, across)
@@ -329,7 +329,7 @@ def test_no_opengl_says_what_to_install(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs the names of a process's threads")
 def test_mesa_draws_in_the_calling_thread(renderer):
-    """A thread of llvmpipe may signal a fence that the caller has freed, which crashes the process."""
+    """Avoid threads of llvmpipe, which may signal a fence that the caller has freed and crash the process."""
     script = """
 from pathlib import Path
 from sonjit.lab.synthesis.render.renderer import Renderer
@@ -343,7 +343,7 @@ with Renderer():
 
 @pytest.mark.slow
 def test_an_optimizer_may_be_made_after_a_image(renderer):
-    """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
+    """Check that Mesa and Triton, which the first optimizer loads, work with their own LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
 from sonjit.lab.synthesis.render.opengl import open_context

@@ -1,4 +1,4 @@
-"""Scenes: the same from a seed, only what is pinned moves, hands are where factors say."""
+"""Scenes: deterministic by seed, changes only of pinned factors, and hands at the requested positions."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def make(index, *factors, seed=1, **more):
 
 
 def numbers(scene):
-    """All that a scene is but tone."""
+    """Return all values of a scene except the skin tone."""
     hands = [(one.side, one.shape, one.pose.rotation, one.pose.translation, one.pose.angles) for one in scene.hands]
     return repr([hands, [one.vertices.tolist() for one in scene.objects], scene.lighting])
 

@@ -1,4 +1,4 @@
-"""Hands in motion: names, timing, smoothness, and motion taken from keypoints."""
+"""Hands in motion: names, timing, smoothness, and motion from keypoints."""
 
 import numpy as np
 import pytest

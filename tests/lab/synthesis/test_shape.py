@@ -1,4 +1,4 @@
-"""36 shapes of a hand: what each moves, both sides alike, meshes that stay whole."""
+"""36 shape parameters of a hand: their effects, equal for both sides, with intact meshes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Skin: tones in their order, marks where they belong."""
+"""Skin: ordered tones, and marks at their positions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gloves, rings and sleeves: off the skin, about the finger, about the arm."""
+"""Gloves, rings and sleeves: above the skin, around the finger, around the arm."""
 
 import numpy as np
 import pytest

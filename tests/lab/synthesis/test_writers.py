@@ -1,4 +1,4 @@
-"""Each form of a folder, read back by the loaders that others use."""
+"""Each folder format, read back by its usual loaders."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ OPENED = {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, renderer, rigs):
-    """The same scenes in each form."""
+    """Return the same scenes in each format."""
     made = {}
     for form in OPENED:
         made[form] = tmp_path_factory.mktemp(form) / "out"
@@ -39,7 +39,7 @@ def folders(tmp_path_factory, renderer, rigs):
 
 @pytest.fixture(scope="module")
 def read(folders):
-    """The samples of each form, in the same order."""
+    """Return the samples of each format in the same order."""
 
     def place(sample):
         return sample.camera.K.tolist(), sample.camera.t.round(4).tolist()
@@ -99,7 +99,7 @@ def test_coco_says_all_that_is_known(folders):
 
 @pytest.mark.slow
 def test_masks_become_instances_to_train_on(folders):
-    """Hands equal those of coco.json with gloves; the instances of an image cover its mask without overlap."""
+    """Check that hands equal those of coco.json with gloves, and that instances cover the mask without overlap."""
     root = folders["coco"]
     hands = {Path(sample.id).name: sample for sample in open_dataset("folder", root)}
     found = set()

@@ -1,4 +1,4 @@
-"""A training of a few seconds, for the tests of the loop."""
+"""A training run of a few seconds, for tests of the training loop."""
 
 import json
 
@@ -11,7 +11,7 @@ OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
 
 
 def line():
-    """A layer with dropout, which draws numbers of its own in each step."""
+    """Return a layer with dropout, which draws random numbers in each step."""
     torch.manual_seed(1)
     return torch.nn.Sequential(
         torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
@@ -29,7 +29,7 @@ def losses(network, data):
 
 
 class PowerCutError(Exception):
-    """Stops a run."""
+    """Interruption of a run."""
 
 
 def run(out, *, stop_after=None, options=OPTIONS, network=None):
@@ -44,7 +44,7 @@ def run(out, *, stop_after=None, options=OPTIONS, network=None):
 
 
 def log_of(folder):
-    """What a log holds but for the times."""
+    """Return the content of a log without times."""
     rows = [json.loads(text) for text in (folder / LOG).read_text("utf-8").splitlines()]
     assert all(0 <= row.pop("waited_seconds") <= row.pop("seconds") for row in rows)
     return rows

@@ -1,4 +1,4 @@
-"""Grids: every row with every seed, once; means with intervals, beside what was published, and its order."""
+"""Grids: every row with every seed, means with intervals, and published values with their order."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Augmentation: what is painted moves with its label, and a mirror changes sides."""
+"""Augmentation: labels follow the image, and mirroring exchanges the sides."""
 
 import math
 from dataclasses import fields

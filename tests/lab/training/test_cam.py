@@ -1,4 +1,4 @@
-"""The classifier of left and right hands: its crops, and that it learns."""
+"""The classifier of left and right hands: its crops and its training."""
 
 import json
 

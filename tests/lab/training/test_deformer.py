@@ -1,4 +1,4 @@
-"""Deformer's losses: the reference's values, and gradients for each network."""
+"""Deformer's losses: the values of the reference, and gradients for each network."""
 
 import math
 
@@ -45,7 +45,7 @@ def twin(variant="ho3d"):
 
 
 def batch(network, count=2):
-    """Noise, and hands that have nothing to do with it."""
+    """Return noise images with unrelated hands."""
     images, boxes = (spec.example(count) for spec in ENTRY.tiny_inputs)
     generator = torch.Generator().manual_seed(1)
     pose = 0.2 * torch.randn(count, FRAMES, 48, generator=generator)

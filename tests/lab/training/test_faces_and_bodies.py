@@ -1,4 +1,4 @@
-"""The recipes of faces and bodies: labels of other sets are read off the network's points, and are learned."""
+"""Recipes of faces and bodies: labels of other sets are derived from the network's points, and are learned."""
 
 import json
 
@@ -30,7 +30,7 @@ BODY = load_skeleton("body_blazepose33").keypoints
 
 
 class Fixed(torch.nn.Module):
-    """A network that sees the same points in every crop."""
+    """Network with the same points in every crop."""
 
     def __init__(self, points, per_point):
         super().__init__()
@@ -49,7 +49,7 @@ def sample_of(kind, skeleton, points, size=400):
 
 
 def face_mesh(seed=0):
-    """Points with ears, eyes and chin about where a face has them."""
+    """Return points with ears, eyes and chin at typical positions."""
     mesh = np.random.default_rng(seed).uniform(150, 250, (468, 2))
     mesh[[33, 133, 362, 263]] = [(160, 180), (185, 180), (215, 180), (240, 180)]
     mesh[152] = 200, 290

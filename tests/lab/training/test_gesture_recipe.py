@@ -1,4 +1,4 @@
-"""The recipe of the classifier of gestures: what it learns from hands, and which hands it leaves out."""
+"""The recipe of the gesture classifier: its training, and the hands that it excludes."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
 
 
 def posed(count, seed, free=0):
-    """Hands of three poses that are random points, found with a little noise, and free ones of the first pose."""
+    """Return hands of three random poses with detection noise, and free hands of the first pose."""
     rng = np.random.default_rng(seed)
     bases = np.random.default_rng(0).normal(size=(len(POSED), 21, 3))
     which = np.concatenate([np.arange(count) % len(POSED), np.zeros(free, int)])
@@ -116,7 +116,7 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
 
 
 def seen(count, seed):
-    """The same, all alike in their keypoints, in the middle of the crop: only the maps there tell the poses apart."""
+    """Return hands with equal keypoints, whose poses differ only in the maps."""
     hands = posed(count, seed)
     rng = np.random.default_rng(seed)
     same = {name: np.repeat(getattr(posed(1, 0), name), count, 0) for name in ("keypoints", "keypoints_3d")}
@@ -129,7 +129,7 @@ def seen(count, seed):
 
 @pytest.mark.slow
 def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, monkeypatch):
-    """The whole recipe, of made-up hands: with their appearance they are told, without it they cannot be."""
+    """Run the recipe on generated hands, whose poses can be distinguished only by appearance."""
     for name in ("train", "held"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", lambda *_, **__: posed(90, 1))
@@ -185,7 +185,7 @@ def test_the_arrays_say_what_the_network_of_the_image_says():
 
 
 def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatch):
-    """Three poses alike often, drawn by shares that are told too evenly: what they are a power of is found again."""
+    """Check that the exponent is recovered from shares of three equally frequent poses that are too even."""
     rng = np.random.default_rng(2)
     shares = rng.dirichlet([0.5, 0.5, 0.5], 1500)
     drawn = (rng.random((1500, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)
@@ -294,7 +294,7 @@ def test_drawn_letters_are_told_apart_and_by_other_people():
 
 @pytest.mark.slow
 def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
-    """The whole recipe, on hands that are posed in place of what the network finds in images."""
+    """Run the recipe on posed hands in place of detections in images."""
     for name in ("train-letters", "train-others", "held-letters", "held-others"):
         (tmp_path / name).mkdir()
     asl = load_alphabet("asl")

@@ -1,4 +1,4 @@
-"""Heads on the published hand networks: what they learn from, how they are judged, and that they come out again."""
+"""Heads on the published hand networks: training data, evaluation, and reproducible results."""
 
 import json
 
@@ -39,7 +39,7 @@ OBJECT = CAUSES.index("object")
 
 
 def views(count, seed=0):
-    """Hands whose first local channel tells what is seen, and whose first mean channel tells the side."""
+    """Return hands whose first local channel encodes visibility, and whose first mean channel encodes the side."""
     rng = np.random.default_rng(seed)
     seen, right = rng.random((count, 21)) < 0.7, rng.random(count) < 0.5
     local, mean = rng.normal(size=(count, 21, 6)), rng.normal(size=(count, 5)) * 3 + 1
@@ -197,7 +197,7 @@ def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, d
 
 @pytest.mark.slow
 def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
-    """With looks that are made up: what reading images gives stands in its own test."""
+    """Use generated features, because another test covers the reading of images."""
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
     seen = []

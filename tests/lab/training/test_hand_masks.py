@@ -1,4 +1,4 @@
-"""The recipe `hand-masks`: its crops, a short run, and the masks of a run in whole images."""
+"""The recipe `hand-masks`: its crops, a short run, and masks in complete images."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_crops_show_the_hand_its_object_and_its_arm(rendered):
 
 
 def test_the_overlap_of_an_absent_part_is_no_loss(rendered):
-    """Otherwise, hands without objects would teach that there are none."""
+    """Exclude absent parts, because they would teach that hands have no objects."""
     batch = to_batch([cut_hand(read_hands(rendered)[0], SIZE)])
     batch.masks[:, OBJECT] = 0
 
@@ -63,7 +63,7 @@ def test_the_overlap_of_an_absent_part_is_no_loss(rendered):
 
 
 def test_masks_of_a_turned_crop_are_pasted_where_they_are():
-    """A disc and a bar in a rotated crop, in the image by OpenCV and by the box and the mask of the instance."""
+    """Compare a disc and a bar in a rotated crop, pasted by OpenCV and by the instance."""
     mask = np.zeros((64, 64), np.float32)
     cv2.circle(mask, (24, 30), 12, 1.0, -1)
     cv2.rectangle(mask, (20, 30), (27, 62), 1.0, -1)

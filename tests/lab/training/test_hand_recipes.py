@@ -1,4 +1,4 @@
-"""What recipes on hands learn from: data sets, COCO's format, the bundled clip; InterNet's and RootNet's own."""
+"""Data of hand recipes: data sets, COCO's format, the bundled clip, and the sets of InterNet and RootNet."""
 
 import json
 
@@ -86,7 +86,7 @@ def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data
 
 
 def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
-    """A network that answers with the truth has errors of less than a bin."""
+    """Use a network that outputs the ground truth, whose errors are less than a bin."""
     settings = internet.InterNetSettings(side=256)
     samples = [one for one in clip.held_out if len(one.instances) == 2][:3]
 
@@ -114,7 +114,7 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
 @pytest.mark.parametrize("name", ["stb", "rhd"])
 @pytest.mark.slow
 def test_layouts_of_single_hands_are_taught_hand_by_hand(name, clip, tmp_path):
-    """In their own order, the left hand first, relative to their own root, and so they are evaluated."""
+    """Check the order of single hands, with the left hand first, relative to their own root."""
     layout = LAYOUTS[name]
     settings = internet.InterNetSettings(layout=name, side=256)
     samples = [one for one in clip.held_out if len(one.instances) == 2][:3]
@@ -156,7 +156,7 @@ _IMAGES = {"internet": 1_361_062, "internet-stb": 15_000, "internet-rhd": 41_258
 
 @pytest.mark.parametrize(("recipe", "images"), _IMAGES.items())
 def test_schedules_are_those_of_the_released_code(recipe, images):
-    """Epochs, and those from which the rate is a tenth and a hundredth."""
+    """Check the epochs, and those from which the rate is a tenth and a hundredth."""
     settings = load_recipe(recipe).settings
     epochs, first, second = (20, 15, 17) if recipe == "internet" else (50, 45, 47)
     assert settings["steps"] * settings["batch"] / images == pytest.approx(epochs, rel=2e-3)

@@ -1,4 +1,4 @@
-"""HandOccNet's recipe: losses that fall, poses that turn and mirror with their images."""
+"""HandOccNet's recipe: falling losses, and poses that rotate and mirror with their images."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Mask R-CNN from the command line: trained on made-up shapes, judged by COCO's measure, taken up again, segmenting."""
+"""Mask R-CNN on the command line: training on generated shapes, COCO evaluation, continuation, segmentation."""
 
 import json
 
@@ -37,7 +37,7 @@ SMALL = {
 
 
 def shapes(folder, count=10, size=(64, 96)):
-    """Bright discs on the left and dark ones on the right of a noisy ground, in COCO's format."""
+    """Return bright discs on the left and dark ones on the right of a noisy background, in COCO's format."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
@@ -68,7 +68,7 @@ def train(data, out, steps, *more, **settings):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A data set, and a run on it that has learnt something."""
+    """Return a data set and a successful run on it."""
     folder = tmp_path_factory.mktemp("instances")
     data = shapes(folder / "data")
     assert train(data, folder / "run", 50) == 0
@@ -229,7 +229,7 @@ def example():
 
 @given(st.integers(0, 10_000))
 def test_masks_move_with_the_image(seed):
-    """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
+    """Check that the rest of an instance has its colour, and that mirroring exchanges the classes."""
     moved = augment(example(), mirrored_labels(NAMES), draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
     image, target = tensors_from_example(moved)
     assert image.shape == (3, 40, 60)

@@ -37,7 +37,7 @@ def crops():
 
 @pytest.fixture
 def path(network, tmp_path, monkeypatch):
-    """The network as a file that takes (1, H, W, 3), with times that a form saves."""
+    """Return a file of the network with input (1, H, W, 3), and times for which int8 is faster."""
     monkeypatch.setattr("sonjit.engines.int8._times", lambda *_: (2.0, 1.0))
     path = tmp_path / "points.xml"
     export_network(network, [InputSpec("images", (3, SIDE, SIDE))], path)

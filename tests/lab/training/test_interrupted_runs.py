@@ -100,7 +100,7 @@ def test_ten_kills_change_neither_log_nor_weights(tmp_path):
 
 
 def batch_of_any_order(rng):
-    """Takes longer the earlier it is asked for, by numpy's, OpenCV's and torch's numbers."""
+    """Return a batch from random numbers of numpy, OpenCV and torch, with a longer delay for earlier batches."""
     time.sleep(float(rng.uniform(0, 0.02)))
     values = torch.from_numpy(cv2.GaussianBlur(rng.standard_normal((16, 3), np.float32), (3, 3), 0)) + torch.rand(16, 3)
     return {"values": values, "wanted": [values.sum(1, keepdim=True)]}

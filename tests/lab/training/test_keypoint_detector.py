@@ -1,4 +1,4 @@
-"""The 2D detector: heatmaps that are read between cells, crops whose labels follow, a run that learns and is used."""
+"""The 2D detector: subcell heatmap peaks, crops with labels, and a run whose network is used."""
 
 import json
 
@@ -48,7 +48,7 @@ SMALL = {
 
 
 def coco(folder, count=8, side=120, hidden=(3, 7)):
-    """Dots on a grid that moves as a whole, in COCO's format; two are said to be hidden, one is unknown."""
+    """Return dots on a moving grid in COCO's format, with two hidden dots and an unlabelled one."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), 2).reshape(-1, 2)[:21] * 10.0
     images, annotations = [], []

@@ -1,4 +1,4 @@
-"""Training of hand landmarks: crops are the detector's, truth turns with them, sources mix, and errors fall."""
+"""Training of hand landmarks: crops of the detector, rotated labels, mixed sources, and falling errors."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ AUGMENTATION = settings_from(AugmentationSettings, load_recipe("hand-full").sett
 
 
 def write_coco(path, truth, *, names=(*NAMES, NAIL), every=30, sides=False):
-    """The clip's truth in COCO's format, with the thumb's nail halfway between its two last joints."""
+    """Write the labels of the clip in COCO's format, with the thumb's nail halfway between its two last joints."""
     images, annotations = [], []
     for frame in truth[::every]:
         index = frame["index"]
@@ -92,7 +92,7 @@ def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
 @given(st.integers(0, 2**32 - 1))
 @pytest.mark.slow
 def test_augmented_keypoints_go_with_the_image(crops, seed):
-    """A white spot at a keypoint stays at that keypoint."""
+    """Check that a white spot at a keypoint stays at that keypoint."""
     hand = crops[0]
     wide = np.zeros_like(hand.wide)
     x, y = 150, 130
@@ -134,7 +134,7 @@ def test_the_published_network_is_near_already(weights, crops):
 
 
 def landmarks_of(crops):
-    """The first crops with the 21 keypoints alone."""
+    """Return the first crops with only the 21 keypoints."""
     return [
         replace(crop, keypoints=crop.keypoints[:21], known=crop.known[:21], metres=crop.metres[:21])
         for crop in crops[:4]
@@ -166,7 +166,7 @@ def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_c
 
 
 def flat_hand(rng, size=64, **known):
-    """A crop whose keypoints are its metres, seen from far away."""
+    """Return a crop whose keypoints equal its metres, from a distant camera."""
     metres = rng.uniform(-0.08, 0.08, (21, 3)).astype(np.float32)
     points = (metres[:, :2] * 300 + size / 2).astype(np.float32)
     complete = size * 3 // 2
@@ -188,7 +188,7 @@ def test_metres_turn_and_depth_grows_with_the_crop(seed):
 
 @pytest.mark.slow
 def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path):
-    """Depth, metres and sides of the truth are in the network's own terms: it is nearer to them than to others."""
+    """Check that the network is nearer to the labels in its own terms (depth, metres, side) than to others."""
     del weights
     clip, _, truth = demo_clip
     file = write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True)
@@ -270,7 +270,7 @@ def test_sources_are_mixed_in_any_proportion(part, negatives):
 
 
 def test_crops_without_hands_show_none(demo_clip, tmp_path):
-    """Of images that are white where a hand's box is, and black elsewhere."""
+    """Use images that are white within a hand's box and black elsewhere."""
     annotations = write_coco(tmp_path / "hands.json", demo_clip[2])
     data = json.loads(annotations.read_text("utf-8"))
     for image in data["images"]:
@@ -387,7 +387,7 @@ def test_a_network_and_a_loss_of_ones_own_have_the_same_data_and_metrics(demo_cl
 
 
 def test_crops_are_batches_of_torch(crops):
-    """`to_batch` is the collate function of PyTorch's loader, in processes too."""
+    """Use `to_batch` as the collate function of PyTorch's loader, also in processes."""
     loader = DataLoader(crops, batch_size=3, collate_fn=hands.to_batch, num_workers=1, multiprocessing_context="fork")
     batch = next(iter(loader))
     assert batch._fields == hands.Batch._fields
@@ -481,7 +481,7 @@ def test_wrong_calls_are_refused_in_one_line(arguments, message, tmp_path, capfd
 
 @pytest.mark.slow
 def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
-    """The same hands as WebDataset shards give the same crops, and a run."""
+    """Check that the same hands as WebDataset shards give the same crops, and train on them."""
     few = coco[:6]
     convert_dataset(few, tmp_path / "shards")
     again = open_dataset("shards", tmp_path / "shards")

@@ -1,4 +1,4 @@
-"""Data sets of any size: a run reads the images of its batches and keeps none."""
+"""Data sets of any size: a run reads the images of its batches and stores none."""
 
 import tracemalloc
 
@@ -24,7 +24,7 @@ POINTS = np.array(
 
 
 class MadeSet(Dataset):
-    """Images that are painted when they are asked for, which is counted."""
+    """Data set whose images are painted on demand and counted."""
 
     def __init__(self, count, tmp_path):
         super().__init__(dataset_entry("folder"), tmp_path, "")
@@ -70,7 +70,7 @@ def instances(samples):
 @pytest.mark.parametrize("recipe", [palms, landmarks, instances])
 @pytest.mark.slow
 def test_memory_stays_flat_however_large_the_set(recipe, tmp_path):
-    """A whole set of 1,000 such images would take 196 MB."""
+    """Check that memory stays below the 196 MB of 1,000 such images."""
     peaks = []
     for count in (40, 40, 1000):  # the first one's peak holds what is made once
         samples = MadeSet(count, tmp_path)

@@ -94,7 +94,7 @@ def test_tensorboard_shows_each_step_once_though_the_run_was_stopped(tmp_path):
 
 
 class Recorder:
-    """A tracker of one's own."""
+    """Experiment tracker of a user."""
 
     opened: ClassVar[list["Recorder"]] = []
 

@@ -1,4 +1,4 @@
-"""The loop: what it learns, what it writes, and what it refuses."""
+"""The training loop: learning, files and errors."""
 
 import json
 import sys

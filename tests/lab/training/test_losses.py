@@ -1,4 +1,4 @@
-"""Losses: 0 or least where all is right, gradients that mend, and the textbook's numbers."""
+"""Losses: minimal at the target, gradients towards it, and the values of the literature."""
 
 import math
 

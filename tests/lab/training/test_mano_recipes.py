@@ -1,4 +1,4 @@
-"""Recipes on MANO: a stand-in for it, synthetic clips, fits of data sets in camera space, HandOccNet, Deformer."""
+"""Recipes on MANO: a placeholder model, synthetic clips, fits of data sets in camera space, HandOccNet, Deformer."""
 
 import json
 import math
@@ -157,7 +157,7 @@ def _deformer():
 
 
 def test_one_sum_gives_each_network_its_own_gradients(clips):
-    """The gradients are those of taking turns, as published."""
+    """Check that the gradients equal those of alternating updates, as published."""
     torch.manual_seed(0)
     network, discriminator = _deformer().eval(), create_network("motion-discriminator", channels=8).eval()
     windows = [window_from_samples(window_around(clips, at, 5, False), network.hands, 64) for at in (3, 9)]

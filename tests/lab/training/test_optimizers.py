@@ -1,4 +1,4 @@
-"""Optimizers by name, against the rules of the textbook on one weight; initialisations by name."""
+"""Optimizers by name, compared with the textbook rules on one weight, and initialisations by name."""
 
 import math
 from typing import get_args
@@ -53,7 +53,7 @@ RULES = {rule.__name__: rule for rule in (sgd, momentum, nesterov, adagrad, rmsp
 
 
 class Bowl(torch.nn.Module):
-    """x to the fourth, whose gradient is 4 x^3."""
+    """Loss x^4, whose gradient is 4 x^3."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The palm detector's recipe: palms are where the published detector has them, and a perfect network is perfect."""
+"""The recipe of the palm detector: boxes of the published detector, and perfect scores for a perfect network."""
 
 import json
 
@@ -41,7 +41,7 @@ def sample(*palms, size=SIZE, unsure=NOTHING):
 
 
 def palm(cx, cy, side):
-    """Seven keypoints whose square is this one."""
+    """Return seven keypoints with this square."""
     half = side / 2
     around = [(0, half), (-half, 0), (-half, -half), (0, -half), (half, -half), (half, 0), (half, half)]
     return np.array(around, np.float32) + np.array([cx, cy], np.float32)
@@ -49,7 +49,7 @@ def palm(cx, cy, side):
 
 @pytest.mark.files("goldens/mediapipe/hands.*.json")
 def test_squares_around_palms_are_the_published_detectors_boxes(file):
-    """What is learned is what the detector says, so that its keypoints' squares are its boxes."""
+    """Check that boxes are learned as the squares around the keypoints."""
     golden = json.loads(file.read_text("utf-8"))
     size = np.array(golden["size"])
     found = [one for frame in golden["frames"] for one in frame.get("palm_detections") or []]
@@ -120,7 +120,7 @@ def test_an_anchor_near_a_palm_learns_where_it_is_even_if_it_is_not_the_palms():
 
 
 def test_focal_loss_forgives_what_is_nearly_right():
-    """Beside a mistake of one anchor, many anchors that are nearly sure weigh less than under cross entropy."""
+    """Check that many nearly certain anchors weigh less than under cross entropy, relative to one mistake."""
     expected = palm_targets(palm_anchors(SIZE), [sample(palm(30, 30, 20))])
     near = torch.full((1, expected.found.shape[1], 1), -3.0)
     far = near.clone()
@@ -138,7 +138,7 @@ def test_focal_loss_forgives_what_is_nearly_right():
 
 @given(st.integers(0, 2**32 - 1))
 def test_keypoints_go_with_the_image(seed):
-    """White spots at a palm's keypoints stay there."""
+    """Check that white spots at the keypoints of a palm stay there."""
     points = palm(48, 48, 30)
     image = np.full((96, 96, 3), 20, np.uint8)
     for x, y in points:
@@ -197,7 +197,7 @@ def test_a_new_network_sees_boxes_of_its_anchors_sizes_and_hardly_a_palm():
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory):
-    """Images with a palm of their own kind, or none, in COCO's format."""
+    """Return images with different palms, or none, in COCO's format."""
     folder = tmp_path_factory.mktemp("painted")
     rng = np.random.default_rng(0)
     images, annotations = [], []

@@ -1,4 +1,4 @@
-"""Recipes: each file of ours can begin, and what cannot be is told in one line before any work starts."""
+"""Recipes: every shipped file starts, and errors are reported in one line before any work."""
 
 import re
 import tomllib
@@ -77,7 +77,7 @@ def test_every_recipe_is_whole(name, tmp_path):
 
 
 def numbers(settings_class, given, prefix=""):
-    """Return the names of all settings that are numbers, and a value's place in those that have several."""
+    """Return the names of all numeric settings, with an index for those that have several values."""
     for key, kind in get_type_hints(settings_class).items():
         kinds = [one for one in get_args(kind) if is_dataclass(one)] or [kind]
         if is_dataclass(kinds[0]) and (kinds[0] is kind or key in given):
@@ -89,7 +89,7 @@ def numbers(settings_class, given, prefix=""):
 @pytest.mark.parametrize("value", [f"1{18 * '0'}", "-1", "nan", "-inf", "inf", "9" * 5000, "-0.5x"])
 @pytest.mark.parametrize("name", list_recipes())
 def test_every_number_has_a_range(name, value):
-    """A batch of a thousand million images would take all memory before anything fails."""
+    """Check bounds, because a batch of 10^9 images would exhaust the memory."""
     recipe = load_recipe(name)
     settings_class = import_object(recipe.settings_class, name)
     names = dict(numbers(settings_class, recipe.settings))

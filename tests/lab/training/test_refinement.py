@@ -1,4 +1,4 @@
-"""Training of the refinement: the definition of keypoints, the network, and that it runs as the detectors run it."""
+"""Training of the refinement: keypoint definition, network, and equal results in detectors."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ SIDES = (28, 14, 7)
 
 
 def made_hands(count, seed=0):
-    """Hands whose detected keypoints are the exact ones with noise."""
+    """Return hands whose detected keypoints are the exact ones with noise."""
     rng = np.random.default_rng(seed)
     exact = rng.uniform(0.2, 0.8, (count, 21, 3)).astype(np.float32)
     world = 0.2 * exact
@@ -45,7 +45,7 @@ def made_maps(model, count, seed=0):
 
 
 def as_taps(maps, row):
-    """The maps (1, C, side, side) of a row, as an engine returns them."""
+    """Return the maps (1, C, side, side) of a row, as an engine returns them."""
     return [values[row].float().numpy().T.reshape(1, -1, side, side) for values, side in zip(maps, SIDES, strict=True)]
 
 
@@ -123,7 +123,7 @@ def test_hands_are_held_out_of_training():
 
 
 def test_the_recipe_writes_the_same_refinement_again(tmp_path, monkeypatch):
-    """With made-up maps: what reads images has its own test."""
+    """Use generated maps, because another test covers the reading of images."""
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
 

@@ -1,4 +1,4 @@
-"""The report of a run: one page from its folder, that says what the log says."""
+"""The report of a run: one page with the values of the log."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Schedules: a straight rise, then each falls as its name says and never below 0."""
+"""Schedules: a linear rise, then a decrease that never reaches negative values."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What InterNet and RootNet learn from: crops and labels that move together, losses, and that they fall."""
+"""Data of InterNet and RootNet: crops with their labels, and falling losses."""
 
 import math
 
@@ -36,7 +36,7 @@ PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 
 
 def image(seed=0, hands=(True, True)):
-    """A dark image with a bright dot at every joint of the hands that are there."""
+    """Return a dark image with a bright dot at every joint."""
     rng = np.random.default_rng(seed)
     rgb = np.zeros((120, 160, 3), np.uint8)
     places = rng.permutation(13 * 13)[:42]  # a grid keeps the dots apart

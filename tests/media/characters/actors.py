@@ -1,4 +1,4 @@
-"""An actor of exact proportions whose keypoints are projected through the assumed camera, and readers of the files."""
+"""An actor of known proportions with keypoints projected through the assumed camera, and readers of the files."""
 
 import json
 import struct
@@ -22,7 +22,7 @@ JOINTS = {
 
 
 def down(pitch, roll=0.0):
-    """A direction that points down, turned forward by a pitch and outward to +x by a roll, in radians."""
+    """Return a downward direction, rotated forward by a pitch and outward to +x by a roll, in radians."""
     return np.array([np.sin(roll), -np.cos(roll) * np.cos(pitch), np.cos(roll) * np.sin(pitch)])
 
 
@@ -57,7 +57,7 @@ def actor(time, x=0.0):
 
 
 def body_of(points, number=1, presence=1.0, noise=0.0):
-    """The body of keypoints (33, 3)."""
+    """Return the body of keypoints (33, 3)."""
     camera = points * FROM_CAMERA
     origin = camera[[23, 24]].mean(0)
     pixels = assumed_camera(*SIZE).project(camera)
@@ -67,7 +67,7 @@ def body_of(points, number=1, presence=1.0, noise=0.0):
 
 
 def hand_of(wrist, curl, side):
-    """A hand (21 keypoints) that points away from the body, the palm down, with fingers curled by radians."""
+    """Return a hand (21 keypoints) that points away from the body, palm down, with fingers curled by radians."""
     sign = 1 if side == "Left" else -1
     points = np.zeros((21, 3))
     for finger, (z, length) in enumerate([(0.03, 0.03), (0.03, 0.09), (0.01, 0.09), (-0.01, 0.085), (-0.03, 0.08)]):
@@ -86,7 +86,7 @@ def frames_of(times, **more):
 
 
 def people_of(times, curl):
-    """Frames of people with a left hand, and its keypoints relative to the wrist."""
+    """Return frames of people with a left hand, and its keypoints relative to the wrist."""
     frames, hands = [], []
     for index, time in enumerate(times):
         points = actor(time)

@@ -1,4 +1,4 @@
-"""Characters from the command line, of real videos."""
+"""Characters of real videos on the command line."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def squats(data, weights):
 
 
 def similarity_px(places, pixels, size):
-    """Mean distance of projected joints from pixels (F, J, 2), with the camera at the best place."""
+    """Return the mean distance of projected joints from pixels (F, J, 2), with the best camera position."""
     camera = assumed_camera(*size)
     errors = []
     for points, xy in zip(places * FROM_CAMERA, pixels, strict=True):

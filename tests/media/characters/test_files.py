@@ -29,7 +29,7 @@ def write(path, frames, header=HEADER, **options):
 
 
 def moved_to_origin(times):
-    """Keypoints of the actor with the hips above the origin and the soles on the ground."""
+    """Return the keypoints of the actor with the hips above the origin and the soles on the ground."""
     points = np.array([actor(time) for time in times])
     points -= points[0, [23, 24]].mean(0) * [1, 0, 1]
     return points - [0, points[..., 1].min(), 0]

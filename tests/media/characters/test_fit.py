@@ -1,4 +1,4 @@
-"""Characters follow the keypoints of an actor whose joints are known exactly."""
+"""Characters fitted to the keypoints of an actor with known joints."""
 
 import numpy as np
 import pytest
@@ -139,7 +139,7 @@ def test_fingers_are_those_of_the_hand():
 
 
 def test_fingers_do_not_follow_the_size_of_the_hand():
-    """The network estimates another size of a hand in each frame."""
+    """Vary the hand size by frame, as the network does."""
     frames, truth = people_of(TIMES, 0.3)
     hands = np.array([frame.people[0].left_hand.keypoints_3d for frame in frames], float)
     sizes = 1 + 0.2 * np.sin(np.arange(len(hands)))[:, None, None]

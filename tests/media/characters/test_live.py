@@ -16,7 +16,7 @@ TIMES = np.arange(20) / FPS
 
 
 def mirrored(frame):
-    """The frame as `mirrored=True` finds it in the mirrored image: sides keep their names, x changes its direction."""
+    """Return the frame as `mirrored=True` finds it in the mirrored image: equal names of sides, reversed x."""
     (body,) = frame.bodies
     keypoints = body.keypoints * (-1, 1, 1) + (SIZE[0], 0, 0)
     return replace(frame, bodies=[replace(body, keypoints=keypoints, keypoints_3d=body.keypoints_3d * (-1, 1, 1))])

@@ -1,4 +1,4 @@
-"""Hands, bodies and faces whose angles are known because they were built from them."""
+"""Hands, bodies and faces with known angles."""
 
 from types import SimpleNamespace
 
@@ -14,13 +14,13 @@ PALM = np.array([0.0, 0.0, -1.0])
 
 
 def turn(vector, axis, angle):
-    """Rodrigues: a vector turned about a unit axis."""
+    """Rotate a vector around a unit axis (Rodrigues)."""
     cos, sin = np.cos(angle), np.sin(angle)
     return vector * cos + np.cross(axis, vector) * sin + axis * (axis @ vector) * (1 - cos)
 
 
 def chain(start, direction, bends, bones, towards):
-    """Points after the first bone ends at `start`: each bend turns the direction towards `towards`."""
+    """Return the points of a chain that starts at `start`. Each bend rotates the direction towards `towards`."""
     axis = np.cross(direction, towards)
     axis /= np.linalg.norm(axis)
     points = [start]
@@ -31,7 +31,7 @@ def chain(start, direction, bends, bones, towards):
 
 
 def build_hand(bends, thumb_direction=(0.9, -0.4, 0.0)):
-    """(21, 3) right hand with palm to the camera and fingers up; bends (5, 3) in radians, thumb first."""
+    """Return a right hand (21, 3) with the palm to the camera, fingers up, and bends (5, 3) in radians, thumb first."""
     bends = np.asarray(bends, float)
     points = [np.zeros(3)]
     thumb = np.array(thumb_direction) / np.linalg.norm(thumb_direction)
@@ -48,7 +48,7 @@ THUMB_OUT, THUMB_IN = (0.05, 0.05, 0.05), (0.6, 0.9, 0.8)
 
 
 def hand_with(out, handedness="Right", turned_rad=0.0, id=None):
-    """A Hand with the fingers of `out` (five of "0" and "1", thumb first) stretched, turned in the image."""
+    """Return a hand with the fingers of `out` (five of "0" and "1", thumb first) stretched, rotated in the image."""
     bends = [THUMB_OUT if out[0] == "1" else THUMB_IN, *(OUT if one == "1" else IN for one in out[1:])]
     world = build_hand(bends)
     cos, sin = np.cos(turned_rad), np.sin(turned_rad)
@@ -61,7 +61,7 @@ def hand_with(out, handedness="Right", turned_rad=0.0, id=None):
 
 @pytest.fixture
 def body():
-    """A Body that stands upright with its arms hanging, facing the camera; every keypoint visible."""
+    """Return a body that stands upright with hanging arms, faces the camera, and has only visible keypoints."""
     points = np.zeros((33, 3), np.float32)
     for side, x in ((0, 0.2), (1, -0.2)):
         for index, y in ((11, -0.5), (13, -0.2), (15, 0.05), (23, 0.0), (25, 0.45), (27, 0.9)):
@@ -73,5 +73,5 @@ def body():
 
 @pytest.fixture(scope="session")
 def made():
-    """What builds hands, and the bends and places it builds them with."""
+    """Return functions that build hands, with bends and positions."""
     return SimpleNamespace(build_hand=build_hand, hand_with=hand_with, OUT=OUT, IN=IN, AT=AT)

@@ -25,7 +25,7 @@ angles = st.floats(-1.2, 1.2)
 
 
 def from_pose(yaw, pitch, roll):
-    """The rotation with this yaw, pitch and roll, from their definition: roll first, then pitch, then yaw."""
+    """Return the rotation with this yaw, pitch and roll, applied in the order roll, pitch, yaw."""
     cy, sy, cp, sp, cr, sr = *cs(-yaw), *cs(-pitch), *cs(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -38,7 +38,7 @@ def cs(angle):
 
 
 def mesh():
-    """(468, 3) with the stable points of the upright face, the rest anywhere."""
+    """Return a mesh (468, 3) with the stable points of the upright face and other points at random."""
     points = np.random.default_rng(0).normal(size=(468, 3))
     points[list(STABLE_POINTS)] = list(STABLE_POINTS.values())
     return points

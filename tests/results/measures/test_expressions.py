@@ -1,4 +1,4 @@
-"""Blendshapes from a mesh change with the expression and do not change with the pose."""
+"""Blendshapes from a mesh change with the expression and not with the pose."""
 
 import numpy as np
 import pytest

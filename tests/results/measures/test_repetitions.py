@@ -22,7 +22,7 @@ SQUATS_DONE = 2
 
 
 def squats(count, fps=30, period_s=2.0, noise_rad=0.0, seed=0):
-    """Knee angles and times: `count` squats from 170 to 70 degrees and back, with a second of standing around."""
+    """Return knee angles and times of `count` squats from 170 to 70 degrees, with a second of standing around them."""
     times = np.arange(0, count * period_s + 2, 1 / fps)
     phase = np.clip(times - 1, 0, count * period_s) / period_s
     angles = np.radians(120 + 50 * np.cos(2 * math.pi * phase))

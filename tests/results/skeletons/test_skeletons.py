@@ -28,7 +28,7 @@ def test_names_are_unique_and_have_one_parent_each(skeleton):
 
 
 def is_mesh(skeleton):
-    """Whether its points are named by contour, so that they share names."""
+    """Return whether points are named by contour and therefore share names."""
     return "" in skeleton.keypoints
 
 

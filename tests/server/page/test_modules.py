@@ -41,7 +41,7 @@ def run_module(body, given):
 
 
 def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
-    """A hand with refined keypoints also has the published ones; a hand without z is not recorded."""
+    """Check that hands with refined keypoints use the published ones, and that hands without z are not recorded."""
     hand = {
         "id": 1,
         "handedness": "Left",

@@ -19,7 +19,7 @@ BOARD = "charuco:7x5:36mm:27mm:4x4_50"
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A folder with a folder of images of a board per camera; the first board lies on the floor."""
+    """Return a folder with images of a board per camera. The first board lies on the floor."""
     folder, rig, board = tmp_path_factory.mktemp("recorded"), random_rig(2, 8, distance_m=0.7), target_from_text(BOARD)
     places = held_places(10, 1, towards=rig.centres_m.mean(0), tilt_rad=0.5, reach_m=0.05)
     for view in rig:
@@ -132,7 +132,7 @@ def test_clocks_are_compared(tmp_path, capsys):
 
 @pytest.fixture
 def tables(tmp_path, demo_clip):
-    """Four cameras, and a table for each of the clip's hands where they see them."""
+    """Return four cameras with a table for each, with the hands of the clip that they see."""
     _, _, truth = demo_clip
     rig = random_rig(4, 6)
     kept = [frame for frame in truth if len(frame["hands"]) == 2][:12]

@@ -13,7 +13,7 @@ from ..rigs import random_rig  # noqa: TID252
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """A folder with `rig.json` and `views/`; the working folder."""
+    """Return the working folder, which contains `rig.json` and `views/`."""
     monkeypatch.chdir(tmp_path)
     rig = random_rig(3)
     save_cameras(rig, tmp_path / "rig.json")

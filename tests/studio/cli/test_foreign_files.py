@@ -22,7 +22,7 @@ sequences = [{name = "0001_fist", type = "PP", first = 0, last = 1}]
 
 @pytest.fixture
 def recorded(planted, monkeypatch):
-    """A folder with `rig.json`, `views/`, `card.toml` and files of somebody else, which is the working folder."""
+    """Return the working folder with `rig.json`, `views/`, `card.toml` and files that Sonjit did not create."""
     folder, changed = planted
     monkeypatch.chdir(folder)
     rig = random_rig(3)

@@ -1,4 +1,4 @@
-"""The endpoints of annotation, through the app itself."""
+"""The endpoints of annotation, called through the app."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A project's folder and the truth of its frames."""
+    """Return the folder of a project, and the ground truth of its frames."""
     folder = tmp_path_factory.mktemp("annotation")
     project, truth = make_project(folder, frames=3)
     (folder / "views" / "cam5" / "image20.png").unlink()
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def studio(made, ask):
-    """A client of a server of the project, its store empty."""
+    """Return a client of a server of the project with an empty store."""
     database = sqlite3.connect(made[0] / "annotations.sqlite")
     for table in ("history", "latest", "needs"):
         database.execute(f"DELETE FROM {table}")
@@ -261,7 +261,7 @@ def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weight
 
 @pytest.mark.slow
 def test_a_simulated_annotator_is_exact(tmp_path, ask):
-    """With 1.5 px of noise in six views of InterHand2.6M's fineness."""
+    """Simulate 1.5 px of noise in six views with InterHand2.6M's resolution."""
     project, truth = make_project(tmp_path, frames=2, times=4, seed=4)
     project.close()
     client, rng = ask(project=tmp_path / "project"), np.random.default_rng(0)
