@@ -70,7 +70,7 @@ def test_errors_are_usual_exceptions_with_an_exit_status(name, base, status):
     assert error.exit_status == status
 
 
-def test_a_missing_extra_says_what_to_type():
+def test_a_missing_extra_names_the_command():
     error = MissingExtraError("reading HEIC", "heic")
     assert str(error) == "reading HEIC needs an optional dependency: pip install 'sonjit[heic]'"
     assert isinstance(error, ImportError)

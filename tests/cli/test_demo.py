@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
     assert err.count("\n") == 1
 
 
-def test_without_weights_it_says_what_to_type(capsys, tmp_path, monkeypatch):
+def test_without_weights_it_names_the_command(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
     assert main(["demo", "--out", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()

@@ -9,7 +9,7 @@ def run(capsys):
     return status, captured.out
 
 
-def test_a_whole_installation_is_well(capsys, weights):
+def test_a_complete_installation_has_no_findings(capsys, weights):
     status, out = run(capsys)
     assert status == 0
     assert "missing" not in out
@@ -41,7 +41,7 @@ def test_an_absent_package_is_missing_with_the_line_to_type(monkeypatch):
     assert (finding.state, finding.detail) == ("missing", "pip install no-such-package")
 
 
-def test_every_finding_says_something(weights):
+def test_every_finding_has_a_message(weights):
     assert all(finding.what and finding.detail for finding in examine())
 
 

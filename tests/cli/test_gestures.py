@@ -123,7 +123,7 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, message, tmp_path, monkeypatch):
+def test_impossible_requests_are_refused_in_one_line(sonjit, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = sonjit("gestures", *arguments)
     assert code

@@ -23,7 +23,7 @@ def test_without_an_output_a_table_is_shown(sonjit, media):
 
 
 @pytest.mark.slow
-def test_timing_says_where_the_time_goes(sonjit, media, out):
+def test_timing_prints_the_time_by_stage(sonjit, media, out):
     status, _, (_, line) = sonjit("hands", media / "photo.png", "--draw", out / "drawn.png", "--timing")
     assert status == 0
     number = r"\d+\.\d ms"

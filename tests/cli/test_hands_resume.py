@@ -84,7 +84,7 @@ OTHERWISE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", OTHERWISE)
-def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how):
+def test_other_options_recreate_every_output(sonjit, stills, out, tmp_path, how):
     shutil.copy(find_weight("hand-lite"), tmp_path / "own.tflite")
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     before = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
@@ -101,7 +101,7 @@ def test_other_options_make_every_output_anew(sonjit, stills, out, tmp_path, how
 
 
 @pytest.mark.slow
-def test_a_changed_input_and_a_changed_output_are_made_anew(sonjit, stills, out, photo, write_image):
+def test_a_changed_input_and_a_changed_output_are_recreated(sonjit, stills, out, photo, write_image):
     arguments = ("hands", stills, "--save", f"{out}/t-{{name}}.csv")
     assert sonjit(*arguments)[0] == 0
     write_image(stills / "f9.png", photo)
@@ -142,7 +142,7 @@ def test_several_stills_become_one_table(sonjit, media, stills, out):
 
 
 @pytest.mark.slow
-def test_several_inputs_without_outputs_are_told_one_by_one(sonjit, media, stills):
+def test_inputs_without_outputs_are_reported_one_by_one(sonjit, media, stills):
     status, shown, (line,) = sonjit("hands", stills / "f9.png", media / "photo.png")
     assert status == 0
     assert shown.startswith(f"{media / 'photo.png'}: ")
@@ -182,7 +182,7 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
-def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save, names_in):
+def test_after_ctrl_c_a_folder_continues_where_it_stopped(sonjit, stills, out, monkeypatch, save, names_in):
     done, run_input = [], runs.run_input
 
     def stop_after_two(worker, source, outputs, **options):

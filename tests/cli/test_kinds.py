@@ -90,7 +90,7 @@ def test_distances_of_hands_are_columns_and_follow_the_camera(sonjit, photo, wei
 @pytest.mark.parametrize(
     "text", ["left_knee_angle", "left_thigh_m", "left_knee_angle_rad:9", "left_knee_angle_rad:9:x"]
 )
-def test_what_cannot_be_counted_is_refused(text):
+def test_invalid_counters_are_refused(text):
     with pytest.raises(InputError, match=text) as caught:
         AngleLimits.from_text(text, "body")
     assert "\n" not in str(caught.value)
@@ -164,7 +164,7 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
     ("measures", "gesture", "note"),
     [(True, Gesture("Thumb_Up", 0.9), "Thumb Up 0.90"), (True, None, ""), (False, Gesture("Thumb_Up", 0.9), "")],
 )
-def test_gestures_are_noted_where_they_are_asked_for_and_known(measures, gesture, note):
+def test_gestures_are_noted_where_they_are_requested_and_known(measures, gesture, note):
     points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
     frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points, gesture=gesture)])
     annotations = annotate(frame, table_columns("hands-full", measures=measures))

@@ -55,7 +55,7 @@ def test_path_prints_the_folder_or_the_file_and_nothing_else(capsys, damaged, ho
         run("path", "hand-full")
 
 
-def test_verify_says_which_to_pull_again(capsys, damaged):
+def test_verify_names_the_packages_to_pull_again(capsys, damaged):
     assert run("verify") == 1
     captured = capsys.readouterr()
     assert captured.out == ""

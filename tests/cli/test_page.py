@@ -19,7 +19,7 @@ def engine(tmp_path, weights):
     return folder
 
 
-def test_the_folder_holds_all_that_it_names_and_the_models_that_are_there(tmp_path, engine, capsys):
+def test_the_folder_contains_all_files_of_its_index_and_the_installed_models(tmp_path, engine, capsys):
     out = tmp_path / "app"
     assert main(["page", str(out), "--engine", str(engine)]) == 0
     output = capsys.readouterr().out
@@ -33,7 +33,7 @@ def test_the_folder_holds_all_that_it_names_and_the_models_that_are_there(tmp_pa
     assert (out / "engine/models/hand_landmark_lite.tflite").stat().st_size > 1_000_000
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path, engine, capsys):
+def test_errors_of_writing_are_one_line(tmp_path, engine, capsys):
     (tmp_path / "file").write_text("")
     empty = tmp_path / "empty"
     empty.mkdir()

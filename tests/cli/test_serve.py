@@ -40,7 +40,7 @@ def start(*options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_and_stops_without_a_word(signal_):
+def test_it_prints_its_address_and_stops_silently(signal_):
     with start("--token", "a&b") as process:
         line = process.stdout.readline()
         address = line.split()[-1]
@@ -59,7 +59,7 @@ def test_it_says_where_it_is_and_stops_without_a_word(signal_):
     assert process.returncode in (0, -signal.SIGTERM)
 
 
-def test_on_all_addresses_it_says_where_other_devices_find_it(monkeypatch, capsys):
+def test_on_all_addresses_it_prints_addresses_for_other_devices(monkeypatch, capsys):
     settings = Settings(host="0.0.0.0", token="a&b")
     local, *others = page_addresses(settings, 80)
     assert local == "http://127.0.0.1:80/#token=a%26b"
@@ -100,7 +100,7 @@ def test_https_with_a_certificate(tmp_path, capsys):
     assert "do not make a certificate" in capsys.readouterr().err
 
 
-def test_a_certificate_of_its_own_is_made_once_and_kept(tmp_path, monkeypatch):
+def test_a_self_signed_certificate_is_created_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     path = own_certificate(["192.168.1.5"])
     made = path.read_bytes()
@@ -166,7 +166,7 @@ def test_the_key_of_another_certificate_is_refused(tmp_path, monkeypatch, capsys
     assert "the key is not the certificate's" in capsys.readouterr().err
 
 
-def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path, monkeypatch, capsys):
+def test_a_key_with_a_password_is_refused_without_a_prompt(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     cert, key = own_certificate([]), tmp_path / "key.pem"
     own = serialization.load_pem_private_key(cert.read_bytes(), None)
@@ -191,7 +191,7 @@ def test_https_with_its_own_certificate(tmp_path, monkeypatch):
     assert answer == {"https": True, "addresses": [], "fingerprint": fingerprint}
 
 
-def test_the_qr_code_holds_the_address():
+def test_the_qr_code_contains_the_address():
     address = "https://192.168.1.5:8765/#token=s%26cret"
     lines = qr_lines(address)
     halves = [[(letter in "▀█", letter in "▄█") for letter in line] for line in lines]
@@ -234,7 +234,7 @@ def test_wrong_calls_are_one_line(options, message, capsys):
     assert complaint.count("\n") == 1
 
 
-def test_help_tells_every_limit_of_the_settings(capsys):
+def test_help_contains_every_limit_of_the_settings(capsys):
     from dataclasses import fields
 
     from sonjit.server.settings import Settings, option_name

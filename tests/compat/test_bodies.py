@@ -106,7 +106,7 @@ def test_a_persons_parts_stand_in_their_places(detector):
 
 
 @pytest.mark.parametrize("solution", [mp_pose.Pose, mp_holistic.Holistic])
-def test_nothing_found_is_none_and_wrong_images_are_value_errors(detector, solution):
+def test_missing_detections_are_none_and_wrong_images_are_value_errors(detector, solution):
     with solution() as found:
         assert set(found.process(BLACK)) == {None}
         with pytest.raises(ValueError, match="could not be read"):
@@ -139,7 +139,7 @@ def test_poses_match_mediapipe(file, golden, pixels, need):
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/pose.*static.full.json")
 @pytest.mark.parametrize("refine", [False, True])
-def test_a_whole_persons_hands_are_at_the_wrists_of_their_side(golden, pixels, need, refine):
+def test_hands_of_a_complete_person_are_at_the_wrists_of_their_side(golden, pixels, need, refine):
     need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh", "face-attention")
     _, rgb = golden
     with mp_holistic.Holistic(static_image_mode=True, refine_face_landmarks=refine, precision="f32") as holistic:

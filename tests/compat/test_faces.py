@@ -91,7 +91,7 @@ def test_detections_are_parts_of_the_image(detector):
 
 
 @pytest.mark.parametrize("solution", [mesh.FaceMesh, boxes.FaceDetection])
-def test_nothing_found_is_none_and_wrong_images_are_value_errors(detector, solution):
+def test_missing_detections_are_none_and_wrong_images_are_value_errors(detector, solution):
     with solution() as found:
         assert found.process(BLACK) == (None,)
         with pytest.raises(ValueError, match="could not be read"):
@@ -162,7 +162,7 @@ def test_a_confidence_leaves_faces_where_they_are(golden, need):
     assert found(0.95) == []
 
 
-def test_weaker_faces_stand_beside_those_that_are_blended():
+def test_weaker_faces_stay_next_to_blended_ones():
     def faces(*scores, shift):
         return [ssd.Detection(one, np.array([0, 0, 9, 9]) + 20 * one + shift, np.zeros((6, 2))) for one in scores]
 
@@ -184,6 +184,6 @@ def test_weaker_faces_stand_beside_those_that_are_blended():
 
 
 @pytest.mark.parametrize("module", [mp.solutions.hands, mp.solutions.drawing_utils, mp.solutions.pose_connections])
-def test_unknown_names_say_what_there_is(module):
+def test_unknown_names_list_known_names(module):
     with pytest.raises(AttributeError, match=r"has no .nothing.; covered: [A-Z]"):
         module.nothing  # noqa: B018

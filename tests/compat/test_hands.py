@@ -52,14 +52,14 @@ def test_options_out_of_range_are_named(detector, wrong):
         mp_hands.Hands(**wrong)
 
 
-def test_networks_that_are_not_there_are_told_before_the_first_image(tmp_path, monkeypatch):
+def test_missing_networks_are_reported_before_the_first_image(tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     for make in (mp_hands.Hands, mp.solutions.pose.Pose, mp.solutions.selfie_segmentation.SelfieSegmentation):
         with pytest.raises(ValueError, match="sonjit models pull"):
             make()
 
 
-def test_what_fails_in_loading_is_told_by_the_first_image(weights, monkeypatch):
+def test_load_errors_are_raised_by_the_first_image(weights, monkeypatch):
     def fail(options):
         raise SonjitError(f"no {options.kind} today")
 
@@ -83,7 +83,7 @@ def test_results_are_parts_of_the_image_and_metres(detector):
     assert results.multi_handedness[0] is side
 
 
-def test_nothing_found_is_none(detector):
+def test_missing_detections_are_none(detector):
     assert mp_hands.Hands().process(BLACK) == (None, None, None)
 
 
@@ -109,7 +109,7 @@ def test_closing_and_resetting(detector):
 
 
 @pytest.mark.parametrize("place", [mp, mp.solutions, mp.solutions.drawing_styles])
-def test_names_not_covered_say_what_is(place):
+def test_uncovered_names_list_the_covered_ones(place):
     with pytest.raises(AttributeError, match=r"'objectron', because it finds boxes .*; covered: .*"):
         place.objectron  # noqa: B018 - the access is the test
 

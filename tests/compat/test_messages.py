@@ -13,7 +13,7 @@ Detection, Location = detection_pb2.Detection, location_data_pb2.LocationData
 Point, Points = landmark_pb2.NormalizedLandmark, landmark_pb2.NormalizedLandmarkList
 
 
-def test_unset_fields_read_as_zero_and_say_so():
+def test_unset_fields_read_as_zero_and_are_marked_as_unset():
     point = Point(x=0.5)
     assert (point.x, point.y, point.visibility) == (0.5, 0.0, 0.0)
     assert point.HasField("x")
@@ -287,7 +287,7 @@ def test_dictionaries_are_parsed_as_protobuf_does():
         Parse("{", Point())
 
 
-def test_defaults_and_numbers_of_enumerators_are_written_if_asked_for():
+def test_defaults_and_numbers_of_enumerators_are_written_if_requested():
     assert MessageToDict(Point(x=0.5), including_default_value_fields=True) == {
         "x": 0.5, "y": 0.0, "z": 0.0, "visibility": 0.0, "presence": 0.0,
     }  # fmt: skip

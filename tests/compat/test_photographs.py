@@ -28,7 +28,7 @@ def photo(data):
 
 
 @pytest.mark.slow
-def test_nobody_is_in_a_white_image(need):
+def test_a_white_image_contains_no_person(need):
     need(*NETWORKS)
     white = np.full((100, 100, 3), 255, np.uint8)
     for solution in (
@@ -112,7 +112,7 @@ def test_a_half_body_moves_in_a_video_as_mediapipes_does(need, photo):
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_a_thumb_is_told_upright_and_turned(need, photo):
+def test_a_thumb_is_recognised_upright_and_rotated(need, photo):
     need("palm-full", "hand-full")
     upright = photo("mps_thumb_up.jpg")
     with vision.GestureRecognizer.create_from_options(vision.GestureRecognizerOptions(BaseOptions())) as recognizer:
@@ -129,7 +129,7 @@ def test_a_thumb_is_told_upright_and_turned(need, photo):
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_only_the_masks_that_are_asked_for_and_a_pose_without(need, photo):
+def test_masks_are_optional_and_a_pose_works_without_them(need, photo):
     need("selfie", "pose-detector", "body-full")
     pixels = cv2.resize(photo("mps_business.png"), None, fx=0.5, fy=0.5)
     image = mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)

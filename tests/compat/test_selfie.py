@@ -34,7 +34,7 @@ def test_the_last_operator_is_a_transposed_convolution():
     np.testing.assert_allclose(mask, 1 / (1 + np.exp(-expected)), atol=1e-6)
 
 
-def test_the_whole_image_is_stretched_to_the_network():
+def test_the_complete_image_is_stretched_to_the_network():
     engine = FakeEngine(np.zeros((1, 2, 3, 1), np.float32), np.zeros((1, 2, 2, 1), np.float32), np.zeros(1, np.float32))
     image = np.zeros((40, 30, 3), np.uint8)
     image[20:, 15:] = 255

@@ -269,7 +269,7 @@ def test_the_second_path_of_solutions_has_the_same_modules():
     assert module is mp.solutions.hands
 
 
-def test_unknown_names_say_what_there_is():
+def test_unknown_names_list_known_names():
     with pytest.raises(AttributeError, match=r"covered: .*landmark_pb2"):
         _ = mp.framework.formats.matrix_data_pb2
 

@@ -111,7 +111,7 @@ def test_each_part_of_a_person_has_its_own_threshold(portrait, need, option, val
     assert {name for name in parts if not found[name]} == lost
 
 
-def test_networks_load_while_the_script_goes_on(weights, monkeypatch):
+def test_networks_load_while_the_script_continues(weights, monkeypatch):
     go_on = threading.Event()
 
     def load(_):

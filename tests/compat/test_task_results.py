@@ -177,7 +177,7 @@ def test_people_with_their_masks(data, need):
         ("HolisticLandmarker", "detect", ["pose-detector", "body-full", "hand-recrop", "hand-full", "face-attention"]),
     ],
 )
-def test_lists_are_empty_where_nobody_is_there(need, name, verb, networks):
+def test_lists_are_empty_without_people(need, name, verb, networks):
     need(*networks)
     found = []
 

@@ -114,7 +114,7 @@ def test_a_still_shown_as_a_video_and_live_gives_what_the_still_gives(data, need
         compare(result)
 
 
-def test_a_slow_callback_gets_the_newest_and_holds_nothing_up():
+def test_a_slow_callback_gets_the_newest_and_does_not_block():
     free, entered, ran, delivered = threading.Event(), threading.Event(), [], []
 
     def deliver(frame, result):
@@ -175,7 +175,7 @@ def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
     assert delivered == [(1, 0.03), (3, 0.18), (4, 0.15)]
 
 
-def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):
+def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog):
     done = threading.Event()
 
     def run(frame):

@@ -171,7 +171,7 @@ def test_turned_hands_and_faces_are_sampled_as_in_mediapipe(weights, need, detec
     assert turned_pixels("PoseLandmarker", detector, 90) == [[4, 1], [5, 2], [6, 3]]
 
 
-def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
+def test_gestures_are_chosen_as_requested(weights, monkeypatch, detector):
     from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as module
     from sonjit.detectors.kinds import gesture_bundle
     from sonjit.weights import TaskBundle, load_bundle

@@ -177,7 +177,7 @@ def test_tensors(file):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_networks_with_their_tail_rewritten_for_bf16_say_the_same_in_f32(model):
+def test_networks_rewritten_for_bf16_give_equal_results_in_f32(model):
     """Check that the changes are limited to rounding."""
     try:
         network = ov.Core().read_model(find_weight(f"body-{model}"))
@@ -218,7 +218,7 @@ def crowd(data, read_rgb):
 
 
 @STILLS
-def test_two_people_are_each_seen_as_if_alone(file, crowd, bodies):
+def test_two_people_have_the_results_of_single_images(file, crowd, bodies):
     scene, left, right = crowd(file)
     half = scene.shape[1] // 2
     detector = bodies(static_image=True, max_instances=2, segmentation=True)

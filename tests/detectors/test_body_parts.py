@@ -187,7 +187,7 @@ def test_without_smoothing_only_the_next_box_is_calmed():
     assert 200 < moved.alignment[0, 0] < 203
 
 
-def test_a_filter_of_ones_own_takes_image_and_world_keypoints():
+def test_a_user_defined_filter_takes_image_and_world_keypoints():
     smoother = BodySmoother(OneEuro())
     smoother(seen(), 0.0)
     moved = smoother(seen(shift=3, visibility=0), 1 / 30)
@@ -197,7 +197,7 @@ def test_a_filter_of_ones_own_takes_image_and_world_keypoints():
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-def test_masks_are_smoothed_where_asked_for(smooth):
+def test_masks_are_smoothed_where_requested(smooth):
     smoother = BodySmoother("published", mask=smooth)
     smoother(seen(mask=np.zeros((4, 4), np.float32)), 0.0)
     mask = smoother(seen(mask=np.full((4, 4), 0.5, np.float32)), 1 / 30).mask

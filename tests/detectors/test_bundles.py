@@ -198,7 +198,7 @@ def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
         ({"landmark_model": "face", "model": "mesh"}, "model='mesh' cannot be combined with .*task"),
     ],
 )
-def test_what_cannot_be_had_is_named(hand_bundle, face_bundle, tmp_path, monkeypatch, options, reason):
+def test_missing_parts_of_bundles_are_named(hand_bundle, face_bundle, tmp_path, monkeypatch, options, reason):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     options = dict(options)
     given = options.get("landmark_model")

@@ -38,7 +38,7 @@ from sonjit import InputError, create_detector
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_what_cannot_be_is_an_input_error_of_one_line(options, words, tmp_path, monkeypatch):
+def test_invalid_values_are_input_errors_of_one_line(options, words, tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))  # without weights: a wrong option is named all the same
     with pytest.raises(InputError) as caught:
         create_detector(**options)
@@ -47,7 +47,7 @@ def test_what_cannot_be_is_an_input_error_of_one_line(options, words, tmp_path, 
 
 
 @pytest.mark.parametrize("how", ["cache", "models_dir"])
-def test_absent_weights_say_what_to_type(how, tmp_path, monkeypatch):
+def test_absent_weights_name_the_command(how, tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"palm_detection_full\.tflite is not in .*; run: sonjit models pull"):
         create_detector(models_dir=tmp_path / "models" if how == "models_dir" else None)

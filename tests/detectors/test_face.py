@@ -204,7 +204,7 @@ def test_a_face_that_comes_back_has_its_id(model, portrait, faces):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("model", "count"), [("attention", 478), ("mesh", 468), ("box", 6), ("box-full", 6)])
-def test_a_result_is_whole(model, count, portrait, faces):
+def test_a_result_is_complete(model, count, portrait, faces):
     (face,) = faces(model=model, static_image=True).detect(portrait)
     assert face.keypoints.shape == (count, 3)
     assert face.keypoints.dtype == np.float32
@@ -220,7 +220,7 @@ def test_a_result_is_whole(model, count, portrait, faces):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("model", ["attention", "box"])
-def test_flipping_mirrors_the_output_alone(model, portrait, faces):
+def test_flipping_mirrors_only_the_output(model, portrait, faces):
     (face,) = faces(model=model, static_image=True).detect(portrait)
     (flipped,) = faces(model=model, static_image=True, flip_horizontal=True).detect(portrait)
     width = portrait.shape[1]
@@ -248,7 +248,7 @@ def test_nothing_is_found_where_nothing_is(model, shape, faces):
     assert faces(model=model).detect(np.zeros((*shape, 3), np.uint8)) == []
 
 
-def test_boxes_alone_look_into_no_given_box(faces):
+def test_box_models_refuse_given_boxes(faces):
     with pytest.raises(InputError, match="model='mesh' or 'attention'"):
         faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
 

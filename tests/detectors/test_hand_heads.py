@@ -28,7 +28,7 @@ def looked(hands, photo):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_without_it_there_is_none_and_with_it_keypoints_stay(hands, photo, model):
+def test_visibility_is_optional_and_does_not_change_keypoints(hands, photo, model):
     """Compare in f32, because bf16 fuses and rounds the layers of the network differently."""
     options = {"model": model, "static_image": True, "precision": "f32"}
     plain, seen = (hands(**options, **more).detect(photo) for more in ({}, {"visibility": True}))
@@ -153,7 +153,7 @@ def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, p
         ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
     ],
 )
-def test_where_it_cannot_be_had_it_says_so(weights, kind, options, message):
+def test_unavailable_visibility_is_reported(weights, kind, options, message):
     with pytest.raises(InputError, match=message):
         sonjit.create_detector(kind, visibility=True, **options)
 

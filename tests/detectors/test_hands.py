@@ -34,7 +34,7 @@ def demo_matches(demo_clip, demo_run):
 
 
 @pytest.mark.slow
-def test_every_whole_hand_of_the_demo_is_found(demo_matches):
+def test_every_complete_hand_of_the_demo_is_found(demo_matches):
     assert demo_matches
     assert [(index, true["handedness"]) for index, true, hand in demo_matches if hand is None] == []
 

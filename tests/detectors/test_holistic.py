@@ -73,7 +73,7 @@ def test_hands_and_face_are_where_the_body_has_them(file, holistic):
 
 @pytest.mark.golden
 @STILLS
-def test_two_people_are_each_as_they_are_alone(file, holistic):
+def test_two_people_have_the_results_of_single_images(file, holistic):
     """Show the same image twice, one below the other, and detect in the boxes of the single image."""
     _, path = medium(file)
     rgb = rgb_from(path)
@@ -103,13 +103,13 @@ def test_everything_of_a_person_keeps_one_id(file, weights):
     assert {part.id for people in frames for person in people for part in person.parts} == {1}
 
 
-def test_an_empty_image_has_nobody(holistic):
+def test_an_empty_image_has_no_person(holistic):
     assert holistic.detect(np.zeros((120, 160, 3), np.uint8)) == []
 
 
 @pytest.mark.golden
 @STILLS
-def test_flipped_people_are_flipped_whole(file, weights, holistic):
+def test_all_parts_of_flipped_people_are_flipped(file, weights, holistic):
     _, path = medium(file)
     rgb = rgb_from(path)
     options = {"static_image": True, "search": "fast", "max_instances": 2}
@@ -120,7 +120,7 @@ def test_flipped_people_are_flipped_whole(file, weights, holistic):
                 assert a.keypoints.dtype == np.float32
 
 
-def test_forced_boxes_that_hold_nobody_give_nobody(holistic):
+def test_forced_boxes_without_a_person_give_no_person(holistic):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     assert holistic.detect(noise, boxes=[RotatedBox(100, 100, 120, 120, 0.0)]) == []
 

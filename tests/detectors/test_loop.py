@@ -126,7 +126,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("same_overlap", "count"), [(None, 2), (0.45, 2), (0.4, 1)])
 @pytest.mark.parametrize("static_image", [False, True])
-def test_boxes_that_overlap_as_much_as_is_said_are_of_one_instance(static_image, same_overlap, count):
+def test_boxes_above_the_overlap_limit_are_one_instance(static_image, same_overlap, count):
     thresholds = GraphThresholds(same_overlap=same_overlap)
     scene, detector = make(static_image=static_image, thresholds=thresholds)
     ((*found,),) = play(scene, detector, [(100, 140)])  # they share 60 of 140
@@ -170,7 +170,7 @@ class Windows:
         pass
 
 
-def test_where_nothing_is_held_an_unchanged_image_is_searched_at_the_interval_alone():
+def test_without_tracks_an_unchanged_image_is_searched_only_at_the_interval():
     scene = Scene()
     changed = [False, True, *[False] * 8]
     options = CommonOptions(max_instances=2)
@@ -184,7 +184,7 @@ def test_there_is_one_look_per_held_instance():
     assert scene.looks == [2] * 5
 
 
-def test_never_more_than_asked_for():
+def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
     assert [len(result) for result in results] == [1, 2, 3]
@@ -208,7 +208,7 @@ def test_stills_have_no_state_and_no_ids():
     assert scene.searches == [0, 1, 2, 3]
 
 
-def test_a_landmarkers_graph_keeps_what_its_detector_told_apart(monkeypatch):
+def test_a_landmarkers_graph_keeps_instances_that_its_detector_separates(monkeypatch):
     scene, detector = make(static_image=True)
     assert play(scene, detector, [(100, 104)]) == [[(None, 104)]]
     monkeypatch.setattr(CommonOptions, "follows_bundle", True)
@@ -234,7 +234,7 @@ def test_given_boxes_work_for_stills_and_streams(static):
     assert scene.searches == []
 
 
-def test_reset_starts_ids_and_searches_anew():
+def test_reset_restarts_ids_and_searches():
     scene, detector = make()
     play(scene, detector, [(100,), (), (600,)])
     detector.reset()
@@ -259,7 +259,7 @@ def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
         assert (left, right) == pytest.approx((100 + i, 500 - i), abs=20)  # a filter may lag; NaN fails too
 
 
-def test_a_time_that_goes_back_is_said_once(caplog):
+def test_a_time_that_goes_back_is_reported_once(caplog):
     scene, detector = make()
     scene.show(100)
     with caplog.at_level(logging.WARNING, "sonjit"):
@@ -307,7 +307,7 @@ def test_an_async_error_arrives_in_its_future():
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
-def test_a_closed_detector_says_so(used):
+def test_a_closed_detector_refuses_images(used):
     scene, detector = make()
     scene.show(100)
     with detector:

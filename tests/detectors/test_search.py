@@ -227,7 +227,7 @@ def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
     assert mesh_proportions(FaceObservation(1.0, points))["turned"] == pytest.approx(np.log(0.05))
 
 
-def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
+def test_other_heads_are_covered_without_the_own_head():
     rgb = np.full((100, 300, 3), 7, np.uint8)
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
     covered = without_other_heads(rgb, heads, heads[0])

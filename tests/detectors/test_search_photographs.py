@@ -88,7 +88,7 @@ def test_what_was_seen_before_changes_nothing(kind):
         assert [table(stream.detect(file)) for file in (files[0], files[0], files[1])] == first
 
 
-def test_results_say_how_many_were_found_and_whether_the_search_is_complete():
+def test_results_have_the_number_found_and_whether_the_search_is_complete():
     options = {"static_image": True, "search": "thorough"}
     with (
         sonjit.create_detector("face", max_instances=20, **options) as many,
@@ -102,7 +102,7 @@ def test_results_say_how_many_were_found_and_whether_the_search_is_complete():
 
 
 @pytest.mark.parametrize("kind", ["face", "holistic"])
-def test_the_command_line_says_that_more_were_found(kind):
+def test_the_command_line_reports_that_more_were_found(kind):
     command = [sys.executable, "-m", "sonjit", kind, str(WILD / "group-5.jpg"), "--max-instances", "2"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"2 of at least \d+ shown\. Use --max-instances\.", ran.stderr)

@@ -78,7 +78,7 @@ def test_reset_forgets():
     assert filter_(np.array([[77.0]], np.float32), time=0.0, scale=SIZE) == 77
 
 
-def test_the_input_is_left_alone(still):
+def test_the_input_is_unchanged(still):
     frame = still[1].astype(np.float32)
     copy, filter_ = frame.copy(), OneEuro()
     filter_(still[0].astype(np.float32), time=0.0, scale=SIZE)

@@ -100,7 +100,7 @@ def test_an_image_is_changed_once_for_each_new_thing():
     ]  # fmt: skip
 
 
-def test_what_is_held_may_move_without_a_search_of_its_windows():
+def test_active_instances_may_move_without_a_search_of_their_windows():
     finder = Dots()
     search = stepping(finder)
     for i in range(40):

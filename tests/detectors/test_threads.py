@@ -84,7 +84,7 @@ def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_process_forked_after_networks_were_loaded_says_so_instead_of_hanging(weights):
+def test_a_process_forked_after_networks_were_loaded_raises_instead_of_hanging(weights):
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "start processes by spawn" in done.stdout

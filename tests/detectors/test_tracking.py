@@ -133,7 +133,7 @@ def test_a_wrong_first_belief_is_given_up():
     assert tracker.active[0].left > 0.9
 
 
-def test_update_says_whether_any_was_lost():
+def test_update_returns_whether_a_track_was_lost():
     tracker = Tracker()
     assert tracker.update([], [seen_at(0)], 0) is False
     assert tracker.update([(tracker.active[0], seen_at(1))], [], 1) is False
@@ -268,7 +268,7 @@ def test_a_hidden_one_makes_room_for_one_that_is_seen():
     assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, True), (3, True)]
 
 
-def test_a_clock_that_starts_anew_moves_nothing_away():
+def test_a_restarted_clock_moves_no_instance():
     tracker = bridging()
     tracker.update([], [seen_at(0), seen_at(60)], 5.0)
     tracker.restart_clock()

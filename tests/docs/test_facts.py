@@ -42,6 +42,6 @@ def rows(page, heading):
         ("networks.md", "Published speeds", "InterNet", "53 a second"),
     ],
 )
-def test_a_published_fact_stands_beside_its_source(page, heading, name, fact):
+def test_a_published_fact_is_next_to_its_source(page, heading, name, fact):
     (source,) = [source for own, what, source in rows(page, heading) if own == name and re.search(fact, what)]
     assert re.search(r"(19|20)\d\d", source), source

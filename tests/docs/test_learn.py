@@ -28,7 +28,7 @@ def lesson(monkeypatch):
 
 
 @pytest.mark.parametrize("template", PAGES, ids=lambda path: path.name)
-def test_pages_say_what_the_scripts_found(lesson, template):
+def test_pages_contain_the_results_of_the_scripts(lesson, template):
     made = lesson("build").page(template.read_text("utf-8"))
     assert template.with_suffix("").read_text("utf-8") == made, "type: python docs/learn/build.py"
     assert "{{" not in made
@@ -129,7 +129,7 @@ def test_the_widest_margin_is_wider(lesson):
     assert rings["linear"] < min(rings["squares"], rings["rbf"], rings["learned"])
 
 
-def test_hog_tells_edges_apart(lesson):
+def test_hog_distinguishes_edges(lesson):
     import numpy as np
 
     hands = lesson("hand_features")

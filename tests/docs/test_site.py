@@ -35,7 +35,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_nothing_is_asked_of_another_host(site):
+def test_no_other_host_is_contacted(site):
     pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # which a server gives, from its root
     assert len(pages) > 40
     for page in pages:
@@ -53,7 +53,7 @@ def test_nothing_is_asked_of_another_host(site):
 
 
 @pytest.mark.slow
-def test_the_search_index_lies_beside_the_pages_in_both_languages(site):
+def test_the_search_index_is_next_to_the_pages_in_both_languages(site):
     """Check the search index as a script, because pages opened as files can only read scripts."""
     index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
     assert index["config"]["lang"] == ["en", "ko"]

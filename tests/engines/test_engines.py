@@ -156,7 +156,7 @@ def test_an_unknown_device_lists_the_known_ones(engine, words, convolution):
     ],
     ids=["precision", "ending", "tflite"],
 )
-def test_what_onnx_runtime_cannot_do_says_who_can(options, name, words, convolution):
+def test_errors_of_onnx_runtime_name_a_runtime_that_works(options, name, words, convolution):
     path = convolution.rename(convolution.with_name(name))
     with pytest.raises(InputError, match=words):
         load_engine(path, EngineOptions(engine="onnxruntime", **options))
@@ -194,7 +194,7 @@ def test_a_wrong_sonjit_threads_is_named(text, monkeypatch):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("chosen", [(1,), (1, 0)], ids=str)
-def test_only_the_outputs_asked_for_are_computed(engine, chosen, echo, image):
+def test_only_requested_outputs_are_computed(engine, chosen, echo, image):
     every = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"))
     some = load_engine(echo[0], EngineOptions(engine=engine, precision="f32"), outputs=chosen)
     every.input[:] = some.input[:] = image

@@ -91,7 +91,7 @@ def run_all(path, images, precision):
 
 
 @pytest.mark.slow
-def test_the_form_gives_nearly_the_same_and_is_told_apart(landmarks, images):
+def test_the_int8_form_gives_nearly_the_same_and_is_recognised(landmarks, images):
     promise = quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=1.0)
     assert promise.shift_px <= 1.5
     assert promise.images == 8

@@ -100,7 +100,7 @@ def test_auto_and_its_precision_share_a_blob_and_other_precisions_do_not(model, 
     [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:], lambda b: b"x" * 99],
     ids=["empty", "cut", "one-bit", "other"],
 )
-def test_a_damaged_blob_is_made_anew(damage, model, cached, no_compiling):
+def test_a_damaged_blob_is_recreated(damage, model, cached, no_compiling):
     first = result(load_engine(model, cached))
     (blob,) = blobs(cached)
     blob.write_bytes(damage(blob.read_bytes()))
@@ -164,7 +164,7 @@ def test_another_file_or_setting_is_another_blob(change, model, cached):
     assert len(blobs(cached)) == 2
 
 
-def test_int8_without_its_form_says_what_makes_it(model):
+def test_int8_without_its_form_names_the_command(model):
     with pytest.raises(InputError, match=r"tiny\.xml has no int8 form\. Run: sonjit models quantize"):
         load_engine(model, EngineOptions(precision="int8"))
 
@@ -190,7 +190,7 @@ def test_keeping_heads_exact_keeps_results():
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
 
-def test_products_that_are_no_heads_are_left_alone():
+def test_products_that_are_no_heads_are_unchanged():
     rows = ops.parameter([7, 5], np.float32)
     model = ov.Model([ops.matmul(rows, ops.constant(np.ones((5, 3), np.float32)), False, False)], [rows])
     keep_heads_in_f32(model)
@@ -209,7 +209,7 @@ def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
         np.testing.assert_allclose(a, b, atol=2e-3 * max(1.0, float(np.abs(a).max())))
 
 
-def test_a_damaged_name_in_an_onnx_network_is_told_in_one_line(tmp_path):
+def test_a_damaged_name_in_an_onnx_network_is_reported_in_one_line(tmp_path):
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("known", "result")]
     node = helper.make_node("Relu", ["unknown"], ["result"])
     network = helper.make_model(helper.make_graph([node], "graph", tensors[:1], tensors[1:]))

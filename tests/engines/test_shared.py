@@ -51,7 +51,7 @@ def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(
 
 
 @pytest.mark.slow
-def test_a_network_that_nobody_holds_is_freed(weights, loads):
+def test_an_unused_network_is_freed(weights, loads):
     path = weights["hand-lite"]
     one = shared(path)
     del one

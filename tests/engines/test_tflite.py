@@ -51,7 +51,7 @@ def test_operators_are_read():
     assert read_options(file.operators[1].options) == {"n": 7}
 
 
-def test_a_part_holds_what_leads_from_its_inputs_to_its_outputs():
+def test_a_part_contains_the_operators_between_its_inputs_and_outputs():
     complete = TfliteFile(CHAIN)
     part = TfliteFile(complete.part([2], [3]))
     assert (part.inputs, part.outputs, part.operators) == ((2,), (3,), [complete.operators[2]])
@@ -63,7 +63,7 @@ def test_a_part_holds_what_leads_from_its_inputs_to_its_outputs():
 @pytest.mark.parametrize(
     "data", [b"", b"TFL3", b"\x08\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(9), b"no file at all"]
 )
-def test_what_is_no_tflite_file_is_refused(data):
+def test_invalid_tflite_file_is_refused(data):
     with pytest.raises(ValueError, match="TFLite"):
         TfliteFile(data)
 
@@ -95,7 +95,7 @@ def test_options_are_a_map_or_a_value_error(data):
     ("data", "reason"),
     [(CHAIN, "custom operators Twist"), (CHAIN[:200], "damaged"), (b"nothing", "no TFLite file")],
 )
-def test_the_engine_says_in_one_line_what_it_cannot_read(data, reason, tmp_path):
+def test_the_engine_reports_unreadable_files_in_one_line(data, reason, tmp_path):
     path = tmp_path / "net.tflite"
     path.write_bytes(data)
     with pytest.raises(InputError, match=reason) as caught:

@@ -75,7 +75,7 @@ def test_a_table_format_takes_what_is_evaluated(root, protocol, counts, tmp_path
 
 
 @pytest.mark.slow
-def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tmp_path):
+def test_a_user_defined_task_is_evaluated_in_several_processes(root, protocol, tmp_path):
     np.savez(tmp_path / "mine.npz", id=["20_30.png"], box=np.array([[15.0, 25, 25, 35]]))
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz", "--jobs", 2]
     call = [*map(str, call), "--out", str(tmp_path / "out")]

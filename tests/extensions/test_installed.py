@@ -191,7 +191,7 @@ def test_extensions_that_fail_are_one_line_each_and_stop_nothing(place):
     assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken" in last
 
 
-def test_networks_are_loaded_when_they_are_asked_for(place):
+def test_networks_are_loaded_on_request(place):
     text = """
 import torch
 from sonjit.lab.networks import InputSpec, Network, NetworkEntry, register

@@ -89,7 +89,7 @@ def recipe(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_network_and_a_recipe_of_ones_own(recipe, tmp_path, capfd):
+def test_a_user_defined_network_and_recipe(recipe, tmp_path, capfd):
     out = tmp_path / "run"
     assert main(["train", str(recipe), "--smoke", "--out", str(out), "--set", "channels=5"]) == 0
     assert (out / "report.html").exists()

@@ -72,7 +72,7 @@ def test_rigs_and_projects(folder):
     assert frames == (0,)
 
 
-def test_an_interrupted_training_goes_on(folder):
+def test_an_interrupted_training_continues(folder):
     steps = []
     write.network()(folder / "run", lambda done, _steps, _losses: steps.append(done))
     assert steps == [3, 4]

@@ -53,7 +53,7 @@ def test_square_box_shifts_along_its_own_y_by_its_own_height(box, shift):
 
 
 @given(point_sets, angles)
-def test_rotated_box_around_holds_its_points_and_is_tight(points, rotation):
+def test_rotated_box_around_contains_its_points_and_is_tight(points, rotation):
     box = rotated_box_around(points, rotation)
     inside = in_axes_of(box, points)
     assert box.rotation == rotation

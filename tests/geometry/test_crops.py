@@ -62,7 +62,7 @@ def test_points_from_crop_inverts_crop_matrix(box, fractions, size):
     np.testing.assert_allclose(placed[:, 2], fractions[:, 2] * box.width, atol=1e-2)
 
 
-def test_points_from_crop_of_none_is_none():
+def test_points_from_crop_accepts_no_points():
     assert points_from_crop(np.empty((0, 3)), RotatedBox(0, 0, 1, 1)).shape == (0, 3)
 
 
@@ -78,7 +78,7 @@ def test_crop_is_a_bilinear_sample(box, image_width, image_height, width, height
     assert np.abs(cut - sample(image, x, y, border)).max() <= (8 if cv2.__version__ < "5" else 1)
 
 
-def test_a_crop_of_the_whole_image_is_the_image():
+def test_a_crop_of_the_complete_image_is_the_image():
     image = make_image(31, 17)
     np.testing.assert_array_equal(crop(image, RotatedBox(15.5, 8.5, 31, 17), 31, 17), image)
 
@@ -100,7 +100,7 @@ def test_out_is_written_in_place(fit):
 
 
 @given(lengths, lengths, lengths, lengths)
-def test_letterbox_box_holds_the_image_tightly_at_the_inputs_aspect(image_width, image_height, width, height):
+def test_letterbox_box_contains_the_image_tightly_at_the_inputs_aspect(image_width, image_height, width, height):
     box = letterbox_box(image_width, image_height, width, height)
     assert (box.cx, box.cy, box.rotation) == (image_width / 2, image_height / 2, 0)
     assert box.width / box.height == pytest.approx(width / height)

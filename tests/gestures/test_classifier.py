@@ -53,7 +53,7 @@ def test_features_know_neither_place_nor_size_nor_side_nor_turn(side, posed):
 @pytest.mark.slow
 @pytest.mark.parametrize("roll_deg", [0, 180])
 @pytest.mark.parametrize("side", ["Left", "Right"])
-def test_poses_are_told_whichever_way_the_hand_points(side, roll_deg, posed):
+def test_poses_are_recognised_in_every_direction(side, roll_deg, posed):
     wrong = {}
     for shape, poses in POSES.items():
         for pose in poses:
@@ -78,7 +78,7 @@ def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
     assert VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
 
 
-def test_a_thumb_to_the_side_and_a_finger_to_the_camera_say_nothing():
+def test_a_sideways_thumb_and_a_finger_to_the_camera_make_no_gesture():
     points = np.zeros((21, 3), np.float32)
     points[4], points[8] = (50, 3, 0), (3, -3, -50)
     assert VOCABULARY.name("Thumb", points) is None

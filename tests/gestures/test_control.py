@@ -235,7 +235,7 @@ def test_posts_are_json_and_follow_no_redirect(caplog):
     assert [one.getMessage() for one in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
 
 
-def test_websockets_are_opened_anew(caplog):
+def test_websockets_are_reopened(caplog):
     got, lost = Queue(), Event()
 
     def receive(connection):

@@ -24,7 +24,7 @@ def spotted(motions, frames):
 
 
 @pytest.mark.parametrize(("fps", "seconds", "size", "side"), [(30, 1.0, 1.0, "Right"), (15, 0.7, 1.2, "Left")])
-def test_motions_are_told_soon_after_their_end_at_any_speed_and_size(motions, moved, fps, seconds, size, side):
+def test_motions_are_reported_soon_after_their_end_at_any_speed_and_size(motions, moved, fps, seconds, size, side):
     frames = moved("tick", "zigzag", "beckon", fps=fps, seconds=seconds, size=size, side=side, seed=9)
     events = spotted(motions, frames)
     assert [one.name for one, _ in events] == ["tick", "zigzag", "beckon"]
@@ -37,7 +37,7 @@ def test_motions_are_told_soon_after_their_end_at_any_speed_and_size(motions, mo
         assert (one.id, one.handedness, one.moving) == (0, side, True)
 
 
-def test_other_ways_and_resting_hands_are_none(motions, moved):
+def test_other_paths_and_resting_hands_make_no_motion(motions, moved):
     for way in ([[0, 0], [0, 1.5]], [[0, 0], [-1, 0], [-1, 1], [0, 1], [0, 0]], [[0, 0]]):
         assert spotted(motions, moved(way, way, seed=5)) == []
 

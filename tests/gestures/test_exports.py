@@ -52,7 +52,7 @@ def test_csv_has_a_row_for_each_segment(tmp_path):
     assert list(rows[1].values()) == ["Right", "0", "motion", "J", "0.750", "1.500", "0.800"]
 
 
-def test_elan_has_a_tier_for_what_a_hand_holds_and_one_for_its_motions(tmp_path):
+def test_elan_has_a_tier_for_the_gestures_of_a_hand_and_one_for_its_motions(tmp_path):
     save_segments_eaf(tmp_path / "clip.eaf", SEGMENTS, "/films/clip.mp4")
     root = ElementTree.parse(tmp_path / "clip.eaf").getroot()
     assert root.tag == "ANNOTATION_DOCUMENT"

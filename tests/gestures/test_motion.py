@@ -268,7 +268,7 @@ def test_a_jump_is_no_swipe(poses):
     assert events == []
 
 
-def test_what_cannot_be_is_refused(poses):
+def test_invalid_values_are_refused(poses):
     still = mixed(poses["open"], poses["open"], 0)
     still.id = None
     recognizer = MotionRecognizer()
@@ -285,7 +285,7 @@ def test_what_cannot_be_is_refused(poses):
         MotionRecognizer(forget_s=0)
 
 
-def test_the_command_line_says_that_there_are_no_motions(monkeypatch, capsys):
+def test_the_command_line_reports_that_there_are_no_motions(monkeypatch, capsys):
     monkeypatch.setattr(
         "sonjit.cli.motions.track", lambda *_, **__: iter([Frame(index, index / 30) for index in range(3)])
     )

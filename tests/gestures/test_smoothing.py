@@ -61,7 +61,7 @@ def test_a_gesture_ends_when_there_is_none_for_a_while():
     assert abs((names.index(None) - 29) / 30 - 0.15) <= 1 / 30
 
 
-def test_wrong_calls_are_told():
+def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="settle_s"):
         GestureSmoother(settle_s=0)
     smoother = GestureSmoother()

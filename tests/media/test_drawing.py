@@ -172,7 +172,7 @@ def test_a_mask_cuts_its_person_out(body):
         assert set(np.unique(outside)) == {204, 255}
 
 
-def test_a_label_adds_a_note_and_a_part_shows_it_alone(body, hand):
+def test_a_label_adds_a_note_and_a_part_shows_only_the_note(body, hand):
     one, own = upright(body), hand()
     own.keypoints[:, :2] = own.keypoints[:, :2] / 4 + 150
     grey = np.full((300, 300, 3), 128, np.uint8)

@@ -211,7 +211,7 @@ def test_live_sources_write_their_own_clock(tmp_path, clip):
     np.testing.assert_allclose(times, [0, 0.0331, 0.0331 + tick, 0.1207], atol=1.1 * tick)
 
 
-def test_images_too_large_for_a_format_say_so(tmp_path, noise):
+def test_images_too_large_for_a_format_are_reported(tmp_path, noise):
     cv2.imwrite(str(tmp_path / "in.png"), noise)
     with open_source(tmp_path / "in.png") as source:
         writer = open_drawing_writer(tmp_path / "o.webp", source)

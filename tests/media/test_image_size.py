@@ -31,7 +31,7 @@ def size_of(data):
 
 
 @pytest.mark.parametrize(("name", "options"), [(name, o) for name, options in FORMATS.items() for o in options])
-def test_the_header_says_the_size(name, options):
+def test_the_header_has_the_size(name, options):
     file = io.BytesIO()
     noise = np.random.default_rng(1).integers(0, 255, (23, 37, 3), np.uint8)
     if name == "avif" and "AVIF" not in Image.SAVE:
@@ -55,7 +55,7 @@ def test_jpegs_and_bitmaps_of_any_size(size):
     assert size_of(b"BM" + bytes(12) + struct.pack("<Iii", 40, width, -height)) == size
 
 
-def test_a_png_of_a_few_bytes_says_how_large_it_would_be():
+def test_a_png_of_a_few_bytes_has_its_stated_size():
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I4s", 13, b"IHDR") + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
     assert size_of(b"\x89PNG\r\n\x1a\n" + chunk) == (60_000, 60_000)

@@ -153,7 +153,7 @@ def test_a_thumbnail_does_not_hide_that_a_photo_is_cut(noise):
     ("content", "says"),
     [(b"", "empty"), (b"this is text, not an image", "text"), (bytes(5000), "not an image"), (b"\xff\xd8\xff", "cut")],
 )
-def test_what_is_no_image(tmp_path, content, says):
+def test_invalid_images(tmp_path, content, says):
     path = tmp_path / "image.jpg"
     path.write_bytes(content)
     with pytest.raises(InputError, match=says):

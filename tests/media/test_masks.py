@@ -60,7 +60,7 @@ def test_a_video_keeps_times_sound_and_alpha(tmp_path, clip, ending):
 
 
 @pytest.mark.parametrize(("ending", "cutout"), [(".mp4", True), (".mkv", True), (".avi", True), (".webm", False)])
-def test_without_alpha_a_video_holds_the_mask_in_grey(tmp_path, clip, ending, cutout):
+def test_without_alpha_a_video_contains_the_mask_in_grey(tmp_path, clip, ending, cutout):
     out = tmp_path / f"mask{ending}"
     with open_source(clip("v.mkv", TIMES)) as source:
         write_masks(out, source, ramp(), cutout=cutout)
@@ -115,7 +115,7 @@ def test_odd_sizes_and_frames_without_anyone(tmp_path, clip):
         assert frames[..., :3].max() < 3
 
 
-def test_an_output_is_kept_or_dropped_as_a_whole(tmp_path, clip):
+def test_an_output_is_kept_or_removed_completely(tmp_path, clip):
     path = clip("v.mp4", TIMES)
     with (
         pytest.raises(InputError, match=r"\(3, 3\) does not fit"),

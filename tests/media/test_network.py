@@ -113,7 +113,7 @@ def test_images_of_a_network_camera(handler, scheme):
     assert " ended after " in problem
 
 
-def test_what_is_no_camera_is_one_line(clip, monkeypatch):
+def test_invalid_camera_is_one_line(clip, monkeypatch):
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/x cannot be opened: "):
         open_source("http://user:secret@127.0.0.1:9/x")
     monkeypatch.setattr(Mjpeg, "video", clip("v.mp4").read_bytes())

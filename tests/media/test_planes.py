@@ -107,7 +107,7 @@ def test_video_keeps_its_colours(tmp_path):
 
 
 @pytest.mark.parametrize(("pix_fmt", "value_range", "size"), [("yuv444p", 0, (160, 96)), ("yuv420p", 2, (160, 96))])
-def test_other_videos_are_converted_whole(tmp_path, pix_fmt, value_range, size):
+def test_other_videos_are_converted_completely(tmp_path, pix_fmt, value_range, size):
     path, out = tmp_path / "v.mkv", tmp_path / "drawn.mp4"
     coloured_clip(path, pix_fmt=pix_fmt, value_range=value_range, size=size)
     with open_source(path) as source, open_drawing_writer(out, source) as writer:

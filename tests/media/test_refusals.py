@@ -60,7 +60,7 @@ def test_a_drawing_that_is_thrown_away_needs_no_room(tmp_path, clip, full_disk, 
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_an_animation_that_is_too_wide_says_so(tmp_path, clip):
+def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):
     with open_source(clip("v.mp4")) as source:
         writer = open_drawing_writer(tmp_path / "o.webp", source)
         with pytest.raises(JobError, match=r"o\.webp cannot be drawn"):
@@ -68,7 +68,7 @@ def test_an_animation_that_is_too_wide_says_so(tmp_path, clip):
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_a_drawing_beside_others_may_fail_at_its_very_end():
+def test_an_additional_drawing_may_fail_at_its_end():
     class Refused(DrawingWriter):
         def write(self, *_, **__): ...
 
@@ -135,7 +135,7 @@ def test_an_image_of_more_pixels_than_the_decoder_takes(tmp_path):
         load_image(path)
 
 
-def test_a_video_without_one_whole_image(tmp_path, clip):
+def test_a_video_without_a_complete_image(tmp_path, clip):
     data = bytearray(clip("v.avi", codec="mpeg4").read_bytes())
     first, end = data.index(b"movi") + 12, data.index(b"idx1")
     data[first:end] = bytes(end - first)

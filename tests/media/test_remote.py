@@ -72,7 +72,7 @@ def test_inputs_hold_videos_too_and_keep_where_they_lie(bucket):
         ("s4://bucket/a.png", "s4://bucket/a.png cannot be opened .Protocol not known: s4"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(bucket, named, words):
+def test_errors_of_reading_are_one_line(bucket, named, words):
     with pytest.raises(InputError, match=words.format(bucket=bucket)) as caught:
         open_source(named.format(bucket=bucket))
     assert "\n" not in str(caught.value)
@@ -86,7 +86,7 @@ def test_a_file_that_vanishes_while_its_folder_is_read_is_named(bucket):
     assert problem.startswith("memory:///bucket/b.png cannot be read: ")
 
 
-def test_storage_without_its_package_says_which(monkeypatch):
+def test_storage_without_its_package_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delenv("SONJIT_OFFLINE", raising=False)
     with pytest.raises(InputError, match=r"s3://bucket/a.jpg: .*s3fs"):

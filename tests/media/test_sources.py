@@ -138,7 +138,7 @@ def test_content_beats_the_ending(tmp_path, noise, clip):
         assert (a.kind, b.kind) == ("video", "image")
 
 
-def test_cut_video_gives_what_can_be_decoded_and_says_so(tmp_path, clip):
+def test_a_truncated_video_gives_its_decodable_frames_and_a_warning(tmp_path, clip):
     times = [i / 25 for i in range(100)]
     complete = clip("v.mp4", times, options={"movflags": "faststart"})
     data = complete.read_bytes()

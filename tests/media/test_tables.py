@@ -107,7 +107,7 @@ def test_a_face_box_stays_where_there_is_room_for_it(tmp_path, face, ending):
 
 
 @pytest.mark.parametrize("ending", ROW_ENDINGS)
-def test_people_are_told_from_bodies_with_hands_beside_them(tmp_path, person, hand, face, body, ending):
+def test_people_are_distinguished_from_bodies_and_hands(tmp_path, person, hand, face, body, ending):
     path = tmp_path / f"t{ending}"
     loose_parts = Frame(0, 0.0, [hand(), hand()], faces=[face()], bodies=[body(), body()])
     write(path, HEADER, [loose_parts])
@@ -157,7 +157,7 @@ def test_rows_that_do_not_fit_together(tmp_path, person, change):
         load_frames(path)
 
 
-def test_rows_of_a_kind_that_nobody_knows(tmp_path, hand):
+def test_rows_of_an_unknown_kind(tmp_path, hand):
     path = tmp_path / "t.csv"
     write(path, HEADER, [Frame(0, 0.0, [hand()])])
     path.write_text(path.read_text("utf-8").replace(",hand,", ",foot,"), "utf-8")

@@ -62,7 +62,7 @@ def test_the_text_reads_as_the_dicts(kind, data):
 @pytest.mark.slow
 @given(PEOPLE)
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_what_is_said_stands_with_its_instance(person):
+def test_extras_are_next_to_their_instance(person):
     extras = [{"measures": {"number": number}} for number in range(len(person.parts))]
     (one,) = json.loads(results_to_json([person], extras, full=True))
     parts = [one[name] for name in ("body", "leftHand", "rightHand", "face") if one[name]]

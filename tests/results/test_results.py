@@ -176,7 +176,7 @@ def test_instances_count_each_kind_and_give_parts_their_person_s_number(hand, fa
 
 
 @pytest.mark.parametrize("kind", RESULT_TYPES)
-def test_a_frame_always_has_the_list_that_was_asked_for(kind, body):
+def test_a_frame_always_has_the_requested_list(kind, body):
     assert Frame(0, None).to_dict((kind,)) == {"index": 0, "time": None, kind: []}
     assert set(Frame(0, None, bodies=[body]).to_dict((kind,))) == {"index", "time", kind, "bodies"}
 
@@ -186,7 +186,7 @@ def test_a_frame_with_nothing_in_it_has_an_empty_list():
     assert Frame(0, None).hands is not Frame(0, None).hands
 
 
-def test_a_result_holds_plain_json_types(hand):
+def test_a_result_contains_plain_json_types(hand):
     def types(value):
         if isinstance(value, (dict, list)):
             return set().union(*map(types, value.values() if isinstance(value, dict) else value))
@@ -235,7 +235,7 @@ def test_a_side_of_little_probability_is_unknown(score, side):
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
-def test_results_are_copied_and_pickled_whole(hand, face, body, again):
+def test_results_are_copied_and_pickled_completely(hand, face, body, again):
     body.mask = np.full((4, 6), 0.25, np.float32)
     hand.extra_keypoints = np.ones((2, 2), np.float32)
     frame = Frame(3, 0.1, [hand], "a.png", [face], [body], [Person(body, hand, None, face)])

@@ -157,7 +157,7 @@ def test_a_stop_keeps_what_is_finished_and_the_next_run_does_the_rest(media, tmp
     assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,20.0", "2,30.0"]
 
 
-def test_a_video_that_was_stopped_is_processed_again_whole(media, tmp_path, processed, monkeypatch):
+def test_a_stopped_video_is_processed_again_completely(media, tmp_path, processed, monkeypatch):
     process = BrightnessWorker.process
 
     def stopping(self, frame):
@@ -175,7 +175,7 @@ def test_a_video_that_was_stopped_is_processed_again_whole(media, tmp_path, proc
     assert len(json.loads(frames.read_text("utf-8"))["frames"]) == 8
 
 
-def test_what_fails_is_named_and_holds_up_nothing(media, tmp_path, processed):
+def test_failures_are_named_and_do_not_stop_others(media, tmp_path, processed):
     (media / "25.png").write_bytes(b"text\n")
     summary = run(Brightness(), [media], f"{tmp_path}/t/")
     assert summary.files == 4
@@ -195,7 +195,7 @@ def test_inputs_that_stand_for_nothing_are_refused_before_any_work(named, tmp_pa
         Inputs.find(named)
 
 
-def test_what_cannot_be_run_or_placed_is_one_line(media, tmp_path):
+def test_errors_of_inputs_and_outputs_are_one_line(media, tmp_path):
     (media / "broken").mkdir()
     for name in ("a.mp4", "b.png"):
         (media / "broken" / name).write_bytes(b"text")
@@ -230,7 +230,7 @@ def test_a_text_option_is_no_file_of_the_same_name(media, tmp_path, processed, m
     assert run(task, [f"{media}/*.png"], save).skipped == 3
 
 
-def test_a_changed_file_of_the_task_makes_its_results_anew(media, tmp_path, processed):
+def test_a_changed_file_of_the_task_recreates_its_results(media, tmp_path, processed):
     weights, save = tmp_path / "weights", f"{tmp_path}/t/"
     weights.write_bytes(b"1")
     task = Brightness(weights=str(weights))

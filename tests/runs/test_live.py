@@ -143,7 +143,7 @@ def test_wrong_addresses(address):
         LiveOutput(address, "hands")
 
 
-def test_websocket_that_nobody_answers():
+def test_websocket_without_an_answer():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(InputError, match="--to ws://"):

@@ -65,7 +65,7 @@ def test_a_table_calls_its_source_by_the_name_given(run, tmp_path):
     assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["source"] == "손.mp4"
 
 
-def test_the_number_of_frames_is_told_once_and_what_it_came_to_after_each(run):
+def test_the_number_of_frames_is_reported_once_and_progress_after_each(run):
     log = ProgressLog()
     summary = run(progress=log)
     assert log.totals == [6]

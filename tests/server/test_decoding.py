@@ -87,7 +87,7 @@ def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, p
 
 
 @pytest.mark.slow
-def test_an_image_has_so_much_time_and_the_next_a_process_of_its_own(faulty):
+def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     decoders = faulty(seconds=1)
     with pytest.raises(InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 1 s"):
         decoders.decode(PNG + b"hang")
@@ -136,7 +136,7 @@ def test_processes_end_with_a_server_that_is_killed():
 @pytest.mark.parametrize(
     "answer", [b"", struct.pack("<II", 0, 9) + b"cut", struct.pack("<II", 101, 100), struct.pack("<II", 9, 9) + b"cut"]
 )
-def test_an_answer_that_breaks_off_or_is_too_large_is_none(answer):
+def test_truncated_and_oversized_answers_are_discarded(answer):
     with pytest.raises(EOFError):
         read_answer(io.BytesIO(answer), 10_000)
 

@@ -84,7 +84,7 @@ def test_motions_are_trained_and_tested(client, tmp_path):
         ('{"recordings": [{"name": "a", "frames": [{"time": 1}]}]}', "no recordings"),
     ],
 )
-def test_what_is_no_recording_is_refused(client, body, message):
+def test_invalid_recording_is_refused(client, body, message):
     refused = client.post("/v1/gestures/train", content=body)
     assert refused.status_code in (400, 413)
     assert message in refused.json()["error"]["message"]
@@ -110,7 +110,7 @@ def test_maps_are_checked(client):
     assert "the map, rule 1: key = 3" in refused["error"]["message"]
 
 
-def test_a_stream_tells_what_a_map_would_send(weights, listen, frames):
+def test_a_stream_reports_the_commands_of_a_map(weights, listen, frames):
     """Check tracked hands, also after a clip restarts."""
     with open_stream(listen()) as socket:
         rule = '[[rule]]\nmeasure = "x"\nosc = "127.0.0.1:9/x"'
@@ -131,7 +131,7 @@ def file_of(**arrays):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_a_stream_is_told_by_its_own_gestures_alone(weights, listen, frames):
+def test_a_stream_uses_only_its_own_gestures(weights, listen, frames):
     """Check that gestures of a client file may occur in a map, and do not affect the next stream of the detector."""
     server = listen()
     with open_stream(server) as socket:

@@ -88,7 +88,7 @@ def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
      "model=full&model=lite", "measures=1", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip
 @pytest.mark.slow
-def test_wrong_options_are_told_with_the_known_ones(query, weights, ask, photo):
+def test_wrong_options_are_reported_with_the_known_ones(query, weights, ask, photo):
     message = refusal(ask().post(f"/v1/hands?{query}", content=jpeg_of(photo)), 400, "bad_option")
     assert query.partition("=")[0].strip("&") in message
     assert len(message) < 300
@@ -124,7 +124,7 @@ def misfits(value, schema, at=""):
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "full=true&measures=true"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_are_as_their_schemas_say(ask, photo, all_weights, kind, query):
+def test_answers_match_their_schemas(ask, photo, all_weights, kind, query):
     client = ask()
     described = client.get("/openapi.json").json()["paths"][f"/v1/{kind}"]["post"]["responses"]
     schema = described["200"]["content"]["application/json"]["schema"]
@@ -153,13 +153,13 @@ def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
     assert "60000 x 60000" in message
 
 
-def test_what_is_no_image_is_told(weights, ask):
+def test_invalid_image_is_reported(weights, ask):
     client = ask()
     for data in (b"", b"text of no image", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40)):
         refusal(client.post("/v1/hands", content=data), 422, "bad_image")
 
 
-def test_forms_without_a_file_or_broken_are_told(weights, ask):
+def test_forms_without_a_file_or_broken_are_reported(weights, ask):
     client = ask()
     form = {"content-type": "multipart/form-data; boundary=x"}
     empty = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'
@@ -187,7 +187,7 @@ def test_damaged_images_are_images_or_refused(decoders, data):
     assert rgb.shape[0] * rgb.shape[1] <= 10_000
 
 
-def test_missing_weights_are_told_with_what_to_type(ask, photo, monkeypatch, tmp_path):
+def test_missing_weights_are_reported_with_the_command(ask, photo, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     client = ask()
     message = refusal(client.post("/v1/hands", content=jpeg_of(photo)), 503, "missing_weights")
@@ -197,7 +197,7 @@ def test_missing_weights_are_told_with_what_to_type(ask, photo, monkeypatch, tmp
 
 
 @pytest.mark.slow
-def test_weights_that_are_said_to_be_needed_are_those_that_are_loaded(all_weights, monkeypatch):
+def test_weights_that_are_listed_as_required_are_loaded(all_weights, monkeypatch):
     loaded = []
     find = sonjit.detectors.options.find_weight
     monkeypatch.setattr(

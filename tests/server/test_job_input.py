@@ -66,7 +66,7 @@ def test_one_image_whatever_its_name(tmp_path):
     assert (given.source, given.name, given.drawing) == (file, "upload", ".jpg")
 
 
-def test_images_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
+def test_images_become_a_folder_that_is_read_completely_and_in_order(tmp_path):
     files = [image(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
     (tmp_path / "f3.webp").write_bytes(b"text")  # a problem of the job's, not of the upload's
     given = input_from_files([*files, tmp_path / "f3.webp"], "shots", max_pixels=MANY)
@@ -91,7 +91,7 @@ def test_images_become_a_folder_that_is_read_whole_and_in_order(tmp_path):
         (lambda folder: [video(folder / "a.mp4"), video(folder / "b.mp4")], "a.mp4 is a video among"),
     ],
 )
-def test_what_is_no_input_is_named(tmp_path, make, says):
+def test_invalid_input_is_named(tmp_path, make, says):
     files = make(tmp_path)
     with pytest.raises(RefusedError, match=says) as refused:
         input_from_files(files, None, max_pixels=MANY)

@@ -37,7 +37,7 @@ def answers_to(*requests):
     return [json.loads(line) for line in answers.getvalue().splitlines()]
 
 
-def test_it_opens_videos_and_says_why_it_cannot(media, tmp_path):
+def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
     (tmp_path / "text.mp4").write_text("hello " * 99)
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 8, "NONE", ""))

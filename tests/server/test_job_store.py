@@ -202,7 +202,7 @@ def test_younger_results_push_out_the_oldest(jobs, runs):
     wait_until(lambda: [job.folder.exists() for job in made] == [False] * 3 + [True] * 2)
 
 
-def test_a_job_that_runs_too_long_fails_and_says_so(jobs, runs):
+def test_a_job_that_runs_too_long_fails_with_a_message(jobs, runs):
     job = add(jobs(max_job_minutes=1e-9))
     runs.steps.release(3)
     wait_until(lambda: job.state == "failed" and not job.folder.exists())

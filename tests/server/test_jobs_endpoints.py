@@ -86,7 +86,7 @@ def test_jobs_are_listed_and_deleted(endpoints, media):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [None, "bytes=5-9", "bytes=0-1,4-5"])
-def test_a_download_of_a_job_that_is_just_removed_says_so(endpoints, media, monkeypatch, part):
+def test_a_download_of_a_job_that_is_being_removed_is_an_error(endpoints, media, monkeypatch, part):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()))
     start = FileResponse.__call__

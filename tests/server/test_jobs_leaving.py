@@ -122,7 +122,7 @@ def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, 
         assert last_event(stays)["state"] == "done"
 
 
-def test_a_server_that_stops_cancels_its_jobs_and_says_so(served, begun, gate):
+def test_a_server_that_stops_cancels_its_jobs_and_reports_it(served, begun, gate):
     with served.connect() as client:
         client.sendall(begun)
         client.recv(10)

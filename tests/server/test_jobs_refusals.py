@@ -25,7 +25,7 @@ def test_a_video_that_was_cut_gives_what_it_has(endpoints, media):
     assert any(problem.startswith("cut.mp4 is cut") for problem in job["problems"])
 
 
-def test_a_image_that_was_cut_fails_and_says_so(endpoints, media):
+def test_a_truncated_image_fails_with_a_message(endpoints, media):
     client = endpoints()
     files = {"file": ("../../cut.jpg", (media / "photo.jpg").read_bytes()[:3000])}
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
@@ -57,7 +57,7 @@ def test_wrong_options_are_refused(endpoints, query, says):
     assert says in refusal(endpoints().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
 
 
-def test_what_is_no_media_is_refused_and_leaves_nothing(endpoints, media):
+def test_invalid_media_is_refused_and_leaves_nothing(endpoints, media):
     client = endpoints(max_jobs=1)
     image = (media / "photo.jpg").read_bytes()
     clip = (media / "clip.mp4").read_bytes()
@@ -85,7 +85,7 @@ def test_a_body_that_is_too_large_is_refused(endpoints, monkeypatch):
     wait_until(lambda: [list(root.iterdir()) for root in client.place.iterdir()] == [[]])
 
 
-def test_missing_weights_are_said_before_anything_is_stored(endpoints, monkeypatch, tmp_path):
+def test_missing_weights_are_reported_before_anything_is_stored(endpoints, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "empty"))
     client = endpoints()
     message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 503, "missing_weights")
@@ -112,7 +112,7 @@ def test_a_full_disk_is_named(endpoints, full_disk, weights):
 
 
 @pytest.mark.slow
-def test_a_drawing_that_its_encoder_refused_is_told_where_it_is_asked_for(endpoints, tmp_path, weights):
+def test_a_refused_drawing_is_reported_at_its_download(endpoints, tmp_path, weights):
     wide = tmp_path / "wide.mkv"
     with av.open(str(wide), "w") as container:
         stream = container.add_stream("ffv1", rate=30)
@@ -151,7 +151,7 @@ def test_files_that_are_lost_before_they_are_sent(endpoints, media):
 
 
 @pytest.mark.slow
-def test_a_crowd_is_told_to_wait(endpoints, media, gate):
+def test_clients_above_the_limit_must_wait(endpoints, media, gate):
     client = endpoints(max_jobs=1)
     body = (media / "photo.jpg").read_bytes()
     first = client.post("/v1/jobs?kind=hands", content=body)

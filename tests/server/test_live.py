@@ -48,7 +48,7 @@ def test_a_stated_gigabyte_is_refused_before_it_is_read(weights, listen):
     assert (status, json.loads(body)["error"]["code"]) == (413, "too_large")
 
 
-def test_who_asks_before_sending_is_told_not_to(weights, listen):
+def test_expect_100_continue_is_refused_if_the_body_is_too_large(weights, listen):
     with listen().connect() as connection:
         connection.sendall(head_of_post("Content-Length: 1000000000", "Expect: 100-continue"))
         assert answer_of(connection)[0] == 413
@@ -96,7 +96,7 @@ def test_who_is_refused_and_sends_nothing_more_is_not_waited_for(weights, listen
 
 
 @pytest.mark.slow
-def test_half_open_connections_hold_up_nobody_and_are_closed(weights, listen):
+def test_half_open_connections_do_not_block_others_and_are_closed(weights, listen):
     live = listen(read_timeout_s=1.5)
     idle = [live.connect() for _ in range(100)]
     for number, connection in enumerate(idle):
@@ -151,7 +151,7 @@ def answer_of_or_nothing(connection):
 
 
 @pytest.mark.slow
-def test_a_message_that_is_too_large_closes_its_stream_alone(weights, listen, photo):
+def test_a_message_that_is_too_large_closes_only_its_stream(weights, listen, photo):
     live = listen(max_body_mb=1)
     with open_stream(live) as other, open_stream(live) as stream:
         configure(other, {"kind": "hands", "model": "lite"})
@@ -234,7 +234,7 @@ def test_what_stands_behind_a_body_is_not_kept(weights, listen):
 
 
 @pytest.mark.slow
-def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo):
+def test_a_client_that_reads_nothing_blocks_only_itself(weights, listen, photo):
     live, data = listen(), jpeg_of(photo)
     stop = threading.Event()
 
@@ -280,7 +280,7 @@ def test_freed_memory_can_be_given_back():
     trim_memory()
 
 
-def test_a_stream_that_says_nothing_is_closed_with_the_reason(listen):
+def test_a_stream_that_is_silent_is_closed_with_the_reason(listen):
     with open_stream(listen(idle_minutes=0.001)) as silent:
         closed = silent.end()
     assert (closed.code, "--idle-minutes" in closed.reason) == (4408, True)

@@ -15,7 +15,7 @@ from .conftest import LITE, answer, configure, open_stream
 
 
 @pytest.mark.slow
-def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, demo_clip):
+def test_masks_come_with_bodies_where_requested(all_weights, listen, frames, demo_clip):
     body = {"kind": "body", "model": "lite", "search": "fast", "segmentation": True, "smooth_segmentation": False}
     with open_stream(listen()) as socket:
         ready = configure(socket, body)[-1]
@@ -62,7 +62,7 @@ def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
         assert "gesture" in hand
 
 
-def test_every_target_of_the_network_can_be_asked_for(weights):
+def test_every_target_of_the_network_can_be_requested(weights):
     assert set(TARGETS) == set(load_hand_explainer("lite").targets)
 
 

@@ -171,7 +171,7 @@ def test_an_address_has_a_rate(ask, monkeypatch):
     refusal(client.get("/healthz"), 429, "too_many")
 
 
-def test_endpoints_that_are_not_there_are_told(ask, tmp_path):
+def test_endpoints_that_are_not_there_are_reported(ask, tmp_path):
     client = ask()
     for method, path in (("GET", "/v1/hands"), ("POST", "/v1/tails"), ("GET", "/../settings.py"), ("PUT", "/healthz")):
         refusal(client.request(method, path), 404, "not_found")

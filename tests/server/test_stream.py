@@ -90,7 +90,7 @@ def test_detectors_that_stay_the_same_keep_their_instances(weights, listen, fram
         assert nothing["width"]
 
 
-def test_reset_begins_anew(weights, listen, frames, demo_clip):
+def test_reset_restarts(weights, listen, frames, demo_clip):
     blank = jpeg_of(np.zeros_like(demo_clip[1][0]))
     with open_stream(listen()) as socket:
         configure(socket, LITE | {"max_instances": 1})
@@ -101,7 +101,7 @@ def test_reset_begins_anew(weights, listen, frames, demo_clip):
         assert answer(socket, 4, frames[0], time=0)["hands"][0]["id"] == 1
 
 
-def test_a_clip_that_begins_anew_keeps_its_gestures(weights, listen, frames):
+def test_a_clip_that_restarts_keeps_its_gestures(weights, listen, frames):
     with open_stream(listen()) as socket:
         configure(socket, LITE, measures=True)
         for i, time in enumerate((0, 1, 0, float("nan"), 0.5)):
@@ -111,7 +111,7 @@ def test_a_clip_that_begins_anew_keeps_its_gestures(weights, listen, frames):
             assert got["time"] == (None if time != time else time)
 
 
-def test_motions_stand_beside_what_moves(weights, listen, frames, monkeypatch):
+def test_motions_are_next_to_the_moving_hands(weights, listen, frames, monkeypatch):
     event = MotionEvent("Swipe_Left", "end", 3, "Left", 0.5, 0.5, (-1.25, 0.5), 0.0)
     looked = []
     monkeypatch.setattr(MotionRecognizer, "__call__", lambda *given: [looked.append(given), event][1:])
@@ -153,7 +153,7 @@ WRONG_SETTINGS = (
 
 
 @pytest.mark.slow
-def test_wrong_settings_are_told_and_the_old_ones_stay(weights, listen, frames):
+def test_wrong_settings_are_reported_and_the_old_ones_stay(weights, listen, frames):
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         for message, part in WRONG_SETTINGS:
@@ -164,7 +164,7 @@ def test_wrong_settings_are_told_and_the_old_ones_stay(weights, listen, frames):
             assert answer(socket, 1, frames[0])["hands"]
 
 
-def test_missing_weights_are_told(listen, monkeypatch, tmp_path):
+def test_missing_weights_are_reported(listen, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     client = listen()
     with open_stream(client) as socket:
@@ -184,7 +184,7 @@ UNUSABLE_IMAGES = (
 )
 
 
-def test_an_image_that_cannot_be_used_is_told_and_the_stream_goes_on(weights, listen):
+def test_an_image_that_cannot_be_used_is_reported_and_the_stream_continues(weights, listen):
     with open_stream(listen(max_megapixels=0.05)) as socket:
         configure(socket, LITE)
         for data, others, code in UNUSABLE_IMAGES:
@@ -193,7 +193,7 @@ def test_an_image_that_cannot_be_used_is_told_and_the_stream_goes_on(weights, li
             assert answer(socket, 6, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
 
 
-def test_a_failure_of_the_servers_own_is_told_and_the_stream_goes_on(weights, listen, monkeypatch):
+def test_a_failure_of_the_servers_own_is_reported_and_the_stream_continues(weights, listen, monkeypatch):
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         with monkeypatch.context() as patch:
@@ -202,7 +202,7 @@ def test_a_failure_of_the_servers_own_is_told_and_the_stream_goes_on(weights, li
         assert answer(socket, 2, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
 
 
-def test_a_detector_that_fails_is_told_and_the_stream_goes_on(weights, listen, frames, monkeypatch):
+def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, listen, frames, monkeypatch):
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         with monkeypatch.context() as patch:
@@ -211,7 +211,7 @@ def test_a_detector_that_fails_is_told_and_the_stream_goes_on(weights, listen, f
         assert answer(socket, 2, frames[0])["hands"]
 
 
-def test_a_detector_that_cannot_be_made_as_asked_is_told(weights, listen, monkeypatch):
+def test_a_detector_that_cannot_be_created_is_reported(weights, listen, monkeypatch):
     monkeypatch.setenv("SONJIT_THREADS", "many")
     with open_stream(listen(max_models=0)) as socket:
         error = configure(socket, LITE)[-1]
@@ -246,7 +246,7 @@ def test_who_leaves_while_detectors_load_leaves_none_behind(all_weights, listen,
     lambda s: s.send("9" * 5000), lambda s: s.send(b""), lambda s: s.send(b"SNJ1"),
     lambda s: s.send(frame_message(1, b"", magic=b"SNJ2")),
 ])  # fmt: skip
-def test_what_is_no_message_closes_the_stream(send, listen):
+def test_an_invalid_message_closes_the_stream(send, listen):
     with open_stream(listen()) as socket:
         send(socket)
         closed = socket.end()

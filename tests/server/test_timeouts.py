@@ -116,7 +116,7 @@ def test_an_answer_waits_only_so_long_for_its_reader(connection, reads_on):
     assert connection.transport.ends == ("" if reads_on else "aborted")
 
 
-def test_every_message_of_a_stream_starts_the_idle_time_anew(monkeypatch):
+def test_every_message_of_a_stream_restarts_the_idle_time(monkeypatch):
     now_s, slept, closed = 0.0, [], []
 
     class Socket:

@@ -24,7 +24,7 @@ def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1 + 3
 
 
-def test_problems_are_told_and_are_the_exit_status(made, capsys):
+def test_problems_are_reported_and_are_the_exit_status(made, capsys):
     project, _, _ = made
     (project.view("cam1").path / "7.png").write_bytes(b"no image")
     assert main(["annotate", "auto", str(project.folder), "--fps", "1"]) == 1

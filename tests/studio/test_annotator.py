@@ -69,7 +69,7 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     assert main(["annotate", "error", str(project.folder), "--folds", "1"]) == 2
 
 
-def test_a_run_goes_on_with_the_missing_chunk(made):
+def test_a_run_continues_with_the_missing_chunk(made):
     project, _, detector = made
     folder = annotate(project, AnnotatorSettings(fps=1)).folder
     chunks = sorted((folder / "seen").iterdir())
@@ -82,7 +82,7 @@ def test_a_run_goes_on_with_the_missing_chunk(made):
     assert again.kept == 5
 
 
-def test_recordings_that_changed_are_looked_at_anew(made):
+def test_recordings_that_changed_are_processed_again(made):
     project, _, detector = made
     first = annotate(project, AnnotatorSettings(fps=1))
     image, cameras = project.view("cam1").path / "5.png", project.folder / "cameras.json"
@@ -98,7 +98,7 @@ def test_recordings_that_changed_are_looked_at_anew(made):
     assert detector.looked == 0
 
 
-def test_a_killed_run_goes_on_with_the_chunk_in_which_it_was(made):
+def test_a_killed_run_continues_with_the_chunk_in_which_it_was(made):
     project, _, _ = made
     root = Path(__file__).parents[2]
     killed = subprocess.run(

@@ -73,7 +73,7 @@ def test_nothing_seen_is_nothing_found():
     assert (associate_hands(rig, empty) == -1).all()
 
 
-def test_crops_of_whole_hands_tell_which_one_is_right(made, monkeypatch):
+def test_crops_of_complete_hands_decide_between_candidates(made, monkeypatch):
     project, joints, detector = made
     found_in = detector.detect
 

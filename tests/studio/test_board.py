@@ -75,7 +75,7 @@ def test_a_board_is_recognised(text):
 
 
 @pytest.mark.slow
-def test_a_checkerboard_that_looks_the_same_upside_down_is_told():
+def test_a_checkerboard_that_looks_the_same_upside_down_is_reported():
     squares = np.kron((np.indices((7, 9)).sum(0) % 2).astype(np.uint8), np.full((18, 18), 255, np.uint8))
     grey = cv2.copyMakeBorder(squares, 18, 18, 18, 18, cv2.BORDER_CONSTANT, value=255)
     with pytest.raises(InputError, match="a board that cannot be used: a checkerboard of 8 x 6"):

@@ -96,7 +96,7 @@ def test_distances_between_cameras_are_off_by_their_standard_errors(truth, calib
     assert (calibrated.distance_std_m[pairs] < 0.005).all()
 
 
-def test_a_lens_is_found_in_a_recording_of_its_own(truth, seen):
+def test_a_lens_is_calibrated_from_a_separate_recording(truth, seen):
     own = calibrate_lens(BoardObservations(tuple(seen.of("cam1")), {"cam1": seen.sizes["cam1"]}))
     off = np.subtract(own.rig["cam1"].camera.intrinsics, truth["cam1"].camera.intrinsics)
     assert np.sqrt(np.square(off / own.lens_std["cam1"][:4]).mean()) < 3
@@ -199,7 +199,7 @@ def test_boards_that_single_cameras_missed_join_one_rig(truth, seen):
             calibrate(BoardObservations(tuple(lone), seen.sizes), lenses=lenses)
 
 
-def test_boards_are_found_in_one_image_and_told_apart(tmp_path):
+def test_boards_are_found_in_one_image_and_distinguished(tmp_path):
     texts = "charuco:5x4:30mm:22mm:4x4_50", "charuco:4x3:30mm:22mm:5x5_50", "checkerboard:4x3:30mm"
     boards = [target_from_text(text) for text in texts]
     drawn = [np.pad(board.draw(40, 40), ((0, 320 - board.rows * 40), (0, 0)), constant_values=255) for board in boards]

@@ -38,7 +38,7 @@ def test_rational_and_fisheye_lenses_are_read_back(tmp_path, form):
     assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
 
 
-def test_a_folder_of_opencv_files_holds_a_camera_each(tmp_path):
+def test_a_folder_of_opencv_files_contains_a_camera_each(tmp_path):
     rig = random_rig(11)
     save_cameras(rig, tmp_path / "rig", format="opencv")
     assert len(list((tmp_path / "rig").iterdir())) == 11
@@ -179,7 +179,7 @@ def test_folders_of_dat_files_are_read(tmp_path):
 
 
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
-def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_path):
+def test_interhand_files_have_camera_positions_instead_of_translations(file, tmp_path):
     rig = load_cameras(file)  # image sizes from the file beside it
     raw = json.loads(file.read_text())
     record = next(iter(raw.values()))
@@ -234,7 +234,7 @@ def test_longer_lens_models_are_refused(tmp_path):
         load_cameras(path)
 
 
-def test_what_a_format_cannot_say_is_not_written(tmp_path):
+def test_values_that_a_format_lacks_are_not_written(tmp_path):
     with pytest.raises(InputError, match="distortion"):
         save_cameras(random_rig(2), tmp_path / "i.json", format="interhand")
     camera = random_rig(1, lens=False).cameras[0].camera

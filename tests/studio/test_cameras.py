@@ -184,7 +184,7 @@ def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, camera
         ("left_01 old_left_01 right_01", r"several recordings of one camera, left_\*\.\* and old_left_\*\.\*"),
     ],
 )
-def test_names_that_do_not_say_the_camera_are_refused(tmp_path, names, message):
+def test_names_without_a_camera_are_refused(tmp_path, names, message):
     for name in names.split():
         (tmp_path / f"{name}.png").touch()
     with pytest.raises(InputError, match=message):

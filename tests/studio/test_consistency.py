@@ -30,7 +30,7 @@ def _kinds(rig, pixels):
     return {fault.camera: fault.kind for fault in check_views(rig, pixels)[1]}
 
 
-def test_a_rig_that_fits_is_left_alone(seen):
+def test_a_rig_that_fits_is_unchanged(seen):
     rig, pixels = seen
     assert check_views(rig, pixels) == (rig.names, ())
     assert check_views(rig, pixels.reshape(6, -1, 2))[0] == rig.names
@@ -107,7 +107,7 @@ def test_of_two_cameras_neither_is_believed(seen):
         check_views(two, pixels)
 
 
-def test_a_third_camera_tells_which_of_two_is_wrong(seen):
+def test_a_third_camera_decides_which_of_two_is_wrong(seen):
     rig, pixels = seen
     three = rig.subset(["cam0", "cam1", "cam2"])
     wrong = pixels[:3].copy()

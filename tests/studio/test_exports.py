@@ -102,7 +102,7 @@ def test_tables_hold_every_joint(written, tmp_path):
     assert set(lines[11].split("\t")[2:]) == {""}
 
 
-def test_c3d_holds_every_joint(written, tmp_path):
+def test_c3d_contains_every_joint(written, tmp_path):
     path, points = written
     (c3d,) = export_people(load_people(path), tmp_path / "hands.c3d")
     data = c3d.read_bytes()

@@ -37,7 +37,7 @@ def test_a_mesh_lies_where_its_own_joints_are(hand):
     assert off[[0, 2]].max() < 1e-3
 
 
-def test_without_a_whole_hand_there_is_no_mesh(hand):
+def test_without_a_complete_hand_there_is_no_mesh(hand):
     pose, complete, off = fit_mesh(hand, np.full((2, 21, 3), np.nan))
     assert pose is None
     assert not len(complete)

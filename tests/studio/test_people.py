@@ -101,7 +101,7 @@ def test_people_are_who_they_are_in_every_view_and_frame_set(tmp_path, capsys, c
     assert np.isfinite(right).mean() > 0.9
 
 
-def test_images_of_one_frame_set_are_told_by_their_numbers_or_by_a_file(tmp_path):
+def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_path):
     rig, truth = random_rig(3, 3, distance_m=4.0, half=True), walking(1)
     pixels = rig.project(truth)
     tables = {name: tmp_path / f"take2_{name}.jsonl" for name in rig.names}
@@ -145,7 +145,7 @@ def test_images_of_one_frame_set_are_told_by_their_numbers_or_by_a_file(tmp_path
     np.testing.assert_allclose(people.times_s, times, atol=1e-6)
 
 
-def test_hidden_keypoints_tell_nobody_apart(tmp_path):
+def test_hidden_keypoints_do_not_distinguish_people(tmp_path):
     rng, rig, truth = np.random.default_rng(1), random_rig(4, 3, distance_m=4.0, half=True), walking(2)
     pixels = rig.project(truth)
 

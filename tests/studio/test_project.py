@@ -259,7 +259,7 @@ def change(path, **members):
         (lambda p: (p / "cameras.json").unlink(), r"cameras\.json"),
     ],
 )
-def test_a_project_that_cannot_be_opened_says_why(tmp_path, spoil, message):
+def test_a_project_that_cannot_be_opened_gives_the_reason(tmp_path, spoil, message):
     make_project(tmp_path, cameras=3)[0].close()
     spoil(tmp_path / "project")
     with pytest.raises(InputError, match=message) as caught:

@@ -105,7 +105,7 @@ def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
     assert {one["source"] for one in coco["annotations"]} == {"H", "M"}
 
 
-def test_a_stopped_release_goes_on(labelled, tmp_path):
+def test_a_stopped_release_continues(labelled, tmp_path):
     project, _, card = labelled
     steps = iter(range(3))
 
@@ -198,7 +198,7 @@ def test_a_face_that_other_views_show_is_hidden_in_all(showing):
     ]
 
 
-def test_blurring_takes_detail_inside_alone():
+def test_blurring_removes_detail_only_inside():
     rgb = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
     out = blur_faces(rgb, [(40, 40, 60, 60)])
     assert out[40:60, 40:60].std() < rgb[40:60, 40:60].std() / 3
@@ -215,7 +215,7 @@ def test_ridges_fade_as_images_shrink_and_close_cameras_are_made_smaller():
 
 
 @pytest.mark.parametrize("field", ["title", "licence", "consent", "contact"])
-def test_nothing_is_released_without_what_the_card_must_say(tmp_path, field):
+def test_a_release_requires_the_fields_of_the_card(tmp_path, field):
     lines = [line for line in CARD.splitlines() if not line.startswith(field)]
     (tmp_path / "card.toml").write_text("\n".join(lines))
     with pytest.raises(InputError, match=f"lacks {field}"):

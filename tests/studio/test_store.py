@@ -78,13 +78,13 @@ def test_a_mark_sent_twice_is_written_once(store):
         store.add([mark(1, x=9.0)])
 
 
-def test_nobody_writes_over_another(store):
+def test_annotators_do_not_overwrite_each_other(store):
     store.add([mark(1, x=1.0), mark(2, annotator="Ben", x=5.0)])
     assert {one.annotator: one.x for one in store.marks()} == {"Ann": 1.0, "Ben": 5.0}
     assert store.annotators() == ["Ann", "Ben"]
 
 
-def test_a_stale_window_is_told_what_stands_there(store):
+def test_a_stale_window_receives_the_current_marks(store):
     (first,) = store.add([mark(1)], [0])
     (second,) = store.add([mark(2, x=4.0)], [first.mark.version])
     (stale,) = store.add([mark(3, x=7.0)], [first.mark.version])
@@ -173,7 +173,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
         AnnotationStore(path)
 
 
-def test_what_is_no_store_is_refused(tmp_path):
+def test_invalid_store_is_refused(tmp_path):
     (tmp_path / "text").write_text("no database, however long it may be " * 40)
     with pytest.raises(InputError, match="cannot be used"):
         AnnotationStore(tmp_path / "text")
@@ -181,7 +181,7 @@ def test_what_is_no_store_is_refused(tmp_path):
         AnnotationStore(tmp_path / "nowhere" / "s.sqlite")
 
 
-def test_a_store_that_cannot_be_written_says_so(tmp_path):
+def test_a_store_that_cannot_be_written_is_reported(tmp_path):
     path = tmp_path / "s.sqlite"
     store = AnnotationStore(path)
     store._database.execute("PRAGMA query_only = ON")  # as a disk that has become read-only
@@ -210,7 +210,7 @@ def test_what_can_be_no_mark_is_refused(change, message):
         replace(mark(1), **change)
 
 
-def test_a_damaged_schema_is_told_in_one_line(store):
+def test_a_damaged_schema_is_reported_in_one_line(store):
     store.close()
     data = store.path.read_bytes()
     store.path.write_bytes(data.replace(b"WITHOUT ROWID", b"WITHOUT R\xffWID"))
@@ -219,7 +219,7 @@ def test_a_damaged_schema_is_told_in_one_line(store):
         AnnotationStore(store.path)
 
 
-def test_damage_inside_a_store_is_told_in_one_line(store):
+def test_damage_inside_a_store_is_reported_in_one_line(store):
     store.add([mark(number, joint=number % 42, frame=number // 42) for number in range(1000)])
     store.close()
     data = bytearray(store.path.read_bytes())

@@ -65,7 +65,7 @@ def test_the_rigged_hand_lies_over_every_view(tmp_path, capsys):
         assert 0 < changed.mean() < 0.5
 
 
-def test_what_cannot_be_fitted_is_one_line(tmp_path):
+def test_errors_of_fitting_are_one_line(tmp_path):
     with pytest.raises(InputError, match="--draw requires --cameras and --views"):
         surfaces(tmp_path / "hands.json", out=tmp_path / "s.npz", draw=tmp_path / "over")
     with pytest.raises(InputError, match=r"are saved as \.npz"):

@@ -20,7 +20,7 @@ def marks_of(points, certain):
 
 
 @given(st.integers(0, 100), st.integers(1, 5), st.integers(1, 4))
-def test_a_short_run_beside_people_s_marks_is_found(seed, first, length):
+def test_a_short_swap_next_to_manual_marks_is_found(seed, first, length):
     frames, points = moving(14, seed)
     swapped = np.zeros(14, np.bool_)
     swapped[first : first + length] = True
@@ -44,7 +44,7 @@ def test_what_people_exchanged_shows_it_of_those_around(seed, length):
 
 
 @given(st.integers(0, 100))
-def test_what_people_said_stays_and_without_them_all_does(seed):
+def test_manual_marks_stay_and_without_marks_all_labels_stay(seed):
     frames, points = moving(9, seed)
     points[4] = points[4, ::-1]
     assert not swapped_frame_sets(frames, points, marks_of(points, np.zeros(9, np.bool_))).any()

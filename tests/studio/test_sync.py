@@ -27,7 +27,7 @@ def _line(flashes, *, offset=0.0, drift_ppm=0.0, fps=FPS, seconds=20.0, start=0)
 
 
 @given(st.floats(-3, 3), st.floats(-500, 500), st.sampled_from([FPS, 25, 60]))
-def test_flashes_tell_offset_and_drift_within_a_part_of_a_image(offset, drift_ppm, fps):
+def test_flashes_give_offset_and_drift_with_subframe_precision(offset, drift_ppm, fps):
     flashes = [5.0, 9.31, 12.4, 15.77]
     lines = {"a": _line(flashes), "b": _line(flashes, offset=offset, drift_ppm=drift_ppm, fps=fps)}
     clock = synchronise(lines, "flash").clocks["b"]
@@ -38,14 +38,14 @@ def test_flashes_tell_offset_and_drift_within_a_part_of_a_image(offset, drift_pp
     assert clock.rms_s < 0.5 / FPS
 
 
-def test_two_flashes_near_each_other_tell_no_drift():
+def test_two_flashes_near_each_other_give_no_drift():
     lines = {"a": _line([5.0, 11.01]), "b": _line([5.0, 11.01], offset=1.234, fps=24)}
     clock = synchronise(lines, "flash").clocks["b"]
     assert clock.offset_s == pytest.approx(1.234, abs=0.35 / 24)
     assert clock.drift_ppm == 0
 
 
-def test_repeats_that_were_compressed_once_more_are_told():
+def test_repeats_that_were_compressed_once_more_are_reported():
     steps = np.random.default_rng(0).uniform(0.8, 3, 60)
     steps[[0, 20, 21, 40]] = np.inf, 0.06, 0.04, 0.0
     steps[50:] = np.random.default_rng(1).uniform(0.05, 0.09, 10)  # nothing moves
@@ -88,7 +88,7 @@ def test_an_image_belongs_to_one_frame_set_and_none_goes_back_in_time(cameras):
         assert np.isnan(found.delay_s[~there, column]).all()
 
 
-def test_numbers_put_images_together_and_gaps_are_told():
+def test_numbers_match_images_and_gaps_are_reported():
     b = _line([5.0])
     kept = np.delete(np.arange(len(b.index)), [7, 8])
     holes = Timeline(
@@ -109,7 +109,7 @@ def test_numbers_put_images_together_and_gaps_are_told():
     assert not synchronise({"a": b, "b": b}, "index").warnings
 
 
-def test_cameras_of_other_speed_are_told():
+def test_cameras_of_other_speed_are_reported():
     lines = {"a": _line([5.0]), "b": _line([5.0], fps=25)}
     found = synchronise(lines, "time")
     assert any("different speed" in line for line in found.warnings)
@@ -129,7 +129,7 @@ def test_timecodes_are_times_of_day():
         synchronise({"a": a, "b": b}, "timecode")
 
 
-def test_what_cannot_be_synchronised_is_named():
+def test_recordings_that_cannot_be_synchronised_are_named():
     with pytest.raises(InputError, match="'b' saw no flash"):
         synchronise({"a": _line([5.0]), "b": _line([])}, "flash")
     with pytest.raises(InputError, match="do not fit together"):
@@ -212,12 +212,12 @@ def _with_sound(claps, *, seconds=12.0, **clock):
 
 @given(st.floats(-3, 3), st.integers(0, 100))
 @settings(max_examples=10)
-def test_one_clap_tells_the_offset(offset, seed):
+def test_one_clap_gives_the_offset(offset, seed):
     lines = {"a": _with_sound([6.0], seed=seed), "b": _with_sound([6.0], offset=offset, seed=seed + 1)}
     assert synchronise(lines, "sound").clocks["b"].offset_s == pytest.approx(offset, abs=0.004)
 
 
-def test_claps_over_the_recording_tell_the_drift():
+def test_claps_over_the_recording_give_the_drift():
     claps = [3.0, 14.2, 25.9, 37.1, 48.6, 66.0]
     lines = {
         "a": _with_sound(claps, seconds=70),

@@ -24,7 +24,7 @@ def half(file, error):
     raise error
 
 
-def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
     with atomic_file(file) as draft:
@@ -63,7 +63,7 @@ def test_what_the_disk_refuses_names_the_file(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_missing_folder_is_made_and_what_is_none_is_said_before_the_work(tmp_path):
+def test_a_missing_folder_is_created_and_an_invalid_one_is_reported_before_the_work(tmp_path):
     with atomic_file(tmp_path / "new" / "deep" / "a.txt") as draft:
         draft.write_text("a")
     assert (tmp_path / "new/deep/a.txt").read_text() == "a"

@@ -138,7 +138,7 @@ def test_no_process_is_refused():
         list(run_calls(pow, [(1, 2)], jobs=0))
 
 
-def test_ray_is_asked_for_in_one_line(monkeypatch):
+def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install .sonjit\[ray\]"):
         list(run_calls(pow, [(1, 2)], workers="ray"))

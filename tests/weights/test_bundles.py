@@ -51,7 +51,7 @@ def bundle(tmp_path):
         ),
     ],
 )
-def test_a_bundle_is_known_by_what_it_holds(tmp_path, members, task):
+def test_a_bundle_is_identified_by_its_content(tmp_path, members, task):
     (tmp_path / "any.task").write_bytes(zipped(members))
     read = load_bundle(tmp_path / "any.task")
     assert read.task == task
@@ -91,7 +91,7 @@ def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
         (zipped({"model.tflite": b""}), r"not a bundle of a known task .*\. It contains model.tflite"),
     ],
 )
-def test_what_is_no_bundle_is_named(bundle, content, reason):
+def test_invalid_bundle_is_named(bundle, content, reason):
     bundle.write_bytes(content)
     with pytest.raises(InputError, match=reason):
         add_bundle(bundle)

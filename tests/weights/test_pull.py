@@ -36,7 +36,7 @@ def test_the_clients_are_called_by_the_catalogue(shelf):
     assert not [part for part in pip + npm if "://" in part]
 
 
-def test_whole_files_are_left_alone_and_damaged_ones_replaced(shelf, contents):
+def test_complete_files_are_unchanged_and_damaged_ones_replaced(shelf, contents):
     one, two = pull_weights(["one", "two"])
     before = one.stat().st_mtime_ns
     two.write_bytes(b"X" + contents["two"][1:])

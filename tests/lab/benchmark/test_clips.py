@@ -17,7 +17,7 @@ def test_saved_clip_is_an_npy_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_clip_of_a_short_video_tells_its_true_length(tmp_path):
+def test_a_saved_clip_of_a_short_video_has_its_true_length(tmp_path):
     save_clip(None, tmp_path / "all.npy", 100_000)
     assert np.load(tmp_path / "all.npy", mmap_mode="r").shape[0] == 360
 
@@ -30,7 +30,7 @@ def test_copies_stand_side_by_side(tmp_path):
     assert np.array_equal(two, np.concatenate([one, one], axis=2))
 
 
-def test_a_image_drifts_by_whole_pixels(image):
+def test_a_image_drifts_by_integer_pixels(image):
     frames = list(drifting(image))
     assert len(frames) == DRIFT_FRAMES
     assert {frame.shape for frame in frames} == {(92, 142, 3)}

@@ -9,7 +9,7 @@ from sonjit.lab.benchmark.installed import measure_closure
 
 
 @pytest.mark.slow
-def test_closure_holds_what_is_required_and_nothing_of_extras():
+def test_closure_contains_requirements_without_extras():
     closure = measure_closure("sonjit")
     assert {"sonjit", "numpy", "openvino", "rich", "cyclopts", "av"} <= set(closure["distributions"])
     assert "pytest" not in closure["distributions"]

@@ -60,7 +60,7 @@ def test_table_without_a_peer(report):
     assert "mediapipe" not in text(report)
 
 
-def test_a_figure_that_the_system_does_not_tell_is_a_dash(report):
+def test_an_unavailable_figure_is_a_dash(report):
     del report["cases"][0]["sonjit"]["median"]["rss_mb"]
     assert row(report, "bf16")[4] == "-"
     assert row(report, "ratio")[4] == "-"

@@ -126,7 +126,7 @@ def test_benchmark_refuses_what_measures_nothing(options, message):
 
 
 @pytest.mark.parametrize("kind", ["face", "body", "holistic"])
-def test_benchmark_says_what_a_case_needs(kind):
+def test_a_benchmark_names_what_a_case_requires(kind):
     case = next(case for case in CASES if case.kind == kind)
     flag = "--face-media" if kind == "face" else "--body-media"
     with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or image of one "):

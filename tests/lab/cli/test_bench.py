@@ -46,7 +46,7 @@ def test_peer_without_mediapipe(capsys):
     assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
 
 
-def test_save_that_cannot_be_written_is_said_first(capsys, tmp_path):
+def test_an_unwritable_save_file_is_reported_first(capsys, tmp_path):
     status, _, err = run(capsys, "--save", str(tmp_path))
     assert status == 2
     assert len(err.splitlines()) == 1
@@ -113,7 +113,7 @@ def test_tasks(capsys, tmp_path, monkeypatch):
         assert reason in err
 
 
-def test_kind_without_media_says_what_it_needs(capsys):
+def test_a_kind_without_media_names_its_requirement(capsys):
     status, out, err = run(capsys, "--kind", "face")
     assert (status, out) == (2, "")
     (line,) = err.splitlines()

@@ -59,7 +59,7 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
         (("{eval}", "--out", "{eval}"), "choose another folder"),
     ],
 )
-def test_wrong_calls_say_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, message):
+def test_wrong_calls_are_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, *(one.format(eval=evaluated) for one in arguments))
     assert status == 2

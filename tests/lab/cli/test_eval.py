@@ -43,7 +43,7 @@ def test_without_a_protocol_it_lists_them(capsys):
         (("--protocol", "stb", "--root", ".", "--predictions", "x.npz"), "STB"),
     ],
 )
-def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+def test_wrong_calls_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, *arguments)
     assert status == 2
@@ -53,7 +53,7 @@ def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, mess
 
 
 @pytest.mark.slow
-def test_a_drawn_photograph_is_searched_as_asked(weights, capsys, tmp_path):
+def test_a_drawn_photograph_is_searched_as_requested(weights, capsys, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((120, 160, 3), 90, np.uint8))
     label = {"width": 160, "height": 120, "hands": [{"box": [10, 10, 60, 60], "side": "Left"}]}
     (tmp_path / "hands.json").write_text(json.dumps({"a.png": label}))

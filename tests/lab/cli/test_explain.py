@@ -23,7 +23,7 @@ def stills(tmp_path, photo):
 @pytest.mark.usefixtures("weights")
 class TestExplain:
     @pytest.mark.slow
-    def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
+    def test_every_format_contains_the_same(self, sonjit, stills, tmp_path):
         pq = pytest.importorskip("pyarrow.parquet")
         for ending in ("json", "jsonl", "csv", "parquet"):
             of = "handedness,wrist.x"
@@ -66,7 +66,7 @@ class TestExplain:
             assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
     @pytest.mark.slow
-    def test_after_a_stop_it_goes_on_and_other_targets_begin_anew(self, sonjit, stills, tmp_path, monkeypatch):
+    def test_a_stopped_run_continues_and_other_targets_restart(self, sonjit, stills, tmp_path, monkeypatch):
         process, seen = ExplainWorker.process, []
 
         def stopping(self, frame):
@@ -92,7 +92,7 @@ class TestSegment:
         assert (status, lines) == (2, ["sonjit: --min-side 1000000000: must be between 32 and 4096"])
 
     @pytest.mark.slow
-    def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
+    def test_every_format_contains_the_same(self, sonjit, stills, tmp_path):
         pytest.importorskip("torch")
         for ending in ("json", "jsonl", "csv"):
             assert sonjit("segment", stills, *self.OPTIONS, "--save", tmp_path / f"t.{ending}")[0] == 0

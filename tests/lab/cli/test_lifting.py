@@ -43,7 +43,7 @@ def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, 
     ],
     ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
 )
-def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, message):
+def test_impossible_requests_are_refused_in_one_line(sonjit, tmp_path, options, message):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
     status, _, lines = sonjit("hands", tmp_path / "photo.png", *options)
     assert status == 2

@@ -71,7 +71,7 @@ class TestRig:
                 assert 0.01 < changed.mean() < 0.4
 
     @pytest.mark.slow
-    def test_json_holds_poses_with_constant_bones(self, capsys, media, tmp_path):
+    def test_json_contains_poses_with_constant_bones(self, capsys, media, tmp_path):
         run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.json")
         data = json.loads((tmp_path / "hands.json").read_text("utf-8"))
         assert data["model"] == "rig"
@@ -171,7 +171,7 @@ class TestRig:
         with open_source(tmp_path / "out.mp4") as drawn:
             assert sum(1 for _ in drawn) == 3
 
-    def test_missing_rig_says_how_to_fetch_it(self, capsys, media, tmp_path):
+    def test_a_missing_rig_is_reported_with_its_command(self, capsys, media, tmp_path):
         assert "sonjit models pull hand-rig" in refused(capsys, media / "photo.png", "--models-dir", tmp_path)
 
 
@@ -211,7 +211,7 @@ class TestRefusals:
 
 
 class TestHandOccNet:
-    def test_says_which_files_are_needed_and_where_they_are(self, capsys, media, tmp_path):
+    def test_names_the_required_files_and_their_source(self, capsys, media, tmp_path):
         options = ["--model", "handoccnet"]
         assert "mano.is.tue.mpg.de" in refused(capsys, media / "photo.png", *options)
         err = refused(capsys, media / "photo.png", *options, "--mano", "demo")
@@ -235,7 +235,7 @@ class TestHandOccNet:
         assert cv2.imread(str(maps)).shape[1] == 4 * 64
 
 
-def test_deformer_says_which_files_are_needed(capsys, media):
+def test_deformer_names_the_required_files(capsys, media):
     options = ["--model", "deformer"]
     assert "--mano FILE" in refused(capsys, media / "clip.mp4", *options)
     assert "--mano-left FILE" in refused(capsys, media / "clip.mp4", *options, "--mano", "demo")

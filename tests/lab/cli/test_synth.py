@@ -50,7 +50,7 @@ def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
     assert (status, "3 from before" in err) == (0, True)
 
 
-def test_backgrounds_of_ones_own(capsys, tmp_path, can_render):
+def test_user_backgrounds(capsys, tmp_path, can_render):
     (tmp_path / "mine").mkdir()
     cv2.imwrite(str(tmp_path / "mine" / "green.png"), np.full((90, 90, 3), (0, 255, 0), np.uint8))
     arguments = ("--backgrounds", tmp_path / "mine", "--set", "hands=0", "--size", "64", "--count", 1)
@@ -88,7 +88,7 @@ def test_all_factors_are_listed(capsys):
         (("OUT", "--format", "gif"), "gif"),
     ],
 )
-def test_one_line_says_what_is_wrong_before_anything_is_written(capsys, tmp_path, arguments, says):
+def test_errors_are_one_line_before_anything_is_written(capsys, tmp_path, arguments, says):
     out = tmp_path / "out"
     assert says in refused(capsys, *(out if one == "OUT" else one for one in arguments))
     assert not out.exists()

@@ -23,7 +23,7 @@ def test_the_list_names_every_recipe_and_its_grids(capfd):
 
 
 @pytest.mark.slow
-def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatch):
+def test_a_run_of_a_user_recipe_file_leaves_a_report(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "mine.toml"
     text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit.lab.training.images.cam:train_cam"\n'
@@ -118,7 +118,7 @@ def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypa
         (["mask-rcnn"], "mask-rcnn requires --data"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_any_work(arguments, message, tmp_path, capfd, monkeypatch):
+def test_invalid_values_are_one_line_before_any_work(arguments, message, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *arguments]) == 2
     output = capfd.readouterr().err

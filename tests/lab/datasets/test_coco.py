@@ -40,7 +40,7 @@ def test_plain_run_lengths_come_back(mask):
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(3, 30), st.integers(3, 30))
-def test_a_rectangle_of_whole_pixels_is_exact(left, top, wide, high):
+def test_a_rectangle_of_integer_pixels_is_exact(left, top, wide, high):
     polygon = [left, top, left + wide, top, left + wide, top + high, left, top + high]
     mask = mask_from_segmentation([polygon], 60, 60)
     expected = np.zeros((60, 60), bool)

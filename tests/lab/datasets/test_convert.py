@@ -80,7 +80,7 @@ def first_that_opens(root):
     pytest.fail(f"no data set of ours opens {root}")
 
 
-def test_images_that_lie_in_no_file_are_written_beside(own, tmp_path):
+def test_images_without_a_file_are_written_next_to_the_labels(own, tmp_path):
     convert_dataset(open_dataset("folder", own()), tmp_path / "shards", per_shard=3)
     shards = open_dataset("shards", tmp_path / "shards")
     for name in ("y.json", "y.parquet"):

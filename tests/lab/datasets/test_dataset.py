@@ -104,7 +104,7 @@ def test_bad_samples_are_an_error_or_listed():
     assert check_all(kept, skip_bad=True).skipped == kept.skipped
 
 
-def test_wrong_units_axes_orders_and_cameras_are_told():
+def test_wrong_units_axes_orders_and_cameras_are_reported():
     camera, joints = CalibratedCamera(K), hand_m()
     seen = camera.project(joints)
     hand = hand_before_camera(joints, camera, "Left", keypoints_px=seen)
@@ -157,7 +157,7 @@ def test_images_of_another_size_are_refused_or_brought_to_size():
 
 
 @pytest.mark.parametrize("name", list_datasets())
-def test_records_say_what_is_needed(name):
+def test_records_name_required_fields(name):
     entry = dataset_entry(name)
     assert entry.name == name
     assert entry.splits

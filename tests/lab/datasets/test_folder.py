@@ -132,7 +132,7 @@ def test_tables_that_sonjit_wrote(tmp_path):
         np.testing.assert_array_equal(found.keypoints_px.astype(np.float32), points[:, :2])
 
 
-def test_a_table_of_a_video_says_what_to_do(tmp_path):
+def test_a_table_of_a_video_is_refused_with_an_instruction(tmp_path):
     points = np.ones((21, 3), np.float32)
     with open_writer(tmp_path / "v.json", Header("v.mp4", 80, 64, 30.0)) as writer:
         for index in range(2):
@@ -157,7 +157,7 @@ def test_folders_by_class(tmp_path):
         open_dataset("folder", tmp_path)
 
 
-def test_nothing_at_all_says_what_is_wanted(tmp_path):
+def test_an_empty_folder_is_refused_with_an_instruction(tmp_path):
     with pytest.raises(InputError, match="contains neither a COCO file or table nor folders of images by class"):
         open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):

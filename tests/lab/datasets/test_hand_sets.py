@@ -151,7 +151,7 @@ def test_real_hands_project_onto_their_images(file):
             assert 0.03 < np.linalg.norm(span) < 0.5, "metres"
 
 
-def test_masks_are_read_when_asked(copied):
+def test_masks_are_read_on_request(copied):
     for sample in open_dataset("rhd", copied("rhd")):
         left, right = (hand.mask() for hand in sample.instances)
         assert left.shape == (sample.height, sample.width)
@@ -217,7 +217,7 @@ def test_first_release_and_releases_of_several_rates(copied, tmp_path):
 
 
 @pytest.mark.slow
-def test_splits_of_dexycb_need_whole_subjects(copied):
+def test_splits_of_dexycb_need_complete_subjects(copied):
     root = copied("dexycb")
     with pytest.raises(InputError, match="100 sequences"):
         open_dataset("dexycb", root, "s0-train")
@@ -334,7 +334,7 @@ def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
     assert all("unit" in one.reason for one in kept.skipped)
 
 
-def test_camera_axes_are_told_from_opengl(copied, monkeypatch):
+def test_camera_axes_are_distinguished_from_opengl(copied, monkeypatch):
     root = copied("ho3d")
     monkeypatch.setattr("sonjit.lab.datasets.hands.ho3d.FROM_OPENGL", np.ones(3))
     with pytest.raises(InputError, match="behind the camera"):
@@ -375,7 +375,7 @@ def test_a_image_of_another_size_is_refused(copied):
 
 
 @pytest.mark.parametrize("name", ["interhand2.6m", "stb", "rhd", "freihand", "ho3d-v2", "ho3d-v3", "dexycb", "fpha"])
-def test_an_empty_folder_says_what_belongs_there_and_where_it_is(name, tmp_path):
+def test_an_empty_folder_is_refused_with_the_expected_files_and_their_source(name, tmp_path):
     with pytest.raises(InputError, match="missing") as caught:
         open_dataset(name, tmp_path)
     assert dataset_entry(name).where in str(caught.value)

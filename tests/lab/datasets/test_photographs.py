@@ -83,6 +83,6 @@ def test_sizes_must_agree(folder):
         open_dataset("photographs", root)
 
 
-def test_a_folder_without_labels_says_what_is_missing(tmp_path):
+def test_a_folder_without_labels_names_the_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"hands\.json is missing"):
         open_dataset("photographs", tmp_path)

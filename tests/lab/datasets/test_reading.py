@@ -35,7 +35,7 @@ def at_depth(value, depth, keys=()):
 
 @example([0.5, 1e300, 1e-7], 1, 1, None)  # numbers that are cut after the point, the e and the sign
 @given(JSON, st.integers(1, 3), st.integers(1, 40), st.sampled_from([None, 1]))
-def test_streams_give_what_the_whole_file_holds(tmp_path_factory, value, depth, chunk, indent):
+def test_streams_give_the_content_of_the_file(tmp_path_factory, value, depth, chunk, indent):
     path = tmp_path_factory.getbasetemp() / "stream.json"
     path.write_text(json.dumps(value, indent=indent), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +45,7 @@ def test_streams_give_what_the_whole_file_holds(tmp_path_factory, value, depth, 
 
 @given(st.lists(st.dictionaries(st.text(), st.integers(), min_size=1), min_size=1), st.data())
 @pytest.mark.slow
-def test_streams_that_are_cut_off_say_so(tmp_path_factory, value, data):
+def test_streams_that_are_cut_off_are_reported(tmp_path_factory, value, data):
     path = tmp_path_factory.getbasetemp() / "cut.json"
     text = json.dumps(value)
     path.write_text(text[: data.draw(st.integers(0, len(text) - 1))], "utf-8")
@@ -217,7 +217,7 @@ def test_other_yaml_is_one_line(tmp_path, content):
 
 
 @pytest.mark.parametrize(("read", "package"), [(load_matlab, "scipy.io"), (load_yaml, "yaml")])
-def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch, read, package):
+def test_without_the_extra_its_name_is_reported(tmp_path, monkeypatch, read, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
         read(tmp_path / "labels")

@@ -91,7 +91,7 @@ def test_case_articles_and_numbers_in_words_do_not_count():
         assert vqa_accuracy(answer, given) == pytest.approx(official_accuracy(answer, plain), abs=1e-12)
 
 
-def test_what_is_no_set_of_questions_is_refused(tmp_path, data):
+def test_an_invalid_set_of_questions_is_refused(tmp_path, data):
     with pytest.raises(InputError, match="found 0"):
         read_questions(tmp_path, tmp_path, "train2014")
     with pytest.raises(InputError, match="requires --data"):

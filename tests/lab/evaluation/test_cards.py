@@ -47,7 +47,7 @@ def evaluated(clip_folder, tmp_path_factory):
     return out / "eval.json"
 
 
-def test_groups_have_their_means_and_the_worst_is_told():
+def test_groups_have_their_means_and_the_worst_is_named():
     values = [1.0, 3.0, 10.0, 14.0, None, 2.0]
     groups = [{"sample": str(place), "gender": "fm"[2 <= place < 4]} for place in range(6)]
     (factor,) = factors_of(units(values, [True] * 4 + [False, True]), groups, model="m", better="lower", fewest=2)
@@ -90,7 +90,7 @@ def test_groups_may_be_by_subject():
     assert (factor.rows[0].mean, factor.rows[0].subjects, factor.unknown) == (2.0, 1, 1)
 
 
-def test_a_file_that_names_nobody_is_refused():
+def test_a_file_without_samples_of_the_evaluation_is_refused():
     with pytest.raises(InputError, match="contains no sample of the evaluation, such as sample 0"):
         factors_of(units([1.0]), [{"sample": "x", "age": "1"}], model="m", better="lower")
 
@@ -104,7 +104,7 @@ def test_a_file_that_names_nobody_is_refused():
         ("sample\na\n", "factor"),
     ],
 )
-def test_groups_files_say_what_they_need(tmp_path, text, message):
+def test_errors_of_group_files_name_the_requirement(tmp_path, text, message):
     file = tmp_path / "g.csv"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -114,7 +114,7 @@ def test_groups_files_say_what_they_need(tmp_path, text, message):
 
 
 @pytest.mark.slow
-def test_cards_hold_what_the_data_set_says_of_people(evaluated):
+def test_cards_contain_the_groups_of_the_data_set(evaluated):
     record = load_evaluation(evaluated)
     files = card_files([record], CardRequest(fewest=2, goal=1.0))
     assert {"mine.md", "mine.html"} <= files.keys()
@@ -138,7 +138,7 @@ def test_front_matter_is_yaml_for_a_model_hub(evaluated):
 
 
 @pytest.mark.slow
-def test_known_models_say_what_they_are_for(evaluated):
+def test_cards_of_known_models_have_their_purpose(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     for kind, part in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):
         record["model"] |= {"name": kind, "files": [{"name": "landmarks", "file": "published.tflite"}]}
@@ -178,7 +178,7 @@ def test_latency_comes_from_a_benchmark(evaluated):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
+def test_values_that_a_published_card_must_not_show_are_reported(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["runs"][0]["main"] = "pdj"
     text = card_files([record], CardRequest())["mine.md"]

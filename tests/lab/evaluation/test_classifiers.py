@@ -132,7 +132,7 @@ def official_errors(independent, data, by="cam", view="full", cropper=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["cam", "backprop", "heuristics"])
-def test_imagenets_localization_the_whole_way(by, sets, runs, tmp_path):
+def test_imagenets_localization_end_to_end(by, sets, runs, tmp_path):
     ours, record = run_eval("ilsvrc-loc", sets["ilsvrc-loc"], runs / "loc", tmp_path, "--localize-by", by)
     data = open_dataset("ilsvrc-loc", sets["ilsvrc-loc"], "val")
     assert ours == pytest.approx(official_errors(Independent(runs / "loc", "gap"), data, by), abs=1e-6)
@@ -146,7 +146,7 @@ def test_imagenets_localization_the_whole_way(by, sets, runs, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["gap", "gmp"])
 @pytest.mark.parametrize("view", ["full", "crop", "box"])
-def test_birds_the_whole_way(pooling, view, sets, runs, tmp_path):
+def test_birds_end_to_end(pooling, view, sets, runs, tmp_path):
     ours, record = run_eval("cub200", sets["cub200"], runs / pooling, tmp_path, "--view", view)
     data = open_dataset("cub200", sets["cub200"], "test")
     assert ours == pytest.approx(official_errors(Independent(runs / pooling, pooling), data, view=view), abs=1e-6)
@@ -184,7 +184,7 @@ def test_worst_cases_show_both_boxes(sets, runs, tmp_path):
     assert (np.abs(image - (240, 80, 60)).sum(2) < 90).sum() > 100
 
 
-def test_a_checkpoint_that_does_not_say_its_pooling_is_refused_or_told(tmp_path, sets, capsys):
+def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, capsys):
     torch.save(create_network("cam-small", "demo", classes=4).state_dict(), tmp_path / "weights.pt")
     arguments = ["--model", "cam-small", "--weights", str(tmp_path / "weights.pt"), "--limit", "1"]
     common = ["eval", "--protocol", "cub200", "--root", str(sets["cub200"]), "--out", str(tmp_path / "e"), *arguments]
@@ -245,7 +245,7 @@ def test_the_published_table_has_every_row_of_both_tables():
 
 
 @pytest.mark.slow
-def test_objects_of_scenes_the_whole_way(tmp_path):
+def test_objects_of_scenes_end_to_end(tmp_path):
     root = write_scenes(tmp_path / "scenes", 30)
     settings = {"dataset": "folder", "size": SIZE, "steps": 25, "batch": 8, "warmup": 2}
     typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]

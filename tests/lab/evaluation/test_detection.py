@@ -183,7 +183,7 @@ def test_individual_typology_angle(rgb, angle):
     assert (found if found is None else round(found)) == angle
 
 
-def test_skin_is_what_the_label_says_or_an_estimate_where_light_permits():
+def test_skin_tone_is_that_of_the_label_or_an_estimate_in_good_light():
     rgb = np.full((300, 400, 3), (224, 172, 140), np.uint8)
     sample = Sample(dataset="made", id="a", image=rgb, width=400, height=300)
     assert conditions(hand(), sample)["skin"].endswith("light")
@@ -248,7 +248,7 @@ def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_to_the_same_numbers(labelled_folder, tmp_path):
+def test_a_run_continues_to_the_same_numbers(labelled_folder, tmp_path):
     root, file = labelled_folder
     request = EvaluationRequest("detection", ModelChoice(predictions=file), root, resume=True)
     first = evaluate(request, tmp_path)

@@ -58,7 +58,7 @@ def test_the_truth_is_perfect(name, hand_sample):
 
 
 @pytest.mark.parametrize("name", HAND)
-def test_what_is_not_found_is_told_and_lowers_pck(name, hand_sample):
+def test_misses_are_reported_and_lower_pck(name, hand_sample):
     own = evaluate(name)
     samples = [hand_sample(seed) for seed in range(4)]
     evaluated = []
@@ -160,7 +160,7 @@ def test_eyes_of_a_turned_face_are_as_far_apart_as_in_space():
     assert found["iod_mae"].value > 100 * 5 / (1000 * apart)
 
 
-def test_jitter_is_that_of_recordings_alone(hand_sample):
+def test_jitter_is_computed_only_in_recordings(hand_sample):
     own, random = evaluate("mediapipe-card"), np.random.default_rng(0)
     truth = hand_sample(0).instances[0].keypoints_px
     predicted = truth + np.arange(9)[:, None, None] + random.normal(0, 1, (9, 21, 2))

@@ -93,7 +93,7 @@ def test_detectors_come_to_the_same_bytes_in_both_modes(weights, clip_folder, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_stopped_run_goes_on_with_other_processes(clip_folder, predictions, tmp_path, before, after):
+def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, tmp_path, before, after):
     run(request(clip_folder, predictions=predictions), tmp_path / "whole")
     folder = tmp_path / "parts"
     stopped = run(
@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_with_other_processes(clip_folder, predictions, tm
     assert files(folder) == files(tmp_path / "whole")
 
 
-def test_recordings_stay_whole_and_in_order(clip_folder):
+def test_recordings_stay_complete_and_in_order(clip_folder):
     data = ProtocolData(load_protocol(CARD), clip_folder, chosen=("folder",))
     groups = data.recordings()
     assert sorted(place for group in groups for place in group) == list(range(len(data)))
@@ -123,7 +123,7 @@ def test_recordings_stay_whole_and_in_order(clip_folder):
         assert frames == sorted(frames)
 
 
-def test_images_of_no_recording_stand_alone(clip_folder, tmp_path):
+def test_images_without_a_recording_are_independent(clip_folder, tmp_path):
     shutil.copytree(clip_folder, tmp_path / "stills")
     data = json.loads((clip_folder / "dataset.json").read_text())
     for image in data["images"][3:]:
@@ -133,7 +133,7 @@ def test_images_of_no_recording_stand_alone(clip_folder, tmp_path):
     assert sorted(map(len, groups)) == [1] * (len(data["images"]) - 3) + [3]
 
 
-def test_a_recording_that_is_not_whole_is_evaluated_anew(tmp_path):
+def test_an_incomplete_recording_is_evaluated_again(tmp_path):
     def line(place):
         return JournalLine(place, "made", f"{place}", None, "", ()).to_json()
 

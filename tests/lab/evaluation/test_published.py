@@ -34,7 +34,7 @@ def test_cards_hold_groups(name):
     assert card.better in ("lower", "higher")
 
 
-def test_exactly_the_figure_that_cannot_be_is_refused():
+def test_only_the_impossible_figure_is_refused():
     refused = []
     for name in CARDS:
         for one in load_groups(name).groups:
@@ -61,7 +61,7 @@ def test_no_real_groups_are_refused(means):
     "changed",
     [{"mean": 20.0}, {"mean": 2.0}, {"stdev": 9.0}, {"stdev": -1.0}, {"discrepancy": 7.0}, {"low": 12.0, "high": 5.0}],
 )
-def test_what_cannot_be_is_refused(changed):
+def test_invalid_values_are_refused(changed):
     sound = {"low": 5.0, "high": 10.0, "mean": 7.0, "stdev": 2.0, "discrepancy": 5.0, "count": 3}
     check_summary(GroupSummary("any", "age", **sound))
     with pytest.raises(ImpossibleTableError, match="any, age"):
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused(changed):
 
 
 @pytest.mark.parametrize("name", list_protocols())
-def test_protocols_are_whole(name):
+def test_protocols_are_complete(name):
     from sonjit.lab.datasets import dataset_entry
     from sonjit.lab.evaluation.models import ModelChoice
     from sonjit.lab.evaluation.run import evaluator_of

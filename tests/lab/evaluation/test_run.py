@@ -82,7 +82,7 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_path):
+def test_a_stopped_run_continues_to_the_same_metrics(weights, clip_folder, tmp_path):
     complete, parts = tmp_path / "whole", tmp_path / "parts"
     complete.mkdir()
     parts.mkdir()
@@ -100,7 +100,7 @@ def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_pat
 
 
 @pytest.mark.slow
-def test_resuming_another_run_says_what_differs(clip_folder, tmp_path):
+def test_resuming_another_run_names_the_difference(clip_folder, tmp_path):
     file = save_truth(clip_folder, tmp_path / "truth.npz")
     evaluate(request(clip_folder, predictions=file), tmp_path)
     with pytest.raises(InputError, match="another protocol"):
@@ -140,7 +140,7 @@ def test_tracking_looks_again_at_what_follows_no_other(clip_folder, monkeypatch)
         ({"score": np.array(["a", "b"])}, "score"),
     ],
 )
-def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, changes, message):
+def test_wrong_predictions_are_refused_with_the_expected_form(clip_folder, tmp_path, changes, message):
     file = save_truth(clip_folder, tmp_path / "p.npz", **changes)
     with pytest.raises(InputError, match=message):
         evaluate(request(clip_folder, predictions=file), tmp_path)

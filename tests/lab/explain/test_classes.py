@@ -82,7 +82,7 @@ def test_the_map_of_what_is_bright_lies_on_it(network, spot):
     assert (rows.max() + 1) * 8 == y_max * 1.5
 
 
-def test_the_crop_is_surer_than_the_whole_image(network, spot):
+def test_the_crop_is_surer_than_the_complete_image(network, spot):
     image = np.full_like(spot[0], 140)
     image[spot[0] == 255] = 255
     classifier = Classifier(network, 96, ("bright", "dark"), (0, 1))
@@ -182,7 +182,7 @@ def test_names_may_come_from_a_file(trained, capsys):
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
-def test_a_wrong_call_says_so_in_one_line(arguments, words, trained, capsys, monkeypatch):
+def test_a_wrong_call_is_one_line(arguments, words, trained, capsys, monkeypatch):
     monkeypatch.chdir(trained)
     (trained / "other").mkdir()
     torch.save({"features.0.weight": torch.zeros(2)}, "other/headless.pt")

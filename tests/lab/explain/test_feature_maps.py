@@ -23,7 +23,7 @@ def test_each_map_has_a_panel():
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.full((2, 2), np.nan), np.zeros((0, 2, 2)), np.zeros((1, 2, 2, 2))])
-def test_what_is_no_map_is_told(values):
+def test_invalid_map_is_reported(values):
     with pytest.raises(InputError, match="map odd of shape"):
         draw_feature_maps({"odd": values}, np.zeros((8, 8, 3), np.uint8))
 

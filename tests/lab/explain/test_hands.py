@@ -97,7 +97,7 @@ def make_network(tmp_path, *, last="mean", heads=(63, 1, 1, 63)):
     return path
 
 
-def test_a_network_of_ones_own_is_explained(tmp_path, photo):
+def test_a_user_defined_network_is_explained(tmp_path, photo):
     path = make_network(tmp_path)
     explainer = HandExplainer(path)
     box = RotatedBox(200, 150, 120, 120)
@@ -191,7 +191,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",
 )
-def test_a_wrong_call_says_so_in_one_line(arguments, words, image, weights, capsys):
+def test_a_wrong_call_is_one_line(arguments, words, image, weights, capsys):
     assert main(["explain", str(image), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line

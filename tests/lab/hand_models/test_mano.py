@@ -125,7 +125,7 @@ def test_many_hands_are_as_few(mano):
 
 @given(seeds, st.sampled_from(sorted(LAYOUTS)))
 @settings(max_examples=15)
-def test_turning_the_wrist_turns_the_whole_hand_about_it(seed, tips):
+def test_turning_the_wrist_turns_the_hand_around_it(seed, tips):
     mano = demo_mano()
     pose, betas = draw(seed, 1)
     still = torch.cat([torch.zeros(1, 3), pose[:, 3:]], 1)
@@ -137,7 +137,7 @@ def test_turning_the_wrist_turns_the_whole_hand_about_it(seed, tips):
 
 @given(seeds)
 @settings(max_examples=15)
-def test_six_numbers_say_the_same_as_axis_angles(seed):
+def test_six_numbers_equal_axis_angles(seed):
     mano = demo_mano()
     pose, betas = draw(seed, 2, 0.4)
     six = matrix_from_axis_angle(pose.unflatten(1, (16, 3)))[..., :2].mT.flatten(1)
@@ -205,7 +205,7 @@ def test_the_model_is_no_part_of_saved_weights(mano):
         ({"pose": torch.zeros(2, 48), "tips": "smplx"}, "Unknown tips 'smplx'. Choose from handoccnet"),
     ],
 )
-def test_wrong_calls_are_told_in_one_line(arguments, message):
+def test_wrong_calls_are_refused_in_one_line(arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         demo_mano()(**arguments)
     assert "\n" not in str(caught.value)

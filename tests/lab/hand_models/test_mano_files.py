@@ -181,7 +181,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_forged_pickles_are_told_in_one_line(tmp_path, name):
+def test_forged_pickles_are_reported_in_one_line(tmp_path, name):
     path = tmp_path / "mano.pkl"
     path.write_bytes(FORGED[name])
     with pytest.raises(InputError, match=r"mano\.pkl: ") as caught:
@@ -204,7 +204,7 @@ def said_of(content):
 @given(st.data())
 @settings(max_examples=150)
 @pytest.mark.slow
-def test_damaged_pickles_are_told_in_one_line(data):
+def test_damaged_pickles_are_reported_in_one_line(data):
     small = {name: np.zeros(2) for name in SHAPES} | {"f": {"x": [1.5, "a"]}}
     content = bytearray(pickle.dumps(small, data.draw(st.sampled_from([0, 2, 4]))))
     if data.draw(st.booleans()):
@@ -215,7 +215,7 @@ def test_damaged_pickles_are_told_in_one_line(data):
     assert "\n" not in said_of(bytes(content))
 
 
-def test_forged_fields_are_told_by_name(foreign):
+def test_forged_fields_are_named(foreign):
     csc = {"_shape": (16, 778), "indices": np.zeros(1, int), "indptr": np.zeros(779, int), "data": np.ones(2)}
     loop = foreign("chumpy.reordering", "Select", idxs=np.arange(3))
     loop.a = loop
@@ -258,14 +258,14 @@ def changed(name, place, value):
         (fields() | {"f": np.array([None])}, "f is not an array of numbers"),
     ],
 )
-def test_what_is_no_mano_model_is_told(made, message):
+def test_invalid_mano_model_is_reported(made, message):
     with pytest.raises(InputError, match=f"this mapping: {message}") as caught:
         load_mano(made)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_wrong_files_are_told(tmp_path):
+def test_wrong_files_are_reported(tmp_path):
     good = tmp_path / "mano.npz"
     np.savez(good, **fields())
     cut, text, objects, bomb = (tmp_path / f"{name}.npz" for name in ("cut", "text", "objects", "bomb"))

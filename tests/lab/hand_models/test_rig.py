@@ -159,7 +159,7 @@ class TestFiles:
             (b"JOINTS_0", b"JOINTS_9", "JOINTS_0"),
         ],
     )
-    def test_ones_own_without_a_part(self, tmp_path, rigs, some_poses, old, new, says):
+    def test_a_user_rig_without_a_part(self, tmp_path, rigs, some_poses, old, new, says):
         path = tmp_path / "mine.glb"
         data = glb_from_motions([RigMotion("mine", rigs["Left"], some_poses(1), np.zeros(1, int))])
         path.write_bytes(data)

@@ -254,7 +254,7 @@ class TestBvh:
             assert np.abs(positions[frame] - true[row]).max() < 1e-5
 
 
-def test_obj_holds_each_hand_as_an_object(motions):
+def test_obj_contains_each_hand_as_an_object(motions):
     meshes = [Mesh(motion.name, motion.rig.skin(motion.pose[0])[0][0], motion.rig.faces) for motion in motions]
     lines = [line.split() for line in obj_from_meshes(meshes).splitlines()]
     assert [line[1] for line in lines if line[0] == "o"] == ["right-1", "left-2"]

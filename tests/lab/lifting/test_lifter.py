@@ -130,7 +130,7 @@ def test_the_crop_is_the_images_own_and_black_outside(two):
         np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), expected, atol=2e-3 if shift else 1e-5)
 
 
-def test_rootnet_tells_the_distance_where_it_is_given(two):
+def test_rootnet_gives_the_distance_if_it_is_used(two):
     hands, places = ([two[0][0]], [two[1][0]])
 
     class Root(torch.nn.Module):
@@ -150,7 +150,7 @@ def test_rootnet_tells_the_distance_where_it_is_given(two):
     np.testing.assert_allclose(CAMERA.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
 
 
-def test_a_distance_that_cannot_be_told_is_nan_and_nothing_found_is_nothing(two):
+def test_an_unknown_distance_is_nan_and_no_detection_gives_no_hands(two):
     hands, places = ([two[0][0]], [two[1][0]])
     inside_out = [replace(hands[0], keypoints_3d=-hands[0].keypoints_3d)]
     network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
@@ -190,7 +190,7 @@ def test_hands_far_apart_are_seen_each_in_its_own_crop():
 
 
 @pytest.mark.slow
-def test_without_weights_it_says_which_file_and_where():
+def test_without_weights_it_names_the_file_and_its_source():
     with pytest.raises(InputError, match=r"--lift-weights FILE: .*snapshot_20.pth.tar.*InterHand2.6M") as error:
         Lift()
     assert "\n" not in str(error.value)
@@ -200,7 +200,7 @@ def test_without_weights_it_says_which_file_and_where():
         create_lifter(Lift(weights="nope.pth"))
 
 
-def test_what_was_taken_for_granted_is_said():
+def test_assumptions_are_reported():
     assumed = Lift(weights="demo").notes
     assert "camera assumed: 60 degrees" in assumed[0]
     assert "size" in assumed[1]
@@ -214,7 +214,7 @@ TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
 @pytest.mark.parametrize(
     ("name", "option", "values"), [("internet", "layout", ("stb", "rhd")), ("rootnet", "input_scale", (1.0, 255.0))]
 )
-def test_a_checkpoint_says_what_it_needs_and_one_that_does_not_is_refused(name, option, values, tmp_path):
+def test_a_checkpoint_contains_its_options_or_is_refused(name, option, values, tmp_path):
     load = {"internet": load_internet, "rootnet": load_rootnet}[name]
     own, foreign = tmp_path / "own.safetensors", tmp_path / "foreign.pth"
     made = create_network(name, "demo", **TINY[name], **{option: values[0]})

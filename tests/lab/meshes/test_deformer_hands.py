@@ -84,7 +84,7 @@ def test_poses_are_in_the_cameras_axes(variant):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_says_its_variant(tmp_path):
+def test_a_checkpoint_contains_its_variant(tmp_path):
     files = "demo", "demo"
     own = create_network("deformer", variant="dexycb", size="tiny")
     save_checkpoint(own, tmp_path / "own.safetensors")

@@ -90,7 +90,7 @@ def test_maps_of_the_first_hand_are_kept_where_they_are_wanted(network, hand, rg
     assert len(outputs["primary"]) == 1
 
 
-def test_crop_holds_the_hand_and_is_black_outside_the_image(hand):
+def test_crop_contains_the_hand_and_is_black_outside_the_image(hand):
     white = np.full((240, 320, 3), 255, np.uint8)
     box = box_around_hand(hand.keypoints[:, :2], 320, 240)
     assert box.width == box.height

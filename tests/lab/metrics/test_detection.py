@@ -48,7 +48,7 @@ def test_nothing_found_is_zero_and_nothing_annotated_is_unknown(truth):
     assert np.isnan(list(coco_precision(truth, results, "bbox").stats.values())).all()
 
 
-def test_only_the_images_asked_for_are_evaluated(truth):
+def test_only_requested_images_are_evaluated(truth):
     first = results_of(truth)[:1]
     assert coco_precision(truth, first, "bbox").stats["AP"] == pytest.approx(0.5)
     assert coco_precision(truth, first, "bbox", image_ids=[1]).stats["AP"] == pytest.approx(1)
@@ -56,7 +56,7 @@ def test_only_the_images_asked_for_are_evaluated(truth):
         coco_precision(truth, results_of(truth), "bbox", image_ids=[1])
 
 
-def test_what_is_no_coco_is_named(truth, tmp_path):
+def test_invalid_coco_files_are_named(truth, tmp_path):
     with pytest.raises(InputError, match="categories"):
         coco_precision({"images": [], "annotations": []}, [], "bbox")
     with pytest.raises(InputError, match=r"absent\.json"):
@@ -65,7 +65,7 @@ def test_what_is_no_coco_is_named(truth, tmp_path):
         coco_precision(truth, [{"image_id": 1, "score": 1}], "bbox")
 
 
-def test_without_the_extra_the_line_to_type_is_said(truth, monkeypatch):
+def test_without_the_extra_the_command_is_reported(truth, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
         coco_precision(truth, [], "bbox")

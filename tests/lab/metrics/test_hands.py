@@ -34,7 +34,7 @@ def test_each_hand_moves_freely_but_not_from_the_other(seed):
     )
 
 
-def test_left_hands_alone_say_nothing_of_two_and_nothing_of_the_root_between():
+def test_only_left_hands_give_no_metrics_of_two_hands():
     pred, gt, _ = pairs(0)
     valid = np.repeat([[False, True]], 21, 1).repeat(5, 0)
     found = metrics.two_hand_mpjpe(metrics.two_hand_errors(pred, gt, valid), np.zeros(5, bool))
@@ -75,7 +75,7 @@ def test_half_is_wrong_both_ways_and_so_is_no_answer():
 
 
 @given(seeds, st.integers(1, 30))
-def test_average_precision_needs_the_order_alone(seed, n):
+def test_average_precision_depends_only_on_the_order(seed, n):
     random = np.random.default_rng(seed)
     scores, sought = random.integers(0, 5, n) / 4, random.random(n) > 0.5
     sought[0] = True

@@ -63,7 +63,7 @@ def test_aligned_no_similarity_counts_and_nothing_gets_worse(seed, shape, mirror
     assert exact.max() < 1e-6
 
 
-def test_only_where_asked_is_a_mirrored_hand_as_good(points):
+def test_a_mirrored_hand_is_as_good_only_on_request(points):
     _, gt, _ = points()
     mirrored = gt * np.array([-1, 1, 1])
     assert metrics.pa_mpjpe(mirrored, gt, mirror=True) < 1e-6 * np.abs(gt).max()
@@ -135,7 +135,7 @@ def test_a_sample_whose_root_is_unknown_does_not_count(points):
 @pytest.mark.parametrize(
     "align", [metrics.Points, metrics.root_relative, metrics.bone_aligned, metrics.similarity_aligned]
 )
-def test_what_is_not_predicted_never_improves_a_score(points, nothing, align):
+def test_missing_predictions_never_improve_a_score(points, nothing, align):
     pred, gt, valid = points()
     valid[2, [0, 5, 9]] = True
     before = joint_errors(*align(pred, gt, valid))
@@ -218,6 +218,6 @@ def test_max_mse_of_nothing_is_unknown(points):
         (lambda: metrics.pck_curve(np.zeros((2, 5)), [5, 1]), "ascending"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_mismatches_are_named(call, message):
     with pytest.raises(InputError, match=message):
         call()

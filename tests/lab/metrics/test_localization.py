@@ -83,7 +83,7 @@ def test_what_is_nan_in_a_map_is_in_no_box():
     assert box_from_map(values) == (2, 3, 6, 8)
 
 
-def test_corners_join_parts_only_where_asked():
+def test_corners_join_parts_only_on_request():
     corner_to_corner = block(0, 0, 2, 2) + block(2, 2, 3, 3)
     assert box_from_map(corner_to_corner) == (0, 0, 5, 5)
     assert box_from_map(corner_to_corner, connectivity=4) == (2, 2, 5, 5)

@@ -24,7 +24,7 @@ def some_errors(seed, n, joints=5):
 
 
 @given(seeds, st.lists(st.integers(0, 20), max_size=6), st.sampled_from(["joint", "all"]), st.booleans())
-def test_a_stream_gives_what_the_whole_gives(seed, cuts, average, strict):
+def test_a_stream_gives_the_result_of_all_data(seed, cuts, average, strict):
     errors = some_errors(seed, 20)
     streams = [metrics.ErrorStream(0, 30, steps=7, average=average, strict=strict) for _ in range(2)]
     for number, batch in enumerate(np.split(errors, sorted(cuts))):
@@ -171,7 +171,7 @@ def test_edges_of_bins():
         (lambda: metrics.fused_poses(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 2)), [1, 2]), "give three"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_mismatches_are_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
@@ -189,7 +189,7 @@ def test_steady_motion_has_no_acceleration_and_no_jitter(seed):
     assert metrics.jitter(gt) > 0
 
 
-def test_only_whole_runs_of_frames_count():
+def test_only_complete_runs_of_frames_count():
     gt = np.random.default_rng(0).normal(size=(6, 2, 3))
     pred = gt + np.random.default_rng(1).normal(size=gt.shape)
     valid = np.array([1, 1, 1, 0, 1, 1], bool)

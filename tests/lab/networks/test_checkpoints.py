@@ -104,7 +104,7 @@ def test_other_contents_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_wrong_weights_change_nothing_and_say_what_is_wrong(tmp_path):
+def test_wrong_weights_change_nothing_and_are_named(tmp_path):
     network = tiny()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     weights = dict(before)

@@ -132,7 +132,7 @@ def test_the_features_of_a_frame_are_the_references(file):
 
 @pytest.mark.golden
 @pytest.mark.files("goldens/networks/deformer*.npz")
-def test_what_a_window_says_is_the_references(file):
+def test_outputs_of_a_window_equal_the_reference(file):
     network = reference_network(file)
     parts = {"encoder": "t_memory", "decoder": "t_hs"}
     seen = watch(network, {name: f"temporal_hand_transformer_{part}" for part, name in parts.items()})

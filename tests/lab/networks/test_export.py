@@ -294,7 +294,7 @@ def test_wrong_calls_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
+def test_the_command_writes_a_file_and_prints_its_error(tmp_path, capfd):
     file = tmp_path / "hand.xml"
     command = ["export", "hand-lite", "--weights", "demo", "--set", "trunk=tiny", "--set", "keypoints=22"]
     assert main([*command, "--to", "openvino", "--out", str(file)]) == 0
@@ -321,7 +321,7 @@ def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
         (["mask-rcnn"], "mask-rcnn has no published weights: give --weights"),
     ],
 )
-def test_the_command_says_in_one_line_what_is_wrong(arguments, message, tmp_path, capfd):
+def test_errors_of_the_command_are_one_line(arguments, message, tmp_path, capfd):
     assert main(["export", *arguments, "--out", str(tmp_path / "net.onnx")]) == 2
     _, err = capfd.readouterr()
     assert message in err

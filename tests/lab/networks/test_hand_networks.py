@@ -73,7 +73,7 @@ def test_an_unknown_activation_names_the_known_ones():
         create_network("hand-full", trunk="tiny", activation="swish")
 
 
-def test_dropout_is_for_training_alone():
+def test_dropout_is_only_for_training():
     network, images = create_network("hand-full", trunk="tiny", dropout=0.5), torch.rand(1, 3, 64, 64)
     plain = create_network("hand-full", trunk="tiny")
     plain.load_state_dict(network.state_dict())

@@ -125,7 +125,7 @@ def test_boxes_are_the_references(data):
 
 
 @pytest.mark.parametrize("box", [(700, 100, 50, 50), (100, 100, 0, 50), (100, -80, 50, 10), (10, 900, 50, 50)])
-def test_boxes_outside_the_image_are_none(box):
+def test_boxes_outside_the_image_are_discarded(box):
     seen = clamped_box(RotatedBox(*box), 640, 480)
     assert seen is None or (seen.cy - seen.height / 2 >= 0 and seen.cy + seen.height / 2 <= 479)
     assert (seen is None) == (box[1] != -80)  # as in the reference's code a box above the image is moved into it
@@ -189,7 +189,7 @@ def test_other_checkpoints_are_refused():
     network.load_official(weights, strict=False)
 
 
-def test_wrong_calls_are_told():
+def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="requires MANO's right hand"):
         twin(mano=demo_mano("left"))
     with pytest.raises(InputError, match=r"mano='x.pkl' is not a MANO model; pass load_mano\('x.pkl'\)"):
@@ -211,7 +211,7 @@ def test_without_mano_it_stops_at_pose_and_shape():
     torch.testing.assert_close(complete["manojoints2cam"][:, 0, :3, 3], joints[:, 0])
 
 
-def test_maps_are_asked_for_and_change_nothing():
+def test_maps_are_optional_and_change_nothing():
     network = twin()
     plain, shown = run(network, crops()), run(network, crops(), features=True)
     for name, value in plain.items():
@@ -255,7 +255,7 @@ def test_attention_is_what_the_paper_writes(injecting):
     torch.testing.assert_close(given, tokens.mT.view(2, 8, 3, 3), rtol=1e-4, atol=1e-5)
 
 
-def test_softmax_alone_lets_what_is_unrelated_look_as_much():
+def test_unrelated_positions_attend_to_the_hand_and_receive_nothing():
     """Check the case of the paper: unrelated positions attend to the hand, but receive nothing."""
     block = Attention(8, 2, injecting=True)
     with torch.no_grad():

@@ -160,7 +160,7 @@ def test_losses_equal_torchvisions(pair):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_other_classes_says_which_keys(pair):
+def test_a_checkpoint_of_other_classes_names_the_keys(pair):
     official, ours = pair
     other = create_network(ours.name, classes=CLASSES + 1)
     with pytest.raises(InputError, match=r"box_head\.scores\.weight"):

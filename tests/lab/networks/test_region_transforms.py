@@ -33,7 +33,7 @@ def test_a_region_turns_grows_and_moves_with_its_points(angle_rad, growth, way):
 
 
 @given(st.integers(-6, 12), st.integers(-6, 12))
-def test_a_region_of_whole_pixels_is_a_crop_with_zeros_outside(left, top):
+def test_a_region_of_integer_pixels_is_a_crop_with_zeros_outside(left, top):
     values = torch.rand((1, 2, 8, 10), generator=torch.Generator().manual_seed(0))
     matrix = torch.tensor([[[1.0, 0.0, left], [0.0, 1.0, top]]])
     padded = torch.nn.functional.pad(values, (6, 20, 6, 20))

@@ -103,7 +103,7 @@ def test_depths_of_another_shape_are_refused(shape):
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_depths_that_are_none_are_refused(value):
+def test_invalid_depths_are_refused(value):
     images, depths = examples("rootnet", 2)
     with pytest.raises(InputError, match="depths must be finite and above 0 mm"):
         run(twin("rootnet"), images, depths.new_tensor([[1.0], [value]]))
@@ -216,7 +216,7 @@ def test_weights_of_another_network_are_refused_and_named(name, tmp_path):
     assert "\n" not in message
 
 
-def test_unknown_names_and_options_say_what_is_known():
+def test_unknown_names_and_options_list_known_values():
     with pytest.raises(InputError, match=r"Unknown network 'hand-huge'\. Choose from .*hand-full"):
         create_network("hand-huge")
     with pytest.raises(InputError, match=r"hand-full: Unknown option 'joints'. Choose from .*keypoints"):

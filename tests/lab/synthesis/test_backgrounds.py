@@ -48,7 +48,7 @@ def test_folder_gives_pieces_of_its_images(tmp_path):
     assert (folder.draw((64, 32), np.random.default_rng(3)) == pieces[3]).all()
 
 
-def test_folder_without_images_says_so(tmp_path):
+def test_a_folder_without_images_is_reported(tmp_path):
     with pytest.raises(InputError, match="contains no image"):
         BackgroundFolder(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):

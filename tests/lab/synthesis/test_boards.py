@@ -120,6 +120,6 @@ def test_its_depth_is_the_plane_and_its_back_is_white(photograph):
         (lambda: charuco_board(40, 40, 0.03, 0.02), "800 markers"),
     ],
 )
-def test_boards_that_cannot_be_say_so(make, says):
+def test_impossible_boards_are_reported(make, says):
     with pytest.raises(InputError, match=says):
         make()

@@ -25,7 +25,7 @@ def test_a_dome_looks_at_its_middle_from_all_sides(views):
     assert away.min() > 0.4 * 0.6 / np.sqrt(views)
 
 
-def test_the_longer_side_sees_the_angle_asked_for():
+def test_the_longer_side_has_the_requested_angle():
     for size in ((320, 240), (240, 320)):
         (camera,) = camera_rig("webcam", 1, size, 90, MIDDLE)
         edge = np.array([1.0, 0, 1]) if size[0] > size[1] else np.array([0, 1.0, 1])

@@ -94,7 +94,7 @@ def test_motion_smears_about_the_place_and_along_the_line(degrees, length):
     assert spread(along[::-1] * [-1, 1], after) == pytest.approx(spread(along[::-1] * [-1, 1], before), abs=1.0)
 
 
-def test_motion_leaves_the_backdrop_alone():
+def test_motion_does_not_change_the_backdrop():
     got = taken(motion_px=8, motion_deg=0)
     assert (got[:20] == scene().rgb[:20]).all()
 
@@ -179,6 +179,6 @@ def test_no_background_at_all_is_no_trouble():
     assert taken(full, motion_px=5, backdrop_px=3).shape == (72, 96, 3)
 
 
-def test_what_is_no_number_is_refused():
+def test_invalid_numbers_are_refused():
     with pytest.raises(InputError, match="noise=nan"):
         Effects(noise=float("nan"))

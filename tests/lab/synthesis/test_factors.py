@@ -19,7 +19,7 @@ def setting(factor, rng):
 
 
 @pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
-def test_narrowing_one_factor_holds_and_moves_no_other(factor):
+def test_narrowing_one_factor_works_and_changes_no_other(factor):
     rng = np.random.default_rng(3)
     text, holds = setting(factor, rng)
     free, pinned = Factors(FACTORS), Factors(FACTORS, [text])
@@ -38,7 +38,7 @@ def many():
     return [factors.draw(0, index) for index in range(400)]
 
 
-def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_default():
+def test_named_values_are_drawn_uniformly_if_one_is_no_default():
     table = {one.name: one for one in FACTORS}
     values = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
     drawn = [values.draw(np.random.default_rng(seed)) for seed in range(400)]
@@ -94,7 +94,7 @@ def test_the_two_sides_are_balanced():
         ("hands=three", "Choose from 0, 1, 2, interacting"),
     ],
 )
-def test_a_wrong_setting_says_what_is_known(text, says):
+def test_a_wrong_setting_lists_known_values(text, says):
     with pytest.raises(InputError, match=says.replace(".", r"\.")) as error:
         Factors(FACTORS, [text])
     assert "\n" not in str(error.value)

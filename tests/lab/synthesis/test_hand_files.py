@@ -60,7 +60,7 @@ class TestRig:
 
     @pytest.mark.parametrize("side", SIDES)
     @pytest.mark.slow
-    def test_a_written_file_is_the_hand_of_its_side_and_the_others_mirror(self, tmp_path, rigs, side):
+    def test_a_written_file_is_the_hand_of_its_side_and_the_mirror_image_of_the_other(self, tmp_path, rigs, side):
         files = HandFiles.from_text("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
         for side_wanted in SIDES:
             flip = 1 if side_wanted == side else FLIP
@@ -127,7 +127,7 @@ class TestMano:
         assert 2e-4 < volume < 6e-4  # m³
         assert np.allclose(right.vertices * FLIP, left.vertices)
 
-    def test_shapes_keep_the_mesh_whole(self, mano):
+    def test_shapes_keep_the_mesh_intact(self, mano):
         files, rng = HandFiles.from_text("mano", mano[0]), np.random.default_rng(1)
         a, b, c = np.moveaxis(load_hand_mesh("Right", files).vertices[load_hand_mesh("Right", files).faces], 1, 0)
         rest = np.cross(b - a, c - a)

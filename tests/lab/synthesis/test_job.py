@@ -46,7 +46,7 @@ def integer(tmp_path_factory, renderer, rigs):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, integer):
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path, integer):
     script = tmp_path / "run.py"
     script.write_text(RUN)
     out = tmp_path / "out"
@@ -65,7 +65,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, integer):
 
 
 @pytest.mark.slow
-def test_a_finished_run_makes_nothing_anew(tmp_path, integer):
+def test_a_finished_run_recreates_nothing(tmp_path, integer):
     synthesize(tmp_path / "out", SETTINGS, jobs=2)
     log = ProgressLog()
     summary = synthesize(tmp_path / "out", SETTINGS, progress=log)
@@ -97,7 +97,7 @@ def test_a_stopped_run_leaves_what_is_finished(tmp_path, integer, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_folder_of_something_else_is_left_alone(tmp_path, integer):
+def test_a_folder_of_something_else_is_unchanged(tmp_path, integer):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("do not touch")
@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, renderer, rig
         (SynthSettings(1, factors=("nose=1",)), "Unknown factor 'nose'"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, settings, says):
+def test_invalid_values_are_reported_before_anything_is_written(tmp_path, settings, says):
     with pytest.raises(InputError, match=says):
         synthesize(tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()

@@ -68,7 +68,7 @@ class TestSolids:
 
 
 class TestOccluders:
-    def test_they_are_where_and_as_large_as_asked(self):
+    def test_they_have_the_requested_position_and_size(self):
         for seed in range(12):
             rng = np.random.default_rng(seed)
             made = occluder(rng, np.array([0.1, 0.2, 0.5]), 0.12, 203)

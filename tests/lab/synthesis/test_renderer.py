@@ -197,7 +197,7 @@ def test_what_a_lens_cannot_see_does_not_fold_in(drawn):
     assert not drawn([ball((3, 0, 0.6), 0.3)], at).instances.any()
 
 
-def test_what_is_behind_or_beside_is_not_drawn(drawn):
+def test_objects_behind_or_beside_the_camera_are_not_drawn(drawn):
     got = drawn([ball((0, 0, -0.6), 0.1), ball((5, 0, 0.6), 0.1, 2)], camera())
     assert not got.instances.any()
     assert (got.rgb == BACKGROUND).all()
@@ -310,14 +310,14 @@ def test_hands_of_all_tones_are_found(drawn, hands):
         ({"drawables": [replace(ball((0, 0, 1), 0.1), material=Material("image", (1, 1, 1)))]}, "Material.image"),
     ],
 )
-def test_what_cannot_be_drawn_says_so(drawn, change, says):
+def test_errors_of_drawing_are_reported(drawn, change, says):
     arguments = {"drawables": [], "camera": camera()} | change
     with pytest.raises(InputError, match=says):
         drawn(**arguments)
     assert drawn([ball((0, 0, 0.6), 0.1)], camera()).instances.any()
 
 
-def test_no_opengl_says_what_to_install(monkeypatch):
+def test_missing_opengl_is_reported_with_the_package(monkeypatch):
     monkeypatch.setattr(opengl, "_EGL", "libnone.so.1")
     with pytest.raises(JobError, match="apt-get install libegl1 libgl1-mesa-dri"):
         Renderer()

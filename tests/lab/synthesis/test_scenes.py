@@ -26,7 +26,7 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
-def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
+def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
     assert numbers(light) == numbers(dark)
     assert [one.appearance.tone for one in dark.hands] == [10] * len(dark.hands)
@@ -43,7 +43,7 @@ def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("hands", "count"), [("0", 0), ("1", 1), ("2", 2), ("interacting", 2)])
-def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
+def test_as_many_hands_as_requested_of_one_person(rigs, hands, count):
     for index in range(3):
         scene = make(index, f"hands={hands}")
         assert len(scene.hands) == count

@@ -45,7 +45,7 @@ class TestNames:
 
 class TestStations:
     @pytest.mark.slow
-    def test_hands_stand_as_their_words_say(self, person):
+    def test_hands_have_the_named_relation(self, person):
         for kind in scripts().values():
             for side, stations in (pair for script in kind for pair in script.stations.items()):
                 for station in stations:

@@ -70,7 +70,7 @@ def test_each_shape_moves_something_and_turns_no_face_over(name):
 
 
 @pytest.mark.slow
-def test_people_have_whole_meshes_on_both_sides():
+def test_people_have_complete_meshes_on_both_sides():
     rest, rng = face_normals(load_hand_mesh("Right")), np.random.default_rng(4)
     for _ in range(60):
         shape = rng.normal(size=36).clip(-3, 3)

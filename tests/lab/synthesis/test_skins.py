@@ -42,7 +42,7 @@ class TestMaterial:
         assert len({(each.variant, each.roughness) for each in made}) == len(made)
         assert all(0 <= amount <= 1 for each in made for amount in each.amounts.values())
 
-    def test_tone_changes_the_colour_alone(self):
+    def test_tone_changes_only_the_colour(self):
         one, other = (skin_material(HandAppearance(tone=tone, seed=3.2)) for tone in (2, 9))
         assert one.albedo != other.albedo
         assert (one.roughness, one.variant, one.seed, one.amounts) == (

@@ -59,7 +59,7 @@ def test_loaders_read_every_image_back(read, form):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["interhand", "shards"])
-def test_all_forms_say_the_same(read, form):
+def test_all_formats_contain_the_same_labels(read, form):
     for one, other in zip(read["coco"], read[form], strict=True):
         assert np.abs(one.rgb().astype(int) - other.rgb()).max() == 0
         hands = {hand.side: hand for hand in other.instances}
@@ -76,7 +76,7 @@ def test_all_forms_say_the_same(read, form):
 
 
 @pytest.mark.slow
-def test_coco_says_all_that_is_known(folders):
+def test_coco_contains_all_labels(folders):
     data = json.loads((folders["coco"] / "coco.json").read_text("utf-8"))
     assert {one["name"] for one in data["categories"]} == {"left_hand", "right_hand"}
     images = {one["id"]: one for one in data["images"]}
@@ -120,7 +120,7 @@ def test_masks_become_instances_to_train_on(folders):
 
 
 @pytest.mark.slow
-def test_further_images_lie_beside_and_agree_with_the_masks(folders):
+def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders):
     root = folders["coco"]
     for image in open_dataset("folder", root):
         name = image.id.removeprefix("images/").replace(".jpg", ".png")

@@ -85,7 +85,7 @@ def recipe(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capfd):
+def test_an_interrupted_grid_continues_and_writes_its_table(recipe, tmp_path, capfd):
     out = tmp_path / "grid"
     arguments = ["train", str(recipe), "--ablation", "rates", "--smoke", "--out", str(out)]
     assert main(arguments) == 130
@@ -117,7 +117,7 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_every_combination_and_goes_on(recipe, tmp_path, capfd):
+def test_a_sweep_trains_every_combination_and_continues(recipe, tmp_path, capfd):
     out = tmp_path / "sweep"
     arguments = ["train", str(recipe), "--smoke", "--out", str(out), "--metric", "height"]
     arguments += ["--sweep", "learning_rate=0.01,0.1", "--sweep", "depth=1,2", "--sweep", "seed=0,4"]
@@ -169,7 +169,7 @@ def test_wrong_sweeps(given, message, recipe, tmp_path, capfd):
         (("", ""), {"settings": {"step": "1"}}, "Unknown setting 'step'"),
     ],
 )
-def test_what_cannot_be_is_told_before_any_work(change, given, message, recipe, tmp_path):
+def test_invalid_values_are_reported_before_any_work(change, given, message, recipe, tmp_path):
     recipe.write_text(recipe.read_text("utf-8").replace(*change), "utf-8")
     request = TrainingRequest(str(recipe), tmp_path / "grid", settings=given.get("settings", {}))
     with pytest.raises(InputError, match=message):
@@ -177,7 +177,7 @@ def test_what_cannot_be_is_told_before_any_work(change, given, message, recipe, 
     assert not (tmp_path / "grid").exists()
 
 
-def test_a_figure_that_is_not_told_is_named(recipe, tmp_path):
+def test_a_missing_figure_is_named(recipe, tmp_path):
     text = (
         recipe.read_text("utf-8")
         .replace('metric = "height"', 'metric = "width"')

@@ -100,7 +100,7 @@ def test_settings_that_cannot_be_are_refused(wrong):
         AugmentationSettings(**wrong)
 
 
-def test_every_recipe_on_images_says_what_it_augments():
+def test_every_recipe_on_images_has_an_augmentation():
     from sonjit.lab.training import recipes
 
     augmented = set()

@@ -53,7 +53,7 @@ def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
 
 
 @pytest.mark.slow
-def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
+def test_a_short_training_distinguishes_the_hands(tmp_path, crops, monkeypatch):
     monkeypatch.setattr("sonjit.lab.training.images.hand_crops.HandCrops", lambda *_, **__: crops)
     settings = {"steps": "60", "size": "32", "batch": "24", "learning_rate": "4e-3"}
     results = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))

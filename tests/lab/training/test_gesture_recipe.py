@@ -160,7 +160,7 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     assert results["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
 
 
-def test_the_arrays_say_what_the_network_of_the_image_says():
+def test_the_arrays_equal_the_network_of_the_image():
     hands = seen(6, 3)
     features = hands.features() + np.random.default_rng(0).normal(size=(6, FEATURES)).astype(np.float32)
     torch.manual_seed(0)
@@ -245,7 +245,7 @@ def test_hands_are_posed_before_the_camera():
     assert np.isfinite(hands.features()).all()
 
 
-def test_what_cannot_be_learned_is_told(tmp_path):
+def test_unlearnable_data_is_reported(tmp_path):
     with pytest.raises(InputError, match="two poses"):
         train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
     with pytest.raises(InputError, match="in held_out and in train or seen"):
@@ -284,7 +284,7 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_drawn_letters_are_told_apart_and_by_other_people():
+def test_drawn_letters_are_distinguished_also_of_other_people():
     asl = load_alphabet("asl")
     motions = CustomMotions.learn(drawn_letters(asl, np.random.default_rng(0)))
     for recording in drawn_letters(asl, np.random.default_rng(7)):
@@ -293,7 +293,7 @@ def test_drawn_letters_are_told_apart_and_by_other_people():
 
 
 @pytest.mark.slow
-def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
+def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypatch):
     """Run the recipe on posed hands in place of detections in images."""
     for name in ("train-letters", "train-others", "held-letters", "held-others"):
         (tmp_path / name).mkdir()

@@ -84,7 +84,7 @@ def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(image, 
     assert not plain.rgb.any()
 
 
-def test_the_arrays_say_what_the_network_says():
+def test_the_arrays_equal_the_network():
     hands = views(40)
     torch.manual_seed(1)
     network = HeadNetwork(6, 5, hidden=7, dropout=0.2, side_dropout=0.5).eval()
@@ -231,7 +231,7 @@ def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
         ({"train": ""}, "at least one folder"),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(tmp_path, settings, message):
+def test_wrong_settings_are_reported_in_one_line(tmp_path, settings, message):
     (tmp_path / "a").mkdir()
     with pytest.raises(InputError, match=message):
         run_recipe(TrainingRequest("hand-heads", tmp_path / "out", data=tmp_path, settings=settings))

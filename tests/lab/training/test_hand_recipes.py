@@ -165,7 +165,7 @@ def test_schedules_are_those_of_the_released_code(recipe, images):
     assert settings.get("layout", "interhand") == (recipe.partition("-")[2] or "interhand")
 
 
-def test_depth_is_told_by_size_where_nothing_turns(clip):
+def test_depth_follows_the_size_without_rotation(clip):
     sample = clip.held_out[0]
     hand = known_hands(sample)[0]
     straight, turned = (
@@ -191,7 +191,7 @@ def test_a_small_run_learns(recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_learnt_from_is_told_in_one_line(tmp_path):
+def test_unusable_data_is_reported_in_one_line(tmp_path):
     with pytest.raises(InputError, match="held_out=0: must be at least 1"):
         HandSettings(held_out=0)
     with pytest.raises(InputError, match="Unknown data set 'nobody'"):

@@ -75,7 +75,7 @@ def run(tmp_path_factory):
     return data, folder / "run"
 
 
-def test_a_run_learns_and_says_how_well(run):
+def test_a_run_learns_and_reports_its_metrics(run):
     _, out = run
     log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
     parts = ("rpn_objectness", "rpn_boxes", "classes", "boxes", "masks")
@@ -116,7 +116,7 @@ def test_a_run_segments_images(run, tmp_path):
     assert all(cv2.imread(str(path)) is not None for path in steps)
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_a_stopped_run_continues_as_if_uninterrupted(tmp_path, monkeypatch):
     data = shapes(tmp_path / "data", count=6)
     assert train(data, tmp_path / "whole", 4) == 0
     before = torch.optim.AdamW.step
@@ -170,7 +170,7 @@ def test_perfect_results_have_an_average_precision_of_one(tmp_path):
     assert average_precisions(truth, [])["box_ap"] == 0
 
 
-def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
+def test_weights_of_torchvision_have_their_version_and_classes(tmp_path):
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
     official = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3)
@@ -302,7 +302,7 @@ def mask_overlap(a, b):
     return (a & b).sum() / (a | b).sum()
 
 
-def test_evaluation_gives_cocos_precision_beside_the_speed_and_shows_the_worst(run, tmp_path):
+def test_evaluation_gives_cocos_precision_and_speed_and_shows_the_worst(run, tmp_path):
     data, weights = run
     options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
     assert main(["eval", "--protocol", "coco-instances", *map(str, options)]) == 0

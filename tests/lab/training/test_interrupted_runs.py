@@ -21,7 +21,7 @@ from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 11])
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(stop_after, tmp_path):
+def test_a_stopped_run_continues_as_if_uninterrupted(stop_after, tmp_path):
     complete = run(tmp_path / "whole")
     with pytest.raises(PowerCutError):
         run(tmp_path / "cut", stop_after=stop_after)
@@ -111,7 +111,7 @@ def losses_of_named(network, data):
 
 
 @pytest.mark.slow
-def test_workers_change_nothing_and_a_run_goes_on_with_others(tmp_path):
+def test_workers_change_nothing_and_a_run_continues_with_others(tmp_path):
     def run_with(workers, out, stop_after=None):
         def progress(done, *_):
             if done == stop_after:
@@ -139,7 +139,7 @@ def ending_batch(rng):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_fails_in_a_worker_is_told_in_one_line():
+def test_failures_in_a_worker_are_reported_in_one_line():
     settings = dataclasses.replace(OPTIONS, workers=1)
     with pytest.raises(InputError, match=r"^frame 7: no image$"):
         train(line(), refusing_batch, losses, settings)

@@ -187,7 +187,7 @@ def test_metres_turn_and_depth_grows_with_the_crop(seed):
 
 
 @pytest.mark.slow
-def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path):
+def test_labels_have_the_terms_of_the_published_network(weights, demo_clip, tmp_path):
     """Check that the network is nearer to the labels in its own terms (depth, metres, side) than to others."""
     del weights
     clip, _, truth = demo_clip
@@ -218,7 +218,7 @@ def test_a_mirror_shows_the_other_hand():
     assert augment(replace(hand, side=None), Augmentation(mirror=True)).side is None
 
 
-def test_what_is_not_known_hands_no_gradient_on():
+def test_unknown_labels_give_no_gradient():
     rng = np.random.default_rng(0)
     hand = flat_hand(rng)
     unknown = replace(hand, metres=np.full_like(hand.metres, np.nan), known=np.arange(21) < 5)
@@ -234,7 +234,7 @@ def test_what_is_not_known_hands_no_gradient_on():
     assert not gradient[:, 2].any()
 
 
-def test_what_is_not_known_is_kept():
+def test_unknown_labels_are_kept():
     hand = replace(flat_hand(np.random.default_rng(0)), metres=np.full((21, 3), np.nan, np.float32))
     before = create_network("hand-full", trunk="tiny").eval()
     same = landmark_losses(before, 1.0)(before, to_batch([hand]))
@@ -295,7 +295,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip, tmp_path, capfd):
+def test_one_command_trains_a_new_network_from_several_sources(demo_clip, tmp_path, capfd):
     clip, _, truth = demo_clip
     for name in ("real", "synthetic", "test"):
         write_coco(tmp_path / f"{name}.json", truth, names=NAMES, every=60, sides=True)
@@ -374,7 +374,7 @@ def train_command(tmp_path, demo_clip, *sets):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_module")
-def test_a_network_and_a_loss_of_ones_own_have_the_same_data_and_metrics(demo_clip, tmp_path, capfd):
+def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, tmp_path, capfd):
     command = train_command(
         tmp_path, demo_clip, "network=own-hand", "network_options=width=6", "loss=own_hand:losses", "held_out=0.5"
     )

@@ -113,7 +113,7 @@ class Recorder:
         self.closed = True
 
 
-def test_a_logger_of_ones_own_receives_values_and_images(tmp_path):
+def test_a_user_defined_logger_receives_values_and_images(tmp_path):
     Recorder.opened.clear()
     options = TrainingSettings(steps=3, warmup=0, loggers=(f"{__name__}:Recorder",), gradients_every=2)
     train(

@@ -17,7 +17,7 @@ from sonjit.lab.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, T
 from .small_runs import OPTIONS, batch, line, log_of, losses, run
 
 
-def test_the_folder_holds_what_was_done(tmp_path):
+def test_the_folder_records_the_run(tmp_path):
     network = run(tmp_path / "run")
     lines = [json.loads(text) for text in (tmp_path / "run" / LOG).read_text("utf-8").splitlines()]
     assert [one["step"] for one in lines] == list(range(1, OPTIONS.steps + 1))
@@ -60,7 +60,7 @@ def test_other_settings_do_not_go_on_with_a_run(tmp_path):
         run(tmp_path, options=TrainingSettings(steps=13))
 
 
-def test_damage_and_failure_are_told_in_one_line(tmp_path):
+def test_damage_and_failure_are_reported_in_one_line(tmp_path):
     run(tmp_path)
     (tmp_path / CHECKPOINT).write_bytes(b"q")
     with pytest.raises(InputError, match=r"damaged checkpoint .*; remove it to start again"):
@@ -155,7 +155,7 @@ def test_bf16_learns_too_and_keeps_float32():
     assert ((network.eval()(values) - targets) ** 2).mean() < ((line().eval()(values) - targets) ** 2).mean() / 2
 
 
-def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
+def test_gradients_by_layer_are_logged_and_a_broken_one_is_reported(tmp_path):
     run(tmp_path, options=TrainingSettings(steps=12, gradients_every=4))
     rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
     assert [one["step"] for one in rows if "layer_gradients" in one] == [4, 8, 12]

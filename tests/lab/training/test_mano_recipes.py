@@ -73,7 +73,7 @@ def test_the_stand_in_bends_as_a_hand(side, seed):
     assert (before[0, 8, 0] - before[0, 20, 0] < 0) == (side == "right")  # the index finger's side
 
 
-def test_clips_show_what_their_labels_say(clips):
+def test_clips_agree_with_their_labels(clips):
     assert len({one.sequence for one in clips}) == 3
     mano = placeholder_mano()
     for sample in clips:
@@ -264,7 +264,7 @@ def test_left_hands_are_learnt_as_right_ones_in_a_mirror(clips):
         np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_what_is_missing_is_told_in_one_line(tmp_path):
+def test_missing_files_are_reported_in_one_line(tmp_path):
     for recipe in ("handoccnet", "deformer"):
         with pytest.raises(InputError, match=f"{recipe} requires MANO's right hand, --set mano=FILE: MANO_RIGHT.pkl"):
             run_recipe(TrainingRequest(recipe, tmp_path / "run"))

@@ -66,7 +66,7 @@ def test_squares_around_palms_are_the_published_detectors_boxes(file):
 
 @pytest.mark.slow
 @given(arrays(np.float32, (7, 2), elements=st.floats(-20, 80, width=16)))
-def test_a_square_holds_its_palm_and_no_more(points):
+def test_a_square_contains_its_palm_and_no_more(points):
     ((cx, cy, width, height),) = palm_squares(points[None])
     assert width == height
     reach = np.abs(points - (cx, cy)).max()
@@ -75,7 +75,7 @@ def test_a_square_holds_its_palm_and_no_more(points):
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(8, 56), st.floats(8, 56), st.floats(6, 40)), max_size=1))
-def test_a_network_that_says_its_targets_finds_every_palm(where):
+def test_a_network_that_outputs_its_targets_finds_every_palm(where):
     samples = [sample(*(palm(*one) for one in where)), sample(palm(20, 40, 16)), sample()]
     anchors = palm_anchors(SIZE)
     expected = palm_targets(anchors, samples)
@@ -86,7 +86,7 @@ def test_a_network_that_says_its_targets_finds_every_palm(where):
     assert palm_precision(lambda images: missed, samples, anchors)["ap"] == pytest.approx(0)
 
 
-def test_what_is_not_known_is_neither_taught_nor_judged():
+def test_unknown_labels_are_neither_trained_nor_evaluated():
     anchors = palm_anchors(SIZE)
     unsure = sample(palm(14, 14, 16), unsure=np.array([[30, 30, 64, 64]], np.float32))
     expected = palm_targets(anchors, [unsure])
@@ -221,7 +221,7 @@ def painted(tmp_path_factory):
     return folder
 
 
-def test_hands_without_a_whole_palm_are_unsure(painted):
+def test_hands_without_a_complete_palm_are_unsure(painted):
     complete = PalmSamples(open_dataset("folder", painted), SIZE)
     assert [len(one.palms) for one in complete] == [int(index % 4 > 0) for index in range(24)]
     data = json.loads((painted / "coco.json").read_text("utf-8"))
@@ -259,7 +259,7 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
-def test_the_scores_weight_is_theirs_alone(painted):
+def test_the_weight_of_scores_applies_only_to_them(painted):
     samples, anchors = PalmSamples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
     reported = []
     for weight in (1.0, 0.25):

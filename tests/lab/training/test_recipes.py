@@ -61,7 +61,7 @@ def recipe(tmp_path):
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_every_recipe_is_whole(name, tmp_path):
+def test_every_recipe_is_complete(name, tmp_path):
     recipe = load_recipe(name)
     assert recipe.summary
     assert recipe.data
@@ -104,7 +104,7 @@ def test_every_number_has_a_range(name, value):
         assert "\n" not in str(caught.value)
 
 
-def test_a_training_that_finds_no_memory_is_told_in_one_line(recipe, tmp_path, monkeypatch):
+def test_a_training_that_finds_no_memory_is_reported_in_one_line(recipe, tmp_path, monkeypatch):
     for allocate in (lambda: torch.empty(2**50), lambda: np.empty(2**50)):
         monkeypatch.setattr("sonjit.lab.training.images.cam.HandCrops", lambda *_, allocate=allocate, **__: allocate())
         with pytest.raises(JobError, match="the memory is too small for this training: set a smaller batch"):
@@ -139,7 +139,7 @@ def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
         (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit.lab.training.images.dog"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told(text, message, recipe, tmp_path):
+def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         run_recipe(TrainingRequest(recipe(text), tmp_path / "run"))
     assert "\n" not in str(error.value)
@@ -181,7 +181,7 @@ def test_a_recipe_may_name_a_module_of_an_extension(recipe, tmp_path, monkeypatc
     assert run_recipe(TrainingRequest(recipe(text), tmp_path / "run")) == {"error": 0.5}
 
 
-def test_missing_files_are_told_before_any_work(recipe, tmp_path):
+def test_missing_files_are_reported_before_any_work(recipe, tmp_path):
     gone = tmp_path / "gone.pth"
     for given in ({"data": gone}, {"images": gone}, {"weights": str(gone)}):
         with pytest.raises(InputError, match="no such file"):
@@ -194,7 +194,7 @@ def test_missing_files_are_told_before_any_work(recipe, tmp_path):
         load_recipe(str(tmp_path / "gone.toml"))
 
 
-def test_unknown_recipes_say_what_is_known(tmp_path):
+def test_unknown_recipes_list_known_values(tmp_path):
     with pytest.raises(InputError, match=r"Unknown recipe 'feet'. Choose from .*hand-full"):
         run_recipe(TrainingRequest("feet", tmp_path))
 

@@ -41,7 +41,7 @@ class Balanced(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_nothing(tmp_path):
+def test_the_page_is_complete_and_has_no_dependencies(tmp_path):
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "hands-found.png"), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "images" / "notes.txt").touch()
@@ -63,7 +63,7 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("lowest", "gone"), [(1e-6, True), (1e-3, False)])
-def test_vanishing_gradients_are_told_with_the_threshold(lowest, gone, tmp_path):
+def test_vanishing_gradients_are_reported_with_the_threshold(lowest, gone, tmp_path):
     page = write_run(tmp_path, lowest=lowest)
     assert ("Gradients vanish towards the lower layers in 4 of 4 logged steps" in page) == gone
     assert ("Gradients do not vanish" in page) != gone

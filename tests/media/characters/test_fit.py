@@ -253,7 +253,7 @@ class TestLimbs:
         assert first[0] == pytest.approx(X, abs=0.01)
         assert second[0] == pytest.approx(X, abs=0.01)
 
-    def test_straight_limb_bends_as_asked(self):
+    def test_straight_limb_bends_as_requested(self):
         first, _ = bent_limb(np.zeros((1, 3)), np.array([0.2 * X]), np.array([0.4 * X]), (0.3, 0.3), np.array([Z]))
         assert first[0, 2] > 0.5
 

@@ -124,7 +124,7 @@ def test_lean_to_the_image_s_right_is_positive(body, lean):
     assert row["torso_lean_rad"] == pytest.approx(abs(lean), abs=1e-5)
 
 
-def test_what_is_not_visible_is_unknown(body):
+def test_measures_of_invisible_keypoints_are_unknown(body):
     before = {name for name, value in measures(body).items() if math.isnan(value)}
     body.visibility = body.visibility.copy()
     body.visibility[25] = 0.49

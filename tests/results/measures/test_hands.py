@@ -125,7 +125,7 @@ def test_a_hand_that_is_one_point_is_unknown_not_zero(made):
     assert math.isnan(row["palm_normal_x"])
 
 
-def test_wrong_calls_are_told():
+def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="21, 3"):
         finger_curl_rad(np.zeros((20, 3)))
     with pytest.raises(InputError, match="handedness"):

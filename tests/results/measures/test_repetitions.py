@@ -94,7 +94,7 @@ def test_streaming_is_the_same():
     assert counter.count == 0
 
 
-def test_wrong_calls_are_told():
+def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="below"):
         RepetitionCounter(2.0, 1.0)
     with pytest.raises(InputError, match="negative"):

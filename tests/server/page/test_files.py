@@ -80,7 +80,7 @@ def test_every_file_that_a_file_names_is_there(path):
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_every_text_that_is_asked_for_is_known(language):
+def test_every_requested_text_is_known(language):
     document = (PAGE / "index.html").read_text("utf-8")
     keys = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', document))
     for path in MODULES:
@@ -101,7 +101,7 @@ def test_every_kind_model_and_option_has_its_text(language):
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_every_failure_says_what_to_do(language):
+def test_every_failure_has_an_instruction(language):
     texts = TEXTS[language]
     failures = [key for key in texts if key.startswith("error.") and not key.endswith(".do")]
     assert failures

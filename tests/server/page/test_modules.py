@@ -109,7 +109,7 @@ def test_the_colours_of_heat_are_evenly_apart_and_grow_lighter():
     assert steps.max() < 1.6 * steps.min()
 
 
-def test_a_link_holds_the_settings_and_not_the_token():
+def test_a_link_contains_the_settings_without_the_token():
     usual = {"style": {"points": True, "thickness": 1}, "mirrors": {"camera": True}}
     state = {
         "detectors": {

@@ -96,7 +96,7 @@ def test_cameras_are_shown_and_converted(tmp_path, capsys):
     assert main(["annotate", "cameras", str(tmp_path / "none.toml")]) == 2
 
 
-def test_a_rig_that_was_read_wrongly_is_told(tmp_path, capsys):
+def test_a_rig_that_was_read_wrongly_is_reported(tmp_path, capsys):
     rig = random_rig(5, 3, lens=False)
     save_cameras(rig, tmp_path / "rig.json", format="interhand")
     content = json.loads((tmp_path / "rig.json").read_text())

@@ -21,7 +21,7 @@ def recorded(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_project_is_made_and_says_what_it_holds(recorded, capsys):
+def test_a_project_is_created_and_described(recorded, capsys):
     (recorded / "views" / "cam2" / "image10.png").unlink()
     assert main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"]) == 0
     output = capsys.readouterr().err
@@ -50,12 +50,12 @@ def test_wrong_calls_are_one_line(recorded, capsys, arguments, message):
 
 
 @pytest.mark.parametrize("verb", ["open", "agreement"])
-def test_what_is_no_project_is_refused(recorded, capsys, verb):
+def test_invalid_project_is_refused(recorded, capsys, verb):
     assert main(["annotate", verb, "views"]) == 2
     assert "is not an annotation project" in capsys.readouterr().err
 
 
-def test_agreement_is_told(recorded, capsys):
+def test_agreement_is_printed(recorded, capsys):
     main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"])
     project = open_project(recorded / "desk")
     for name, x in (("Ann", 10.0), ("Ben", 13.0)):

@@ -55,7 +55,7 @@ def pixels(made, frame=0):
     return made[2].project(made[1][frame // 10])
 
 
-def test_the_project_is_told(studio, made):
+def test_the_project_is_described(studio, made):
     project = studio.get(DOOR).json()
     assert project["frames"] == [0, 10, 20]
     assert [view["name"] for view in project["views"]] == list(made[2].names)
@@ -89,7 +89,7 @@ def test_a_call_repeated_writes_nothing_twice(studio, made):
     assert len(studio.get(f"{DOOR}/history?frame=0").json()) == 1
 
 
-def test_a_stale_window_is_told_what_is_there(studio):
+def test_a_stale_window_receives_the_current_marks(studio):
     post(studio, mark("cam0", 0, (10, 20), base=0))
     answer = post(studio, mark("cam0", 0, (30, 40), base=0)).json()
     assert answer["written"] == []
@@ -98,7 +98,7 @@ def test_a_stale_window_is_told_what_is_there(studio):
     assert post(studio, mark("cam0", 0, (30, 40), base=version)).json()["refused"] == []
 
 
-def test_annotators_stand_beside_each_other(studio, made):
+def test_marks_of_several_annotators_are_compared(studio, made):
     seen = pixels(made)
     post(studio, *(mark(f"cam{k}", 2, seen[k, 2]) for k in (0, 1)))
     shifted = [mark(f"cam{k}", 2, seen[k, 2] + (30, 0)) for k in (0, 2)]
@@ -198,7 +198,7 @@ def test_images_that_are_not_there(studio, query, status, code, message):
         ({"x": None}, "pixels of the view"),
     ],
 )
-def test_marks_that_are_none(studio, change, message):
+def test_invalid_marks(studio, change, message):
     given = mark("cam0", 0, (1, 2)) | change
     assert message in refusal(post(studio, given), 400, "bad_option")
     assert studio.get(f"{DOOR}/history?frame=0").json() == []
@@ -218,7 +218,7 @@ def test_marks_that_are_none(studio, change, message):
         json.dumps({"annotator": MACHINE, "marks": [{}]}).encode(),
     ],
 )
-def test_bodies_that_say_nothing(studio, body):
+def test_invalid_request_bodies(studio, body):
     refusal(studio.post(f"{DOOR}/marks", content=body), 400, "bad_option")
 
 
