@@ -90,12 +90,11 @@ ALWAYS = ("faces", "faces1", "faces2")
 """Tasks with a fixed value, because scores depend on them."""
 ON_THEIR_OWN = (
     "half",
-    "half_turned",
+    "padded",
     "third",
     "part1",
     "part2",
     "part3",
-    "arm_turned",
     "arm_box",
     "body1",
     "head1",
