@@ -12,9 +12,11 @@ Both run alternately on the same frames of the same canvas. MediaPipe's older pa
 computes on the processor without a graphics card. With `--bundle` both are vision tasks. MediaPipe's uses its `CPU`
 delegate, and both run in the main thread of the page. Firefox needs a display, because MediaPipe's packages need WebGL.
 
-Start and memory are measured first, with one package in a new browser. The start is the time from the creation to the
-first result. The memory is the growth of the browser's processes (proportional set size) from the page with its
-frames to the page after `--block` results (Linux). Each figure is the median of `--starts` browsers.
+Start, memory and processor time are measured first, with one package in a new browser. The start is the time from the
+creation to the first result. The memory is the growth of the browser's processes (proportional set size) from the page
+with its frames to the page after `--block` results (Linux). The processor time of a frame is that of all browser
+processes. It depends less on other programs than the time on the clock. Each figure is the median of `--starts`
+browsers.
 """
 
 from __future__ import annotations
@@ -249,7 +251,22 @@ class Page:
 
     def memory_mb(self) -> float:
         """Return the proportional set size of all browser processes in MB."""
-        return sum(one.memory_full_info().pss for one in (self._root, *self._root.children(recursive=True))) / 1e6
+        return sum(one.memory_full_info().pss for one in self._processes()) / 1e6
+
+    def cpu_s(self) -> float:
+        """Return the processor time of all browser processes in seconds."""
+        return sum(sum(one.cpu_times()[:2]) for one in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+
+class Fresh(NamedTuple):
+    """Figures of one package in a new browser."""
+
+    start_ms: float
+    memory_mb: float
+    cpu_ms: float
 
 
 def png(rgb: NDArray[np.uint8]) -> bytes:
@@ -301,13 +318,19 @@ def main() -> None:
     script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
     arguments = (len(frames), args.block, *what, model, config)
     page_arguments = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
-    fresh: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDE_FOLDERS}
+    fresh: dict[str, list[Fresh]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
         with Page(*page_arguments) as page:
             page.run(script, [], 0, *arguments)
             before = page.memory_mb()
             started = page.run(script, [name], 1, *arguments)["start"][name]
-            fresh[name].append((started, page.memory_mb() - before))
+            growth = page.memory_mb() - before
+            spent: list[float] = []
+            for rounds in (1, 1 + args.rounds):  # both create the package's detector again
+                began = page.cpu_s()
+                page.run(script, [name], rounds, *arguments)
+                spent.append(page.cpu_s() - began)
+            fresh[name].append(Fresh(started, growth, 1000 * (spent[1] - spent[0]) / (args.rounds * args.block)))
     with Page(*page_arguments) as page:
         found = page.run(script, list(SIDE_FOLDERS), args.rounds, *arguments)
     result: dict[str, Any] = {
@@ -322,8 +345,9 @@ def main() -> None:
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_min": round(times[0], 1),
-            "start_ms": round(statistics.median(start for start, _ in fresh[name])),
-            "memory_mb": round(statistics.median(memory for _, memory in fresh[name])),
+            "start_ms": round(statistics.median(one.start_ms for one in fresh[name])),
+            "memory_mb": round(statistics.median(one.memory_mb for one in fresh[name])),
+            "cpu_ms": round(statistics.median(one.cpu_ms for one in fresh[name]), 1),
             "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }

@@ -54,6 +54,8 @@ export interface Sources {
   bundle(): Promise<Bundle>;
   /** True if hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
   readonly searchesParts: boolean;
+  /** True if faces and bodies are searched and cropped anew in each frame until `max_instances` are tracked, as in MediaPipe's tasks. */
+  readonly recrops: boolean;
 }
 
 /** Creates a detector with loaded networks; `withAppearance`: its hands have their appearance if the heads provide it. */
@@ -88,7 +90,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), stillSearch);
     };
   },
-  face: async ({ model, open, hasOwnBundle, bundle }) => {
+  face: async ({ model, open, hasOwnBundle, bundle, recrops }) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
     const wide = openWideDetector(open);
     if (!landmark) {
@@ -104,7 +106,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const bundledMeshes = bundleMeshes(once(bundle));
     return async (settings) => {
       const meshes = await (hasOwnBundle || usesBundle(settings) ? bundledMeshes(settings) : published());
-      if (settings.search === "fast") return new Detector(meshes, settings, null);
+      if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
       const limits = limitsOf(settings, "face", LIMITS.face_share);
       const search = async (image: Pixels) => new FaceSearch(await wide(), meshes, limits).search(image);
       const stillSearch = ifFilesExist(settings, search);
@@ -114,14 +116,14 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), stillSearch);
     };
   },
-  body: async ({ open }) => {
+  body: async ({ open, recrops }) => {
     const bodiesOf = await openBodies(open);
     const wide = openWideDetector(open);
     const { landmark } = KINDS.face!.models.attention!;
     const meshes = once(async () => new FaceMeshes(await openFaceDetector(open, "face_detector", "face-short"), await open("face", meshShape(landmark!))));
     return async (settings) => {
       const bodies = await bodiesOf(settings);
-      if (settings.search === "fast") return new Detector(bodies, settings, null);
+      if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
       const search = async (image: Pixels) => {
         const faces = new FaceSearch(await wide(), await meshes(), guideLimits(settings));
         return new BodySearch(image, bodies, faces, limitsOf(settings, "body")).search();

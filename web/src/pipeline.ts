@@ -52,17 +52,24 @@ export class Detector<O extends Observation, R extends Result> {
   readonly #tracker: Tracker<O>;
   readonly #streamSearch: StreamSearch<O> | null;
   readonly #stillSearch: StillSearch<O> | null;
+  readonly #recrops: boolean;
   #time = -Infinity;
   #sinceSearch: number;
   #isFirstFrame = true;
   #size = "";
 
-  /** @param stillSearch searches stills, and streams if `search` is "thorough" */
-  constructor(kind: Kind<O, R>, settings: Settings, streamSearch: StreamSearch<O> | null, stillSearch: StillSearch<O> | null = null) {
+  /**
+   * Create a detector.
+   *
+   * @param stillSearch searches stills, and streams if `search` is "thorough"
+   * @param recrops true to search each frame until `max_instances` are tracked, and to replace the boxes of tracks by those found
+   */
+  constructor(kind: Kind<O, R>, settings: Settings, streamSearch: StreamSearch<O> | null, stillSearch: StillSearch<O> | null = null, recrops = false) {
     this.#kind = kind;
     this.#settings = settings;
     this.#streamSearch = streamSearch;
     this.#stillSearch = stillSearch;
+    this.#recrops = recrops;
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
@@ -129,12 +136,17 @@ export class Detector<O extends Observation, R extends Result> {
   /** Return the active tracks that are still present, each with its observation, and the new observations of a search. */
   async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
     const tracks = this.#tracker.active;
+    const boxes = this.#recrops && tracks.length < this.#settings.max_instances ? await this.#boxes(image) : null;
+    for (const box of boxes ?? []) {
+      const track = tracks.find((one) => this.#kind.isSameInstance(box, one.box));
+      if (track) track.box = box;
+    }
     const pairs: Pair<O>[] = [];
     for (const track of tracks) {
       const observation = await this.#updateTrack(image, track, tracks);
       if (observation !== null && this.#isPresent(observation)) pairs.push([track, observation]);
     }
-    return [pairs, await this.#search(image, tracks, pairs.filter(([track]) => track.occludedS === null), now)];
+    return [pairs, await this.#search(image, tracks, pairs.filter(([track]) => track.occludedS === null), now, boxes)];
   }
 
   /** Return the observation of a track in this frame, or null if the track ends. */
@@ -145,10 +157,15 @@ export class Detector<O extends Observation, R extends Result> {
     return observation === null || this.#tracker.isAnother(track, observation) ? null : observation;
   }
 
+  /** Find boxes in the full image, at most `max_instances`. */
+  async #boxes(image: Pixels): Promise<RotatedBox[]> {
+    const { min_detection_score, max_instances } = this.#settings;
+    return (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+  }
+
   /** Search the full image once. */
   async #inImage(image: Pixels, keepsOverlapping = false): Promise<O[]> {
-    const { min_detection_score, max_instances } = this.#settings;
-    const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+    const boxes = await this.#boxes(image);
     return this.#present(image, keepsOverlapping ? boxes : this.#withoutOverlapping(boxes));
   }
 
@@ -157,16 +174,17 @@ export class Detector<O extends Observation, R extends Result> {
    *
    * @param tracks tracks before this frame
    * @param observed tracks that are still visible, each with its observation
+   * @param boxes boxes of a search of this frame, or null if it was not searched yet
    */
-  async #search(image: Pixels, tracks: readonly Track<O>[], observed: readonly Pair<O>[], now: number): Promise<O[]> {
-    const { max_instances, min_detection_score, search_interval } = this.#settings;
+  async #search(image: Pixels, tracks: readonly Track<O>[], observed: readonly Pair<O>[], now: number, boxes: RotatedBox[] | null): Promise<O[]> {
+    const { max_instances, search_interval } = this.#settings;
     const streamSearch = this.#streamSearch;
     const visibleTracks = tracks.filter((track) => track.occludedS === null);
     let carried: RotatedBox[];
     let isDue: boolean;
     if (streamSearch === null) {
       carried = visibleTracks.map((track) => track.box);
-      isDue = this.#isSearchDue(carried.length);
+      isDue = boxes !== null || this.#isSearchDue(carried.length);
     } else {
       carried = observed.map(([track]) => track.box); // search at once for what was lost in this frame
       const isLost = carried.length < visibleTracks.length;
@@ -181,8 +199,7 @@ export class Detector<O extends Observation, R extends Result> {
     if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
       found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
     } else if (isDue) {
-      const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-      found = await this.#present(image, this.#withoutOverlapping(boxes, carried).slice(0, room));
+      found = await this.#present(image, this.#withoutOverlapping(boxes ?? (await this.#boxes(image)), carried).slice(0, room));
     }
     if (streamSearch !== null) {
       const visible = observed.map(([, observation]) => observation);

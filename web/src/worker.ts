@@ -65,6 +65,7 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
     searchesParts,
+    recrops: false,
   });
 }
 

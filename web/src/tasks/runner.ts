@@ -190,6 +190,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       hasOwnBundle: networks.isOwn,
       bundle: networks.bundle,
       searchesParts: true,
+      recrops: true,
     });
   }
 
