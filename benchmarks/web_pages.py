@@ -8,7 +8,8 @@ external modules. Detectors of tfjs-models run with `runtime: "mediapipe"` on bo
 `"tfjs"` are in no package; `runtime` in the answer is the page's own. The camera of each page shows an image. After
 `--results` results both runs are compared: instances, keypoints and drawing. `jitter_px` is how far the package's own
 keypoints moved between two results of the same image. `noise_px` is how far they move in a third run, whose image
-differs by at most one level of 255 in each channel. A page of the manifest is a table:
+differs by at most one level of 255 in each channel. `half_precision` is true if the package's metric depths are half
+precision numbers. A page of the manifest is a table:
 
     [[page]]
     path = "owner+name/index.html"
@@ -35,7 +36,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -44,6 +45,7 @@ from PIL import Image
 from rich.console import Console
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.remote.remote_connection import RemoteConnection
 from urllib3.exceptions import HTTPError
 
 PROJECT = Path(__file__).parents[1]
@@ -349,6 +351,7 @@ def open_browser(seconds: float) -> Iterator[webdriver.Chrome]:
         browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
         browser.set_page_load_timeout(seconds)
         browser.set_script_timeout(seconds)
+        cast(RemoteConnection, browser.command_executor).client_config.timeout = round(seconds) + 60
         try:
             yield browser
         finally:
@@ -459,6 +462,8 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     answer["noise_px"] = round(noise, 3) if np.isfinite(noise) else None
     if theirs.get("runtime"):
         answer["runtime"] = theirs["runtime"]
+        metric = np.array([point["z"] for one in theirs["last"]["keypoints3D"] for point in one])
+        answer["half_precision"] = bool(len(metric)) and bool((metric == metric.astype(np.float16)).all())
         answer["handedness"] = "same" if ours["last"]["handedness"] == theirs["last"]["handedness"] else "different"
         names = [chain.from_iterable(run["last"]["names"]) for run in (ours, theirs)]
         answer["other_names"] = [pair for pair in dict.fromkeys(zip(*names, strict=True)) if pair[0] != pair[1]]

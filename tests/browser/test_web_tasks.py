@@ -157,6 +157,22 @@ def test_faces_bodies_people_and_gestures(web_page, all_networks, show, photo):
     assert found["masks"] == [[photo.shape[1], photo.shape[0]]] * found["poses"]
 
 
+def test_poses_are_cropped_anew_while_there_is_room(web_page, all_networks, show, data):
+    """While fewer poses are tracked than wanted, MediaPipe searches every frame and crops what the search finds."""
+    path = data / "real" / "wild" / "mps_pose.jpg"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    photo = cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
+    given = (web_page, DETECT, "/web/tasks-vision.js", "", "PoseLandmarker")
+    frames = [show(photo)] * 3
+    first, *rest = (in_pixels(one["landmarks"], photo) for one in run(*given, {"numPoses": 3}, frames, True))
+    assert len(first) == 1
+    for later in rest:
+        np.testing.assert_allclose(later, first, atol=0.01)
+    _, tracked, _ = (in_pixels(one["landmarks"], photo) for one in run(*given, {"numPoses": 1}, frames, True))
+    assert np.abs(tracked - first).max() > 0.1
+
+
 @pytest.mark.parametrize("is_video", [False, True])
 def test_hands_are_those_of_mediapipe(web_page, theirs, hand_bundle, site, show, photo, demo_clip, is_video):
     frames = demo_clip[1][:4] if is_video else [photo]

@@ -3,7 +3,7 @@
  *
  * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
  * is rounded to an integer grey level, as OpenCV 4 does for MediaPipe and Python. With `samplesCentres`, the centre of that
- * pixel is sampled, as MediaPipe does on graphics cards.
+ * pixel is sampled and nothing is rounded, as MediaPipe does on graphics cards.
  */
 
 import { squareAround, type RotatedBox } from "./boxes.js";
@@ -39,16 +39,19 @@ export interface Input {
 }
 
 /** Cut a rotated box out of an image. Outside the image, the nearest pixel repeats, or the crop is black. */
-export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, rows, levels, samplesCentres }: Input, isBlackOutside = false): void {
+export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutside = false): void {
+  if (to.samplesCentres) {
+    sampleCentres(image, box, to, isBlackOutside);
+    return;
+  }
+  const { input: out, size, rows, levels } = to;
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
   const perX = box.width / size;
   const perY = box.height / rows;
-  const shift = samplesCentres ? 0.5 : 0;
-  const [fromX, fromY] = [perX * shift - box.width / 2, perY * shift - box.height / 2];
-  const left = box.cx + cos * fromX - sin * fromY - shift;
-  const top = box.cy + sin * fromX + cos * fromY - shift;
+  const left = box.cx - (cos * box.width - sin * box.height) / 2;
+  const top = box.cy - (sin * box.width + cos * box.height) / 2;
   const columnX = new Int32Array(size).map((_, i) => fixed(cos * perX * i));
   const columnY = new Int32Array(size).map((_, i) => fixed(sin * perX * i));
   const { data, width, height } = image;
@@ -91,13 +94,51 @@ export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, row
   }
 }
 
+/** Interpolate an image at the centre of each pixel of a crop. A centre outside the image is black, or takes the nearest pixel. */
+function sampleCentres({ width, height, data }: Pixels, box: RotatedBox, { input: out, size, rows, levels }: Input, isBlackOutside: boolean): void {
+  const [black, perLevel] = [levels[0]!, (levels[255]! - levels[0]!) / 255];
+  const [perX, perY] = [box.width / size, box.height / rows];
+  const cos = Math.cos(box.rotation);
+  const sin = Math.sin(box.rotation);
+  const [lastX, lastY] = [width - 1, height - 1];
+  let at = 0;
+  for (let j = 0; j < rows; j++) {
+    const v = (j + 0.5) * perY - box.height / 2;
+    for (let i = 0; i < size; i++) {
+      const u = (i + 0.5) * perX - box.width / 2;
+      const centreX = box.cx + cos * u - sin * v;
+      const centreY = box.cy + sin * u + cos * v;
+      if (isBlackOutside && (centreX < 0 || centreX > width || centreY < 0 || centreY > height)) {
+        out[at++] = out[at++] = out[at++] = black;
+        continue;
+      }
+      const x = Math.min(Math.max(centreX - 0.5, 0), lastX);
+      const y = Math.min(Math.max(centreY - 0.5, 0), lastY);
+      const [x0, y0] = [Math.trunc(x), Math.trunc(y)];
+      const [fx, fy] = [x - x0, y - y0];
+      const a = (y0 * width + x0) << 2;
+      const b = x0 < lastX ? a + 4 : a;
+      const down = y0 < lastY ? width << 2 : 0;
+      for (let k = 0; k < 3; k++) {
+        const above = data[a + k]! + fx * (data[b + k]! - data[a + k]!);
+        const below = data[a + down + k]! + fx * (data[b + down + k]! - data[a + down + k]!);
+        out[at++] = black + perLevel * (above + fy * (below - above));
+      }
+    }
+  }
+}
+
 /** Fit an image into a square, keep its aspect ratio and pad with zeros. */
-export function letterboxInto(image: Pixels, { input: out, size, levels, samplesCentres }: Input): void {
+export function letterboxInto(image: Pixels, to: Input): void {
   const { data, width, height } = image;
   const box = squareAround(width, height);
+  if (to.samplesCentres) {
+    sampleCentres(image, box, to, true);
+    return;
+  }
+  const { input: out, size, levels } = to;
   const per = box.width / size;
-  const shift = samplesCentres ? 0.5 : 0;
-  const grid = (start: number) => new Int32Array(size).map((_, i) => rint(((i + shift) * per + start - shift) * 32));
+  const grid = (start: number) => new Int32Array(size).map((_, i) => rint((i * per + start) * 32));
   const xs = grid(box.cx - box.width / 2);
   const ys = grid(box.cy - box.height / 2);
   const level = (x: number, y: number, channel: number) =>
