@@ -51,11 +51,10 @@ PALM_KEYPOINTS = (
     "thumb_cmc",
     "thumb_mcp",
 )
-"""What the palm detector gives, and what the square of a palm is around."""
+"""Keypoints of the palm detector, whose bounding square is the square of the palm."""
 _Z_SCALE = 0.4
-_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # of a hand's box, relative to the square of its palm
-_AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # of the box around wrist, palm and first joints
-_HAND_SIZE = 224
+_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # hand box relative to the square of the palm
+_AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # relative to the box around wrist, palm and first joints
 _KEYPOINTS = 21
 _MIRROR = np.array([-1, 1, 1], np.float32)
 
