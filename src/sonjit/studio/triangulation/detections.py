@@ -181,21 +181,20 @@ def _match_people(
     rig: CameraRig, frames: tuple[int, ...], times_s: FloatArray, people_by_view: Sequence[Sequence[Sequence[_Person]]]
 ) -> Detections:
     """Return the people of F frame sets of C views."""
+    images = [people for views in people_by_view for people in views]
     parts = tuple(
         sorted(
-            {part for views in people_by_view for people in views for person in people for part in person},
+            {part for people in images for person in people for part in person},
             key=lambda part: (LIST_ORDER.index(part.list_name), part.handedness != "Right", part.skeleton),
         )
     )
-    if any(part.list_name == other.list_name == "faces" for part in parts for other in parts if part != other):
-        names = ", ".join(part.skeleton for part in parts if part.list_name == "faces")
-        raise InputError(f"faces of several models ({names}): use one model in all views")
-    several = any(len(people) > 1 for views in people_by_view for people in views)
-    identities, unmatched = (
-        _identities(rig, frames, times_s, parts, people_by_view)
-        if several
-        else (_single_person(people_by_view), [0] * len(rig))
-    )
+    face_models = [part.skeleton for part in parts if part.list_name == "faces"]
+    if len(face_models) > 1:
+        raise InputError(f"faces of several models ({', '.join(face_models)}): use one model in all views")
+    if any(len(people) > 1 for people in images):
+        identities, unmatched = _identities(rig, frames, times_s, parts, people_by_view)
+    else:
+        identities, unmatched = _single_person(people_by_view), [0] * len(rig)
     count = 1 + max((number for views in identities for numbers in views for number in numbers), default=-1)
     if not count:
         raise InputError("no person matches in two views: do the cameras belong to these tables?")

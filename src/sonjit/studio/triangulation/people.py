@@ -175,7 +175,7 @@ def load_people(path: Path) -> PeopleInSpace:
     skeletons: Any = field(content, "skeletons", str(path))
     try:
         frames = np.array([int(entry["index"]) for entry in records], np.intp)
-        times = np.array([np.nan if (time := entry.get("time")) is None else time for entry in records], np.float64)
+        times = np.array([entry.get("time") for entry in records], np.float64)  # None becomes NaN
         parts = tuple(
             part
             for name in sorted(skeletons, key=LIST_ORDER.index)
