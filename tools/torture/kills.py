@@ -56,6 +56,7 @@ VERBS = {
     "train": Verb(
         "train cam --smoke --set steps=6 --set workers=0 --out r", ("r/weights.safetensors", "r/network.json")
     ),
+    "export": Verb("export hand-lite --weights demo --set trunk=tiny --out x.xml", ("x.xml", "x.bin")),
     "annotate": Verb(
         "annotate auto project --model lite --fps 1 --leave-out", ("project/auto/*/seen/*", "project/auto/*/labels/*")
     ),
