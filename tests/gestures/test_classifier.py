@@ -26,7 +26,7 @@ MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up"
 
 
 TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
-"""Poses that are only told where the hand network has found them: it never finds them so flat."""
+"""Poses that are recognised only in detections, because the hand network never finds them so flat."""
 
 
 def test_names_are_mediapipes_and_more():

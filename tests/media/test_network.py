@@ -104,7 +104,7 @@ def test_images_of_a_network_camera(handler, scheme):
     assert times == sorted(times)
     assert times[0] >= 0
     shades = [GREYS[np.abs(np.array(GREYS) - frame.rgb.mean()).argmin()] for frame in frames]
-    assert shades  # the first ones told what the stream is, and older ones may have been dropped for newer ones
+    assert shades  # the first images identify the stream, and older ones may have been dropped
     assert shades == sorted(set(shades))
     for frame, grey in zip(frames, shades, strict=True):
         assert np.abs(frame.rgb.astype(int) - grey).max() < 9

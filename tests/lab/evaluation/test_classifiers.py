@@ -150,7 +150,7 @@ def test_birds_end_to_end(pooling, view, sets, runs, tmp_path):
     ours, record = run_eval("cub200", sets["cub200"], runs / pooling, tmp_path, "--view", view)
     data = open_dataset("cub200", sets["cub200"], "test")
     assert ours == pytest.approx(official_errors(Independent(runs / pooling, pooling), data, view=view), abs=1e-6)
-    assert record["model"]["settings"]["pooling"] == pooling  # from the checkpoint: nobody said it
+    assert record["model"]["settings"]["pooling"] == pooling  # from the checkpoint, without an option
     assert record["runs"][0]["mode"] == ("ground-truth boxes" if view == "box" else "reacquisition")
     assert "GoogLeNet-GAP on the crop | weak | 32.20" in (tmp_path / "report.md").read_text("utf-8")
 

@@ -116,7 +116,7 @@ def test_what_truth_does_not_know_does_not_count(points):
     unknown = np.where(valid[..., None], gt, np.nan)
     for of in (metrics.mpjpe, metrics.pa_mpjpe, metrics.end_point_error):
         assert of(pred, unknown) == of(pred, gt, valid)
-    pred[~valid] = np.nan  # nor does it matter what was said about it
+    pred[~valid] = np.nan  # the prediction does not matter either
     assert np.isfinite(metrics.mpjpe(pred, gt, valid))
     assert metrics.missing_count(joint_errors(pred, gt, valid)) == 0
 

@@ -118,7 +118,7 @@ def test_triangle_lands_on_its_pixels(drawn, camera, corners):
     sides = np.linalg.norm(np.roll(pixels, -1, 0) - pixels, axis=1)
     area = abs(cross(pixels[1] - pixels[0], pixels[2] - pixels[0])) / 2
     if area < 10 or area < sides.max() or seen[:, 2].min() < 0.1:
-        return  # too thin to be told
+        return  # too thin to decide
     got = drawn([flat(corners, instance=7, part=3)], camera)
     inside = edge_distances(centres(), pixels).min(-1)
     clear = abs(inside) > 0.02
