@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -277,20 +278,58 @@ def _run_into_table(
     assert outputs.save is not None
     save = Path(outputs.save)
     folder = save.with_name(f".{save.name}.work")
-    finished: dict[int, Outputs] = {}
-    with table:
-        try:
-            total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=finished.__setitem__)
-        finally:  # Ctrl-C keeps the finished files in the table
-            for index, part in sorted(finished.items()):
-                assert part.save is not None
-                table.append_part(Path(part.save), index, inputs.labels[index])
+    with table, _JoinThread(table, inputs.labels) as joining:
+        total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=joining.add)
     with suppress(OSError):  # the folder contains other files
         for file in folder.glob("*.jsonl"):  # with the log of finished files
             file.unlink()
         folder.rmdir()
     total.written = [*outputs.paths, *table.more_paths]
     return total
+
+
+class _JoinThread:
+    """Append the tables of finished files to a table in another thread, while further files are processed.
+
+    The order is that of the files. At the end, or at Ctrl-C, all finished files are in the table. Ctrl-C only reaches
+    the main thread, so that no file is appended partly.
+
+    Args:
+        table: Table for all files.
+        labels: Name of each file in the table.
+    """
+
+    def __init__(self, table: FrameTable | RecordTable, labels: Sequence[str]) -> None:
+        self._table, self._labels = table, labels
+        self._waiting: dict[int, Path] = {}
+        self._next = 0
+        self._failure: BaseException | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-join")
+
+    def add(self, index: int, part: Outputs) -> None:
+        """Append the table of a file as soon as those of all earlier files are appended."""
+        assert part.save is not None
+        self._waiting[index] = Path(part.save)
+        while self._next in self._waiting:
+            self._thread.submit(self._append, self._next, self._waiting.pop(self._next))
+            self._next += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for index, path in sorted(self._waiting.items()):  # an earlier file failed, or the run was stopped
+            self._thread.submit(self._append, index, path)
+        self._thread.shutdown()
+        if self._failure is not None:
+            raise self._failure
+
+    def _append(self, index: int, path: Path) -> None:
+        if self._failure is None:
+            try:
+                self._table.append_part(path, index, self._labels[index])
+            except BaseException as failure:  # raised in the main thread
+                self._failure = failure
 
 
 def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> Generator[tuple[int, Summary | str]]:
