@@ -220,19 +220,18 @@ export class HandSearch {
       detection: logit(score),
       arm: Number([...votes].some((vote) => vote.startsWith(`${ARM} `))),
       box: Number(votes.has(ARM)),
-      votes: Math.log(votes.size),
       taken: Number(this.#candidates.some((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.NEAR_HAND)),
       doubtful: Number(this.#verified.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
       size: Math.log(box.width / geometry.longestOf(this.#image)),
     };
   }
 
-  /** Check whether a proposal shows a certain hand or a verified box, and add its votes to that. */
-  #isKnown({ box, score, votes }: Proposal): boolean {
+  /** Check whether a proposal shows a certain hand or a verified box, and add its score to that. */
+  #isKnown({ box, score }: Proposal): boolean {
     const certain = this.#candidates.find((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.SAME_HAND);
     const verified = this.#verified.find((other) => geometry.isNear(box, other.box));
     const candidate = certain ?? verified?.candidate;
-    if (candidate) addVotes(candidate, votes, score);
+    if (candidate) addVotes(candidate, [], score);
     return Boolean(certain ?? verified);
   }
 

@@ -317,14 +317,13 @@ class _HandRun:
             "detection": logit(proposal.score),
             "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in proposal.votes)),
             "box": float(_ARM in proposal.votes),
-            "votes": math.log(len(proposal.votes)),
             "taken": float(taken),
             "doubtful": float(doubtful),
             "size": math.log(proposal.box.width / max(self._rgb.shape)),
         }
 
     def _is_known(self, proposal: Proposal) -> bool:
-        """Check whether a proposal shows a certain hand or a verified box, and add its votes to that."""
+        """Check whether a proposal shows a certain hand or a verified box, and add its score to that."""
         known = [
             f
             for f in self._candidates
@@ -332,7 +331,6 @@ class _HandRun:
         ]
         known += [candidate for box, candidate in self._verified if is_near(proposal.box, box)][:1]
         if known and known[0] is not None:
-            known[0].votes |= proposal.votes
             known[0].detection = max(known[0].detection, proposal.score)
         return bool(known)
 
