@@ -137,7 +137,7 @@ class Detector(Generic[R]):
         return self._executor.submit(self.detect, image, time=time)
 
     def set_gestures(self, name: str | LearnedGestures | None) -> None:
-        """Set the gestures to classify. In streams, `Results.motions` then has the events of motions too.
+        """Set the gestures to classify. In streams, `Results.motions` then also has the events of motions.
 
         Args:
             name: Gestures, as `create_detector` takes them, loaded gestures, or None for no gestures.

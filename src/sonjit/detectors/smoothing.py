@@ -60,7 +60,7 @@ class OneEuro:
 
     Args:
         min_cutoff_hz: Cut-off at rest; lower is calmer.
-        beta: How much the cut-off rises, in Hz per (object size / second).
+        beta: Increase of the cut-off with the speed, in Hz per (object size / second).
         derivative_cutoff_hz: Cut-off of the speed estimate.
         dead_speed: Speed in object sizes per second that counts as rest, so that noise does not open the filter.
     """

@@ -87,7 +87,7 @@ class _Shown(ABC):
         return draw_frame(self.image, self._frame(), labels=labels)
 
     def show(self) -> None:
-        """Show it drawn: in a notebook below the cell, else in the system's viewer of images."""
+        """Show the drawn image below the cell of a notebook, or in the image viewer of the system."""
         notebook: Any = sys.modules.get("IPython")
         if notebook is not None and notebook.get_ipython() is not None:
             notebook.display.display(self)

@@ -132,7 +132,7 @@ class Hand(Result):
 
     @property
     def gesture_points(self) -> HandPoints:
-        """Return the published keypoints if they are known, and else the hand's. Gestures were trained on them."""
+        """Return the published keypoints, on which gestures were trained, or the hand's own if they are unknown."""
         return self.published or HandPoints(self.keypoints, self.keypoints_3d)
 
     @property

@@ -77,7 +77,7 @@ class Event:
 
     Attributes:
         name: Name of the gesture, motion or measure; of a repetition the angle.
-        type: What the event is about: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
+        type: Subject of the event: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
             `end`.
         phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
             motion became another one.

@@ -60,7 +60,7 @@ class Model:
 class KindEntry:
     """Describe a kind before its networks are loaded.
 
-    A function may be given by its name, such as "module:function", so that its module is imported when it is needed.
+    A function can be a string such as "module:function". Its module is then imported when the function is needed.
 
     Attributes:
         name: Name of the kind, as `create_detector` takes it.
@@ -76,7 +76,7 @@ class KindEntry:
         search_weights: Catalogue names of the further networks that the thorough search of stills requires.
         stream_search: Function that makes the search of streams, spread over their frames; None if there is none.
         instances: Kinds of the instances with keypoints in the results, such as ("hand",).
-        examples: Pairs of a command and what it does, for the help of the command line.
+        examples: Pairs of a command and its description, for the help of the command line.
         weight_groups: Catalogue groups that `sonjit models pull` fetches for the kind.
     """
 

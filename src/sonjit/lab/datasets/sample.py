@@ -133,7 +133,7 @@ class Instance:
         vertices_m: Vertices (V, 3) in metres in the camera's frame.
         category: Name of its class.
         category_id: Id of its class in the set.
-        crowd: True if it stands for a group of instances.
+        crowd: True if it represents a group of instances.
         extra: Other labels of the set, by their own names.
         read_mask: Picklable function that returns the mask (H, W), such as a `functools.partial` of a module's
             function.
@@ -169,7 +169,7 @@ class Instance:
         return [known.index(name) for name in names] if set(names) <= set(known) else None
 
     def bounds(self) -> Box | None:
-        """Return the box, or else that of the known keypoints, in pixels; None if both are unknown."""
+        """Return the labelled box, or the box of the known keypoints, in pixels. None if both are unknown."""
         if self.box is not None or self.keypoints_px is None:
             return self.box
         known = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]

@@ -40,7 +40,7 @@ class Part:
 def split_dataset(
     dataset: Dataset | Sequence[Sample], shares: Mapping[str, float], *, seed: int = 0, same_images: bool = True
 ) -> dict[str, Part]:
-    """Split by subject, or by recording if no subject is known, or else by image.
+    """Split by subject, by recording if no subject is known, or by image if no recording is known.
 
     Args:
         dataset: Data set to split; the labels of every sample are read once.

@@ -22,7 +22,7 @@ _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 def bvh_from_motion(
     motion: RigMotion, *, frames: int | None = None, frame_time: float | None = None, bones: BoneNames | None = None
 ) -> str:
-    """Return a BVH file of one hand over a whole video; in other frames it keeps its last pose or has its first.
+    """Return a BVH file of one hand for all frames of a video. Frames without the hand have its last or first pose.
 
     Args:
         motion: Motion of the hand.

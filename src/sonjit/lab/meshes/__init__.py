@@ -1,4 +1,4 @@
-"""Meshes of hands in images and videos: a rigged hand posed to keypoints, or networks that give MANO."""
+"""Meshes of hands in images and videos: a rigged hand posed to keypoints, or MANO meshes of networks."""
 
 from sonjit.lab.hand_models.bvh import bvh_from_motion
 from sonjit.lab.hand_models.mesh_files import glb_from_motions

@@ -132,7 +132,7 @@ def pa_mpjpe(
         predicted: Points (N, K, D).
         truth: Points (N, K, D).
         valid: Mask (N, K); all keypoints by default.
-        mirror: Allow a reflection too, as the servers of FreiHAND, HO-3D and DexYCB do.
+        mirror: Also allow a reflection, as the servers of FreiHAND, HO-3D and DexYCB do.
         average: Averaging by joint first, or over all values.
     """
     return mean_error(joint_errors(*similarity_aligned(predicted, truth, valid, mirror=mirror)), average)

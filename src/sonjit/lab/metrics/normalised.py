@@ -152,7 +152,7 @@ def pdj_hits(
     sizes: ArrayLike,
     share: float = PDJ_SHARE,
 ) -> NDArray[np.float64]:
-    """Return 1 where a landmark's visibility is right and its error is below a share of the torso, else 0.
+    """Return 1 for landmarks with the right visibility and an error below a share of the torso, otherwise 0.
 
     Args:
         predicted: Landmarks (N, K, 2 or more).

@@ -3,7 +3,7 @@
 A network is a `Network`: it takes float32 images (B, 3, H, W) and returns a mapping from name to tensor. The package
 has these modules:
 
-* `registry`: `Network`, `NetworkEntry`, `register` and `create_network`. Other packages register networks here, too.
+* `registry`: `Network`, `NetworkEntry`, `register` and `create_network`. Other packages also register networks here.
 * `checkpoints` reads and writes weight files. `export` writes ONNX and OpenVINO. `facts`: parameters, FLOPs, licences.
 * `mediapipe`: Palms, hands, faces, irises, bodies and selfies, with the published weights.
 * `cam`: Class activation maps, on `backbones`. `classifiers`: Their weights and classes.

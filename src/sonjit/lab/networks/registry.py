@@ -131,7 +131,7 @@ class InputSpec:
     least: int = 1
 
     def of_side(self, side: int) -> InputSpec:
-        """Return the input for square images of another side; inputs other than images stay as they are."""
+        """Return the input for square images of another side. Inputs other than images stay unchanged."""
         return replace(self, shape=(*self.shape[:-2], side, side)) if len(self.shape) > 2 else self
 
     def example(self, batch: int = 1, seed: int = 0) -> Tensor:

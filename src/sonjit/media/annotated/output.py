@@ -121,7 +121,7 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
 
     One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
     with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the image is kept with the mask as its alpha
-    (VP9 in WebM, ProRes 4444 in MOV, WebP); where alpha is 0 it is blackened: nothing of the background is given away.
+    (VP9 in WebM, ProRes 4444 in MOV, WebP); pixels with an alpha of 0 are black, so the file contains no background.
     Other endings contain only the grey mask, 255 for certain pixels. Everything takes its final name only at
     `close()`.
 

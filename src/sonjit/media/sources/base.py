@@ -93,7 +93,7 @@ class Source(ABC):
         self.close()
 
     def close(self) -> None:
-        """Stop reading and free what is open; may be called twice."""
+        """Stop reading and release all resources. A second call has no effect."""
         for ahead in list(self._running):
             ahead.close()
         if self._fetched is not None:

@@ -57,7 +57,7 @@ def load_cameras(
             pose is placed at the origin.
 
     Raises:
-        InputError: The path is missing, damaged or of no known format, or a value that the caller must give is missing.
+        InputError: The path is missing, damaged or of an unknown format, or the caller must pass a missing value.
     """
     path = Path(path)
     unit = unit if poses else unit or "m"
