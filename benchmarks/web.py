@@ -225,6 +225,7 @@ class Page:
                 options.add_argument(flag)
             service = webdriver.ChromeService(shutil.which("chromedriver"))
             self._driver = webdriver.Chrome(options=options, service=service)
+            self._driver.set_script_timeout(seconds)
             self._root = psutil.Process(service.process.pid)
         self._url, self._seconds = url, seconds
 
