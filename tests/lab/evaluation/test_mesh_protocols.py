@@ -16,7 +16,11 @@ import yaml
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import cKDTree
 
+from sonjit import InputError
 from sonjit.cli import main
+from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.protocols import load_protocol
+from sonjit.lab.evaluation.submissions import encode_submission
 from sonjit.lab.hand_models import load_mano
 from sonjit.lab.networks import create_network, save_checkpoint
 
@@ -395,3 +399,18 @@ def test_submissions_that_no_server_takes_are_refused(ho3d, models, tmp_path, ca
     assert "challenge server, not to fpha" in capsys.readouterr().err
     assert main([*given, "--protocol", "ho3d-v2", "--submission", "p.zip"]) != 0
     assert "ho3d-v2 requires a .json file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["freihand", "ho3d-v2", "dexycb-s0"])
+def test_unknown_points_are_refused_in_submissions(hand_sample, protocol):
+    sample = hand_sample()
+    vertices = np.zeros((778, 3))
+    joints = np.array(sample.instances[0].keypoints_m)
+    assert encode_submission(load_protocol(protocol), sample, [Prediction(keypoints_m=joints, vertices_m=vertices)])
+    joints[5] = np.nan
+    with pytest.raises(InputError, match="joint 5 is unknown"):
+        encode_submission(load_protocol(protocol), sample, [Prediction(keypoints_m=joints, vertices_m=vertices)])
+    if protocol != "dexycb-s0":
+        joints[5], vertices[7, 1] = 0, np.inf
+        with pytest.raises(InputError, match="vertex 7 is unknown"):
+            encode_submission(load_protocol(protocol), sample, [Prediction(keypoints_m=joints, vertices_m=vertices)])

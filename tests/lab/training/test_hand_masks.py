@@ -1,6 +1,7 @@
 """The recipe `hand-masks`: its crops, a short run, and masks in complete images."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,12 +12,21 @@ torch = pytest.importorskip("torch", reason="torch is not installed; type: pip i
 from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402
 from sonjit.geometry.boxes import RotatedBox, crop_matrix  # noqa: E402
+from sonjit.lab.datasets import Sample  # noqa: E402
 from sonjit.lab.explain.hand_masks import is_hand_masks, mask_in_image  # noqa: E402
 from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
 from sonjit.lab.networks.mediapipe.hand_masks import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
-from sonjit.lab.training.hands.masks import HandMaskSettings, cut_hand, losses, read_hands, to_batch  # noqa: E402
+from sonjit.lab.training.hands.masks import (  # noqa: E402
+    HandMaskSettings,
+    MaskedHand,
+    cut_hand,
+    losses,
+    read_hands,
+    split_hands,
+    to_batch,
+)
 
 SIZE = 64
 HAND, OBJECT, ARM, INSIDE = range(4)
@@ -62,6 +72,19 @@ def test_the_overlap_of_an_absent_part_is_no_loss(rendered):
     assert dice(30.0) == dice(-30.0) < 0.1
 
 
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.6])
+def test_hands_of_one_image_are_not_in_both_parts(share):
+    def sample(name):
+        return Sample(dataset="made", id=name, image=Path(f"{name}.jpg"), width=9, height=9)
+
+    images = ["a", "a", "b", "c", "c", "d", "d"]
+    hands = [MaskedHand(sample(name), 0, ()) for name in images]
+    training, held_out = split_hands(hands, share)
+    assert held_out
+    assert training + held_out == hands
+    assert not {hand.sample.id for hand in training} & {hand.sample.id for hand in held_out}
+
+
 def test_masks_of_a_turned_crop_are_pasted_where_they_are():
     """Compare a disc and a bar in a rotated crop, pasted by OpenCV and by the instance."""
     mask = np.zeros((64, 64), np.float32)
@@ -86,6 +109,7 @@ def test_a_short_run_segments_images(rendered, demo_clip, weights, tmp_path, cap
     words = ["train", "hand-masks", "--data", str(rendered), "--weights", str(start), "--steps", "2", *settings]
     assert main([*words, "--set=evaluate_every=0", "--set=held_out=0.3", "--out", str(run)]) == 0
     assert {"hand_iou"} <= json.loads((run / "result.json").read_text())["results"].keys()
+    assert cv2.imread(str(next((run / "images").glob("*.png")))).shape[0] >= SIZE
     assert is_hand_masks(str(run))
     assert not is_hand_masks(str(tmp_path))
     photo = tmp_path / "photo.png"
@@ -96,6 +120,13 @@ def test_a_short_run_segments_images(rendered, demo_clip, weights, tmp_path, cap
     capfd.readouterr()
     assert main(["segment", str(photo), "--weights", str(run), "--steps", str(tmp_path / "steps")]) == 2
     assert "--steps applies only to Mask R-CNN" in capfd.readouterr().err
+    data = ["--data", "folder", "--root", str(rendered / "masks")]
+    words = ["eval", "--protocol", "coco-instances", "--model", "hand-masks", "--weights", str(run), *data]
+    assert main([*words, "--out", str(tmp_path / "eval")]) == 0
+    assert main(["card", str(tmp_path / "eval" / "eval.json"), "--name", "mine", "--out", str(tmp_path / "cards")]) == 0
+    card = (tmp_path / "cards" / "mine.md").read_text("utf-8")
+    assert "pipeline_tag: image-segmentation" in card
+    assert "mask AP" in card
 
 
 def test_a_folder_without_masks_is_refused(tmp_path):

@@ -34,6 +34,7 @@ from sonjit.lab.evaluation.card_sections import (
     mode_description,
     own_files,
 )
+from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.explain import load_hand_explainer
 from sonjit.media import open_source
 from sonjit.results.skeletons import load_skeleton
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 
 
 _TASK = "keypoint-detection"
+_OTHER_TASKS = {
+    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
+    "palms": "object-detection",
+}  # fmt: skip
+"""Hugging Face's name of a protocol's task, if it is not `_TASK`."""
 _TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
 _SIDE = "Right"  # a left hand's map is the mirrored one
 _MAP_FRAME_STEP = 10
@@ -89,6 +95,15 @@ def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
     return f"{model} with {own[0]['file']}" if own and description_of_kind(model) else model
 
 
+def _task(record: EvaluationRecord) -> str:
+    """Return Hugging Face's name of the evaluated task."""
+    try:
+        task = load_protocol(record["protocol"]["name"]).task
+    except InputError:  # a protocol of the caller, whose file is elsewhere
+        return _TASK
+    return _OTHER_TASKS.get(task, _TASK)
+
+
 def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRequest) -> str:
     """Return Hugging Face's metadata as YAML. Strings are written as JSON, which is valid YAML.
 
@@ -98,20 +113,20 @@ def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRe
         request: Additional content, with the licence of a network of the caller.
     """
     about = describe_published_model(records[0])
-    licence = about.get("licence") or request.licence or "other"
+    task, licence = _task(records[0]), about.get("licence") or request.licence or "other"
     lines = [
         "---",
         f"license: {licence if about else json_from(licence)}",
         "library_name: sonjit",
-        f"pipeline_tag: {_TASK}",
+        f"pipeline_tag: {task}",
     ]
-    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",)))]
+    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",) if task == _TASK else (task,)))]
     lines += ["model-index:", f"- name: {json_from(name)}", "  results:"]
     for record in records:
         for run in record["runs"]:
             sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
             lines += [
-                f"  - task: {{type: {_TASK}}}",
+                f"  - task: {{type: {_task(record)}}}",
                 f"    dataset: {{name: {json_from(sets)}, type: {record['protocol']['name']}}}",
             ]
             lines.append("    metrics:")

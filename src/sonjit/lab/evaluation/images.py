@@ -129,11 +129,19 @@ class InstanceEvaluator:
         """Return the image as COCO records; those of the truth are marked.
 
         Raises:
-            InputError: A prediction has no category, or neither box nor mask.
+            InputError: A prediction has no category, one that the data set numbers differently, or neither box nor
+                mask.
         """
+        numbers = {item.category: item.category_id for item in sample.instances if item.category_id is not None}
         for prediction in predictions:
             if prediction.category_id is None:
                 raise InputError(f"{sample.id}: a prediction has no category_id")
+            own = numbers.get(prediction.category, prediction.category_id)
+            if prediction.category is not None and own != prediction.category_id:
+                raise InputError(
+                    f"{sample.id}: category {prediction.category} has the id {own} in the data set and "
+                    f"{prediction.category_id} in the model; use the same ids"
+                )
             if prediction.box is None and prediction.mask is None:
                 raise InputError(f"{sample.id}: a prediction has neither box nor mask")
         number = image_number(sample)

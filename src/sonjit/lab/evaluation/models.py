@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sonjit.lab.explain.classes import LocalizeBy
     from sonjit.lab.networks.classifiers import View
 
-_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "cam-*", "fc-*")
+_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")
 
 
@@ -147,6 +147,8 @@ def open_model(choice: ModelChoice) -> Model:
         return mano_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
     if choice.name == "mask-rcnn":
         return network_models.InstancesModel(choice.weights, device)
+    if choice.name == "hand-masks":
+        return network_models.HandMasksModel(choice.weights, device)
     if choice.is_classifier:
         return _classifier(choice, device)
     raise InputError(unknown_name("model", str(choice.name), list_models()))

@@ -10,6 +10,8 @@ from sonjit._util.errors import InputError
 from sonjit.lab.evaluation.predictions import Model, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from numpy.typing import NDArray
 
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from sonjit.lab.evaluation.predictions import Mode
     from sonjit.lab.explain.classes import LocalizeBy
     from sonjit.lab.networks.classifiers import Classifier, View
-    from sonjit.lab.networks.mask_rcnn.mask_rcnn import SavedMaskRCNN
+    from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, DetectedInstances, SavedMaskRCNN
 
 _CLASSES = 5
+_MIN_SCORE = 0.05
+"""Minimum score of instances: that of Mask R-CNN."""
 
 
 class ClassifierModel(Model):
@@ -94,16 +98,42 @@ class InstancesModel(Model):
         """Return the instances of an image (H, W, 3)."""
         import torch
 
-        from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks
-
         del mode
         with torch.inference_mode():
             pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
             (found,) = self._network.find([pixels])
-            masks = paste_masks(found.masks, found.boxes, rgb.shape[:2]).cpu().numpy() >= 0.5
-        ids = [category.id for category in self._saved.categories]
-        rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
-        return [
-            Prediction(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
-            for label, score, box, mask in rows
-        ]
+        return _predictions(found, self._saved.categories, rgb.shape[:2])
+
+
+class HandMasksModel(Model):
+    """Hands, held objects and arms on full images, by a run of `sonjit train hand-masks`."""
+
+    modes = ("reacquisition",)
+
+    def __init__(self, weights: str | None, device: torch.device) -> None:
+        from sonjit.lab.explain.hand_masks import load_hand_masks
+        from sonjit.lab.networks.registry import required_checkpoint
+
+        self._finder = load_hand_masks(required_checkpoint("hand-masks", weights), min_score=_MIN_SCORE, device=device)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        """Return the instances of an image (H, W, 3)."""
+        from sonjit.lab.explain.hand_masks import CATEGORIES
+
+        del mode
+        return _predictions(self._finder.find(rgb), CATEGORIES, rgb.shape[:2])
+
+
+def _predictions(found: DetectedInstances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
+    """Return the instances of an image of a size (height, width)."""
+    from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks
+
+    masks = paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
+    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
+    return [
+        Prediction(
+            category_id=categories[label - 1].id, category=categories[label - 1].name, score=score,
+            box=(box[0], box[1], box[2], box[3]), mask=mask,
+        )
+        for label, score, box, mask in rows
+    ]  # fmt: skip

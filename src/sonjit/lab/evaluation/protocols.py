@@ -109,7 +109,7 @@ def list_protocols() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
-def load_protocol(name: str) -> Protocol:
+def load_protocol(name: str | Path) -> Protocol:
     """Load a protocol.
 
     Args:
@@ -119,6 +119,7 @@ def load_protocol(name: str) -> Protocol:
         InputError: The name is unknown (the message lists the known ones), or the file cannot be read or is no
             protocol.
     """
+    name = str(name)
     if name.endswith(".toml"):
         return read_toml(Path(name), Protocol, name=Path(name).stem)
     if name not in (known := list_protocols()):

@@ -54,7 +54,8 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found.
 
     Raises:
-        InputError: A prediction has no vertices, or an image has several hands or, for FreiHAND and HO-3D, none.
+        InputError: A prediction has no vertices or an unknown point, or an image has several hands or, for FreiHAND and
+            HO-3D, none.
     """
     named = f"{sample.dataset} {sample.id}"
     hands = [(number, instance) for number, instance in enumerate(sample.instances) if instance.kind == "hand"]
@@ -69,11 +70,15 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     if joints is None or joints.shape != (_JOINTS, 3):
         raise InputError(f"{named}: a submission requires 21 joints in space")
     joints = np.asarray(joints, np.float64)
+    if not np.isfinite(joints).all():
+        raise InputError(f"{named}: a submission requires known joints; joint {_first_unknown(joints)} is unknown")
     if protocol.submission == "dexycb":
         return base64.b64encode(joints.tobytes()).decode()
     if vertices is None or vertices.shape != (_VERTICES, 3):
         raise InputError(f"{named}: a submission requires MANO's 778 vertices")
     vertices = np.asarray(vertices, np.float64)
+    if not np.isfinite(vertices).all():
+        raise InputError(f"{named}: a submission requires known vertices; vertex {_first_unknown(vertices)} is unknown")
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
             raise InputError(f"{named}: the data set has no wrist to move the hand to")
@@ -83,6 +88,10 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
         joints = np.empty_like(moved)
         joints[list(MANO)] = moved
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()
+
+
+def _first_unknown(points: NDArray[np.float64]) -> int:
+    return int(np.flatnonzero(~np.isfinite(points).all(1))[0])
 
 
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:

@@ -143,7 +143,7 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
     """Load a finder of hands, held objects and arms.
 
     Args:
-        path: Folder of a run of `sonjit train hand-masks`, or the weights in it.
+        path: Folder of a run of `sonjit train hand-masks`, or the weights in it; "demo" for placeholder weights.
         min_score: Minimum score of an instance, 0 to 1.
         device: Device of the network.
 
@@ -151,7 +151,7 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
         InputError: The weights are missing or of another network.
     """
     file = Path(path)
-    network = create_network("hand-masks", file / WEIGHTS if file.is_dir() else file)
+    network = create_network("hand-masks", path if path == "demo" else file / WEIGHTS if file.is_dir() else file)
     assert isinstance(network, HandMaskNetwork)
     return HandMaskFinder(network.eval().to(device), min_score=min_score)
 

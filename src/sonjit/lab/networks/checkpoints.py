@@ -31,7 +31,7 @@ METADATA = "sonjit"
 """Metadata key of a weight file for the name and options of its network."""
 
 
-def load_checkpoint(path: Path) -> dict[str, Tensor]:
+def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Return the weights in a checkpoint file by name, on the CPU.
 
     Supported are safetensors and the files of `torch.save` (old and new format), also with an optimizer's state. Only
@@ -40,6 +40,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: The file is missing, damaged, of an unknown format, or would run code.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     if path.suffix not in _ENDINGS:

@@ -151,7 +151,8 @@ def train(
                     evaluated = cast("N", average.module) if average else network
                     row["evaluation"] = metrics = _evaluate(evaluated, evaluate)
                     metric = next(iter(metrics.values()))
-                    if best is None or (metric > best if higher_is_better else metric < best):
+                    better = best is None or (metric > best if higher_is_better else metric < best)
+                    if better or (math.isnan(best or 0) and not math.isnan(metric)):
                         best, waited = metric, 0
                         if run:
                             save_checkpoint(_fold(saved_module(evaluated)), run.folder / BEST)

@@ -26,13 +26,18 @@ from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMas
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.pictures import MAX_CROPS
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.sequences import evenly_spaced
 from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
+from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 
 _INSTANCES = "masks/instances.json"
 _REACH_PX = 5
 """Distance of an object from the hand, in pixels of the masks' crop, at which it is still held."""
 _MAX_EVALUATED = 200
+_PICTURE = "masks of hand, object and arm: labels on the left, predictions on the right"
+_COLUMNS = 8
 _UNCHANGED = Augmentation()
 
 
@@ -112,10 +117,9 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
     if request.data is None:
         raise InputError("hand-masks requires --data, a folder of sonjit synth --masks")
     hands = read_hands(request.data)
-    last = max(int(len(hands) * settings.held_out), 1)
-    training, held_out = hands[:-last], hands[-last:]
+    training, held_out = split_hands(hands, settings.held_out)
     if not training:
-        raise InputError(f"{request.data} contains {len(hands)} hands; training requires at least 2")
+        raise InputError(f"{request.data} contains hands in one image; training requires at least 2 images")
     torch.manual_seed(settings.seed)
     network = create_network(
         "hand-masks", request.weights, trunk=settings.trunk, channels=settings.channels, size=settings.size
@@ -127,6 +131,7 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
         network.to(request.device), partial(draw_batch, hands=training, settings=settings), losses, settings,
         out=request.out, inputs=request.inputs(), progress=request.progress, higher_is_better=True,
         evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
+        pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
     )  # fmt: skip
     return {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
 
@@ -154,6 +159,14 @@ def read_hands(folder: Path) -> list[MaskedHand]:
     if not hands:
         raise InputError(f"{folder} contains no hand")
     return hands
+
+
+def split_hands(hands: Sequence[MaskedHand], held_out: float) -> tuple[list[MaskedHand], list[MaskedHand]]:
+    """Return the hands for training and those of the last images, about a share `held_out`, at least one image."""
+    first = len(hands) - max(int(len(hands) * held_out), 1)
+    while first and hands[first].sample.image == hands[first - 1].sample.image:
+        first -= 1
+    return list(hands[:first]), list(hands[first:])
 
 
 def _by_file(dataset: Dataset) -> dict[Path, tuple[Instance, ...]]:
@@ -232,6 +245,27 @@ def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
         "masks": (entropy * shown).sum() / (shown.sum() * len(PARTS)).clamp(min=1),
         "dice": 0.3 * (dice * visible).sum() / visible.sum().clamp(min=1),
     }
+
+
+def pictures(network: HandMaskNetwork, hands: Sequence[MaskedHand], device: str) -> dict[str, Image]:
+    """Return the crops of hands with their masks: true ones on the left, predicted ones on the right."""
+    crops = [cut_hand(hand, network.size) for hand in hands]
+    found = network(to_batch(crops).images.to(device))["masks"].sigmoid().float().cpu().numpy()
+    cells: list[Image] = []
+    for (image, truth), probable in zip(crops, found, strict=True):
+        cells += [_tinted(image, truth[: len(PARTS)]), _tinted(image, probable)]
+    columns = min(len(cells), _COLUMNS)
+    blank = np.zeros_like(cells[0])
+    rows = [[*cells[start : start + columns], *[blank] * columns][:columns] for start in range(0, len(cells), columns)]
+    return {_PICTURE: np.concatenate([np.concatenate(row, 1) for row in rows])}
+
+
+def _tinted(rgb: Image, masks: Float32Array) -> Image:
+    """Return a crop (S, S, 3) with the masks (3, h, w) of its parts in their colours."""
+    cell = np.ascontiguousarray(rgb).copy()
+    for mask, colour in zip(masks, PERSON_COLOURS[: len(PARTS)], strict=True):
+        draw_tint(cell, mask, colour)
+    return cell
 
 
 @torch.no_grad()
