@@ -212,18 +212,18 @@ class DetectionEvaluator:
                 mean_metric(name, title, column.reshape(-1, 1), "%", clusters=clusters, better=better)
             )
 
-        add("recall", "recall: clear labels that are found", found)
+        add("recall", "recall: clear labels found", found)
         if self._exhaustive:
-            add("precision", "precision: detections that are right", right)
+            add("precision", "precision: correct detections", right)
             for name, title in (
-                ("false", "detections of nothing labelled"),
-                ("doubled", "second detections of the same"),
+                ("false", "false detections"),
+                ("doubled", "duplicates"),
             ):
                 wrong = _column(evaluated, lambda item, name=name: 100.0 * (name in item.numbers))
                 add(name, title, np.where(np.isnan(right), np.nan, wrong), better="lower")
         for name, number, title in (
             ("handedness", "side", "side"),
-            ("side_known", "side_known", f"side where it is known, {LEAST_SIDE_SCORE:g} and more"),
+            ("side_known", "side_known", f"known sides, {LEAST_SIDE_SCORE:g} and more"),
         ):
             side = _column(evaluated, lambda item, number=number: item.numbers.get(number, math.nan))
             if np.isfinite(side).any():
