@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.media import load_frames, open_source
 from sonjit.runs import run as runs
 from sonjit.runs.resume import LOG
@@ -227,6 +228,26 @@ def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out,
     assert "f3.png" in lines[0]
     assert "1 failed" in lines[1]
     assert names_in(out) == ["tables/f10.json", "tables/f2.json", "tables/f9.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["open_source", "run_input"])
+def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
+    sonjit, stills, out, monkeypatch, where
+):
+    real, calls = getattr(runs, where), []
+
+    def refuse_the_second(*args, **options):
+        calls.append(args)
+        if len(calls) == 2:
+            raise MemoryError
+        return real(*args, **options)
+
+    monkeypatch.setattr(runs, where, refuse_the_second)
+    status, _, lines = sonjit("hands", stills, "--save", f"{out}/t/")
+    assert status == 1
+    assert any(line.endswith(f"f9.png: {OUT_OF_MEMORY}") for line in lines)
+    assert sorted(file.name for file in (out / "t").glob("*.json")) == ["f10.json", "f2.json"]
 
 
 @pytest.mark.slow

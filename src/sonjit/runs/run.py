@@ -386,6 +386,8 @@ def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | 
         source = open_source(file)
     except SonjitError as error:
         return _problem(file, error)
+    except MemoryError:  # other files may be smaller
+        return f"{file}: {OUT_OF_MEMORY}"
     with source:
         opening_s = time.perf_counter() - start_s  # opening an image decodes it
         worker = workers.find(source)
@@ -393,7 +395,7 @@ def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | 
             summary = run_input(worker, source, outputs, limit=limit)
         except SonjitError as error:
             return _problem(file, error)
-        except (MemoryError, RuntimeError) as error:  # other files may be smaller
+        except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             return f"{file}: {OUT_OF_MEMORY}"
