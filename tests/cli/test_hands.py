@@ -258,7 +258,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "--draw", "{photo}"], "is the input itself"),
         (["hands", "{photo}", "--draw", "{out}/d.mp4"], "an image is drawn into"),
         (["hands", "{clip}", "--draw", "{out}/d.png"], "a video is drawn into"),
-        (["hands", "{folder}", "--save", "{photo}/tables/"], "cannot be made"),
+        (["hands", "{folder}", "--save", "{photo}/tables/"], "cannot be written"),
         (["hands", "{photo}", "--model", "huge"], "huge"),
         (["hands", "{photo}", "--max-instances", "0"], "max_instances=0|--max-instances 0"),
         (["hands", "{photo}", "--max-instances", "many"], "many"),

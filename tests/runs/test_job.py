@@ -206,7 +206,7 @@ def test_errors_of_inputs_and_outputs_are_one_line(media, tmp_path):
         Inputs.find([str(media / "broken")]).open_all(videos=True)
     with pytest.raises(InputError, match=r"clip\.mp4 is a video and cannot share a table"):
         Inputs.find([str(media)]).open_all(videos=False)
-    with pytest.raises(InputError, match=r"10.png/t cannot be made: Not a directory. Choose another folder"):
+    with pytest.raises(InputError, match=r"10.png/t cannot be written: Not a directory; choose another folder"):
         run(Brightness(), [media], f"{media}/10.png/t/")
     with pytest.raises(InputError, match="--limit 0: must be at least 1"):
         run(Brightness(), [media], limit=0)
