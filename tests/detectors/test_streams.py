@@ -255,6 +255,15 @@ def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted, at_first)
     assert check.accepts_new(rgb, seen, is_first=True) == at_first
 
 
+def test_a_body_with_its_head_outside_the_image_is_not_accepted():
+    seen = body(0.8)
+    outside = replace(seen, keypoints=seen.keypoints - np.float32([0, 151, 0]))
+    bodies = Bodies(0.8)
+    bodies.observe = lambda rgb, box: outside
+    check = BodyCheck(Faces(), bodies)
+    assert not check.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, is_first=True)
+
+
 @pytest.mark.parametrize(("heatmap", "stays"), [(0.1, False), (0.8, True)])
 def test_a_held_body_without_a_face_stays_while_its_score_is_high(heatmap, stays):
     seen = body(heatmap)

@@ -189,8 +189,10 @@ export class BodyCheck implements Check<BodyObservation> {
     return faceScore(this.#faces, image, meanOf(keypoints, HEAD), size, OF.ON_BODY);
   }
 
-  /** Return the score of a body without a face, as in stills, from two inferences. */
+  /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
   async #facelessScore(image: Pixels, observation: BodyObservation): Promise<number> {
+    const [x, y] = meanOf(observation.keypoints, HEAD);
+    if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
     const again = await this.#bodies.observe(image, boxAroundBody(observation));
     const proposal = { score: OF.FACELESS_DETECTION, votes: new Set([""]) };
     const candidate = newCandidate([again, observation], proposal, bodyOks(observation, again, image));

@@ -247,7 +247,10 @@ class BodyCheck:
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
     def _faceless_score(self, rgb: Image, observation: BodyObservation) -> float:
-        """Return the score of a body without a face, as in stills, from two inferences."""
+        """Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside."""
+        x, y = observation.keypoints[_HEAD, :2].mean(axis=0).tolist()
+        if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
+            return 0.0
         again = self._bodies.observe(rgb, box_from_alignment(observation.alignment))
         agreement = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, visibility_inside(again, rgb))
         candidate = Candidate([again, observation], _FACELESS_DETECTION, {None}, agreement=agreement)
