@@ -207,6 +207,8 @@ class JointEvaluator:
         for name in sorted({key for item in evaluated for key in item.numbers} - SHARED_METRICS.keys()):
             column = np.array([item.numbers.get(name, np.nan) for item in evaluated], np.float64).reshape(-1, 1)
             is_score = not name.endswith("mpvpe")
+            if is_score and np.isfinite(column).any():
+                column = np.where(np.isinf(column), 0.0, column)  # a missing mesh has no vertex within a limit
             summary.metrics.append(
                 mean_metric(
                     name,
