@@ -82,8 +82,11 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
             raise InputError(f"{named}: the data set has no wrist to move the hand to")
-        # In this order, the wrist is exact, and so are joints at the wrist, by whose distance the server divides.
-        vertices, moved = ((points - joints[0] + hand.keypoints_m[0]) * _FROM_OPENGL for points in (vertices, joints))
+        wrist = hand.keypoints_m[0]
+        shift = wrist - joints[0]
+        vertices, moved = (vertices + shift) * _FROM_OPENGL, (joints + shift) * _FROM_OPENGL
+        # To the last digit: the server divides by the distance of joints from the wrist.
+        moved[(joints == joints[0]).all(1)] = wrist * _FROM_OPENGL
         joints = np.empty_like(moved)
         joints[list(MANO)] = moved
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()
