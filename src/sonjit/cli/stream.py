@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit.cli.options import FileName, checked_limit
 
@@ -18,7 +19,7 @@ def stream(
     source: Annotated[FileName, Parameter(name="INPUT")] = "camera:0",
     *,
     to: str,
-    kind: Literal["hands", "face", "body", "holistic"] = "hands",
+    kind: Literal["hands", "face", "body", "holistic"] | None = None,
     model: str | None = None,
     max_instances: int | None = None,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
@@ -36,7 +37,7 @@ def stream(
         source: Camera or video.
         to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the bones of one
             body, or the blendshapes and the head of one face; with holistic also the blendshapes of that person.
-        kind: Kind of instance to find. vmc uses face instead of hands.
+        kind: Kind of instance to find. By default hands, or face for vmc, which sends no hands.
         model: Model of the kind.
         max_instances: Maximum number of instances.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.
@@ -51,7 +52,8 @@ def stream(
     limit = checked_limit(limit)
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
-        kind = "face"
+        raise InputError("--kind hands: vmc sends faces, bodies or people. Choose face, body or holistic.")
+    kind = kind or ("face" if is_vmc else "hands")
     given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if kind == "face" and not (model or "").startswith("box"):
