@@ -90,11 +90,12 @@ ALWAYS = ("faces", "faces1", "faces2")
 """Tasks with a fixed value, because scores depend on them."""
 ON_THEIR_OWN = (
     "half",
-    "padded",
+    "half_turned",
     "third",
     "part1",
     "part2",
     "part3",
+    "arm_turned",
     "arm_box",
     "body1",
     "head1",

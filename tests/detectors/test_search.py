@@ -55,14 +55,6 @@ def test_a_window_is_cut_off_at_the_image_and_none_where_nothing_is_left():
     assert window_around(-100, 50, 60, rgb) is None
 
 
-def test_a_window_that_extends_beyond_the_image_is_black_there():
-    rgb = np.full((4, 6, 3), 9, np.uint8)
-    part = Window(-1, -2, 8, 5).cut(rgb)
-    assert part.shape == (7, 9, 3)
-    assert (part[2:6, 1:7] == 9).all()
-    assert part.sum() == rgb.sum()
-
-
 def test_similarity_falls_with_distance_and_counts_weights():
     points = np.random.default_rng(0).random((21, 2)) * 100
     assert oks(points, points) == pytest.approx(1)
@@ -323,20 +315,6 @@ def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_ar
         candidate = HandSearch(Palms(), hands).search(an_image()).candidates[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
-
-
-class PalmsInMargins(Palms):
-    """A palm detector that finds palms only in images that are larger than the photograph."""
-
-    def find_from(self, rgb, *min_scores):
-        found = super().find_from(rgb, *min_scores)
-        return found if rgb.shape > an_image().shape else [[] for _ in found]
-
-
-def test_hands_that_fill_the_image_are_found_with_a_margin_around_it():
-    auto = Budget.of("hands", "auto", None)
-    (candidate,) = HandSearch(PalmsInMargins(), Landmarks(0.999), budget=auto).search(an_image()).candidates
-    np.testing.assert_allclose(candidate.result.keypoints[0, :2], (140.5, 110.5))
 
 
 class Meshes:

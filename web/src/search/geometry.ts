@@ -56,18 +56,8 @@ export function keyOf({ left, top, right, bottom }: Window): string {
   return [left, top, right, bottom].join();
 }
 
-/** Return the part of an image in a window, black outside of the image. */
 export function partOf(image: Pixels, { left, top, right, bottom }: Window): Pixels {
-  const [x, y] = [Math.max(left, 0), Math.max(top, 0)];
-  const inside = cut(image, x, y, Math.min(right, image.width), Math.min(bottom, image.height));
-  const [width, height] = [right - left, bottom - top];
-  if (width === inside.width && height === inside.height) return inside;
-  const data = new Uint8ClampedArray(4 * width * height);
-  for (let row = 0; row < inside.height; row++) {
-    const from = 4 * inside.width * row;
-    data.set(inside.data.subarray(from, from + 4 * inside.width), 4 * ((row + y - top) * width + x - left));
-  }
-  return { width, height, data };
+  return cut(image, left, top, right, bottom);
 }
 
 /** Return a box of a window in pixels of the image. */

@@ -76,8 +76,6 @@ export class HandSearch {
       }
     }
     for (const half of geometry.windows(image, 2, true)) this.#addWindow("half", half, () => this.#addThirds(half));
-    const margin = Math.floor(OF.MARGIN * geometry.longestOf(image));
-    this.#addWindow("padded", { left: -margin, top: -margin, right: image.width + margin, bottom: image.height + margin });
     return this.#run();
   }
 

@@ -39,7 +39,7 @@ EYES_TO_MOUTH = [0, 2, 5, 9, 10]
 
 
 class Window(NamedTuple):
-    """A part of an image in pixels. It may extend beyond the image."""
+    """A part of an image in pixels."""
 
     left: int
     top: int
@@ -47,12 +47,8 @@ class Window(NamedTuple):
     bottom: int
 
     def cut(self, rgb: Image) -> Image:
-        """Return this part of an image (H, W, 3), black outside."""
-        height, width = rgb.shape[:2]
-        part = np.ascontiguousarray(rgb[max(self.top, 0) : self.bottom, max(self.left, 0) : self.right])
-        above, below = max(-self.top, 0), max(self.bottom - height, 0)
-        left, right = max(-self.left, 0), max(self.right - width, 0)
-        return np.pad(part, ((above, below), (left, right), (0, 0))) if above + below + left + right else part
+        """Return this part of an image (H, W, 3)."""
+        return np.ascontiguousarray(rgb[self.top : self.bottom, self.left : self.right])
 
     def placed(self, box: RotatedBox) -> RotatedBox:
         """Return a box of the window in pixels of the image."""

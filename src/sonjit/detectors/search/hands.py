@@ -66,8 +66,6 @@ _PRESENT = 0.5
 """Minimum presence of a hand in the published search."""
 _SMALL_PX = 48.0
 """Size up to which the size of a hand affects its score."""
-_MARGIN = 0.3
-"""Margin around the image in which hands that fill the image are searched, in longer sides of the image."""
 _PART_OF_FACE = 0.6
 """Maximum size of a candidate that may be an ear or a nose, in face heights."""
 
@@ -172,8 +170,6 @@ class _HandRun:
                     self._agenda.add(name, partial(self._search_faces, window), partial(self._window_features, window))
         for window in windows(width, height, 2, fewer=True):
             self._add_window("half", window)
-        margin = int(_MARGIN * max(width, height))
-        self._add_window("padded", Window(-margin, -margin, width + margin, height + margin))
         return self._run()
 
     def around(
