@@ -18,6 +18,7 @@ FOREIGN = {
     "0123456789abcdef/holiday.jpg": "not a job",
     "t.csv.work/note.txt": "not a work folder",
     ".t.csv.work/note.txt": "not a table of one file",
+    ".t.csv.work/notes.jsonl": "not a table of one file either",
     "notes.part.csv": "not a draft",
 }
 

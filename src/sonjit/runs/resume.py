@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,20 @@ class FinishedFiles:
         folder = Path(outputs.paths[0]).parent
         stamps = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
         append_line(folder / LOG, json_from({"key": key, "files": stamps}, spaced=True))
+
+
+def remove_finished(folder: Path) -> None:
+    """Remove the files that a folder's log lists, if they have not changed, then the log and the empty folder.
+
+    Other files stay, and with them the folder.
+    """
+    for written in _read(folder / LOG).values():
+        for name, stamp in written.items():
+            if name == os.path.basename(name) and file_stamp(folder / name) == stamp:  # noqa: PTH119
+                (folder / name).unlink()
+    (folder / LOG).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        folder.rmdir()
 
 
 def _identity(file: File) -> tuple[str, object]:

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from sonjit._util.progress import Progress
 from sonjit._util.text import pluralize
 from sonjit.media import open_source
 from sonjit.runs.inputs import is_many, output_paths, shown_paths
-from sonjit.runs.resume import FinishedFiles
+from sonjit.runs.resume import FinishedFiles, remove_finished
 from sonjit.runs.task import Outputs, Summary, is_still
 
 if TYPE_CHECKING:
@@ -280,10 +280,7 @@ def _run_into_table(
     folder = save.with_name(f".{save.name}.work")
     with table, _JoinThread(table, inputs.labels) as joining:
         total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=joining.add)
-    with suppress(OSError):  # the folder contains other files
-        for file in folder.glob("*.jsonl"):  # with the log of finished files
-            file.unlink()
-        folder.rmdir()
+    remove_finished(folder)
     total.written = [*outputs.paths, *table.more_paths]
     return total
 
