@@ -135,7 +135,7 @@ SCRIPT_PAGE = """<!doctype html><title>script</title><link rel="icon" href="data
 
 
 def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
-    """The script defines the globals of tfjs-models' packages. Options of other models are ignored as there."""
+    """The script defines the globals of tfjs-models' packages, which also ignore options of other models."""
     put_on(site, module)
     site.files |= {"/page": ("text/html", SCRIPT_PAGE.encode()), "/photo.png": site.files[show(photo)]}
     browser.expected += ["scoreThreshold", "enableSmoothing"]

@@ -132,6 +132,6 @@ def noise():
 
 @pytest.fixture
 def unwritable(tmp_path):
-    """Return a path below a file, where nobody can write, including root."""
+    """Return a path below a file. No user can create it, not even root."""
     (tmp_path / "file").write_bytes(b"x")
     return tmp_path / "file" / "folder"

@@ -188,7 +188,7 @@ def test_interhand_files_have_camera_positions_instead_of_translations(file, tmp
         assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
     save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
     assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
-    cameras_file = tmp_path / "alone.json"
+    cameras_file = tmp_path / "one_camera.json"
     cameras_file.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="--size"):
         load_cameras(cameras_file)

@@ -1,4 +1,4 @@
-"""Failed allocations are recognised, whoever raises them."""
+"""Failed allocations of Python and of each library are recognised."""
 
 import cv2
 import numpy as np

@@ -54,7 +54,7 @@ export interface Sources {
   bundle(): Promise<Bundle>;
   /** True if hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
   readonly searchesParts: boolean;
-  /** True if faces and bodies are searched and cropped anew in each frame until `max_instances` are tracked, as in MediaPipe's tasks. */
+  /** True if faces and bodies are searched and cropped again in each frame until `max_instances` are tracked, as in MediaPipe's tasks. */
   readonly recrops: boolean;
 }
 
