@@ -205,7 +205,6 @@ register(NetworkEntry("toy", Toy, "the mean colour", "nobody", "none", (InputSpe
     place.install("sonjit-toy", "toy_plugin", text, group=NETWORKS)
     done = place.script("""
 import sys
-import zipfile
 from sonjit.cli import main
 assert main(["--help"]) == 0 and "torch" not in sys.modules
 assert main(["networks", "toy", "--json"]) == 0
@@ -216,7 +215,6 @@ assert main(["networks", "toy", "--json"]) == 0
 
 NAMES = """
 import sys
-import zipfile
 from sonjit._util.extensions import load_extensions
 print([one.name for one in load_extensions()], "importlib.metadata" in sys.modules)
 """

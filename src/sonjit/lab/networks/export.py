@@ -288,7 +288,7 @@ def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
 
 @contextlib.contextmanager
 def _preserve_interrupt() -> Generator[Callable[[], None]]:
-    """Raise a Ctrl-C again that native code or PyTorch discarded or made another error of.
+    """Raise a Ctrl-C again that native code or PyTorch discarded or converted to another error.
 
     Yields:
         Function that raises a discarded Ctrl-C, and defers later ones to the end of the block.
