@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -118,8 +118,13 @@ def train(
     state = broadcast(None if run is None else run.restore()) or _INITIAL_STATE
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
+    validation = _Validation(
+        network=cast("N", average.module) if average else network, evaluate=evaluate, pictures=pictures,
+        higher_is_better=higher_is_better, saved_module=saved_module, run=run,
+        best=state["best"], waited=state["waited"], metrics=state["evaluation"],
+    )  # fmt: skip
     done = settings.steps if state["stopped"] else state["step"]
-    best, waited, metrics = state["best"], state["waited"], state["evaluation"]
+    finished = done
     model = _NetworkWithLosses(network, losses)
     if settings.compile:
         model.compile()
@@ -127,70 +132,103 @@ def train(
     indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
     device = next(network.parameters()).device
     batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
-    finished = done
     with _deterministic(network), closing(batches), SaveRequests() as requests:
+        before: dict[str, float] = {}
+        if evaluate and done == 0 and settings.evaluate_first and not rank():
+            before = validation.measure()
+            progress(0, settings.steps, _validation_values(before))
+            validation.save_pictures(0)
         for step in range(done, settings.steps):
             finished = step + 1
-            before: dict[str, float] = {}
-            if evaluate and step == 0 and settings.evaluate_first and not rank():
-                before = _evaluate(network, evaluate)
-                progress(0, settings.steps, _validation(before))
-                if run and pictures:
-                    run.save_pictures(0, _call_in_eval_mode(network, pictures))
             row = _train_step(
                 network, model, batches, settings=settings, optimizer=optimizer, step=step, own_batches=own_batches,
                 batch_count=accumulate,
             )  # fmt: skip
-            if before:
+            if before and step == 0:
                 row["evaluation_before"] = before
             if average:
                 average.update_parameters(network)
-            last, stopped = step + 1 == settings.steps, False
-            if evaluate and (last or _due(step, settings.evaluate_every)):
+            stopped, ends = False, finished == settings.steps
+            if evaluate and (ends or _due(step, settings.evaluate_every)):
                 if not rank():
-                    evaluated = cast("N", average.module) if average else network
-                    row["evaluation"] = metrics = _evaluate(evaluated, evaluate)
-                    metric = next(iter(metrics.values()))
-                    better = best is None or (metric > best if higher_is_better else metric < best)
-                    if better or (math.isnan(best or 0) and not math.isnan(metric)):
-                        best, waited = metric, 0
-                        if run:
-                            save_checkpoint(_fold(saved_module(evaluated)), run.folder / BEST)
-                    else:
-                        waited += 1
-                stopped = broadcast(0 < settings.patience <= waited)
-                if run and pictures and not (last or stopped):
-                    run.save_pictures(
-                        step + 1, _call_in_eval_mode(cast("N", average.module) if average else network, pictures)
-                    )
+                    row["evaluation"] = validation.update()
+                stopped = broadcast(0 < settings.patience <= validation.waited)
+                ends = ends or stopped
+                if not ends:
+                    validation.save_pictures(finished)
             requested = max_over_processes(requests.take(), device)
             if run:
                 run.log(row)
-                if last or stopped or requested or _due(step, settings.save_every):
-                    states = {name: part.state_dict() for name, part in parts.items()}
+                if ends or requested or _due(step, settings.save_every):
                     run.save(
                         {
-                            "step": step + 1, "stopped": stopped, "best": best, "waited": waited,
-                            "evaluation": metrics, "parts": states,
+                            "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
+                            "evaluation": validation.metrics,
+                            "parts": {name: part.state_dict() for name, part in parts.items()},
                         }
                     )  # fmt: skip
             if not rank():
-                images = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
-                progress(
-                    step + 1, settings.steps, {**row["losses"], **images, **_validation(row.get("evaluation", {}))}
-                )
-            if ends_training(requested) and not (last or stopped):
+                progress(finished, settings.steps, _progress_values(row))
+            if ends_training(requested) and not ends:
                 end_process(requested)
             if stopped:
                 break
     if average:
         network.load_state_dict(average.module.state_dict())
     if run:
-        if pictures and finished > done:
-            run.save_pictures(finished, _call_in_eval_mode(network, pictures))
+        if finished > done:
+            validation.save_pictures(finished)
         save_checkpoint(_fold(saved_module(network)), run.folder / WEIGHTS)
         run.close()
-    return metrics
+    return validation.metrics
+
+
+@dataclass
+class _Validation(Generic[N]):
+    """Metrics and pictures of a network during its training, and its best weights.
+
+    Attributes:
+        network: Network to evaluate: the average of the weights if there is one.
+        best: Best first metric.
+        waited: Number of evaluations since the best one.
+        metrics: Metrics of the last evaluation.
+    """
+
+    network: N
+    evaluate: Callable[[N], Mapping[str, float]] | None
+    pictures: Callable[[N], Mapping[str, Image]] | None
+    higher_is_better: bool
+    saved_module: Callable[[N], nn.Module]
+    run: RunFolder | None
+    best: float | None
+    waited: int
+    metrics: dict[str, float]
+
+    def measure(self) -> dict[str, float]:
+        """Return the metrics of the network."""
+        assert self.evaluate is not None
+        return {name: float(value) for name, value in _call_in_eval_mode(self.network, self.evaluate).items()}
+
+    def update(self) -> dict[str, float]:
+        """Evaluate the network, and save its weights if its first metric is the best one."""
+        self.metrics = self.measure()
+        if self._is_best(next(iter(self.metrics.values()))):
+            self.best, self.waited = next(iter(self.metrics.values())), 0
+            if self.run:
+                save_checkpoint(_fold(self.saved_module(self.network)), self.run.folder / BEST)
+        else:
+            self.waited += 1
+        return self.metrics
+
+    def _is_best(self, metric: float) -> bool:
+        if self.best is None or math.isnan(self.best):
+            return self.best is None or not math.isnan(metric)
+        return metric > self.best if self.higher_is_better else metric < self.best
+
+    def save_pictures(self, step: int) -> None:
+        """Save pictures of the network in the folder of the run."""
+        if self.run and self.pictures:
+            self.run.save_pictures(step, _call_in_eval_mode(self.network, self.pictures))
 
 
 def _fold(network: nn.Module) -> nn.Module:
@@ -278,11 +316,6 @@ def _losses(model: nn.Module, batch: object, *, compiled: bool) -> Mapping[str, 
         raise
 
 
-def _evaluate(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[str, float]:
-    """Return the metrics of a network."""
-    return {name: float(value) for name, value in _call_in_eval_mode(network, evaluate).items()}
-
-
 def _call_in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
     """Call a function with a network in eval mode without gradients, and restore all modes."""
     modes = [(module, module.training) for module in network.modules()]
@@ -293,9 +326,15 @@ def _call_in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
     return value
 
 
-def _validation(metrics: Mapping[str, float]) -> dict[str, float]:
+def _validation_values(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return metrics with the prefix that distinguishes them from losses."""
     return {f"validation {name}": value for name, value in metrics.items()}
+
+
+def _progress_values(row: LogRow) -> dict[str, float]:
+    """Return the values of a step to show: its losses, the images per second, and metrics."""
+    speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
+    return {**row["losses"], **speed, **_validation_values(row.get("evaluation", {}))}
 
 
 def _due(step: int, every: int) -> bool:
