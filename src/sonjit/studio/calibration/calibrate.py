@@ -15,27 +15,21 @@ from sonjit.studio.calibration.bundle_adjustment import (
     ROBUST_PX,
     Bundle,
     LensPrior,
-    Observations,
     adjust,
     ordinary_lens_prior,
     project_points,
 )
-from sonjit.studio.calibration.camera_poses import CameraPair, camera_pairs, spanning_tree_poses
+from sonjit.studio.calibration.camera_poses import CameraPair
 from sonjit.studio.calibration.initial_estimate import (
     COEFFICIENTS,
-    LENS_TERMS,
     LensModel,
-    camera_from_observations,
     most_varied,
 )
 from sonjit.studio.calibration.motion import fit_image_times, has_continuous_paths
+from sonjit.studio.calibration.rig_estimate import RigEstimate, estimate_rig, lens_values
 from sonjit.studio.calibration.standard_errors import design_effect, estimate_uncertainty
 from sonjit.studio.calibration.target_poses import (
-    TargetPose,
     Transform,
-    compose_transforms,
-    invert_transform,
-    observation_poses,
 )
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
@@ -155,149 +149,151 @@ def calibrate(
     """
     names = list(observations.sizes)
     fixed_lenses = lenses or {}
-    cameras = [
-        fixed_lenses[name]
-        if name in fixed_lenses
-        else camera_from_observations(observations.of(name), observations.sizes[name], lens)
-        for name in names
-    ]
-    poses = [_poses_of_targets(observations.of(name), camera) for name, camera in zip(names, cameras, strict=True)]
-    camera_poses, tree = spanning_tree_poses(camera_pairs(poses), names)
-    target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
-    used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
-    terms = np.zeros((len(names), LENS_SIZE), np.bool_)
-    terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
-    terms[[name in fixed_lenses for name in names]] = False
-    rows = {key: row for row, key in enumerate(target_poses)}
-    observed = _stack_points(used, names, rows)
-    start = Bundle(
-        np.stack([_lens_values(camera) for camera in cameras]),
-        *(np.stack([pose[part] for pose in camera_poses]) for part in (0, 1)),
-        *(np.stack([pose[part] for pose in target_poses.values()]) for part in (0, 1)),
-        fisheye=np.array([camera.is_fisheye for camera in cameras]),
-    )
-    sizes = [observations.sizes[name] for name in names]
-    image = observed.camera * len(rows) + observed.frame
-
-    def fit_simultaneous(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
-        return adjust(start, observed, free_lens=terms, prior=prior, robust_px=robust_px)
-
-    def fit_timed(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
-        return fit_image_times(start, observed, list(target_poses), free_lens=terms, prior=prior, robust_px=robust_px)
-
-    best, errors, prior, robust_px = _fit_with_prior(start, observed, image, sizes, fit_simultaneous)
-    joint_px = rms_of([errors])
-    single_fits: dict[str, RigCalibration] = {}
-    single_errors: list[FloatArray] = []
-    if len(names) > 1 and design_effect(errors, image) > _MAX_DESIGN_EFFECT:
-        single_fits = {name: _calibrate_alone(observations, name, lens) for name in names if name not in fixed_lenses}
-        single_errors = [errors_px for fit in single_fits.values() for errors_px in fit.errors_px]
-        for name, camera, known in zip(names, cameras, poses, strict=True):
-            if name in fixed_lenses:  # the pose of each image is known: nothing is left to fit
-                single_errors += [
-                    camera.project(observation.points_m @ pose.R.T + pose.t) - observation.pixels
-                    for observation in used
-                    if observation.view == name
-                    for pose in known.get(observation.pose_key, [])[:1]
-                ]
-    alone_px = rms_of(single_errors)
+    estimate = estimate_rig(observations, lens, fixed_lenses)
+    free_lens = estimate.free_lens
+    fit = _fit_simultaneous(estimate)
+    joint_px, alone_px = rms_of([fit.errors_px]), float("nan")
+    own_fits: dict[str, RigCalibration] = {}
+    if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
+        own_fits = {name: _calibrate_alone(observations, name, lens) for name in names if name not in fixed_lenses}
+        errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
+        for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
+            errors += estimate.errors_of_own_poses(name)
+        alone_px = rms_of(errors)
     is_late = joint_px > _LATE_RATIO * alone_px
+    known_covariances = dict(lens_covariances or {})
     if image_times:
-        if not is_late:
-            raise InputError(
-                f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
-                "--image-times applies only to recordings with such errors"
-            )
-        if not has_continuous_paths(best, list(target_poses)):
-            raise InputError(
-                "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
-                "board for each one and omit --image-times"
-            )
-        best, errors, prior, robust_px = _fit_with_prior(best, observed, image, sizes, fit_timed)
-    elif is_late and terms.any():
-        single_lenses = [
-            row if name in fixed_lenses else _lens_values(single_fits[name].rig[name].camera)
-            for name, row in zip(names, best.lenses, strict=True)
-        ]
-        terms[:] = False
-        best = adjust(replace(best, lenses=np.stack(single_lenses)), observed, free_lens=terms, robust_px=robust_px)
-        errors = project_points(best, observed) - observed.pixels
-    estimated = dict(lens_covariances or {})
-    if is_late and not image_times:
-        estimated |= {name: fit.lens_covariances[name] for name, fit in single_fits.items()}
-    known_covariances = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
-    for name, covariance in estimated.items():
-        known_covariances[names.index(name), : len(covariance), : len(covariance)] = covariance
+        _check_image_times(fit.bundle, estimate.target_poses, joint_px, is_late=is_late)
+        fit = _fit_image_times(estimate, fit.bundle)
+    elif is_late and own_fits:
+        free_lens = np.zeros_like(free_lens)
+        fit = _fit_poses(estimate, fit, {name: own_fit.rig[name].camera for name, own_fit in own_fits.items()})
+        known_covariances |= {name: own_fit.lens_covariances[name] for name, own_fit in own_fits.items()}
     fitted_covariances, distance_std_m, rotation_std_rad = estimate_uncertainty(
-        best, observed, terms=terms, prior=prior, robust_px=robust_px, kept_lenses=known_covariances
+        fit.bundle,
+        estimate.observed,
+        terms=free_lens,
+        prior=fit.prior,
+        robust_px=fit.robust_px,
+        kept_lenses=_stack_covariances(names, known_covariances),
     )
+    if not np.isfinite(fit.errors_px).all():
+        raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     count = 4 + COEFFICIENTS[lens]
     own_covariances = {
         name: fitted_covariances[row, :count, :count] for row, name in enumerate(names) if name not in fixed_lenses
     }
-    if not np.isfinite(errors).all():
-        raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
-    ends = np.cumsum([len(observation.points) for observation in used])[:-1]
+    bundle = fit.bundle
+    poses = zip(bundle.target_rotations, bundle.target_translations, strict=True)
+    ends = np.cumsum([len(observation.points) for observation in estimate.used])[:-1]
     calibration = RigCalibration(
-        CameraRig(RigCamera(name, *observations.sizes[name], _camera(best, row)) for row, name in enumerate(names)),
-        {key: (best.target_rotations[row], best.target_translations[row]) for key, row in rows.items()},
-        used,
-        tuple(np.split(errors, ends)),
-        tuple(tree),
-        lens_covariances=own_covariances | estimated,
+        CameraRig(RigCamera(name, *observations.sizes[name], _camera(bundle, row)) for row, name in enumerate(names)),
+        dict(zip(estimate.target_poses, poses, strict=True)),
+        estimate.used,
+        tuple(np.split(fit.errors_px, ends)),
+        tuple(estimate.tree),
+        lens_covariances=own_covariances | known_covariances,
         distance_std_m=distance_std_m,
         rotation_std_rad=rotation_std_rad,
-        times=_image_times_by_camera(best, names, image) if image_times else {},
+        times=_image_times_by_camera(bundle, names, estimate.image) if image_times else {},
     )
+    timing: list[str] = []
     if image_times:
         timing = [_image_times_problem(calibration, joint_px)]
-    else:
-        timing = [_late_problem(alone_px, joint_px, estimates_lenses=not fixed_lenses.keys() >= set(names))] * is_late
+    elif is_late:
+        timing = [_late_problem(alone_px, joint_px, estimates_lenses=bool(own_fits))]
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
 
 
-def _poses_of_targets(
-    observations: Sequence[BoardObservation], camera: CalibratedCamera
-) -> dict[PoseKey, list[TargetPose]]:
-    """Return the poses of each target that one camera proposes, in the order of the frames."""
-    return {
-        observation.pose_key: poses
-        for observation in sorted(observations, key=lambda observation: observation.frame)
-        if (poses := observation_poses(observation, camera))
-    }
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """An adjusted bundle.
 
-
-def _stack_points(used: Sequence[BoardObservation], names: Sequence[str], rows: Mapping[PoseKey, int]) -> Observations:
-    """Return the points of all observations, with the row of each point's camera and target pose."""
-    return Observations(
-        np.concatenate([np.full(len(observation.points), names.index(observation.view)) for observation in used]),
-        np.concatenate([np.full(len(observation.points), rows[observation.pose_key]) for observation in used]),
-        np.concatenate([observation.points_m for observation in used]),
-        np.concatenate([observation.pixels for observation in used]),
-    )
-
-
-def _fit_with_prior(
-    best: Bundle,
-    observed: Observations,
-    image: IndexArray,
-    sizes: Sequence[tuple[int, int]],
-    fit: Callable[[Bundle, LensPrior, float], Bundle],
-) -> tuple[Bundle, FloatArray, LensPrior, float]:
-    """Fit a bundle twice, with the prior weighed against the noise of the previous fit.
-
-    Returns:
-        The bundle, its errors, the prior, and the error in pixels above which the cost grows linearly.
+    Attributes:
+        bundle: The bundle.
+        errors_px: (M, 2) reprojected minus observed points.
+        prior: Prior of the lenses for the noise of this fit.
+        robust_px: Error in pixels above which the cost grows linearly, for the noise of this fit.
     """
-    errors = np.zeros_like(observed.pixels)
-    prior, robust_px = ordinary_lens_prior(sizes, ROBUST_PX / 2, best.fisheye), ROBUST_PX
+
+    bundle: Bundle
+    errors_px: FloatArray
+    prior: LensPrior
+    robust_px: float
+
+
+def _fit_simultaneous(estimate: RigEstimate) -> _Fit:
+    """Fit the first estimate to images that are simultaneous in each frame set."""
+
+    def fit(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
+        return adjust(start, estimate.observed, free_lens=estimate.free_lens, prior=prior, robust_px=robust_px)
+
+    return _fit_with_prior(estimate, estimate.bundle, fit)
+
+
+def _fit_image_times(estimate: RigEstimate, start: Bundle) -> _Fit:
+    """Fit a bundle with an own time for each image."""
+    keys = list(estimate.target_poses)
+
+    def fit(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
+        return fit_image_times(
+            start, estimate.observed, keys, free_lens=estimate.free_lens, prior=prior, robust_px=robust_px
+        )
+
+    return _fit_with_prior(estimate, start, fit)
+
+
+def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, CalibratedCamera]) -> _Fit:
+    """Fit the poses again with lenses that were estimated from each camera's images."""
+    rows = fit.bundle.lenses.copy()
+    for row, name in enumerate(estimate.cameras):
+        if name in lenses:
+            rows[row] = lens_values(lenses[name])
+    bundle = adjust(
+        replace(fit.bundle, lenses=rows),
+        estimate.observed,
+        free_lens=np.zeros_like(estimate.free_lens),
+        robust_px=fit.robust_px,
+    )
+    return replace(fit, bundle=bundle, errors_px=project_points(bundle, estimate.observed) - estimate.observed.pixels)
+
+
+def _stack_covariances(names: Sequence[str], covariances: Mapping[str, FloatArray]) -> FloatArray:
+    """Return (C, 12, 12) covariances of the lenses, zero where a lens or a coefficient has none."""
+    stacked = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
+    for name, covariance in covariances.items():
+        stacked[names.index(name), : len(covariance), : len(covariance)] = covariance
+    return stacked
+
+
+def _fit_with_prior(estimate: RigEstimate, start: Bundle, fit: Callable[[Bundle, LensPrior, float], Bundle]) -> _Fit:
+    """Fit a bundle twice, with the prior weighed against the noise of the previous fit."""
+    observed, sizes = estimate.observed, estimate.sizes
+    bundle, errors_px = start, np.zeros_like(observed.pixels)
+    prior, robust_px = ordinary_lens_prior(sizes, ROBUST_PX / 2, bundle.fisheye), ROBUST_PX
     for _ in range(2):  # the noise is known after the first
-        best = fit(best, prior, robust_px)
-        errors = project_points(best, observed) - observed.pixels
-        noise_px = _MAD_TO_STD * float(np.median(np.abs(errors)))
+        bundle = fit(bundle, prior, robust_px)
+        errors_px = project_points(bundle, observed) - observed.pixels
+        noise_px = _MAD_TO_STD * float(np.median(np.abs(errors_px)))
         robust_px = max(ROBUST_PX, 2 * noise_px)
-        prior = ordinary_lens_prior(sizes, noise_px * design_effect(errors, image) ** 0.5, best.fisheye)
-    return best, errors, prior, robust_px
+        prior = ordinary_lens_prior(sizes, noise_px * design_effect(errors_px, estimate.image) ** 0.5, bundle.fisheye)
+    return _Fit(bundle, errors_px, prior, robust_px)
+
+
+def _check_image_times(
+    bundle: Bundle, target_poses: Mapping[PoseKey, Transform], joint_px: float, *, is_late: bool
+) -> None:
+    """Check that a time can be estimated for each image."""
+    if not is_late:
+        raise InputError(
+            f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
+            "--image-times applies only to recordings with such errors"
+        )
+    if not has_continuous_paths(bundle, list(target_poses)):
+        raise InputError(
+            "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
+            "board for each one and omit --image-times"
+        )
 
 
 def _image_times_by_camera(best: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
@@ -381,53 +377,6 @@ def _quality_problems(calibration: RigCalibration) -> list[str]:
             if (share := float(std[0] / calibration.rig[name].camera.K[0, 0])) > _MAX_FOCAL_ERROR
         ),
     ]
-
-
-def _target_poses_in_world(
-    observations: BoardObservations,
-    names: list[str],
-    cameras: list[CalibratedCamera],
-    poses: list[dict[PoseKey, list[TargetPose]]],
-    camera_poses: list[Transform],
-) -> dict[PoseKey, Transform]:
-    """Return the pose of each target that all cameras fit best, among those that single cameras propose."""
-    by_pose: dict[PoseKey, list[BoardObservation]] = {}
-    for observation in sorted(observations.found, key=lambda observation: observation.frame):
-        by_pose.setdefault(observation.pose_key, []).append(observation)
-    best: dict[PoseKey, Transform] = {}
-    for key, group in by_pose.items():
-        proposals = [
-            compose_transforms(invert_transform(camera_poses[row]), (pose.R, pose.t))
-            for row in range(len(names))
-            for pose in poses[row].get(key, [])
-        ]
-        costs = [_pose_cost(group, names, cameras, camera_poses, proposal) for proposal in proposals]
-        if costs and np.isfinite(min(costs)):
-            best[key] = proposals[int(np.argmin(costs))]
-    return best
-
-
-def _pose_cost(
-    group: list[BoardObservation],
-    names: list[str],
-    cameras: list[CalibratedCamera],
-    camera_poses: list[Transform],
-    target_pose: Transform,
-) -> float:
-    """Return the sum over views of the median distance in pixels, at most 50 px each."""
-    total = 0.0
-    for observation in group:
-        row = names.index(observation.view)
-        R, t = compose_transforms(camera_poses[row], target_pose)
-        distance = np.linalg.norm(cameras[row].project(observation.points_m @ R.T + t) - observation.pixels, axis=1)
-        total += min(float(np.median(np.nan_to_num(distance, nan=np.inf))), 50.0)
-    return total
-
-
-def _lens_values(camera: CalibratedCamera) -> FloatArray:
-    """Return the (12,) values of `Bundle.lenses`."""
-    lens = np.zeros(0) if camera.distortion is None else camera.distortion
-    return np.array([*camera.intrinsics, *lens, *[0.0] * (LENS_SIZE - 4 - len(lens))])
 
 
 def _camera(bundle: Bundle, row: int) -> CalibratedCamera:

@@ -16,7 +16,7 @@ from sonjit._util.files import write_text
 from sonjit.cli.report import progress_bar
 from sonjit.studio.calibration.board import CalibrationBoard, length_from_text, target_from_text
 from sonjit.studio.calibration.board_observations import BoardNotFoundError, find_targets
-from sonjit.studio.calibration.calibrate import calibrate as calibrated
+from sonjit.studio.calibration.calibrate import calibrate as calibrate_rig
 from sonjit.studio.calibration.calibrate import calibrate_lens
 from sonjit.studio.calibration.mirroring import is_mirroring_possible, planar_ambiguity
 from sonjit.studio.calibration.recognition import recognise_board, sampled_images
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from sonjit.studio.annotation.synchronisation import Sync
     from sonjit.studio.calibration.board import CalibrationTarget
+    from sonjit.studio.calibration.board_observations import BoardObservations
     from sonjit.studio.calibration.calibrate import RigCalibration
     from sonjit.studio.cameras.rig import RigCamera
 
@@ -84,58 +85,45 @@ def calibrate(
     """
     if every < 1:
         raise InputError(f"--every {every}: give at least 1")
+    if lens_board and not lens_recordings:
+        raise InputError("--lens-board requires --lens-recordings")
+    if stamps and sync != "time":
+        raise InputError("--stamps requires --sync time")
     format_from_ending(out)  # before minutes of work
     paths = views_by_camera(views)
     targets = _targets(board, paths)
-    fixed_lenses = _select_lenses(lenses, paths) if lenses else {}
-    if lens_board and not lens_recordings:
-        raise InputError("--lens-board requires --lens-recordings")
-    of_lens = [target_from_text(lens_board)] if lens_board else targets
-    of_lenses = _lenses_of(lens_recordings, of_lens, lens, paths, fixed_lenses) if lens_recordings else {}
-    fixed_lenses |= {name: lens_calibration.rig[name] for name, lens_calibration in of_lenses.items()}
-    if stamps and sync != "time":
-        raise InputError("--stamps requires --sync time")
+    given_lenses = _select_lenses(lenses, paths) if lenses else {}
+    lens_fits: dict[str, RigCalibration] = {}
+    if lens_recordings:
+        lens_targets = [target_from_text(lens_board)] if lens_board else targets
+        lens_fits = _calibrate_lenses(lens_recordings, lens_targets, lens, paths, given_lenses)
     matched = synchronised(paths, sync, stamps) if sync != "index" else None
-    try:
-        with progress_bar(None, "images") as bar:
-            observations = find_targets(
-                targets, paths, every=every, frame_of=matched and matched.frame_of, progress=bar
-            )
-    except BoardNotFoundError as error:
-        raise InputError(f"{error}{_nearby(targets, paths)}") from None
-    for line in observations.problems:
-        sys.stderr.write(f"sonjit: {line}\n")
+    observations = _find_targets(targets, paths, every, matched)
+    fixed_lenses = given_lenses | {name: lens_fit.rig[name] for name, lens_fit in lens_fits.items()}
     for name, view in fixed_lenses.items():
-        if (view.width, view.height) != observations.sizes[name]:
-            raise InputError(
-                f"camera {name!r}: {view.width} x {view.height} pixels in "
-                f"{'--lens-recordings' if name in of_lenses else f'--lenses {lenses}'} and "
-                f"{observations.sizes[name][0]} x {observations.sizes[name][1]} here: "
-                "a lens is known for one size of image"
-            )
+        source = "--lens-recordings" if name in lens_fits else f"--lenses {lenses}"
+        _check_image_size(name, view, observations.sizes[name], source)
     if floor is not None and not any(
         found.frame == floor and found.target is targets[0] for found in observations.found
     ):
         raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
-    estimated = {name: lens_calibration.lens_covariances[name] for name, lens_calibration in of_lenses.items()}
-    lenses_known = {name: view.camera for name, view in fixed_lenses.items()}
-    fitted = calibrated(
-        observations, lens=lens, lenses=lenses_known, lens_covariances=estimated, image_times=image_times
+    fitted = calibrate_rig(
+        observations,
+        lens=lens,
+        lenses={name: view.camera for name, view in fixed_lenses.items()},
+        lens_covariances={name: lens_fit.lens_covariances[name] for name, lens_fit in lens_fits.items()},
+        image_times=image_times,
     )
-    fitted = replace(
-        fitted,
-        problems=(
-            *(line for lens_calibration in of_lenses.values() for line in lens_calibration.problems),
-            *fitted.problems,
-        ),
-    )
+    lens_problems = [line for lens_fit in lens_fits.values() for line in lens_fit.problems]
+    fitted = replace(fitted, problems=(*lens_problems, *fitted.problems))
     if floor is not None:
         if (floor, targets[0]) not in fitted.target_poses:
             raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
         fitted = fitted.moved(*world_on_board(*fitted.target_poses[floor, targets[0]]))
-    reported = [line for line in fitted.problems if line not in observations.problems]
-    for line in (*reported, reprojection_line(fitted)):
-        sys.stderr.write(f"{line}\n")
+    for line in fitted.problems:
+        if line not in observations.problems:
+            sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{reprojection_line(fitted)}\n")
     ambiguity = planar_ambiguity(fitted) if is_mirroring_possible(fitted) else None
     if ambiguity:
         sys.stderr.write(f"{ambiguity}\n")
@@ -151,6 +139,31 @@ def calibrate(
         raise JobError(f"{out} was not written: {ambiguity}")
 
 
+def _find_targets(
+    targets: list[CalibrationTarget], paths: Mapping[str, Path], every: int, matched: Sync | None
+) -> BoardObservations:
+    """Find the targets in all views, and print the files that could not be read."""
+    try:
+        with progress_bar(None, "images") as bar:
+            observations = find_targets(
+                targets, paths, every=every, frame_of=matched and matched.frame_of, progress=bar
+            )
+    except BoardNotFoundError as error:
+        raise InputError(f"{error}{_nearby(targets, paths)}") from None
+    for line in observations.problems:
+        sys.stderr.write(f"sonjit: {line}\n")
+    return observations
+
+
+def _check_image_size(name: str, view: RigCamera, size: tuple[int, int], source: str) -> None:
+    """Check that a lens belongs to images of the given width and height."""
+    if (view.width, view.height) != size:
+        raise InputError(
+            f"camera {name!r}: {view.width} x {view.height} pixels in {source} and {size[0]} x {size[1]} here: "
+            "a lens is known for one size of image"
+        )
+
+
 def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
     """Return the lenses of --lenses that belong to the cameras of the views."""
     rig = load_cameras(lenses, poses=False)
@@ -162,7 +175,7 @@ def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCame
     return found
 
 
-def _lenses_of(
+def _calibrate_lenses(
     recordings: Path,
     targets: list[CalibrationTarget],
     lens: Lens,
