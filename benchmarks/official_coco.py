@@ -111,107 +111,123 @@ def _oval(x: float, y: float, wide: float, high: float) -> NDArray[np.bool_]:
 def cases(protocol: str, rng: np.random.Generator) -> dict[str, Files]:
     """Return annotations and result files by the name of their difficulty."""
     base = generate(protocol, rng)
+    common = common_cases(base)
+    if protocol == "coco-instances":
+        return common | instance_cases(base, common["small and large objects"])
+    found = common | keypoint_cases(base)
+    if protocol == "coco-wholebody":
+        found |= wholebody_cases(base, rng)
+    if protocol == "coco-keypoints":
+        found["flags of 0"] = with_results(base, set_flags(base, 0))
+        found["negative flags"] = with_results(base, set_flags(base, -1))
+        found["boxes of another size"] = with_each_result(base, lambda _, row: row | {"bbox": [10.0, 10.0, 40.0, 40.0]})
+    return found
 
-    def with_results(change: Callable[[list[Record]], list[Record]]) -> Files:
-        return Files(base.truth, change(json.loads(json.dumps(base.results))))
 
-    def with_truth(change: Callable[[int, Record], Record]) -> Files:
-        rows = [change(number, dict(row)) for number, row in enumerate(base.truth["annotations"])]
-        return Files(base.truth | {"annotations": rows}, base.results)
+def with_results(base: Files, change: Callable[[list[Record]], list[Record]]) -> Files:
+    """Return a case with changed results."""
+    return Files(base.truth, change(json.loads(json.dumps(base.results))))
 
-    def crowds(number: int, row: Record) -> Record:
-        return row | ({"iscrowd": 1} if number % 4 == 0 else {})
 
-    found: dict[str, Files] = {
+def with_each_result(base: Files, change: Callable[[int, Record], Record]) -> Files:
+    """Return a case with a change of each result, which has a number."""
+    return with_results(base, lambda rows: [change(number, row) for number, row in enumerate(rows)])
+
+
+def with_truth(base: Files, change: Callable[[int, Record], Record]) -> Files:
+    """Return a case with a change of each annotation, which has a number."""
+    rows = [change(number, dict(row)) for number, row in enumerate(base.truth["annotations"])]
+    return Files(base.truth | {"annotations": rows}, base.results)
+
+
+def every(step: int, change: Record) -> Callable[[int, Record], Record]:
+    """Return a change of every record whose number is a multiple of the step."""
+    return lambda number, row: row if number % step else row | change
+
+
+def common_cases(base: Files) -> dict[str, Files]:
+    """Return cases of all protocols."""
+    labelled = [row for row in base.truth["annotations"] if row["image_id"] % 2]
+    return {
         "noise": base,
-        "no results": with_results(lambda _: []),
-        "equal scores": with_results(lambda rows: [row | {"score": 0.5} for row in rows]),
-        "other order": with_results(lambda rows: rows[::-1]),
-        "negative and large scores": with_results(
-            lambda rows: [row | {"score": 90 * row["score"] - 40} for row in rows]
-        ),
-        "every result five times": with_results(lambda rows: rows * 5),
-        "120 results in an image": with_results(lambda rows: rows + [rows[0] | {"score": 0.01}] * 120),
-        "images without results": with_results(lambda rows: [row for row in rows if row["image_id"] % 2]),
-        "images without objects": Files(
-            base.truth | {"annotations": [row for row in base.truth["annotations"] if row["image_id"] % 2]},
-            base.results,
-        ),
+        "no results": with_results(base, lambda _: []),
+        "equal scores": with_each_result(base, lambda _, row: row | {"score": 0.5}),
+        "other order": with_results(base, lambda rows: rows[::-1]),
+        "negative and large scores": with_each_result(base, lambda _, row: row | {"score": 90 * row["score"] - 40}),
+        "every result five times": with_results(base, lambda rows: rows * 5),
+        "120 results in an image": with_results(base, lambda rows: rows + [rows[0] | {"score": 0.01}] * 120),
+        "images without results": with_results(base, lambda rows: [row for row in rows if row["image_id"] % 2]),
+        "images without objects": Files(base.truth | {"annotations": labelled}, base.results),
         "no objects": Files(base.truth | {"annotations": []}, base.results),
-        "crowds": with_truth(crowds),
-        "results of another category": with_results(
-            lambda rows: [row | ({"category_id": 7} if number % 3 == 0 else {}) for number, row in enumerate(rows)]
-        ),
+        "crowds": with_truth(base, every(4, {"iscrowd": 1})),
+        "results of another category": with_each_result(base, every(3, {"category_id": 7})),
         "small and large objects": with_truth(
-            lambda number, row: row | {"area": (20.0**2, 60.0**2, 200.0**2)[number % 3]}
+            base, lambda number, row: row | {"area": (20.0**2, 60.0**2, 200.0**2)[number % 3]}
         ),
     }
-    if protocol == "coco-instances":
-        nothing = rle_from_mask(np.zeros((_SIDE, _SIDE), np.bool_))
 
-        def without_boxes(rows: list[Record]) -> list[Record]:
-            return [{key: value for key, value in row.items() if key != "bbox"} for row in rows]
 
-        found["masks without boxes"] = Files(
-            found["small and large objects"].truth, without_boxes(found["small and large objects"].results)
-        )
-        found["empty masks"] = with_results(
-            lambda rows: [
-                row | ({"segmentation": nothing, "score": 2.0} if number % 4 == 0 else {})
-                for number, row in enumerate(without_boxes(rows))
-            ]
-        )
-        found["scores that differ by 1e-7"] = with_results(
-            lambda rows: [row | {"score": 0.5 + 1e-7 * row["score"]} for row in rows]
-        )
-        found["objects without extent"] = with_truth(
-            lambda number, row: row | ({"bbox": [5.0, 5.0, 0.0, 3.0]} if number % 4 == 0 else {})
-        )
-    if protocol != "coco-instances":
-        parts = [part for part in _PARTS if field(part) in base.results[0]]
+def instance_cases(base: Files, sizes: Files) -> dict[str, Files]:
+    """Return cases with masks.
 
-        def flags(value: float) -> Callable[[list[Record]], list[Record]]:
-            def change(rows: list[Record]) -> list[Record]:
-                for row in rows:
-                    for part in parts:
-                        row[field(part)][2::3] = [value] * _PARTS[part]
-                return rows
+    Args:
+        base: The case without difficulty.
+        sizes: The case with small and large objects.
+    """
+    empty = {"segmentation": rle_from_mask(np.zeros((_SIDE, _SIDE), np.bool_)), "score": 2.0}
 
-            return change
+    def without_box(_: int, row: Record) -> Record:
+        return {key: value for key, value in row.items() if key != "bbox"}
 
-        def unlabelled(number: int, row: Record) -> Record:
-            if number % 3:
-                return row
-            blank = {field(part): [0] * 3 * _PARTS[part] for part in parts}
-            return row | blank | {"num_keypoints": 0}
+    return {
+        "masks without boxes": with_each_result(sizes, without_box),
+        "empty masks": with_each_result(with_each_result(base, without_box), every(4, empty)),
+        "scores that differ by 1e-7": with_each_result(base, lambda _, row: row | {"score": 0.5 + 1e-7 * row["score"]}),
+        "objects without extent": with_truth(base, every(4, {"bbox": [5.0, 5.0, 0.0, 3.0]})),
+    }
 
-        found["flags of 0.3"] = with_results(flags(0.3))
-        found["objects without keypoints"] = with_truth(unlabelled)
-        found["results at the origin"] = with_results(
-            lambda rows: [
-                row | ({"keypoints": [0.0, 0.0, 1.0] * 17, "score": 2.0} if number == 0 else {})
-                for number, row in enumerate(rows)
-            ]
-        )
-        if protocol == "coco-wholebody":
-            keys = ("wholebody_score", *(f"{part}_score" for part in _PARTS if part != "body"))
-            found["scores of parts"] = with_results(
-                lambda rows: [row | {key: float(rng.random()) for key in keys} for row in rows]
-            )
 
-            def without_hands(rows: list[Record]) -> list[Record]:
-                for row in rows[::2]:
-                    row["lefthand_kpts"][2::3] = [0] * _PARTS["lefthand"]
-                return rows
+def keypoint_cases(base: Files) -> dict[str, Files]:
+    """Return cases of all protocols with keypoints."""
+    blank = {field(part): [0] * 3 * _PARTS[part] for part in parts_of(base)} | {"num_keypoints": 0}
+    at_origin = {"keypoints": [0.0, 0.0, 1.0] * 17, "score": 2.0}
+    return {
+        "flags of 0.3": with_results(base, set_flags(base, 0.3)),
+        "objects without keypoints": with_truth(base, every(3, blank)),
+        "results at the origin": with_results(base, lambda rows: [rows[0] | at_origin, *rows[1:]]),
+    }
 
-            found["parts with flags of 0"] = with_results(without_hands)
-        if protocol == "coco-keypoints":
-            found["flags of 0"] = with_results(flags(0))
-            found["negative flags"] = with_results(flags(-1))
-            found["boxes of another size"] = with_results(
-                lambda rows: [row | {"bbox": [10.0, 10.0, 40.0, 40.0]} for row in rows]
-            )
-    return found
+
+def wholebody_cases(base: Files, rng: np.random.Generator) -> dict[str, Files]:
+    """Return cases whose parts have scores, or flags of 0."""
+    keys = ("wholebody_score", *(f"{part}_score" for part in _PARTS if part != "body"))
+
+    def without_hands(rows: list[Record]) -> list[Record]:
+        for row in rows[::2]:
+            row["lefthand_kpts"][2::3] = [0] * _PARTS["lefthand"]
+        return rows
+
+    return {
+        "scores of parts": with_each_result(base, lambda _, row: row | {key: float(rng.random()) for key in keys}),
+        "parts with flags of 0": with_results(base, without_hands),
+    }
+
+
+def parts_of(base: Files) -> list[str]:
+    """Return the parts whose keypoints the results have."""
+    return [part for part in _PARTS if field(part) in base.results[0]]
+
+
+def set_flags(base: Files, value: float) -> Callable[[list[Record]], list[Record]]:
+    """Return a change of results that gives all keypoints one flag."""
+
+    def change(rows: list[Record]) -> list[Record]:
+        for row in rows:
+            for part in parts_of(base):
+                row[field(part)][2::3] = [value] * _PARTS[part]
+        return rows
+
+    return change
 
 
 def official(protocol: str, files: Files) -> dict[str, float]:
@@ -228,28 +244,28 @@ def official(protocol: str, files: Files) -> dict[str, float]:
         if not files.results:
             results.dataset = files.truth | {"annotations": []}
             results.createIndex()
-        if protocol == "coco-instances":
-            runs = {"box": ("bbox", None), "mask": ("segm", None)}
-        elif protocol == "coco-keypoints":
-            runs = {"body": ("keypoints", None)}
-        else:
-            names = {"body": "keypoints_body", "wholebody": "keypoints_wholebody"}
-            names |= {part: f"keypoints_{part}" for part in _PARTS if part != "body"}
-            runs = {part: (name, np.array(part_sigmas(part))) for part, name in names.items()}
+        runs = official_runs(protocol)
         for part, (kind, sigmas) in runs.items():
-            evaluated: Any = (
-                COCOeval(truth, results, kind)
-                if sigmas is None
-                else COCOeval(truth, results, kind, sigmas, use_area=True)
-            )
+            options = {} if sigmas is None else {"sigmas": sigmas, "use_area": True}
+            evaluated: Any = COCOeval(truth, results, kind, **options)
             evaluated.evaluate()
             evaluated.accumulate()
             evaluated.summarize()
             stats = [float("nan") if value == -1 else 100 * float(value) for value in evaluated.stats]
-            places = _OBJECT_INDICES if protocol == "coco-instances" else _KEYPOINT_INDICES
-            for place, name in zip(places, _STATS, strict=True):
-                values[f"{part}_{name}"] = stats[place]
+            indices = _OBJECT_INDICES if protocol == "coco-instances" else _KEYPOINT_INDICES
+            values |= {f"{part}_{name}": stats[index] for index, name in zip(indices, _STATS, strict=True)}
     return values
+
+
+def official_runs(protocol: str) -> dict[str, tuple[str, NDArray[np.float64] | None]]:
+    """Return the type of results that the released code evaluates, and its sigmas if they differ, by part."""
+    if protocol == "coco-instances":
+        return {"box": ("bbox", None), "mask": ("segm", None)}
+    if protocol == "coco-keypoints":
+        return {"body": ("keypoints", None)}
+    names = {"body": "keypoints_body", "wholebody": "keypoints_wholebody"}
+    names |= {part: f"keypoints_{part}" for part in _PARTS if part != "body"}
+    return {part: (name, np.array(part_sigmas(part))) for part, name in names.items()}
 
 
 def own(protocol: str, files: Files, folder: Path) -> dict[str, float] | str:

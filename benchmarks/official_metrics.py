@@ -174,30 +174,17 @@ def _compare_server(
     fscores: dict[str, list[float]] = {prefix + name: [] for prefix in meshes for name in ("f5", "f15")}
     try:
         for index in range(_SAMPLES):
-            true, found = truth.joints[index], predicted.joints[index].copy()
-            seen = np.ones(_JOINTS)
-            moved = true[0] - found[0]  # HO-3D's server requires predictions at the labelled wrist
-            if "absolute_" in errors:
-                errors["absolute_"].feed(true, seen, found)
-            if script[0] == "D":
-                errors[""].feed(true - true[0], seen, found - found[0])
-            if script[0] == "H":
-                errors[""].feed(true, seen, np.concatenate([true[:1], (found + moved)[1:]]))
-            errors["pa_"].feed(true, seen, scope["align_w_scale"](true, found))
-            if "st_" in errors:
-                order = _order_of_ho3d()
-                aligned = scope["align_sc_tr"](true[order], found[order])
-                errors["st_"].feed(true[order], seen, aligned)
-            if mesh:
-                true, found = truth.vertices[index], predicted.vertices[index].copy()
-                aligned = scope["align_w_scale"](true, found)
-                for prefix, points in (
-                    (alignments[0], found if "absolute_" in errors else found + moved),
-                    ("pa_", aligned),
-                ):
-                    meshes[prefix].feed(true, np.ones(_VERTICES), points)
-                    for name, limit in (("f5", 0.005), ("f15", 0.015)):
-                        fscores[prefix + name].append(scope["calculate_fscore"](true, points, limit)[0])
+            joints = _aligned_joints(script, truth.joints[index], predicted.joints[index].copy(), scope)
+            for name, (true, found) in joints.items():
+                errors[name].feed(true, np.ones(_JOINTS), found)
+            if not mesh:
+                continue
+            true, found = truth.vertices[index], predicted.vertices[index].copy()
+            moved = found if "absolute_" in errors else found + _wrist_offset(truth, predicted, index)
+            for prefix, points in ((alignments[0], moved), ("pa_", scope["align_w_scale"](true, found))):
+                meshes[prefix].feed(true, np.ones(_VERTICES), points)
+                for name, limit in (("f5", 0.005), ("f15", 0.015)):
+                    fscores[prefix + name].append(scope["calculate_fscore"](true, points, limit)[0])
     except ValueError as error:  # SciPy refuses NaN
         return [Row(script, case, f"refused by the official code: {error}", math.nan, math.nan)]
     own = own_metrics(protocol, truth, predicted, mesh=mesh)
@@ -221,6 +208,25 @@ def _compare_server(
             ),
         ]
     return rows
+
+
+def _wrist_offset(truth: Hands, predicted: Hands, index: int) -> Array:
+    """Return the move of a prediction to the labelled wrist, which HO-3D's server requires."""
+    return truth.joints[index][0] - predicted.joints[index][0]
+
+
+def _aligned_joints(script: str, true: Array, found: Array, scope: Mapping[str, Any]) -> dict[str, tuple[Array, Array]]:
+    """Return the labelled and the predicted joints (21, 3) that a server compares, by the prefix of the metric."""
+    joints: dict[str, tuple[Array, Array]] = {}
+    if script[0] == "H":
+        order = _order_of_ho3d()
+        joints[""] = (true, np.concatenate([true[:1], (found + true[0] - found[0])[1:]]))
+        joints["st_"] = (true[order], scope["align_sc_tr"](true[order], found[order]))
+    else:
+        joints["absolute_"] = (true, found)
+    if script[0] == "D":
+        joints[""] = (true - true[0], found - found[0])
+    return joints | {"pa_": (true, scope["align_w_scale"](true, found))}
 
 
 def _order_of_ho3d() -> list[int]:

@@ -32,6 +32,7 @@ import statistics
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -252,11 +253,11 @@ class Page:
 
     def memory_mb(self) -> float:
         """Return the proportional set size of all browser processes in MB."""
-        return sum(one.memory_full_info().pss for one in self._processes()) / 1e6
+        return sum(process.memory_full_info().pss for process in self._processes()) / 1e6
 
     def cpu_s(self) -> float:
         """Return the processor time of all browser processes in seconds."""
-        return sum(sum(one.cpu_times()[:2]) for one in self._processes())
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
 
     def _processes(self) -> list[psutil.Process]:
         return [self._root, *self._root.children(recursive=True)]
@@ -277,7 +278,8 @@ def png(rgb: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", nargs="?", choices=list(CASES), default="hands")
     parser.add_argument("--media", type=Path, help="video or image; required for faces and bodies")
@@ -293,45 +295,56 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600, help="time limit of a run")
     parser.add_argument("--save", type=Path, help="JSON file for the results")
     args = parser.parse_args()
-    case = CASES[args.kind]
     if args.media is None and args.kind != "hands":
         parser.error(f"{args.kind} requires --media with a video or an image")
+    case = CASES[args.kind]
     if case.limit is None and args.max_instances is not None:
         parser.error(f"--max-instances does not apply to @mediapipe/{case.package}")
-    options, config, maximum = case.options, case.config, 1
-    if case.limit is not None:
-        peers, option, usual = case.limit
-        maximum = usual if args.max_instances is None else args.max_instances
-        options, config = options | {peers: maximum}, config | {option: maximum}
     if args.browser == "firefox" and FIREFOX is None:
         parser.error("Firefox is not installed: apt-get install firefox-esr")
     if args.browser == "firefox" and "DISPLAY" not in os.environ:
         parser.error("--browser firefox needs a display: run the command with xvfb-run")
-    package, model, what = case.package, case.model, (case.solution, options, case.results)
+    return args
+
+
+def measure_start(page: Page, script: str, name: str, rounds: int, block: int, arguments: Sequence[object]) -> Fresh:
+    """Measure one package in a new browser."""
+    page.run(script, [], 0, *arguments)
+    before = page.memory_mb()
+    start_ms = page.run(script, [name], 1, *arguments)["start"][name]
+    memory_mb = page.memory_mb() - before
+    spent: list[float] = []
+    for count in (1, 1 + rounds):  # both create the package's detector again
+        began = page.cpu_s()
+        page.run(script, [name], count, *arguments)
+        spent.append(page.cpu_s() - began)
+    return Fresh(start_ms, memory_mb, 1000 * (spent[1] - spent[0]) / (rounds * block))
+
+
+def main() -> None:
+    args = parse_arguments()
+    case = CASES[args.kind]
+    options, config, maximum = case.options, case.config, 1
+    if case.limit is not None:
+        peers, option, default = case.limit
+        maximum = default if args.max_instances is None else args.max_instances
+        options, config = options | {peers: maximum}, config | {option: maximum}
+    package, model, task = case.package, case.model, (case.solution, options, case.results)
     if args.bundle is not None:
-        task, results, limit = TASKS[args.kind]
-        package, model, what = "tasks-vision", args.bundle.name, (task, {limit: maximum}, results)
+        name, results, limit = TASKS[args.kind]
+        package, model, task = "tasks-vision", args.bundle.name, (name, {limit: maximum}, results)
     start = 0 if args.media else CLIP_START
     with open_source(args.media or CLIP) as source:
         frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
     server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
     script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
-    arguments = (len(frames), args.block, *what, model, config)
+    arguments = (len(frames), args.block, *task, model, config)
     page_arguments = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
     fresh: dict[str, list[Fresh]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
         with Page(*page_arguments) as page:
-            page.run(script, [], 0, *arguments)
-            before = page.memory_mb()
-            started = page.run(script, [name], 1, *arguments)["start"][name]
-            growth = page.memory_mb() - before
-            spent: list[float] = []
-            for rounds in (1, 1 + args.rounds):  # both create the package's detector again
-                began = page.cpu_s()
-                page.run(script, [name], rounds, *arguments)
-                spent.append(page.cpu_s() - began)
-            fresh[name].append(Fresh(started, growth, 1000 * (spent[1] - spent[0]) / (args.rounds * args.block)))
+            fresh[name].append(measure_start(page, script, name, args.rounds, args.block, arguments))
     with Page(*page_arguments) as page:
         found = page.run(script, list(SIDE_FOLDERS), args.rounds, *arguments)
     result: dict[str, Any] = {
@@ -346,9 +359,9 @@ def main() -> None:
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_min": round(times[0], 1),
-            "start_ms": round(statistics.median(one.start_ms for one in fresh[name])),
-            "memory_mb": round(statistics.median(one.memory_mb for one in fresh[name])),
-            "cpu_ms": round(statistics.median(one.cpu_ms for one in fresh[name]), 1),
+            "start_ms": round(statistics.median(run.start_ms for run in fresh[name])),
+            "memory_mb": round(statistics.median(run.memory_mb for run in fresh[name])),
+            "cpu_ms": round(statistics.median(run.cpu_ms for run in fresh[name]), 1),
             "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }
