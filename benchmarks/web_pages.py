@@ -291,37 +291,38 @@ class Site:
             return self._file(DIST / path.removeprefix("sonjit/"))
         tfjs = re.match(r"@tensorflow-models/([\w-]+)(?:@[^/]*)?(?:/|$)(?:dist/[\w.-]+)?$", path)
         if tfjs and tfjs[1] in DETECTORS:
-            name = DETECTORS[tfjs[1]]
-            own = DIST / "sonjit-web.global.js"
-            peer = self.modules / "@tensorflow-models" / tfjs[1] / "dist" / f"{tfjs[1]}.min.js"
-            text = (own if self.is_sonjit else peer).read_text(encoding="utf-8")
-            if self.is_sonjit:
-                text = text.replace("document.currentScript.src", 'new URL("/npm/sonjit/", location.href).href')
-            wrapped = f"{{...{name}, createDetector: probe.creator({name}.createDetector)}}"
-            return f"{text}\n;globalThis.{name} = {wrapped};".encode(), TYPES["js"]
-        scope, _, rest = path.partition("/")
-        name, _, inside = rest.partition("/") if scope.startswith("@") else (scope, "", rest)
+            return self._detector_script(tfjs[1]).encode(), TYPES["js"]
+        scope, _, rest = path.partition("/") if path.startswith("@") else ("", "", path)
+        name, _, inside = rest.partition("/")
         name = name.partition("@")[0]
-        folder = self.modules / scope / name if scope.startswith("@") else self.modules / scope.partition("@")[0]
+        folder = self.modules / scope / name
         if scope == "@mediapipe" and name == "tasks-vision" and not inside.startswith(("wasm/", "own/")):
-            own = (
-                "/npm/sonjit/tasks-vision.js"
-                if self.is_sonjit
-                else "/npm/@mediapipe/tasks-vision/own/vision_bundle.mjs"
-            )
-            return TASKS.replace("{own}", own).encode(), TYPES["js"]
-        if scope == "@mediapipe" and (name in SOLUTIONS or (self.is_sonjit and not folder.is_dir())):
-            if inside in ("", f"{name}.js"):
-                file = DIST / f"{name}.global.js" if self.is_sonjit else folder / f"{name}.js"
-                wrapped = f"\n;globalThis.probe?.solution(globalThis.{SOLUTIONS[name]});".encode()
-                return file.read_bytes() + wrapped, TYPES["js"]
-            if self.is_sonjit:
-                # Scripts load files relative to their own address, and one address is the package's name.
-                return self._file(DIST / inside) or self._file(DIST / rest)
+            own = "sonjit/tasks-vision.js" if self.is_sonjit else "@mediapipe/tasks-vision/own/vision_bundle.mjs"
+            return TASKS.replace("{own}", f"/npm/{own}").encode(), TYPES["js"]
+        is_solution = scope == "@mediapipe" and (name in SOLUTIONS or (self.is_sonjit and not folder.is_dir()))
+        if is_solution and inside in ("", f"{name}.js"):
+            file = DIST / f"{name}.global.js" if self.is_sonjit else folder / f"{name}.js"
+            wrapped = f"\n;globalThis.probe?.solution(globalThis.{SOLUTIONS[name]});".encode()
+            return file.read_bytes() + wrapped, TYPES["js"]
+        if is_solution and self.is_sonjit:
+            # Scripts load files relative to their own address, and one address is the package's name.
+            return self._file(DIST / inside) or self._file(DIST / rest)
         if not inside and (folder / "package.json").is_file():
             main = json.loads((folder / "package.json").read_text(encoding="utf-8"))
             inside = main.get("jsdelivr") or main.get("unpkg") or main.get("main", "index.js")
         return self._file(folder / inside.removeprefix("own/"))
+
+    def _detector_script(self, package: str) -> str:
+        """Return the script of a package of TensorFlow.js models, whose detectors report to the probe."""
+        name = DETECTORS[package]
+        if self.is_sonjit:
+            text = (DIST / "sonjit-web.global.js").read_text(encoding="utf-8")
+            text = text.replace("document.currentScript.src", 'new URL("/npm/sonjit/", location.href).href')
+        else:
+            script = self.modules / "@tensorflow-models" / package / "dist" / f"{package}.min.js"
+            text = script.read_text(encoding="utf-8")
+        wrapped = f"{{...{name}, createDetector: probe.creator({name}.createDetector)}}"
+        return f"{text}\n;globalThis.{name} = {wrapped};"
 
     def _file(self, file: Path) -> tuple[bytes, str] | None:
         if not file.is_file():
@@ -381,18 +382,22 @@ def instances(results: Any) -> dict[str, list[NDArray[np.float64]]]:
     """Return the points of each instance (K, 3) by the name of their list."""
     found: dict[str, list[NDArray[np.float64]]] = {}
     for name, value in (results or {}).items():
-        is_points = isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "x" in value[0]
-        lists = [value] if is_points else value if isinstance(value, list) else []
-        points = [one for one in lists if isinstance(one, list) and one and isinstance(one[0], dict) and "x" in one[0]]
-        found[name] = [np.array([[p["x"], p["y"], p.get("z", 0)] for p in one], np.float64) for one in points]
         if name == "detections":
-            boxes = [one["boundingBox"] for one in value]
-            found[name] = [np.array([[b["originX"], b["originY"], 0]], np.float64) for b in boxes]
+            boxes = [detection["boundingBox"] for detection in value]
+            found[name] = [np.array([[box["originX"], box["originY"], 0]], np.float64) for box in boxes]
+        elif isinstance(value, list):
+            lists = [value] if is_points(value) else [points for points in value if is_points(points)]
+            found[name] = [np.array([[p["x"], p["y"], p.get("z", 0)] for p in points], np.float64) for points in lists]
     # MediaPipe's pose package minifies the name of the world landmarks.
     for minified in ("za", "ea"):
         if minified in found:
             found["poseWorldLandmarks"] = found.pop(minified)
     return {name: value for name, value in found.items() if value}
+
+
+def is_points(value: Any) -> bool:
+    """Return whether a value is a list of landmarks."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "x" in value[0]
 
 
 def scores(results: Any) -> dict[str, float]:
@@ -428,9 +433,9 @@ def distance(
         is_world = "orld" in name or name == "keypoints3D"
         is_pixels = is_world or name in ("detections", "keypoints")
         scale = np.array([1, 1]) if is_pixels else np.array([width, height])
-        for one in points:
-            others = [two for two in found.get(name, []) if one.shape == two.shape]
-            gaps = [np.linalg.norm((one - two)[:, :2] * scale, axis=1).mean() for two in others]
+        for instance in points:
+            others = [other for other in found.get(name, []) if instance.shape == other.shape]
+            gaps = [np.linalg.norm((instance - other)[:, :2] * scale, axis=1).mean() for other in others]
             gap = float(min(gaps, default=np.inf))
             pixels, metres = (pixels, max(metres, gap)) if is_world else (max(pixels, gap), metres)
     return pixels, metres
@@ -449,10 +454,10 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
         return {"verdict": f"no result with {' and '.join(who)}"}
     width, height = theirs["size"]
     found, expected = instances(ours["last"]), instances(theirs["last"])
-    counts = {name: len(value) for name, value in found.items()}, {name: len(value) for name, value in expected.items()}
-    answer: dict[str, Any] = {"instances": counts[1], "size": [width, height]}
-    if counts[0] != counts[1]:
-        return {**answer, "verdict": "different count", "instances_sonjit": counts[0]}
+    own_counts, counts = ({name: len(value) for name, value in lists.items()} for lists in (found, expected))
+    answer: dict[str, Any] = {"instances": counts, "size": [width, height]}
+    if own_counts != counts:
+        return {**answer, "verdict": "different count", "instances_sonjit": own_counts}
     pixels, metres = distance(found, expected, width, height)
     own_pixels, _ = distance(instances(theirs["before"]), expected, width, height)
     named, peers = scores(ours["last"]), scores(theirs["last"])
@@ -461,12 +466,7 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
     noise, _ = distance(instances(noisy.get("last")), expected, width, height)
     answer["noise_px"] = round(noise, 3) if np.isfinite(noise) else None
     if theirs.get("runtime"):
-        answer["runtime"] = theirs["runtime"]
-        metric = np.array([point["z"] for one in theirs["last"]["keypoints3D"] for point in one])
-        answer["half_precision"] = bool(len(metric)) and bool((metric == metric.astype(np.float16)).all())
-        answer["handedness"] = "same" if ours["last"]["handedness"] == theirs["last"]["handedness"] else "different"
-        names = [chain.from_iterable(run["last"]["names"]) for run in (ours, theirs)]
-        answer["other_names"] = [pair for pair in dict.fromkeys(zip(*names, strict=True)) if pair[0] != pair[1]]
+        answer |= {"runtime": theirs["runtime"], **compare_tensorflow_results(ours["last"], theirs["last"])}
     if peers:
         answer["scores"] = round(max(abs(named.get(name, 0) - score) for name, score in peers.items()), 3)
     drawing = drawing_difference(ours["canvases"], theirs["canvases"])
@@ -479,6 +479,17 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any])
         answer["fields_of_one"] = lists
     verdict = "same" if pixels <= NEAR_PX else "within noise" if pixels <= noise < np.inf else "different keypoints"
     return {**answer, "verdict": verdict}
+
+
+def compare_tensorflow_results(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Compare the handedness and the names of the keypoints, and return whether the peer computed with 16 bits."""
+    depths = np.array([point["z"] for points in theirs["keypoints3D"] for point in points])
+    names = zip(chain.from_iterable(ours["names"]), chain.from_iterable(theirs["names"]), strict=True)
+    return {
+        "half_precision": bool(len(depths)) and bool((depths == depths.astype(np.float16)).all()),
+        "handedness": "same" if ours["handedness"] == theirs["handedness"] else "different",
+        "other_names": [pair for pair in dict.fromkeys(names) if pair[0] != pair[1]],
+    }
 
 
 def picture(path: Path, width: int, noise: int = 0) -> bytes:
@@ -507,7 +518,27 @@ def run_sonjit(pages: list[dict[str, str]], args: argparse.Namespace) -> None:
                 args.save.write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
-def main() -> None:
+def compare_page(page: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
+    """Run a page with MediaPipe's packages, with Sonjit's module, and with MediaPipe's and noise; compare them."""
+    runs: list[dict[str, Any]] = []
+    for is_sonjit, noise in ((False, 0), (True, 0), (False, 1)):
+        if noise and (args.without_noise or any(run.get("last") is None for run in runs)):
+            runs.append({})
+            continue
+        image = picture(args.inputs / page["input"], args.width, noise)
+        site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
+        with open_browser(args.seconds) as browser:
+            runs.append(watch(browser, site, page["path"], page.get("click"), args.seconds))
+    theirs, ours, noisy = runs
+    row = {"page": page["path"], **compare(ours, theirs, noisy)}
+    if row["verdict"].startswith("no result"):
+        for name, run in (("sonjit", ours), ("peer", theirs)):
+            row[name] = {key: run.get(key) for key in ("count", "errors", "missing")}
+    return row
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--pages", type=Path, required=True, help="folder that contains a folder for each repository")
@@ -527,7 +558,11 @@ def main() -> None:
     )
     parser.add_argument("--without-noise", action="store_true", help="skip the third run")
     parser.add_argument("--save", type=Path, help="JSON file for the comparison")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
     console = Console()
     pages = tomllib.loads(args.manifest.read_text(encoding="utf-8"))["page"]
     if args.only:
@@ -537,22 +572,7 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for page in pages:
-        runs: list[dict[str, Any]] = []
-        for is_sonjit, noise in ((False, 0), (True, 0), (False, 1)):
-            if noise and (args.without_noise or any(run.get("last") is None for run in runs)):
-                runs.append({})
-                continue
-            image = picture(args.inputs / page["input"], args.width, noise)
-            site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
-            with open_browser(args.seconds) as browser:
-                runs.append(watch(browser, site, page["path"], page.get("click"), args.seconds))
-        theirs, ours, noisy = runs
-        row = {"page": page["path"], **compare(ours, theirs, noisy)}
-        if row["verdict"].startswith("no result"):
-            row |= {
-                name: {key: run.get(key) for key in ("count", "errors", "missing")}
-                for name, run in (("sonjit", ours), ("peer", theirs))
-            }
+        row = compare_page(page, args)
         rows.append(row)
         console.print_json(json.dumps(row))
         if args.save:
