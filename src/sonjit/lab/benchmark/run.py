@@ -123,17 +123,12 @@ def benchmark(
     check_threads(threads)
     for case in cases:
         check_media(case, media)
+    if any(case.bundle for case in cases) and not (
+        all(case.bundle for case in cases) and (precision, threads) == ("auto", None)
+    ):
+        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
-    sides: Sides = {"sonjit": (sys.executable, "worker.py")}
-    if peer is not None:
-        check_peer(peer, "tasks.vision" if cases[0].bundle else "solutions.hands")
-        sides["mediapipe"] = (peer, "peer_mediapipe.py")
-    if any(case.bundle for case in cases):
-        if (precision, threads) != ("auto", None) or not all(case.bundle for case in cases):
-            raise InputError(
-                "tasks have no precision and no threads of their own, and are measured without other cases"
-            )
-        sides = {name: (python, "tasks.py") for name, (python, _) in sides.items()}
+    sides = _choose_sides(peer, tasks=any(case.bundle for case in cases))
     subjects = dict.fromkeys(case.subject for case in cases)
     report: BenchmarkReport = {
         "machine": describe_machine(),
@@ -148,18 +143,10 @@ def benchmark(
     with WorkFolder() as folder:
         for number, case in enumerate(cases, 1):
             progress(f"[{number}/{len(cases)}] {case.name}")
-            max_frames = count if case.subject in media else min(case.clip_frames or count, count)
-            clip = Path(folder) / f"{case.subject}-{max_frames}-{case.copies}.npy"
-            if not clip.exists():
-                save_clip(media.get(case.subject), clip, max_frames, copies=case.copies)
-            job = {
-                **asdict(case), "task": "time", "frames": str(clip), "precision": precision, "threads": threads
-            }  # fmt: skip
-            if case.bundle is not None:
-                job["bundle"] = str(bundle := Path(folder) / case.bundle)
-                save_bundle(case.bundle, bundle)
-            able: Sides = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
-            metrics = _measure(job, able, repeat, count)
+            job = {"task": "time", "precision": precision, "threads": threads}
+            job |= _save_inputs(case, media, count, Path(folder))
+            case_sides: Sides = sides if case.peer else {"sonjit": sides["sonjit"]}
+            metrics = _measure(job, case_sides, repeat, count)
             measured: MeasuredCase = {
                 "case": asdict(case), "sonjit": metrics["sonjit"], "load_after": load_average()
             }  # fmt: skip
@@ -169,6 +156,28 @@ def benchmark(
             report["machine"]["load_after"] = load_average()
             measured_case(report)
     return report
+
+
+def _choose_sides(peer: str | None, *, tasks: bool) -> Sides:
+    """Return the interpreter and the script of each library, for MediaPipe's tasks or for other cases."""
+    sides: Sides = {"sonjit": (sys.executable, "tasks.py" if tasks else "worker.py")}
+    if peer is not None:
+        check_peer(peer, "tasks.vision" if tasks else "solutions.hands")
+        sides["mediapipe"] = (peer, "tasks.py" if tasks else "peer_mediapipe.py")
+    return sides
+
+
+def _save_inputs(case: Case, media: Mapping[str, str | Path], count: int, folder: Path) -> dict[str, Any]:
+    """Save the frames and the bundle of a case in a folder, and return its fields with their paths."""
+    max_frames = count if case.subject in media else min(case.clip_frames or count, count)
+    clip = folder / f"{case.subject}-{max_frames}-{case.copies}.npy"
+    if not clip.exists():
+        save_clip(media.get(case.subject), clip, max_frames, copies=case.copies)
+    fields = asdict(case) | {"frames": str(clip)}
+    if case.bundle is not None:
+        save_bundle(case.bundle, folder / case.bundle)
+        fields["bundle"] = str(folder / case.bundle)
+    return fields
 
 
 def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -> dict[LibraryName, Side]:

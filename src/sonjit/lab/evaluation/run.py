@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import typing
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -162,14 +162,7 @@ def evaluate(
         "protocol": asdict(worker.protocol), "data": data.describe(), "samples": len(data), "model": described,
         "sonjit": __version__, "submission": request.submission is not None,
     }  # fmt: skip
-    journals: dict[Mode, Journal] = {}
-    for mode in modes:
-        by_recording = mode == "tracking" or is_window_model(worker.model)
-        groups = data.recordings() if by_recording else [(index,) for index in range(len(data))]
-        path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
-        journals[mode] = Journal(
-            path, about | {"mode": mode}, groups, resume=request.resume, is_current=worker.is_current
-        )
+    journals: dict[Mode, Journal] = {mode: _open_journal(worker, mode, out, about) for mode in modes}
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
     if skipped := len(data) * len(modes) - sum(len(group) for *_, group in calls):
         progress.advance(skipped)
@@ -178,10 +171,10 @@ def evaluate(
         _evaluate_all(worker, calls, progress)
     except KeyboardInterrupt:
         stopped = True
-    lines: dict[Mode, list[JournalLine]] = {}
-    for mode, journal in journals.items():
-        if (evaluated := journal.close()) or not stopped:
-            lines[mode] = evaluated
+    closed: dict[Mode, list[JournalLine]] = {mode: journal.close() for mode, journal in journals.items()}
+    lines: dict[Mode, list[JournalLine]] = {
+        mode: evaluated for mode, evaluated in closed.items() if evaluated or not stopped
+    }
     zeros = 0
     if request.submission is not None and not stopped:
         in_order = sorted((line for value in lines.values() for line in value), key=lambda line: line.place)
@@ -211,6 +204,15 @@ def evaluate(
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
+
+
+def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, object]) -> Journal:
+    """Open the journal of a mode, whose calls are recordings if the model uses the preceding frames, else images."""
+    by_recording = mode == "tracking" or is_window_model(worker.model)
+    groups = worker.data.recordings() if by_recording else [(index,) for index in range(len(worker.data))]
+    path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
+    header = {**about, "mode": mode}
+    return Journal(path, header, groups, resume=worker.request.resume, is_current=worker.is_current)
 
 
 def _has_published_speed(protocol: Protocol) -> bool:

@@ -27,7 +27,7 @@ from sonjit.lab.metrics import (
 from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Sequence
+    from collections.abc import Collection, Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,23 +72,9 @@ class TwoHandEvaluator:
         joints = np.concatenate([_predicted_joints(own.get(side)) for side in SIDES])
         errors = MM * two_hand_errors(joints[None], truth[None], roots=_ROOTS)
         numbers = {"interacting": float(two)}
-        if own and all(prediction.placed for prediction in own.values()):
-            placed = joints.copy()
-            offset = own["Left"].root_offset_m if "Left" in own else None
-            if offset is not None:  # a left root that is predicted from the right one, in addition to its own position
-                placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
-            offsets = root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
-            numbers["mrrpe"] = MM * float(offsets[0])
-        depths = {side: own[side].root_depth_m for side in hands if side in own}
-        off = [abs(depth - truth[_ROOTS[SIDES.index(side)], 2]) for side, depth in depths.items() if depth is not None]
-        if np.isfinite(off).any():
-            numbers["root_depth"] = MM * float(np.nanmean(off))
-        scores = [own[side].score if side in own else 0.0 for side in SIDES]
-        present = _hand_type(sample, hands)
-        if present is not None and np.isfinite(scores).all():
-            numbers["handedness"] = float(handedness_hits([scores], [present])[0])
-            for side, score, is_present in zip(SIDES, scores, present, strict=True):
-                numbers |= {f"score_{side}": score, f"present_{side}": float(is_present)}
+        numbers |= _relative_root_error(own, joints, truth, two)
+        numbers |= _root_depth_error(own, hands, truth)
+        numbers |= _hand_type_scores(own, _hand_type(sample, hands))
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(point, np.float64)[:, :2] for point in points if point is not None]
         return [
@@ -129,6 +115,47 @@ class TwoHandEvaluator:
         summary.curves.append(Curve("PCK", x.tolist(), pck_curve(errors, x, average=average).tolist(), "mm"))
         summary.values = row_means(errors)
         return summary
+
+
+def _relative_root_error(
+    own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], two: bool
+) -> dict[str, float]:
+    """Return the error of the left root relative to the right one, if all hands are positioned in the camera's frame.
+
+    Args:
+        own: Prediction of each side.
+        joints: Predicted joints (42, 3) in metres.
+        truth: Labelled joints (42, 3) in metres.
+        two: True if the hands interact.
+    """
+    if not own or not all(prediction.placed for prediction in own.values()):
+        return {}
+    placed = joints.copy()
+    offset = own["Left"].root_offset_m if "Left" in own else None
+    if offset is not None:  # a left root that is predicted from the right one, in addition to its own position
+        placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
+    offsets = root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
+    return {"mrrpe": MM * float(offsets[0])}
+
+
+def _root_depth_error(
+    own: Mapping[str, Prediction], sides: Collection[str], truth: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the mean error of the depths of the labelled hands' roots, if any is predicted."""
+    depths = {side: own[side].root_depth_m for side in sides if side in own}
+    errors = [abs(depth - truth[_ROOTS[SIDES.index(side)], 2]) for side, depth in depths.items() if depth is not None]
+    return {"root_depth": MM * float(np.nanmean(errors))} if np.isfinite(errors).any() else {}
+
+
+def _hand_type_scores(own: Mapping[str, Prediction], present: list[bool] | None) -> dict[str, float]:
+    """Return the accuracy of the predicted hand type, and for each side its score and whether it is labelled."""
+    scores = [own[side].score if side in own else 0.0 for side in SIDES]
+    if present is None or not np.isfinite(scores).all():
+        return {}
+    numbers = {"handedness": float(handedness_hits([scores], [present])[0])}
+    for side, score, is_present in zip(SIDES, scores, present, strict=True):
+        numbers |= {f"score_{side}": score, f"present_{side}": float(is_present)}
+    return numbers
 
 
 def shared_metrics(evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> list[Metric]:

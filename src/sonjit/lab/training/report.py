@@ -56,9 +56,27 @@ def _blocks(folder: Path) -> Iterator[Block]:
 
 
 def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
+    yield from _losses(log)
+    evaluations = {row["step"]: row["evaluation"] for row in log if "evaluation" in row}
+    if "evaluation_before" in log[0]:
+        evaluations = {0: log[0]["evaluation_before"], **evaluations}
+    if evaluations:
+        yield from _evaluations(log, evaluations)
+    yield _speed(log)
+    for key, caption in (
+        ("learning_rate", "Learning rate"),
+        ("gradient_norm", "Norm of the gradient, before it is clipped"),
+    ):
+        yield Heading(caption)
+        line = Line(caption, _steps(log), [row[key] for row in log])
+        yield Plot(key, lines_svg([line], "step", caption, straight=key == "learning_rate"), caption)
+
+
+def _losses(log: Sequence[LogRow]) -> Iterator[Block]:
+    """Yield a table of the losses, and their curves."""
     yield Heading("Losses")
     losses = [row["losses"] for row in log]
-    names, steps = list(losses[-1]), [row["step"] for row in log]
+    names = list(losses[-1])
     last = losses[-max(1, len(log) // 20) :]
     yield Table(
         ("loss", "first step", "mean of the last twentieth"),
@@ -70,42 +88,42 @@ def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
         lines = [
             line
             for colour, name in enumerate(names[start : start + 4])
-            for line in _smooth_lines(name, steps, [row.get(name, math.nan) for row in losses], colour)
+            for line in _smooth_lines(name, _steps(log), [row.get(name, math.nan) for row in losses], colour)
         ]
         title = "losses over steps, with their moving means"
-        svg = lines_svg(lines, "step", title, logarithmic=True)
-        yield Plot(f"losses-{start // 4 + 1}", svg, title)
-    evaluations = {row["step"]: row["evaluation"] for row in log if "evaluation" in row}
-    if "evaluation_before" in log[0]:
-        evaluations = {0: log[0]["evaluation_before"], **evaluations}
-    if evaluations:
-        yield Heading("Evaluation")
-        last_metrics = list(evaluations.values())[-1]
-        if len(evaluations) > 1:
-            first, total = next(iter(last_metrics)), [sum(row.values()) for row in losses]
-            metric = [metrics.get(first, math.nan) for metrics in evaluations.values()]
-            lines = [
-                *_smooth_lines("training loss (left axis)", steps, total, 0),
-                Line(f"validation {first} (right axis)", list(evaluations), metric, right=True, colour=1),
-            ]
-            title = f"training loss and validation {first} over steps"
-            yield Plot("training-and-validation", lines_svg(lines, "step", title, logarithmic=True), title)
-        for name in last_metrics:
-            values = [metrics.get(name, math.nan) for metrics in evaluations.values()]
-            svg = lines_svg([Line(name, list(evaluations), values)], "step", f"{name} over steps")
-            yield Plot(f"evaluation-{name}", svg, f"{name} over steps")
+        yield Plot(f"losses-{start // 4 + 1}", lines_svg(lines, "step", title, logarithmic=True), title)
+
+
+def _evaluations(log: Sequence[LogRow], evaluations: Mapping[int, Mapping[str, float]]) -> Iterator[Block]:
+    """Yield the curves of the metrics by step, the first one also with the training loss."""
+    yield Heading("Evaluation")
+    steps, rows = list(evaluations), list(evaluations.values())
+    metrics = {name: [row.get(name, math.nan) for row in rows] for name in rows[-1]}
+    if len(steps) > 1:
+        first, values = next(iter(metrics.items()))
+        total = [sum(row["losses"].values()) for row in log]
+        lines = [
+            *_smooth_lines("training loss (left axis)", _steps(log), total, 0),
+            Line(f"validation {first} (right axis)", steps, values, right=True, colour=1),
+        ]
+        title = f"training loss and validation {first} over steps"
+        yield Plot("training-and-validation", lines_svg(lines, "step", title, logarithmic=True), title)
+    for name, values in metrics.items():
+        title = f"{name} over steps"
+        yield Plot(f"evaluation-{name}", lines_svg([Line(name, steps, values)], "step", title), title)
+
+
+def _speed(log: Sequence[LogRow]) -> Text:
+    """Return the share of the time spent waiting for batches, and the images per second."""
     seconds, waited = (sum(row[key] for row in log) for key in ("seconds", "waited_seconds"))
     more = "; more workers may help" if waited > _MAX_WAIT * seconds else ""
     images = sum(row.get("images", 0) for row in log)
     rate = f" {images / max(seconds, 1e-9):.3g} images per second." if images else ""
-    yield Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.{rate}")
-    for key, caption in (
-        ("learning_rate", "Learning rate"),
-        ("gradient_norm", "Norm of the gradient, before it is clipped"),
-    ):
-        yield Heading(caption)
-        line = Line(caption, steps, [row[key] for row in log])
-        yield Plot(key, lines_svg([line], "step", caption, straight=key == "learning_rate"), caption)
+    return Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.{rate}")
+
+
+def _steps(log: Sequence[LogRow]) -> list[int]:
+    return [row["step"] for row in log]
 
 
 def _smooth_lines(name: str, steps: Sequence[int], values: Sequence[float], colour: int) -> list[Line]:
