@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
+from sonjit.media.drawing import draw_regions
+from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_captions, draw_labels
 from sonjit.results import Body, Face, Frame, Hand, Person
 
@@ -86,6 +88,54 @@ def test_nothing_found_is_too_wild(body, hand, face, mask, size, note):
     body.mask = mask
     frame = Frame(0, None, [hand], faces=[face], bodies=[body], people=[Person(body, hand, None, face), Person(body)])
     assert draw_frame(np.zeros((*size, 3), np.uint8), frame, notes=[note] * 2).shape == (*size, 3)
+
+
+def assert_regions_contain_the_drawing(frame, rgb, notes=()):
+    stale = np.full_like(rgb, 77)
+    regions = draw_regions(stale, rgb, frame, notes=notes)
+    expected, outside = draw_frame(rgb, frame, notes=notes), np.ones(rgb.shape[:2], bool)
+    for region in regions:
+        np.testing.assert_array_equal(stale[region.slices], expected[region.slices])
+        outside[region.slices] = False
+    np.testing.assert_array_equal(expected[outside], rgb[outside])
+    return outside
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    body=st.builds(Body, st.floats(), wild(33), wild(33), wild(33, None), wild(33, None), st.none() | st.integers()),
+    hand=st.builds(Hand, st.sampled_from(["Left", "Right"]), st.floats(), wild(21), wild(21)),
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    note=st.text(max_size=30),
+)
+def test_regions_contain_every_wild_drawing(body, hand, size, note):
+    rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    frame = Frame(0, None, [hand], bodies=[body], people=[Person(body, hand), Person(body)])
+    assert_regions_contain_the_drawing(frame, rgb, [note] * 2)
+
+
+def test_regions_contain_the_drawing(hand, body, face, person):
+    rgb = np.random.default_rng(1).integers(0, 256, (1080, 1920, 3), np.uint8)
+    for make in (lambda: Frame(0, None, [hand()]), lambda: Frame(0, None, bodies=[body()])):
+        for shift in (0, 600, 1500):
+            frame = make()
+            for _, one in frame.instances():
+                one.keypoints[:, :2] = one.keypoints[:, :2] * 0.3 + shift
+            assert assert_regions_contain_the_drawing(frame, rgb).mean() > 0.8
+    far_apart = Frame(0, None, [hand(), hand()])
+    far_apart.hands[0].keypoints *= np.float32(0.3)
+    far_apart.hands[1].keypoints[:, :2] = far_apart.hands[1].keypoints[:, :2] * 0.3 + (1500, 700)
+    assert assert_regions_contain_the_drawing(far_apart, rgb).mean() > 0.8
+    for complete in (Frame(0, None, faces=[face()]), Frame(0, None, people=[person()])):  # a mesh may extend further
+        assert not assert_regions_contain_the_drawing(complete, rgb).any()
+    assert assert_regions_contain_the_drawing(Frame(0, None), rgb).all()
+
+
+def test_regions_that_touch_are_merged():
+    corner, far, bridge = Region(0, 0, 32, 32), Region(96, 96, 128, 128), Region(32, 32, 96, 96)
+    assert merge_regions([corner, far]) == [corner, far]
+    assert merge_regions([corner, far, bridge]) == [Region(0, 0, 128, 128)]
+    assert Region.around((10.5, 40, 33, 70), 100, 50) == (0, 32, 64, 50)
 
 
 @pytest.mark.parametrize("long_side", [320, 3840])

@@ -10,6 +10,7 @@ from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.annotated.planes import _changed_regions, drawn_on_planes, has_planes
+from sonjit.media.drawing.regions import Region
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)
@@ -44,7 +45,7 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
         frame = next(iter(source))
     assert frame.decoded.colorspace == matrix
     drawn = drawn_over(frame.rgb)
-    assert has_planes(drawn, frame)
+    assert has_planes(frame)
     before = [np.frombuffer(plane, np.uint8).copy() for plane in frame.decoded.planes]
     made = drawn_on_planes(drawn, frame, VideoReformatter())
     for plane, old in zip(frame.decoded.planes, before, strict=True):
@@ -56,6 +57,20 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_array_equal(yuv[:96][untouched], old[:96][untouched])
     shown = VideoReformatter().reformat(made, format="rgb24", src_colorspace={1: 1, 9: 9}.get(matrix, 5)).to_ndarray()
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
+
+
+@pytest.mark.parametrize("top", [32, 48])  # the second is the last row of tiles
+def test_only_regions_are_compared(tmp_path, top):
+    with open_source(coloured_clip(tmp_path / "v.mp4")) as source:
+        frame = next(iter(source))
+    drawn, stale = frame.rgb.copy(), np.full_like(frame.rgb, 77)
+    cv2.rectangle(drawn, (40, top), (71, top + 40), RED, -1)
+    region = Region(32, 32, 96, 96)
+    stale[region.slices] = drawn[region.slices]
+    complete = drawn_on_planes(drawn, frame, VideoReformatter())
+    part = drawn_on_planes(stale, frame, VideoReformatter(), [region])
+    np.testing.assert_array_equal(part.to_ndarray(), complete.to_ndarray())
+    assert (complete.to_ndarray() != frame.decoded.to_ndarray()).any()
 
 
 def test_parts_are_converted_without_new_threads(tmp_path):
@@ -70,6 +85,7 @@ def test_parts_are_converted_without_new_threads(tmp_path):
 def test_every_changed_pixel_lies_in_a_tile(width):
     before = np.random.default_rng(1).integers(0, 255, (98, width, 3), np.uint8)
     drawn = before.copy()
+    regions = [Region(0, 0, 64, 64), Region(0, 64, width, 98)]
     places = [(0, 0), (31, 32), (70, 97), (97, width - 1)]
     for y, x in places:
         drawn[y, x, (x + y) % 3] ^= 1
@@ -78,6 +94,8 @@ def test_every_changed_pixel_lies_in_a_tile(width):
         covered[y : y + high, x : x + wide] = True
     assert all(covered[place] for place in places)
     assert not covered[:32, 64:].any()
+    assert list(_changed_regions(drawn, before, regions)) == list(_changed_regions(drawn, before))
+    assert len(list(_changed_regions(drawn, before, regions[:1]))) == 1
 
 
 @pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])
@@ -112,7 +130,7 @@ def test_other_videos_are_converted_completely(tmp_path, pix_fmt, value_range, s
     coloured_clip(path, pix_fmt=pix_fmt, value_range=value_range, size=size)
     with open_source(path) as source, open_drawing_writer(out, source) as writer:
         for frame in source:
-            assert not has_planes(frame.rgb, frame)
+            assert not has_planes(frame)
             writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
     with open_source(path) as source, open_source(out) as made:
         for before, after in zip(source, made, strict=True):

@@ -82,10 +82,10 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, mo
                 ending.set()
             super().put(item)
 
-    def draw(rgb, frame, **_):
+    def draw(_canvas, _rgb, frame, **_):
         drawn.append(frame.index)
         ending.wait()
-        return rgb
+        return []
 
     def advance():
         if len(log.steps) == 3:
@@ -93,7 +93,7 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, mo
 
     log = ProgressLog(advance)
     monkeypatch.setattr("sonjit.runs.run.queue", SimpleNamespace(Queue=ObservedQueue))
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", draw)
+    monkeypatch.setattr("sonjit.runs.detect.draw_regions", draw)
     with pytest.raises(StopError):
         run(draw=str(tmp_path / "drawn.mp4"), progress=log)
     assert drawn == [0]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import numpy as np
+
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit._util.version import __version__
@@ -17,6 +19,7 @@ from sonjit.detectors.kinds import find_kind, find_model, options_of
 from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
+from sonjit.media.drawing import draw_regions
 from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
 from sonjit.media.tables.tables import CHOICE_OF_ROWS
 from sonjit.results import Frame
@@ -28,10 +31,12 @@ from sonjit.runs.resume import WITHOUT_EFFECT
 from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from sonjit._util.arrays import Image
     from sonjit.detectors import Detector
     from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
+    from sonjit.media.drawing.regions import Region
     from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.results import Instance, MotionEvent, Result
@@ -216,6 +221,7 @@ class DetectWorker(Worker[Frame]):
         self._shown = self._total = 0
         self._extras: Extras | None = None
         self._drawing: DrawingWriter | None = None
+        self._canvas: Image | None = None  # the drawings of a video share its memory
         self._mask: MaskWriter | None = None
         paths = [outputs.save] if outputs.save is not None else []
         paths += ["-"] if outputs.json else []
@@ -278,12 +284,23 @@ class DetectWorker(Worker[Frame]):
                 height, width = frame.rgb.shape[:2]
                 table.writer.sources[item.source] = {"width": width, "height": height}
         if self._drawing is not None:
-            start_s = time.perf_counter()
-            drawn = draw_frame(frame.rgb, item, notes=annotations.notes, errors=self._task.draw_errors)
-            self.times["draw"] += time.perf_counter() - start_s
-            self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
+            self._draw(self._drawing, frame, item, annotations.notes)
         if self._mask is not None:
             self._mask.write(frame.rgb, mask_from_frame(item), frame.time, index=frame.index)
+
+    def _draw(self, drawing: DrawingWriter, frame: SourceFrame, item: Frame, notes: Sequence[str]) -> None:
+        """Draw a frame and write the drawing."""
+        start_s, errors = time.perf_counter(), self._task.draw_errors
+        regions: Sequence[Region] | None = None
+        if drawing.keeps_pixels(frame):
+            if self._canvas is None or self._canvas.shape != frame.rgb.shape:
+                self._canvas = np.empty_like(frame.rgb)
+            drawn = self._canvas
+            regions = draw_regions(drawn, frame.rgb, item, notes=notes, errors=errors)
+        else:
+            drawn = draw_frame(frame.rgb, item, notes=notes, errors=errors)
+        self.times["draw"] += time.perf_counter() - start_s
+        drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 
     def _finish_events(self) -> None:
         """Write the events that last until the end of the input."""

@@ -14,12 +14,14 @@ from sonjit.media.annotated.writers import DrawingWriter, failing_as_drawing
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from av.filter import Graph
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    from sonjit.media.drawing.regions import Region
 
 ANIMATION_ENDINGS = (".gif", ".webp")
 _TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
@@ -49,7 +51,13 @@ class AnimationWriter(DrawingWriter):
         self._container = av.open(str(self._draft.path), "w", options={"loop": "0"})
 
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Encode one image at `time`."""
         from av import VideoFrame

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
+from sonjit.media.drawing.regions import TILE_PX, Region
 from sonjit.media.sources.video import DecodedFrame, turned_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
@@ -24,8 +25,6 @@ _PIXELS = "yuv420p"
 _FULL_RANGE = 2
 _LIMITED_RANGE = 1
 """FFmpeg's numbers of colour ranges."""
-_TILE_PX = 32
-"""Side of the tiles in which changes of an image are found, in pixels."""
 _ITU601, _ITU709 = 5, 1
 """Numbers of colour matrices of FFmpeg's scaler."""
 _SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
@@ -51,18 +50,26 @@ class Colours(NamedTuple):
         return _SCALER_MATRICES.get(self.matrix, _ITU601)
 
 
-def has_planes(drawn: Image, under: DecodedFrame) -> bool:
-    """Check whether an image (H, W, C) can be copied onto the planes of its source frame."""
+def has_planes(under: DecodedFrame) -> bool:
+    """Check whether a drawing over a source frame can be copied onto its planes."""
     return (
-        drawn.shape == under.rgb.shape
-        and under.decoded.format.name == _PIXELS
+        under.decoded.format.name == _PIXELS
         and under.decoded.color_range != _FULL_RANGE
-        and drawn.shape[0] % 2 == drawn.shape[1] % 2 == 0
+        and under.rgb.shape[0] % 2 == under.rgb.shape[1] % 2 == 0
     )
 
 
-def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReformatter) -> VideoFrame:
-    """Return an upright copy of a decoded frame with the changed parts of an image (H, W, 3); see `has_planes`."""
+def drawn_on_planes(
+    drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
+) -> VideoFrame:
+    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`.
+
+    Args:
+        drawn: Image (H, W, 3) with the drawing.
+        under: Source frame of the drawing.
+        reformatter: Scaler. It keeps its tables.
+        regions: Regions that contain the drawing and do not touch each other; None for the complete image.
+    """
     from av import VideoFrame
 
     height, width = drawn.shape[:2]
@@ -71,9 +78,11 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
         plane[:] = turned_upright(decoded, under.decoded)
     colours = Colours.of(under.decoded)
-    for x, y, wide, high in _changed_regions(drawn, under.rgb):
+    for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
+        changed = drawn[y : y + high, x : x + wide]
         part = reformat(
-            np.ascontiguousarray(drawn[y : y + high, x : x + wide]),
+            # The scaler may read past the end of a row, which is not possible in the last row of an image.
+            VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed),
             wide,
             high,
             pixels=_PIXELS,
@@ -86,8 +95,15 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
     return out
 
 
+def frame_of(rgb: Image) -> VideoFrame:
+    """Return a frame with a copy of an image (H, W, 3 or 4)."""
+    from av import VideoFrame
+
+    return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
+
+
 def reformat(
-    rgb: Image,
+    frame: VideoFrame,
     width: int,
     height: int,
     *,
@@ -96,12 +112,11 @@ def reformat(
     reformatter: VideoReformatter,
     threads: int | None = None,
 ) -> VideoFrame:
-    """Convert an image (H, W, 3 or 4) to a frame of this size, pixel format and colours. Default: a thread per core."""
-    from av import VideoFrame
+    """Convert a frame to another size, pixel format and colours. Default: a thread per core."""
     from av.video.reformatter import Interpolation
 
     return reformatter.reformat(
-        VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24"),
+        frame,
         width,
         height,
         pixels,
@@ -120,16 +135,30 @@ def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
     ]
 
 
-def _changed_regions(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]:
-    """Yield x, y, width and height of the regions in which two images differ, aligned to tiles."""
+def _changed_regions(
+    drawn: Image, before: Image, regions: Sequence[Region] | None = None
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles.
+
+    Args:
+        drawn: Image (H, W, 3).
+        before: Image (H, W, 3).
+        regions: Regions to compare, which do not touch each other; None for the complete images.
+    """
     import cv2
 
     height, width = drawn.shape[:2]
     word = np.dtype(np.uint64 if width % 8 == 0 else np.uint16)  # eight bytes at once are compared as fast as one
     new, old = (image.reshape(height, -1).view(word) for image in (drawn, before))  # (H, 3 W / bytes of a word)
-    columns = np.arange(0, new.shape[1], 3 * _TILE_PX // word.itemsize)
-    strips = [(new[y : y + _TILE_PX] != old[y : y + _TILE_PX]).any(axis=0) for y in range(0, height, _TILE_PX)]
-    tiles = np.logical_or.reduceat(np.stack(strips), columns, axis=1)
+    words = 3 * TILE_PX // word.itemsize  # of a row of a tile
+    tiles = np.zeros((-(-height // TILE_PX), -(-width // TILE_PX)), bool)
+    for region in (Region(0, 0, width, height),) if regions is None else regions:
+        rows, columns = (slice(part.start // TILE_PX, -(-part.stop // TILE_PX)) for part in region.slices)
+        part = slice(columns.start * words, columns.stop * words)
+        starts = np.arange(0, new[:1, part].shape[1], words)
+        for row in range(rows.start, rows.stop) if len(starts) else ():
+            strip = slice(row * TILE_PX, (row + 1) * TILE_PX), part
+            tiles[row, columns] |= np.logical_or.reduceat((new[strip] != old[strip]).any(axis=0), starts)
     count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles.view(np.uint8), connectivity=8)
-    for x, y, wide, high in (boxes[1:count, :4] * _TILE_PX).tolist():
+    for x, y, wide, high in (boxes[1:count, :4] * TILE_PX).tolist():
         yield x, y, min(wide, width - x), min(high, height - y)

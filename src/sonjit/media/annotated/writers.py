@@ -18,13 +18,13 @@ import numpy as np
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job
-from sonjit.media.annotated.planes import Colours, drawn_on_planes, has_planes, reformat
+from sonjit.media.annotated.planes import Colours, drawn_on_planes, frame_of, has_planes, reformat
 from sonjit.media.encode import encode_image
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    from sonjit.media.drawing.regions import Region
 
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
@@ -84,7 +86,13 @@ class DrawingWriter(Output):
 
     @abstractmethod
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Append one image.
 
@@ -94,7 +102,14 @@ class DrawingWriter(Output):
             time: Time of the source frame in seconds; None for stills.
             index: Index of the source frame, which selects the file name in a folder; default: the next index.
             under: Source frame of the drawing. A video keeps its pixels where nothing was drawn.
+            regions: Regions outside of which the image has no meaning, if `keeps_pixels` of the source frame. They do
+                not touch each other.
         """
+
+    def keeps_pixels(self, under: SourceFrame) -> bool:
+        """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
+        del under
+        return False
 
 
 class BestEffortDrawing(DrawingWriter):
@@ -113,15 +128,25 @@ class BestEffortDrawing(DrawingWriter):
         self.problem: str | None = None
 
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Append one image unless the drawing was dropped."""
         if self.problem is None:
             try:
-                self._drawing.write(rgb, time, index=index, under=under)
+                self._drawing.write(rgb, time, index=index, under=under, regions=regions)
             except DrawingError as error:
                 self.problem = str(error)
                 self._drawing.discard()
+
+    def keeps_pixels(self, under: SourceFrame) -> bool:
+        """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
+        return self._drawing.keeps_pixels(under)
 
     def _finish(self) -> None:
         if self.problem is None:
@@ -143,7 +168,13 @@ class ImageWriter(DrawingWriter):
         self._written = False
 
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Encode the image."""
         data = encode_image(rgb, self._draft.final.suffix.lower())
@@ -177,7 +208,13 @@ class FolderWriter(DrawingWriter):
         self._next = 0
 
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Encode one image under the name of input `index`."""
         index = self._next if index is None else index
@@ -241,14 +278,20 @@ class VideoWriter(DrawingWriter):
         self._colours = Colours()
 
     def write(
-        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+        self,
+        rgb: Image,
+        time: float | None,
+        *,
+        index: int | None = None,
+        under: SourceFrame | None = None,
+        regions: Sequence[Region] | None = None,
     ) -> None:
         """Encode one image at `time` and the sound up to it."""
         if time is None:
             raise InputError("an image of a video needs its time: pass the source frame's time")
         with failing_as_drawing(self._draft.final):
             stream = self._stream or self._begin(rgb, under)
-            frame = self._frame(rgb, under, stream)
+            frame = self._frame(rgb, under, stream, regions)
             frame.pts = max(round(time / self._clock), self._last_tick + 1)
             frame.time_base = self._clock
             frame.duration = max(1, round(self._step_s / self._clock))  # the last frame lasts this long
@@ -262,7 +305,12 @@ class VideoWriter(DrawingWriter):
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or self._h264(rgb)
         encoder, pixels, options = codec
-        if pixels == "yuv420p" and isinstance(under, DecodedFrame) and has_planes(rgb, under):
+        if (
+            pixels == "yuv420p"
+            and isinstance(under, DecodedFrame)
+            and rgb.shape == under.rgb.shape
+            and has_planes(under)
+        ):
             self._colours = Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
         stream: Any = self._container.add_stream(encoder, rate=rate, options=options)
@@ -281,16 +329,23 @@ class VideoWriter(DrawingWriter):
     def _h264(self, rgb: Image) -> _Codec:
         return _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
 
-    def _frame(self, rgb: Image, under: SourceFrame | None, stream: VideoStream) -> VideoFrame:
-        """Return an image as a frame for the encoder."""
-        if (
-            isinstance(under, DecodedFrame)
-            and stream.pix_fmt == "yuv420p"
-            and rgb.shape[:2] == (stream.height, stream.width)
-            and has_planes(rgb, under)
+    def keeps_pixels(self, under: SourceFrame) -> bool:
+        """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
+        if not isinstance(under, DecodedFrame) or not has_planes(under):
+            return False
+        stream = self._stream
+        return stream is None or (
+            stream.pix_fmt == "yuv420p"
+            and under.rgb.shape[:2] == (stream.height, stream.width)
             and Colours.of(under.decoded) == self._colours
-        ):
-            return drawn_on_planes(rgb, under, self._reformatter)
+        )
+
+    def _frame(
+        self, rgb: Image, under: SourceFrame | None, stream: VideoStream, regions: Sequence[Region] | None
+    ) -> VideoFrame:
+        """Return an image as a frame for the encoder."""
+        if isinstance(under, DecodedFrame) and rgb.shape == under.rgb.shape and self.keeps_pixels(under):
+            return drawn_on_planes(rgb, under, self._reformatter, regions)
         if rgb.ndim == 2:
             rgb = np.repeat(rgb[..., None], 3, axis=2)
         pad_y, pad_x = rgb.shape[0] % 2, rgb.shape[1] % 2
@@ -298,7 +353,7 @@ class VideoWriter(DrawingWriter):
             rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
         assert stream.pix_fmt is not None
         return reformat(
-            rgb,
+            frame_of(rgb),
             stream.width,
             stream.height,
             pixels=stream.pix_fmt,

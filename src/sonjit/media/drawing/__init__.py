@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.arrays import Image
+from sonjit._util.arrays import Float32Array, Image
 from sonjit.media.drawing.instances import (
     body_label,
     draw_body,
@@ -21,20 +21,22 @@ from sonjit.media.drawing.instances import (
     hand_label,
     head_box,
 )
+from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.drawing.strokes import (
     HAND_WIDTH,
     INK,
     NEUTRAL,
     Label,
+    PlacedLabel,
     Strokes,
-    draw_labels,
     label_of,
+    place_labels,
     shade,
 )
 from sonjit.media.sources.convert import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
-__all__ = ["Drawing", "Label", "draw_frame"]
+__all__ = ["Drawing", "Label", "draw_frame", "draw_regions"]
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Drawing:
         label: Function that returns the label of an instance, or None. Default: the kind, score and id.
         layer: Order of drawing; a higher layer covers a lower one.
         labels_parts: Label instances that are parts of a person.
+        is_near_keypoints: Nothing is drawn outside `Strokes.extent` of the keypoints of an instance or person.
     """
 
     draw: Callable[[Image, Any, Person | None], None]
     label: Callable[[Any], Label | None] | None = None
     layer: int = 0
     labels_parts: bool = False
+    is_near_keypoints: bool = False
 
 
 def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
@@ -83,11 +87,11 @@ def _label_above(result: Result) -> Label:
 def _drawing_of(result: Result) -> Drawing:
     match result:
         case Body():
-            return Drawing(_draw_person, body_label, labels_parts=True)
+            return Drawing(_draw_person, body_label, labels_parts=True, is_near_keypoints=True)
         case Face():
             return Drawing(lambda canvas, face, _: draw_face(canvas, face), face_label, layer=1)
         case Hand():  # hands are usually in front
-            return Drawing(lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2)
+            return Drawing(lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2, is_near_keypoints=True)
         case _:
             return result.drawing if isinstance(result.drawing, Drawing) else Drawing(_draw_skeleton)
 
@@ -122,20 +126,84 @@ def draw_frame(
         (H, W, 3) uint8 RGB.
     """
     canvas = rgb_from(rgb).copy()
-    shown: list[tuple[Drawing, Result, Person | None, str]] = []
-    noted = chain(notes, repeat(""))
-    for result in frame.all_results():
-        person = result if isinstance(result, Person) else None
-        shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
-    shown.sort(key=lambda item: item[0].layer)
-    with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
-        draw_cut_out(canvas, [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None])
-        for drawing, result, person, _ in shown:
-            drawing.draw(canvas, result, person)
-        for _, result, *_ in shown:
-            if errors and isinstance(result, Hand):
-                draw_errors(canvas, result)
-        if labels:  # last, so that no line crosses a label
-            drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
-            draw_labels(canvas, drawn_labels, [box for _, result, *_ in shown if (box := head_box(result)) is not None])
+    height, width = canvas.shape[:2]
+    _Scene(frame, width, height, labels=labels, notes=notes, errors=errors).draw(canvas)
     return canvas
+
+
+def draw_regions(
+    canvas: Image, rgb: Image, frame: Frame, *, notes: Sequence[str] = (), errors: bool = False
+) -> list[Region]:
+    """Draw a frame as `draw_frame` does, but only copy the regions of the image that the drawing needs.
+
+    Args:
+        canvas: Image (H, W, 3) uint8 RGB to draw on. Its values outside the regions have no meaning afterwards.
+        rgb: Image (H, W, 3) uint8 RGB below the drawing. It is not changed.
+        frame: Frame with keypoints in pixels of the image.
+        notes: Text to append to each label.
+        errors: Draw a ring around each refined keypoint of a hand.
+
+    Returns:
+        Regions that contain all that was drawn. They do not touch each other.
+    """
+    height, width = rgb.shape[:2]
+    scene = _Scene(frame, width, height, labels=True, notes=notes, errors=errors)
+    regions = scene.regions(canvas)
+    for region in regions:
+        canvas[region.slices] = rgb[region.slices]
+    scene.draw(canvas)
+    return regions
+
+
+class _Scene:
+    """Instances of a frame in the order of drawing, and their labels.
+
+    Args:
+        frame: Frame with keypoints in pixels.
+        width, height: Size of the image in pixels.
+        labels: Write labels.
+        notes: Text to append to each label.
+        errors: Draw rings of expected errors.
+    """
+
+    def __init__(
+        self, frame: Frame, width: int, height: int, *, labels: bool, notes: Sequence[str], errors: bool
+    ) -> None:
+        self._width, self._height = width, height
+        shown: list[tuple[Drawing, Result, Person | None, str]] = []
+        noted = chain(notes, repeat(""))
+        for result in frame.all_results():
+            person = result if isinstance(result, Person) else None
+            shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
+        shown.sort(key=lambda item: item[0].layer)
+        self._shown = shown
+        self._masks = [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None]
+        self._with_errors = [part for _, part, *_ in shown if errors and isinstance(part, Hand)]
+        self._labels: list[PlacedLabel] = []
+        if labels:
+            with np.errstate(all="ignore"):
+                drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
+                heads = [box for _, result, *_ in shown if (box := head_box(result)) is not None]
+                self._labels = place_labels(drawn_labels, width, height, heads)
+
+    def draw(self, canvas: Image) -> None:
+        """Draw everything in place."""
+        with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
+            draw_cut_out(canvas, self._masks)
+            for drawing, result, person, _ in self._shown:
+                drawing.draw(canvas, result, person)
+            for hand in self._with_errors:
+                draw_errors(canvas, hand)
+            for label in self._labels:  # last, so that no line crosses a label
+                label.draw(canvas)
+
+    def regions(self, canvas: Image) -> list[Region]:
+        """Return regions that contain everything that is drawn. They do not touch each other."""
+        if self._masks or self._with_errors or not all(drawing.is_near_keypoints for drawing, *_ in self._shown):
+            return [Region(0, 0, self._width, self._height)]
+        points: dict[int, list[Float32Array]] = {}
+        for _, result, person, _ in self._shown:  # the limbs of a person end at its hands
+            points.setdefault(id(person or result), []).append(result.keypoints)
+        boxes = [Strokes(canvas, np.concatenate(keypoints)).extent for keypoints in points.values()]
+        boxes += [label.box for label in self._labels]
+        return merge_regions(Region.around(box, self._width, self._height) for box in boxes)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.spec import load_spec, rgb_from_hex
@@ -99,6 +101,12 @@ class Strokes:
             return 0.0, 0.0, 0.0, 0.0
         (x_min, y_min), (x_max, y_max) = (drawn.min(axis=0) - margin).tolist(), (drawn.max(axis=0) + margin).tolist()
         return x_min, y_min, x_max, y_max
+
+    @property
+    def extent(self) -> Box:
+        """Return the box that contains all lines and dots of a hand or body with these keypoints."""
+        width = self.width(max(HAND_WIDTH, BODY_WIDTH))
+        return self.region(2 * width + self.edge(width) + 3)
 
     def line(self, a: int, b: int, colour: Colour, width: float) -> None:
         """Draw a line between two keypoints."""
@@ -201,24 +209,62 @@ def label_of(
 
 
 def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = ()) -> None:
-    """Write labels inside the image, in place, so that they hide neither each other nor the areas to avoid.
-
-    Labels overlap as little as possible. Labels with an unknown point, or larger than the image, are omitted.
+    """Write labels inside the image, in place, at the positions of `place_labels`.
 
     Args:
         canvas: RGB image (H, W, 3), uint8, changed in place.
         labels: Labels in order of priority.
-        avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
+        avoid: Boxes to keep visible.
     """
     height, width = canvas.shape[:2]
+    for placed in place_labels(labels, width, height, avoid):
+        placed.draw(canvas)
+
+
+class PlacedLabel(NamedTuple):
+    """Label with its position.
+
+    Attributes:
+        plate: Text with its margin.
+        left, top: Upper left corner in pixels.
+        accent: RGB of the bar at the left edge.
+    """
+
+    plate: _Plate
+    left: int
+    top: int
+    accent: Colour
+
+    @property
+    def box(self) -> Box:
+        """Return the area that the label covers, in pixels."""
+        return self.left, self.top, self.left + self.plate.width, self.top + self.plate.height
+
+    def draw(self, canvas: Image) -> None:
+        """Draw the label in place."""
+        self.plate.draw(canvas, self.left, self.top, self.accent)
+
+
+def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequence[Box] = ()) -> list[PlacedLabel]:
+    """Find positions of labels inside an image, where they hide neither each other nor the areas to avoid.
+
+    Labels overlap as little as possible. Labels with an unknown point, or larger than the image, are omitted.
+
+    Args:
+        labels: Labels in order of priority.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
+    """
+    placed: list[PlacedLabel] = []
     obstacles = [box for box in avoid if np.isfinite(box).all()]
     for label in labels:
         maximum = float(np.clip(min(height, width) / 1100, _MIN_SCALE, 2.4))
         plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _MIN_SCALE, maximum)))
         if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
-            left, top = _place(label, plate, width, height, obstacles)
-            plate.draw(canvas, left, top, label.accent)
-            obstacles.append((left, top, left + plate.width, top + plate.height))
+            placed.append(PlacedLabel(plate, *_place(label, plate, width, height, obstacles), label.accent))
+            obstacles.append(placed[-1].box)
+    return placed
 
 
 def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
@@ -262,10 +308,17 @@ class _Plate:
         import cv2
 
         label = canvas[top : top + self.height, left : left + self.width]
-        label[:] = (label * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
+        label[:] = cv2.LUT(label, _plate_colours())
         label[:, : self._bar] = accent
         at = left + self._bar + self.pad, top + self.pad + self._text_height
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
+
+
+@cache
+def _plate_colours() -> NDArray[np.uint8]:
+    """Return the colours (1, 256, 3) of a plate over each value of the image."""
+    values = np.arange(256)[None, :, None]
+    return (values * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
 
 
 def _place(label: Label, plate: _Plate, width: int, height: int, obstacles: Sequence[Box]) -> tuple[int, int]:
