@@ -248,6 +248,8 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{out}/*.png", "--save", "{out}/tables/"], "no images or videos"),
         (["hands", "{photo}", "--draw-errors"], "--draw-errors requires --draw"),
         (["hands", "{photo}", "--draw", "{out}/d.png", "--draw-errors"], "--draw-errors requires --keypoints refined"),
+        (["hands", "{photo}", "--events", "index_curl_rad:150:90"], "--events requires --save or --json"),
+        (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
         (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
         (["hands", "{photo}", "--hand-length", "0.2"], "hand_length requires distance=True"),
         (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),

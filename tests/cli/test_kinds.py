@@ -143,6 +143,13 @@ def test_without_repetitions_the_range_of_the_angle_is_reported():
     ]
 
 
+def test_without_a_visible_angle_no_range_is_reported():
+    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
+    for index in range(3):
+        counts.update(Frame(index, index / 30, bodies=[bent(np.nan)]))
+    assert counts.summary() == ["0 repetitions of left_knee_angle_rad. Its keypoints were never visible"]
+
+
 @pytest.mark.golden
 def test_repetitions_become_a_table(sonjit, data, tmp_path):
     file = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"

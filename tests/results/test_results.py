@@ -231,7 +231,9 @@ def test_hands_that_differ_are_not_equal(hand, change):
 @pytest.mark.parametrize(("score", "side"), [(None, "Left"), (0.8, "Left"), (0.79, None)])
 def test_a_side_of_little_probability_is_unknown(score, side):
     keypoints = np.zeros((21, 3), np.float32)
-    assert Hand("Left", 0.9, keypoints, keypoints, handedness_score=score).side == side
+    hand = Hand("Left", 0.9, keypoints, keypoints, handedness_score=score)
+    assert hand.side == side
+    assert ("Left" in repr(hand)) == (side == "Left")
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])

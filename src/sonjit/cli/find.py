@@ -57,6 +57,10 @@ def detect_command(kind: str) -> Callable[..., int]:
             raise InputError("--draw-errors requires --draw")
         if output.draw_errors and values.get("keypoints") != "refined" and not values.get("distance"):
             raise InputError("--draw-errors requires --keypoints refined")
+        if output.events and output.save is None and not output.json:
+            raise InputError("--events requires --save or --json")
+        if "smooth_segmentation" in values and mask is None:
+            raise InputError("--smooth-segmentation and --no-smooth-segmentation require --mask")
         values.setdefault("model", next(iter(entry.models)))
         if mask is not None:
             values["segmentation"] = True

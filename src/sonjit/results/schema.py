@@ -180,8 +180,8 @@ class Result:
         return self.keypoints - np.array([width / 2, height / 2, 0], np.float32)
 
     def __repr__(self) -> str:
-        """Return one line, such as `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`."""
-        side = f" {self.handedness}" if getattr(self, "handedness", None) else ""  # pyright: ignore
+        """Return one line, such as `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`, without unknown sides."""
+        side = f" {self.side}" if getattr(self, "side", None) else ""  # pyright: ignore
         number = "" if self.id is None else f" #{self.id}"
         box = ", ".join(f"{value:.0f}" for value in self.box)
         return f"<{type(self).__name__}{side} {self.score:.2f}{number}, {len(self.keypoints)} keypoints in {box}>"

@@ -163,6 +163,8 @@ class RepetitionCounts:
         ]
         if lines or not self._counters:
             return lines or [f"0 repetitions of {name}"]
+        if self._range_rad[0] > self._range_rad[1]:
+            return [f"0 repetitions of {name}. Its keypoints were never visible"]
         low, high = (math.degrees(angle) for angle in self._range_rad)
         limits = f"{math.degrees(self.limits.low_rad):.0f} and {math.degrees(self.limits.high_rad):.0f}"
         return [f"0 repetitions of {name}. It was {low:.0f} to {high:.0f} degrees, the limits are {limits}"]
