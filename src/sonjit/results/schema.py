@@ -180,7 +180,7 @@ class Result:
         return self.keypoints - np.array([width / 2, height / 2, 0], np.float32)
 
     def __repr__(self) -> str:
-        """Return one line, such as `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`, without unknown sides."""
+        """Return one line, such as `<Hand Right 0.98 #1, 21 keypoints in 5, 22, 31, 48>`. It omits an unknown side."""
         side = f" {self.side}" if getattr(self, "side", None) else ""  # pyright: ignore
         number = "" if self.id is None else f" #{self.id}"
         box = ", ".join(f"{value:.0f}" for value in self.box)
