@@ -3,8 +3,9 @@
 `python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, duplicates, IDs, and the slowest
 frame. A JSON file with the clip's name adds misses, false detections, wrong sides and ID switches. With `--empty`,
 every detection is a phantom. `--stills` shows images as drifting clips, or with `--repeat` as still clips, and compares
-with the search of stills: instances after 0.5, 1 and 2 seconds, number of IDs, and time. `crossings.py` measures
-crossing hands and people.
+with the search of stills: instances after 0.5, 1 and 2 seconds, number of IDs, and time. `--labels` shows labelled
+photographs (folders) as clips of a second, and counts the labels that are found, by class, and false detections.
+`crossings.py` measures crossing hands and people.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import argparse
 import json
 import sys
 import time
-from itertools import islice, repeat
+from collections import Counter
+from itertools import islice, repeat, zip_longest
 from pathlib import Path
 
 import cv2
@@ -24,6 +26,8 @@ from rich.table import Table
 
 from sonjit import SonjitError, create_detector
 from sonjit.lab.benchmark.cases import drifting
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation.detection import assign
 from sonjit.media import open_source, rgb_from
 
 SEARCHES = ("fast", "auto")
@@ -31,6 +35,10 @@ SETTLE = 3
 """Frames at the start whose time does not count: networks are loaded there."""
 HALF_SECOND = 15
 STILL_FRAMES = 60
+MOMENTS = 0, HALF_SECOND, 2 * HALF_SECOND
+"""Frames in which labels are counted."""
+FAR = 0.25
+"""Longest side of a far person, relative to that of the image."""
 
 
 def frames_of(path, options):
@@ -206,6 +214,99 @@ def print_stills(options, console):
     console.print(table)
 
 
+def labelled_clip(sample, options):
+    """Return the frames of a photograph shown as a clip, each with its offset (x, y) in the photograph."""
+    rgb = sample.rgb()
+    if options.repeat:
+        return [(rgb, np.zeros(2))] * (MOMENTS[-1] + 1)
+    places = drifting(np.moveaxis(np.indices(rgb.shape[:2]), 0, -1)[..., ::-1])
+    frames = zip(drifting(rgb), places, strict=True)
+    return [(np.ascontiguousarray(frame), place[0, 0]) for frame, place in islice(frames, MOMENTS[-1] + 1)]
+
+
+def labels_of(sample, kind):
+    """Return the labels of a kind as (box, class or None if unclear), and the areas of crowds."""
+    labels, crowds = [], []
+    for instance, following in zip_longest(sample.instances, sample.instances[1:]):
+        if instance.kind != kind:
+            continue
+        if instance.crowd:
+            crowds.append(instance.bounds())
+            continue
+        x_min, y_min, x_max, y_max = box = instance.bounds()
+        note = instance.extra.get("note", "")
+        if not instance.extra.get("clear", True):
+            name = None
+        elif kind == "hand":
+            name = "hand"
+        elif max(x_max - x_min, y_max - y_min) < FAR * max(sample.width, sample.height) or note == "far":
+            name = "far"
+        elif following is not None and following.kind == "face" and following.extra["clear"]:
+            name = "with a face"
+        elif following is None or following.kind != "face" or "behind" in note:
+            name = "from behind"
+        else:
+            name = "unclear face"
+        labels.append((box, name))
+    return labels, crowds
+
+
+def count_labels(results, sample, kind, offset):
+    """Return the number of labels, of found ones, and of false and duplicate detections, by class."""
+    labels, crowds = labels_of(sample, kind)
+    detections = []
+    for result in results:
+        low, high = box_of(result) + offset
+        low, high = np.maximum(low, 0), np.minimum(high, (sample.width, sample.height))
+        detections.append(((*low.tolist(), *high.tolist()), result.score))
+    assigned = assign(detections, [box for box, _ in labels], crowds)
+    found = Counter(labels[index][1] for index in assigned.found)
+    return found + Counter({"false": len(assigned.false), "duplicate": len(assigned.doubled)})
+
+
+def print_labels(options, console):
+    """Print how many labels of photographs are found in stills and in clips, by class."""
+    kind = {"hands": "hand", "body": "body"}[options.kind]
+    totals, clear, worst = {}, Counter(), {search: [] for search in options.searches}
+    shared = {"max_instances": options.max_instances or 20}
+    still = create_detector(options.kind, static_image=True, **shared)
+    detectors = {search: create_detector(options.kind, search=search, **shared) for search in options.searches}
+    for folder in options.media:
+        for sample in open_dataset("photographs", folder):
+            labels = [name for _, name in labels_of(sample, kind)[0] if name] if kind in sample.tags["labelled"] else []
+            if not labels or (options.only and not {*labels} & {*options.only}):
+                continue
+            clear.update(labels)
+            row = {"still": count_labels(still.detect(sample.rgb()), sample, kind, np.zeros(2))}
+            clip, slowest = labelled_clip(sample, options), {}
+            for search, detector in detectors.items():
+                detector.reset()
+                times = []
+                for number, (rgb, offset) in enumerate(clip):
+                    start = time.process_time()
+                    results = detector.detect(rgb, time=number / 30)
+                    times.append(time.process_time() - start)
+                    if number in MOMENTS:
+                        row[f"{search}, {number / 30:.1f} s"] = count_labels(results, sample, kind, offset)
+                slowest[search] = len(results), 1000 * max(times[SETTLE:])
+            if len({count for count, _ in slowest.values()}) == 1:
+                for search, (_, milliseconds) in slowest.items():
+                    worst[search].append(milliseconds)
+            for name, counts in row.items():
+                totals.setdefault(name, Counter()).update(counts)
+            if options.verbose:
+                counted = {name: dict(counts) for name, counts in row.items()}
+                print(sample.id, dict(Counter(labels)), counted, flush=True)
+    table = Table("", *(f"{name} ({clear[name]})" for name in clear), "false", "duplicate", box=None)
+    for row, total in totals.items():
+        table.add_row(row, *(str(total[name]) for name in (*clear, "false", "duplicate")))
+    console.print(table)
+    for search, times in worst.items():
+        if times:
+            name = f"{search}: slowest frame of {len(times)} clips with equal numbers of tracks"
+            print(f"{name}: median {np.median(times):.0f} ms, maximum {max(times):.0f} ms CPU")
+
+
 def _cell(value):
     return f"{value:.0f}" if isinstance(value, float) else str(value)
 
@@ -222,10 +323,17 @@ def main():
     parser.add_argument("--stills", action="store_true", help="media are images")
     parser.add_argument("--repeat", action="store_true", help="with --stills: show the same image in every frame")
     parser.add_argument("--runs", type=int, default=1, help="runs of each clip; the shortest time of a frame counts")
+    parser.add_argument("--labels", action="store_true", help="media are folders of labelled photographs")
+    parser.add_argument("--only", nargs="+", help="with --labels: photographs with one of these classes")
+    parser.add_argument("--searches", nargs="+", default=SEARCHES, help="with --labels")
+    parser.add_argument("--verbose", action="store_true", help="with --labels: print each photograph")
     options = parser.parse_args()
     console = Console(width=200)
-    if options.repeat and not options.stills:
-        parser.error("--repeat requires --stills")
+    if options.repeat and not (options.stills or options.labels):
+        parser.error("--repeat requires --stills or --labels")
+    if options.labels:
+        print_labels(options, console)
+        return
     if options.stills:
         print_stills(options, console)
         return
