@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
 SEARCH = (geometry, search_hands, search_bodies, faces, people, checks, light, score, streams, stream_finders)
 FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
-PACE = ("parts", "windows_per_inference", "refresh_frames", "min_presence", "inferences")
+PACE = ("refresh_frames", "min_presence", "inferences")
 GRIDS = {
     "palm": hands.PALM_GRID,
     "face-short": face_networks.SHORT_GRID,

@@ -170,6 +170,22 @@ def test_streams_are_searched_window_by_window_as_in_python(
 
 @pytest.mark.slow
 @pytest.mark.golden
+def test_people_from_behind_and_far_away_are_found_in_a_stream_as_in_python(
+    web_page, all_networks, show, data, read_rgb
+):
+    file = data / "real" / "wild3" / "coco_00419.jpg"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    rgb = read_rgb(file)
+    found = run(web_page, TRACK, "body", [show(rgb)] * 15, {"max_instances": 3}, "track")
+    with sonjit.create_detector("body", max_instances=3, precision="f32") as detector:
+        expected = [detector.detect(rgb, time=i / 30) for i in range(15)]
+    assert [len(here) for here in found] == [len(there) for there in expected]
+    assert len(expected[-1]) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.golden
 def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_networks, site, show, data, read_rgb):
     """They come from the bundle. A stream of one face is smoothed as in its graph, and mirrored."""
     bundle = data / "real" / "tasks" / "face_landmarker.task"

@@ -148,6 +148,19 @@ def test_instances_beyond_the_maximum_are_counted_as_in_python(web_page, all_net
     assert answer["total"] > 2
 
 
+def test_a_stream_counts_instances_beyond_the_maximum_as_in_python(web_page, all_networks, show, demo_clip):
+    rgb, options = demo_clip[1][240], {"max_instances": 1}
+    totals = run(web_page, """
+        const detector = await kit.LocalDetector.create("hands", given[1]);
+        const totals = [];
+        for (let i = 0; i < 3; i++) totals.push((await detector.track(await pixels(given[0]), {time: i / 30})).total);
+        detector.close();
+        return totals;
+    """, show(rgb), options)  # fmt: skip
+    with sonjit.create_detector("hands", **options) as detector:
+        assert totals == [detector.detect(rgb, time=i / 30).total for i in range(3)] == [2, 2, 2]
+
+
 def test_a_reset_clears_the_search_of_a_stream(web_page, all_networks, show, demo_clip):
     """The false detection in the clip is verified in several frames. The previous stream does not count."""
     paths = [show(rgb) for rgb in demo_clip[1][60:64]]

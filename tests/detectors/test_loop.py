@@ -160,8 +160,8 @@ class Windows:
 
     check = None
 
-    def step(self, rgb, active, lost, *, spent, room):
-        return []
+    def step(self, rgb, active, new, lost, *, spent, room):
+        return list(new)
 
     def is_changed(self, rgb):
         return next(self.changed)
@@ -188,6 +188,18 @@ def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
     assert [len(result) for result in results] == [1, 2, 3]
+
+
+def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
+    scene = Scene()
+    options = CommonOptions(max_instances=2)
+    detector = Detector(scene, Tracker(), options, stream_search=Windows([]))
+    totals = []
+    for places in [(100, 300, 500, 700), (100, 300, 500), (100, 300), (100,), (100,)]:
+        scene.show(*places)
+        totals.append(detector.detect(IMAGE).total)
+    assert totals == [3, 3, 3, 1, 1]
+    assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
 
 
 def test_one_that_comes_later_is_found_at_the_next_search():

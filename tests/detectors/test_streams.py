@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -15,8 +14,8 @@ import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck
-from sonjit.detectors.search.geometry import Proposal, windows
-from sonjit.detectors.search.stream_finders import Finder
+from sonjit.detectors.search.geometry import Proposal, head_of_body, windows
+from sonjit.detectors.search.stream_finders import Finder, Source
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
@@ -34,8 +33,9 @@ class Dots(Finder):
 
     def __init__(self, confirmed=0.9):
         self.windows, self.looks, self.confirmed = [], 0, confirmed
+        self.sources = (Source(self._proposals),)
 
-    def proposals(self, rgb, window):
+    def _proposals(self, rgb, window):
         self.windows.append(window)
         ys, xs = np.nonzero(window.cut(rgb)[..., 0])
         return [
@@ -56,7 +56,8 @@ class Dots(Finder):
 
 
 def stepping(finder):
-    return partial(StreamSearch(finder).step, spent=0, room=9)
+    search = StreamSearch(finder)
+    return lambda rgb, tracked, lost: search.step(rgb, tracked, [], lost, spent=0, room=9)
 
 
 def image(*dots):
@@ -84,7 +85,7 @@ def test_a_window_that_changes_is_searched_again_ever_later_while_nothing_is_sug
         rgb = image((500, 500)) if suggests else image()
         rgb[450:550, 450:550, 1] = 20 * i % 250
         before = len(finder.windows)
-        search.step(rgb, [], [], spent=0, room=9)
+        search.step(rgb, [], [], [], spent=0, room=9)
         searched += [i for window in finder.windows[before:] if window == windows(SIZE, SIZE, 2)[-1]]
     first, second, third, fourth = searched[:4]
     assert 13 < second - first < 20  # all the others could have been searched meanwhile
@@ -155,9 +156,9 @@ def test_what_is_found_and_not_held_is_offered_three_times():
 def test_without_room_what_was_suggested_is_forgotten():
     finder = Dots()
     search = StreamSearch(finder)
-    search.step(image((150, 150)), [], [], spent=0, room=1)
-    assert not search.step(image((150, 150)), [], [], spent=0, room=0)
-    assert not search.step(image(), [], [], spent=0, room=1)
+    search.step(image((150, 150)), [], [], [], spent=0, room=1)
+    assert not search.step(image((150, 150)), [], [], [], spent=0, room=0)
+    assert not search.step(image(), [], [], [], spent=0, room=1)
     assert finder.looks == 1
 
 
@@ -238,21 +239,40 @@ class Bodies:
 
 
 @pytest.mark.parametrize(
-    ("score", "heatmap", "admitted", "at_first"),
+    ("score", "heatmap", "admitted"),
     [
-        (0.9, 0.1, [True, True, True], True),
-        (0.6, 0.1, [False, True, True], True),  # a doubtful face must be seen again
-        (0.1, 0.1, [False, False, False], False),
-        (0.1, 0.8, [False, False, True], True),  # seen from behind, or with a hidden face
+        (0.9, 0.1, [True, True, True]),
+        (0.6, 0.1, [False, True, True]),  # a doubtful face must be seen again
+        (0.1, 0.1, [False, False, False]),
+        (0.1, 0.8, [False, False, True]),  # seen from behind, or with a hidden face
     ],
 )
-def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted, at_first):
+def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted):
     seen = body(heatmap)
     rgb = np.zeros((300, 300, 3), np.uint8)
     check = BodyCheck(Faces(face_in_window(seen), score), Bodies(heatmap))
-    assert [check.accepts_new(rgb, seen) for _ in range(3)] == admitted
-    check.reset()
-    assert check.accepts_new(rgb, seen, is_first=True) == at_first
+    assert [check.accepts_new(rgb, seen, detections) for detections in (1, 2, 3)] == admitted
+
+
+@pytest.mark.parametrize(("score", "admitted"), [(0.4, False), (0.9, True)])
+def test_the_score_of_the_search_decides_on_a_body_without_a_face(score, admitted):
+    check, rgb, seen = BodyCheck(Faces(), Bodies()), np.zeros((300, 300, 3), np.uint8), replace(body(), score=score)
+    person = Proposal(held_at(0, 1).box, 0.5, set())
+    assert check.accepts_new(rgb, seen, 3, person) == admitted
+    assert not check.accepts_new(rgb, seen, 3, replace(person, head=head_of_body(seen)))  # its face must be detected
+
+
+def test_a_single_detection_is_accepted_in_the_first_frame_only():
+    class Check:
+        def reset(self):
+            pass
+
+        def accepts_new(self, rgb, seen, detections, proposal=None):
+            return detections >= 3
+
+    search = StreamSearch(Dots(), Check())
+    new = [seen_at(150, 150, size=50.0)]
+    assert [search.step(image(), [], new, [], spent=1, room=1) for _ in range(2)] == [new, []]
 
 
 def test_a_body_with_its_head_outside_the_image_is_not_accepted():
@@ -261,7 +281,7 @@ def test_a_body_with_its_head_outside_the_image_is_not_accepted():
     bodies = Bodies(0.8)
     bodies.observe = lambda rgb, box: outside
     check = BodyCheck(Faces(), bodies)
-    assert not check.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, is_first=True)
+    assert not check.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, 3)
 
 
 @pytest.mark.parametrize(("heatmap", "stays"), [(0.1, False), (0.8, True)])

@@ -42,8 +42,6 @@ export interface KindRecord {
 }
 /** Parameters of the stream search of a kind; see `sonjit.detectors.search.stream_finders.Finder`. */
 export interface FinderRecord {
-  readonly parts: readonly number[];
-  readonly windows_per_inference: number;
   readonly min_presence: number;
   readonly inferences: number;
   /** Number of frames after which an unchanged window is searched again; null for never. */

@@ -45,7 +45,7 @@ export interface LocalAnswer {
   readonly faces?: Face[];
   readonly bodies?: Body[];
   readonly people?: Person[];
-  /** Number of instances found in a still, including those beyond `max_instances`. */
+  /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
   /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
   readonly complete: boolean;

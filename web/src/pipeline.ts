@@ -53,9 +53,10 @@ export class Detector<O extends Observation, R extends Result> {
   readonly #streamSearch: StreamSearch<O> | null;
   readonly #stillSearch: StillSearch<O> | null;
   readonly #recrops: boolean;
+  /** Number of instances that the last search found beyond `max_instances`. */
+  #excess = 0;
   #time = -Infinity;
   #sinceSearch: number;
-  #isFirstFrame = true;
   #size = "";
 
   /**
@@ -82,12 +83,14 @@ export class Detector<O extends Observation, R extends Result> {
   }
 
   /** Find the instances in the next image of the stream. Another image size starts a new stream. `time`: seconds; by default 30 images a second. */
-  async track(image: Pixels, time: number | null): Promise<Result[]> {
+  async track(image: Pixels, time: number | null): Promise<Results> {
     const size = `${image.width} x ${image.height}`;
     if (size !== this.#size) this.reset();
     this.#size = size;
     const tracks = await this.#step(image, time);
-    return this.#results(image, tracks.map((track) => [track.smoothed, track]));
+    if (tracks.length < this.#settings.max_instances) this.#excess = 0;
+    const results = await this.#results(image, tracks.map((track) => [track.smoothed, track]));
+    return Object.assign(results, { total: tracks.length + this.#excess });
   }
 
   /** Find the instances in a still. */
@@ -106,10 +109,10 @@ export class Detector<O extends Observation, R extends Result> {
   /** Forget all tracked instances and the time. The next image starts a new stream. */
   reset(): void {
     this.#tracker.reset();
-    this.#isFirstFrame = true;
     this.#streamSearch?.reset();
     this.#time = -Infinity;
     this.#sinceSearch = this.#settings.search_interval;
+    this.#excess = 0;
   }
 
   async #results(image: Pixels, observations: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
@@ -128,7 +131,6 @@ export class Detector<O extends Observation, R extends Result> {
       ? this.#tracker.match(await this.#inImage(image), now)
       : await this.#observe(image, now);
     if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
-    this.#isFirstFrame = false;
     for (const track of this.#tracker.active) track.box = this.#kind.follow(track);
     return this.#tracker.active;
   }
@@ -199,22 +201,22 @@ export class Detector<O extends Observation, R extends Result> {
     if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
       found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
     } else if (isDue) {
-      found = await this.#present(image, this.#withoutOverlapping(boxes ?? (await this.#boxes(image)), carried).slice(0, room));
+      const all = boxes ?? (await this.#kind.find(image, this.#settings.min_detection_score));
+      const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(0, room);
+      found = await this.#present(image, candidates);
+      if (streamSearch !== null && found.length === room) { // one more shows that the result is limited
+        found.push(...(await this.#present(image, this.#withoutOverlapping(all, [...carried, ...candidates]).slice(0, 1))));
+      }
     }
     if (streamSearch !== null) {
       const visible = observed.map(([, observation]) => observation);
-      const more = await streamSearch.step(image, [...visible, ...found], this.#tracker.lostBoxes(now), {
-        spent: found.length + (isDue && visible.length ? 1 : 0),
-        room: room - found.length,
-      });
-      found = [...found, ...more.filter((observation) => this.#isPresent(observation))];
-      if (streamSearch.check) {
-        const accepted: O[] = [];
-        for (const observation of found) {
-          if (await streamSearch.check.acceptsNew(image, observation, this.#isFirstFrame)) accepted.push(observation);
-        }
-        found = accepted;
-      }
+      const spent = found.length + (isDue && visible.length ? 1 : 0);
+      found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), { spent, room });
+      found = found.filter((observation) => this.#isPresent(observation));
+    }
+    if (found.length > Math.max(room, 0) && this.#settings.search !== "fast") {
+      found = suppressDuplicates(found, observed.map(([, observation]) => observation), true).sort((a, b) => b.score - a.score);
+      this.#excess = Math.max(found.length - room, 0);
     }
     return found.slice(0, Math.max(room, 0));
   }

@@ -93,7 +93,7 @@ export type Results = Result[] & {
   motions?: readonly MotionEvent[];
   /** Only in streams with `gestures` or `events`. */
   events?: readonly Event[];
-  /** Number of instances found in a still, including those beyond `max_instances`. */
+  /** Number of instances found, including those beyond `max_instances`. */
   total?: number;
   /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
   complete?: boolean;

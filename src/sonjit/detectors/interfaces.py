@@ -98,13 +98,21 @@ class StreamSearch(Protocol[C]):
     check: Verifier[C] | None
 
     def step(
-        self, rgb: NDArray[np.uint8], tracked: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
+        self,
+        rgb: NDArray[np.uint8],
+        tracked: Sequence[C],
+        new: Sequence[C],
+        lost: Sequence[RotatedBox],
+        *,
+        spent: int,
+        room: int,
     ) -> list[C]:
-        """Do one frame's share of the search, near lost instances first, and return new instances.
+        """Verify new detections, do one frame's share of the search, and return the new instances.
 
         Args:
             rgb: Image (H, W, 3).
             tracked: Observations of the tracked instances in this frame.
+            new: Observations of a search of the image.
             lost: Boxes in which instances were lost recently.
             spent: Inferences of this frame, apart from those of the tracked instances.
             room: Maximum number of new instances. With 0, only the internal state advances.
@@ -129,10 +137,6 @@ class Verifier(Protocol[C]):
 
     def masked_image(self, rgb: NDArray[np.uint8], track: Track[C], tracked: Sequence[Track[C]]) -> NDArray[np.uint8]:
         """Return the image for one track, without what the network could mistake for its instance."""
-        ...
-
-    def accepts_new(self, rgb: NDArray[np.uint8], observation: C, *, is_first: bool = False) -> bool:
-        """Check whether a new detection may start a track; `is_first`: in the first frame of a stream."""
         ...
 
     def verify(self, rgb: NDArray[np.uint8], track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:

@@ -106,6 +106,8 @@ class Detector(Generic[R]):
                 observations = [(self._kind.refine(item), None) for item in self._detect_still(rgb, boxes)]
             else:
                 observations = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
+                self._excess = self._excess if len(observations) >= self._options.max_instances else 0
+                self._total = len(observations) + self._excess
             results = [self._kind.result(rgb, observation, track) for observation, track in observations]
             if self._gestures is not None:
                 hands = _hands_of(results)
@@ -183,10 +185,10 @@ class Detector(Generic[R]):
 
     def _forget(self) -> None:
         self._tracker.reset()
-        self._is_first_frame = True
         self._reset_gestures()
         self._time = -math.inf
         self._since_search = self._options.search_interval
+        self._excess = 0
         self._warned = False
         if self._stream_search is not None:
             self._stream_search.reset()
@@ -236,7 +238,8 @@ class Detector(Generic[R]):
         """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
         now = self._clock(time)
         if boxes is None and self._kind.searches_always:
-            boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
+            found, limit = self._kind.find(rgb, self._options.min_detection_score), self._options.max_instances
+            boxes, self._excess = found[:limit], len(found[limit:])
         if boxes is None:
             tracks = self._tracker.active
             pairs = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
@@ -251,7 +254,6 @@ class Detector(Generic[R]):
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
         if self._tracker.update(pairs, new, now):
             self._since_search = self._options.search_interval
-        self._is_first_frame = False
         for track in self._tracker.active:
             track.box = self._kind.follow(track)
         return self._tracker.active
@@ -289,17 +291,19 @@ class Detector(Generic[R]):
         if due and self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         elif due:
-            candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
-            new = self._present(rgb, self._without_overlapping(candidates, carried)[:room])
+            found = self._kind.find(rgb, self._options.min_detection_score)
+            candidates = self._without_overlapping(found[: self._options.max_instances], carried)[:room]
+            new = self._present(rgb, candidates)
+            if self._stream_search is not None and len(new) == room:  # one more shows that the result is limited
+                new += self._present(rgb, self._without_overlapping(found, [*carried, *candidates])[:1])
         if self._stream_search is not None:
-            spent, room_left = len(new) + (due and bool(visible)), room - len(new)
-            found = self._stream_search.step(
-                rgb, [*visible, *new], self._tracker.lost_boxes(now), spent=spent, room=room_left
-            )
-            new += [item for item in found if self._is_present(item)]
-        if self._verifier is not None:
-            is_first = self._is_first_frame
-            new = [item for item in new if self._verifier.accepts_new(rgb, item, is_first=is_first)]
+            spent = len(new) + (due and bool(visible))
+            found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
+            new = [item for item in found if self._is_present(item)]
+        if len(new) > max(room, 0) and self._options.search != "fast":
+            new = suppress_duplicates(new, visible, merge_nested=True)
+            new.sort(key=lambda item: -item.score)
+            self._excess = max(len(new) - room, 0)
         return new[: max(room, 0)]
 
     def _update_track(self, rgb: NDArray[np.uint8], track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401

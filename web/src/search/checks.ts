@@ -10,12 +10,11 @@ import type { Track } from "../tracking.js";
 import { newCandidate } from "./agenda.js";
 import { bodyFeatures } from "./bodies.js";
 import type { HeadMap } from "./finders.js";
-import { bodyOks, boxAroundBody, headOfBody, isHeadOf, meanOf, oks, partOf, windowAround, withoutOtherHeads } from "./geometry.js";
+import { bodyOks, boxAroundBody, headOfBody, isHeadOf, meanOf, partOf, windowAround, withoutOtherHeads, type Proposal } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
 const OF = constants.search.checks;
 const HEAD = [...Array(11).keys()]; // of a body's keypoints
-const { BODY_TOLERANCE } = constants.search.bodies;
 
 /** Verifies the detections of a stream. */
 export interface Check<O extends Observation> {
@@ -23,8 +22,13 @@ export interface Check<O extends Observation> {
   reset(): void;
   /** Return the image for one track, without what the network could mistake for its instance. */
   maskedImage(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
-  /** Check whether a new detection may start a track; `isFirst`: in the first frame of a stream. */
-  acceptsNew(image: Pixels, observation: O, isFirst?: boolean): Promise<boolean>;
+  /**
+   * Check whether a new detection may start a track.
+   *
+   * @param detections number of frames in a row in which it was detected
+   * @param proposal proposal that led to it in a search of windows; null for the search of the image
+   */
+  acceptsNew(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean>;
   /** Return the verified observation of a track, or null if the track ends. */
   verify(image: Pixels, track: Track<O>, observation: O, tracks: readonly Track<O>[]): Promise<O | null>;
 }
@@ -117,7 +121,6 @@ export class BodyCheck implements Check<BodyObservation> {
   readonly #bodies: Bodies;
   readonly #heads: HeadMap;
   readonly #records = new Records();
-  #doubtful: { observation: BodyObservation; count: number }[] = [];
 
   constructor(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) {
     [this.#faces, this.#bodies, this.#heads] = [faces, bodies, heads];
@@ -125,30 +128,16 @@ export class BodyCheck implements Check<BodyObservation> {
 
   reset(): void {
     this.#records.reset();
-    this.#doubtful = [];
   }
 
-  /**
-   * Check whether a new detection is a body.
-   *
-   * A doubtful body must be detected again in later frames. The first frame of a stream may be a single image. One
-   * detection is enough in it.
-   */
-  async acceptsNew(image: Pixels, observation: BodyObservation, isFirst = false): Promise<boolean> {
+  /** Check whether a new detection is a body. A doubtful body must be detected in several frames. */
+  async acceptsNew(image: Pixels, observation: BodyObservation, detections: number, proposal: Proposal | null): Promise<boolean> {
     const known = Math.max(0, ...this.#heads.all.filter((head) => isHeadOf(observation, head)).map(({ score }) => score));
     const face = known > OF.CERTAIN_FACE ? known : await this.#faceScore(image, observation);
-    if (face > OF.CERTAIN_FACE) return true;
-    if (face === 0 && (await this.#facelessScore(image, observation)) <= LIMITS.faceless) return false;
-    return this.#detections(observation) >= (isFirst ? 1 : face > 0 ? OF.FACE_DETECTIONS : OF.FACELESS_DETECTIONS);
-  }
-
-  /** Add a detection of a body, and return how many of its last detections agree. */
-  #detections(observation: BodyObservation): number {
-    const agrees = (other: { observation: BodyObservation }) => oks(other.observation.keypoints, observation.keypoints, BODY_TOLERANCE) > OF.MIN_AGREEMENT;
-    const count = 1 + Math.max(0, ...this.#doubtful.filter(agrees).map(({ count }) => count));
-    const others = this.#doubtful.filter((other) => !agrees(other));
-    this.#doubtful = [{ observation, count }, ...others].slice(0, OF.MAX_DOUBTFUL);
-    return count;
+    if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
+    if (detections < OF.FACELESS_DETECTIONS) return false;
+    if (proposal?.below) return false;
+    return (proposal === null ? await this.#facelessScore(image, observation) : observation.score) > LIMITS.faceless;
   }
 
   /** Return the image with the heads of all other people covered. */

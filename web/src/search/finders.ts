@@ -10,28 +10,41 @@ import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
+import { newCandidate } from "./agenda.js";
+import { bodyFeatures } from "./bodies.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
-const { HEAD_SCORE, TRACKED_IOU } = constants.search.stream_finders;
+const { FACE_COST, HEAD_SCORE, PARTS, PEOPLE_PARTS, TRACKED_IOU } = constants.search.stream_finders;
 const { BODY_TOLERANCE, PLACEMENTS } = constants.search.bodies;
 const { HEAD_FRAMES } = constants.search.streams;
 
+/** A detector that proposes instances in the windows of an image. */
+export interface Source {
+  /** Return the proposals in a window, in pixels of the image. */
+  find(image: Pixels, window: Window): Promise<Proposal[]>;
+  /** Numbers of windows along the longer side of the image. */
+  readonly parts: readonly number[];
+  /** Time of a window, in inferences of the landmark network. */
+  readonly cost: number;
+  /** See `windows`. */
+  readonly isFewer?: boolean;
+}
+
 /** Finder of one kind. */
-export interface Finder<O extends Observation, P extends Proposal = Proposal> extends FinderRecord {
-  /** Return the proposals of a detector in a window, in pixels of the image. */
-  propose(image: Pixels, window: Window): Promise<P[]>;
+export interface Finder<O extends Observation> extends FinderRecord {
+  readonly sources: readonly Source[];
   observe(image: Pixels, box: RotatedBox): Promise<O>;
   boxAfter(observation: O): RotatedBox;
   /** Return the probability that two observations show an instance; `image`: image of the second frame. */
-  score(image: Pixels, proposal: P, first: O, second: O): Promise<number>;
+  score(image: Pixels, proposal: Proposal, first: O, second: O): Promise<number>;
   /** Check whether a proposal shows a tracked instance. */
-  isTracked(proposal: P, tracked: O): boolean;
+  isTracked(proposal: Proposal, tracked: O): boolean;
   /** Check whether an observation is tracked already. */
   isSame(observation: O, tracked: O): boolean;
   /** Return the image for verifying a proposal, with similar instances covered. */
-  maskedImage?(image: Pixels, proposal: P, tracked: readonly O[]): Pixels;
+  maskedImage?(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels;
   /** Return the alternative of a proposal that was not verified. */
-  alternative?(proposal: P): P | null;
+  alternative?(proposal: Proposal): Proposal | null;
   beginFrame?(tracked: readonly O[]): void;
   reset?(): void;
 }
@@ -43,10 +56,14 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
     ...FINDERS.HandFinder,
     ...boxFinder(boxAfter),
     observe: (image, box) => hands.observe(image, box),
-    async propose(image, window) {
-      const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
-      return found.map((palm) => ({ box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
-    },
+    sources: [{
+      parts: PARTS,
+      cost: 1,
+      async find(image, window) {
+        const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
+        return found.map((palm) => ({ box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
+      },
+    }],
     async score(image, _, first, second) {
       const mirrored = await hands.observeMirrored(image, boxAfter(second));
       return scoreOf("stream_hand", { presence: logit(Math.min(first.score, second.score)), mirrored: logit(mirrored.score) });
@@ -60,11 +77,15 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
     ...FINDERS.FaceFinder,
     ...boxFinder((observation: FaceObservation) => meshes.boxAfter(observation)),
     observe: (image, box) => meshes.observe(image, box),
-    async propose(image, window) {
-      const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
-      return found.map(({ box, keypoints, score }) =>
-        ({ box: geometry.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
-    },
+    sources: [{
+      parts: PARTS,
+      cost: 1,
+      async find(image, window) {
+        const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
+        return found.map(({ box, keypoints, score }) =>
+          ({ box: geometry.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
+      },
+    }],
     score(_, { score }, first, second) {
       const agreement = geometry.oks(first.keypoints, alignCentres(first.keypoints, second.keypoints));
       const presence = logit(Math.min(first.score, second.score));
@@ -73,39 +94,56 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
   };
 }
 
-/** Box in which the body of a head may be, one of several placements. */
-interface BodyProposal extends Proposal {
-  readonly head: Head;
-  readonly placement: number;
+function proposalBelow(head: Head, placement: number): Proposal {
+  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), below: { head, placement } };
 }
 
-function proposalBelow(head: Head, placement: number): BodyProposal {
-  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, placement };
-}
-
-/** Return a finder that proposes bodies below faces and observes them with all other heads covered. */
-export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation, BodyProposal> {
-  return {
-    ...FINDERS.BodyFinder,
-    boxAfter: geometry.boxAroundBody,
-    observe: (image, box) => bodies.observe(image, box),
-    isTracked: ({ head }, tracked) => geometry.isHeadOf(tracked, head),
-    isSame: geometry.isSameTorso,
-    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => geometry.isHeadOf(body, head))),
-    reset: () => heads.reset(),
-    async propose(image, window) {
+/** Return a finder that proposes people, and bodies below faces. These are observed with all other heads covered. */
+export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation> {
+  const bodiesBelowFaces: Source = {
+    parts: PARTS,
+    cost: FACE_COST,
+    async find(image, window) {
       const found = await geometry.headsIn(faces, image, window, HEAD_SCORE);
       heads.update(window, found);
       return found.map((head) => proposalBelow(head, 0));
     },
-    alternative: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : null),
-    score(image, { head }, first, second) {
+  };
+  const detectedPeople: Source = {
+    parts: PEOPLE_PARTS,
+    cost: 1,
+    isFewer: true,
+    async find(image, window) {
+      const found = await bodies.people(geometry.partOf(image, window), LIMITS.person);
+      const votes = new Set([geometry.keyOf(window)]);
+      return found.map(({ box, score }) => ({ box: geometry.placed(box, window), score, votes: new Set(votes) }));
+    },
+  };
+  return {
+    ...FINDERS.BodyFinder,
+    sources: [bodiesBelowFaces, detectedPeople],
+    boxAfter: geometry.boxAroundBody,
+    observe: (image, box) => bodies.observe(image, box),
+    isTracked({ box, below }, tracked) {
+      if (below) return geometry.isHeadOf(tracked, below.head);
+      const own = geometry.boxAroundBody(tracked);
+      return Math.hypot(own.cx - box.cx, own.cy - box.cy) < LIMITS.same_hips * own.width;
+    },
+    isSame: geometry.isSameTorso,
+    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => geometry.isHeadOf(body, head))),
+    reset: () => heads.reset(),
+    alternative: ({ below }) => (below && below.placement + 1 < PLACEMENTS.length ? proposalBelow(below.head, below.placement + 1) : null),
+    score(image, proposal, first, second) {
       const moved = alignCentres(first.keypoints, second.keypoints);
       const agreement = geometry.oks(first.keypoints, moved, BODY_TOLERANCE, geometry.visibilityInside(second, image));
+      if (!proposal.below) {
+        return Promise.resolve(scoreOf("body", bodyFeatures(newCandidate([first, second], proposal, agreement), image, [])));
+      }
       const score = logit(Math.max(first.score, second.score) * agreement);
-      return Promise.resolve(geometry.isHeadOf(second, head) ? scoreOf("stream_body", { score }) : 0);
+      return Promise.resolve(geometry.isHeadOf(second, proposal.below.head) ? scoreOf("stream_body", { score }) : 0);
     },
-    maskedImage: (image, { box, head }, tracked) => geometry.withoutOtherHeads(image, box, [...heads.all, ...tracked.map(geometry.headOfBody)], head),
+    maskedImage: (image, { box, below }, tracked) =>
+      below ? geometry.withoutOtherHeads(image, box, [...heads.all, ...tracked.map(geometry.headOfBody)], below.head) : image,
   };
 }
 

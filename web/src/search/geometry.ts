@@ -32,6 +32,8 @@ export interface Proposal {
   readonly score: number;
   /** Windows and sources that led to this box. */
   readonly votes: Set<string>;
+  /** Head below which a body is proposed, and index of the placement below it; absent for what a detector found. */
+  readonly below?: { readonly head: Head; readonly placement: number };
 }
 
 /** Position of a face. */

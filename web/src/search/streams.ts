@@ -9,7 +9,7 @@ import { constants } from "../data.js";
 import type { Observation } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
 import type { Check } from "./checks.js";
-import type { Finder } from "./finders.js";
+import type { Finder, Source } from "./finders.js";
 import { keyOf, longestOf, mergeProposals, windowAround, windows, type Proposal, type Window } from "./geometry.js";
 
 const OF = constants.search.streams;
@@ -23,6 +23,7 @@ interface Candidate<O> {
 
 /** Content of a window when it was searched. */
 interface SearchedWindow {
+  readonly source: Source;
   readonly window: Window;
   readonly frame: number;
   readonly thumbnail: Thumbnail;
@@ -69,9 +70,11 @@ export class StreamSearch<O extends Observation> {
   }
 
   /**
-   * Do one frame's share of the search and return new instances. The more is tracked, the larger the share.
+   * Verify new detections, do one frame's share of the search, and return the new instances. The more is tracked, the
+   * larger the share.
    *
    * @param tracked observations of the tracked instances in this frame
+   * @param detected observations of a search of the image
    * @param lost boxes in which instances were lost recently; their surroundings are searched in every other frame
    * @param share `spent`: inferences of this frame, apart from those of the tracked instances; `room`: maximum number of
    *   new instances; with 0, only the internal state advances
@@ -79,47 +82,65 @@ export class StreamSearch<O extends Observation> {
   async step(
     image: Pixels,
     tracked: readonly O[],
+    detected: readonly O[],
     lost: readonly RotatedBox[],
     { spent, room }: { spent: number; room: number },
   ): Promise<O[]> {
     const finder = this.#finder;
+    const all = [...tracked, ...detected];
     this.#frame += 1;
-    finder.beginFrame?.(tracked);
+    finder.beginFrame?.(all);
     const candidates = [...this.#candidates, ...this.#detected.filter(({ repeats }) => repeats < OF.MAX_REPEATS)];
     [this.#candidates, this.#detected] = [[], []];
-    if (room <= 0) {
-      this.#proposals = []; // older ones would be outdated
-      return [];
-    }
-    let left = Math.max(tracked.length + 1, OF.MIN_INFERENCES) - spent;
+    let left = Math.max(all.length + 1, OF.MIN_INFERENCES) - spent;
+    // What the windows show may verify the new detections.
+    if (room > 0 && !candidates.length) left -= await this.#searchWindows(image, lost, all, left);
+    const detections = this.#frame === 1 ? OF.MAX_REPEATS : 1; // the first frame may be a single image
     const found: O[] = [];
+    for (const observation of detected) if (await this.#accepts(image, observation, detections, null)) found.push(observation);
+    const known = [...tracked, ...found];
+    const roomLeft = room - found.length;
+    if (roomLeft <= 0) {
+      this.#proposals = []; // older ones would be outdated
+      return found;
+    }
     for (const candidate of candidates) {
-      const { proposal, observation, repeats } = candidate;
-      if (tracked.some((other) => finder.isSame(observation, other))) continue;
+      const { proposal, observation } = candidate;
+      if (known.some((other) => finder.isSame(observation, other))) continue;
       if (left < finder.inferences) {
         this.#candidates.push(candidate);
         continue;
       }
       left -= finder.inferences;
-      const second = await this.#verified(this.#masked(image, proposal, tracked), candidate);
-      if (second === null || [...tracked, ...found].some((other) => finder.isSame(second, other))) this.#tryAlternative(proposal);
-      else {
-        found.push(second);
-        this.#detected.push({ proposal, observation: second, repeats: repeats + 1 });
+      const second = await this.#verified(this.#masked(image, proposal, known), candidate);
+      if (second === null || [...known, ...found].some((other) => finder.isSame(second, other))) {
+        this.#tryAlternative(proposal);
+        continue;
       }
+      const repeats = candidate.repeats + 1;
+      this.#detected.push({ proposal, observation: second, repeats });
+      if (await this.#accepts(image, second, repeats, proposal)) found.push(second);
     }
-    if (left > OF.MIN_INFERENCES || left > this.#proposals.length) {
-      left -= 1;
-      this.#proposals.push(...(await this.#nextProposals(image, lost, tracked)));
-    }
-    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), tracked).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * room));
+    if (candidates.length) left -= await this.#searchWindows(image, lost, known, left);
+    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), known).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * roomLeft));
     for (; this.#proposals.length && left > 0; left--) {
       const proposal = this.#proposals.shift()!;
-      const observation = await finder.observe(this.#masked(image, proposal, tracked), proposal.box);
+      const observation = await finder.observe(this.#masked(image, proposal, known), proposal.box);
       if (observation.score > finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
       else this.#tryAlternative(proposal);
     }
     return found;
+  }
+
+  async #accepts(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean> {
+    return this.check === null || this.check.acceptsNew(image, observation, detections, proposal);
+  }
+
+  /** Add the proposals of the next windows if inferences are left for it, and return the number of inferences. */
+  async #searchWindows(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[], left: number): Promise<number> {
+    if (left <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return 0;
+    this.#proposals.push(...(await this.#nextProposals(image, lost, tracked)));
+    return 1;
   }
 
   #masked(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels {
@@ -145,11 +166,15 @@ export class StreamSearch<O extends Observation> {
     if (lost.length && this.#number % 2) {
       const { cx, cy, width } = lost[Math.floor(this.#number / 2) % lost.length]!;
       const window = windowAround([cx, cy], OF.LOST_WINDOW * width, image);
-      if (window !== null) return this.#finder.propose(image, window);
+      if (window !== null) {
+        const found: Proposal[] = [];
+        for (const source of this.#finder.sources) found.push(...(await source.find(image, window)));
+        return found;
+      }
     }
     const proposals: Proposal[] = [];
     for (const shown of this.#nextWindows(image, tracked)) {
-      const free = this.#untracked(await this.#finder.propose(image, shown.window), tracked);
+      const free = this.#untracked(await shown.source.find(image, shown.window), tracked);
       if (free.length) shown.pause = 1;
       proposals.push(...free);
     }
@@ -162,7 +187,7 @@ export class StreamSearch<O extends Observation> {
 
   /** Return the changed windows without tracked instances that were searched longest ago. */
   #nextWindows(image: Pixels, tracked: readonly O[]): SearchedWindow[] {
-    const { parts, windows_per_inference, boxAfter } = this.#finder;
+    const { sources, boxAfter } = this.#finder;
     const thumbnail = thumbnailOf(image);
     const scale = OF.THUMBNAIL / longestOf(image);
     const free = new Uint8Array(thumbnail.width * thumbnail.height).fill(1);
@@ -175,29 +200,33 @@ export class StreamSearch<O extends Observation> {
         if (left < right) free.fill(0, row * thumbnail.width + left, row * thumbnail.width + right);
       }
     }
-    const all = new Map(parts.flatMap((count) => windows(image, count)).map((window) => [keyOf(window), window]));
+    const all = new Map<string, Pick<SearchedWindow, "source" | "window">>(sources.flatMap((source, number) =>
+      source.parts.flatMap((count) => windows(image, count, source.isFewer))
+        .map((window) => [`${number} ${keyOf(window)}`, { source, window }] as const)));
+    const frames = [...all.values()].reduce((sum, { source }) => sum + source.cost, 0); // in which all windows can be searched
     for (const name of [...this.#searchedWindows.keys()]) if (!all.has(name)) this.#searchedWindows.delete(name);
     const never = [...all.keys()].filter((name) => !this.#searchedWindows.has(name));
     const chosen: SearchedWindow[] = [];
+    let cost = 0;
     for (const name of [...never, ...this.#searchedWindows.keys()]) {
+      if (chosen.length && cost + all.get(name)!.source.cost > 1) break;
       const before = this.#searchedWindows.get(name);
-      const shown: SearchedWindow = { window: all.get(name)!, frame: this.#frame, thumbnail, free, pause: 1 };
-      if (before && !this.#isDue(shown, before, all.size, scale)) continue;
+      const shown: SearchedWindow = { ...all.get(name)!, frame: this.#frame, thumbnail, free, pause: 1 };
+      if (before && !this.#isDue(shown, before, frames, scale)) continue;
       if (before) shown.pause = Math.min(before.pause + 1, OF.MAX_PAUSE);
       this.#searchedWindows.delete(name);
       this.#searchedWindows.set(name, shown);
       chosen.push(shown);
-      if (chosen.length === windows_per_inference) break;
+      cost += shown.source.cost;
     }
     return chosen;
   }
 
   /** Check whether a window is due: it changed after its pause, or was not searched for long. */
-  #isDue(shown: SearchedWindow, before: SearchedWindow, count: number, scale: number): boolean {
-    const { windows_per_inference, refresh_frames } = this.#finder;
+  #isDue(shown: SearchedWindow, before: SearchedWindow, frames: number, scale: number): boolean {
     const rested = shown.frame - before.frame;
-    if (rested * windows_per_inference <= before.pause * count) return false;
-    if (rested > (refresh_frames ?? Infinity)) return true;
+    if (rested <= before.pause * frames) return false;
+    if (rested > (this.#finder.refresh_frames ?? Infinity)) return true;
     const { left, top, right, bottom } = shown.window;
     const { width, height } = shown.thumbnail;
     const [from, to] = [Math.floor(left * scale), Math.min(Math.ceil(right * scale), width)];

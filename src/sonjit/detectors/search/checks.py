@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.agenda import Candidate
+from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.search.agenda import Candidate, O
 from sonjit.detectors.search.bodies import (
     BODY_TOLERANCE,
     body_features,
@@ -16,7 +18,7 @@ from sonjit.detectors.search.bodies import (
     visibility_inside,
     without_other_heads,
 )
-from sonjit.detectors.search.geometry import Head, corners, head_of_body, is_head_of, oks, window_around
+from sonjit.detectors.search.geometry import Head, Proposal, corners, head_of_body, is_head_of, oks, window_around
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.geometry.boxes import size_of
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sonjit.detectors.kinds.body import Bodies
-    from sonjit.detectors.kinds.face import FaceObservation
     from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
@@ -38,9 +39,7 @@ _FACELESS_DETECTION = 0.75
 _CERTAIN_FACE = 0.75
 """Minimum score of a face that verifies a new body in the first frame."""
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
-"""Number of agreeing detections of a new body with a face of lower score, and of one without a face."""
-_MIN_AGREEMENT, _MAX_DOUBTFUL = 0.5, 50
-"""Minimum agreement of two detections of a body, and maximum number of bodies that wait for another detection."""
+"""Number of detections of a new body with a face of lower score, and of one without a face."""
 _FAINT_PRESENCE = 0.5
 """Presence below which a tracked body stays only if its face is detected."""
 _MEMORY = 0.15
@@ -90,7 +89,37 @@ class _Record:
         return self.failures < min(_MIN_FAILURES + _FAILURES_PER_SUCCESS * self.successes, _MAX_FAILURES)
 
 
-class FaceCheck:
+class Check(ABC, Generic[O]):
+    """Verifier of a stream that also decides on new detections; see `sonjit.detectors.interfaces.Verifier`."""
+
+    def __init__(self) -> None:
+        self._records: WeakKeyDictionary[Track[O], _Record] = WeakKeyDictionary()
+
+    def reset(self) -> None:
+        """Forget the previous stream."""
+        self._records.clear()
+
+    def masked_image(self, rgb: Image, track: Track[O], tracked: Sequence[Track[O]]) -> Image:
+        """Return the image for one track, without what the network could mistake for its instance."""
+        return rgb
+
+    @abstractmethod
+    def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
+        """Check whether a new detection may start a track.
+
+        Args:
+            rgb: Image (H, W, 3).
+            observation: New detection.
+            detections: Number of frames in a row in which it was detected.
+            proposal: Proposal that led to it in a search of windows; None for the search of the image.
+        """
+
+    @abstractmethod
+    def verify(self, rgb: Image, track: Track[O], observation: O, tracked: Sequence[Track[O]]) -> O | None:
+        """Return the verified observation of a track, or None if the track ends."""
+
+
+class FaceCheck(Check[FaceObservation]):
     """Verify faces: the full-range detector must detect them at the same position.
 
     The mesh network can mistake a hand for a face.
@@ -100,24 +129,16 @@ class FaceCheck:
     """
 
     def __init__(self, faces: SingleShotDetector) -> None:
+        super().__init__()
         self._faces = faces
-        self._records: WeakKeyDictionary[Track[FaceObservation], _Record] = WeakKeyDictionary()
 
-    def reset(self) -> None:
-        """Forget the previous stream."""
-        self._records.clear()
-
-    def accepts_new(self, rgb: Image, observation: FaceObservation, *, is_first: bool = False) -> bool:
+    def accepts_new(
+        self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: Proposal | None = None
+    ) -> bool:
         """Check whether a new detection in an image (H, W, 3) is a face."""
         x_min, y_min, x_max, y_max = corners(observation.keypoints)
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         return face_score(self._faces, rgb, centre, size, _ON_MESH) > 0
-
-    def masked_image(
-        self, rgb: Image, track: Track[FaceObservation], tracked: Sequence[Track[FaceObservation]]
-    ) -> Image:
-        """Return the image unchanged."""
-        return rgb
 
     def verify(
         self,
@@ -134,7 +155,7 @@ class FaceCheck:
         return observation if record.is_kept(sure=passed, passed=passed) else None
 
 
-class BodyCheck:
+class BodyCheck(Check[BodyObservation]):
     """Verify bodies: another network must detect a face at the head.
 
     Both networks of bodies can mistake a hand for a body. A body without a face requires a high score as in stills.
@@ -146,43 +167,23 @@ class BodyCheck:
     """
 
     def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: Iterable[Head] = ()) -> None:
+        super().__init__()
         self._faces, self._bodies, self._heads = faces, bodies, heads
-        self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
-        self._doubtful: list[tuple[BodyObservation, int]] = []
 
-    def reset(self) -> None:
-        """Forget the previous stream."""
-        self._records.clear()
-        self._doubtful.clear()
-
-    def accepts_new(self, rgb: Image, observation: BodyObservation, *, is_first: bool = False) -> bool:
-        """Check whether a new detection in an image (H, W, 3) is a body.
-
-        A doubtful body must be detected again in later frames. The first frame of a stream may be a single image. One
-        detection is enough in it.
-        """
+    def accepts_new(
+        self, rgb: Image, observation: BodyObservation, detections: int = 1, proposal: Proposal | None = None
+    ) -> bool:
+        """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one must be detected again."""
         known = max((head.score for head in self._heads if is_head_of(observation, head)), default=0.0)
         face = known if known > _CERTAIN_FACE else self._face_score(rgb, observation)
-        if face > _CERTAIN_FACE:
-            return True
-        if face == 0 and self._faceless_score(rgb, observation) <= LIMITS["faceless"]:
+        if face > 0:
+            return face > _CERTAIN_FACE or detections >= _FACE_DETECTIONS
+        if detections < _FACELESS_DETECTIONS:
             return False
-        return self._detections(observation) >= (
-            1 if is_first else _FACE_DETECTIONS if face > 0 else _FACELESS_DETECTIONS
-        )
-
-    def _detections(self, observation: BodyObservation) -> int:
-        """Add a detection of a body, and return how many of its last detections agree."""
-        before = [
-            entry
-            for entry in self._doubtful
-            if oks(entry[0].keypoints, observation.keypoints, BODY_TOLERANCE) > _MIN_AGREEMENT
-        ]
-        count = 1 + max((count for _, count in before), default=0)
-        self._doubtful = [(observation, count), *(entry for entry in self._doubtful if entry not in before)][
-            :_MAX_DOUBTFUL
-        ]
-        return count
+        if proposal is not None and proposal.head is not None:
+            return False
+        score = self._faceless_score(rgb, observation) if proposal is None else observation.score
+        return score > LIMITS["faceless"]
 
     def masked_image(
         self, rgb: Image, track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]

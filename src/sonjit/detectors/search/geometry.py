@@ -113,11 +113,15 @@ class Proposal:
         box: Crop of the landmark network, in pixels of the image.
         score: Score of the detector, 0..1.
         votes: Windows and sources that led to this box.
+        head: Head below which a body is proposed; None for what a detector found.
+        placement: Index of the placement below the head.
     """
 
     box: RotatedBox
     score: float
     votes: set[object]
+    head: Head | None = None
+    placement: int = 0
 
 
 def merged(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:

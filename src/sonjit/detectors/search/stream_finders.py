@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Generic
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
-from sonjit.detectors.search.agenda import O
+from sonjit.detectors.search.agenda import Candidate, O
 from sonjit.detectors.search.bodies import (
     BODY_TOLERANCE,
     PLACEMENTS,
+    body_features,
     box_below,
     heads_in,
     visibility_inside,
     without_other_heads,
 )
+from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
     Head,
     Proposal,
     Window,
-    head_from_detection,
     head_of_body,
     is_head_of,
     is_same_instance,
@@ -33,7 +33,7 @@ from sonjit.detectors.search.geometry import (
     oks,
 )
 from sonjit.detectors.search.hands import observe_mirrored
-from sonjit.detectors.search.score import Score, logit
+from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
@@ -45,28 +45,42 @@ _HEAD_SCORE = 0.5
 """Minimum score of a face that proposes a body."""
 _TRACKED_IOU = 0.3
 """Minimum overlap of a proposal and the box of a tracked instance that it shows."""
+_PARTS, _PEOPLE_PARTS = (2, 3), (1, 2)
+"""Numbers of windows along the longer side of an image, and those in which people are detected."""
+_FACE_COST = 0.25
+"""Time in which faces are detected in a window, in inferences of the landmark network of bodies."""
+
+
+class Source(NamedTuple):
+    """A detector that proposes instances in the windows of an image.
+
+    Attributes:
+        find: Function that returns the proposals in a window of an image (H, W, 3), in pixels of the image.
+        parts: Numbers of windows along the longer side of the image.
+        cost: Time of a window, in inferences of the landmark network.
+        fewer: See `windows`.
+    """
+
+    find: Callable[[Image, Window], Sequence[Proposal]]
+    parts: Sequence[int] = _PARTS
+    cost: float = 1.0
+    fewer: bool = False
 
 
 class Finder(ABC, Generic[O]):
     """Base of the finders, one for each kind.
 
     Attributes:
-        parts: Numbers of windows along the shorter side of the image.
-        windows_per_inference: Number of windows that the detector searches in the time of one inference.
+        sources: Detectors that propose instances.
         refresh_frames: Number of frames after which an unchanged window is searched again.
         min_presence: Minimum score of an observation that is verified in the next frame.
         inferences: Number of inferences of this verification.
     """
 
-    parts: ClassVar[Sequence[int]] = (2, 3)
-    windows_per_inference: ClassVar[int] = 1
+    sources: Sequence[Source]
     refresh_frames: ClassVar[float] = math.inf
     min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
-
-    @abstractmethod
-    def proposals(self, rgb: Image, window: Window) -> Sequence[Proposal]:
-        """Return the proposals of a detector in a window, in pixels of the image (H, W, 3)."""
 
     @abstractmethod
     def observe(self, rgb: Image, box: RotatedBox) -> O:
@@ -120,8 +134,9 @@ class HandFinder(Finder[HandObservation]):
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
+        self.sources = (Source(self._proposals),)
 
-    def proposals(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of hands, from palms."""
         boxes = [(palm.score, box_from_palm(palm)) for palm in self._palms.find(window.cut(rgb), self._min_detection)]
         return [Proposal(window.placed(box), score, set()) for score, box in boxes]
@@ -147,8 +162,9 @@ class FaceFinder(Finder[FaceObservation]):
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
+        self.sources = (Source(self._proposals),)
 
-    def proposals(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the mesh network, from faces."""
         return [
             Proposal(window.placed(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist())), f.score, set())
@@ -207,23 +223,19 @@ class HeadMap:
         }
 
 
-@dataclass(eq=False)
-class _BodyProposal(Proposal):
-    """Box in which the body of a head may be, one of several placements."""
-
-    head: Head
-    placement: int = 0
-
-
 class BodyFinder(Finder[BodyObservation]):
-    """Propose bodies below faces and observe them with all other heads covered, as in stills."""
+    """Propose people, and bodies below faces. These are observed with all other heads covered, as in stills."""
 
-    windows_per_inference = 4
     refresh_frames = 30
     min_presence = 0.02
 
     def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) -> None:
-        self._faces, self._bodies, self._heads = faces, bodies, heads
+        assert bodies.people is not None
+        self._faces, self._people, self._bodies, self._heads = faces, bodies.people.detector, bodies, heads
+        self.sources = (
+            Source(self._bodies_below_faces, cost=_FACE_COST),
+            Source(self._people_in, _PEOPLE_PARTS, fewer=True),
+        )
 
     def begin_frame(self, tracked: Sequence[BodyObservation]) -> None:
         """Forget the heads of tracked bodies, and old ones."""
@@ -233,21 +245,22 @@ class BodyFinder(Finder[BodyObservation]):
         """Forget all heads."""
         self._heads.reset()
 
-    def proposals(self, rgb: Image, window: Window) -> list[_BodyProposal]:
+    def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
+        """Return the boxes of the people in a window."""
+        people = self._people.find(window.cut(rgb), LIMITS["person"])
+        boxes = [(person.score, window.placed(box_from_alignment(person.keypoints[:2]))) for person in people]
+        return [Proposal(box, score, {window}) for score, box in boxes]
+
+    def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of bodies below the faces of a window."""
-        heads = [head_from_detection(face, window) for face in self._faces.find(window.cut(rgb), _HEAD_SCORE)]
+        heads = detected_heads(self._faces, rgb, window, _HEAD_SCORE)
         self._heads.update(window, heads)
-        return [self._proposal_below(head, 0) for head in heads]
+        return [_proposal_below(head, 0) for head in heads]
 
-    def _proposal_below(self, head: Head, placement: int) -> _BodyProposal:
-        box = box_below(head, *PLACEMENTS[placement])
-        return _BodyProposal(box, head.score / (1 + placement), set(), head, placement)
-
-    def alternative(self, proposal: Proposal) -> _BodyProposal | None:
+    def alternative(self, proposal: Proposal) -> Proposal | None:
         """Return the next placement."""
-        assert isinstance(proposal, _BodyProposal)
         following = proposal.placement + 1
-        return self._proposal_below(proposal.head, following) if following < len(PLACEMENTS) else None
+        return _proposal_below(proposal.head, following) if proposal.head and following < len(PLACEMENTS) else None
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """Return the body in a box."""
@@ -258,18 +271,22 @@ class BodyFinder(Finder[BodyObservation]):
         return box_from_alignment(observation.alignment)
 
     def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
-        """Score a body as in stills if its face is the one that proposed it."""
-        assert isinstance(proposal, _BodyProposal)
-        if not is_head_of(second, proposal.head):
-            return 0.0
+        """Score a detected person as in stills, and a body below a face if the face is its own."""
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
         agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, visibility_inside(second, rgb))
+        if proposal.head is None:
+            candidate = Candidate([first, second], proposal.score, proposal.votes, agreement=agreement)
+            return Score.named("body")(body_features(candidate, rgb, ()))
+        if not is_head_of(second, proposal.head):
+            return 0.0
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
     def is_same_instance(self, proposal: Proposal, tracked: BodyObservation) -> bool:
-        """Check whether the head belongs to a tracked body."""
-        assert isinstance(proposal, _BodyProposal)
-        return is_head_of(tracked, proposal.head)
+        """Check whether a proposal has the head or, without one, the hips of a tracked body."""
+        if proposal.head is not None:
+            return is_head_of(tracked, proposal.head)
+        own = self.box_after(tracked)
+        return math.dist(own[:2], proposal.box[:2]) < LIMITS["same_hips"] * own.width
 
     def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
         """Check whether two bodies share one torso."""
@@ -277,6 +294,11 @@ class BodyFinder(Finder[BodyObservation]):
 
     def masked_image(self, rgb: Image, proposal: Proposal, tracked: Sequence[BodyObservation]) -> Image:
         """Return the image with all heads covered except that of the proposal."""
-        assert isinstance(proposal, _BodyProposal)
+        if proposal.head is None:
+            return rgb
         others = (*self._heads, *map(head_of_body, tracked))
         return without_other_heads(rgb, heads_in(proposal.box, others), proposal.head)
+
+
+def _proposal_below(head: Head, placement: int) -> Proposal:
+    return Proposal(box_below(head, *PLACEMENTS[placement]), head.score / (1 + placement), set(), head, placement)

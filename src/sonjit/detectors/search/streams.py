@@ -20,15 +20,14 @@ from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.agenda import O
-from sonjit.detectors.search.checks import BodyCheck, FaceCheck
+from sonjit.detectors.search.checks import BodyCheck, Check, FaceCheck
 from sonjit.detectors.search.geometry import Proposal, Window, merged, window_around, windows
 from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finder, HandFinder, HeadMap
+from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finder, HandFinder, HeadMap, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.interfaces import Verifier
     from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
     from sonjit.detectors.search.geometry import Image
     from sonjit.geometry.boxes import RotatedBox
@@ -71,7 +70,7 @@ class _Candidate(Generic[O]):
 class StreamSearch(Generic[O]):
     """Search a stream window by window, a few windows in each frame; see `sonjit.detectors.interfaces.StreamSearch`."""
 
-    def __init__(self, finder: Finder[O], check: Verifier[O] | None = None) -> None:
+    def __init__(self, finder: Finder[O], check: Check[O] | None = None) -> None:
         self._finder, self.check = finder, check
         self.reset()
 
@@ -81,7 +80,7 @@ class StreamSearch(Generic[O]):
         self._proposals: list[Proposal] = []
         self._candidates: list[_Candidate[O]] = []
         self._detected: list[_Candidate[O]] = []
-        self._searched_windows: dict[Window, _SearchedWindow] = {}
+        self._searched_windows: dict[tuple[Source, Window], _SearchedWindow] = {}
         self._last_thumbnail: NDArray[np.int16] | None = None
         self._finder.reset()
         if self.check is not None:
@@ -96,27 +95,41 @@ class StreamSearch(Generic[O]):
         self._last_thumbnail = thumbnail
         return True
 
-    def step(self, rgb: Image, tracked: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int) -> list[O]:
-        """Run this frame's share of the search and return the new instances.
+    def step(
+        self,
+        rgb: Image,
+        tracked: Sequence[O],
+        new: Sequence[O],
+        lost: Sequence[RotatedBox],
+        *,
+        spent: int,
+        room: int,
+    ) -> list[O]:
+        """Verify new detections, run this frame's share of the search, and return the new instances.
 
         The share grows with the number of tracked instances, so that the search stays a part of the frame's time.
 
         Args:
             rgb: Image (H, W, 3).
             tracked: Observations of the tracked instances in this frame, which are not found again.
+            new: Observations of a search of the image.
             lost: Boxes in which instances were lost recently. Their surroundings are searched in every other frame.
             spent: Inferences of this frame, apart from those of the tracked instances.
             room: Maximum number of new instances. With 0, only the internal state advances.
         """
         self._frame += 1
-        self._finder.begin_frame(tracked)
-        if room <= 0:  # proposals would be outdated later
-            self._proposals, self._candidates, self._detected = [], [], []
-            return []
-        inferences_left = max(len(tracked) + 1, _MIN_INFERENCES) - spent
-        found: list[O] = []
+        self._finder.begin_frame([*tracked, *new])
         candidates = [*self._candidates, *(item for item in self._detected if item.repeats < _MAX_REPEATS)]
         self._candidates, self._detected = [], []
+        inferences_left = max(len(tracked) + len(new) + 1, _MIN_INFERENCES) - spent
+        if room > 0 and not candidates:  # what the windows show may verify the new detections
+            inferences_left -= self._search_windows(rgb, lost, [*tracked, *new], inferences_left)
+        detections = _MAX_REPEATS if self._frame == 1 else 1  # the first frame may be a single image
+        found = [item for item in new if self.check is None or self.check.accepts_new(rgb, item, detections)]
+        tracked, room = [*tracked, *found], room - len(found)
+        if room <= 0:  # proposals would be outdated later
+            self._proposals = []
+            return found
         for candidate in candidates:
             if any(self._finder.is_same(candidate.observation, other) for other in tracked):
                 continue
@@ -127,12 +140,13 @@ class StreamSearch(Generic[O]):
             second = self._verified(self._finder.masked_image(rgb, candidate.proposal, tracked), candidate)
             if second is None or any(self._finder.is_same(second, other) for other in (*tracked, *found)):
                 self._try_alternative(candidate.proposal)
-            else:
+                continue
+            repeats = candidate.repeats + 1
+            self._detected.append(_Candidate(candidate.proposal, second, repeats))
+            if self.check is None or self.check.accepts_new(rgb, second, repeats, candidate.proposal):
                 found.append(second)
-                self._detected.append(_Candidate(candidate.proposal, second, candidate.repeats + 1))
-        if inferences_left > _MIN_INFERENCES or inferences_left > len(self._proposals):
-            inferences_left -= 1
-            self._proposals += self._next_proposals(rgb, lost, tracked)
+        if candidates:
+            inferences_left -= self._search_windows(rgb, lost, tracked, inferences_left)
         proposals = merged(self._proposals, 4 * max(rgb.shape))
         self._proposals = self._untracked(proposals, tracked)[: max(_MIN_PROPOSALS, 2 * room)]
         while self._proposals and inferences_left > 0:
@@ -144,6 +158,13 @@ class StreamSearch(Generic[O]):
             else:
                 self._try_alternative(proposal)
         return found
+
+    def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O], inferences: int) -> bool:
+        """Add the proposals of the next windows if inferences are left for them, and return if they were searched."""
+        if inferences <= min(_MIN_INFERENCES, len(self._proposals)):
+            return False
+        self._proposals += self._next_proposals(rgb, lost, tracked)
+        return True
 
     def _try_alternative(self, proposal: Proposal) -> None:
         alternative = self._finder.alternative(proposal)
@@ -166,12 +187,12 @@ class StreamSearch(Generic[O]):
             box = lost[self._number // 2 % len(lost)]
             window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
         if window is not None:
-            return list(self._finder.proposals(rgb, window))
+            return [proposal for source in self._finder.sources for proposal in source.find(rgb, window)]
         proposals: list[Proposal] = []
-        for searched in self._next_windows(rgb, tracked):
-            new = self._untracked(self._finder.proposals(rgb, searched), tracked)
+        for source, window in self._next_windows(rgb, tracked):
+            new = self._untracked(source.find(rgb, window), tracked)
             if new:
-                self._searched_windows[searched].pause = 1
+                self._searched_windows[source, window].pause = 1
             proposals += new
         return proposals
 
@@ -182,7 +203,7 @@ class StreamSearch(Generic[O]):
             if not any(self._finder.is_same_instance(proposal, other) for other in tracked)
         ]
 
-    def _next_windows(self, rgb: Image, tracked: Sequence[O]) -> list[Window]:
+    def _next_windows(self, rgb: Image, tracked: Sequence[O]) -> list[tuple[Source, Window]]:
         """Return the changed windows without tracked instances that were searched longest ago."""
         height, width = rgb.shape[:2]
         thumbnail = _thumbnail(rgb)
@@ -193,34 +214,38 @@ class StreamSearch(Generic[O]):
             free[
                 max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
             ] = 0
-        all_windows = [window for parts in self._finder.parts for window in windows(width, height, parts)]
-        self._searched_windows = {
-            window: searched for window, searched in self._searched_windows.items() if window in all_windows
+        every = {
+            (source, window): source.cost
+            for source in self._finder.sources
+            for parts in source.parts
+            for window in windows(width, height, parts, fewer=source.fewer)
         }
-        never = [window for window in all_windows if window not in self._searched_windows]
-        chosen: list[Window] = []
-        for window in (*never, *self._searched_windows):
+        self._searched_windows = {key: searched for key, searched in self._searched_windows.items() if key in every}
+        never = [key for key in every if key not in self._searched_windows]
+        chosen: dict[tuple[Source, Window], float] = {}
+        for key in (*never, *self._searched_windows):
+            if chosen and sum(chosen.values()) + every[key] > 1:
+                break
+            window = key[1]
             part = (
                 slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
-            current, before = (
-                _SearchedWindow(self._frame, thumbnail[part], free[part]),
-                self._searched_windows.get(window),
-            )
-            if before is None or self._is_due(current, before, len(all_windows)):
+            current, before = _SearchedWindow(self._frame, thumbnail[part], free[part]), self._searched_windows.get(key)
+            if before is None or self._is_due(current, before, sum(every.values())):
                 current.pause = 1 if before is None else min(before.pause + 1, _MAX_PAUSE)
-                self._searched_windows.pop(window, None)
-                self._searched_windows[window] = current
-                chosen.append(window)
-                if len(chosen) == self._finder.windows_per_inference:
-                    break
-        return chosen
+                self._searched_windows.pop(key, None)
+                self._searched_windows[key] = current
+                chosen[key] = every[key]
+        return list(chosen)
 
-    def _is_due(self, current: _SearchedWindow, before: _SearchedWindow, windows: int) -> bool:
-        """Check whether a window is due: it changed after its pause, or was not searched for long."""
+    def _is_due(self, current: _SearchedWindow, before: _SearchedWindow, frames: float) -> bool:
+        """Check whether a window is due: it changed after its pause, or was not searched for long.
+
+        `frames` is the number of frames in which all windows can be searched.
+        """
         rested = current.frame - before.frame
-        if rested * self._finder.windows_per_inference <= before.pause * windows:
+        if rested <= before.pause * frames:
             return False
         return current.differs(before) or rested > self._finder.refresh_frames
 
