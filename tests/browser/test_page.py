@@ -225,6 +225,14 @@ def test_frames_are_scaled_kept_for_a_while_and_null_where_there_are_none(page):
     assert all(part in said for part, said in zip(parts, refused, strict=True))
 
 
+def test_a_stream_shows_that_the_maximum_limits_it(page):
+    page.choose("max-hands", "1")
+    page.click("source-sample")
+    page.wait(lambda: page["status"].text == "1 of at least 2 shown", "the number of hands")
+    page.choose("max-hands", "2")
+    page.wait(lambda: page["status"].text == "Running", "both hands")
+
+
 def test_where_nothing_is_found_the_last_drawing_goes(shown, images):
     shown.wait(lambda: shown.ink, "a drawing")
     shown.upload("source-file", images / "2.png")

@@ -202,6 +202,17 @@ def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
     assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
 
 
+def test_a_stream_counts_an_instance_that_comes_when_the_maximum_is_tracked():
+    scene = Scene()
+    detector = Detector(scene, Tracker(), CommonOptions(max_instances=1), stream_search=Windows([]))
+    totals = []
+    for number in range(70):
+        scene.show(*((100, 300) if 10 < number < 50 else (100,)))
+        totals.append(detector.detect(IMAGE).total)
+    assert totals == [1] * 30 + [2] * 30 + [1] * 10
+    assert scene.searches == [0, 30, 60]
+
+
 def test_one_that_comes_later_is_found_at_the_next_search():
     scene, detector = make(search_interval=4)
     results = play(scene, detector, [(100,)] * 2 + [(100, 500)] * 4)

@@ -11,7 +11,7 @@ import type { StreamSearch } from "./search/streams.js";
 import type { SmootherOf } from "./smoothing.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
 
-const { NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
+const { COUNT_INTERVAL, NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
 const SAME_INSTANCE_IOU = 0.5;
 
 /** What differs between hands, faces, bodies and people. */
@@ -195,8 +195,9 @@ export class Detector<O extends Observation, R extends Result> {
       if (isDue && !tracks.length && this.#sinceSearch < search_interval) isDue = streamSearch.isChanged(image);
     }
     const room = max_instances - carried.length;
-    this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
-    isDue &&= room > 0;
+    const isCountDue = room === 0 && streamSearch !== null && this.#sinceSearch >= COUNT_INTERVAL;
+    this.#sinceSearch = isDue || isCountDue ? 1 : this.#sinceSearch + 1;
+    isDue = (isDue && room > 0) || isCountDue;
     let found: O[] = [];
     if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
       found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
@@ -214,6 +215,7 @@ export class Detector<O extends Observation, R extends Result> {
       found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), { spent, room });
       found = found.filter((observation) => this.#isPresent(observation));
     }
+    if (isDue) this.#excess = 0;
     if (found.length > Math.max(room, 0) && this.#settings.search !== "fast") {
       found = suppressDuplicates(found, observed.map(([, observation]) => observation), true).sort((a, b) => b.score - a.score);
       this.#excess = Math.max(found.length - room, 0);

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
+_COUNT_INTERVAL = 30
+"""Number of frames between searches for instances beyond `max_instances`."""
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
@@ -284,8 +286,9 @@ class Detector(Generic[R]):
             if due and not tracks and self._since_search < self._options.search_interval:
                 due = self._stream_search.is_changed(rgb)
         room = self._options.max_instances - len(carried)
-        self._since_search = 1 if due else self._since_search + 1
-        due &= room > 0
+        is_count_due = room == 0 and self._stream_search is not None and self._since_search >= _COUNT_INTERVAL
+        self._since_search = 1 if due or is_count_due else self._since_search + 1
+        due = (due and room > 0) or is_count_due
         visible = [observation for _, observation in observed]
         new: list[Any] = []
         if due and self._still_search is not None:
@@ -300,6 +303,7 @@ class Detector(Generic[R]):
             spent = len(new) + (due and bool(visible))
             found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
             new = [item for item in found if self._is_present(item)]
+        self._excess = 0 if due else self._excess
         if len(new) > max(room, 0) and self._options.search != "fast":
             new = suppress_duplicates(new, visible, merge_nested=True)
             new.sort(key=lambda item: -item.score)

@@ -218,7 +218,7 @@ class DetectWorker(Worker[Frame]):
         self._source, self._outputs = source, outputs
         self._repetitions = None if self._task.count is None else RepetitionCounts(self._task.count)
         self._last: Frame | None = None
-        self._shown = self._total = 0
+        self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
         self._drawing: DrawingWriter | None = None
         self._canvas: Image | None = None  # the drawings of a video share its memory
@@ -253,13 +253,14 @@ class DetectWorker(Worker[Frame]):
         """Detect the instances in an image."""
         results: list[Result] = []
         motions: list[MotionEvent] = []
-        self._shown = self._total = 0
+        total = 0
         for detector in self._detectors:
             detected = detector.detect(frame.rgb, time=frame.time)
             results += detected
             motions += detected.motions
-            self._shown += len(detected)
-            self._total += detected.total
+            total += detected.total
+        if total - len(results) > self._total - self._shown:
+            self._shown, self._total = len(results), total
         found = Frame.from_results(frame.index, frame.time, results, self._source.frame_source(frame.index))
         found.motions = motions
         found.events = self._events(found)

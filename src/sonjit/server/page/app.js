@@ -41,7 +41,7 @@ const language = preferredLanguage();
 find("language").value = language;
 await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
 find("annotate").hidden = !annotates;
-const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false, searching: false });
+const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false, searching: false, hidden: 0 });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
 const avatar = new AvatarView(store, (error) => messages.show(error));
@@ -91,8 +91,8 @@ const detectors = new Detectors(
       }
       store.set({ searching: true });
     },
-    frame: (_, latency, dropped) => {
-      store.set({ searching: false });
+    frame: ({ hidden = 0 }, latency, dropped) => {
+      store.set({ searching: false, hidden });
       meter.add(latency, dropped);
     },
   },
@@ -243,19 +243,20 @@ function showTable() {
   find("download-rows").disabled = find("download-csv").disabled = find("download-json").disabled = !table.count;
 }
 
-/** Return the text of an image that is processed. */
-function stillKey() {
-  if (store.state.searching) return "status.searching";
-  return latest?.hidden ? "status.hidden" : "status.still";
+/** Return the text of an image, or of a stream that runs. @param {boolean} isStill */
+function runningKey(isStill) {
+  if (isStill && store.state.searching) return "status.searching";
+  if (!isStill && store.state.paused) return "status.paused";
+  return latest?.hidden ? "status.hidden" : isStill ? "status.still" : "status.running";
 }
 
 function showPhase() {
-  const { phase, detail, started, paused, recording } = store.state;
+  const { phase, detail, started, recording } = store.state;
   const status = find("status");
   status.dataset.state = phase;
   const isStill = started && chooser.isStill;
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
-    : phase === "running" && isStill ? stillKey() : phase === "running" && paused ? "status.paused" : `status.${phase}`;
+    : phase === "running" ? runningKey(isStill) : `status.${phase}`;
   const shown = latest ? Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0) : 0;
   const message = text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) });
   if (status.textContent !== message) status.textContent = message;
@@ -300,7 +301,7 @@ function wire() {
     showTable();
     showPhase();
   });
-  store.watch(["phase", "detail", "started", "paused", "recording", "searching"], showPhase);
+  store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);
   store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
