@@ -157,21 +157,18 @@ def quantize(
         harm[index] = float(np.mean(shifts) ** 2 / work[index])
     order = sorted(candidates, key=harm.__getitem__)
     if tune:
-        filters = _filters(_layers(read_model(path)))
-        roundings = [
-            Rounding(filters[index], largest, inputs[index].signed, inputs[index].sizes, inputs[index].means)
-            for index in candidates
-        ]
+        roundings = _roundings(read_model(path), inputs, candidates, largest)
         build = partial(build, tuned=dict(zip(candidates, tune(roundings), strict=True)))
-    low, high = 0, len(order)
-    while low < high:
-        middle = (low + high + 1) // 2
-        progress(f"{path.name}: {middle} of {len(work)} layers in int8")
-        shifts, _ = exact.compare(_compiled(build(set(order[:middle]))), images, answers)
-        low, high = (middle, high) if np.mean(shifts) <= shift_px else (low, middle - 1)
-    if not low:
+
+    def is_accurate(count: int) -> bool:
+        progress(f"{path.name}: {count} of {len(work)} layers in int8")
+        shifts, _ = exact.compare(_compiled(build(set(order[:count]))), images, answers)
+        return bool(np.mean(shifts) <= shift_px)
+
+    count = _largest_count(len(order), is_accurate)
+    if not count:
         raise InputError(f"{path.name}: no layer can be int8 within {shift_px:g} px. Use a larger --shift")
-    model = build(set(order[:low]))
+    model = build(set(order[:count]))
     network = _compiled(model)
     shifts, presence = exact.compare(network, held_out, held_out_answers)
     f32_ms, int8_ms = _times(exact.network, network, held_out[0])
@@ -183,13 +180,33 @@ def quantize(
     ov.save_model(model, target, compress_to_fp16=False)
     accuracy = Int8Accuracy(
         source=source_hash(path), processor=processor_name(),
-        images=len(held_out), layers=len(work), f32=len(work) - low,
+        images=len(held_out), layers=len(work), f32=len(work) - count,
         shift_px=round(float(np.mean(shifts)), 3), shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
         presence=round(float(np.max(presence)), 4), f32_ms=round(f32_ms, 2), int8_ms=round(int8_ms, 2),
         bytes=target.with_suffix(".bin").stat().st_size,
     )  # fmt: skip
     save_accuracy(path, accuracy)
     return accuracy
+
+
+def _roundings(
+    model: ov.Model, inputs: Sequence[_LayerInput], candidates: Sequence[int], largest: int
+) -> list[Rounding]:
+    """Return the rounding of each candidate layer's weights and inputs."""
+    filters = _filters(_layers(model))
+    return [
+        Rounding(filters[index], largest, inputs[index].signed, inputs[index].sizes, inputs[index].means)
+        for index in candidates
+    ]
+
+
+def _largest_count(high: int, is_accurate: Callable[[int], bool]) -> int:
+    """Return the largest count up to `high` that is accurate, by bisection; 0 if there is none."""
+    low = 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if is_accurate(middle) else (low, middle - 1)
+    return low
 
 
 class _Reference:

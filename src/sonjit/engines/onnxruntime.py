@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from sonjit._util.extras import optional_import
 from sonjit.engines import EngineOptions
 from sonjit.engines.devices import onnxruntime_providers
 from sonjit.engines.tflite_to_onnx import onnx_from_tflite
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 class OnnxRuntimeEngine:
@@ -30,30 +34,7 @@ class OnnxRuntimeEngine:
         outputs: tuple[int, ...] | None,
         taps: tuple[int, ...],
     ) -> None:
-        with optional_import("engine='onnxruntime'"):
-            import onnxruntime as ort
-        if options.precision not in ("auto", "f32"):
-            raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
-        if path.suffix not in (".onnx", ".tflite"):
-            raise InputError(
-                f"{path.name}: ONNX Runtime runs .onnx and .tflite; use engine='openvino' for {path.suffix}"
-            )
-        if taps and path.suffix != ".tflite":
-            raise InputError(
-                f"{path.name}: visibility reads the published .tflite networks, or takes engine='openvino'"
-            )
-        providers = onnxruntime_providers(options.device, ort.get_available_providers())
-        network = onnx_from_tflite(path, taps) if path.suffix == ".tflite" else str(path)
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.thread_count
-        settings.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(network, settings, providers=providers)
-        except Exception as error:  # onnxruntime's own exception classes are not public
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
-        if providers[0][0] not in self._session.get_providers():  # it falls back to another provider and only logs it
-            raise InputError(f"ONNX Runtime cannot start {providers[0][0]} here: its driver or libraries are missing")
+        self._session = _load_session(path, options, taps)
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise InputError(f"{path}: takes {len(inputs)} inputs, not one image of shape 1 x H x W x 3")
@@ -80,3 +61,33 @@ class OnnxRuntimeEngine:
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         return self._session.run(self._outputs, {self._name: values})  # pyright: ignore[reportReturnType]
+
+
+def _load_session(path: Path, options: EngineOptions, taps: tuple[int, ...]) -> InferenceSession:
+    """Load a network.
+
+    Raises:
+        InputError: ONNX Runtime cannot run the file, or does not support the options here.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    with optional_import("engine='onnxruntime'"):
+        import onnxruntime as ort
+    if options.precision not in ("auto", "f32"):
+        raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
+    if path.suffix not in (".onnx", ".tflite"):
+        raise InputError(f"{path.name}: ONNX Runtime runs .onnx and .tflite; use engine='openvino' for {path.suffix}")
+    if taps and path.suffix != ".tflite":
+        raise InputError(f"{path.name}: visibility reads the published .tflite networks, or takes engine='openvino'")
+    providers = onnxruntime_providers(options.device, ort.get_available_providers())
+    network = onnx_from_tflite(path, taps) if path.suffix == ".tflite" else str(path)
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.thread_count
+    settings.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(network, settings, providers=providers)
+    except Exception as error:  # onnxruntime's own exception classes are not public
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
+    if providers[0][0] not in session.get_providers():  # it falls back to another provider and only logs it
+        raise InputError(f"ONNX Runtime cannot start {providers[0][0]} here: its driver or libraries are missing")
+    return session

@@ -117,26 +117,31 @@ class KeypointEvaluator:
             own = [record for record in records if record["part"] == part]
             truth = [instance for instance in own if "truth" in instance]
             results = [instance for instance in own if "truth" not in instance]
-            categories = sorted({truth_record["category_id"] for truth_record in truth}) or [_PERSON]
-            for row in results:
-                if row["category_id"] is None:
-                    row["category_id"] = categories[0]
-            categories = sorted({*categories, *(row["category_id"] for row in results)})
+            data = _coco_annotations(images, truth, results)
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
-            data = {
-                "images": [
-                    {"id": image["image"], "width": image["width"], "height": image["height"]} for image in images
-                ],
-                "annotations": [record | {"id": number} for number, record in enumerate(truth, 1)],
-                "categories": [{"id": category, "name": str(category)} for category in categories],
-            }
             stats = coco_precision(data, results, "keypoints", sigmas=part_sigmas(part)).stats
             labelled = sum(truth_record["num_keypoints"] > 0 and not truth_record["iscrowd"] for truth_record in truth)
             for key in _STATS if part == "body" else ("AP", "AP50", "AP75", "AR"):
                 name, title = f"{part}_{key.lower()}", f"{part} {key.replace('_', ', ')}"
                 summary.metrics.append(Metric(name, title, 100 * stats[key], "%", "higher", counted=labelled))
         return summary
+
+
+def _coco_annotations(
+    images: Sequence[Mapping[str, Any]], truth: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return labels in COCO's format. Results without a category get the first one of the labels."""
+    labelled = sorted({record["category_id"] for record in truth}) or [_PERSON]
+    for result in results:
+        if result["category_id"] is None:
+            result["category_id"] = labelled[0]
+    categories = sorted({*labelled, *(result["category_id"] for result in results)})
+    return {
+        "images": [{"id": image["image"], "width": image["width"], "height": image["height"]} for image in images],
+        "annotations": [record | {"id": number} for number, record in enumerate(truth, 1)],
+        "categories": [{"id": category, "name": str(category)} for category in categories],
+    }
 
 
 def part_sigmas(part: str) -> tuple[float, ...]:

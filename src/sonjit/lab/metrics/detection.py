@@ -132,22 +132,8 @@ def coco_precision(
     with optional_import("COCO's average precision"):
         from faster_coco_eval import COCO, COCOeval_faster
     data = _select_images(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
-    known = {image["id"] for image in data["images"]}
-    unknown = [result.get("image_id") for result in results if result.get("image_id") not in known]
-    if unknown:
-        raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
     categories = sorted(category["id"] for category in data["categories"])
-    _check_numbers("result", results)
-    for name in ("image_id", "category_id"):
-        if wrong := [result.get(name) for result in results if type(result.get(name)) is not int]:
-            raise InputError(
-                f"results: {name} requires an integer, not {wrong[0]!r}; COCO's evaluation of {kind} cannot read this"
-            )
-    if results and not {result["category_id"] for result in results} & set(categories):
-        raise InputError(
-            f"results: no category_id is among the annotations' {', '.join(map(str, categories[:5]))}; "
-            f"the first one is {results[0]['category_id']}"
-        )
+    _check_results(results, {image["id"] for image in data["images"]}, categories, kind)
     names = _KEYPOINT_STATS if kind == "keypoints" else _BOX_STATS
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -166,6 +152,29 @@ def coco_precision(
         {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
         {category: by_category.get(category, float("nan")) for category in categories},
     )
+
+
+def _check_results(
+    results: Sequence[Mapping[str, Any]], images: Collection[int], categories: Sequence[int], kind: str
+) -> None:
+    """Check that the images and categories of results are those of the annotations.
+
+    Raises:
+        InputError: A result has an image id that the annotations lack, or no result has one of their categories.
+    """
+    if unknown := [result.get("image_id") for result in results if result.get("image_id") not in images]:
+        raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
+    _check_numbers("result", results)
+    for name in ("image_id", "category_id"):
+        if wrong := [result.get(name) for result in results if type(result.get(name)) is not int]:
+            raise InputError(
+                f"results: {name} requires an integer, not {wrong[0]!r}; COCO's evaluation of {kind} cannot read this"
+            )
+    if results and not {result["category_id"] for result in results} & set(categories):
+        raise InputError(
+            f"results: no category_id is among the annotations' {', '.join(map(str, categories[:5]))}; "
+            f"the first one is {results[0]['category_id']}"
+        )
 
 
 def _select_images(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
