@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError
 from sonjit.cli.lifting import Lifting, lift_from, print_notes
 from sonjit.cli.options import FINDING, OUTPUT, RUNNING, BatchOptions, FileName, Input, Output
-from sonjit.cli.report import print_report, progress_bar
+from sonjit.cli.report import run_and_report
 from sonjit.detectors.kinds import KINDS, find_kind, options_of
 from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
 from sonjit.results import Hand
-from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,19 +46,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         **options: OptionValue,
     ) -> int:
         output = output or Output()
-        if output.save == "-":
-            raise InputError("--save - is not supported. For lines on standard output use --json")
-        if output.rows is not None and (output.save is None or str(output.save).lower().endswith(_WITHOUT_ROWS)):
-            raise InputError(f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table")
-        if output.bones is not None and not str(output.save).lower().endswith(CHARACTER_ENDINGS):
-            raise InputError(f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character")
         values = {name: value for name, value in options.items() if value is not None}
-        if output.draw_errors and output.draw is None:
-            raise InputError("--draw-errors requires --draw")
-        if output.draw_errors and values.get("keypoints") != "refined" and not values.get("distance"):
-            raise InputError("--draw-errors requires --keypoints refined")
-        if output.events and output.save is None and not output.json:
-            raise InputError("--events requires --save or --json")
+        _check_output(output, values)
         if "smooth_segmentation" in values and mask is None:
             raise InputError("--smooth-segmentation and --no-smooth-segmentation require --mask")
         values.setdefault("model", next(iter(entry.models)))
@@ -76,12 +65,7 @@ def detect_command(kind: str) -> Callable[..., int]:
                       bones=output.bones, events=events, draw_errors=output.draw_errors)  # fmt: skip
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs, inputs = Outputs(save, draw, mask, json=output.json), Inputs.find(map(str, sources))
-        batch = batch or BatchOptions()
-        with progress_bar(None, inputs.unit) as bar:
-            summary = run_job(
-                task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
-            )
-        status = print_report(summary, task, outputs, timing=batch.timing)
+        status = run_and_report(task, inputs, outputs, batch or BatchOptions())
         print_notes(lift)
         return status
 
@@ -127,6 +111,23 @@ def _annotation(option: Option) -> object:
         show_default=False if default is None else lambda _: default,
     )
     return Annotated[value_type | None, parameter]  # pyright: ignore[reportOperatorIssue]
+
+
+def _check_output(output: Output, options: Mapping[str, OptionValue]) -> None:
+    """Check that options of outputs apply to the outputs."""
+    save = None if output.save is None else str(output.save).lower()
+    if save == "-":
+        raise InputError("--save - is not supported. For lines on standard output use --json")
+    if output.rows is not None and (save is None or save.endswith(_WITHOUT_ROWS)):
+        raise InputError(f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table")
+    if output.bones is not None and (save is None or not save.endswith(CHARACTER_ENDINGS)):
+        raise InputError(f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character")
+    if output.draw_errors and output.draw is None:
+        raise InputError("--draw-errors requires --draw")
+    if output.draw_errors and options.get("keypoints") != "refined" and not options.get("distance"):
+        raise InputError("--draw-errors requires --keypoints refined")
+    if output.events and output.save is None and not output.json:
+        raise InputError("--events requires --save or --json")
 
 
 def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:

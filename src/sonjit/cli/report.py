@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util.progress import Progress
 from sonjit._util.text import pluralize
+from sonjit.runs import run_job
 from sonjit.runs.detect import value_text
 
 if TYPE_CHECKING:
@@ -17,23 +18,28 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
 
+    from sonjit.cli.options import BatchOptions
     from sonjit.media.tables.base import Extras
     from sonjit.results import Frame, Instance
-    from sonjit.runs import Outputs, Summary, Task
+    from sonjit.runs import Inputs, Outputs, Summary, Task
 
 
-def print_report(summary: Summary, task: Task, outputs: Outputs, *, timing: bool = False) -> int:
-    """Print the summary of a run.
+def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOptions) -> int:
+    """Run a task with a progress bar, and print its results.
 
     Args:
-        summary: Result of the run.
         task: Work of the run.
+        inputs: Inputs of the run.
         outputs: Outputs of the run.
-        timing: Print the time for reading, detecting and writing.
+        batch: Options of the run.
 
     Returns:
         Exit status: 1 if there were problems, else 0.
     """
+    with progress_bar(None, inputs.unit) as bar:
+        summary = run_job(
+            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
+        )
     for line in (*summary.problems, *summary.notes):
         _print_error(f"sonjit: {line}")
     if summary.last is not None and not outputs.paths and not outputs.json:
@@ -41,7 +47,7 @@ def print_report(summary: Summary, task: Task, outputs: Outputs, *, timing: bool
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
     _print_error(closing_line(summary, task.count_text(summary.instances)))
-    if timing and summary.frames:
+    if batch.timing and summary.frames:
         _print_error(timing_line(summary))
     return 1 if summary.problems else 0
 

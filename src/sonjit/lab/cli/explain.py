@@ -8,9 +8,9 @@ from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input
-from sonjit.cli.report import print_report, progress_bar
+from sonjit.cli.report import run_and_report
 from sonjit.lab.explain.run import CLASSIFIERS, Explain
-from sonjit.runs import Inputs, Outputs, run_job
+from sonjit.runs import Inputs, Outputs
 
 _MAX_SIDE = 4096
 
@@ -110,11 +110,7 @@ def explain(
         device=device,
     )
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw)
-    with progress_bar(None, inputs.unit) as bar:
-        summary = run_job(
-            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
-        )
-    return print_report(summary, task, outputs, timing=batch.timing)
+    return run_and_report(task, inputs, outputs, batch)
 
 
 def segment(
@@ -164,8 +160,4 @@ def segment(
         raise InputError("--tasks requires --draw")
     task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
-    with progress_bar(None, inputs.unit) as bar:
-        summary = run_job(
-            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
-        )
-    return print_report(summary, task, outputs, timing=batch.timing)
+    return run_and_report(task, inputs, outputs, batch)

@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError
 from sonjit.cli.lifting import Lifting, lift_from, print_notes
 from sonjit.cli.options import BatchOptions, Input
-from sonjit.cli.report import print_report, progress_bar
+from sonjit.cli.report import run_and_report
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.tables.characters.bones import BoneNames
-from sonjit.runs import Inputs, Outputs, run_job
+from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many
 
 _LIFTING = Lifting()
@@ -106,10 +106,6 @@ def mesh(
         bones=bones,
     )
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=figure)
-    with progress_bar(None, inputs.unit) as bar:
-        summary = run_job(
-            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
-        )
-    status = print_report(summary, task, outputs, timing=batch.timing)
+    status = run_and_report(task, inputs, outputs, batch)
     print_notes(lift)
     return status
