@@ -115,9 +115,7 @@ class TrainingSettings:
             raise InputError(f"patience={self.patience} requires evaluate_every")
         if not (self.learning_rate > 0 and self.clip_norm > 0):
             raise InputError("learning_rate and clip_norm must be above 0")
-        for name in ("momentum", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        check_fractions(self, "momentum", "ema")
         if not all(0 < part <= 1 for part in self.decay_at) or not 0 < self.decay <= 1:
             raise InputError("decay_at and decay must be above 0 and at most 1")
         if self.schedule == "1/t" and not self.decay_at:
@@ -145,6 +143,17 @@ def check_range(settings: object, **ranges: tuple[float, float]) -> None:
             raise InputError(f"{name}={value}: must be at least {minimum}")
         if value > maximum:
             raise InputError(f"{name}={value}: must be at most {maximum}")
+
+
+def check_fractions(settings: object, *names: str) -> None:
+    """Check that settings are at least 0 and below 1.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise InputError(f"{name}={getattr(settings, name)}: must be at least 0 and below 1")
 
 
 def check_side(settings: object, name: str, *, least: int = 32) -> None:

@@ -24,7 +24,7 @@ from sonjit.lab.training.gestures.alphabets import shipped_gestures
 from sonjit.lab.training.gestures.data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_fractions, check_range
 
 if TYPE_CHECKING:
     from sonjit._util.arrays import Float32Array, IntArray, RealArray
@@ -73,8 +73,7 @@ class AppearanceSettings(TrainingSettings):
         check_range(self, channels=(1, MAX_WIDTH), correction=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
         if not self.folders:
             raise InputError("seen requires folders, at least one below --data; seen=none disables this network")
-        if not 0 <= self.smoothing < 1:
-            raise InputError(f"smoothing={self.smoothing}: must be at least 0 and below 1")
+        check_fractions(self, "smoothing")
 
 
 class AppearanceNetwork(nn.Module):

@@ -237,3 +237,15 @@ def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
             names = instance.extra.get("causes") or ["visible" if is_visible else "hidden" for is_visible in visible]
             causes = np.array([CAUSES.index(cause) for cause in names], np.int8)
             yield LabelledHand(points.astype(np.float32), causes, instance.side == "Right")
+
+
+def check_folders(train: Sequence[str], held_out: Sequence[str]) -> None:
+    """Check that there are folders for training and for evaluation, and that they differ.
+
+    Raises:
+        InputError: A list is empty, or a folder is in both.
+    """
+    if not train or not held_out:
+        raise InputError("train and held_out require at least one folder each, relative to --data")
+    if both := sorted(set(train) & set(held_out)):
+        raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")

@@ -23,6 +23,7 @@ from sonjit._util.files import atomic_file
 from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import ASSET, WORLD_SCALE
 from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.lab.training.hand_heads.data import check_folders
 from sonjit.lab.training.hand_heads.refinement_data import (
     MapFiles,
     RefinableHands,
@@ -32,7 +33,7 @@ from sonjit.lab.training.hand_heads.refinement_data import (
 )
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_DEPTH, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_DEPTH, MAX_WIDTH, check_fractions, check_range
 
 _KEYPOINTS: Final = 21
 _TIPS: Final = [4, 8, 12, 16, 20]
@@ -90,12 +91,8 @@ class RefinementSettings(TrainingSettings):
         super().__post_init__()
         check_range(self, batch=(1, MAX_BATCH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
         check_range(self, rounds=(1, MAX_DEPTH), more=(0, MAX_COPIES))
-        if not self.train or not self.held_out:
-            raise InputError("train and held_out require at least one folder each, relative to --data")
-        if both := sorted(set(self.train) & set(self.held_out)):
-            raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
+        check_folders(self.train, self.held_out)
+        check_fractions(self, "dropout")
         if not 0 < self.share <= 1:
             raise InputError(f"share={self.share}: must be above 0 and at most 1")
         if not 0 <= self.tip_share <= 1:

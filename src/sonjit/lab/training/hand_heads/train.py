@@ -27,7 +27,7 @@ from sonjit._util.files import atomic_file
 from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads, shipped_arrays
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.batches import to_device
-from sonjit.lab.training.hand_heads.data import CAUSES, HandFeatures, hand_features
+from sonjit.lab.training.hand_heads.data import CAUSES, HandFeatures, check_folders, hand_features
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
@@ -198,10 +198,7 @@ class HandHeadSettings(TrainingSettings):
         """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), more=(0, MAX_COPIES))
-        if not self.train or not self.held_out:
-            raise InputError("train and held_out require at least one folder each, relative to --data")
-        if both := sorted(set(self.train) & set(self.held_out)):
-            raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")
+        check_folders(self.train, self.held_out)
         if not 0.01 <= self.calibration <= 0.5 or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout)):
             raise InputError("calibration must be in 0.01..0.5, dropout and side_dropout in 0..1")
 

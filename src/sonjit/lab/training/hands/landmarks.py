@@ -43,7 +43,7 @@ from sonjit.lab.training.losses import POINT_LOSSES
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit.lab.training.sequences import Concat, evenly_spaced
-from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_range, check_side
+from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_fractions, check_range, check_side
 
 _MAX_EVALUATED = 1000
 """Maximum number of training hands on which errors are measured."""
@@ -115,16 +115,11 @@ class LandmarkSettings(AugmentedSettings):
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), keep=(0, 1e6), width=(0, 100))
         check_side(self, "size")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out={self.held_out}: must be at least 0 and below 1")
-        if not 0 <= self.negatives < 1:
-            raise InputError(f"negatives={self.negatives}: must be at least 0 and below 1")
+        check_fractions(self, "held_out", "negatives", "dropout")
         if self.mix and not (all(0 <= share < math.inf for share in self.mix.values()) and any(self.mix.values())):
             raise InputError("mix: shares must be at least 0, and one must be above 0")
         if unknown := set(self.heads_from) - set(self.mix):
             raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
         if self.loss not in POINT_LOSSES and ":" not in self.loss:
             raise InputError(
                 f"Unknown loss {self.loss!r}. Choose from {', '.join(POINT_LOSSES)}, or a function as module:function"
