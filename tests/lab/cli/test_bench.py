@@ -1,12 +1,14 @@
 import json
 import sys
+from functools import partial
 
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.cli import main
 from sonjit.lab.benchmark import CASES
 from sonjit.weights import find_weight
+
+from .commands import run_command
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +27,7 @@ def needs_weights():
     skip_without("hands")
 
 
-def run(capsys, *arguments):
-    status = main(["bench", *arguments])
-    out, err = capsys.readouterr()
-    return status, out, err
+run = partial(run_command, "bench")
 
 
 def test_peer_that_does_not_exist(capsys, tmp_path):

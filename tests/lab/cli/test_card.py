@@ -1,16 +1,13 @@
 """`sonjit card`: cards from eval.json, and one line for each error."""
 
 import json
+from functools import partial
 
 import pytest
 
-from sonjit.cli import main
+from .commands import run_command
 
-
-def run(capsys, *arguments):
-    status = main(["card", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return status, out, err
+run = partial(run_command, "card")
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """`sonjit datasets`: lists, checks, previews and conversions, and one line for each error."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.lab.datasets import list_datasets, open_dataset
+
+from .commands import run_command
 
 PROJECT = Path(__file__).parents[3]
 
@@ -31,9 +33,7 @@ def photos(tmp_path):
     return root
 
 
-def run(capsys, *arguments):
-    status = main(["datasets", *map(str, arguments)])
-    return status, *capsys.readouterr()
+run = partial(run_command, "datasets")
 
 
 def test_list_names_every_set_and_what_is_there(capsys, photos):

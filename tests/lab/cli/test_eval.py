@@ -1,19 +1,17 @@
 """`sonjit eval`: metrics on standard output, files in a folder, and one line for each error."""
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
-from sonjit.cli import main
 from sonjit.lab.evaluation import list_protocols
 
+from .commands import run_command
 
-def run(capsys, *arguments):
-    status = main(["eval", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return status, out, err
+run = partial(run_command, "eval")
 
 
 def test_without_a_protocol_it_lists_them(capsys):

@@ -18,6 +18,8 @@ from sonjit.lab.networks.checkpoints import save_checkpoint
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
+from .commands import refusal_of, run_command
+
 FRAMES = 6
 
 
@@ -43,18 +45,8 @@ def media(tmp_path_factory, demo_clip, weights):
     return folder
 
 
-def run(capsys, *arguments):
-    status = main(["mesh", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys, *arguments):
-    status, _, err = run(capsys, *arguments)
-    assert status == 2
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    return err
+run = partial(run_command, "mesh")
+refused = partial(refusal_of, "mesh")
 
 
 class TestRig:

@@ -1,16 +1,18 @@
 """`sonjit synth`: outputs, and one line for each error."""
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
 from sonjit._util.errors import SonjitError
-from sonjit.cli import main
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.lab.synthesis.render.opengl import renderer_name
 from sonjit.lab.synthesis.scene.factors import FACTORS
+
+from .commands import refusal_of, run_command
 
 
 @pytest.fixture(scope="session")
@@ -23,18 +25,8 @@ def can_render():
         pytest.skip(str(error))
 
 
-def run(capsys, *arguments):
-    status = main(["synth", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys, *arguments):
-    status, _, err = run(capsys, *arguments)
-    assert status == 2
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    return err
+run = partial(run_command, "synth")
+refused = partial(refusal_of, "synth")
 
 
 @pytest.mark.slow
