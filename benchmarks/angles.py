@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from refined import MAX_REPROJECTION_PX, dat_rig, triangulated
+from sections import write_section
 
 from sonjit import create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS
@@ -183,8 +184,7 @@ def main():
     if not options.write:
         print(text)
         return
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    write_section(PAGE, BEGIN, text, END)
 
 
 if __name__ == "__main__":

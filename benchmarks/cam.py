@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from sections import write_section
 
 import sonjit
 from sonjit.lab.documents.document import Table, markdown_table
@@ -191,9 +192,7 @@ def main():
     if not arguments.write:
         sys.stdout.write(text + "\n")
         return
-    page = RESEARCH / "cam.md"
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    write_section(RESEARCH / "cam.md", BEGIN, text, END)
     (RESEARCH / "images" / "cam_crops.jpg").write_bytes(encode_image(image, ".jpg"))
     (DOCS / "images" / "cam_hands.jpg").write_bytes(encode_image(hand_image(), ".jpg"))
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
+from sections import write_section
 
 from sonjit.cli import main as sonjit
 from sonjit.lab.datasets import open_dataset
@@ -391,9 +392,7 @@ def main():
     if not arguments.write:
         sys.stdout.write(text + "\n")
         return
-    page = RESEARCH / "cam.md"
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    write_section(RESEARCH / "cam.md", BEGIN, text, END)
     for name, image in images.items():
         (RESEARCH / "images" / name).write_bytes(encode_image(np.ascontiguousarray(image), ".jpg"))
 

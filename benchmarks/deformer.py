@@ -25,19 +25,6 @@ class PlainDeformer(PlainGraph):
         super().__init__(weights)
         self.positions = positions  # (N, 1, C) of a map and (T, 1, C) of a window
 
-    def pyramid(self, x):
-        x = F.leaky_relu(self.norm("base_net.layer0.1", self.conv("base_net.layer0.0", x, 2)))
-        x, stages = F.max_pool2d(x, 3, 2, 1), []
-        for stage, blocks in enumerate((3, 4, 6, 3), 1):
-            for block in range(blocks):
-                x = self.bottleneck(f"base_net.layer{stage}.0.{block}", x, 2 if stage > 1 and block == 0 else 1)
-            stages.append(x)
-        x = self.conv("base_net.toplayer", x)
-        for lateral, stage in enumerate(reversed(stages[:3]), 1):
-            up = F.interpolate(x, size=stage.shape[2:], mode="bilinear", align_corners=False)
-            x = up + self.conv(f"base_net.latlayer{lateral}", stage)
-        return self.conv("base_net.smooth3", x)
-
     def attention(self, name, query, key, value):
         inner, outer = (f"{name}.in_proj_", f"{name}.out_proj.")
         return F.multi_head_attention_forward(
@@ -75,7 +62,7 @@ class PlainDeformer(PlainGraph):
     def __call__(self, images, boxes):
         hands, frames = images.shape[:2]
         rois = torch.cat([torch.arange(hands * frames)[:, None], boxes.flatten(0, 1)], 1)
-        maps = roi_align(self.pyramid(images.flatten(0, 1)), rois, 32, 0.25, -1)
+        maps = roi_align(self.pyramid("base_net", images.flatten(0, 1)), rois, 32, 0.25, -1)
         memory = self.encoder("hand_transformer.encoder", maps.flatten(2).permute(2, 0, 1), self.positions[0])
         tokens = self.decoder(
             "hand_transformer.decoder", self.weights["hand_query_embed.weight"], memory, self.positions[0]

@@ -50,20 +50,23 @@ class PlainGraph:
             x = self.norm(f"{name}.downsample.1", self.conv(f"{name}.downsample.0", x, stride))
         return F.leaky_relu(inner + x)
 
-    def trunk(self, x):
-        x = F.leaky_relu(self.norm("backbone.layer0.1", self.conv("backbone.layer0.0", x, 2)))
+    def pyramid(self, name, x):
+        x = F.leaky_relu(self.norm(f"{name}.layer0.1", self.conv(f"{name}.layer0.0", x, 2)))
         x, stages = F.max_pool2d(x, 3, 2, 1), []
         for stage, blocks in enumerate((3, 4, 6, 3), 1):
             for block in range(blocks):
-                x = self.bottleneck(f"backbone.layer{stage}.0.{block}", x, 2 if stage > 1 and block == 0 else 1)
+                x = self.bottleneck(f"{name}.layer{stage}.0.{block}", x, 2 if stage > 1 and block == 0 else 1)
             stages.append(x)
-        x = self.conv("backbone.toplayer", x)
+        x = self.conv(f"{name}.toplayer", x)
         for lateral, stage in enumerate(reversed(stages[:3]), 1):
             up = F.interpolate(x, size=stage.shape[2:], mode="bilinear", align_corners=False)
-            x = up + self.conv(f"backbone.latlayer{lateral}", stage)
-            if lateral == 2:
-                self.conv("backbone.smooth2", x)
-        x = F.avg_pool2d(self.conv("backbone.smooth3", x), 2)
+            x = up + self.conv(f"{name}.latlayer{lateral}", stage)
+            if lateral == 2 and f"{name}.smooth2.weight" in self.weights:
+                self.conv(f"{name}.smooth2", x)  # the published code computes this unused map
+        return self.conv(f"{name}.smooth3", x)
+
+    def trunk(self, x):
+        x = F.avg_pool2d(self.pyramid("backbone", x), 2)
         both = torch.cat([x.max(1, keepdim=True)[0], x.mean(1, keepdim=True)], 1)
         gate = self.norm(
             "backbone.attention_module.spatial.bn", self.conv("backbone.attention_module.spatial.conv", both)
