@@ -30,7 +30,6 @@ from sonjit.detectors.search.geometry import (
 from sonjit.detectors.search.hands import Guide, HandSearch, observe_mirrored
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
 from sonjit.detectors.search.score import CONSTANTS, Score, logit
-from sonjit.detectors.search.stream_finders import HeadMap
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -234,18 +233,6 @@ def test_other_heads_are_covered_without_the_own_head():
     assert covered[50, 250].tolist() == covered[50, 105].tolist() == [128] * 3
     assert (covered[32:68, 42:78] == 7).all()
     assert without_other_heads(rgb, heads[:1], heads[0]) is rgb
-
-
-def test_heads_of_a_stream_are_forgotten_after_some_frames_and_where_they_are_known_better():
-    heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100)]
-    known = HeadMap(frames=3)
-    known.update(Window(0, 0, 300, 100), heads)
-    assert list(known) == heads
-    known.begin_frame(lambda head: head is heads[0])
-    known.begin_frame(lambda head: False)
-    assert list(known) == heads[1:]
-    known.begin_frame(lambda head: False)
-    assert not list(known)
 
 
 def test_a_head_lies_below_the_eyes_of_its_window():

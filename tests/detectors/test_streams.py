@@ -13,9 +13,9 @@ import pytest
 import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
-from sonjit.detectors.search.checks import BodyCheck, FaceCheck
-from sonjit.detectors.search.geometry import Proposal, head_of_body, windows
-from sonjit.detectors.search.stream_finders import Finder, Source
+from sonjit.detectors.search.geometry import Proposal, Window, head_of_body, windows
+from sonjit.detectors.search.stream_bodies import BodyFinder
+from sonjit.detectors.search.stream_finders import FaceFinder, Finder, Source
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
@@ -29,11 +29,11 @@ WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
 class Dots(Finder):
-    """Finder of bright pixels, which counts its checks."""
+    """Finder of bright pixels, which counts its inferences."""
 
     def __init__(self, confirmed=0.9):
+        super().__init__(None, Source(self._proposals))
         self.windows, self.looks, self.confirmed = [], 0, confirmed
-        self.sources = (Source(self._proposals),)
 
     def _proposals(self, rgb, window):
         self.windows.append(window)
@@ -197,16 +197,16 @@ def mesh():
     ],
 )
 def test_a_mesh_needs_a_face_in_its_place(box, score, admitted):
-    assert FaceCheck(Faces(box, score)).accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
+    assert FaceFinder(Faces(box, score), None, 0.5).accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
 
 
 def test_a_mesh_that_slips_from_its_face_goes():
     faces = Faces((100, 100, 200, 200))
-    check, rgb, seen = FaceCheck(faces), np.zeros((300, 300, 3), np.uint8), mesh()
+    finder, rgb, seen = FaceFinder(faces, None, 0.5), np.zeros((300, 300, 3), np.uint8), mesh()
     track = Track(1, seen, seen, None, 0.0)
-    assert all(check.verify(rgb, track, seen, [track]) for _ in range(60))
+    assert all(finder.verify(rgb, track, seen, [track]) for _ in range(60))
     faces.box = None
-    assert not all(check.verify(rgb, track, seen, [track]) for _ in range(90))
+    assert not all(finder.verify(rgb, track, seen, [track]) for _ in range(90))
 
 
 def body(heatmap=0.0):
@@ -231,6 +231,8 @@ def face_in_window(seen):
 class Bodies:
     """Network that finds the same body again, with or without distinct heatmaps."""
 
+    people = SimpleNamespace(detector=None)
+
     def __init__(self, heatmap=0.0):
         self._heatmap = heatmap
 
@@ -250,27 +252,24 @@ class Bodies:
 def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted):
     seen = body(heatmap)
     rgb = np.zeros((300, 300, 3), np.uint8)
-    check = BodyCheck(Faces(face_in_window(seen), score), Bodies(heatmap))
-    assert [check.accepts_new(rgb, seen, detections) for detections in (1, 2, 3)] == admitted
+    finder = BodyFinder(Faces(face_in_window(seen), score), Bodies(heatmap))
+    assert [finder.accepts_new(rgb, seen, detections) for detections in (1, 2, 3)] == admitted
 
 
 @pytest.mark.parametrize(("score", "admitted"), [(0.4, False), (0.9, True)])
 def test_the_score_of_the_search_decides_on_a_body_without_a_face(score, admitted):
-    check, rgb, seen = BodyCheck(Faces(), Bodies()), np.zeros((300, 300, 3), np.uint8), replace(body(), score=score)
+    finder, rgb, seen = BodyFinder(Faces(), Bodies()), np.zeros((300, 300, 3), np.uint8), replace(body(), score=score)
     person = Proposal(held_at(0, 1).box, 0.5, set())
-    assert check.accepts_new(rgb, seen, 3, person) == admitted
-    assert not check.accepts_new(rgb, seen, 3, replace(person, head=head_of_body(seen)))  # its face must be detected
+    assert finder.accepts_new(rgb, seen, 3, person) == admitted
+    assert not finder.accepts_new(rgb, seen, 3, replace(person, head=head_of_body(seen)))  # its face must be detected
 
 
 def test_a_single_detection_is_accepted_in_the_first_frame_only():
-    class Check:
-        def reset(self):
-            pass
-
-        def accepts_new(self, rgb, seen, detections, proposal=None):
+    class DoubtfulDots(Dots):
+        def accepts_new(self, rgb, seen, detections=1, proposal=None):
             return detections >= 3
 
-    search = StreamSearch(Dots(), Check())
+    search = StreamSearch(DoubtfulDots())
     new = [seen_at(150, 150, size=50.0)]
     assert [search.step(image(), [], new, [], spent=1, room=1) for _ in range(2)] == [new, []]
 
@@ -280,16 +279,16 @@ def test_a_body_with_its_head_outside_the_image_is_not_accepted():
     outside = replace(seen, keypoints=seen.keypoints - np.float32([0, 151, 0]))
     bodies = Bodies(0.8)
     bodies.observe = lambda rgb, box: outside
-    check = BodyCheck(Faces(), bodies)
-    assert not check.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, 3)
+    finder = BodyFinder(Faces(), bodies)
+    assert not finder.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, 3)
 
 
 @pytest.mark.parametrize(("heatmap", "stays"), [(0.1, False), (0.8, True)])
 def test_a_held_body_without_a_face_stays_while_its_score_is_high(heatmap, stays):
     seen = body(heatmap)
-    check, rgb, own = BodyCheck(Faces(), Bodies(heatmap)), np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
+    finder, rgb, own = BodyFinder(Faces(), Bodies(heatmap)), np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
     own.observation = seen
-    assert all(check.verify(rgb, own, seen, [own]) for _ in range(60)) == stays
+    assert all(finder.verify(rgb, own, seen, [own]) for _ in range(60)) == stays
 
 
 def held_at(x, number):
@@ -302,31 +301,49 @@ def held_at(x, number):
 
 def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
     own, other = held_at(0, 1), held_at(90, 2)
-    check = BodyCheck(Faces(face_in_window(own.observation)), Bodies())
+    finder = BodyFinder(Faces(face_in_window(own.observation)), Bodies())
     rgb = np.zeros((300, 400, 3), np.uint8)
-    kept = check.verify(rgb, own, other.observation, [own, other])
+    kept = finder.verify(rgb, own, other.observation, [own, other])
     np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
-    assert check.verify(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
+    assert finder.verify(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
 
 
 def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
     rgb, own = np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
     faint = replace(own.observation, score=0.05)
     faces = Faces(face_in_window(faint))
-    check = BodyCheck(faces, Bodies())
-    scores = [check.verify(rgb, own, faint, [own]).score for _ in range(30)]
+    finder = BodyFinder(faces, Bodies())
+    scores = [finder.verify(rgb, own, faint, [own]).score for _ in range(30)]
     assert scores[0] > 0.9
     assert scores[-1] < 0.5
     faces.box = None
-    assert check.verify(rgb, own, faint, [own]) is faint
+    assert finder.verify(rgb, own, faint, [own]) is faint
 
 
 def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
     rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
-    check = BodyCheck(Faces(), Bodies())
-    assert check.masked_image(rgb, own, [own]) is rgb
+    finder = BodyFinder(Faces(), Bodies())
+    assert finder.image_for_track(rgb, own, [own]) is rgb
     x, y = other.observation.keypoints[[2, 5, 9, 10], :2].mean(axis=0).round().astype(int)
-    assert check.masked_image(rgb, own, [own, other])[y, x].any()
+    assert finder.image_for_track(rgb, own, [own, other])[y, x].any()
+
+
+def test_a_detected_head_is_covered_for_some_frames_unless_its_body_is_tracked():
+    rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
+    keypoints = np.array([[235, 140], [245, 140], [240, 148], [240, 156], [230, 142], [250, 142]], float)
+    faces = Faces((225, 130, 255, 160))
+    faces.find = lambda rgb, min_score: [SimpleNamespace(score=0.9, keypoints=keypoints)]
+    finder = BodyFinder(faces, Bodies())
+
+    def covered(frames, tracked=()):
+        finder.reset()
+        finder.sources[0].find(rgb, Window(0, 0, 400, 300))
+        for _ in range(frames):
+            finder.begin_frame(tracked)
+        return finder.image_for_track(rgb, own, [own])[150, 240].any()
+
+    assert [covered(frames) for frames in (0, 39, 40)] == [True, True, False]
+    assert not covered(1, [other.observation])
 
 
 @pytest.mark.golden

@@ -18,12 +18,12 @@ import type { Pixels } from "./pixels.js";
 import type { Results } from "./results.js";
 import { resultOf, type Found } from "./search/agenda.js";
 import { BodySearch } from "./search/bodies.js";
-import { BodyCheck, FaceCheck } from "./search/checks.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
-import { HeadMap, bodyFinder, faceFinder, handFinder } from "./search/finders.js";
+import { faceFinder, handFinder } from "./search/finders.js";
 import { HandSearch, type Limits } from "./search/hands.js";
 import { searchPeople } from "./search/people.js";
 import { LIMITS, budgetOf, type BudgetName } from "./search/score.js";
+import { BodyFinder } from "./search/stream-bodies.js";
 import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
 
@@ -111,9 +111,8 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const search = async (image: Pixels) => new FaceSearch(await wide(), meshes, limits).search(image);
       const stillSearch = ifFilesExist(settings, search);
       if (!searchesStreams(settings)) return new Detector(meshes, settings, null, stillSearch);
-      const detector = await wide();
-      const finder = faceFinder(detector, meshes, settings.min_detection_score);
-      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), stillSearch);
+      const finder = faceFinder(await wide(), meshes, settings.min_detection_score);
+      return new Detector(meshes, settings, new StreamSearch(finder), stillSearch);
     };
   },
   body: async ({ open, recrops }) => {
@@ -246,9 +245,7 @@ async function bodiesInStreams(
   settings: Settings,
   wide: () => Promise<SingleShotDetector>,
 ): Promise<StreamSearch<BodyObservation> | null> {
-  if (!searchesStreams(settings)) return null;
-  const [faces, heads] = [await wide(), new HeadMap()];
-  return new StreamSearch(bodyFinder(faces, bodies, heads), new BodyCheck(faces, bodies, heads));
+  return searchesStreams(settings) ? new StreamSearch(new BodyFinder(await wide(), bodies)) : null;
 }
 
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };

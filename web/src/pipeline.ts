@@ -153,9 +153,9 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Return the observation of a track in this frame, or null if the track ends. */
   async #updateTrack(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Promise<O | null> {
-    const check = this.#streamSearch?.check;
-    let observation: O | null = await this.#kind.observe(check ? check.maskedImage(image, track, tracks) : image, track.box);
-    if (check) observation = await check.verify(image, track, observation, tracks);
+    const finder = this.#streamSearch?.finder;
+    let observation: O | null = await this.#kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
+    if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
     return observation === null || this.#tracker.isAnother(track, observation) ? null : observation;
   }
 

@@ -113,7 +113,7 @@ class StreamSearch(Protocol[C]):
             rgb: Image (H, W, 3).
             tracked: Observations of the tracked instances in this frame.
             new: Observations of a search of the image.
-            lost: Boxes in which instances were lost recently.
+            lost: Boxes in which instances were lost recently. Their surroundings are searched in every other frame.
             spent: Inferences of this frame, apart from those of the tracked instances.
             room: Maximum number of new instances. With 0, only the internal state advances.
         """
@@ -129,13 +129,11 @@ class StreamSearch(Protocol[C]):
 
 
 class Verifier(Protocol[C]):
-    """Verify the detections of a stream."""
+    """Verify the tracked instances of a stream."""
 
-    def reset(self) -> None:
-        """Forget the previous stream."""
-        ...
-
-    def masked_image(self, rgb: NDArray[np.uint8], track: Track[C], tracked: Sequence[Track[C]]) -> NDArray[np.uint8]:
+    def image_for_track(
+        self, rgb: NDArray[np.uint8], track: Track[C], tracked: Sequence[Track[C]]
+    ) -> NDArray[np.uint8]:
         """Return the image for one track, without what the network could mistake for its instance."""
         ...
 

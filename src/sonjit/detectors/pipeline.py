@@ -314,7 +314,7 @@ class Detector(Generic[R]):
         """Return the observation of a track in this frame, or None if the track ends."""
         verifier = self._verifier
         observation = self._kind.observe(
-            rgb if verifier is None else verifier.masked_image(rgb, track, tracks), track.box
+            rgb if verifier is None else verifier.image_for_track(rgb, track, tracks), track.box
         )
         if verifier is not None:
             observation = verifier.verify(rgb, track, observation, tracks)

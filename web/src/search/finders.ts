@@ -1,22 +1,18 @@
-/** Define how hands, faces and bodies are found in the windows of a stream. */
+/** Define how hands and faces are found in the windows of a stream, and how faces are verified. */
 
-import type { Bodies, BodyObservation } from "../body.js";
 import { iou, type RotatedBox } from "../boxes.js";
 import { FINDERS, constants, type FinderRecord } from "../data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import type { Observation } from "../observations.js";
+import { cornersOf, distance, type Observation, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
+import type { Track } from "../tracking.js";
 import * as geometry from "./geometry.js";
-import type { Head, Proposal, Window } from "./geometry.js";
-import { newCandidate } from "./agenda.js";
-import { bodyFeatures } from "./bodies.js";
+import type { Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
-const { FACE_COST, HEAD_SCORE, PARTS, PEOPLE_PARTS, TRACKED_IOU } = constants.search.stream_finders;
-const { BODY_TOLERANCE, PLACEMENTS } = constants.search.bodies;
-const { HEAD_FRAMES } = constants.search.streams;
+const OF = constants.search.stream_finders;
 
 /** A detector that proposes instances in the windows of an image. */
 export interface Source {
@@ -30,7 +26,7 @@ export interface Source {
   readonly isFewer?: boolean;
 }
 
-/** Finder of one kind. */
+/** Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked instances. */
 export interface Finder<O extends Observation> extends FinderRecord {
   readonly sources: readonly Source[];
   observe(image: Pixels, box: RotatedBox): Promise<O>;
@@ -42,11 +38,59 @@ export interface Finder<O extends Observation> extends FinderRecord {
   /** Check whether an observation is tracked already. */
   isSame(observation: O, tracked: O): boolean;
   /** Return the image for verifying a proposal, with similar instances covered. */
-  maskedImage?(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels;
+  imageForProposal?(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels;
   /** Return the alternative of a proposal that was not verified. */
   alternative?(proposal: Proposal): Proposal | null;
+  /**
+   * Check whether a new detection may start a track.
+   *
+   * @param detections number of frames in a row in which it was detected
+   * @param proposal proposal that led to it in a search of windows; null for the search of the image
+   */
+  acceptsNew?(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean>;
+  /** Return the image for one track, without what the network could mistake for its instance. */
+  imageForTrack?(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
+  /** Return the verified observation of a track, or null if the track ends. */
+  verify?(image: Pixels, track: Track<O>, observation: O, tracks: readonly Track<O>[]): Promise<O | null>;
   beginFrame?(tracked: readonly O[]): void;
   reset?(): void;
+}
+
+/** History of a tracked instance: when it is verified next, and whether it stays. */
+export class Record {
+  #frames = 0;
+  #failures = 0;
+  #successes = 0;
+
+  /** @param presence mean presence of the last frames */
+  constructor(public presence: number) {}
+
+  /** Count a frame and return whether the track is verified in it. */
+  isDue(): boolean {
+    this.#frames += 1;
+    if (this.#frames < (this.#successes && !this.#failures ? OF.PASSED_CHECK_INTERVAL : OF.CHECK_INTERVAL)) return false;
+    this.#frames = 0;
+    return true;
+  }
+
+  /**
+   * Return whether the track stays after a verification.
+   *
+   * @param isSure true if the evidence was strong; the track is then verified again later
+   * @param hasPassed true if the verification did not fail
+   */
+  isKept(isSure: boolean, hasPassed: boolean): boolean {
+    this.#successes += Number(isSure);
+    this.#failures = hasPassed ? 0 : this.#failures + 1;
+    return this.#failures < Math.min(OF.MIN_FAILURES + OF.FAILURES_PER_SUCCESS * this.#successes, OF.MAX_FAILURES);
+  }
+}
+
+/** Return the record of a track. A track keeps its record in the map. */
+export function recordOf(records: WeakMap<object, Record>, track: { observation: Observation }): Record {
+  const known = records.get(track) ?? new Record(track.observation.score);
+  records.set(track, known);
+  return known;
 }
 
 /** Return a finder that proposes hands by the palm detector and verifies them in the mirrored image. */
@@ -57,7 +101,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
     ...boxFinder(boxAfter),
     observe: (image, box) => hands.observe(image, box),
     sources: [{
-      parts: PARTS,
+      parts: OF.PARTS,
       cost: 1,
       async find(image, window) {
         const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
@@ -71,14 +115,24 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
   };
 }
 
-/** Return a finder that proposes faces by the full-range detector. */
+/**
+ * Return a finder that proposes faces by the full-range detector, which must also detect tracked faces at their position.
+ *
+ * The mesh network can mistake a hand for a face.
+ */
 export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
+  let records = new WeakMap<object, Record>();
+  const isFace = async (image: Pixels, { keypoints }: FaceObservation) => {
+    const [left, top, right, bottom] = cornersOf(keypoints);
+    const centre: Point = [(left + right) / 2, (top + bottom) / 2];
+    return (await faceScore(faces, image, centre, Math.max(right - left, bottom - top), OF.ON_MESH)) > 0;
+  };
   return {
     ...FINDERS.FaceFinder,
     ...boxFinder((observation: FaceObservation) => meshes.boxAfter(observation)),
     observe: (image, box) => meshes.observe(image, box),
     sources: [{
-      parts: PARTS,
+      parts: OF.PARTS,
       cost: 1,
       async find(image, window) {
         const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
@@ -91,59 +145,16 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       const presence = logit(Math.min(first.score, second.score));
       return Promise.resolve(scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }));
     },
-  };
-}
-
-function proposalBelow(head: Head, placement: number): Proposal {
-  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), below: { head, placement } };
-}
-
-/** Return a finder that proposes people, and bodies below faces. These are observed with all other heads covered. */
-export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: HeadMap): Finder<BodyObservation> {
-  const bodiesBelowFaces: Source = {
-    parts: PARTS,
-    cost: FACE_COST,
-    async find(image, window) {
-      const found = await geometry.headsIn(faces, image, window, HEAD_SCORE);
-      heads.update(window, found);
-      return found.map((head) => proposalBelow(head, 0));
+    acceptsNew: isFace,
+    async verify(image, track, observation) {
+      const record = recordOf(records, track);
+      if (!record.isDue()) return observation;
+      const hasPassed = await isFace(image, observation);
+      return record.isKept(hasPassed, hasPassed) ? observation : null;
     },
-  };
-  const detectedPeople: Source = {
-    parts: PEOPLE_PARTS,
-    cost: 1,
-    isFewer: true,
-    async find(image, window) {
-      const found = await bodies.people(geometry.partOf(image, window), LIMITS.person);
-      const votes = new Set([geometry.keyOf(window)]);
-      return found.map(({ box, score }) => ({ box: geometry.placed(box, window), score, votes: new Set(votes) }));
+    reset() {
+      records = new WeakMap();
     },
-  };
-  return {
-    ...FINDERS.BodyFinder,
-    sources: [bodiesBelowFaces, detectedPeople],
-    boxAfter: geometry.boxAroundBody,
-    observe: (image, box) => bodies.observe(image, box),
-    isTracked({ box, below }, tracked) {
-      if (below) return geometry.isHeadOf(tracked, below.head);
-      const own = geometry.boxAroundBody(tracked);
-      return Math.hypot(own.cx - box.cx, own.cy - box.cy) < LIMITS.same_hips * own.width;
-    },
-    isSame: geometry.isSameTorso,
-    beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((body) => geometry.isHeadOf(body, head))),
-    reset: () => heads.reset(),
-    alternative: ({ below }) => (below && below.placement + 1 < PLACEMENTS.length ? proposalBelow(below.head, below.placement + 1) : null),
-    score(image, proposal, first, second) {
-      const moved = alignCentres(first.keypoints, second.keypoints);
-      const agreement = geometry.oks(first.keypoints, moved, BODY_TOLERANCE, geometry.visibilityInside(second, image));
-      if (!proposal.below) {
-        return Promise.resolve(scoreOf("body", bodyFeatures(newCandidate([first, second], proposal, agreement), image, [])));
-      }
-      const score = logit(Math.max(first.score, second.score) * agreement);
-      return Promise.resolve(geometry.isHeadOf(second, proposal.below.head) ? scoreOf("stream_body", { score }) : 0);
-    },
-    maskedImage: (image, { box, below }, tracked) =>
-      below ? geometry.withoutOtherHeads(image, box, [...heads.all, ...tracked.map(geometry.headOfBody)], below.head) : image,
   };
 }
 
@@ -151,44 +162,27 @@ export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: Hea
 function boxFinder<O extends Observation>(boxAfter: (observation: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTracked" | "isSame"> {
   return {
     boxAfter,
-    isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > TRACKED_IOU,
+    isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > OF.TRACKED_IOU,
     isSame: (observation, tracked) => geometry.isSameInstance(observation.keypoints, tracked.keypoints),
   };
 }
 
 /** Shift keypoints (K, 3) so that their centre is that of the target. */
-function alignCentres(target: Float32Array, points: Float32Array): Float32Array {
+export function alignCentres(target: Float32Array, points: Float32Array): Float32Array {
   const all = [...Array(points.length / 3).keys()];
   const [to, from] = [geometry.meanOf(target, all), geometry.meanOf(points, all)];
   return points.map((value, i) => (i % 3 === 2 ? value : value + to[(i % 3) as 0 | 1] - from[(i % 3) as 0 | 1]));
 }
 
-/** Heads that were last detected in each window of a stream. */
-export class HeadMap {
-  #number = 0;
-  #windows = new Map<string, { heads: Head[]; number: number }>();
-
-  /** Return all heads. One head may have been detected in several windows. */
-  get all(): Head[] {
-    return [...this.#windows.values()].flatMap(({ heads }) => heads);
+/** Return the score of the face that a detector finds at a head of this size in pixels; 0 if it finds none. */
+export async function faceScore(faces: SingleShotDetector, image: Pixels, centre: Point, size: number, fit: typeof OF.ON_MESH): Promise<number> {
+  const [maxDistance, [minWidth, maxWidth], minScore] = fit as [number, [number, number], number];
+  const window = geometry.windowAround(centre, OF.WINDOW * size, image);
+  if (window === null) return 0;
+  for (const { score, box } of await faces.find(geometry.partOf(image, window), minScore)) {
+    const middle: Point = [window.left + (box[0] + box[2]) / 2, window.top + (box[1] + box[3]) / 2];
+    const width = (box[2] - box[0]) / size;
+    if (distance(middle, centre) < maxDistance * size && minWidth < width && width < maxWidth) return score;
   }
-
-  reset(): void {
-    this.#number = 0;
-    this.#windows.clear();
-  }
-
-  /** Replace the heads of a window. */
-  update(window: Window, heads: Head[]): void {
-    this.#windows.set(geometry.keyOf(window), { heads, number: this.#number });
-  }
-
-  /** Start a frame. Remove heads that are too old or better known from tracked bodies. */
-  beginFrame(isKnown: (head: Head) => boolean): void {
-    this.#number += 1;
-    for (const [window, { heads, number }] of this.#windows) {
-      if (this.#number - number >= HEAD_FRAMES) this.#windows.delete(window);
-      else this.#windows.set(window, { heads: heads.filter((head) => !isKnown(head)), number });
-    }
-  }
+  return 0;
 }

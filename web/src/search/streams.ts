@@ -8,7 +8,6 @@ import type { RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Observation } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
-import type { Check } from "./checks.js";
 import type { Finder, Source } from "./finders.js";
 import { keyOf, longestOf, mergeProposals, windowAround, windows, type Proposal, type Window } from "./geometry.js";
 
@@ -35,9 +34,6 @@ interface SearchedWindow {
 
 /** Search a stream window by window, a few windows in each frame. */
 export class StreamSearch<O extends Observation> {
-  /** Verifies what is found and tracked; null for no verification. */
-  readonly check: Check<O> | null;
-  readonly #finder: Finder<O>;
   #frame = 0;
   #number = 0;
   #proposals: Proposal[] = [];
@@ -47,9 +43,7 @@ export class StreamSearch<O extends Observation> {
   #searchedWindows = new Map<string, SearchedWindow>();
   #lastThumbnail: Thumbnail | null = null;
 
-  constructor(finder: Finder<O>, check: Check<O> | null = null) {
-    [this.#finder, this.check] = [finder, check];
-  }
+  constructor(readonly finder: Finder<O>) {}
 
   /** Forget the previous stream. */
   reset(): void {
@@ -57,8 +51,7 @@ export class StreamSearch<O extends Observation> {
     [this.#proposals, this.#candidates, this.#detected] = [[], [], []];
     this.#searchedWindows.clear();
     this.#lastThumbnail = null;
-    this.#finder.reset?.();
-    this.check?.reset();
+    this.finder.reset?.();
   }
 
   /** Check whether an image differs from the last one for which this method returned true. */
@@ -86,7 +79,7 @@ export class StreamSearch<O extends Observation> {
     lost: readonly RotatedBox[],
     { spent, room }: { spent: number; room: number },
   ): Promise<O[]> {
-    const finder = this.#finder;
+    const finder = this.finder;
     const all = [...tracked, ...detected];
     this.#frame += 1;
     finder.beginFrame?.(all);
@@ -133,7 +126,7 @@ export class StreamSearch<O extends Observation> {
   }
 
   async #accepts(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean> {
-    return this.check === null || this.check.acceptsNew(image, observation, detections, proposal);
+    return (await this.finder.acceptsNew?.(image, observation, detections, proposal)) ?? true;
   }
 
   /** Add the proposals of the next windows if inferences are left for it, and return the number of inferences. */
@@ -144,19 +137,19 @@ export class StreamSearch<O extends Observation> {
   }
 
   #masked(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels {
-    return this.#finder.maskedImage?.(image, proposal, tracked) ?? image;
+    return this.finder.imageForProposal?.(image, proposal, tracked) ?? image;
   }
 
   #tryAlternative(proposal: Proposal): void {
-    const other = this.#finder.alternative?.(proposal);
+    const other = this.finder.alternative?.(proposal);
     if (other) this.#proposals.push(other);
   }
 
   /** Verify a candidate in the next frame. Return null if its calibrated score is too low. */
   async #verified(image: Pixels, { proposal, observation }: Candidate<O>): Promise<O | null> {
-    const second = await this.#finder.observe(image, this.#finder.boxAfter(observation));
-    if (second.score <= this.#finder.min_presence) return null;
-    const score = await this.#finder.score(image, proposal, observation, second);
+    const second = await this.finder.observe(image, this.finder.boxAfter(observation));
+    if (second.score <= this.finder.min_presence) return null;
+    const score = await this.finder.score(image, proposal, observation, second);
     return score > OF.MIN_SCORE ? { ...second, score } : null;
   }
 
@@ -168,7 +161,7 @@ export class StreamSearch<O extends Observation> {
       const window = windowAround([cx, cy], OF.LOST_WINDOW * width, image);
       if (window !== null) {
         const found: Proposal[] = [];
-        for (const source of this.#finder.sources) found.push(...(await source.find(image, window)));
+        for (const source of this.finder.sources) found.push(...(await source.find(image, window)));
         return found;
       }
     }
@@ -182,12 +175,12 @@ export class StreamSearch<O extends Observation> {
   }
 
   #untracked(proposals: readonly Proposal[], tracked: readonly O[]): Proposal[] {
-    return proposals.filter((proposal) => !tracked.some((other) => this.#finder.isTracked(proposal, other)));
+    return proposals.filter((proposal) => !tracked.some((other) => this.finder.isTracked(proposal, other)));
   }
 
   /** Return the changed windows without tracked instances that were searched longest ago. */
   #nextWindows(image: Pixels, tracked: readonly O[]): SearchedWindow[] {
-    const { sources, boxAfter } = this.#finder;
+    const { sources, boxAfter } = this.finder;
     const thumbnail = thumbnailOf(image);
     const scale = OF.THUMBNAIL / longestOf(image);
     const free = new Uint8Array(thumbnail.width * thumbnail.height).fill(1);
@@ -226,7 +219,7 @@ export class StreamSearch<O extends Observation> {
   #isDue(shown: SearchedWindow, before: SearchedWindow, frames: number, scale: number): boolean {
     const rested = shown.frame - before.frame;
     if (rested <= before.pause * frames) return false;
-    if (rested > (this.#finder.refresh_frames ?? Infinity)) return true;
+    if (rested > (this.finder.refresh_frames ?? Infinity)) return true;
     const { left, top, right, bottom } = shown.window;
     const { width, height } = shown.thumbnail;
     const [from, to] = [Math.floor(left * scale), Math.min(Math.ceil(right * scale), width)];

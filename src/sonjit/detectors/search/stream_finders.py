@@ -1,54 +1,41 @@
-"""Define how hands, faces and bodies are found in the windows of a stream."""
+"""Define how hands and faces are found in the windows of a stream, and how faces are verified."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
+from weakref import WeakKeyDictionary
 
-from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
-from sonjit.detectors.search.agenda import Candidate, O
-from sonjit.detectors.search.bodies import (
-    BODY_TOLERANCE,
-    PLACEMENTS,
-    body_features,
-    box_below,
-    heads_in,
-    visibility_inside,
-    without_other_heads,
-)
-from sonjit.detectors.search.faces import detected_heads
-from sonjit.detectors.search.geometry import (
-    Head,
-    Proposal,
-    Window,
-    head_of_body,
-    is_head_of,
-    is_same_instance,
-    is_same_torso,
-    oks,
-)
+from sonjit.detectors.search.agenda import O
+from sonjit.detectors.search.geometry import Proposal, Window, corners, is_same_instance, oks, window_around
 from sonjit.detectors.search.hands import observe_mirrored
-from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.score import Score, logit
 from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
+    from sonjit.detectors.interfaces import Kind
     from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
+    from sonjit.detectors.tracking import Track
     from sonjit.geometry.boxes import RotatedBox
 
-_HEAD_SCORE = 0.5
-"""Minimum score of a face that proposes a body."""
 _TRACKED_IOU = 0.3
 """Minimum overlap of a proposal and the box of a tracked instance that it shows."""
-_PARTS, _PEOPLE_PARTS = (2, 3), (1, 2)
-"""Numbers of windows along the longer side of an image, and those in which people are detected."""
-_FACE_COST = 0.25
-"""Time in which faces are detected in a window, in inferences of the landmark network of bodies."""
+_PARTS = (2, 3)
+"""Numbers of windows along the longer side of an image."""
+_WINDOW = 3.0
+"""Side of the window in which a face is searched, in widths of the head."""
+_CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30
+"""Number of frames between checks of a tracked instance, after a failure and after a success."""
+_MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
+"""Number of failures in a row that end a track: without a success, more for each success, and the maximum."""
+_ON_MESH = 0.25, (0.65, 1.4), 0.4
+"""Fit of a face to a mesh: maximum distance of the centres and range of the width, in head sizes; minimum score."""
 
 
 class Source(NamedTuple):
@@ -67,24 +54,75 @@ class Source(NamedTuple):
     fewer: bool = False
 
 
-class Finder(ABC, Generic[O]):
-    """Base of the finders, one for each kind.
+@dataclass
+class Record:
+    """History of a tracked instance.
 
     Attributes:
+        confidence: Mean presence of the last frames.
+        frames: Number of frames since the last check.
+        failures: Number of failed checks in a row.
+        successes: Number of passed checks.
+    """
+
+    confidence: float = 1.0
+    frames: int = 0
+    failures: int = 0
+    successes: int = 0
+
+    def is_due(self) -> bool:
+        """Count a frame and return whether the instance is checked in it."""
+        self.frames += 1
+        if self.frames < (_PASSED_CHECK_INTERVAL if self.successes and not self.failures else _CHECK_INTERVAL):
+            return False
+        self.frames = 0
+        return True
+
+    def is_kept(self, *, sure: bool, passed: bool) -> bool:
+        """Return whether the instance stays after a check.
+
+        Args:
+            sure: True if the evidence was strong. The instance is then checked again later.
+            passed: True if the check did not fail.
+        """
+        self.successes += sure
+        self.failures = 0 if passed else self.failures + 1
+        return self.failures < min(_MIN_FAILURES + _FAILURES_PER_SUCCESS * self.successes, _MAX_FAILURES)
+
+
+class Finder(ABC, Generic[O]):
+    """Base of the finders, one for each kind. A finder that verifies also implements `interfaces.Verifier`.
+
+    Args:
+        kind: Kind of the instances, with the landmark network.
         sources: Detectors that propose instances.
+
+    Attributes:
+        verifies: True if new detections and tracked instances are verified.
         refresh_frames: Number of frames after which an unchanged window is searched again.
         min_presence: Minimum score of an observation that is verified in the next frame.
         inferences: Number of inferences of this verification.
     """
 
-    sources: Sequence[Source]
+    verifies: ClassVar[bool] = False
     refresh_frames: ClassVar[float] = math.inf
     min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
 
-    @abstractmethod
+    def __init__(self, kind: Kind[O, Any], *sources: Source) -> None:
+        self._kind, self.sources = kind, sources
+        self._records: WeakKeyDictionary[Track[O], Record] = WeakKeyDictionary()
+
+    def reset(self) -> None:
+        """Forget the previous stream."""
+        self._records.clear()
+
+    def begin_frame(self, tracked: Sequence[O]) -> None:
+        """Start a frame with these tracked instances."""
+
     def observe(self, rgb: Image, box: RotatedBox) -> O:
         """Run the landmark network on a box."""
+        return self._kind.observe(rgb, box)
 
     @abstractmethod
     def box_after(self, observation: O) -> RotatedBox:
@@ -109,7 +147,7 @@ class Finder(ABC, Generic[O]):
         """Check whether an observation is tracked already."""
         return is_same_instance(observation.keypoints, tracked.keypoints)
 
-    def masked_image(self, rgb: Image, proposal: Proposal, tracked: Sequence[O]) -> Image:
+    def image_for_proposal(self, rgb: Image, proposal: Proposal, tracked: Sequence[O]) -> Image:
         """Return the image for verifying a proposal, with similar instances covered."""
         return rgb
 
@@ -117,11 +155,24 @@ class Finder(ABC, Generic[O]):
         """Return the alternative of a proposal that was not verified."""
         return None
 
-    def begin_frame(self, tracked: Sequence[O]) -> None:
-        """Start a frame with these tracked instances."""
+    def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
+        """Check whether a new detection may start a track.
 
-    def reset(self) -> None:
-        """Forget the previous stream."""
+        Args:
+            rgb: Image (H, W, 3).
+            observation: New detection.
+            detections: Number of frames in a row in which it was detected.
+            proposal: Proposal that led to it in a search of windows; None for the search of the image.
+        """
+        return True
+
+    def image_for_track(self, rgb: Image, track: Track[O], tracked: Sequence[Track[O]]) -> Image:
+        """Return the image for one track, without what the network could mistake for its instance."""
+        return rgb
+
+    def verify(self, rgb: Image, track: Track[O], observation: O, tracked: Sequence[Track[O]]) -> O | None:
+        """Return the verified observation of a track, or None if the track ends."""
+        return observation
 
 
 class HandFinder(Finder[HandObservation]):
@@ -133,17 +184,13 @@ class HandFinder(Finder[HandObservation]):
     inferences = 2
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
+        super().__init__(hands, Source(self._proposals))
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
-        self.sources = (Source(self._proposals),)
 
     def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of hands, from palms."""
         boxes = [(palm.score, box_from_palm(palm)) for palm in self._palms.find(window.cut(rgb), self._min_detection)]
         return [Proposal(window.placed(box), score, set()) for score, box in boxes]
-
-    def observe(self, rgb: Image, box: RotatedBox) -> HandObservation:
-        """Return the hand in a box."""
-        return self._hands.observe(rgb, box)
 
     def box_after(self, observation: HandObservation) -> RotatedBox:
         """Return the box around a hand."""
@@ -156,13 +203,18 @@ class HandFinder(Finder[HandObservation]):
 
 
 class FaceFinder(Finder[FaceObservation]):
-    """Propose faces by the full-range detector."""
+    """Propose faces by the full-range detector, which must also detect tracked faces at their position.
+
+    The mesh network can mistake a hand for a face.
+    """
 
     SCORE = Score.named("stream_face")
 
+    verifies = True
+
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
+        super().__init__(meshes, Source(self._proposals))
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
-        self.sources = (Source(self._proposals),)
 
     def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the mesh network, from faces."""
@@ -170,10 +222,6 @@ class FaceFinder(Finder[FaceObservation]):
             Proposal(window.placed(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist())), f.score, set())
             for f in self._detector.find(window.cut(rgb), self._min_detection)
         ]
-
-    def observe(self, rgb: Image, box: RotatedBox) -> FaceObservation:
-        """Return the face mesh in a box."""
-        return self._meshes.observe(rgb, box)
 
     def box_after(self, observation: FaceObservation) -> RotatedBox:
         """Return the box around a face."""
@@ -188,117 +236,52 @@ class FaceFinder(Finder[FaceObservation]):
             {"detection": logit(proposal.score), "presence": logit(presence), "agreement": logit(agreement)}
         )
 
+    def accepts_new(
+        self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: Proposal | None = None
+    ) -> bool:
+        """Check whether a face is detected at the position of a mesh."""
+        x_min, y_min, x_max, y_max = corners(observation.keypoints)
+        size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
+        return face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
 
-class HeadMap:
-    """Heads that were last detected in each window of a stream.
+    def verify(
+        self,
+        rgb: Image,
+        track: Track[FaceObservation],
+        observation: FaceObservation,
+        tracked: Sequence[Track[FaceObservation]],
+    ) -> FaceObservation | None:
+        """Return a tracked face, or None if it is no longer one. Tracked faces are verified periodically."""
+        record = self._records.setdefault(track, Record())
+        if not record.is_due():
+            return observation
+        passed = self.accepts_new(rgb, observation)
+        return observation if record.is_kept(sure=passed, passed=passed) else None
+
+
+def face_score(
+    faces: SingleShotDetector,
+    rgb: Image,
+    centre: tuple[float, float] | list[float],
+    size: float,
+    fit: tuple[float, tuple[float, float], float],
+) -> float:
+    """Return the score of the face that a detector finds at a head; 0 if it finds none.
 
     Args:
-        frames: Number of frames for which a head counts.
+        faces: Full-range face detector.
+        rgb: Image (H, W, 3).
+        centre: Centre of the head (x, y), in pixels.
+        size: Width of the head, in pixels.
+        fit: Maximum distance and width range of the face, in head sizes, and its minimum score.
     """
-
-    def __init__(self, frames: int) -> None:
-        self._frames = frames
-        self.reset()
-
-    def __iter__(self) -> Iterator[Head]:
-        """Return all heads. One head may have been detected in several windows."""
-        return chain.from_iterable(heads for heads, _ in self._heads.values())
-
-    def reset(self) -> None:
-        """Forget all heads."""
-        self._number = 0
-        self._heads: dict[Window, tuple[list[Head], int]] = {}
-
-    def update(self, window: Window, heads: list[Head]) -> None:
-        """Replace the heads of a window."""
-        self._heads[window] = heads, self._number
-
-    def begin_frame(self, is_known: Callable[[Head], bool]) -> None:
-        """Start a frame. Remove heads that are too old or better known from tracked faces."""
-        self._number += 1
-        self._heads = {
-            window: ([head for head in heads if not is_known(head)], number)
-            for window, (heads, number) in self._heads.items()
-            if self._number - number < self._frames
-        }
-
-
-class BodyFinder(Finder[BodyObservation]):
-    """Propose people, and bodies below faces. These are observed with all other heads covered, as in stills."""
-
-    refresh_frames = 30
-    min_presence = 0.02
-
-    def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) -> None:
-        assert bodies.people is not None
-        self._faces, self._people, self._bodies, self._heads = faces, bodies.people.detector, bodies, heads
-        self.sources = (
-            Source(self._bodies_below_faces, cost=_FACE_COST),
-            Source(self._people_in, _PEOPLE_PARTS, fewer=True),
-        )
-
-    def begin_frame(self, tracked: Sequence[BodyObservation]) -> None:
-        """Forget the heads of tracked bodies, and old ones."""
-        self._heads.begin_frame(lambda head: any(is_head_of(body, head) for body in tracked))
-
-    def reset(self) -> None:
-        """Forget all heads."""
-        self._heads.reset()
-
-    def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Return the boxes of the people in a window."""
-        people = self._people.find(window.cut(rgb), LIMITS["person"])
-        boxes = [(person.score, window.placed(box_from_alignment(person.keypoints[:2]))) for person in people]
-        return [Proposal(box, score, {window}) for score, box in boxes]
-
-    def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Return the boxes of bodies below the faces of a window."""
-        heads = detected_heads(self._faces, rgb, window, _HEAD_SCORE)
-        self._heads.update(window, heads)
-        return [_proposal_below(head, 0) for head in heads]
-
-    def alternative(self, proposal: Proposal) -> Proposal | None:
-        """Return the next placement."""
-        following = proposal.placement + 1
-        return _proposal_below(proposal.head, following) if proposal.head and following < len(PLACEMENTS) else None
-
-    def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
-        """Return the body in a box."""
-        return self._bodies.observe(rgb, box)
-
-    def box_after(self, observation: BodyObservation) -> RotatedBox:
-        """Return the box around a body."""
-        return box_from_alignment(observation.alignment)
-
-    def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
-        """Score a detected person as in stills, and a body below a face if the face is its own."""
-        shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
-        agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, visibility_inside(second, rgb))
-        if proposal.head is None:
-            candidate = Candidate([first, second], proposal.score, proposal.votes, agreement=agreement)
-            return Score.named("body")(body_features(candidate, rgb, ()))
-        if not is_head_of(second, proposal.head):
-            return 0.0
-        return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
-
-    def is_same_instance(self, proposal: Proposal, tracked: BodyObservation) -> bool:
-        """Check whether a proposal has the head or, without one, the hips of a tracked body."""
-        if proposal.head is not None:
-            return is_head_of(tracked, proposal.head)
-        own = self.box_after(tracked)
-        return math.dist(own[:2], proposal.box[:2]) < LIMITS["same_hips"] * own.width
-
-    def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
-        """Check whether two bodies share one torso."""
-        return is_same_torso(observation, tracked)
-
-    def masked_image(self, rgb: Image, proposal: Proposal, tracked: Sequence[BodyObservation]) -> Image:
-        """Return the image with all heads covered except that of the proposal."""
-        if proposal.head is None:
-            return rgb
-        others = (*self._heads, *map(head_of_body, tracked))
-        return without_other_heads(rgb, heads_in(proposal.box, others), proposal.head)
-
-
-def _proposal_below(head: Head, placement: int) -> Proposal:
-    return Proposal(box_below(head, *PLACEMENTS[placement]), head.score / (1 + placement), set(), head, placement)
+    window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
+    if window is None:
+        return 0.0
+    distance, (narrowest, widest), min_score = fit
+    for face in faces.find(window.cut(rgb), min_score):
+        x_min, y_min, x_max, y_max = face.box.tolist()
+        middle = (window.left + (x_min + x_max) / 2, window.top + (y_min + y_max) / 2)
+        if math.dist(middle, centre) < distance * size and narrowest < (x_max - x_min) / size < widest:
+            return face.score
+    return 0.0

@@ -20,10 +20,10 @@ from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.agenda import O
-from sonjit.detectors.search.checks import BodyCheck, Check, FaceCheck
 from sonjit.detectors.search.geometry import Proposal, Window, merged, window_around, windows
 from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finder, HandFinder, HeadMap, Source
+from sonjit.detectors.search.stream_bodies import BodyFinder
+from sonjit.detectors.search.stream_finders import FaceFinder, Finder, HandFinder, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,6 @@ _MIN_PROPOSALS = 3
 """Minimum number of proposals that are kept. Otherwise two for each instance that may be added."""
 _MAX_REPEATS = 3
 """Maximum number of frames in which a detection that is not tracked is returned again."""
-_HEAD_FRAMES = 40
-"""Number of frames for which a detected head counts."""
 _LOST_WINDOW = 2.0
 """Side of the window around a lost instance, in box sides."""
 _THUMBNAIL = 48
@@ -70,8 +68,9 @@ class _Candidate(Generic[O]):
 class StreamSearch(Generic[O]):
     """Search a stream window by window, a few windows in each frame; see `sonjit.detectors.interfaces.StreamSearch`."""
 
-    def __init__(self, finder: Finder[O], check: Check[O] | None = None) -> None:
-        self._finder, self.check = finder, check
+    def __init__(self, finder: Finder[O]) -> None:
+        self._finder = finder
+        self.check = finder if finder.verifies else None
         self.reset()
 
     def reset(self) -> None:
@@ -83,8 +82,6 @@ class StreamSearch(Generic[O]):
         self._searched_windows: dict[tuple[Source, Window], _SearchedWindow] = {}
         self._last_thumbnail: NDArray[np.int16] | None = None
         self._finder.reset()
-        if self.check is not None:
-            self.check.reset()
 
     def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) changed since the last image that did."""
@@ -108,14 +105,6 @@ class StreamSearch(Generic[O]):
         """Verify new detections, run this frame's share of the search, and return the new instances.
 
         The share grows with the number of tracked instances, so that the search stays a part of the frame's time.
-
-        Args:
-            rgb: Image (H, W, 3).
-            tracked: Observations of the tracked instances in this frame, which are not found again.
-            new: Observations of a search of the image.
-            lost: Boxes in which instances were lost recently. Their surroundings are searched in every other frame.
-            spent: Inferences of this frame, apart from those of the tracked instances.
-            room: Maximum number of new instances. With 0, only the internal state advances.
         """
         self._frame += 1
         self._finder.begin_frame([*tracked, *new])
@@ -125,7 +114,7 @@ class StreamSearch(Generic[O]):
         if room > 0 and not candidates:  # what the windows show may verify the new detections
             inferences_left -= self._search_windows(rgb, lost, [*tracked, *new], inferences_left)
         detections = _MAX_REPEATS if self._frame == 1 else 1  # the first frame may be a single image
-        found = [item for item in new if self.check is None or self.check.accepts_new(rgb, item, detections)]
+        found = [item for item in new if self._finder.accepts_new(rgb, item, detections)]
         tracked, room = [*tracked, *found], room - len(found)
         if room <= 0:  # proposals would be outdated later
             self._proposals = []
@@ -137,13 +126,13 @@ class StreamSearch(Generic[O]):
                 self._candidates.append(candidate)
                 continue
             inferences_left -= self._finder.inferences
-            second = self._verified(self._finder.masked_image(rgb, candidate.proposal, tracked), candidate)
+            second = self._verified(self._finder.image_for_proposal(rgb, candidate.proposal, tracked), candidate)
             if second is None or any(self._finder.is_same(second, other) for other in (*tracked, *found)):
                 self._try_alternative(candidate.proposal)
                 continue
             repeats = candidate.repeats + 1
             self._detected.append(_Candidate(candidate.proposal, second, repeats))
-            if self.check is None or self.check.accepts_new(rgb, second, repeats, candidate.proposal):
+            if self._finder.accepts_new(rgb, second, repeats, candidate.proposal):
                 found.append(second)
         if candidates:
             inferences_left -= self._search_windows(rgb, lost, tracked, inferences_left)
@@ -152,7 +141,7 @@ class StreamSearch(Generic[O]):
         while self._proposals and inferences_left > 0:
             inferences_left -= 1
             proposal = self._proposals.pop(0)
-            observation = self._finder.observe(self._finder.masked_image(rgb, proposal, tracked), proposal.box)
+            observation = self._finder.observe(self._finder.image_for_proposal(rgb, proposal, tracked), proposal.box)
             if observation.score > self._finder.min_presence:
                 self._candidates.append(_Candidate(proposal, observation))
             else:
@@ -182,12 +171,11 @@ class StreamSearch(Generic[O]):
     def _next_proposals(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> list[Proposal]:
         """Return proposals of the next changed windows, or of a window around a lost instance."""
         self._number += 1
-        window = None
         if lost and self._number % 2:
             box = lost[self._number // 2 % len(lost)]
-            window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
-        if window is not None:
-            return [proposal for source in self._finder.sources for proposal in source.find(rgb, window)]
+            around = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
+            if around is not None:
+                return [proposal for source in self._finder.sources for proposal in source.find(rgb, around)]
         proposals: list[Proposal] = []
         for source, window in self._next_windows(rgb, tracked):
             new = self._untracked(source.find(rgb, window), tracked)
@@ -290,14 +278,12 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Search for faces window by window."""
     detector = load_face_detector(options, "face-full")
-    finder = FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score)
-    return StreamSearch(finder, FaceCheck(detector))
+    return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
 
 
 def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
-    """Bodies window by window."""
-    faces, heads = load_face_detector(options, "face-full"), HeadMap(_HEAD_FRAMES)
-    return StreamSearch(BodyFinder(faces, bodies, heads), BodyCheck(faces, bodies, heads))
+    """Search for bodies window by window."""
+    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), bodies))
 
 
 def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
