@@ -120,6 +120,8 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
         (("export", "x.mp4", "--out", "x.txt"), "unknown ending '.txt'. Choose from .csv, .eaf, .pose"),
         (("export", "x.mp4", "--out", "x.pose", "--gestures", "x.npz"), "--gestures does not apply to .pose"),
+        (("export", "x.csv", "--out", "x.pose"), "x.csv does not contain the size of the video"),
+        (("list", __file__), "test_gestures.py is damaged or no .npz file of plain arrays (it has another format"),
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )

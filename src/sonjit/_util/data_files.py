@@ -214,6 +214,8 @@ def npz_arrays(
         OverflowError,
     ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        if "pickle" in reason:  # NumPy takes every other file for a pickle, and advises to load it
+            reason = "it has another format or contains Python objects"
         raise InputError(f"{name} is damaged or no .npz file of plain arrays ({reason})") from None
 
 

@@ -227,7 +227,7 @@ def export(
     Args:
         source: Video, or its table as .json, .jsonl or .parquet by sonjit hands or holistic with --save.
         out: File to write: .csv, .eaf or .pose.
-        gestures: File of sonjit gestures train or sonjit train spelling. Default: the shipped gestures.
+        gestures: File of sonjit gestures train or sonjit train spelling, or asl. Default: the shipped gestures.
     """
     ending = out.suffix.lower()
     if ending not in (".csv", ".eaf", ".pose"):
@@ -238,14 +238,14 @@ def export(
     name, size, frames = _frames(source)
     if ending == ".pose":
         save_pose(out, frames, size)
-        sys.stdout.write(f"{len(frames)} frames in {out}\n")
+        sys.stdout.write(f"{pluralize(len(frames), 'frame')} in {out}\n")
         return
     segments = segments_of(frames, learned)
     if ending == ".csv":
         save_segments_csv(out, segments)
     else:
         save_segments_eaf(out, segments, name)
-    sys.stdout.write(f"{len(segments)} segments in {out}\n")
+    sys.stdout.write(f"{pluralize(len(segments), 'segment')} in {out}\n")
 
 
 def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame]]:
@@ -255,6 +255,8 @@ def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame]]:
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
         return header.source or source, (header.width, header.height), frames
+    if Path(source).suffix.lower() in (".csv", ".xlsx"):
+        raise InputError(f"{source} does not contain the size of the video. Name a .json, .jsonl or .parquet table")
     size: tuple[int, int] = 0, 0
     frames: list[Frame] = []
     for frame in track(source, "hands"):
