@@ -17,7 +17,7 @@ import math
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,41 +37,11 @@ from sonjit.lab.evaluation.detection import assign
 from sonjit.results import LEAST_SIDE_SCORE
 
 FILE = Path(score.__file__).with_name("search.json")
+CONSTANTS = score.CONSTANTS
 HEADS = Path(sonjit.__file__).parent / "_util" / "assets" / ASSET
 SETS = ("wild", "wild2", "wild3")
 MODULES = {"hands": hands, "face": faces, "body": bodies}
 WHAT = {"hands": "hand", "face": "face", "body": "body"}
-FEATURES = {
-    "hand": (
-        "presence",
-        "lower",
-        "agreement",
-        "detection",
-        "wrist",
-        "face",
-        "foot",
-        "published",
-        "people",
-        "seen",
-        "small",
-        "palm",
-        "fingers",
-    ),
-    "face": ("detection", "presence", "agreement", "long", "depth", "turned"),
-    "body": ("lower", "agreement", "detection", "core", "visible", "size", "votes", "heatmap"),
-    "body_faced": (
-        "lower",
-        "upper",
-        "agreement",
-        "from_face",
-        "neck",
-        "head_size",
-        "torso",
-        "visible",
-        "inside",
-        "heatmap",
-    ),
-}
 SCORES = {"hands": ("hand",), "face": ("face",), "body": ("body", "body_faced")}
 """Scores of each kind; the second is for candidates with a separate face."""
 PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
@@ -84,7 +54,6 @@ COMPONENTS = 12
 LITE_COMPONENTS = 24
 """Number of principal components of the lite model's pooled maps, which are fitted to the full model's likeness."""
 ALLOWED = 20
-Place = tuple[str, str]
 HEAD = [0, 2, 5, 9, 10]
 ALWAYS = ("faces", "faces1", "faces2")
 """Tasks with a fixed value, because scores depend on them."""
@@ -115,6 +84,10 @@ THRESHOLDS = np.linspace(-0.5, 3.5, 33)
 SHIFTS = (0.0, -1.0, -0.5, 0.5, 1.0)
 SIDE_FEATURES, SIDE_PENALTY = ("side", "arm"), 1.0
 """Features of the score that a hand is a left one, and the L2 penalty of their standardised weights."""
+
+
+Place = tuple[str, str]
+"""Set and file of a photograph."""
 
 
 class Variant(NamedTuple):
@@ -204,28 +177,35 @@ class Recorded(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A candidate.
+    """A candidate and its label.
 
     Attributes:
         place: Set and file of the photograph.
-        keypoints: (K, 2 or more) pixels.
-        features: Features by name.
         label: 1 for an instance, 0 for a false detection, -1 for an unclear label.
-        task: Index of the task that led to it.
         instance: Index of the label that it fits, or -1.
-        published: True if the published search finds it. After suppression, True if it finds the instance.
-        pooled, pooled_lite: See `Candidate`.
+        published: See `Candidate`. After suppression, True if the published search finds the instance.
+        keypoints, features, task, pooled, pooled_lite: See `Candidate`.
     """
 
-    place: tuple[str, str]
+    place: Place
+    label: int
+    instance: int
     keypoints: np.ndarray
     features: Mapping[str, float]
-    label: int
     task: int
-    instance: int
     published: bool
     pooled: np.ndarray | None
     pooled_lite: np.ndarray | None
+
+    @property
+    def part(self) -> int:
+        """Index of the score in `SCORES`."""
+        return int(self.features.get("own_head", -1) >= 0)
+
+
+def features_of(score_name: str) -> tuple[str, ...]:
+    """Return the features of a score. The likeness of hands is fitted from their pooled maps."""
+    return tuple(name for name in CONSTANTS["scores"][score_name]["weights"] if name != "likeness")
 
 
 def photographs(data: Path) -> dict[Place, Sample]:
@@ -263,7 +243,7 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
             task()
             times[index] = 1e3 * (time.process_time() - start)
 
-        add(self, name, timed if name in score.CONSTANTS["tasks"][kind] else task, features)
+        add(self, name, timed if name in CONSTANTS["tasks"][kind] else task, features)
 
     found: list[agenda.Found[Any]] = []
     as_still_search = load.as_still_search
@@ -439,6 +419,20 @@ class Counts(NamedTuple):
     wrong: int
     forced: int
 
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Counts:
+        """Count the detections of some photographs."""
+        each = [
+            (
+                sum(one.labels.clear),
+                sum(one.labels.clear[label] for label in one.found),
+                len(one.wrong),
+                sum(one.finds[index][0] <= 0 for index in one.wrong),
+            )
+            for one in outcomes
+        ]
+        return cls(*(sum(column) for column in zip(*each, strict=True)))
+
     @property
     def precision(self) -> float:
         """Share of correct detections."""
@@ -463,6 +457,11 @@ class Seen(NamedTuple):
     keypoints: np.ndarray
 
 
+Kept = Mapping[Place, Sequence[tuple[float, Row]]]
+"""Log odds and candidates after suppression, by photograph."""
+Outcomes = dict[Place, "Outcome"]
+
+
 def kept_rows(rows: Sequence[Row], odds: np.ndarray, kind: str) -> list[tuple[float, Row]]:
     """Suppress duplicates in one photograph. Return the log odds and rows of the others, best first."""
     candidates: list[Any] = []
@@ -475,35 +474,32 @@ def kept_rows(rows: Sequence[Row], odds: np.ndarray, kind: str) -> list[tuple[fl
     return [(f.score, rows[int(f.features["row"])]._replace(published=f.replaced is not None)) for f in kept]
 
 
-def evaluated(
-    kept: Mapping[Place, Sequence[tuple[float, Row]]],
-    labels: Mapping[Place, Labels],
-    samples: Mapping[Place, Sample],
-    least: float,
-) -> Counts:
-    """Count the detections above a threshold in log odds."""
-    clear = found = wrong = forced = 0
+class Outcome(NamedTuple):
+    """Detections of one photograph.
+
+    Attributes:
+        labels: Labels of the photograph.
+        finds: Log odds above the threshold and rows, best first.
+        found: Index of the detection by index of the label.
+        wrong: Indices of false and duplicate detections.
+    """
+
+    labels: Labels
+    finds: Sequence[tuple[float, Row]]
+    found: Mapping[int, int]
+    wrong: Sequence[int]
+
+
+def outcomes_of(kept: Kept, labels: Mapping[Place, Labels], samples: Mapping[Place, Sample], least: float) -> Outcomes:
+    """Return the detections above a threshold in log odds and those of the published search, assigned to the labels."""
+    outcomes: Outcomes = {}
     for place, own in labels.items():
-        candidates = best_finds(kept.get(place, ()), least)
-        assigned = assigned_finds(candidates, own, samples[place])
-        clear += sum(own.clear)
-        found += sum(own.clear[i] for i in assigned.found)
-        faults = [*assigned.false, *assigned.doubled]
-        wrong += len(faults)
-        forced += sum(candidates[i][0] <= least for i in faults)
-    return Counts(clear, found, wrong, forced)
-
-
-def best_finds(kept: Sequence[tuple[float, Row]], least: float) -> list[tuple[float, Row]]:
-    """Return the detections of a search: those above a threshold, and those of the published search."""
-    found = [(value, row) for value, row in kept if value > least or row.published]
-    return sorted(found, key=lambda one: -max(one[0], least))[:ALLOWED]
-
-
-def assigned_finds(candidates: Sequence[tuple[float, Row]], labels: Labels, sample: Sample) -> Any:
-    """Assign detections to labels."""
-    boxes = [(clipped(row.keypoints, sample), value) for value, row in candidates]
-    return assign(boxes, labels.boxes, labels.crowds)
+        chosen = [(value - least, row) for value, row in kept.get(place, ()) if value > least or row.published]
+        finds = sorted(chosen, key=lambda one: -max(one[0], 0.0))[:ALLOWED]
+        boxes = [(clipped(row.keypoints, samples[place]), value) for value, row in finds]
+        assigned = assign(boxes, own.boxes, own.crowds)
+        outcomes[place] = Outcome(own, finds, assigned.found, [*assigned.false, *assigned.doubled])
+    return outcomes
 
 
 class Table(NamedTuple):
@@ -594,81 +590,93 @@ def likeness_of_lite(model: Model, rows: Sequence[Row]) -> dict[str, np.ndarray]
 
 def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sample: Sample) -> list[Row]:
     """Return the candidates of one photograph with their labels."""
-    rows: list[Row] = []
-    for one in candidates:
-        label, instance = labels.of(clipped(one.keypoints, sample), one.keypoints)
-        rows.append(
-            Row(
-                place,
-                one.keypoints,
-                one.features,
-                label,
-                one.task,
-                instance,
-                one.published,
-                one.pooled,
-                one.pooled_lite,
-            )
-        )
-    return rows
+    return [Row(place, *labels.of(clipped(one.keypoints, sample), one.keypoints), *one) for one in candidates]
 
 
 def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
     """Fit one kind. Print recall and precision on held-out sources, and return its parts of `search.json`."""
-    recorded = {
-        place: Recorded(
-            log,
-            [Candidate(*find) for find in candidates],
-            [[Candidate(*find) for find in variant] for variant in variants],
-            *times,
-        )
-        for place, (log, candidates, variants, *times) in recorded.items()
-    }
-    samples, source = photographs(data), sources(data)
-    labels = {place: Labels(samples[place], WHAT[kind]) for place in recorded}
-    rows = [
-        row for place, one in recorded.items() for row in rows_of(place, one.candidates, labels[place], samples[place])
-    ]
-    copies = [
-        row
-        for place, one in recorded.items()
-        for variant in one.variants
-        for row in rows_of(place, variant, labels[place], samples[place])
-    ]
-    everything = [*rows, *copies]
-    y = np.array([row.label for row in rows])
-    of = np.array([source[row.place] for row in everything])
-    sets = np.array([row.place[0] for row in everything])
-    part = np.array([_part(row) for row in rows])
-    every_part = np.array([_part(row) for row in everything])
-    finals: list[Model] = []
-    fitted, left_out, by_set = (np.zeros(len(rows)) for _ in range(3))
-    for number, score_name in enumerate(SCORES[kind]):
-        names = FEATURES[score_name]
-        table, own = Table.of(everything, names), every_part == number
-        finals.append(Model.fitted(names, table.take(own), PENALTY[kind]))
-        mine = part == number
-        fitted[mine] = finals[-1](table.take(np.flatnonzero(mine)))
-        for groups, odds in ((of, left_out), (sets, by_set)):
-            for one in sorted(set(groups)):
-                test = np.flatnonzero((groups[: len(rows)] == one) & mine)
-                model = Model.fitted(names, table.take((groups != one) & own), PENALTY[kind])
-                odds[test] = model(table.take(test))
+    fit = KindFit(kind, recorded, data)
+    fit.fit_scores()
+    return fit.fitted(worths)
 
-    def suppressed(odds: np.ndarray, chosen: np.ndarray | None = None) -> dict[Place, list[tuple[float, Row]]]:
+
+class KindFit:
+    """Fit of one kind.
+
+    Args:
+        kind: Kind of detector.
+        recorded: Its part of the record.
+        data: Folder of the photographs.
+    """
+
+    def __init__(self, kind: str, recorded: Any, data: Path) -> None:
+        self.kind = kind
+        self.recorded = {
+            place: Recorded(log, candidates_of(own), [candidates_of(one) for one in variants], *times)
+            for place, (log, own, variants, *times) in recorded.items()
+        }
+        self.samples, source = photographs(data), sources(data)
+        self.labels = {place: Labels(self.samples[place], WHAT[kind]) for place in self.recorded}
+        self.rows = [row for place, one in self.recorded.items() for row in self._rows(place, one.candidates)]
+        self.copies = [
+            row for place, one in self.recorded.items() for own in one.variants for row in self._rows(place, own)
+        ]
+        self.part = np.array([row.part for row in self.rows])
+        self.groups = {
+            "source left out": {place: source[place] for place in self.recorded},
+            "set left out": {place: place[0] for place in self.recorded},
+        }
+        self.finals: list[Model] = []
+        self.odds = {name: np.zeros(len(self.rows)) for name in ("fitted", *self.groups)}
+        self.shift = 0.0
+        self.complete: list[Counts] = []
+
+    def _rows(self, place: Place, candidates: Sequence[Candidate]) -> list[Row]:
+        return rows_of(place, candidates, self.labels[place], self.samples[place])
+
+    def fit_scores(self) -> None:
+        """Fit the scores to all photographs, and without each group for its own candidates."""
+        everything = [*self.rows, *self.copies]
+        every_part = np.array([row.part for row in everything])
+        for number, score_name in enumerate(SCORES[self.kind]):
+            names = features_of(score_name)
+            table, own, mine = Table.of(everything, names), every_part == number, self.part == number
+            self.finals.append(Model.fitted(names, table.take(own), PENALTY[self.kind]))
+            self.odds["fitted"][mine] = self.finals[-1](table.take(np.flatnonzero(mine)))
+            for name, group_of in self.groups.items():
+                groups = np.array([group_of[row.place] for row in everything])
+                for one in sorted(set(groups)):
+                    test = np.flatnonzero((groups[: len(self.rows)] == one) & mine)
+                    model = Model.fitted(names, table.take((groups != one) & own), PENALTY[self.kind])
+                    self.odds[name][test] = model(table.take(test))
+        shifts = SHIFTS if len(self.finals) > 1 else SHIFTS[:1]  # of the second score relative to the first
+        left_out = self.odds["source left out"]
+        by_shift = {one: self.counts(left_out - one * (self.part == 1)) for one in shifts}
+        self.shift = max(shifts, key=lambda one: self.best_of(by_shift[one], by_shift[one])[0].found)
+        self.complete = by_shift[self.shift]
+        for odds in self.odds.values():
+            odds -= self.shift * (self.part == 1)
+
+    def kept(self, odds: np.ndarray, chosen: np.ndarray | None = None) -> Kept:
+        """Suppress the duplicates among all or some candidates."""
         at: dict[Place, list[int]] = {}
-        for index, row in enumerate(rows):
+        for index, row in enumerate(self.rows):
             if chosen is None or chosen[index]:
                 at.setdefault(row.place, []).append(index)
-        return {place: kept_rows([rows[i] for i in own], odds[own], kind) for place, own in at.items()}
+        return {place: kept_rows([self.rows[i] for i in own], odds[own], self.kind) for place, own in at.items()}
 
-    def counts(odds: np.ndarray, own: np.ndarray | None = None) -> list[Counts]:
-        found = suppressed(odds, own)
-        return [evaluated(found, labels, samples, least) for least in THRESHOLDS]
+    def outcomes(self, kept: Kept, least: float) -> Outcomes:
+        """See `outcomes_of`."""
+        return outcomes_of(kept, self.labels, self.samples, least)
 
-    def best_of(found: Sequence[Counts], complete: Sequence[Counts]) -> tuple[Counts, float]:
+    def counts(self, odds: np.ndarray, chosen: np.ndarray | None = None) -> list[Counts]:
+        """Count the detections at each threshold."""
+        kept = self.kept(odds, chosen)
+        return [Counts.of(self.outcomes(kept, least).values()) for least in THRESHOLDS]
+
+    def best_of(self, found: Sequence[Counts], complete: Sequence[Counts]) -> tuple[Counts, float]:
         """Return the best counts at the required precision, and their threshold in log odds."""
-        least = PRECISION[kind], PRECISION[kind] - COMPLETE_LOSS
+        least = PRECISION[self.kind], PRECISION[self.kind] - COMPLETE_LOSS
         precise = [
             i
             for i in range(len(THRESHOLDS))
@@ -677,120 +685,124 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
         best = max(precise or [len(THRESHOLDS) - 1], key=lambda i: found[i].found)
         return found[best], float(THRESHOLDS[best])
 
-    shifts = SHIFTS if len(finals) > 1 else SHIFTS[:1]  # of the second score relative to the first
-    by_shift = {one: counts(left_out - one * (part == 1)) for one in shifts}
-    shift = max(shifts, key=lambda one: best_of(by_shift[one], by_shift[one])[0].found)
-    complete = by_shift[shift]
-    for odds in (fitted, left_out, by_set):
-        odds -= shift * (part == 1)
-    least = best_of(complete, complete)[1]
-    tasks = fit_tasks(kind, recorded, rows, fitted - least)
-
-    def tasks_without(groups: Mapping[Place, str], odds: np.ndarray) -> dict[Place, dict[str, Any]]:
+    def tasks_without(self, groups: Mapping[Place, str], odds: np.ndarray) -> dict[Place, dict[str, Any]]:
         """Return the tasks of each photograph, fitted without its group."""
         by_group: dict[str, dict[str, Any]] = {}
         for group in set(groups.values()):
-            others = {place: one for place, one in recorded.items() if groups[place] != group}
-            own = [i for i, row in enumerate(rows) if row.place in others]
-            by_group[group] = fit_tasks(kind, others, [rows[i] for i in own], odds[own] - least, quiet=True)
+            others = {place: one for place, one in self.recorded.items() if groups[place] != group}
+            own = [i for i, row in enumerate(self.rows) if row.place in others]
+            by_group[group] = fit_tasks(self.kind, others, [self.rows[i] for i in own], odds[own], quiet=True)
         return {place: by_group[group] for place, group in groups.items()}
 
-    def rows_done(done: Mapping[Place, set[int]]) -> np.ndarray:
-        return np.array([row.task < 0 or row.task in done[row.place] for row in rows])
+    def rows_done(self, done: Mapping[Place, set[int]]) -> np.ndarray:
+        """Return whether the tasks that ran found each candidate (N,)."""
+        return np.array([row.task < 0 or row.task in done[row.place] for row in self.rows])
 
-    def count(done: Mapping[Place, set[int]]) -> tuple[Counts, float]:
-        return best_of(counts(left_out, rows_done(done)), complete)
+    def fitted(self, worths: Sequence[float]) -> dict[str, Any]:
+        """Fit tasks and budget. Print the results, and return the parts of `search.json`."""
+        least = self.best_of(self.complete, self.complete)[1]
+        tasks = fit_tasks(self.kind, self.recorded, self.rows, self.odds["fitted"] - least)
+        tasks_by = {name: self.tasks_without(groups, self.odds[name] - least) for name, groups in self.groups.items()}
+        tasks_by = {"fitted": dict.fromkeys(self.recorded, tasks), **tasks_by}
 
-    tasks_by = {
-        "fitted": dict.fromkeys(recorded, tasks),
-        "source left out": tasks_without({place: source[place] for place in recorded}, left_out),
-        "set left out": tasks_without({place: place[0] for place in recorded}, by_set),
-    }
-    budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
-    right, wrong = (y == 1).sum(), (y == 0).sum()
-    count_of_sources = len(set(source.values()))
-    print(f"{kind}: {right} right and {wrong} wrong candidates of {count_of_sources} sources; {chosen:.2f} becomes 0")
-    scores: dict[str, Any] = {}
-    for name, odds in (("fitted", fitted), ("source left out", left_out), ("set left out", by_set)):
-        done = {place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in recorded.items()}
-        every, kept = suppressed(odds), suppressed(odds, rows_done(done))
-        print(f"  {name:16s} budgeted {evaluated(kept, labels, samples, chosen)}")
-        print(f"  {'':16s} complete {evaluated(every, labels, samples, chosen)}")
+        def count(done: Mapping[Place, set[int]]) -> tuple[Counts, float]:
+            return self.best_of(self.counts(self.odds["source left out"], self.rows_done(done)), self.complete)
+
+        without = tasks_by["source left out"]
+        budget, chosen = fit_budget(self.recorded, tasks, without, self.samples, count, worths)
+        count_of = Counter(row.label for row in self.rows)
+        print(f"{self.kind}: {count_of[1]} right and {count_of[0]} wrong candidates; {chosen:.2f} becomes 0")
+        scores: dict[str, Any] = {}
+        for name in self.odds:
+            done = {
+                place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in self.recorded.items()
+            }
+            outcomes = self.print_results(name, self.rows_done(done), chosen)
+            if name == "source left out" and self.kind == "hands":
+                scores["side"] = fit_side(sided_rows(outcomes.values()), self.groups)
+        scores |= {
+            score_name: one.regression._replace(bias=one.regression.bias - chosen - number * self.shift).as_json()
+            for number, (score_name, one) in enumerate(zip(SCORES[self.kind], self.finals, strict=True))
+        }
+        heads = likeness_of_lite(self.finals[0], [*self.rows, *self.copies]) if self.kind == "hands" else {}
+        return {"heads": heads, "scores": scores, "tasks": {self.kind: tasks}, "budgets": {self.kind: budget}}
+
+    def print_results(self, name: str, ran: np.ndarray, chosen: float) -> Outcomes:
+        """Print and return the results of the budgeted search.
+
+        Args:
+            name: Name of the odds.
+            ran: (N,) whether the budgeted search finds each candidate.
+            chosen: Threshold in log odds.
+        """
+        odds = self.odds[name]
+        outcomes = self.outcomes(self.kept(odds, ran), chosen)
+        print(f"  {name:16s} budgeted {Counts.of(outcomes.values())}")
+        print(f"  {'':16s} complete {Counts.of(self.outcomes(self.kept(odds), chosen).values())}")
         for part_of in SETS if name != "fitted" else ():
-            own_labels = {place: own for place, own in labels.items() if place[0] == part_of}
-            print(f"    {part_of}: {evaluated(kept, own_labels, samples, chosen)}")
+            own = [one for place, one in outcomes.items() if place[0] == part_of]
+            print(f"    {part_of}: {Counts.of(own)}")
         if name == "source left out":
-            print("  reliability:", reliability(kept, chosen, labels, samples))
-            wrongs = wrong_finds(kept, chosen, labels, samples)
-            print("  wrong:", ", ".join(wrongs))
-            at = {place: [i for i, row in enumerate(rows) if row.place == place] for place in recorded}
-            ran = rows_done(done)
-            reasons = Counter(
-                reason
-                for place, own in at.items()
-                for reason in reasons_of_misses(
-                    kept.get(place, ()),
-                    [(rows[i], odds[i], bool(ran[i])) for i in own],
-                    chosen,
-                    labels[place],
-                    samples[place],
-                )
-            )
+            print("  reliability:", reliability(outcomes.values()))
+            wrong = [f"{place[1]} {one.finds[i][0]:.1f}" for place, one in outcomes.items() for i in one.wrong]
+            print("  wrong:", ", ".join(wrong))
+            reasons = Counter(self.reasons_of_misses(outcomes, odds - chosen, ran))
             print("  missed:", ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
-            if kind == "hands":
-                groups = {"source left out": source, "set left out": {place: place[0] for place in recorded}}
-                scores["side"] = fit_side(sided_rows(kept, chosen, labels, samples), groups)
-    shifted = [
-        one.regression._replace(bias=one.regression.bias - chosen - number * shift) for number, one in enumerate(finals)
-    ]
-    heads = likeness_of_lite(finals[0], everything) if kind == "hands" else {}
-    return {
-        "heads": heads,
-        "scores": scores | {name: one.as_json() for name, one in zip(SCORES[kind], shifted, strict=True)},
-        "tasks": {kind: tasks},
-        "budgets": {kind: budget},
-    }
+        return outcomes
+
+    def reasons_of_misses(self, outcomes: Outcomes, odds: np.ndarray, ran: np.ndarray) -> list[str]:
+        """Return why each missed instance is missed.
+
+        Args:
+            outcomes: Detections by photograph.
+            odds: (N,) log odds of the candidates relative to the threshold.
+            ran: (N,) whether the budgeted search finds each candidate.
+        """
+        of: dict[tuple[Place, int], list[int]] = {}
+        for index, row in enumerate(self.rows):
+            of.setdefault((row.place, row.instance), []).append(index)
+        reasons: list[str] = []
+        for place, one in outcomes.items():
+            for instance, clear in enumerate(one.labels.clear):
+                if not clear or instance in one.found:
+                    continue
+                own = of.get((place, instance), [])
+                if not own:
+                    reasons.append("without a candidate")
+                elif not ran[own].any():
+                    reasons.append("beyond the budget")
+                elif odds[own][ran[own]].max() <= 0:
+                    reasons.append("with a low score")
+                else:
+                    reasons.append("suppressed as duplicates")
+        return reasons
 
 
-def _part(row: Row) -> int:
-    """Return the index of a candidate's score in `SCORES`."""
-    return int(row.features.get("own_head", -1) >= 0)
+def candidates_of(recorded: Sequence[Sequence[Any]]) -> list[Candidate]:
+    """Return recorded candidates."""
+    return [Candidate(*one) for one in recorded]
 
 
-def reliability(
-    kept: Mapping[Place, Sequence[tuple[float, Row]]],
-    chosen: float,
-    labels: Mapping[Place, Labels],
-    samples: Mapping[Place, Sample],
-) -> str:
+def reliability(outcomes: Iterable[Outcome]) -> str:
     """Return the share of correct detections by score."""
     scores: list[tuple[float, bool]] = []
-    for place, own in labels.items():
-        candidates = best_finds(kept.get(place, ()), chosen)
-        assigned = assigned_finds(candidates, own, samples[place])
-        right = {find for label, find in assigned.found.items() if own.clear[label]}
-        wrong = {*assigned.false, *assigned.doubled}
-        values = [max(value - chosen, ALWAYS_FOUND * row.published) for value, row in candidates]
-        scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | wrong)]
+    for one in outcomes:
+        right = {find for label, find in one.found.items() if one.labels.clear[label]}
+        values = [max(value, ALWAYS_FOUND * row.published) for value, row in one.finds]
+        scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | {*one.wrong})]
     edges = (0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
     parts = [(low, [ok for value, ok in scores if low <= value < high]) for low, high in itertools.pairwise(edges)]
     return ", ".join(f"{low:g}+: {sum(ok)}/{len(ok)}" for low, ok in parts if ok)
 
 
-def sided_rows(
-    kept: Mapping[Place, Sequence[tuple[float, Row]]],
-    chosen: float,
-    labels: Mapping[Place, Labels],
-    samples: Mapping[Place, Sample],
-) -> list[tuple[Row, bool]]:
+def sided_rows(outcomes: Iterable[Outcome]) -> list[tuple[Row, bool]]:
     """Return the found hands with a clear label and a labelled side, and whether each is a left hand."""
-    sided: list[tuple[Row, bool]] = []
-    for place, own in labels.items():
-        candidates = best_finds(kept.get(place, ()), chosen)
-        for label, find in assigned_finds(candidates, own, samples[place]).found.items():
-            if own.clear[label] and own.sides[label]:
-                sided.append((candidates[find][1], own.sides[label] == "Left"))
-    return sided
+    return [
+        (one.finds[find][1], one.labels.sides[label] == "Left")
+        for one in outcomes
+        for label, find in one.found.items()
+        if one.labels.clear[label] and one.labels.sides[label]
+    ]
 
 
 def fit_side(
@@ -809,7 +821,7 @@ def fit_side(
         both = np.r_[is_left[own], ~is_left[own]].astype(float)  # of each hand and its mirror image
         return Regression.fitted(SIDE_FEATURES, np.r_[x[own], -x[own]], both, SIDE_PENALTY)
 
-    shipped = score.CONSTANTS["scores"]["side"]["weights"]
+    shipped = CONSTANTS["scores"]["side"]["weights"]
     every = fitted(np.ones(len(x), bool))
     odds = {"as shipped": x @ [shipped[feature] for feature in SIDE_FEATURES], "fitted": every(x)}
     for name, group_of in groups.items():
@@ -823,53 +835,6 @@ def fit_side(
             f"hand.side {(right & known).sum()}/{known.sum()} ({right[known].mean():.1%})"
         )
     return every.as_json()
-
-
-def wrong_finds(
-    kept: Mapping[Place, Sequence[tuple[float, Row]]],
-    chosen: float,
-    labels: Mapping[Place, Labels],
-    samples: Mapping[Place, Sample],
-) -> list[str]:
-    """Return file and log odds of each wrong detection."""
-    wrong: list[str] = []
-    for place, own in labels.items():
-        candidates = best_finds(kept.get(place, ()), chosen)
-        assigned = assigned_finds(candidates, own, samples[place])
-        wrong += [f"{place[1]} {candidates[i][0] - chosen:.1f}" for i in (*assigned.false, *assigned.doubled)]
-    return wrong
-
-
-def reasons_of_misses(
-    kept: Sequence[tuple[float, Row]],
-    rows: Sequence[tuple[Row, float, bool]],
-    chosen: float,
-    labels: Labels,
-    sample: Sample,
-) -> list[str]:
-    """Return why each missed instance of a photograph is missed.
-
-    Args:
-        kept: Log odds and candidates after suppression.
-        rows: All candidates with their log odds, and whether the budgeted search finds them.
-        chosen: Threshold in log odds.
-        labels: Labels of the photograph.
-        sample: The photograph.
-    """
-    found = assigned_finds(best_finds(kept, chosen), labels, sample).found
-    reasons: list[str] = []
-    for instance, clear in enumerate(labels.clear):
-        if clear and instance not in found:
-            own = [(odds, ran) for row, odds, ran in rows if row.instance == instance]
-            if not own:
-                reasons.append("without a candidate")
-            elif not any(ran for _, ran in own):
-                reasons.append("beyond the budget")
-            elif max(odds for odds, ran in own if ran) <= chosen:
-                reasons.append("with a low score")
-            else:
-                reasons.append("suppressed as duplicates")
-    return reasons
 
 
 def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
@@ -925,7 +890,7 @@ def fit_tasks(
     kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray, *, quiet: bool = False
 ) -> dict[str, Any]:
     """Fit the expected gain of each task: whether it, or a task that it added, was the first to find an instance."""
-    table = json.loads(FILE.read_text("utf-8"))["tasks"][kind]
+    table = CONSTANTS["tasks"][kind]
     found: dict[tuple[tuple[str, str], int], set[int]] = {}
     firsts: dict[tuple[tuple[str, str], int], int] = {}
     for row, odds in zip(rows, scores, strict=True):
@@ -991,7 +956,7 @@ def main() -> None:
         record(options.data, options.kinds.split(","), options.record)
         return
     recorded = pickle.loads(options.record.read_bytes())
-    constants = json.loads(FILE.read_text("utf-8"))
+    constants = json.loads(json.dumps(CONSTANTS))
     worths = WORTHS if options.worth is None else [options.worth]
     heads: dict[str, np.ndarray] = {}
     for kind in options.kinds.split(","):

@@ -2,7 +2,6 @@
 
     python benchmarks/wild.py [--data ../shared] [--peer PYTHON] [--search auto] [--precision auto]
                               [--kinds hands,body,face,holistic]
-    python benchmarks/wild.py --leave-source-out RECORD   # recall and precision on left-out sources
 
 Detections match labels by the rule of `sonjit eval --protocol detection`. Settings were chosen on the half "choose".
 Holistic is scored by its hands, bodies and faces.
@@ -172,17 +171,7 @@ def main() -> None:
     parser.add_argument("--kinds", default="hands,body,face")
     parser.add_argument("--max-instances", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--leave-source-out", type=Path, help="record of benchmarks/fit_search.py")
     options = parser.parse_args()
-    if options.leave_source_out:
-        import pickle
-
-        from fit_search import fit_kind
-
-        recorded = pickle.loads(options.leave_source_out.read_bytes())
-        for kind in options.kinds.split(","):
-            fit_kind(kind, recorded[kind], Path(options.data) / "real")
-        return
     folder = Path(options.data) / "real" / "wild"
     halves = {one.id: half for half in HALVES[:2] for one in open_dataset("photographs", folder, half)}
     for kind in options.kinds.split(","):
