@@ -87,30 +87,28 @@ def pipeline_graph(
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
     if has_stream_search:
         nodes["window"] = "one window of the image in a frame"
-    edges = [Edge("image", "search", "full image")]
     searches = [name for name in ("search", "windows", "window") if name in nodes]
-    edges += [Edge("image", name, "parts of it") for name in searches[1:]]
+    edges = [Edge("image", "search", "full image"), *(Edge("image", name, "parts of it") for name in searches[1:])]
+    last = searches
+
+    def add(name: str, label: str, carries: str) -> None:
+        nonlocal last
+        nodes[name] = label
+        edges.extend(Edge(source, name, carries) for source in last)
+        last = [name]
+
     if crops:
         network = networks.get("landmark", "the kind's own network")
-        nodes["landmarks"] = f"{network} in the crop of each box, kept above {options.min_presence_score:g}"
-        edges += [Edge(name, "landmarks", "boxes") for name in searches]
+        add("landmarks", f"{network} in the crop of each box, kept above {options.min_presence_score:g}", "boxes")
         edges.append(Edge("image", "landmarks", "crops"))
-        searches = ["landmarks"]
     if verifies:
-        nodes["check"] = "refuses what is another kind's"
-        edges += [Edge(name, "check", "keypoints") for name in searches]
-        searches = ["check"]
+        add("check", "refuses what is another kind's", "keypoints")
     if not options.static_image:
         smoothing = "none" if options.filter is None else "as configured"
-        nodes["tracks"] = f"ids, at most {options.max_instances}; smoothing: {smoothing}"
-        edges += [Edge(name, "tracks", "keypoints") for name in searches]
-        searches = ["tracks"]
+        add("tracks", f"ids, at most {options.max_instances}; smoothing: {smoothing}", "keypoints")
     if parts := [name for role, name in networks.items() if role not in ("detector", "landmark")]:
-        nodes["parts"] = f"{', '.join(parts)} in crops that each instance places"
-        edges += [Edge(name, "parts", "boxes") for name in searches]
-        searches = ["parts"]
-    nodes["results"] = f"at most {options.max_instances}"
-    edges += [Edge(name, "results", "instances") for name in searches]
+        add("parts", f"{', '.join(parts)} in crops that each instance places", "boxes")
+    add("results", f"at most {options.max_instances}", "instances")
     if loops:
         edges.append(Edge("tracks", "landmarks", "boxes", next_frame=True))
     return PipelineGraph(nodes, tuple(edges))

@@ -266,14 +266,7 @@ def lines_svg(
     def across(x: float) -> float:
         return _LINE_LEFT + (x - x_min) / (x_max - x_min) * wide
 
-    marks: list[str] = []
-    for right, axis in axes.items():
-        for tick in axis.ticks:
-            y = _LINE_TOP + (1 - axis.share(tick)) * high_px
-            if not right:
-                marks.append(line_mark(_LINE_LEFT, y, _LINE_LEFT + wide, y, colour=INK, width=0.4))
-            x, anchor = (_LINE_LEFT + wide + 6, "start") if right else (_LINE_LEFT - 6, "end")
-            marks.append(text_mark(x, y + 4, f"{tick:.3g}", anchor))
+    marks = [mark for right, axis in axes.items() for mark in _axis_marks(axis, wide, high_px, right=right)]
     for step in range(5):
         value = x_min + step / 4 * (x_max - x_min)
         value = round(value) if x_max - x_min > 4 else value  # most are counted
@@ -292,6 +285,18 @@ def lines_svg(
         if line.name:
             marks.append(text_mark(next(labels), 16, line.name, "start", colour))
     return svg_of(_WIDTH, _HEIGHT, marks, title)
+
+
+def _axis_marks(axis: _Axis, wide: float, high_px: float, *, right: bool) -> list[str]:
+    """Return the labels of a vertical axis, and the grid lines of the left one."""
+    marks: list[str] = []
+    x, anchor = (_LINE_LEFT + wide + 6, "start") if right else (_LINE_LEFT - 6, "end")
+    for tick in axis.ticks:
+        y = _LINE_TOP + (1 - axis.share(tick)) * high_px
+        if not right:
+            marks.append(line_mark(_LINE_LEFT, y, _LINE_LEFT + wide, y, colour=INK, width=0.4))
+        marks.append(text_mark(x, y + 4, f"{tick:.3g}", anchor))
+    return marks
 
 
 def smooth_values(values: Sequence[float]) -> list[float]:

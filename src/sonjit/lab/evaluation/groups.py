@@ -147,18 +147,28 @@ def factors_of(
         ImpossibleTableError: A table contradicts itself.
     """
     names = [name for name in groups[0] if name and name not in _GROUP_KEYS]
-    keys = [name for name in _GROUP_KEYS if name in groups[0]]
-    by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
-    columns = [["" if item is None else str(item) for item in units[key]] for key in keys]
-    found = [by_key.get(key) for key in zip(*columns, strict=True)]
-    if not any(found):
-        example = ", ".join(f"{key} {column[0]}" for key, column in zip(keys, columns, strict=True) if column)
-        raise InputError(f"the file of --groups contains no sample of the evaluation, such as {example}")
-    labels = {name: [(row[name] or "").strip() or None if row else None for row in found] for name in names}
+    rows = _rows_of_units(units, groups)
+    labels = {name: [(row[name] or "").strip() or None if row else None for row in rows] for name in names}
     for first, second in combinations(names, 2):
         pairs = zip(labels[first], labels[second], strict=True)
         labels[first + _PAIR_SEPARATOR + second] = [_PAIR_SEPARATOR.join((a, b)) if a and b else None for a, b in pairs]
     return [_factor(name, units, item, model=model, better=better, fewest=fewest) for name, item in labels.items()]
+
+
+def _rows_of_units(units: Units, groups: Sequence[Mapping[str, str]]) -> list[Mapping[str, str] | None]:
+    """Return the row of each unit in the group file, or None.
+
+    Raises:
+        InputError: The file names no unit.
+    """
+    keys = [name for name in _GROUP_KEYS if name in groups[0]]
+    by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
+    columns = [["" if item is None else str(item) for item in units[key]] for key in keys]
+    rows = [by_key.get(key) for key in zip(*columns, strict=True)]
+    if not any(rows):
+        example = ", ".join(f"{key} {column[0]}" for key, column in zip(keys, columns, strict=True) if column)
+        raise InputError(f"the file of --groups contains no sample of the evaluation, such as {example}")
+    return rows
 
 
 def verdict(factor: Factor, goal: float, unit: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,18 +176,7 @@ def load_people(path: Path) -> PeopleInSpace:
     try:
         frames = np.array([int(entry["index"]) for entry in records], np.intp)
         times = np.array([entry.get("time") for entry in records], np.float64)  # None becomes NaN
-        parts = tuple(
-            part
-            for name in sorted(skeletons, key=LIST_ORDER.index)
-            for part in (HANDS if name == "hands" else (Part(name, skeletons[name]),))
-        )
-        people = sorted({entry["id"] for frame in records for name in skeletons for entry in frame[name]})
-        points = np.full((len(frames), len(people), sum(part.size for part in parts), 3), np.nan)
-        for row, frame in enumerate(records):
-            for part, keypoints in part_slices(parts):
-                for entry in frame[part.list_name]:
-                    if entry.get("handedness", "") == part.handedness:
-                        points[row, people.index(entry["id"]), keypoints] = np.array(entry["keypoints_m"], np.float64)
+        people, parts, points = _people_of_records(records, skeletons)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a file of sonjit annotate triangulate ({error})") from None
     if not np.isfinite(points).any() or (np.diff(frames) <= 0).any():
@@ -199,3 +188,20 @@ def load_people(path: Path) -> PeopleInSpace:
     ]
     finite = np.concatenate([points[..., keypoints, :] for _, keypoints in existing], 2)
     return PeopleInSpace(tuple(part for part, _ in existing), tuple(people), frames, times, finite)
+
+
+def _people_of_records(
+    records: Sequence[Any], skeletons: Mapping[str, str]
+) -> tuple[list[int], tuple[Part, ...], FloatArray]:
+    """Return the ids of P people, their parts, and their points (F, P, J, 3) in the records of F frame sets."""
+    parts: list[Part] = []
+    for name in sorted(skeletons, key=LIST_ORDER.index):
+        parts += HANDS if name == "hands" else [Part(name, skeletons[name])]
+    people = sorted({entry["id"] for frame in records for name in skeletons for entry in frame[name]})
+    points = np.full((len(records), len(people), sum(part.size for part in parts), 3), np.nan)
+    for row, frame in enumerate(records):
+        for part, keypoints in part_slices(parts):
+            for entry in frame[part.list_name]:
+                if entry.get("handedness", "") == part.handedness:
+                    points[row, people.index(entry["id"]), keypoints] = np.array(entry["keypoints_m"], np.float64)
+    return people, tuple(parts), points
