@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_COUNT, MAX_WIDTH, check_range
+
+H = TypeVar("H", bound=PosedHands)
 
 FOUND: Final = "found"
 """Subfolder of a run with the hand network's detections in each data set."""
@@ -194,21 +196,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     hands = hands.unambiguous(hands, alphabet)
     if settings.exact:
         hands, held_out = hands.exact(), held_out.exact()
-    own = hands.image % settings.calibration_every == 0
-    calibration, hands = hands.take(own), hands.take(~own)
-    sources = [(hands, settings.rendered if settings.people else 1.0)]
-    if settings.people:
-        rng = np.random.default_rng(settings.seed)
-        posed = posed_joints(
-            settings.people, settings.each, settings.free, rng, alphabet=alphabet, yaw_deg=settings.yaw_deg
-        )
-        posed = posed.unambiguous(posed, alphabet)
-        rest = 1 - settings.rendered
-        if settings.exact:
-            sources.append((posed, rest))
-        else:
-            found = posed.with_errors_from(hands, rng)
-            sources += [(posed, settings.flawless), (found, rest - settings.flawless)]
+    calibration, hands = _split_calibration(hands, settings)
+    sources = _sources(hands, settings, alphabet)
     network = train_network(sources, settings, request)
     weights = calibrate(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
@@ -216,9 +205,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     heads: dict[str, RealArray] = {}
     if settings.seen:
         shown = _hands_with_inputs(request, settings.seen.folders, settings.seen.crops)
-        shown = shown.unambiguous(shown)
-        own = shown.image % settings.calibration_every == 0
-        calibration_hands, shown = shown.take(own), shown.take(~own)
+        calibration_hands, shown = _split_calibration(shown.unambiguous(shown), settings)
         heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
         heads = {name: value.astype(np.float16) for name, value in heads.items()}
         weights |= by_image
@@ -243,6 +230,28 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         results |= {"heads": request.out / HEADS_ASSET}
         results |= {f"with_image_{name}": value for name, value in metrics.items()}
     return results
+
+
+def _split_calibration(hands: H, settings: GestureSettings) -> tuple[H, H]:
+    """Return the hands of the images for calibration, and the others."""
+    own = hands.image % settings.calibration_every == 0
+    return hands.take(own), hands.take(~own)
+
+
+def _sources(hands: PosedHands, settings: GestureSettings, alphabet: Alphabet) -> list[tuple[PosedHands, float]]:
+    """Return the hands to train with and their share in a step: detected ones, and posed ones with `people`."""
+    if not settings.people:
+        return [(hands, 1.0)]
+    rng = np.random.default_rng(settings.seed)
+    posed = posed_joints(
+        settings.people, settings.each, settings.free, rng, alphabet=alphabet, yaw_deg=settings.yaw_deg
+    )
+    posed = posed.unambiguous(posed, alphabet)
+    detected = (hands, settings.rendered)
+    rest = 1 - settings.rendered
+    if settings.exact:
+        return [detected, (posed, rest)]
+    return [detected, (posed, settings.flawless), (posed.with_errors_from(hands, rng), rest - settings.flawless)]
 
 
 def train_network(
