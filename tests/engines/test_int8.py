@@ -11,8 +11,10 @@ from openvino import opset13 as ops
 
 from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
+from sonjit.detectors.kinds.body import load_bodies
+from sonjit.detectors.kinds.face_networks import load_faces
 from sonjit.detectors.kinds.hands import load_palm_finder
-from sonjit.detectors.options import HandOptions
+from sonjit.detectors.options import BodyOptions, FaceOptions, HandOptions
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
@@ -238,3 +240,26 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
     for mine, theirs in pairs:
         assert mine.handedness == theirs.handedness
         assert np.linalg.norm(mine.keypoints[:, :2] - theirs.keypoints[:, :2], axis=1).mean() < 2
+
+
+def test_bodies_that_guide_the_search_for_hands_need_no_int8_form(tmp_path, monkeypatch):
+    bodies, precisions = tmp_path / "bodies.tflite", []
+    bodies.touch()
+
+    def load(_path, options, **_):
+        precisions.append(options.precision)
+        raise InputError("enough")
+
+    monkeypatch.setattr("sonjit.detectors.kinds.body.load_engine", load)
+    with pytest.raises(InputError, match="enough"):
+        load_bodies(BodyOptions(precision="int8", landmark_model=bodies), finds=False)
+    int8_path(bodies).touch()
+    with pytest.raises(InputError, match="enough"):
+        load_bodies(BodyOptions(precision="int8", landmark_model=bodies), finds=False)
+    assert precisions == ["f32", "int8"]
+
+
+@pytest.mark.parametrize("model", ["attention", "box", "box-full"])
+def test_faces_without_an_int8_form_are_refused(model):
+    with pytest.raises(InputError, match=f"precision='int8' requires the model mesh, not {model}"):
+        load_faces(FaceOptions(precision="int8", model=model))

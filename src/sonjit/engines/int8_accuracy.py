@@ -69,9 +69,10 @@ def find_int8(path: Path) -> Path:
         return path
     accuracy, found = _load_accuracy(path), int8_path(path)
     if accuracy is None:
-        raise InputError(f"{found}: {path.name} has no int8 form. Run: sonjit models quantize, or use precision='auto'")
+        remedy = "Run: sonjit models quantize with its name, or use precision='auto'"
+        raise InputError(f"{found}: {path.name} has no int8 form. {remedy}")
     if accuracy.source != source_hash(path):
-        raise InputError(f"{found} belongs to another {path.name}. Run: sonjit models quantize")
+        raise InputError(f"{found} belongs to another {path.name}. Run: sonjit models quantize with its name")
     return found
 
 

@@ -51,6 +51,8 @@ _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not u
 def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
     """Load the face detector, and for meshes the landmark network, of one model or of a task bundle."""
     model = KINDS["face"].models[options.model]
+    if options.precision == "int8" and options.model != "mesh":
+        raise InputError(f"precision='int8' requires the model mesh, not {model.name}")
     bundle = options.bundle
     if bundle is not None:
         return load_bundle_faces(options, bundle)
