@@ -199,21 +199,25 @@ export class Detector<O extends Observation, R extends Result> {
     this.#sinceSearch = isDue || isCountDue ? 1 : this.#sinceSearch + 1;
     isDue = (isDue && room > 0) || isCountDue;
     let found: O[] = [];
+    let others: RotatedBox[] = [];
     if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
       found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
     } else if (isDue) {
       const all = boxes ?? (await this.#kind.find(image, this.#settings.min_detection_score));
       const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(0, room);
       found = await this.#present(image, candidates);
-      if (streamSearch !== null && found.length === room) { // one more shows that the result is limited
-        found.push(...(await this.#present(image, this.#withoutOverlapping(all, [...carried, ...candidates]).slice(0, 1))));
-      }
+      others = this.#withoutOverlapping(all, [...carried, ...candidates]);
     }
     if (streamSearch !== null) {
       const visible = observed.map(([, observation]) => observation);
       const spent = found.length + (isDue && visible.length ? 1 : 0);
       found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), { spent, room });
       found = found.filter((observation) => this.#isPresent(observation));
+      if (found.length >= room) { // one more shows that the result is limited
+        for (const observation of await this.#present(image, others.slice(0, 1))) {
+          if ((await streamSearch.finder.acceptsNew?.(image, observation, 1, null)) ?? true) found.push(observation);
+        }
+      }
     }
     if (isDue) this.#excess = 0;
     if (found.length > Math.max(room, 0) && this.#settings.search !== "fast") {

@@ -129,7 +129,11 @@ class StreamSearch(Protocol[C]):
 
 
 class Verifier(Protocol[C]):
-    """Verify the tracked instances of a stream."""
+    """Verify new detections and tracked instances of a stream."""
+
+    def accepts_new(self, rgb: NDArray[np.uint8], observation: C) -> bool:
+        """Check whether a detection in an image (H, W, 3) may start a track."""
+        ...
 
     def image_for_track(
         self, rgb: NDArray[np.uint8], track: Track[C], tracked: Sequence[Track[C]]

@@ -291,18 +291,21 @@ class Detector(Generic[R]):
         due = (due and room > 0) or is_count_due
         visible = [observation for _, observation in observed]
         new: list[Any] = []
+        others: Sequence[RotatedBox] = ()
         if due and self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         elif due:
-            found = self._kind.find(rgb, self._options.min_detection_score)
-            candidates = self._without_overlapping(found[: self._options.max_instances], carried)[:room]
+            boxes = self._kind.find(rgb, self._options.min_detection_score)
+            candidates = self._without_overlapping(boxes[: self._options.max_instances], carried)[:room]
             new = self._present(rgb, candidates)
-            if self._stream_search is not None and len(new) == room:  # one more shows that the result is limited
-                new += self._present(rgb, self._without_overlapping(found, [*carried, *candidates])[:1])
+            others = self._without_overlapping(boxes, [*carried, *candidates])
         if self._stream_search is not None:
             spent = len(new) + (due and bool(visible))
             found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
             new = [item for item in found if self._is_present(item)]
+            if len(new) >= room:  # one more shows that the result is limited
+                more = self._present(rgb, others[:1])
+                new += [item for item in more if self._verifier is None or self._verifier.accepts_new(rgb, item)]
         self._excess = 0 if due else self._excess
         if len(new) > max(room, 0) and self._options.search != "fast":
             new = suppress_duplicates(new, visible, merge_nested=True)
