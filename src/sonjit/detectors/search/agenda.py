@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
@@ -191,6 +191,12 @@ def without_duplicates(
                 del kept[index]
                 kept.append(candidate)
     return kept
+
+
+def are_enough(candidates: Sequence[Candidate[O]], budget: Budget) -> bool:
+    """Check whether certain candidates show as many instances as a search has to find."""
+    enough = budget.enough
+    return enough is not None and len(candidates) >= enough and len(without_duplicates(candidates)) >= enough
 
 
 def _overlap(a: Candidate[O], b: Candidate[O]) -> bool:

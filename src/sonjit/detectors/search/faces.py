@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.face import FaceObservation, box_around_face
 from sonjit.detectors.kinds.face_boxes import box_observation
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
+from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
 from sonjit.detectors.search.geometry import (
     Head,
     Hint,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.face import FaceMeshes
     from sonjit.detectors.kinds.face_boxes import FaceBoxes
     from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.ssd import SingleShotDetector
+    from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _SAME_FACE = 0.4
 """Minimum overlap of the box of a proposal and that of a known face that it shows."""
@@ -123,63 +123,74 @@ class FaceSearch:
 
     def search(self, rgb: Image) -> Found[FaceObservation]:
         """Return all candidates with their scores, best first."""
-        agenda, candidates, hints = Agenda("face", self._budget), list[Candidate[FaceObservation]](), list[Hint]()
+        agenda, candidates = Agenda("face", self._budget), list[Candidate[FaceObservation]]()
+
+        def verify(proposals: Sequence[Proposal]) -> None:
+            for proposal in merged(proposals, 4 * max(rgb.shape)):
+                self._verify(rgb, proposal, candidates, agenda)
+
+        def accept(window: Window, faces: Sequence[Detection]) -> None:
+            boxes = (box_around_face(face.box.tolist(), *face.keypoints[:2].tolist()) for face in faces)
+            verify([Proposal(window.placed(b), face.score, {window}) for b, face in zip(boxes, faces, strict=True)])
+
+        def sizes() -> list[float]:
+            return [size_of(candidate.last.keypoints[:, :2]) for candidate in candidates if candidate.score > 0.5]
+
         boxes = latest_boxes(self._meshes.find(rgb, self._published), self._meshes.is_same_instance)
-        self._verify(rgb, [Proposal(box, self._least, {_PUBLISHED}) for box in boxes], candidates, agenda)
-
-        def features(window: Window) -> dict[str, float]:
-            sizes = [size_of(candidate.last.keypoints[:, :2]) for candidate in candidates if candidate.score > 0.5]
-            return {**found_so_far(sizes, rgb), "hint": hint_score(window, hints)}
-
-        def search(window: Window) -> None:
-            faces, faint = self._detector.find_from(window.cut(rgb), self._least, LIMITS["hint"])
-            hints.extend(hints_in(window, [face for face in faint if face.score < self._least]))
-            boxes = [box_around_face(face.box.tolist(), *face.keypoints[:2].tolist()) for face in faces]
-            proposals = [Proposal(window.placed(b), f.score, {window}) for b, f in zip(boxes, faces, strict=True)]
-            self._verify(rgb, proposals, candidates, agenda)
-
-        add_windows(agenda, rgb, _PARTS, search, features)
-
-        def is_enough() -> bool:
-            enough, sure = (
-                self._budget.enough,
-                [candidate for candidate in candidates if candidate.score > LIMITS["confident"]],
-            )
-            return enough is not None and len(sure) >= enough and len(without_duplicates(sure)) >= enough
-
-        agenda.run(is_enough)
+        verify([Proposal(box, self._least, {_PUBLISHED}) for box in boxes])
+        _search_windows(agenda, rgb, self._detector, self._least, sizes, accept)
+        agenda.run(lambda: are_enough([one for one in candidates if one.score > LIMITS["confident"]], self._budget))
         return Found(without_duplicates(candidates), agenda.complete, agenda.log)
 
     def _verify(
-        self, rgb: Image, proposals: Sequence[Proposal], candidates: list[Candidate[FaceObservation]], agenda: Agenda
+        self, rgb: Image, proposal: Proposal, candidates: list[Candidate[FaceObservation]], agenda: Agenda
     ) -> None:
-        """Run the mesh network on proposals without a certain face, and in doubt again on the box of its keypoints."""
-        for proposal in merged(proposals, 4 * max(rgb.shape)):
-            known = next(
-                (f for f in candidates if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None
-            )
-            if known is not None and known.certain:
-                known.detection = max(known.detection, proposal.score)
-            else:
-                first = self._meshes.observe(rgb, proposal.box)
-                if first.score < LIMITS["seen"]:
-                    continue
-                as_published = _PUBLISHED in proposal.votes
-                views, agreement = [first], 1.0
-                if first.score <= LIMITS["sure"] or not (as_published or proposal.score >= self._published):
-                    second = self._meshes.observe(rgb, self._meshes.box_after(first))
-                    views = [second, first] if as_published else [first, second]
-                    agreement = oks(first.keypoints, second.keypoints)
-                published = as_published and first.score > _PRESENT
-                known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
-                candidates.append(known)
-            known.features = {
-                "detection": logit(known.detection),
-                "presence": logit(known.presence),
-                "agreement": logit(known.agreement),
-                **mesh_proportions(known.last),
-            }
-            known.rate(self._score)
+        """Run the mesh network on a proposal without a certain face, and in doubt again on the box it found."""
+        known = next((f for f in candidates if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None)
+        if known is not None and known.certain:
+            known.detection = max(known.detection, proposal.score)
+        else:
+            first = self._meshes.observe(rgb, proposal.box)
+            if first.score < LIMITS["seen"]:
+                return
+            as_published = _PUBLISHED in proposal.votes
+            views, agreement = [first], 1.0
+            if first.score <= LIMITS["sure"] or not (as_published or proposal.score >= self._published):
+                second = self._meshes.observe(rgb, self._meshes.box_after(first))
+                views = [second, first] if as_published else [first, second]
+                agreement = oks(first.keypoints, second.keypoints)
+            published = as_published and first.score > _PRESENT
+            known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
+            candidates.append(known)
+        known.features = {
+            "detection": logit(known.detection),
+            "presence": logit(known.presence),
+            "agreement": logit(known.agreement),
+            **mesh_proportions(known.last),
+        }
+        known.rate(self._score)
+
+
+def _search_windows(
+    agenda: Agenda,
+    rgb: Image,
+    detector: SingleShotDetector,
+    least: float,
+    sizes: Callable[[], Sequence[float]],
+    accept: Callable[[Window, Sequence[Detection]], None],
+) -> None:
+    """Add the windows of an image, in which `accept` processes the detections from a score of `least`."""
+    hints: list[Hint] = []
+
+    def search(window: Window) -> None:
+        faces, every = detector.find_from(window.cut(rgb), least, LIMITS["hint"])
+        hints.extend(hints_in(window, [face for face in every if face.score < least]))
+        accept(window, faces)
+
+    def features(window: Window) -> dict[str, float]:
+        return {**found_so_far(sizes(), rgb), "hint": hint_score(window, hints)}
+
+    add_windows(agenda, rgb, _PARTS, search, features)
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:
@@ -216,12 +227,9 @@ class BoxSearch:
     def search(self, rgb: Image) -> Found[FaceObservation]:
         """Return all faces with the scores of their detector, best first."""
         found = [self._boxes.observe(rgb, box) for box in self._boxes.find(rgb, self._published)]
-        agenda, hints = Agenda("face", self._budget), list[Hint]()
-        least = max(self._published, _BOX_SCORE)
+        agenda, enough = Agenda("face", self._budget), self._budget.enough
 
-        def search(window: Window) -> None:
-            faces, faint = self._detector.find_from(window.cut(rgb), least, LIMITS["hint"])
-            hints.extend(hints_in(window, [face for face in faint if face.score < least]))
+        def accept(window: Window, faces: Sequence[Detection]) -> None:
             for face in faces:
                 detected = box_observation(face, (window.left, window.top))
                 if not window.cuts(face.box, rgb) and not any(
@@ -229,12 +237,10 @@ class BoxSearch:
                 ):
                     found.append(detected)
 
-        def features(window: Window) -> dict[str, float]:
-            sizes = [float(np.ptp(face.keypoints[:2, 1])) for face in found]
-            return {**found_so_far(sizes, rgb), "hint": hint_score(window, hints)}
+        def sizes() -> list[float]:
+            return [float(np.ptp(face.keypoints[:2, 1])) for face in found]
 
-        add_windows(agenda, rgb, _PARTS, search, features)
-        enough = self._budget.enough
+        _search_windows(agenda, rgb, self._detector, max(self._published, _BOX_SCORE), sizes, accept)
         agenda.run(lambda: enough is not None and len(found) >= enough)
         candidates = [Candidate([face], face.score, set(), score=face.score) for face in found]
         return Found(sorted(candidates, key=lambda candidate: -candidate.score), agenda.complete, agenda.log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
 from sonjit.detectors.kinds.holistic import hand_box
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
+from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
 from sonjit.detectors.search.bodies import PLACEMENTS, box_below
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
@@ -94,10 +94,11 @@ class Guide:
         return body if body.score > LIMITS["guide"] and is_head_of(body, head) else None
 
 
+@dataclass(frozen=True)
 class HandSearch:
     """Search images for hands.
 
-    Args:
+    Attributes:
         palms: Palm detector.
         hands: Landmark network. Its heads calibrate the side.
         guide: Finder of arms, or None to use only palms.
@@ -106,70 +107,51 @@ class HandSearch:
         budget: Limit of the search.
     """
 
-    def __init__(
-        self,
-        palms: SingleShotDetector,
-        hands: Hands,
-        guide: Guide | None = None,
-        *,
-        published: float = 0.5,
-        least: float = 0.2,
-        budget: Budget = COMPLETE,
-    ) -> None:
-        self._palms, self._hands, self._guide = palms, hands, guide
-        self._published, self._least, self._budget = published, least, budget
+    palms: SingleShotDetector
+    hands: Hands
+    guide: Guide | None = None
+    published: float = 0.5
+    least: float = 0.2
+    budget: Budget = COMPLETE
 
     def search(self, rgb: Image) -> Found[HandObservation]:
         """Return all candidates with their scores, best first."""
-        return _HandRun(self._palms, self._hands, self._guide, rgb, self._published, self._least, self._budget).search()
+        return _HandRun(self, rgb).search()
 
     def around(
         self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
     ) -> Found[HandObservation]:
         """Return the hands of known people, from these proposals and from the ends of their arms."""
-        run = _HandRun(self._palms, self._hands, None, rgb, self._published, self._least, self._budget)
-        return run.around(heads, bodies, proposals)
+        return _HandRun(self, rgb).around(heads, bodies, proposals)
 
 
 class _HandRun:
     """Search of one image."""
 
-    def __init__(
-        self,
-        palms: SingleShotDetector,
-        hands: Hands,
-        guide: Guide | None,
-        rgb: Image,
-        published: float,
-        least: float,
-        budget: Budget,
-    ) -> None:
-        self._palms, self._hands, self._guide, self._rgb = palms, hands, guide, rgb
-        self._published, self._least, self._budget = published, least, budget
-        self._agenda = Agenda("hands", budget)
+    def __init__(self, search: HandSearch, rgb: Image) -> None:
+        self._of, self._hands, self._rgb = search, search.hands, rgb
+        self._agenda = Agenda("hands", search.budget)
         self._candidates: list[Candidate[HandObservation]] = []
         self._verified: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
         self._heads: list[Head] = []
         self._bodies: list[BodyObservation] = []
         self._hints: list[Hint] = []
         self._image_window = Window(0, 0, rgb.shape[1], rgb.shape[0])
+        self._longest = max(rgb.shape)
         self._thirds: set[Window] = set()
 
     def search(self) -> Found[HandObservation]:
         """Search for palms in windows and at the ends of arms."""
-        height, width = self._rgb.shape[:2]
         palms = self._palms_in(self._image_window, self._image_window)
         for palm in palms:
             if _PUBLISHED in palm.votes:
                 self._verify(palm)
         self._propose([palm for palm in palms if _PUBLISHED not in palm.votes])
-        if self._guide is not None:
-            for parts in (1, 2):
-                for window in windows(width, height, parts, fewer=True):
-                    name = f"faces{parts}"
-                    self._agenda.add(name, partial(self._search_faces, window), partial(self._window_features, window))
-        for window in windows(width, height, 2, fewer=True):
-            self._add_window("half", window)
+        for parts in (1, 2) if self._of.guide is not None else ():
+            for window in self._windows(parts):
+                self._add_window(f"faces{parts}", window, self._search_faces)
+        for window in self._windows(2):
+            self._add_window("half", window, self._search_half)
         return self._run()
 
     def around(
@@ -183,26 +165,25 @@ class _HandRun:
         return self._run()
 
     def _run(self) -> Found[HandObservation]:
-        self._agenda.run(self._is_enough)
+        self._agenda.run(lambda: are_enough([one for one in self._candidates if one.certain], self._of.budget))
         candidates = without_duplicates(self._scored())
         for candidate in candidates:
             candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
         return Found(candidates, self._agenda.complete, self._agenda.log)
 
-    def _is_enough(self) -> bool:
-        enough, certain = self._budget.enough, [candidate for candidate in self._candidates if candidate.certain]
-        return enough is not None and len(certain) >= enough and len(without_duplicates(certain)) >= enough
+    def _windows(self, parts: int) -> list[Window]:
+        return windows(self._rgb.shape[1], self._rgb.shape[0], parts, fewer=True)
 
-    def _add_window(self, name: str, window: Window) -> None:
-        self._agenda.add(name, partial(self._search_palms, name, window), partial(self._window_features, window))
+    def _add_window(self, name: str, window: Window, search: Callable[[Window], None]) -> None:
+        self._agenda.add(name, partial(search, window), partial(self._window_features, window))
 
     def _window_features(self, window: Window) -> dict[str, float]:
         """Return the features of the expected gain of a window."""
         certain = [candidate.last for candidate in self._candidates if candidate.certain]
         ends = [body.keypoints[wrist, :2].astype(np.float64) for body in self._bodies for wrist in _WRISTS]
         inside = [end for end in ends if window.has(*end.tolist())]
-        sizes = [size_of(hand.keypoints[:, :2]) / max(self._rgb.shape) for hand in certain]
-        heads = [head.height / max(self._rgb.shape) for head in self._heads]
+        sizes = [size_of(hand.keypoints[:, :2]) / self._longest for hand in certain]
+        heads = [head.height / self._longest for head in self._heads]
         return {
             "heads": float(any(window.has(*head.middle.tolist()) for head in self._heads)),
             "arms": float(bool(inside)),
@@ -216,34 +197,35 @@ class _HandRun:
             "hint": hint_score(window, self._hints),
         }
 
-    def _search_palms(self, name: str, window: Window) -> None:
+    def _search_palms(self, window: Window) -> None:
         self._propose(self._palms_in(window, window))
-        if name == "half":
-            for third in windows(self._rgb.shape[1], self._rgb.shape[0], 3, fewer=True):
-                x, y = (third.left + third.right) / 2, (third.top + third.bottom) / 2
-                if window.has(x, y) and third not in self._thirds:
-                    self._thirds.add(third)
-                    self._add_window("third", third)
+
+    def _search_half(self, window: Window) -> None:
+        self._search_palms(window)
+        for third in self._windows(3):
+            if third not in self._thirds and window.has((third.left + third.right) / 2, (third.top + third.bottom) / 2):
+                self._thirds.add(third)
+                self._add_window("third", third, self._search_palms)
 
     def _search_faces(self, window: Window) -> None:
-        assert self._guide is not None
+        assert self._of.guide is not None
         known = self._heads
-        self._heads = without_same_heads([*known, *self._guide.heads(self._rgb, window)])
+        self._heads = without_same_heads([*known, *self._of.guide.heads(self._rgb, window)])
         for head in self._heads:
             if not any(head is other for other in known):
                 self._add_body(head, 0)
 
     def _add_body(self, head: Head, placement: int) -> None:
         def run() -> None:
-            assert self._guide is not None
-            body = self._guide.body(self._rgb, head, placement)
+            assert self._of.guide is not None
+            body = self._of.guide.body(self._rgb, head, placement)
             if body is not None and not any(is_same_torso(body, other) for other in self._bodies):
                 self._bodies.append(body)
                 self._add_arms(body)
             elif body is None and placement == 0:
                 self._add_body(head, 1)
 
-        size = head.height / max(self._rgb.shape)
+        size = head.height / self._longest
         features = {"head": logit(head.score), "size": math.log(size)}
         self._agenda.add(f"body{placement}", run, lambda: features)
 
@@ -257,7 +239,7 @@ class _HandRun:
     def _add_arm(self, name: str, body: BodyObservation, side: int) -> None:
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
         visibility = logit(float(body.visibility[_WRISTS[side]]))
-        size = math.log(face_height(body) / max(self._rgb.shape))
+        size = math.log(face_height(body) / self._longest)
 
         def is_free() -> bool:
             return not any(candidate.certain and _is_at(candidate.last, wrist) for candidate in self._candidates)
@@ -273,7 +255,7 @@ class _HandRun:
         if name == "arm_box":
             box = hand_box(body, side)
             if box is not None:
-                self._propose([Proposal(box, self._least, {_ARM})])
+                self._propose([Proposal(box, self._of.least, {_ARM})])
             return
         face = face_height(body)
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
@@ -286,9 +268,9 @@ class _HandRun:
 
     def _palms_in(self, window: Window, vote: object) -> list[Proposal]:
         """Return boxes of hands in a window."""
-        limits = self._published, self._least, LIMITS["hint"]
-        as_published, more, faint = self._palms.find_from(window.cut(self._rgb), *limits)
-        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._least])
+        limits = self._of.published, self._of.least, LIMITS["hint"]
+        as_published, more, faint = self._of.palms.find_from(window.cut(self._rgb), *limits)
+        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._of.least])
         boxes = [box_from_palm(palm) for palm in as_published]
         published = latest_boxes(boxes, self._hands.is_same_instance) if window == self._image_window else []
         proposals = [  # `merged` later removes palms that were blended in two ways
@@ -299,7 +281,7 @@ class _HandRun:
         return proposals
 
     def _propose(self, proposals: Sequence[Proposal]) -> None:
-        for proposal in merged(proposals, 4 * max(self._rgb.shape)):
+        for proposal in merged(proposals, 4 * self._longest):
             if not self._is_known(proposal):
                 self._agenda.add("hand", partial(self._verify, proposal), partial(self._proposal_features, proposal))
 
@@ -315,7 +297,7 @@ class _HandRun:
             "box": float(_ARM in proposal.votes),
             "taken": float(taken),
             "doubtful": float(doubtful),
-            "size": math.log(proposal.box.width / max(self._rgb.shape)),
+            "size": math.log(proposal.box.width / self._longest),
         }
 
     def _is_known(self, proposal: Proposal) -> bool:
@@ -337,11 +319,8 @@ class _HandRun:
             return
         first = self._hands.observe(self._rgb, proposal.box)
         sure = LIMITS["published_sure" if published else "sure"]
-        if first.score > sure and proposal.score >= self._published:
-            candidate = Candidate(
-                [first], proposal.score, set(proposal.votes), self._agenda.current, published=published
-            )
-            self._candidates.append(candidate)
+        if first.score > sure and proposal.score >= self._of.published:
+            candidate = Candidate([first], proposal.score, set(proposal.votes), self._agenda.current, 1.0, published)
         elif first.score >= LIMITS["hand_seen"]:
             mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
             stays = published and first.score > _PRESENT
@@ -349,7 +328,7 @@ class _HandRun:
                 agreed = oks(first.keypoints, mirrored.keypoints)
                 views = [mirrored, first] if stays or CROP in proposal.votes else [first, mirrored]
                 candidate = Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreed, stays)
-                self._candidates.append(candidate)
+        self._candidates += [candidate] if candidate is not None else []
         self._verified.append((proposal.box, candidate))
 
     def _scored(self) -> list[Candidate[HandObservation]]:
