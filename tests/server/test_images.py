@@ -55,6 +55,10 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     hand = client.post("/v1/hands?gestures=canned", content=data).json()["hands"][0]
     assert hand == one["hands"][0] | {"gesture": measured["gesture"]}
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
+    refined = client.post("/v1/hands?keypoints=refined", content=data).json()["hands"][0]
+    assert all({"z", "errorPx"} <= set(point) for point in refined["keypoints"])
+    far = client.post("/v1/hands?distance=true", content=data).json()["hands"][0]
+    assert 0 < far["distanceErrorM"] < far["distanceM"]
 
 
 @pytest.mark.slow

@@ -36,12 +36,14 @@ from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
 _FULL = Option(
-    "Add id, depth and box to tfjs-models' members; implied by measures and maps.",
+    "Add id, depth and box to tfjs-models' members; implied by options whose results these members do not contain.",
     name="full",
     type="boolean",
     default=False,
 )
 _FULL_ADDS = "id, depth, box and skeleton"
+_IMPLY_FULL = ("blendshapes", "transform", "distance")
+"""Options of detectors whose results only a full answer contains. Refined keypoints also belong to them."""
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
@@ -117,10 +119,21 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         with service.image_bytes.body() as take:
             data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
             with service.image():
-                strict = not (full or options.measures or options.explain != "none")
+                strict = not (full or _implies_full(options))
                 return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
 
     return detect
+
+
+def _implies_full(options: SessionOptions) -> bool:
+    """Check whether the members of tfjs-models lack results of the options."""
+    detector = options.detector
+    return (
+        options.measures
+        or options.explain != "none"
+        or getattr(detector, "keypoints", None) == "refined"
+        or any(getattr(detector, name, False) for name in _IMPLY_FULL)
+    )
 
 
 async def _read_image(request: Request) -> bytes:
