@@ -113,12 +113,7 @@ class JointEvaluator:
             self.error_name(alignment): _errors(joints, truth, alignment, prediction, mirror=self._protocol.mirror)
             for alignment in self._protocol.alignments
         }
-        numbers: dict[str, float] = {}
-        if prediction is not None and prediction.hand_type is not None:
-            present = [[instance.side == side for side in SIDES]]
-            numbers["handedness"] = float(handedness_hits([prediction.hand_type], present)[0])
-        if prediction is not None and prediction.root_depth_m is not None:
-            numbers["root_depth"] = MM * abs(prediction.root_depth_m - float(truth[0, 2]))
+        numbers = _single_numbers(instance, prediction, truth)
         if self._protocol.f_thresholds and (vertices := self._true_vertices(sample, number)) is not None:
             for alignment in self._protocol.alignments:
                 numbers |= self._mesh(prediction, joints, Mesh(truth, vertices), alignment)
@@ -363,3 +358,14 @@ def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
     from sonjit.lab.hand_models import load_mano
 
     return load_mano(file, side, torch.float64)
+
+
+def _single_numbers(instance: Instance, prediction: Prediction | None, truth: NDArray[np.float64]) -> dict[str, float]:
+    """Return the accuracy of the hand type and the error of the root depth, if they are predicted."""
+    numbers: dict[str, float] = {}
+    if prediction is not None and prediction.hand_type is not None:
+        present = [[instance.side == side for side in SIDES]]
+        numbers["handedness"] = float(handedness_hits([prediction.hand_type], present)[0])
+    if prediction is not None and prediction.root_depth_m is not None:
+        numbers["root_depth"] = MM * abs(prediction.root_depth_m - float(truth[0, 2]))
+    return numbers

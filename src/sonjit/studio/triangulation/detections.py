@@ -14,14 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
+from sonjit._util.arrays import FloatArray, IndexArray
 from sonjit._util.errors import InputError
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
 from sonjit.studio.cameras.frame_sets import CameraFrames
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import frame_numbers
-from sonjit.studio.triangulation.association import Tracker, group_views
+from sonjit.studio.triangulation.association import Group, Tracker, group_views
 from sonjit.studio.triangulation.bones import (
     SIDES,
     medians,
@@ -247,16 +247,9 @@ def _identities(
     identities = [[[-1] * len(people) for people in views] for views in people_by_view]
     for row, views in enumerate(people_by_view):
         positions = [(view, which) for view, people in enumerate(views) for which in range(len(people))]
-        instances = [people_by_view[row][view][which][part] for view, which in positions]
-        if len(instances) < 2:
+        if len(positions) < 2:
             continue
-        points = np.stack([_identifying_keypoints(instance)[compared] for instance in instances])
-        score = np.array([max(instance.score, 1e-3) for instance in instances])
-        matches = [
-            group
-            for group in group_views(rig, np.array([view for view, _ in positions]), points, score)
-            if group.support >= _MIN_SUPPORT
-        ]
+        matches = _match_views(rig, [(view, views[view][which][part]) for view, which in positions], compared)
         time = float(times_s[row]) if known_when else frames[row] * DEFAULT_STEP_S
         for group, number in zip(
             matches, tracker.assign(time, [instance.points_m for instance in matches]), strict=True
@@ -270,6 +263,14 @@ def _identities(
     new_numbers = {number: index for index, number in enumerate(persons)}
     identities = [[[new_numbers.get(number, -1) for number in numbers] for numbers in views] for views in identities]
     return identities, [sum(numbers.count(-1) for numbers in column) for column in zip(*identities, strict=True)]
+
+
+def _match_views(rig: CameraRig, instances: Sequence[tuple[int, Instance]], compared: IndexArray) -> list[Group]:
+    """Return the groups of instances of one person that enough views agree on, by the compared keypoints."""
+    points = np.stack([_identifying_keypoints(instance)[compared] for _, instance in instances])
+    score = np.array([max(instance.score, 1e-3) for _, instance in instances])
+    groups = group_views(rig, np.array([view for view, _ in instances]), points, score)
+    return [group for group in groups if group.support >= _MIN_SUPPORT]
 
 
 def _identifying_keypoints(instance: Instance) -> FloatArray:
