@@ -98,7 +98,7 @@ def make_project(folder, folders, boards):
     rig and joints are moved into its world frame.
     """
     cameras, truth = {}, {}
-    for number, file in enumerate(file for one in folders for file in sorted((one / "truth").glob("*.jsonl"))):
+    for number, file in enumerate(file for folder in folders for file in sorted((folder / "truth").glob("*.jsonl"))):
         for record in map(json.loads, file.open()):
             camera = record["camera"]
             cameras[record["view"]] = CalibratedCamera(*(np.array(camera[name]) for name in "KRt"))
@@ -107,8 +107,8 @@ def make_project(folder, folders, boards):
             view.mkdir(parents=True, exist_ok=True)
             os.link(file.parents[1] / record["id"], view / f"image{frame}.jpg")
             joints = np.full((2, 21, 3), np.nan)
-            for one in record["instances"]:
-                joints[int(one["side"] == "Left")] = one["extra"]["keypoints_world_m"]
+            for instance in record["instances"]:
+                joints[int(instance["side"] == "Left")] = instance["extra"]["keypoints_world_m"]
             truth[frame] = joints
     rig = project_rig = CameraRig(RigCamera(name, *SIZE, camera) for name, camera in cameras.items())
     if boards:
@@ -153,13 +153,13 @@ def run(project, truth, jobs, title, network=""):
     annotate(project, AnnotatorSettings(fps=FPS, network=network), jobs=jobs)
     seconds = time.perf_counter() - start
     labels = list(read_labels(project))
-    points = np.concatenate([one.points_m for one in labels])
-    source = np.concatenate([one.source for one in labels])
-    exact = np.stack([truth[int(frame)] for one in labels for frame in one.frames])
+    points = np.concatenate([label.points_m for label in labels])
+    source = np.concatenate([label.source for label in labels])
+    exact = np.stack([truth[int(frame)] for label in labels for frame in label.frames])
     off = 1000 * np.linalg.norm(points - exact, axis=-1)
     labelled = np.isfinite(exact).all(-1)
     machine = off[(source == 1) & labelled]
-    never = ~np.isin([frame for one in labels for frame in one.frames], human_frames(project))[:, None, None]
+    never = ~np.isin([frame for label in labels for frame in label.frames], human_frames(project))[:, None, None]
     print_step(
         title,
         seconds=round(seconds, 1),

@@ -162,12 +162,12 @@ def report(seeds, steps):
                 )
             if seed == 0:
                 named = [
-                    (f"{pooling.upper()}: {method}", "weak", *(f"{one:.2f}" for one in errors))
+                    (f"{pooling.upper()}: {method}", "weak", *(f"{error:.2f}" for error in errors))
                     for method, errors in rows
                 ]
                 tables += named
             if image is None:
-                image = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
+                image = examples(network, held_out, {method: overlap[1] for method, overlap in overlaps.items()})
             sys.stderr.write(f"{pooling} {seed}: {score:.1f} %, {overlaps}\n")
     own = Table(("method", "supervision", "classification %", "localization %"), tuple(tables), text_columns=2)
     text = [

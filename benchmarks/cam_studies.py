@@ -65,7 +65,7 @@ def draw_bird(canvas, rng, species):
         return round(length + x * scale), round(length + y * scale)
 
     def filled(colour, points):
-        cv2.fillPoly(tile, [np.array([at(*one) for one in points])], (*colour, 255), cv2.LINE_AA)
+        cv2.fillPoly(tile, [np.array([at(*point) for point in points])], (*colour, 255), cv2.LINE_AA)
 
     filled(body, [(-12, 2), (-34, -4), (-34, 4), (-14, 9)])  # tail
     cv2.ellipse(tile, at(-2, 3), (round(17 * scale), round(10 * scale)), -12, 0, 360, (*body, 255), -1, cv2.LINE_AA)
@@ -208,7 +208,7 @@ def shown(values):
     if len(values) == 1:
         return f"{mean.value:.1f}"
     if len(values) == 2:
-        return f"{mean.value:.1f} (" + "; ".join(f"{one:.1f}" for one in values) + ")"
+        return f"{mean.value:.1f} (" + "; ".join(f"{value:.1f}" for value in values) + ")"
     return f"{mean.value:.1f} ({mean.low:.1f} to {mean.high:.1f})"
 
 
@@ -303,7 +303,7 @@ def study(folder, seeds):
     write_sets(folder)
     found = [one_seed(folder, seed) for seed in range(seeds)]
     tables = [
-        {label: [one[label] for one in of_seeds] for label in of_seeds[0]} for of_seeds in zip(*found, strict=True)
+        {label: [seed[label] for seed in of_seeds] for label in of_seeds[0]} for of_seeds in zip(*found, strict=True)
     ]
     pooling, shown, carried = map(rows_of, tables)
     scenes_text, scenes = scene_study(folder)
@@ -370,7 +370,7 @@ def bird_picture(classifier, samples):
         (best,) = explain_classes(classifier.network, rgb, classifier.size)
         x_min, y_min, x_max, y_max = map(int, area := crop_box(classifier, rgb))
         drawn = panel(large, enlarge(best.values, 2 * WIDTH, 2 * HEIGHT), f"{best.probability:.2f}")
-        true = [tuple(2 * edge for edge in one.box) for one in sample.instances]
+        true = [tuple(2 * edge for edge in instance.box) for instance in sample.instances]
         draw_boxes(drawn, true=true, predicted=[tuple(2 * edge for edge in area)])
         rows[0].append(drawn)
         rows[1].append(

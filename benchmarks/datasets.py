@@ -75,8 +75,8 @@ def _many(root, count):
     opened = time.perf_counter() - start
     block = len(dataset.records._block) / 1e6
     start, marks = time.perf_counter(), []
-    for place, _ in enumerate(dataset):
-        if place % (count // 4) == 0:
+    for index, _ in enumerate(dataset):
+        if index % (count // 4) == 0:
             marks.append((process.memory_info().rss - before) / 1e6)
     read = time.perf_counter() - start
     print(f"\n{count} generated samples: opened in {opened:.1f} s, {block:.0f} MB of records; ", end="")

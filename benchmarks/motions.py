@@ -132,10 +132,16 @@ def judge_motions(count, noise, seed):
                     for id, (shape, place, scale, roll) in shown
                 ]
                 events += recognizer(hands, index / fps)
-            begun = Counter(one.name for one in events if one.phase == "begin" and one.name not in parts.get(name, ()))
-            cancelled = Counter(one.name for one in events if one.phase == "cancel")
+            begun = Counter(
+                event.name for event in events if event.phase == "begin" and event.name not in parts.get(name, ())
+            )
+            cancelled = Counter(event.name for event in events if event.phase == "cancel")
             begun -= cancelled
-            ends = [one.time for one in events if (one.name, one.phase) == (name, "begin" if name == "Clap" else "end")]
+            ends = [
+                event.time
+                for event in events
+                if (event.name, event.phase) == (name, "begin" if name == "Clap" else "end")
+            ]
             correct += begun == {name: 1}
             delays += [ends[0] - over] if begun == {name: 1} and ends else []
             others += begun - Counter([name])

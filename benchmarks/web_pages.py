@@ -274,15 +274,19 @@ class Site:
             kind = dict([*SOLUTIONS.items(), FACE_BOXES])[name]
             names = [kind, "VERSION", f"{name.upper()}_CONNECTIONS"]
             scripts = [f"/npm/@mediapipe/{name}/{name}.js"]
-            exports = "".join(f"export const {one} = globalThis.{one};\n" for one in names)
+            exports = "".join(f"export const {name} = globalThis.{name};\n" for name in names)
             return LOADED.replace("SCRIPTS", json.dumps(scripts)) + exports
         names = ["createDetector", "SupportedModels", "util", "calculators", "TrackerType", "movenet"]
         before = [] if self.is_sonjit else ["/npm/@tensorflow/tfjs/dist/tf.min.js"]
         if not self.is_sonjit:
             solutions = {"hand": "hands", "face-l": "face_mesh", "face-d": "face_detection", "pose": "pose"}
-            before += [f"/npm/@mediapipe/{one}/{one}.js" for start, one in solutions.items() if name.startswith(start)]
+            before += [
+                f"/npm/@mediapipe/{solution}/{solution}.js"
+                for start, solution in solutions.items()
+                if name.startswith(start)
+            ]
         scripts = [*before, f"/npm/{package}/"]
-        exports = "".join(f"export const {one} = kit.{one};\n" for one in names)
+        exports = "".join(f"export const {name} = kit.{name};\n" for name in names)
         kit = f"const kit = globalThis.{DETECTORS[name]};\nexport default kit;\n"
         return LOADED.replace("SCRIPTS", json.dumps(scripts)) + kit + exports
 

@@ -153,15 +153,17 @@ def main_thread_tasks(tools, seconds):
     tools.call("IO.close", handle=handle)
     events = json.loads("".join(part["data"] for part in parts))["traceEvents"]
     main = {(e["pid"], e["tid"]): [] for e in events if e["name"] == "thread_name" and e["args"]["name"] == MAIN_THREAD}
-    for one in events:
-        if one["ph"] == "X" and one["name"].endswith(TASK) and (one["pid"], one["tid"]) in main:
-            main[one["pid"], one["tid"]].append((one["dur"] / 1000, one.get("tdur", 0) / 1000))
+    for event in events:
+        if event["ph"] == "X" and event["name"].endswith(TASK) and (event["pid"], event["tid"]) in main:
+            main[event["pid"], event["tid"]].append((event["dur"] / 1000, event.get("tdur", 0) / 1000))
     return max(main.values(), key=lambda tasks: sum(wall for wall, _ in tasks))
 
 
 def kept_mb(driver, tools):
     """Return the memory of the page's process after a garbage collection of page and workers."""
-    (page,) = [one for one in tools.call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
+    (page,) = [
+        targetInfo for targetInfo in tools.call("Target.getTargets")["targetInfos"] if targetInfo["type"] == "page"
+    ]
     session = tools.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
     attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
     tools.call("Target.setAutoAttach", session, **attach)

@@ -74,7 +74,7 @@ def timing(samples: Sequence[Sample], seconds: Mapping[str, tuple[float, float]]
     lines: list[str] = []
     for name, chosen in (
         ("all", samples),
-        ("about 1 megapixel", [one for one in samples if low <= one.width * one.height / 1e6 <= high]),
+        ("about 1 megapixel", [sample for sample in samples if low <= sample.width * sample.height / 1e6 <= high]),
     ):
         fast, own = np.array([seconds[one.id] for one in chosen]).T
         tenths = " ".join(f"{ratio:.1f}" for ratio in np.percentile(own / fast, (10, 25, 50, 75, 90, 100)))
@@ -115,7 +115,7 @@ print(json.dumps(out))
 
 def peer_finds(folder: Path, kind: str, samples: Sequence[Sample], python: str) -> Found:
     """Return MediaPipe's detections, computed by another interpreter."""
-    run = subprocess.run([python, "-c", PEER, str(folder), kind], input=json.dumps([one.id for one in samples]),
+    run = subprocess.run([python, "-c", PEER, str(folder), kind], input=json.dumps([sample.id for sample in samples]),
                          capture_output=True, text=True, check=True)  # fmt: skip
     found = json.loads(run.stdout.splitlines()[-1])
     return {
@@ -132,7 +132,7 @@ def print_counts(
 ) -> None:
     """Print the counts of each half, the share of correct detections by score, and the wrong detections."""
     evaluator = DetectionEvaluator(load_protocol("detection"), what)
-    items = {one.id: evaluator.evaluate(one, found[one.id]) for one in samples}
+    items = {sample.id: evaluator.evaluate(sample, found[sample.id]) for sample in samples}
     for half in HALVES:
         own = [(file, one) for file, some in items.items() if half in ("all", halves[file]) for one in some]
         line = row([one for _, one in own])

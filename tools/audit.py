@@ -26,8 +26,8 @@ def main() -> int:
     except ValueError:
         sys.stderr.write(f"{LOCK.name} was not audited: {(done.stderr.strip() or 'no answer').splitlines()[-1]}\n")
         return 0
-    unknown = [one["name"] for one in packages if "skip_reason" in one]
-    found = [(one["name"], one["version"], fault) for one in packages for fault in one.get("vulns", ())]
+    unknown = [package["name"] for package in packages if "skip_reason" in package]
+    found = [(package["name"], package["version"], fault) for package in packages for fault in package.get("vulns", ())]
     for name, version, fault in found:
         fixed = ", ".join(fault["fix_versions"]) or "no version"
         sys.stdout.write(f"{name} {version}: {fault['id']}; fixed in {fixed}\n")

@@ -72,8 +72,8 @@ def save_animation(name: str, images: list[Image], rate: float) -> None:
 def side_by_side(*images: Image) -> Image:
     """Place images side by side at the same height."""
     sized = [
-        cv2.resize(one, (one.shape[1] * _HEIGHT // one.shape[0], _HEIGHT), interpolation=cv2.INTER_AREA)
-        for one in images
+        cv2.resize(image, (image.shape[1] * _HEIGHT // image.shape[0], _HEIGHT), interpolation=cv2.INTER_AREA)
+        for image in images
     ]
     return np.hstack(sized).astype(np.uint8)
 
@@ -296,7 +296,7 @@ def draw_control() -> None:
     for frame in itertools.islice(sonjit.track(CLIP, "hands", gestures="canned"), 0, _CLIP_FRAMES, 3):
         panel = np.full((300, 220, 3), _PAPER, np.uint8)
         seconds = frame.time or 0
-        for number, sent in enumerate([one for one in commands if one["time"] <= seconds][-6:]):
+        for number, sent in enumerate([command for command in commands if command["time"] <= seconds][-6:]):
             shade = (120, 230, 180) if seconds - sent["time"] < 1 else (150, 156, 164)
             text = f"{sent['time']:4.1f} s  {sent['name']}: {sent['key']}"
             cv2.putText(panel, text, (8, 40 + 40 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, shade, 1, cv2.LINE_AA)
@@ -337,7 +337,9 @@ def animate_skeleton(file: Path, name: str, upright: FloatArray) -> None:
     ends = [float(glb.array(sampler["input"])[-1]) for sampler in glb.document["animations"][0]["samplers"]]
     times = np.arange(0, max(ends), 1 / _RATE)
     frames = [_triangles(glb, time) for time in times]
-    frames, times = zip(*((one, time) for one, time in zip(frames, times, strict=True) if len(one[0])), strict=True)
+    frames, times = zip(
+        *((frame, time) for frame, time in zip(frames, times, strict=True) if len(frame[0])), strict=True
+    )
     middles = np.array([points.reshape(-1, 3).mean(0) for points, _ in frames])
     middles = cv2.GaussianBlur(middles, (1, 2 * int(_RATE) + 1), 0, borderType=cv2.BORDER_REPLICATE)
     far = [np.abs(points - middle).max() for (points, _), middle in zip(frames, middles, strict=True)]

@@ -28,7 +28,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_page_context(context: dict[str, Any], /, *, page: Page, nav: Navigation, **_: object) -> dict[str, Any]:
     """Add the language of a page, and its address in the other language."""
-    urls = {one.url for one in nav.pages}
+    urls = {page.url for page in nav.pages}
     korean = page.url.startswith("ko/")
     context["page_language"] = "ko" if korean else "en"
     context["translation"] = twin(page.url, urls) or ("index.html" if korean else "ko/index.html")
@@ -49,4 +49,4 @@ def twin(url: str, urls: set[str]) -> str | None:
     """
     name = url.removeprefix("ko/") if url.startswith("ko/") else url.removeprefix("tutorials/")
     choices = [name, f"tutorials/{name}"] if url.startswith("ko/") else [f"ko/{name}"]
-    return next((one for one in choices if one in urls), None)
+    return next((choice for choice in choices if choice in urls), None)

@@ -96,7 +96,7 @@ def data() -> dict[str, Any]:
 
 def _by_name(modules: Iterable[ModuleType]) -> dict[str, dict[str, Any]]:
     """Return the constants of modules by name; pages read the limits of the search from `search.json`."""
-    named = {one.__name__.rpartition(".")[2]: _constants(one) for one in modules}
+    named = {module.__name__.rpartition(".")[2]: _constants(module) for module in modules}
     return {name: {key: value for key, value in own.items() if key != "LIMITS"} for name, own in named.items()}
 
 
@@ -182,10 +182,10 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
         "list": entry.list_name,
         "instances": entry.instances,
         "stream_smoothing": entry.options.stream_smoothing,
-        "models": {name: {**one.needed} for name, one in networks.items()},
-        "for_stills": {name: one.for_stills for name, one in networks.items()},
+        "models": {name: {**network.needed} for name, network in networks.items()},
+        "for_stills": {name: network.for_stills for name, network in networks.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
-        "options": {one["name"]: {name: one[name] for name in names} for one in options},
+        "options": {option["name"]: {name: option[name] for name in names} for option in options},
     }
 
 
@@ -195,7 +195,7 @@ def _weight(name: str) -> dict[str, Any]:
 
 
 def _defaults(function: Callable[..., object]) -> dict[str, Any]:
-    return {name: one.default for name, one in inspect.signature(function).parameters.items()}
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
 def text() -> str:

@@ -85,7 +85,9 @@ def make_inputs(folder: Path) -> None:
             cv2.imwrite(str(view / f"{frame}.jpg"), np.roll(rgb, -shift_px, 1)[..., ::-1])
         camera = CalibratedCamera(K, np.eye(3), np.array([-shift_px / 600, 0.0, 0.0]), None)  # 1 m from the picture
         cameras.append(RigCamera(view.name, 640, 480, camera))
-    create_project(folder / "project", CameraRig(cameras), {one.name: folder / "views" / one.name for one in cameras})
+    create_project(
+        folder / "project", CameraRig(cameras), {camera.name: folder / "views" / camera.name for camera in cameras}
+    )
 
 
 def disturb(row: Row, work: Path, verb: Verb, with_signal: signal.Signals) -> None:

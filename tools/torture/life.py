@@ -54,9 +54,9 @@ def sample(process: psutil.Process, tried: int) -> Sample:
     sizes = [path.lstat().st_size for path in Path(tempfile.gettempdir()).rglob("*") if path.is_file()]
     return Sample(
         tried,
-        sum(one.memory_info().rss for one in processes) / 1e6,
-        sum(one.num_fds() for one in processes),
-        sum(one.num_threads() for one in processes),
+        sum(process.memory_info().rss for process in processes) / 1e6,
+        sum(process.num_fds() for process in processes),
+        sum(process.num_threads() for process in processes),
         sum(sizes) / 1e6,
     )
 
@@ -64,7 +64,7 @@ def sample(process: psutil.Process, tried: int) -> Sample:
 def growth(samples: Sequence[Sample], name: str) -> float:
     """Return the growth of a resource from the third to the last quarter of the samples."""
     quarter = max(len(samples) // 4, 1)
-    values = [getattr(one, name) for one in samples]
+    values = [getattr(sample, name) for sample in samples]
     return median(values[-quarter:]) - median(values[2 * quarter : 3 * quarter])
 
 

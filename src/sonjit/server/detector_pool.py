@@ -113,8 +113,8 @@ class DetectorPool:
             self._idle[options.key] = detector
             while len(self._idle) > (0 if self._is_closed else self._max_idle):
                 surplus.append(self._idle.popitem(last=False)[1])
-        for one in surplus:
-            one.close()
+        for detector in surplus:
+            detector.close()
 
     def close(self) -> None:
         """Close all idle detectors. Detectors in use are closed when they return."""

@@ -103,7 +103,9 @@ def _trained(body: bytes) -> JsonObject:
     learned = LearnedGestures.learn(recordings)
     return {
         "names": list(learned.names),
-        "examples": [sum(len(one) for one in recordings if one.name == name) for name in learned.names],
+        "examples": [
+            sum(len(recording) for recording in recordings if recording.name == name) for name in learned.names
+        ],
         "file": base64.b64encode(learned.to_bytes()).decode("ascii"),
     }
 
@@ -152,7 +154,7 @@ def read_recordings(body: bytes) -> list[Recording]:
         listed: list[Mapping[str, Any]] = load_json(body, "the body")["recordings"]
         if len(listed) > _MAX_RECORDINGS:
             raise RefusedError("too_large", f"{len(listed)} recordings: give at most {_MAX_RECORDINGS}")
-        read = [_recording(one) for one in listed]
+        read = [_recording(entry) for entry in listed]
         _require_short([way for one in read if isinstance(one, MotionRecording) for way in one.ways])
         return read
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -164,12 +166,12 @@ def _recording(given: Mapping[str, Any]) -> Recording:
     if "frames" not in given:
         if len(given["hands"]) > _MAX_HANDS:
             raise RefusedError("too_large", f"{name}: {len(given['hands'])} hands: give at most {_MAX_HANDS}")
-        return GestureRecording.of(name, [_hand(one) for one in given["hands"]])
+        return GestureRecording.of(name, [_hand(hand) for hand in given["hands"]])
     if len(given["frames"]) > _MAX_FRAMES:
         raise RefusedError("too_large", f"{name}: {len(given['frames'])} frames: give at most {_MAX_FRAMES}")
     frames = (
-        Frame(index, float(one["time"]), [_hand(hand, int(hand["id"])) for hand in one["hands"]])
-        for index, one in enumerate(given["frames"])
+        Frame(index, float(frame["time"]), [_hand(hand, int(hand["id"])) for hand in frame["hands"]])
+        for index, frame in enumerate(given["frames"])
     )
     return MotionRecording.of(name, frames, _MAX_MOTIONS)
 

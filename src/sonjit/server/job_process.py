@@ -248,7 +248,7 @@ def _work(request: Mapping[str, Any], send: Callable[[Mapping[str, object]], Non
     LoadedExtensions(**{name: tuple(modules) for name, modules in request["extensions"].items()}).load()
     drawing: str | None = request["drawing"]
     outputs = Outputs(request["save"], drawing and drawing.removesuffix(".zip"))  # images are drawn into a folder
-    task = task_of([read_detector(one, job=True) for one in request["detectors"]])
+    task = task_of([read_detector(detector, job=True) for detector in request["detectors"]])
     with open_source(Path(request["source"])) as source, task.open(is_stream=not is_still(source)) as worker:
         source.name = request["name"]
         summary = run_input(

@@ -74,7 +74,7 @@ _MEDIA_TYPES = {
 def _parameters() -> list[Json]:
     """Return the parameters of `POST /v1/jobs`, including the options of all kinds."""
     kind = Option("Kind of instance to find.", name="kind", choices=tuple(KINDS))
-    options = {name: one for known in KINDS for name, one in known_options(known, job=True).items()}
+    options = {name: option for known in KINDS for name, option in known_options(known, job=True).items()}
     options["model"] = Option("Model of the kind. Default: its first model.", name="model")
     return query_parameters((kind, _DETECTORS, _DRAW, _NAME, *options.values()))
 
@@ -218,7 +218,7 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
         listed = None
     if not isinstance(listed, list) or not listed:
         raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}, {"kind": "face"}]')
-    detectors = tuple(read_detector(one, job=True) for one in cast("list[object]", listed))
+    detectors = tuple(read_detector(entry, job=True) for entry in cast("list[object]", listed))
     refuse_duplicate_kinds(kind for kind, _ in detectors)
     return detectors
 

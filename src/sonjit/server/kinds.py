@@ -72,7 +72,7 @@ def kind_answer(entry: KindEntry) -> JsonObject:
         "models": list(entry.models),
         "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
         "max_instances": entry.options.max_instances,
-        "options": {name: value_schema(one) for name, one in known_options(entry.name).items()},
+        "options": {name: value_schema(option) for name, option in known_options(entry.name).items()},
         "job_options": list(known_options(entry.name, job=True)),
         "instances": list(entry.instances),
     }
@@ -114,7 +114,7 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         models = _models_in_page(entry, engine)
         if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
-            options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
+            options = {key: value_schema(option) for key, option in known_options(name).items() if key not in left_out}
             if name == "holistic" or missing_for_stills(
                 entry, engine
             ):  # thorough search of streams of people requires a server
@@ -163,7 +163,9 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
 def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
     models = entry.models.values()
     return [
-        one.name for one in models if _have_weights(networks_in_pages(entry, one).needed.values(), engine / "models")
+        model.name
+        for model in models
+        if _have_weights(networks_in_pages(entry, model).needed.values(), engine / "models")
     ]
 
 

@@ -87,13 +87,13 @@ class Session:
         additions: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
         if not strict:
             if time_s is not None:
-                additions = [{**one, **_published(part)} for one, part in zip(additions, parts, strict=True)]
+                additions = [{**addition, **_published(part)} for addition, part in zip(additions, parts, strict=True)]
             if self._columns:
                 rows = self._annotations(frame)
-                additions = [one | row for one, row in zip(additions, rows, strict=True)]
+                additions = [addition | row for addition, row in zip(additions, rows, strict=True)]
             if self.options.explain != "none":
                 maps = self._explainers.maps(rgb, found, self.options)
-                additions = [{**one, "map": map_} for one, map_ in zip(additions, maps, strict=True)]
+                additions = [{**addition, "map": map_} for addition, map_ in zip(additions, maps, strict=True)]
         return f'"{self.list}":{results_to_json(found, additions, full=not strict)}'
 
     def _annotations(self, frame: Frame) -> list[JsonObject]:

@@ -214,7 +214,7 @@ class Stream:
             work = [partial(session.answer, decoded.rgb, decoded.time_s) for session in self._sessions]
             # Wait for all: a detector that is still working must not get the next image.
             members = await asyncio.gather(*map(self._queue.run, work), return_exceptions=True)
-            if failure := next((one for one in members if isinstance(one, BaseException)), None):
+            if failure := next((member for member in members if isinstance(member, BaseException)), None):
                 raise failure
         except Exception as error:
             return json_from({"type": "error", "frame": decoded.number, **refusal_from(error).to_dict()})
@@ -246,15 +246,15 @@ class Stream:
             if isinstance(wanted, RefusedError):
                 raise wanted
             current = {session.options.key: session for session in self._sessions}
-            missing = [one for one in wanted if one.key not in current]
-            unloaded = [one for one in missing if not self._service.detectors.has(one)]
-            for one in missing:
-                if one in unloaded:
-                    await self._send_progress(one, unloaded)
-                detector = await self._service.detectors.take_async(one)
-                new.append(Session(one, detector, self._service.explainers))
-            for one in wanted:
-                await asyncio.to_thread(self._service.explainers.load, one)
+            missing = [options for options in wanted if options.key not in current]
+            unloaded = [options for options in missing if not self._service.detectors.has(options)]
+            for options in missing:
+                if options in unloaded:
+                    await self._send_progress(options, unloaded)
+                detector = await self._service.detectors.take_async(options)
+                new.append(Session(options, detector, self._service.explainers))
+            for options in wanted:
+                await asyncio.to_thread(self._service.explainers.load, options)
         except BaseException as error:
             self._give_back(new)
             if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left
@@ -262,12 +262,14 @@ class Stream:
             await self._socket.send_text(json_from({"type": "error", **refusal_from(error).to_dict()}))
             return
         current |= {session.options.key: session for session in new}
-        self._sessions = [current.pop(one.key) for one in wanted]
+        self._sessions = [current.pop(options.key) for options in wanted]
         self._give_back(list(current.values()))
-        for session, one in zip(self._sessions, wanted, strict=True):
-            session.change(one, configure.custom)
+        for session, options in zip(self._sessions, wanted, strict=True):
+            session.change(options, configure.custom)
         self._control = configure.control and DryRun(configure.control, configure.custom)
-        await self._socket.send_text(json_from({"type": "ready", "detectors": [one.to_dict() for one in wanted]}))
+        await self._socket.send_text(
+            json_from({"type": "ready", "detectors": [options.to_dict() for options in wanted]})
+        )
 
     async def _send_progress(self, options: SessionOptions, unloaded: list[SessionOptions]) -> None:
         progress = {"model": options.name, "done": unloaded.index(options), "of": len(unloaded)}

@@ -136,7 +136,7 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     listed = message.get("detectors")
     if not isinstance(listed, list):
         raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}]')
-    read = [read_detector(one, defaults={"measures": measures}) for one in cast("list[object]", listed)]
+    read = [read_detector(entry, defaults={"measures": measures}) for entry in cast("list[object]", listed)]
     refuse_duplicate_kinds(kind for kind, _ in read)
     return tuple(SessionOptions.from_values(kind, options, still=False) for kind, options in read)
 

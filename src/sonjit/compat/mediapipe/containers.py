@@ -184,13 +184,15 @@ class Classifications:
 
     def to_pb2(self) -> _Classifications:
         """Convert to a message. A name that is None is unset."""
-        labels = ClassificationList(classification=[one.to_pb2() for one in self.categories])
+        labels = ClassificationList(classification=[category.to_pb2() for category in self.categories])
         return _Classifications(classification_list=labels, head_index=self.head_index, head_name=self.head_name)
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: _Classifications) -> Self:
         """Create from a message. Unset fields become 0 or an empty string."""
-        categories = [Category.create_from_pb2(one) for one in pb2_obj.classification_list.classification]
+        categories = [
+            Category.create_from_pb2(classification) for classification in pb2_obj.classification_list.classification
+        ]
         return cls(categories, pb2_obj.head_index, pb2_obj.head_name)
 
 
@@ -203,13 +205,16 @@ class ClassificationResult:
 
     def to_pb2(self) -> _ClassificationResult:
         """Convert to a message."""
-        heads = [one.to_pb2() for one in self.classifications]
+        heads = [classification.to_pb2() for classification in self.classifications]
         return _ClassificationResult(classifications=heads, timestamp_ms=self.timestamp_ms)
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: _ClassificationResult) -> Self:
         """Create from a message."""
-        return cls([Classifications.create_from_pb2(one) for one in pb2_obj.classifications], pb2_obj.timestamp_ms)
+        return cls(
+            [Classifications.create_from_pb2(classification) for classification in pb2_obj.classifications],
+            pb2_obj.timestamp_ms,
+        )
 
 
 @dataclass
@@ -232,10 +237,10 @@ class Detection:
             relative_keypoints=[point.to_pb2() for point in points],
         )
         return message_types.Detection(
-            label=[one.category_name for one in self.categories if one.category_name],
-            label_id=[one.index for one in self.categories if one.index],
-            score=[one.score for one in self.categories],
-            display_name=[one.display_name for one in self.categories if one.display_name],
+            label=[category.category_name for category in self.categories if category.category_name],
+            label_id=[category.index for category in self.categories if category.index],
+            score=[category.score for category in self.categories],
+            display_name=[category.display_name for category in self.categories if category.display_name],
             location_data=location,
         )
 
@@ -259,12 +264,12 @@ class DetectionResult:
 
     def to_pb2(self) -> message_types.DetectionList:
         """Convert to a message."""
-        return message_types.DetectionList(detection=[one.to_pb2() for one in self.detections])
+        return message_types.DetectionList(detection=[detection.to_pb2() for detection in self.detections])
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: message_types.DetectionList) -> Self:
         """Create from a message."""
-        return cls([Detection.create_from_pb2(one) for one in pb2_obj.detection])
+        return cls([Detection.create_from_pb2(detection) for detection in pb2_obj.detection])
 
 
 @dataclass
@@ -309,9 +314,11 @@ class LandmarksDetectionResult:
     def to_pb2(self) -> _LandmarksDetectionResult:
         """Convert to a message. Lists that are None become empty."""
         return _LandmarksDetectionResult(
-            landmarks=NormalizedLandmarkList(landmark=[one.to_pb2() for one in self.landmarks or ()]),
-            classifications=ClassificationList(classification=[one.to_pb2() for one in self.categories or ()]),
-            world_landmarks=LandmarkList(landmark=[one.to_pb2() for one in self.world_landmarks or ()]),
+            landmarks=NormalizedLandmarkList(landmark=[landmark.to_pb2() for landmark in self.landmarks or ()]),
+            classifications=ClassificationList(
+                classification=[category.to_pb2() for category in self.categories or ()]
+            ),
+            world_landmarks=LandmarkList(landmark=[landmark.to_pb2() for landmark in self.world_landmarks or ()]),
             rect=self.rect.to_pb2(),
         )
 
@@ -319,8 +326,8 @@ class LandmarksDetectionResult:
     def create_from_pb2(cls, pb2_obj: _LandmarksDetectionResult) -> Self:
         """Create from a message."""
         return cls(
-            [NormalizedLandmark.create_from_pb2(one) for one in pb2_obj.landmarks.landmark],
-            [Category.create_from_pb2(one) for one in pb2_obj.classifications.classification],
-            [Landmark.create_from_pb2(one) for one in pb2_obj.world_landmarks.landmark],
+            [NormalizedLandmark.create_from_pb2(landmark) for landmark in pb2_obj.landmarks.landmark],
+            [Category.create_from_pb2(classification) for classification in pb2_obj.classifications.classification],
+            [Landmark.create_from_pb2(landmark) for landmark in pb2_obj.world_landmarks.landmark],
             NormalizedRect.create_from_pb2(pb2_obj.rect),
         )

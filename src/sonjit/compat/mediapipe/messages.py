@@ -125,7 +125,7 @@ class Message:
         cls._repeated = {name: value.kind for name, value in defaults.items() if isinstance(value, Repeated)}
         cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
         cls._kinds = {name: type(value) for name, value in defaults.items()} | cls._repeated
-        cls._numbers = {name: cls._numbers.get(name, place) for place, name in enumerate(cls._fields, 1)}
+        cls._numbers = {name: cls._numbers.get(name, number) for number, name in enumerate(cls._fields, 1)}
         name, fields = cls.__name__.lstrip("_"), tuple(map(cls._field, cls._fields))
         cls.DESCRIPTOR = Descriptor(name, fields)  # pyright: ignore[reportConstantRedefinition]  # set once per class
 
@@ -282,7 +282,7 @@ class Message:
             elif wire == LENGTH and kind is float:
                 self.__dict__[name].extend(np.frombuffer(content, "<f4").tolist())
             elif wire == LENGTH and kind is not str:
-                self.__dict__[name].extend(_value(kind, one) for one in varints(content))
+                self.__dict__[name].extend(_value(kind, varint) for varint in varints(content))
             else:
                 self.__dict__[name].append(_value(kind, content))
 

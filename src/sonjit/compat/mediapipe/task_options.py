@@ -106,12 +106,12 @@ class ClassifierOptions:
     def choose(self, categories: Iterable[Category]) -> list[Category]:
         """Filter scored categories by the options, best first."""
         allowed, denied = self.category_allowlist, self.category_denylist or ()
-        least = self.score_threshold or 0.0
+        threshold = self.score_threshold or 0.0
         kept = [
-            one
-            for one in categories
-            if (one.score or 0.0) >= least and one.category_name not in denied
-            and (not allowed or one.category_name in allowed)
+            category
+            for category in categories
+            if (category.score or 0.0) >= threshold and category.category_name not in denied
+            and (not allowed or category.category_name in allowed)
         ]  # fmt: skip
         kept.sort(key=lambda one: -(one.score or 0.0))
         return kept[: self.max_results] if self.max_results is not None and self.max_results > 0 else kept

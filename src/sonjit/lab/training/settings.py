@@ -156,15 +156,15 @@ def check_fractions(settings: object, *names: str) -> None:
             raise InputError(f"{name}={getattr(settings, name)}: must be at least 0 and below 1")
 
 
-def check_side(settings: object, name: str, *, least: int = 32) -> None:
+def check_side(settings: object, name: str, *, minimum: int = 32) -> None:
     """Check that an image side in pixels can be halved five times, as backbones do.
 
     Raises:
         InputError: The side is not a multiple of 32, is too small or too large.
     """
     side = getattr(settings, name)
-    if not least <= side <= MAX_SIDE or side % 32:
-        start = "" if least == 32 else f"from {least} "
+    if not minimum <= side <= MAX_SIDE or side % 32:
+        start = "" if minimum == 32 else f"from {minimum} "
         raise InputError(f"{name}={side}: must be a multiple of 32 {start}up to {MAX_SIDE}")
 
 

@@ -228,7 +228,10 @@ def _shown(landmarks: Sequence[NormalizedLandmark | Landmark]) -> dict[int, Norm
 
 
 def _checked(connections: Connections | None, count: int) -> list[tuple[int, int]]:
-    pairs = [(one.start, one.end) if isinstance(one, Connection) else one for one in connections or ()]
+    pairs = [
+        (connection.start, connection.end) if isinstance(connection, Connection) else connection
+        for connection in connections or ()
+    ]
     for start, end in pairs:
         if not (0 <= start < count and 0 <= end < count):
             raise InputError(

@@ -276,7 +276,7 @@ class ImageLayout(FolderLayout):
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """Return samples spread over the chunks as evenly as complete chunks allow."""
-        chosen = [chunks[place] for place in spread_indices(len(chunks), count, "spread")]
+        chosen = [chunks[index] for index in spread_indices(len(chunks), count, "spread")]
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
         return [sample_from_truth(record, self.root) for record in pooled]

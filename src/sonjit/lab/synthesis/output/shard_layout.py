@@ -70,4 +70,4 @@ class ShardLayout(FolderLayout):
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """Return samples of the shards up to the first missing one."""
         dataset = open_dataset("shards", self.root, check="none")
-        return [dataset[place] for place in spread_indices(len(dataset), count, "spread")]
+        return [dataset[index] for index in spread_indices(len(dataset), count, "spread")]

@@ -314,8 +314,8 @@ def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
     camera = assumed_camera(header.width, header.height)
     tracks: defaultdict[int, list[tuple[int, Hand]]] = defaultdict(list)
     for number, frame in enumerate(frames):
-        for place, hand in enumerate(frame.hands):
-            tracks[place if hand.id is None else hand.id].append((number, hand))
+        for index, hand in enumerate(frame.hands):
+            tracks[index if hand.id is None else hand.id].append((number, hand))
     times = _times(frames, header.fps)
     hands = tuple(_hand_track(track, times, camera, files) for track in tracks.values() if len(track) >= _MIN_FRAMES)
     if not hands:

@@ -68,7 +68,7 @@ class HandMaskSettings(AugmentedSettings):
         """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), channels=(8, MAX_WIDTH))
-        check_side(self, "size", least=64)  # group normalisation needs more than one pixel
+        check_side(self, "size", minimum=64)  # group normalisation needs more than one pixel
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out={self.held_out}: must be above 0 and below 1")
 

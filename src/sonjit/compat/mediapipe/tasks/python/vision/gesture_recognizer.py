@@ -131,7 +131,7 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
             classified = [[_by_keypoints(hand)]]
         else:
             scores = networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
-            classified = [[_category(*item) for item in one.items()] for one in scores]
+            classified = [[_category(*item) for item in score.items()] for score in scores]
         best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, classified) if one]
         return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])
 

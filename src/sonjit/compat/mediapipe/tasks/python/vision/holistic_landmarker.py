@@ -70,17 +70,17 @@ class HolisticLandmarkerResult:
         """Create from a message, without masks and metric hands."""
 
         def points(found: NormalizedLandmarkList) -> list[NormalizedLandmark]:
-            return [NormalizedLandmark.create_from_pb2(one) for one in found.landmark]
+            return [NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
 
         return cls(
             points(pb2_obj.face_landmarks),
             points(pb2_obj.pose_landmarks),
-            [Landmark.create_from_pb2(one) for one in pb2_obj.pose_world_landmarks.landmark],
+            [Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
             points(pb2_obj.left_hand_landmarks),
             [],
             points(pb2_obj.right_hand_landmarks),
             [],
-            [Category.create_from_pb2(one) for one in pb2_obj.face_blendshapes.classification],
+            [Category.create_from_pb2(classification) for classification in pb2_obj.face_blendshapes.classification],
         )
 
 
