@@ -80,7 +80,7 @@ def lines_by_file():
         except NoSource as error:
             sys.exit(f"coverage: {error}; type: make coverage")
         files = json.loads(report.read_text("utf-8"))["files"]
-    return {PROJECT / path: (set(one["executed_lines"]), set(one["missing_lines"])) for path, one in files.items()}
+    return {PROJECT / path: (set(file["executed_lines"]), set(file["missing_lines"])) for path, file in files.items()}
 
 
 def percent(counts):

@@ -28,7 +28,7 @@ def load(path):
     return module
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_is_defined_in_one_place():
     assert PROJECT["dynamic"][0] == "version"
     heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert heading[1] == sonjit.__version__
@@ -63,7 +63,7 @@ def test_the_page_on_pypi_has_no_relative_link(repository):
     assert all(url.startswith(repository) for url in build.project_urls(repository).values())
 
 
-def test_conda_asks_for_the_same_as_pip():
+def test_conda_requires_the_same_packages_as_pip():
     yaml = pytest.importorskip("yaml")
     recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text("utf-8"))
     lines = [line.split(" ", 1) for line in recipe["requirements"]["run"]]
@@ -186,5 +186,5 @@ def test_the_bill_of_materials_lists_packages_and_networks(release):
     assert bill["metadata"]["component"]["purl"] == "pkg:pypi/sonjit@0.1.0"
     first, *networks = bill["components"]
     assert first["purl"] == "pkg:pypi/numpy@2.1.0"
-    assert {one["hashes"][0]["content"] for one in networks} == {one.sha256 for one in load_catalog().values()}
+    assert {network["hashes"][0]["content"] for network in networks} == {one.sha256 for one in load_catalog().values()}
     assert json.dumps(bill)

@@ -15,7 +15,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
-def test_a_requirement_is_where_the_table_says(row):
+def test_each_requirement_is_met_where_the_table_says(row):
     _, _, state, where = row
     assert re.fullmatch(r"DONE|(PART|CAN'T): .+", state)
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", where)

@@ -64,13 +64,13 @@ class Page:
         return run(self.browser, NEAR, [[float(x), float(y)] for x, y in points], width, height)
 
     def wait(self, condition, what, seconds=60):
-        def say():
-            told = self.browser.execute_script(
+        def message():
+            texts = self.browser.execute_script(
                 "return ['message', 'status'].map((id) => document.getElementById(id)?.innerText)"
             )
-            return f"waited in vain for {what}; the page says {told}"
+            return f"waited in vain for {what}; the page shows {texts}"
 
-        return wait_until(condition, seconds, say)
+        return wait_until(condition, seconds, message)
 
     def wait_until_ready(self):
         ready = "return document.documentElement.dataset.ready"

@@ -41,11 +41,11 @@ class Firefox:
         command = [FIREFOX, "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
         command += ["--headless"] if headless else []
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        told = profile / "WebDriverBiDiServer.json"
-        wait_until(lambda: told.is_file() and told.stat().st_size, 60, lambda: "Firefox did not start")
-        place = json.loads(told.read_text("utf-8"))
+        port_file = profile / "WebDriverBiDiServer.json"
+        wait_until(lambda: port_file.is_file() and port_file.stat().st_size, 60, lambda: "Firefox did not start")
+        address = json.loads(port_file.read_text("utf-8"))
         self._number = 0
-        self._socket = connect(f"ws://{place['ws_host']}:{place['ws_port']}/session", max_size=None).__enter__()
+        self._socket = connect(f"ws://{address['ws_host']}:{address['ws_port']}/session", max_size=None).__enter__()
         self._ask("session.new", capabilities={})
         self._tab = self._ask("browsingContext.getTree")["contexts"][0]["context"]
 
@@ -81,9 +81,9 @@ class Firefox:
     def upload(self, name, path):
         """Select a file in the field with this id."""
         body = f"() => document.getElementById({json.dumps(name)})"
-        place = {"context": self._tab}
-        field = self._ask("script.callFunction", functionDeclaration=body, target=place, awaitPromise=False)["result"]
-        self._ask("input.setFiles", **place, element={"sharedId": field["sharedId"]}, files=[str(path)])
+        target = {"context": self._tab}
+        field = self._ask("script.callFunction", functionDeclaration=body, target=target, awaitPromise=False)["result"]
+        self._ask("input.setFiles", **target, element={"sharedId": field["sharedId"]}, files=[str(path)])
 
     def save_screenshot(self, path):
         taken = self._ask("browsingContext.captureScreenshot", context=self._tab)

@@ -39,7 +39,7 @@ def tab_to(page, name):
     pytest.fail(f"Tab does not reach {name}")
 
 
-def test_both_languages_say_the_same_things():
+def test_both_languages_have_the_same_texts():
     english, korean = (json.loads((TEXTS / f"{name}.json").read_text("utf-8")) for name in ("en", "ko"))
     assert english.keys() == korean.keys()
     holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
@@ -47,7 +47,7 @@ def test_both_languages_say_the_same_things():
     assert [key for key, text in english.items() if HANGUL.search(text) and not key.startswith("language")] == []
 
 
-def test_every_text_that_is_asked_for_is_there(page):
+def test_every_text_that_the_page_uses_exists(page):
     for language in ("ko", "en"):
         page.choose("language", language)
         page.wait(
@@ -85,7 +85,7 @@ def test_every_control_has_a_name(page, language):
     ] == []
 
 
-def test_no_id_stands_twice_and_every_label_has_its_control(page):
+def test_ids_are_unique_and_every_label_has_its_control(page):
     twice, lost = run(page.browser, """
         const ids = [...document.querySelectorAll("[id]")].map(({id}) => id);
         const labels = [...document.querySelectorAll("label")].filter((label) => label.control === null);

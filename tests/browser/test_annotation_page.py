@@ -83,9 +83,9 @@ class AnnotationPage:
         return {(mark["view"], mark["joint"]): mark for mark in self.state["marks"]}
 
     def wait(self, condition, what, seconds=60):
-        return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.told()}")
+        return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.messages()}")
 
-    def told(self):
+    def messages(self):
         return self.run("return ['message', 'notice', 'saved'].map((id) => document.getElementById(id)?.innerText)")
 
     def enter(self, name):
@@ -370,7 +370,7 @@ def test_two_annotators_at_once_do_not_overwrite_each_other(page):
         lambda: any(mark["annotator"].startswith("Ben of") for mark in page.state["seen"]["others"]), "news of Ben"
     )
     assert page.marks[view, 0] == mine
-    assert any(one["joint"] == 0 and one["view"] == view for one in page.state["seen"]["conflicts"])
+    assert any(conflict["joint"] == 0 and conflict["view"] == view for conflict in page.state["seen"]["conflicts"])
     page.wait(lambda: "px apart" in page["warnings"].text, "the conflict in words")
     page.run("document.getElementById('agreement-card').open = true")
     page.wait(lambda: page["agreement"].find_elements("css selector", "tbody tr"), "the agreement")
@@ -403,7 +403,7 @@ def test_a_camera_without_an_image_shows_it(page):
     page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .reason").text, "why")
 
 
-def test_one_view_alone_and_another_camera(page):
+def test_a_single_view_and_another_camera(page):
     page.run("sonjitAnnotation.studio.chooseView(2, 'cam6')")
     page.wait(lambda: page.state["shown"][2] == "cam6", "the other camera")
     page.press("3", "f")
@@ -421,7 +421,9 @@ def test_every_control_has_a_name(page, language):
     page.run("for (const fold of document.querySelectorAll('details')) fold.open = true")
     controls = [element for element in page.browser.find_elements("css selector", CONTROLS) if element.is_displayed()]
     assert len(controls) > 70
-    assert [one.get_attribute("outerHTML")[:120] for one in controls if not one.accessible_name.strip()] == []
+    assert [
+        control.get_attribute("outerHTML")[:120] for control in controls if not control.accessible_name.strip()
+    ] == []
     ids = page.run("return [...document.querySelectorAll('[id]')].map(({id}) => id)")
     assert len(ids) == len(set(ids))
     bare = page.run("""return [...document.querySelectorAll('[data-i18n]')]
@@ -429,7 +431,7 @@ def test_every_control_has_a_name(page, language):
     assert bare == []
 
 
-def test_both_languages_say_the_same_things_and_all_that_is_asked_for():
+def test_both_languages_have_all_texts_that_the_page_uses():
     english, korean = (json.loads((FOLDER / "i18n" / f"{name}.json").read_text("utf-8")) for name in NAMES)
     assert english.keys() == korean.keys()
     holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]

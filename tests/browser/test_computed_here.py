@@ -48,14 +48,14 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     page.choose("option-search", "fast")
     page.upload("source-file", tmp_path / "photo.png")
-    told = found_in(page, 1)
-    assert told[0]["measures"]
+    from_server = found_in(page, 1)
+    assert from_server[0]["measures"]
     page.choose("here", "page")
     page.wait(lambda: page.latest.get("hands") and not page.latest["hands"][0]["measures"], "hands of the page", 60)
     assert "Gestures are off" in page["gestures-now"].get_attribute("textContent")
     found = page.latest["hands"]
-    assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in told]
-    for ours, theirs in zip(found, told, strict=True):
+    assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in from_server]
+    for ours, theirs in zip(found, from_server, strict=True):
         first, second = ([[p["x"], p["y"]] for p in hand["keypoints"]] for hand in (ours, theirs))
         np.testing.assert_allclose(first, second, atol=0.5)
     assert run(page.browser, "return crossOriginIsolated")  # its networks run on several threads
@@ -89,7 +89,7 @@ def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
     page.stop()
 
 
-def test_the_choice_is_kept_and_goes_with_a_link(page):
+def test_the_choice_is_stored_and_part_of_a_link(page):
     page.choose("here", "page")
     page.click("share")
     link = run(page.browser, "return location.href")

@@ -86,7 +86,7 @@ def test_what_is_no_image_is_refused_and_the_stream_goes_on(page, server):
     assert seen[-2:] == ["ready", "bad_image"]
 
 
-def test_every_frame_is_answered_or_told_that_it_was_dropped(page, server):
+def test_every_frame_is_answered_or_reported_as_dropped(page, server):
     outcomes = run(page, f"""{START} {SHOT}
         await connection.open();
         const frames = Array.from({{length: 40}}, (_, i) => connection.send({{blob: file, time: i / 30}}));
@@ -98,7 +98,7 @@ def test_every_frame_is_answered_or_told_that_it_was_dropped(page, server):
     assert outcomes[-1] == 39  # the newest frame is never dropped
 
 
-def test_a_server_that_goes_and_comes_back(page, mortal):
+def test_the_page_reconnects_to_a_server_that_restarts(page, mortal):
     page.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection"]
     run(page, f"{START} {SHOT} await connection.open(); globalThis.file = file;", mortal.url, "open-sesame")
     mortal.stop(signal.SIGKILL)

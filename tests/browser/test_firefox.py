@@ -39,7 +39,7 @@ def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site
     far = [
         pixels
         for hands, frame in zip(found, frames, strict=True)
-        for pixels in distances(hands, [one["keypoints"] for one in frame["instances"]])
+        for pixels in distances(hands, [instance["keypoints"] for instance in frame["instances"]])
     ]
     assert max(far) < 1
     assert sum(far) / len(far) < 0.3
@@ -51,10 +51,10 @@ def test_the_written_page_finds_hands(firefox, host, photo, tmp_path):  # noqa: 
     ready = "return document.documentElement.dataset.ready === 'true'"
     wait_until(lambda: firefox.execute_script(ready), 30, lambda: "the page was not ready")
     firefox.upload("source-file", tmp_path / "photo.png")
-    said = "return document.getElementById('message').innerText"
+    message = "return document.getElementById('message').innerText"
     found = "return (sonjitPage.state.latest?.hands ?? []).map(({handedness}) => handedness)"
     hands = wait_until(
-        lambda: firefox.execute_script(found), 60, lambda: f"no hands; the page says {firefox.execute_script(said)}"
+        lambda: firefox.execute_script(found), 60, lambda: f"no hands; the page says {firefox.execute_script(message)}"
     )
     assert set(hands) <= {"Left", "Right"}
     assert run(firefox, EMPTY, "overlay") > 0

@@ -43,7 +43,7 @@ def test_gestures_are_listed_trained_and_tested(page):
     page.click("tab-trainer")
     for where in ("server", "page"):
         page.choose("here", where)
-        page.wait(lambda: names_of(page) & {"one", "two"}, f"custom gestures told by the {where}", 60)
+        page.wait(lambda: names_of(page) & {"one", "two"}, f"custom gestures recognised by the {where}", 60)
     page.click("trainer-try")
     page.wait(lambda: page.latest.get("hands") and not names_of(page) & {"one", "two"}, "shipped gestures alone", 60)
     page.choose("here", "server")

@@ -32,7 +32,7 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert page.latest == {}
 
 
-def test_a_drawing_stands_where_the_hand_is(shown, photo):
+def test_a_drawing_is_at_the_position_of_the_hand(shown, photo):
     page, (height, width) = shown, photo.shape[:2]
     points = [(p["x"], p["y"]) for hand in page.latest["hands"] for p in hand["keypoints"]]
     assert all(page.painted_at(points, width, height))
@@ -73,7 +73,7 @@ def darkness(page, width, height):
 
 
 @pytest.mark.parametrize("kind", ["body", "holistic"])
-def test_the_background_is_cut_out_and_comes_back(shown, photo, kind):
+def test_the_background_can_be_removed_and_restored(shown, photo, kind):
     page, (height, width) = shown, photo.shape[:2]
     page.tick("detector-hands", on=False)
     page.tick(f"detector-{kind}")
@@ -325,7 +325,7 @@ def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
     assert page["start"].is_displayed()
 
 
-def test_a_phone_is_shown_where_to_go(page, new_server):
+def test_the_address_for_a_phone_is_shown(page, new_server):
     page.click("phone")
     page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
     page.browser.find_element("css selector", "#phone-dialog .close").click()
@@ -343,7 +343,7 @@ def test_a_phone_is_shown_where_to_go(page, new_server):
     other.browser.find_element("css selector", "#phone-dialog .close").click()
 
 
-def test_the_page_of_the_endpoints_says_what_they_answer_and_draws_it(page, server, images):
+def test_the_page_of_the_endpoints_documents_and_draws_their_answers(page, server, images):
     page.browser.get(f"{server.url}/docs")
     page.wait_until_ready()
     page["image"].send_keys(str(images / "1.png"))

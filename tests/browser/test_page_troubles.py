@@ -10,7 +10,7 @@ from .driver import Page
 pytestmark = pytest.mark.browser
 
 
-def test_a_hidden_tab_a_turned_camera_and_one_that_goes_are_told_and_the_run_goes_on(page):
+def test_the_page_reports_a_hidden_tab_and_a_rotated_or_removed_camera_and_continues(page):
     browser, message = page.browser, page["message"]
     page.start()
     page.wait(lambda: page.latest.get("hands") and page.ink, "a drawing")
@@ -49,7 +49,7 @@ def test_a_hidden_tab_a_turned_camera_and_one_that_goes_are_told_and_the_run_goe
 
 
 @pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])
-def test_a_camera_that_fails_is_told(page, name):
+def test_the_page_reports_a_camera_that_fails(page, name):
     page.browser.execute_script(
         "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('refused', arguments[0]); }", name
     )
@@ -60,7 +60,7 @@ def test_a_camera_that_fails_is_told(page, name):
     assert page["start"].is_enabled()
 
 
-def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
+def test_a_page_without_https_explains_how_a_phone_sends_an_image(page):
     page.browser.execute_script("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
     page.click("source-camera")
     page.wait_for("error")
@@ -68,7 +68,7 @@ def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
     assert all(words in page["message"].text for words in ("secure context", "On a phone", "--tls"))
 
 
-def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
+def test_the_page_reports_files_that_it_cannot_show_at_once(page, images, tmp_path):
     cut = (images / "1.png").read_bytes()[:20_000]  # browsers display the upper part
     files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}
     codes = {"notes.txt": "no_media", "broken.mp4": "no_video"}
@@ -81,7 +81,7 @@ def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
         assert page.status == ("idle" if name == "notes.txt" else "error")
 
 
-def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
+def test_the_page_reports_a_stopped_server_and_reconnects(browser, new_server):
     token = ("--token", "open-sesame")
     server = new_server(*token)
     browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
@@ -96,7 +96,7 @@ def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
     page.stop()
 
 
-def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server):
+def test_the_page_reports_a_server_that_restarts_with_another_token(browser, new_server):
     server = new_server("--token", "open-sesame")
     browser.expected += [
         "ERR_CONNECTION_REFUSED",

@@ -76,7 +76,7 @@ def test_hands_are_found_in_the_page_also_without_the_network(browser, host, dem
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_what_the_page_cannot_do_is_told(browser, host):
+def test_the_page_reports_what_it_cannot_do(browser, host):
     page = Page(browser, host.url)
     page.browser.expected += ["404"]
     run(

@@ -27,9 +27,9 @@ def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, d
     found = run(web_page, TRACK, "hands", frames, {"gestures": "canned"}, "track")
     smoother = GestureSmoother()
     for i, hands in enumerate(found):
-        steady = smoother([Hand.from_dict(one) for one in hands], i / 30)
-        assert [one["gesture"] and one["gesture"]["name"] for one in hands] == [one and one.name for one in steady]
-    assert any(one["gesture"] for hands in found for one in hands)
+        steady = smoother([Hand.from_dict(hand) for hand in hands], i / 30)
+        assert [hand["gesture"] and hand["gesture"]["name"] for hand in hands] == [one and one.name for one in steady]
+    assert any(hand["gesture"] for hands in found for hand in hands)
     path = show(photo)
     (name,) = run(web_page, """
         const hands = await once("MediaPipeHands", {gestures: "canned", maxHands: 1}, await load(given[0]));
@@ -94,11 +94,11 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
         tfjs.dispose();
         return {own, theirs, none};
     """, [show(rgb) for rgb in frames], options)  # fmt: skip
-    told = [[(one.name, one.phase, one.id, one.handedness) for one in events] for events in expected]
+    told = [[(event.name, event.phase, event.id, event.handedness) for event in events] for events in expected]
     for ours in (found["own"], found["theirs"]):
         assert [[tuple(one[k] for k in ("name", "phase", "id", "handedness")) for one in here] for here in ours] == told
         times = [one["time"] for here in ours for one in here]
-        assert times == pytest.approx([one.time for events in expected for one in events], abs=1e-6)
+        assert times == pytest.approx([event.time for events in expected for event in events], abs=1e-6)
     assert {step[:2] for events in told for step in events} >= {("Swipe_Right", "begin"), ("Swipe_Right", "end")}
     assert found["none"] == [None, None]
 
@@ -242,4 +242,6 @@ def test_gestures_of_stills_read_appearance_if_files_have_it(
     assert {name for name, _ in expected} != {name for name, _ in without}
     by_keypoints = [alone(Hand.from_dict(one)) for one in stream]
     assert by_keypoints
-    assert [one["gesture"]["score"] for one in stream] == pytest.approx([one.score for one in by_keypoints], abs=1e-4)
+    assert [one["gesture"]["score"] for one in stream] == pytest.approx(
+        [keypoint.score for keypoint in by_keypoints], abs=1e-4
+    )

@@ -27,7 +27,7 @@ def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_c
     far = [
         pixels
         for hands, frame in zip(found, frames, strict=True)
-        for pixels in distances(hands, [one["keypoints"] for one in frame["instances"]])
+        for pixels in distances(hands, [instance["keypoints"] for instance in frame["instances"]])
     ]
     assert np.mean(far) < 0.3
 
@@ -41,7 +41,7 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_cl
     far = [
         pixels
         for hands, frame in zip(found, frames, strict=True)
-        for pixels in distances(hands, [one["keypoints"] for one in frame["instances"]])
+        for pixels in distances(hands, [instance["keypoints"] for instance in frame["instances"]])
     ]
     assert np.mean(far) < 1
 
@@ -60,8 +60,8 @@ def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
             published = [[point[axis] for axis in "xyz"] for point in one["published"][name]]
             np.testing.assert_allclose(published, points, atol=4 if name == "keypoints" else 0.02)
         del one["published"]
-    told = [[[hand[name] for name in ("id", "handedness")] for hand in hands] for hands in (*found, *expected)]
-    assert told[: len(frames)] == told[len(frames) :]
+    identities = [[[hand[name] for name in ("id", "handedness")] for hand in hands] for hands in (*found, *expected)]
+    assert identities[: len(frames)] == identities[len(frames) :]
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
         assert ours.keys() == theirs.keys()
         for points, axes, tolerance in (("keypoints", "xy", 1), ("keypoints", "z", 4), ("keypoints3D", "xyz", 0.02)):
@@ -93,13 +93,15 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
-    told = json.loads(file.read_text("utf-8"))
-    (rgb,) = golden_frames(file, told)[1]
+    golden = json.loads(file.read_text("utf-8"))
+    (rgb,) = golden_frames(file, golden)[1]
     model, config = STILL_GOLDENS[name]
     found = run(web_page, "return once(given[1], given[2], await pixels(given[0]))", show(rgb), model, config)
-    (frame,) = told["frames"]
+    (frame,) = golden["frames"]
     assert len(found) == len(frame["instances"]) > 0
-    points = [one.get("keypoints") or np.array(one["kps"]) * told["size"] for one in frame["instances"]]
+    points = [
+        instance.get("keypoints") or np.array(instance["kps"]) * golden["size"] for instance in frame["instances"]
+    ]
     assert np.mean(distances(found, points)) < 0.3
     for ours, theirs in zip(found, frame["instances"], strict=True):
         assert len(ours["keypoints"]) == len(theirs.get("keypoints", theirs.get("kps")))
@@ -127,16 +129,16 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
-    told = json.loads(file.read_text("utf-8"))
-    shown = [show(rgb) for rgb in islice(golden_frames(file, told)[1], 8)]
+    golden = json.loads(file.read_text("utf-8"))
+    shown = [show(rgb) for rgb in islice(golden_frames(file, golden)[1], 8)]
     options = {"search": "fast", "search_interval": 1, "smoothing": "published", **options}
     found = run(web_page, TRACK, kind, shown, options, "track")
     far = []
-    for frame in told["frames"]:
+    for frame in golden["frames"]:
         if frame["frame"] < len(found):
             here = found[frame["frame"]]
             assert [one["id"] for one in here] == [1] * len(frame["instances"])
-            far += distances(here, [one["keypoints"] for one in frame["instances"]])
+            far += distances(here, [instance["keypoints"] for instance in frame["instances"]])
     assert np.mean(far) < 1
 
 
@@ -189,17 +191,20 @@ def test_people_from_behind_and_far_away_are_found_in_a_stream_as_in_python(
 def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_networks, site, show, data, read_rgb):
     """They come from the bundle. A stream of one face is smoothed as in its graph, and mirrored."""
     bundle = data / "real" / "tasks" / "face_landmarker.task"
-    told = data / "goldens" / "tasks" / "face.stock-emotions-a-1.json"
-    golden = json.loads(told.read_text("utf-8")) if told.is_file() else {"source": "none"}
+    file = data / "goldens" / "tasks" / "face.stock-emotions-a-1.json"
+    golden = json.loads(file.read_text("utf-8")) if file.is_file() else {"source": "none"}
     source = next((data / "real").glob(f"wild*/**/{golden['source']}"), None)
     if not bundle.is_file() or source is None:
-        pytest.skip(f"{bundle.name} or what MediaPipe told by it is not in {data}")
+        pytest.skip(f"{bundle.name} or the golden file of MediaPipe is not in {data}")
     site.files.setdefault("/web/models/face_landmarker.task", ("application/octet-stream", bundle.read_bytes()))
     rgb, options = read_rgb(source), {"blendshapes": True, "transform": True, "search": "fast"}
     ((face,),) = run(web_page, TRACK, "face", [show(rgb)], options, "detect")
     (truth,) = golden["frames"]
     height, width = rgb.shape[:2]
-    assert distances([face], [np.array(one)[:, :2] * (width, height) for one in truth["face_landmarks"]])[0] < 0.3
+    assert (
+        distances([face], [np.array(landmark)[:, :2] * (width, height) for landmark in truth["face_landmarks"]])[0]
+        < 0.3
+    )
     names, scores = zip(*((one["category_name"], one["score"]) for one in truth["face_blendshapes"][0]), strict=True)
     assert tuple(face["blendshapes"]) == names
     np.testing.assert_allclose(list(face["blendshapes"].values()), scores, atol=0.02)
@@ -207,9 +212,9 @@ def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_n
 
     frames = [np.ascontiguousarray(rgb[:, shift : shift + width - 40]) for shift in (0, 20, 40)]
     options |= {"flip_horizontal": True}
-    found = run(web_page, TRACK, "face", [show(one) for one in frames], options, "track")
+    found = run(web_page, TRACK, "face", [show(frame) for frame in frames], options, "track")
     with sonjit.create_detector("face", landmark_model=bundle, **options) as detector:
-        expected = [detector.detect(one, time=i / 30) for i, one in enumerate(frames)]
+        expected = [detector.detect(frame, time=i / 30) for i, frame in enumerate(frames)]
     for (ours,), (theirs,) in zip(found, expected, strict=True):
         assert distances([ours], [theirs.keypoints])[0] < 0.3
         np.testing.assert_allclose(list(ours["blendshapes"].values()), list(theirs.blendshapes.values()), atol=0.02)
@@ -285,7 +290,7 @@ def test_masks_are_as_python_gives_them(web_page, all_networks, show, demo_clip)
 
 
 @pytest.mark.slow
-def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
+def test_frames_that_arrive_too_fast_are_dropped(web_page, show, demo_clip):
     """Of three images at once, the first and the last are processed. The last also answers for the second."""
     found = run(web_page, """
         const detector = await kit.createDetector("MediaPipeHands");
@@ -386,7 +391,7 @@ def fine_tuned_file(weights):
 
     data = weights["hand-lite"].read_bytes()
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    bias = next(one for one in model.subgraphs[0].tensors if b"/conv_landmarks/BiasAdd" in one.name)
+    bias = next(tensor for tensor in model.subgraphs[0].tensors if b"/conv_landmarks/BiasAdd" in tensor.name)
     numbers = bytes(model.buffers[bias.buffer].data)
     assert data.count(numbers) == 1
     return data.replace(numbers, (np.frombuffer(numbers, np.float16) + np.float16(5)).tobytes())

@@ -77,7 +77,7 @@ def hand_bundle(site, weights, tmp_path):
 
 def in_pixels(landmarks, rgb):
     height, width = rgb.shape[:2]
-    return np.array([[(mark["x"] * width, mark["y"] * height) for mark in one] for one in landmarks])
+    return np.array([[(mark["x"] * width, mark["y"] * height) for mark in landmark] for landmark in landmarks])
 
 
 def labels(result):
@@ -90,13 +90,13 @@ def test_hands_are_those_of_python(web_page, show, photo):
     with mp.tasks.vision.HandLandmarker.create_from_options(options) as task:
         expected = task.detect(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(photo)))
     ours = in_pixels(found["landmarks"], photo)
-    python = in_pixels([[vars(mark) for mark in one] for one in expected.hand_landmarks], photo)
+    python = in_pixels([[vars(mark) for mark in landmark] for landmark in expected.hand_landmarks], photo)
     assert len(python) > 0
     np.testing.assert_allclose(ours, python, atol=NEAR_PX)
     assert labels(found) == [one[0].category_name for one in expected.handedness]
     assert found["handednesses"] == found["handedness"]
     metres = [[(mark["x"], mark["y"], mark["z"]) for mark in one] for one in found["worldLandmarks"]]
-    python_metres = [[(mark.x, mark.y, mark.z) for mark in one] for one in expected.hand_world_landmarks]
+    python_metres = [[(mark.x, mark.y, mark.z) for mark in landmark] for landmark in expected.hand_world_landmarks]
     np.testing.assert_allclose(metres, python_metres, atol=0.001)
 
 
@@ -219,7 +219,7 @@ def test_face_boxes_are_those_of_mediapipe(web_page, theirs, site, data, show):
     given = {"baseOptions": {"modelAssetPath": "/short.tflite", "delegate": "CPU"}}
     web_page.expected.append("vision_wasm")
     (other,) = run(web_page, DETECT, theirs, f"{site.url}/theirs/wasm", "FaceDetector", given, [image], False)
-    boxes, their_boxes = ([one["boundingBox"] for one in result["detections"]] for result in (ours, other))
+    boxes, their_boxes = ([detection["boundingBox"] for detection in result["detections"]] for result in (ours, other))
     assert len(boxes) == len(their_boxes) > 0
     for box, their_box in zip(boxes, their_boxes, strict=True):
         assert box == pytest.approx(their_box, abs=1)

@@ -18,8 +18,8 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     assert (code, err) == (0, [])
     lines = [json.loads(line) for line in out.splitlines()]
     assert 1 <= len(lines) <= 3
-    assert {(one["post"], one["measure"]) for one in lines} == {("http://192.0.2.1/hand", "x")}
-    assert all(0 <= one["value"] <= 1 for one in lines)
+    assert {(line["post"], line["measure"]) for line in lines} == {("http://192.0.2.1/hand", "x")}
+    assert all(0 <= line["value"] <= 1 for line in lines)
     file.write_text('pause = "Open_Palm"\n' + MAP)
     clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "demo.mp4"
     code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)

@@ -171,7 +171,7 @@ def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, 
 
 @pytest.mark.parametrize("ending", [".csv", ".json"])
 @pytest.mark.slow
-def test_images_and_videos_go_into_one_table(sonjit, media, tmp_path, out, names_in, ending):
+def test_images_and_videos_share_one_table(sonjit, media, tmp_path, out, names_in, ending):
     (tmp_path / "cut.mp4").write_bytes((media / "clip.mp4").read_bytes()[:2000])
     inputs = [tmp_path / "cut.mp4", media / "clip.mp4", media / "photo.png"]
     status, _, (problem, line) = sonjit("hands", *inputs, "--limit", 2, "--save", out / f"t{ending}")

@@ -242,5 +242,5 @@ def test_help_contains_every_limit_of_the_settings(capsys):
     main(["serve", "--help"])
     output = capsys.readouterr().out
     other = {"--allow-origins": "--allow-origin", "--tls-cert": "--cert", "--tls-key": "--key"}
-    names = {other.get(name, name) for name in (option_name(one.name) for one in fields(Settings))}
+    names = {other.get(name, name) for name in (option_name(field.name) for field in fields(Settings))}
     assert not [name for name in names if name not in output]

@@ -164,7 +164,7 @@ def test_a_confidence_leaves_faces_where_they_are(golden, need):
 
 def test_weaker_faces_stay_next_to_blended_ones():
     def faces(*scores, shift):
-        return [ssd.Detection(one, np.array([0, 0, 9, 9]) + 20 * one + shift, np.zeros((6, 2))) for one in scores]
+        return [ssd.Detection(score, np.array([0, 0, 9, 9]) + 20 * score + shift, np.zeros((6, 2))) for score in scores]
 
     class Found:
         def find_from(self, rgb, *min_scores):

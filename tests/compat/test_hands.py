@@ -140,7 +140,7 @@ assert not loaded, loaded
 
 
 @pytest.mark.slow
-def test_every_way_to_import_and_nothing_heavy_comes_along():
+def test_every_form_of_import_works_and_loads_nothing_heavy():
     subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True, timeout=60)
 
 

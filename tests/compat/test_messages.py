@@ -252,7 +252,7 @@ def test_messages_are_merged_and_cleared():
 def test_descriptors_name_the_fields():
     descriptor = Detection(score=[0.5]).DESCRIPTOR
     assert (descriptor.name, descriptor.full_name) == ("Detection", "mediapipe.Detection")
-    assert [(one.name, one.number, one.label, one.type) for one in descriptor.fields] == [
+    assert [(field.name, field.number, field.label, field.type) for field in descriptor.fields] == [
         ("label", 1, 3, 9), ("label_id", 2, 3, 5), ("score", 3, 3, 2), ("location_data", 4, 1, 11),
         ("feature_tag", 5, 1, 9), ("track_id", 6, 1, 9), ("detection_id", 7, 1, 3), ("display_name", 9, 3, 9),
         ("timestamp_usec", 10, 1, 3),

@@ -131,10 +131,12 @@ def test_faces_of_a_still(golden, data):
     assert len(result.face_landmarks) == len(truth["face_landmarks"])
     np.testing.assert_allclose(xyz(result.face_landmarks[0]), truth["face_landmarks"][0], atol=2e-3)
     shapes, true = result.face_blendshapes[0], truth["face_blendshapes"][0]
-    assert [(one.index, one.category_name) for one in shapes] == [(one["index"], one["category_name"]) for one in true]
-    assert {one.display_name for one in shapes} == {""}
+    assert [(shape.index, shape.category_name) for shape in shapes] == [
+        (one["index"], one["category_name"]) for one in true
+    ]
+    assert {shape.display_name for shape in shapes} == {""}
     assert [one["category_name"] for one in true].index("jawOpen") == vision.Blendshapes.JAW_OPEN
-    np.testing.assert_allclose([one.score for one in shapes], [one["score"] for one in true], atol=0.02)
+    np.testing.assert_allclose([shape.score for shape in shapes], [one["score"] for one in true], atol=0.02)
     np.testing.assert_allclose(
         result.facial_transformation_matrixes[0], truth["facial_transformation_matrixes"][0], atol=0.3
     )

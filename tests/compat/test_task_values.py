@@ -198,7 +198,7 @@ def test_drawings_are_those_of_solutions():
 def test_a_person_of_a_message():
     containers, messages = mp.tasks.components.containers, mp.framework.formats
     points = [containers.NormalizedLandmark(0.125 * k, 0.5, 0.0, 1.0, 1.0) for k in range(4)]
-    lists = [messages.landmark_pb2.NormalizedLandmarkList(landmark=[one.to_pb2()]) for one in points]
+    lists = [messages.landmark_pb2.NormalizedLandmarkList(landmark=[point.to_pb2()]) for point in points]
     metres = containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)
     shape = containers.Category(0, 0.5, "", "jawOpen")
     message = SimpleNamespace(
@@ -206,7 +206,7 @@ def test_a_person_of_a_message():
         pose_world_landmarks=messages.landmark_pb2.LandmarkList(landmark=[metres.to_pb2()]),
         face_blendshapes=messages.classification_pb2.ClassificationList(classification=[shape.to_pb2()]),
     )  # fmt: skip
-    face, pose, left, right = ([one] for one in points)
+    face, pose, left, right = ([point] for point in points)
     assert vision.HolisticLandmarkerResult.create_from_pb2(message) == vision.HolisticLandmarkerResult(
         face, pose, [metres], left, [], right, [], face_blendshapes=[shape]
     )

@@ -242,7 +242,7 @@ def test_each_number_of_a_face_box_lies_within_the_image(weights, detector):
         sonjit.Face(0.7, points, box) for box in ((-9.5, 6.2, 20.9, 60.0), (3, 4, 90, 9.5))
     ]
     with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(BaseOptions())) as faces:
-        boxes = [one.bounding_box for one in faces.detect(BLACK).detections]
+        boxes = [detection.bounding_box for detection in faces.detect(BLACK).detections]
     box = mp.tasks.components.containers.BoundingBox
     assert boxes == [box(0, 6, 30, 48), box(3, 4, 64, 5)]
 
@@ -302,7 +302,7 @@ def test_a_live_stream_gives_each_frame_to_its_callback(hand_landmarker):
         live.detect_async(BLACK, 9)
 
 
-def test_the_catalogue_stands_for_bundles_that_are_not_there(weights):
+def test_the_catalogue_replaces_bundles_that_are_not_downloaded(weights):
     from sonjit.weights import load_bundle
 
     assert load_bundle("gesture_recognizer.task").file("hand_detector.tflite") == find_weight("palm-full")

@@ -56,7 +56,7 @@ def test_centres_lie_within_and_symmetrically(grid):
     np.testing.assert_allclose(centres.mean(axis=0), 0.5, atol=1e-4)
 
 
-def test_sizes_are_one_where_fixed_and_of_the_asked_aspect_elsewhere():
+def test_anchor_sizes_are_one_if_fixed_and_else_have_the_requested_aspect():
     assert (PALM_GRID.anchors()[:, 2:] == 1).all()
     free = AnchorGrid(64, (32,), aspect_ratios=(1.0, 4.0), interpolated_aspect_ratio=0.0, fixed_size=False).anchors()
     np.testing.assert_allclose(free[:, 2] / free[:, 3], [1, 4] * 4, rtol=1e-5)

@@ -51,7 +51,7 @@ def seen(shift=0.0, visibility=1.0, mask=None):
     )
 
 
-def test_box_stands_on_the_hips_with_the_body_upright_in_it():
+def test_the_box_is_centred_on_the_hips_and_the_body_is_upright_in_it():
     box = box_from_alignment(np.array([[100.0, 200.0], [100.0, 120.0]]))
     assert box == pytest.approx((100, 200, 200, 200, 0))
     lying = box_from_alignment(np.array([[100.0, 200.0], [180.0, 200.0]]))

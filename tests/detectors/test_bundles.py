@@ -75,8 +75,8 @@ def test_faces_of_a_bundle(golden, face_bundle):
         strict=True,
     ):  # fmt: skip
         assert shift(face, landmarks, images[0]) < 0.5
-        assert tuple(face.blendshapes) == BLENDSHAPES == tuple(one["category_name"] for one in shapes)
-        np.testing.assert_allclose(list(face.blendshapes.values()), [one["score"] for one in shapes], atol=0.02)
+        assert tuple(face.blendshapes) == BLENDSHAPES == tuple(shape["category_name"] for shape in shapes)
+        np.testing.assert_allclose(list(face.blendshapes.values()), [shape["score"] for shape in shapes], atol=0.02)
         matrix = np.array(matrix)
         assert rotation_between_deg(face.transform, matrix) < 0.5
         np.testing.assert_allclose(face.transform[:3, 3], matrix[:3, 3], atol=0.01 * np.linalg.norm(matrix[:3, 3]))

@@ -195,7 +195,7 @@ def test_two_faces_side_by_side_keep_their_ids(model, portrait, faces):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("model", ["attention", "mesh", "box"])
-def test_a_face_that_comes_back_has_its_id(model, portrait, faces):
+def test_a_face_that_reappears_keeps_its_id(model, portrait, faces):
     detector = faces(model=model)
     assert [face.id for face in detector.detect(portrait)] == [1]
     assert detector.detect(np.zeros_like(portrait)) == []

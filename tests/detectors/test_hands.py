@@ -146,7 +146,7 @@ def test_images_with_nothing_in_them(hands, size, level, search):
     assert hands(search=search).detect(np.full((*size, 3), level, np.uint8)) == []
 
 
-def test_a_hand_that_goes_is_lost_and_keeps_its_id_when_it_is_back_soon(hands, photo):
+def test_a_hand_that_disappears_is_lost_and_keeps_its_id_if_it_reappears_soon(hands, photo):
     detector = hands()
     ids = [hand.id for hand in detector.detect(photo, time=0.0)]
     assert detector.detect(np.zeros_like(photo), time=0.1) == []

@@ -125,7 +125,7 @@ def test_forced_boxes_without_a_person_give_no_person(holistic):
     assert holistic.detect(noise, boxes=[RotatedBox(100, 100, 120, 120, 0.0)]) == []
 
 
-def test_crops_of_parts_come_from_the_bodys_keypoints():
+def test_crops_of_parts_are_placed_by_the_keypoints_of_the_body():
     keypoints, visibility = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
     keypoints[[15, 17, 19], :2] = (50, 80), (47, 70), (51.5, 70)  # wrist, little and index finger: upwards
     keypoints[:11, :2] = 60, 20
@@ -164,7 +164,7 @@ def test_the_crop_of_a_heads_face_is_around_the_detectors_keypoints(shift):
 
 
 @pytest.mark.parametrize("kind", ["holistic", "body"])
-def test_a_holistic_bundle_smooths_what_the_next_box_comes_from(monkeypatch, kind):
+def test_a_holistic_bundle_smooths_the_keypoints_that_give_the_next_box(monkeypatch, kind):
     monkeypatch.setattr(CommonOptions, "follows_bundle", True)
     smoother = body_smoothers(KINDS[kind].options())()
     points, ones = np.ones((33, 3), np.float32), np.ones(33, np.float32)

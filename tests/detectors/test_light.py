@@ -49,7 +49,7 @@ def test_a_grey_image_gets_the_colour_of_skin():
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (500, 3)])
 @pytest.mark.parametrize("value", [0, 3, 255])
-def test_any_size_and_light_goes_through(shape, value):
+def test_images_of_any_size_and_brightness_are_processed(shape, value):
     rgb = np.full((*shape, 3), value, np.uint8)
     light = in_good_light(rgb)
     assert light.shape == rgb.shape

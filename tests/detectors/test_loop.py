@@ -52,13 +52,13 @@ def test_instances_keep_their_id_while_they_move():
 def test_the_graph_shows_the_loop_that_runs():
     _, stream = make()
     _, stills = make(static_image=True)
-    back = [one for one in stream.graph.edges if one.next_frame]
+    back = [edge for edge in stream.graph.edges if edge.next_frame]
     assert [(one.source, one.target) for one in back] == [("tracks", "landmarks")]
     assert "tracks -. boxes .-> landmarks" in stream.graph.mermaid()
     assert "(next frame)" in str(stream.graph)
-    assert not any(one.next_frame for one in stills.graph.edges)
+    assert not any(edge.next_frame for edge in stills.graph.edges)
     for graph in (stream.graph, stills.graph):
-        assert {name for one in graph.edges for name in one[:2]} == graph.nodes.keys()
+        assert {name for edge in graph.edges for name in edge[:2]} == graph.nodes.keys()
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
 
 
@@ -95,7 +95,7 @@ def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
         detector.set_gestures("nothing.npz")
 
 
-def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
+def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     """Check the motions of hands, including mirrored ones, in frames and JSON."""
     calls = []
 
@@ -116,7 +116,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
     cv2.imwrite(str(source), IMAGE)
     (frame,) = track(str(source), detector)
     data = json.loads(json.dumps(frame.to_dict()))
-    assert [one["name"] for one in data["motions"]] == ["Swipe_Left"]
+    assert [motion["name"] for motion in data["motions"]] == ["Swipe_Left"]
     (event,) = frame.motions
     assert event == replace(found.motions[0], time=0.5 + 1 / 30)
     assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
@@ -202,7 +202,7 @@ def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
     assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
 
 
-def test_a_stream_counts_an_instance_that_comes_when_the_maximum_is_tracked():
+def test_a_stream_counts_an_instance_that_appears_when_the_maximum_is_tracked():
     scene = Scene()
     detector = Detector(scene, Tracker(), CommonOptions(max_instances=1), stream_search=Windows([]))
     totals = []
@@ -213,7 +213,7 @@ def test_a_stream_counts_an_instance_that_comes_when_the_maximum_is_tracked():
     assert scene.searches == [0, 30, 60]
 
 
-def test_one_that_comes_later_is_found_at_the_next_search():
+def test_an_instance_that_appears_later_is_found_by_the_next_search():
     scene, detector = make(search_interval=4)
     results = play(scene, detector, [(100,)] * 2 + [(100, 500)] * 4)
     assert [len(result) for result in results] == [1, 1, 1, 1, 2, 2]
@@ -282,7 +282,7 @@ def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
         assert (left, right) == pytest.approx((100 + i, 500 - i), abs=20)  # a filter may lag; NaN fails too
 
 
-def test_a_time_that_goes_back_is_reported_once(caplog):
+def test_a_time_that_decreases_is_reported_once(caplog):
     scene, detector = make()
     scene.show(100)
     with caplog.at_level(logging.WARNING, "sonjit"):

@@ -74,7 +74,7 @@ def test_photographs_of_several_show_a_third_more_than_the_published_search_find
 
 
 def table(results):
-    return [(one.score, one.keypoints.tobytes()) for one in results]
+    return [(result.score, result.keypoints.tobytes()) for result in results]
 
 
 @pytest.mark.parametrize("kind", ["hands", "face", "body"])

@@ -200,7 +200,7 @@ def test_a_mesh_needs_a_face_in_its_place(box, score, admitted):
     assert FaceFinder(Faces(box, score), None, 0.5).accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
 
 
-def test_a_mesh_that_slips_from_its_face_goes():
+def test_a_mesh_that_slips_off_its_face_is_dropped():
     faces = Faces((100, 100, 200, 200))
     finder, rgb, seen = FaceFinder(faces, None, 0.5), np.zeros((300, 300, 3), np.uint8), mesh()
     track = Track(1, seen, seen, None, 0.0)

@@ -96,13 +96,13 @@ def test_an_instance_found_far_away_is_another_one():
     assert ids(Tracker(), [[seen_at(0)], [], [seen_at(400)]]) == [[1], [], [2]]
 
 
-def test_of_two_lost_ones_the_fitting_one_comes_back():
+def test_of_two_lost_tracks_the_more_similar_one_is_revived():
     tracker = Tracker()
     ids(tracker, [[seen_at(0, left=0.9), seen_at(120, left=0.1)], []])
     assert ids(tracker, [[seen_at(50, left=0.05)]], start_s=0.5) == [[2]]
 
 
-def test_a_box_that_slipped_goes_back_to_its_rightful_track():
+def test_a_box_that_slipped_to_another_hand_returns_to_its_track():
     tracker = Tracker()
     ids(tracker, [[seen_at(0, left=0.95), seen_at(200, left=0.05)]] * 3)
     tracker.update([(tracker.active[0], seen_at(0, left=0.95))], [], 3 * STEP_S)  # the second is lost
@@ -189,7 +189,7 @@ def hidden_for(tracker, *, front_gone_s=99.0, seconds=4.0):
                 yield i * STEP_S, float(track.observation.keypoints[:, 0].mean()), track.observation.score
 
 
-def test_one_that_does_not_come_back_is_held_where_it_may_be_hidden_and_given_up_in_the_end():
+def test_an_occluded_track_that_does_not_reappear_is_dropped_in_the_end():
     states = list(hidden_for(bridging()))
     middle = 60 + seen_at(0).keypoints[:, 0].mean()
     assert states[-1][0] == pytest.approx(3.0, abs=2 * STEP_S)
@@ -236,7 +236,7 @@ def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour
     assert not tracker.is_another(second, other)
 
 
-def test_a_lost_instance_comes_back_by_its_colours():
+def test_a_lost_instance_is_reidentified_by_its_colours():
     tracker = Tracker()
     ids(tracker, [[seen_at(0, colours=[250] * 3), seen_at(120, colours=[20] * 3)], []])
     assert ids(tracker, [[seen_at(50, colours=[30] * 3)]], start_s=0.5) == [[2]]
@@ -276,7 +276,7 @@ def test_a_restarted_clock_moves_no_instance():
     assert all(np.isfinite(track.observation.keypoints).all() for track in tracker.active)
 
 
-def test_a_find_that_lies_on_what_is_known_gets_no_id_until_they_part():
+def test_a_detection_that_overlaps_a_track_gets_no_id_until_they_separate():
     tracker = bridging(most=3)
     tracker.update([], [seen_at(0, left=0.1), seen_at(300, left=0.9)], 0.0)
     for i, x in enumerate((20, 30, 60)):

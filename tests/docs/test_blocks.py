@@ -163,13 +163,13 @@ def _call(command, *, run):
         _parse(arguments)
     elif program == "make":
         targets = re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
-        assert {one for one in arguments if "=" not in one} <= set(targets), command
+        assert {argument for argument in arguments if "=" not in argument} <= set(targets), command
     elif program == "pip":
         known = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
         for extras in re.findall(r"\[([\w,]+)\]", " ".join(arguments)):
             assert set(extras.split(",")) <= set(known), command
     elif program in ("python", "torchrun"):
-        for script in (one for one in arguments if one.endswith(".py")):
+        for script in (argument for argument in arguments if argument.endswith(".py")):
             assert (PROJECT / script).is_file(), script
         if "sonjit" in arguments:
             _parse(arguments[arguments.index("sonjit") + 1 :])

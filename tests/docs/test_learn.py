@@ -81,7 +81,7 @@ def test_back_propagation_by_hand_is_autograds(lesson):
     assert max(back["apart_small"], back["apart_large"]) < 1e-12
 
 
-def test_more_hidden_nodes_come_nearer(lesson):
+def test_more_hidden_nodes_reduce_the_error(lesson):
     networks = lesson("networks")
     assert networks.approximate(10, 60)[0] < networks.approximate(2, 60)[0]
 

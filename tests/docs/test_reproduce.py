@@ -34,10 +34,13 @@ def folder(data, tmp_path, monkeypatch):
     file = root / "annotations" / "test" / "InterHand2.6M_test_data.json"
     labels = json.loads(file.read_text())
     labels["images"] = labels["images"][:2]
-    kept = {one["id"] for one in labels["images"]}
-    labels["annotations"] = [one for one in labels["annotations"] if one["image_id"] in kept]
+    kept = {image["id"] for image in labels["images"]}
+    labels["annotations"] = [annotation for annotation in labels["annotations"] if annotation["image_id"] in kept]
     file.write_text(json.dumps(labels))
-    results = [{"annot_id": one["id"], "bbox": one["bbox"], "abs_depth": [700, 700]} for one in labels["annotations"]]
+    results = [
+        {"annot_id": annotation["id"], "bbox": annotation["bbox"], "abs_depth": [700, 700]}
+        for annotation in labels["annotations"]
+    ]
     (tmp_path / "rootnet_interhand2.6m_output_test.json").write_text(json.dumps(results))
     network = create_network("internet", "demo", layout="interhand")
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
@@ -69,6 +72,6 @@ def test_from_a_data_set_to_the_published_table(folder, capfd):
     assert "InterNet, trained on SH+IH, test H+M, 5 fps | 12.16 | 16.02" in report
     trial, complete = (json.loads((folder / f"runs/{name}/eval.json").read_text()) for name in ("trial", "internet"))
     assert trial["runs"][0]["evaluated"] == IMAGES < complete["runs"][0]["evaluated"]
-    metric = next(one for one in complete["runs"][0]["metrics"] if one["name"] == "mpjpe_interacting")
+    metric = next(metric for metric in complete["runs"][0]["metrics"] if metric["name"] == "mpjpe_interacting")
     assert f"mpjpe_interacting: {metric['value']:.2f} mm ({metric['low']:.2f} to" in printed
     assert "InterNet, evaluated again" in next((folder / "cards").glob("*.md")).read_text("utf-8")

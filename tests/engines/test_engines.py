@@ -75,7 +75,7 @@ def test_both_engines_agree(convolution, image):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_each_run_is_of_what_stands_in_the_input(engine, convolution, image):
+def test_each_run_reads_the_current_content_of_the_input(engine, convolution, image):
     network = load_engine(convolution, EngineOptions(engine=engine))
     network.input[:] = 0
     first = network.run()[0].copy()
@@ -178,7 +178,7 @@ def test_options_are_checked_at_once(options, words):
 
 
 @pytest.mark.parametrize(("given", "environment", "count"), [(None, None, 0), (None, "3", 3), (2, "3", 2), (0, "3", 0)])
-def test_threads_come_from_the_call_then_the_environment(given, environment, count, monkeypatch):
+def test_the_number_of_threads_is_that_of_the_call_or_of_the_environment(given, environment, count, monkeypatch):
     monkeypatch.delenv("SONJIT_THREADS", raising=False)
     if environment is not None:
         monkeypatch.setenv("SONJIT_THREADS", environment)

@@ -27,7 +27,7 @@ def number(value):
 def network(shapes, inputs, outputs, constants, *operators):
     """Return a TFLite file of tensors with these shapes, constants by tensor, and operators."""
     arrays = [np.zeros(0, np.float32), *constants.values()]
-    places = {tensor: place for place, tensor in enumerate(constants, 1)}
+    places = {tensor: index for index, tensor in enumerate(constants, 1)}
     tensors = [
         {0: list(shape), 2: places.get(i, 0), 3: b"t%d" % i}
         | ({1: INT32} if arrays[places.get(i, 0)].dtype == np.int32 else {})

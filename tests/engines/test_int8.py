@@ -119,7 +119,7 @@ def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, change
     save_accuracy(landmarks, promise)
     assert not is_accurate_enough(landmarks)  # the form itself is missing
     int8_path(landmarks).write_text("<net/>")
-    kept = asdict(promise) | {key: one for key, one in changes.items() if key != "flags"}
+    kept = asdict(promise) | {key: change for key, change in changes.items() if key != "flags"}
     int8_path(landmarks).with_suffix(".json").write_text(json.dumps(kept))
     assert is_accurate_enough(landmarks) == taken
     if resolve_precision(EngineOptions()) != "bf16":

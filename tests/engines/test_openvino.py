@@ -109,7 +109,7 @@ def test_a_damaged_blob_is_recreated(damage, model, cached, no_compiling):
     np.testing.assert_array_equal(result(load_engine(model, cached)), first)
 
 
-def test_blobs_that_nobody_used_for_long_are_cleared_away(model, cached):
+def test_compiled_networks_that_were_not_used_for_long_are_removed(model, cached):
     cached.cache.mkdir(parents=True, exist_ok=True)
     old, recent = (cached.cache / f"network-{digit * 20}.blob" for digit in "01")
     foreign = cached.cache / "own.blob"

@@ -47,7 +47,7 @@ def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(
     path = weights["hand-lite"]
     engines = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
     engines += [load_engine(path, EngineOptions()), load_engine(path, EngineOptions())]
-    assert len({id(one._network) for one in engines}) == len(engines) == len(loads)
+    assert len({id(engine._network) for engine in engines}) == len(engines) == len(loads)
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_many_threads_load_a_network_once(weights, loads):
     with ThreadPoolExecutor(8) as pool:
         engines = list(pool.map(shared, [weights["hand-lite"]] * 8))
     assert len(loads) == 1
-    assert len({id(one._network) for one in engines}) == 1
+    assert len({id(engine._network) for engine in engines}) == 1
 
 
 def test_clients_of_a_server_share_their_networks(weights, loads):

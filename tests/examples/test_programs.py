@@ -231,7 +231,9 @@ def test_two_cameras(run, reader_files, tmp_path, write_video):
     height, width = frames[0].shape[:2]
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     views = {name: CalibratedCamera(K, np.eye(3), np.array([x, 0, 0])) for name, x in (("left", 0.0), ("right", -base))}
-    save_cameras(CameraRig([RigCamera(name, width, height, one) for name, one in views.items()]), tmp_path / "rig.json")
+    save_cameras(
+        CameraRig([RigCamera(name, width, height, view) for name, view in views.items()]), tmp_path / "rig.json"
+    )
     write_video(tmp_path / "left.mp4", frames)
     write_video(tmp_path / "right.mp4", [np.roll(rgb, -shift, axis=1) for rgb in frames])
     lines = run("two_cameras.py", "rig.json", "left.mp4", "right.mp4")

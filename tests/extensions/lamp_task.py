@@ -18,11 +18,12 @@ class LampEvaluator:
         self._unit = protocol.unit
 
     def evaluate(self, sample, predictions):
-        centres = [np.add(one.box[:2], one.box[2:]) / 2 for one in predictions if one.box]
-        lamps = [np.add(one.box[:2], one.box[2:]) / 2 for one in sample.instances]
+        centres = [np.add(prediction.box[:2], prediction.box[2:]) / 2 for prediction in predictions if prediction.box]
+        lamps = [np.add(instance.box[:2], instance.box[2:]) / 2 for instance in sample.instances]
         return [
             EvaluatedItem(
-                instance=number, numbers={self.main: min((math.dist(lamp, one) for one in centres), default=math.inf)}
+                instance=number,
+                numbers={self.main: min((math.dist(lamp, centre) for centre in centres), default=math.inf)},
             )
             for number, lamp in enumerate(lamps)
         ]

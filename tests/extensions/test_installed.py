@@ -69,7 +69,7 @@ LAMPS = (HERE / "lamps.py").read_text("utf-8")
 COUNTS = (HERE / "counts.py").read_text("utf-8")
 
 
-def test_the_command_and_its_workers_know_what_is_installed(place):
+def test_the_command_and_its_workers_load_installed_extensions(place):
     place.install("sonjit-spots", "spots_plugin", SPOTS)
     place.install("sonjit-lamps", "lamps_plugin", LAMPS)
     place.install("sonjit-counts", "counts_plugin", COUNTS)
@@ -83,7 +83,7 @@ def test_the_command_and_its_workers_know_what_is_installed(place):
     assert "Find a bright spot." in place.sonjit("spots", "--help").stdout
     assert "sonjit-spots 1.2: spots_plugin" in place.sonjit("doctor").stdout
     listed = json.loads(place.sonjit("datasets", "list", "--json").stdout)
-    assert "lamps" in [one["name"] for one in listed]
+    assert "lamps" in [entry["name"] for entry in listed]
 
 
 def test_a_program_finds_what_is_installed_by_its_name(place):
@@ -127,7 +127,7 @@ IMPORTS = "from sonjit.runs import Detect, Inputs, Outputs, run_job\n"
 
 
 @pytest.mark.parametrize("own", ["import spots_plugin\n", SPOTS], ids=["imported", "in the script"])
-def test_workers_know_what_a_script_registered(place, own):
+def test_workers_have_what_a_script_registered(place, own):
     place.module("spots_plugin", SPOTS)
     done = place.script(own + IMPORTS + JOB)
     assert (done.stdout, done.stderr) == ("[]\n", "")
@@ -139,7 +139,7 @@ def load_json(path):
     return json.loads(path.read_text("utf-8"))["frames"]
 
 
-def test_what_workers_cannot_know_is_one_line(place):
+def test_what_workers_cannot_load_is_reported_in_one_line(place):
     done = place.run("-", text=SPOTS + IMPORTS + JOB)
     assert "Unknown kind 'spots'. Choose from" in done.stderr
     with pytest.raises(JobError, match="a worker process failed: extension no_such_module cannot be imported"):

@@ -84,7 +84,7 @@ def test_a_crop_of_the_complete_image_is_the_image():
 
 
 @pytest.mark.parametrize(("border", "level"), [("replicate", 200), ("zero", 0)])
-def test_the_border_stands_outside_the_image(border, level):
+def test_the_border_is_outside_the_image(border, level):
     image = np.full((8, 8, 3), 200, np.uint8)
     assert (crop(image, RotatedBox(100, 100, 4, 4), 5, 5, border=border) == level).all()
 

@@ -37,7 +37,7 @@ def test_names_are_mediapipes_and_more():
 
 
 @pytest.mark.parametrize("side", ["Left", "Right"])
-def test_features_know_neither_place_nor_size_nor_side_nor_turn(side, posed):
+def test_features_do_not_depend_on_position_size_side_or_rotation(side, posed):
     (plain,) = features_of([posed("victory", side)])
     assert plain.shape == (FEATURES,)
     hand = posed("victory", side, roll_deg=130)

@@ -76,7 +76,7 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
     file.write_text(good + '[[rule]]\non = "claw"\nkey = "a"\n')
     with pytest.raises(InputError, match=r"map\.toml, rule 2: on = 'claw'"):
         load_map(file)
-    assert [one.phase for one in load_map(file, ["claw"]).rules] == ["begin", None]
+    assert [rule.phase for rule in load_map(file, ["claw"]).rules] == ["begin", None]
     file.write_text(f'pause = "claw"\n{good}')
     assert load_map(file, ["claw"]).pause == "claw"
     for text, message in (
@@ -96,7 +96,7 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
 
 def test_the_example_maps_are_maps():
     files = sorted((Path(__file__).parents[2] / "examples" / "control").glob("*.toml"))
-    assert [one.stem for one in files] == ["drawing", "slides", "theremin", "volume"]
+    assert [file.stem for file in files] == ["drawing", "slides", "theremin", "volume"]
     for file in files:
         load_map(file)
 
@@ -115,10 +115,10 @@ def test_hands_make_commands(posed):
         share = np.clip((index - 12) / 9, 0, 1)
         hand.keypoints[:, 0] = keypoints[:, 0] + 500 * share**3 * (10 - 15 * share + 6 * share**2)
         commands += controller([hand], index / 30, (1600, 600))
-    assert [one.rule for one in commands if one.rule is not rules[3]] == [rules[1], rules[0]]
-    swipe = next(one for one in commands if one.rule is rules[0])
+    assert [command.rule for command in commands if command.rule is not rules[3]] == [rules[1], rules[0]]
+    swipe = next(command for command in commands if command.rule is rules[0])
     assert swipe.to_dict().items() >= {"osc": OSC, "name": "Swipe_Right", "phase": "end", "id": 3}.items()
-    values = [one.value for one in commands if one.rule is rules[3]]
+    values = [command.value for command in commands if command.rule is rules[3]]
     assert values[0] == pytest.approx(10 + 10 * keypoints[[0, 5, 9, 13, 17], 0].mean() / 800)
     assert 19 < values[-1] <= 20
     assert min(np.diff(values)) >= 1
@@ -156,7 +156,10 @@ def test_a_hand_that_is_lost_for_a_moment_does_not_begin_its_gesture_again(posed
     hand.id = 1
     for index in range(90):
         commands += controller([] if index in (20, 21, *range(40, 75)) else [hand], index / 30, (100, 100))
-    assert [round(one.content["time"] * 30) for one in commands] == [8, 83]  # once it has been in sight for a while
+    assert [round(command.content["time"] * 30) for command in commands] == [
+        8,
+        83,
+    ]  # once it has been in sight for a while
 
 
 def test_a_zoom_sends_how_far_the_hands_are_apart(posed):
@@ -186,7 +189,7 @@ def test_smoothing_is_in_seconds(posed, fps):
     assert after == pytest.approx(1 - np.exp(-(0.2 + 1 / fps) / 0.2), abs=1e-6)
 
 
-def test_osc_goes_where_the_map_says(monkeypatch):
+def test_osc_messages_are_sent_to_the_address_of_the_map(monkeypatch):
     with socket(type=SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(10)
@@ -232,7 +235,7 @@ def test_posts_are_json_and_follow_no_redirect(caplog):
             thread.join()
     content = {"value": 0.5, "name": "Wave"}
     assert got == [("/hand", content), ("/moved", content), ("/moved", content)]
-    assert [one.getMessage() for one in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
+    assert [record.getMessage() for record in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
 
 
 def test_websockets_are_reopened(caplog):
@@ -307,7 +310,7 @@ def test_mqtt_publishes_to_its_topic(monkeypatch, caplog):
     published = [("publish", "room/light", '{"value":0.5,"name":"Wave"}'), ("publish", "room/light", '{"value":0.5}')]
     connected = [("connect", "127.0.0.1", 1883), ("loop_start",)]
     assert mqtt.calls == [*connected, *published, ("disconnect",), ("loop_stop",)]
-    assert [one.getMessage() for one in caplog.records] == ["mqtt 127.0.0.1:1883/room/light: error 4"]
+    assert [record.getMessage() for record in caplog.records] == ["mqtt 127.0.0.1:1883/room/light: error 4"]
     with pytest.raises(InputError, match=r"mqtt 127\.0\.0\.1:1884/a: .*refused"):
         Outlets([rule(on="Wave", mqtt="127.0.0.1:1884/a")])
 

@@ -46,7 +46,10 @@ def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, 
         for hand in hands:
             hand.gesture = find_gestures(name)(hand)
         annotated.append(annotate(Frame(0, None, hands), columns))
-    assert [[one["gesture"] for one in each.extras] for each in annotated] == [[None, "Victory"], ["claw", "Victory"]]
+    assert [[extra["gesture"] for extra in each.extras] for each in annotated] == [
+        [None, "Victory"],
+        ["claw", "Victory"],
+    ]
     assert annotated[1].notes[0].startswith("claw ")
     assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
 

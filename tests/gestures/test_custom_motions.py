@@ -65,7 +65,7 @@ def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_p
     mine = LearnedGestures.load(tmp_path / "mine.npz")
     assert mine.names == ("claw", "tick")
     segments = segments_of(moved("tick", hand="claw", seed=8, rest_s=1.0), mine)
-    assert {(one.name, one.moving) for one in segments} == {("claw", False), ("tick", True)}
+    assert {(segment.name, segment.moving) for segment in segments} == {("claw", False), ("tick", True)}
     LearnedGestures.learn([ticks]).save(tmp_path / "ticks.npz")
     only = LearnedGestures.load(tmp_path / "ticks.npz")
     assert only.names == ("tick",)
@@ -123,10 +123,10 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     LearnedGestures(None, motions).save(tmp_path / "mine.npz")
     recognizer = MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
     frames = list(moved("tick", "zigzag", seed=9))
-    frames = [one for one in frames if one.time < 3.25]  # the second ends at 3.2
+    frames = [frame for frame in frames if frame.time < 3.25]  # the second ends at 3.2
     events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]
     late = [one.name for one in recognizer.finish() if one.name in motions.names]
-    (tick,) = (one for one in events if one.name in motions.names)
+    (tick,) = (event for event in events if event.name in motions.names)
     assert (tick.name, tick.phase, tick.id, tick.handedness) == ("tick", "end", 0, "Right")
     assert 1.6 < tick.time < 2.0
     assert 0.5 < tick.strength <= 1

@@ -64,7 +64,7 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     hands += [claw[0], beak[0]]
     LearnedGestures.learn(custom).save(tmp_path / "mine.npz")
     np.savez(tmp_path / "wrong.npz", names=np.array(["a"]), means=np.zeros((1, 3), np.complex64))
-    (tmp_path / "hands.json").write_text(json_from([one.to_dict(full=True) for one in hands]), "utf-8")
+    (tmp_path / "hands.json").write_text(json_from([hand.to_dict(full=True) for hand in hands]), "utf-8")
     subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, ASSETS], cwd=WEB, check=True, timeout=60)
     answers = json.loads((tmp_path / "answers.json").read_text("utf-8"))
     names = {}

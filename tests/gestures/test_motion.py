@@ -64,7 +64,7 @@ def mixed(first, second, share):
 
 def steps(events):
     """Return the name and phases of each motion without progress events."""
-    return [(one.name, one.phase) for one in events if one.phase != "progress"]
+    return [(event.name, event.phase) for event in events if event.phase != "progress"]
 
 
 def smooth(t, start, seconds):
@@ -132,7 +132,7 @@ def test_pinches_and_drags_hold_until_the_hand_opens(events_of, fps, name, pose)
     assert events[0].time < 0.61 + 0.1 + 1 / fps  # a frame later at most
     assert 1.8 <= events[-1].time <= 2.2
     assert events[-1].moved == pytest.approx((1.5, 0), abs=0.15)
-    assert max(one.strength for one in events) >= 0.75
+    assert max(event.strength for event in events) >= 0.75
 
 
 @RATES
@@ -205,7 +205,7 @@ def test_claps_are_counted_and_no_swipes(events_of_two, fps, is_hidden):
         return 2.4 - 2.1 * sum(smooth(t, at, 0.2) - smooth(t, at + 0.25, 0.2) for at in (0.5, 1.5))
 
     events = events_of_two(2.5, fps, apart, lost=lambda t: is_hidden and apart(t) < 0.9)
-    assert [one for one in steps(events) if one[1] != "cancel"] == [("Clap", "begin"), ("Clap", "end")] * 2
+    assert [step for step in steps(events) if step[1] != "cancel"] == [("Clap", "begin"), ("Clap", "end")] * 2
     slow = events_of_two(4, fps, lambda t: 2.4 - 2.1 * (smooth(t, 0.5, 1) - smooth(t, 2.2, 1)))
     assert slow == []
 
@@ -304,7 +304,7 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.err == "1 motion in 48 frames\n"
     lines = [json.loads(line) for line in printed.out.splitlines()]
-    assert [(one["name"], one["phase"]) for one in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
+    assert [(line["name"], line["phase"]) for line in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
     assert frames[lines[1]["frame"]].time == pytest.approx(lines[1]["time"], abs=1e-4)
     motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
     assert capsys.readouterr().err == f"1 motion in 48 frames; wrote {tmp_path / 'events.csv'}\n"
@@ -344,7 +344,7 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
     others = {path.name for path in tmp_path.iterdir()} - {"clip.mp4", f"with{ending}", f"without{ending}"}
     if ending == ".jsonl":
         (frame,) = load_frames(tmp_path / "with.jsonl")[1]
-        assert [one.to_dict() for one in frame.motions] == [one.to_dict() for one in events]
+        assert [motion.to_dict() for motion in frame.motions] == [event.to_dict() for event in events]
         assert others == set()
         convert_motions(tmp_path / "with.jsonl", tmp_path / "with.motions.csv")
     else:
@@ -353,5 +353,5 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
         rows = list(csv.DictReader((tmp_path / "with.motions.csv").read_text("utf-8").splitlines()))
     else:
         rows = importlib.import_module("pyarrow.parquet").read_table(tmp_path / "with.motions.parquet").to_pylist()
-    assert [(int(one["frame"]), one["phase"]) for one in rows] == [(4, one.phase) for one in events]
-    np.testing.assert_allclose([float(one["moved_x"]) for one in rows], [one.moved[0] for one in events], atol=1e-3)
+    assert [(int(row["frame"]), row["phase"]) for row in rows] == [(4, event.phase) for event in events]
+    np.testing.assert_allclose([float(row["moved_x"]) for row in rows], [event.moved[0] for event in events], atol=1e-3)

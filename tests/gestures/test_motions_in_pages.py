@@ -66,7 +66,7 @@ def made(paths, name, number):
 def lost(frames, since, until, side=None):
     """Yield the frames without the hands, or without the hand of a side, for some time."""
     for time_s, hands in frames:
-        yield time_s, [one for one in hands if not since <= time_s < until or side not in (None, one.handedness)]
+        yield time_s, [hand for hand in hands if not since <= time_s < until or side not in (None, hand.handedness)]
 
 
 def plain(hand):
@@ -95,7 +95,7 @@ def test_pages_report_the_motions_that_python_reports(paths, motions, moved, pos
     learned = LearnedGestures(LearnedGestures.learn([claws]).static, motions)
     learned.save(tmp_path / "mine.npz")
     np.savez(tmp_path / "wrong.npz", **(motions.arrays() | {"motion_lengths": np.array([3])}))
-    frames = [[{"time": time_s, "hands": list(map(plain, hands))} for time_s, hands in one] for one in streams]
+    frames = [[{"time": time_s, "hands": list(map(plain, hands))} for time_s, hands in stream] for stream in streams]
     (tmp_path / "streams.json").write_text(json.dumps(frames), "utf-8")
     shipped = PROJECT / "src" / "sonjit" / "_util" / "assets" / "gestures.npz"
     subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, shipped], cwd=WEB, check=True)

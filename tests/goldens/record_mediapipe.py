@@ -48,29 +48,29 @@ def main():
         options = {"static_image_mode": static}
         for complexity, model in enumerate(("lite", "full")):
             config = options | {"max_num_hands": 2, "model_complexity": complexity}
-            solution = telling_boxes(Hands, "hand_rects")(**config)
+            solution = with_boxes(Hands, "hand_rects")(**config)
             save(f"demo.hands.{model}.{mode}", peer, "hands", config, shown, solution, hands_from)
         config = options | {"max_num_faces": 1, "refine_landmarks": True}
-        solution = telling_boxes(FaceMesh, "face_rects")(**config)
+        solution = with_boxes(FaceMesh, "face_rects")(**config)
         save(f"demo.face.attention.{mode}", peer, "face", config, shown, solution, faces_from)
         config = options | {"model_complexity": 1, "smooth_landmarks": False}
-        solution = telling_boxes(Pose, "pose_rect")(**config)
+        solution = with_boxes(Pose, "pose_rect")(**config)
         save(f"demo.body.full.{mode}", peer, "body", config, shown, solution, bodies_from)
 
 
-def telling_boxes(solution, stream):
+def with_boxes(solution, stream):
     """Create a solution that also returns the boxes of its landmark network, which MediaPipe does not expose.
 
     `stream` is the name that its graph has for them.
     """
 
-    class Telling(solution):
+    class WithBoxes(solution):
         boxes = stream
 
         def _initialize_graph_interface(self, graph, side_inputs=None, outputs=None, stream_type_hints=None):
             return super()._initialize_graph_interface(graph, side_inputs, [*outputs, stream], stream_type_hints)
 
-    return Telling
+    return WithBoxes
 
 
 def read_frames(path):

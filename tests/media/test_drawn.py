@@ -145,7 +145,7 @@ def stop_after(source, writer, limit):
     raise KeyboardInterrupt
 
 
-def test_a_cut_video_is_drawn_as_far_as_it_goes(tmp_path, clip):
+def test_a_truncated_video_is_drawn_up_to_its_end(tmp_path, clip):
     path = clip("v.mkv", [i / 25 for i in range(100)], sound="aac")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     out = tmp_path / "o.mp4"

@@ -103,7 +103,7 @@ def test_a_data_frame_has_a_row_per_keypoint(library, image, hand):
     assert sonjit.to_dataframe([], library).shape == (0, 16)
 
 
-def test_a_data_frame_needs_a_known_library_that_is_there(monkeypatch, hand):
+def test_a_data_frame_requires_a_known_and_installed_library(monkeypatch, hand):
     with pytest.raises(InputError, match="Unknown library 'arrow'"):
         sonjit.to_dataframe([hand], "arrow")
     monkeypatch.setitem(sys.modules, "polars", None)

@@ -93,7 +93,7 @@ def test_storage_without_its_package_names_the_package(monkeypatch):
         open_source("s3://bucket/a.jpg")
 
 
-def test_offline_forbids_what_lies_elsewhere(bucket, monkeypatch):
+def test_offline_forbids_remote_files(bucket, monkeypatch):
     monkeypatch.setenv("SONJIT_OFFLINE", "1")
     with pytest.raises(InputError, match=r"SONJIT_OFFLINE is set and s3://bucket/a.jpg is in the network"):
         open_source("s3://bucket/a.jpg")

@@ -99,7 +99,7 @@ def test_the_full_shape_adds_what_is_ours(hand):
 
 @given(hands)
 @pytest.mark.slow
-def test_a_hand_comes_back_bit_for_bit(hand):
+def test_a_hand_survives_a_round_trip_bit_for_bit(hand):
     again = Hand.from_dict(through_json(hand.to_dict(full=True)))
     assert again == hand
     assert again.keypoints.tobytes() == hand.keypoints.tobytes()
@@ -118,7 +118,7 @@ def test_the_plain_shape_reads_too_with_depth_unknown(hand):
 @settings(max_examples=25)
 @given(frames)
 @pytest.mark.slow
-def test_a_frame_comes_back_as_it_was(frame):
+def test_a_frame_survives_a_round_trip(frame):
     data = through_json(frame.to_dict())
     assert Frame.from_dict(data) == frame
     assert ("source" in data) == (frame.source is not None)
@@ -126,7 +126,7 @@ def test_a_frame_comes_back_as_it_was(frame):
 
 @settings(max_examples=10)
 @given(faces)
-def test_a_face_comes_back_bit_for_bit(face):
+def test_a_face_survives_a_round_trip_bit_for_bit(face):
     assert Face.from_dict(through_json(face.to_dict(full=True))) == face
 
 

@@ -119,7 +119,7 @@ def test_pages_compute_the_measures_that_python_computes(in_page):
     instances = [hand(rng, side) for side in ("Left", "Right") for _ in range(4)]
     instances += [hand(rng, shape=np.zeros((21, 3), np.float32)), face(rng), face(rng, 468), face(rng, 6)]
     instances += [body(rng), body(rng, visibility=hidden), Face(1.0, np.zeros((478, 3), np.float32))]
-    found = in_page(measured=[[one.kind, plain(one)] for one in instances])["measured"]
+    found = in_page(measured=[[instance.kind, plain(instance)] for instance in instances])["measured"]
     for ours, instance in zip(found, instances, strict=True):
         theirs = measures(instance)
         assert [name for name, _ in ours] == [*theirs] == [*MEASURE_NAMES[instance.kind]]

@@ -119,11 +119,11 @@ def test_a_finished_input_is_processed_again_only_where_something_differs(media,
     assert run(Brightness(2.0), [media], save, limit=3).files == 4
     assert run(Brightness(2.0), [media / "10.png", media / "20.png"], save, limit=3).skipped == 2
     assert run(Brightness(2.0), [media], f"{tmp_path}/t/{{name}}.csv", limit=3).files == 4
-    values = [one["value"] for one in json.loads((tmp_path / "t" / "30.json").read_text("utf-8"))["frames"]]
+    values = [frame["value"] for frame in json.loads((tmp_path / "t" / "30.json").read_text("utf-8"))["frames"]]
     assert values == [60.0]
 
 
-def test_files_on_remote_storage_go_the_same_way(media, tmp_path, processed):
+def test_files_on_remote_storage_give_the_same_results(media, tmp_path, processed):
     pytest.importorskip("fsspec")
     url, save = f"file://{media}", f"{tmp_path}/t/"
     assert (run(Brightness(), [url], save).files, len(processed)) == (4, 3 + 8)

@@ -44,7 +44,7 @@ def hand(**more):
     return Hand("Left", 0.9, points, points / 1000, id=3, **more)
 
 
-def test_hands_go_out_by_osc(receiver):
+def test_hands_are_sent_by_osc(receiver):
     port, messages = receiver
     event = Event("Fist", "gesture", "begin", 0.1, None, 3, "Left", 0.5)
     with LiveOutput(f"osc://127.0.0.1:{port}", "hands") as output:
@@ -56,7 +56,7 @@ def test_hands_go_out_by_osc(receiver):
     assert got["/sonjit/event"] == ["Fist", "begin", 3, 0.5]
 
 
-def test_bodies_go_out_by_osc_without_unknown_points(receiver):
+def test_bodies_are_sent_by_osc_without_unknown_points(receiver):
     port, messages = receiver
     points = np.ones((33, 3), np.float32)
     points[0, 0] = np.nan
@@ -68,7 +68,7 @@ def test_bodies_go_out_by_osc_without_unknown_points(receiver):
     assert "/sonjit/body/1/nose" not in addresses
 
 
-def test_blendshapes_go_out_by_vmc_without_the_neutral_one(receiver):
+def test_blendshapes_are_sent_by_vmc_without_the_neutral_one(receiver):
     port, messages = receiver
     points = np.zeros((478, 3), np.float32)
     face = Face(1.0, points, (0, 0, 1, 1), 1, dict.fromkeys(BLENDSHAPES, 0.5), np.eye(4, dtype=np.float32))
@@ -84,7 +84,7 @@ def test_blendshapes_go_out_by_vmc_without_the_neutral_one(receiver):
     assert ["/VMC/Ext/Blend/Apply"] in [list(message) for message in got]
 
 
-def test_bones_of_a_body_go_out_by_vmc(receiver):
+def test_bones_of_a_body_are_sent_by_vmc(receiver):
     port, messages = receiver
     body = body_of(actor(0.5))
     with LiveOutput(f"vmc://127.0.0.1:{port}", "bodies") as output:
@@ -120,7 +120,7 @@ def rotation_of(xyzw):
     )
 
 
-def test_frames_go_out_as_json_by_websocket():
+def test_frames_are_sent_as_json_by_websocket():
     from websockets.sync.server import serve
 
     got = queue.Queue()

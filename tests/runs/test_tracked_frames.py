@@ -22,7 +22,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_frames_come_with_what_was_found_and_the_image(monkeypatch, folder):
+def test_frames_contain_the_instances_and_the_image(monkeypatch, folder):
     monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
     scores = []
     for frame in sonjit.track(folder, Finds()):

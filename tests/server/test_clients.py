@@ -64,7 +64,7 @@ def test_images_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hol
     assert got[-1] == {"type": "ready", "detectors": []}
 
 
-def test_clients_beyond_the_limit_are_sent_away_and_may_come_later(listen):
+def test_clients_beyond_the_limit_are_refused_and_can_retry(listen):
     client = listen(max_clients=2)
     with open_stream(client) as one, open_stream(client) as two:
         assert configure(one)[-1]["type"] == configure(two)[-1]["type"] == "ready"
@@ -94,7 +94,7 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decod
         begun.wait()
         gate.set()
     wait_until(lambda: service.detectors.in_use == 0 and not service.streams)
-    wait_until(lambda: gc.collect() is not None and [one() for one in references] == [None, None])
+    wait_until(lambda: gc.collect() is not None and [reference() for reference in references] == [None, None])
 
 
 def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decoding):
@@ -134,7 +134,7 @@ def _worker_threads():
 
 
 @pytest.mark.slow
-def test_eight_busy_clients_are_served_alike(weights, listen, frames):
+def test_eight_busy_clients_get_equal_shares(weights, listen, frames):
     live, answered, enough = listen(workers=1), [0] * 8, threading.Event()
 
     def client(number):

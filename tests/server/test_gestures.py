@@ -144,7 +144,7 @@ def test_a_stream_uses_only_its_own_gestures(weights, listen, frames):
         configure(socket, LITE, gestures_file=file, control=rule)
         got = [answer(socket, number, frames[0], time=number / 10) for number in range(1, 9)]
         assert got[-1]["hands"][0]["gesture"]["name"] == "claw"
-        assert [one["name"] for answered in got for one in answered["commands"]][:1] == ["claw"]
+        assert [command["name"] for answered in got for command in answered["commands"]][:1] == ["claw"]
     with open_stream(server) as socket:
         assert len(configure(socket, LITE)) == 1  # the same detector
         assert "gesture" not in answer(socket, 0, frames[0])["hands"][0]

@@ -44,7 +44,7 @@ def test_an_endpoint_gives_what_a_detector_gives(kind, all_weights, ask, photo):
 
 
 @pytest.mark.slow
-def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
+def test_an_image_as_body_or_form_gives_the_same_result_and_full_adds_fields(weights, ask, photo):
     client, data = ask(), jpeg_of(photo)
     one = client.post("/v1/hands", content=data).json()
     assert client.post("/v1/hands", files={"file": ("a.jpg", data)}).json() == one
@@ -71,7 +71,7 @@ def test_images_are_turned_upright(weights, ask, photo):
     assert (answer["width"], answer["height"]) == photo.shape[:2]
 
 
-def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
+def test_requests_can_name_only_gestures_that_sonjit_contains():
     for kind in ("hands", "holistic"):
         option = known_options(kind)["gestures"]
         assert (option.default, option.choices) == ("none", ("none", "canned", "asl"))
@@ -80,9 +80,9 @@ def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
                 read_options(kind, {"gestures": path})
     given = [{}, {"gestures": "none"}, {"gestures": "asl"}, {"measures": True}, {"measures": True, "gestures": "asl"}]
     sessions = [SessionOptions.from_values("hands", read_options("hands", one), still=False) for one in given]
-    assert [one.gestures for one in sessions] == [None, None, "asl", "canned", "asl"]
-    assert [one.to_dict()["gestures"] for one in sessions] == ["none", "none", "asl", "none", "asl"]
-    assert len({one.key for one in sessions}) == 1  # one detector serves them all
+    assert [session.gestures for session in sessions] == [None, None, "asl", "canned", "asl"]
+    assert [session.to_dict()["gestures"] for session in sessions] == ["none", "none", "asl", "none", "asl"]
+    assert len({session.key for session in sessions}) == 1  # one detector serves them all
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,9 @@ def test_wrong_options_are_reported_with_the_known_ones(query, weights, ask, pho
 def test_every_option_is_described(ask):
     described = ask().get("/openapi.json").json()["paths"]
     for kind, entry in KINDS.items():
-        parameters = {one["name"]: one["schema"] for one in described[f"/v1/{kind}"]["post"]["parameters"]}
+        parameters = {
+            parameter["name"]: parameter["schema"] for parameter in described[f"/v1/{kind}"]["post"]["parameters"]
+        }
         assert set(parameters) == {*known_options(kind), "full"}
         assert parameters["model"]["enum"] == list(entry.models)
 

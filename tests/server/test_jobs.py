@@ -25,7 +25,7 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("measures", [False, True])
-def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_path, monkeypatch, measures):
+def test_the_server_writes_a_video_as_the_command_line_does(endpoints, media, tmp_path, monkeypatch, measures):
     client = endpoints()
     body = (media / "clip.mp4").read_bytes()
     query = f"kind=hands&model=lite&name=clip.mp4&max_instances=2{'&measures=true' if measures else ''}"
@@ -100,7 +100,7 @@ def pixels(video, folder):
 
 
 @pytest.mark.slow
-def test_images_come_back_as_the_command_line_writes_them(endpoints, media, tmp_path, monkeypatch, capsys):
+def test_the_server_writes_images_as_the_command_line_does(endpoints, media, tmp_path, monkeypatch, capsys):
     client = endpoints()
     shots = sorted((media / "shots").iterdir(), reverse=True)
     files = [("file", (f"shots/{file.name}", file.read_bytes())) for file in shots]

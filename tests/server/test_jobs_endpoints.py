@@ -16,7 +16,7 @@ from .conftest import end_of, events_of, refusal
 
 
 @pytest.mark.slow
-def test_events_come_in_order_to_every_listener(endpoints, media):
+def test_every_listener_gets_the_events_in_order(endpoints, media):
     client = endpoints()
     body = (media / "clip.mp4").read_bytes()
     client.post("/v1/jobs?kind=hands", content=body)

@@ -259,7 +259,7 @@ def test_a_client_that_reads_nothing_blocks_only_itself(weights, listen, photo):
             for number in range(40):
                 stream.send(frame_message(number, data))
                 assert stream.receive()["frame"] == number
-        assert max((len(one._waiting) for one in live.service.streams), default=0) <= 2
+        assert max((len(stream._waiting) for stream in live.service.streams), default=0) <= 2
     finally:
         stop.set()
         thread.join()

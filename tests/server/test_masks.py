@@ -52,7 +52,7 @@ class FakeDetector:
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("kind", ["body", "holistic"])
-def test_a_mask_stands_with_its_body_in_either_shape(kind, strict):
+def test_a_mask_is_next_to_its_body_in_either_format(kind, strict):
     points = np.zeros((33, 3), np.float32)
     body = Body(0.5, points, points, points[:, 0], points[:, 0], 1)
     body.mask = np.eye(4, dtype=np.float32)

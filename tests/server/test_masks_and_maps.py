@@ -15,7 +15,7 @@ from .conftest import LITE, answer, configure, open_stream
 
 
 @pytest.mark.slow
-def test_masks_come_with_bodies_where_requested(all_weights, listen, frames, demo_clip):
+def test_bodies_have_masks_if_requested(all_weights, listen, frames, demo_clip):
     body = {"kind": "body", "model": "lite", "search": "fast", "segmentation": True, "smooth_segmentation": False}
     with open_stream(listen()) as socket:
         ready = configure(socket, body)[-1]
@@ -31,7 +31,7 @@ def test_masks_come_with_bodies_where_requested(all_weights, listen, frames, dem
     options = {"model": "lite", "search": "fast", "segmentation": True, "smoothing": "published"}
     with sonjit.create_detector("body", **options) as detector:
         found = detector.detect(frames[0], time=0)
-    assert [one["segmentation"] for one in bodies] == [mask_to_dict(one.mask) for one in found]
+    assert [body["segmentation"] for body in bodies] == [mask_to_dict(one.mask) for one in found]
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
         hands = answer(socket, 1, png)["hands"]
         (ready,) = configure(socket, spec | {"explain": "none"})  # the detector itself stays
         assert ready["detectors"][0]["explain"] == "none"
-        assert all("map" not in one for one in answer(socket, 2, png)["hands"])
+        assert all("map" not in hand for hand in answer(socket, 2, png)["hands"])
     assert hands
     with sonjit.create_detector("hands", model="lite", static_image=True) as detector:
         found = detector.detect(photo)

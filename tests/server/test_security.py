@@ -22,7 +22,7 @@ def test_other_names_that_lead_here_are_refused(host, ask):
     refusal(client.get("/", headers={"host": host}), 403, "bad_origin")
 
 
-def test_a_server_on_all_addresses_goes_by_any_name_and_asks_for_the_token(ask):
+def test_a_server_on_all_addresses_accepts_any_host_name_and_requires_the_token(ask):
     client = ask(host="0.0.0.0", token="secret")
     named = {"host": "laptop.local:8765", "origin": "http://laptop.local:8765"}
     refusal(client.get("/healthz", headers=named), 401, "no_token")
@@ -79,7 +79,7 @@ def test_allowed_origins_get_cors_headers(ask):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/jobs"])
-def test_the_token_goes_with_every_call(path, ask):
+def test_every_call_has_the_token(path, ask):
     client = ask(token="s&cret 1")
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s&cret 1"}):
         refusal(client.get(path, headers=headers), 401, "no_token")
@@ -201,7 +201,7 @@ def test_the_clip_can_be_sought(ask):
     assert (part.status_code, len(part.content)) == (206, 100)
 
 
-def test_pages_load_nothing_from_elsewhere(ask):
+def test_pages_load_nothing_from_other_hosts(ask):
     client = ask()
     for path in ("/", "/docs", "/api.js"):
         text = client.get(path).text.replace("http://www.w3.org/", "")

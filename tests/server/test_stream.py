@@ -107,7 +107,7 @@ def test_a_clip_that_restarts_keeps_its_gestures(weights, listen, frames):
         for i, time in enumerate((0, 1, 0, float("nan"), 0.5)):
             got = answer(socket, i, frames[0], time=time)
             assert got["motions"] == []
-            assert all("gesture" in one for one in got["hands"])
+            assert all("gesture" in hand for hand in got["hands"])
             assert got["time"] == (None if time != time else time)
 
 
@@ -119,7 +119,7 @@ def test_motions_are_next_to_the_moving_hands(weights, listen, frames, monkeypat
         configure(socket, LITE | {"gestures": "canned"}, control='[[rule]]\non = "Swipe_Left"\nkey = "right"')
         got = answer(socket, 1, frames[0], time=0.5)
         assert got["motions"] == [event.to_dict()]
-        assert [one["key"] for one in got["commands"]] == ["right"]
+        assert [command["key"] for command in got["commands"]] == ["right"]
         assert len(looked) == 1  # the map acts on what the stream tells
         configure(socket, LITE, control=None)
         assert "motions" not in answer(socket, 2, frames[0], time=0.6)

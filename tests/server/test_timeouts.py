@@ -38,7 +38,7 @@ class Clock:
 
     def advance(self, seconds):
         self.now_s += seconds
-        for timer in [one for one in self._timers if one.due_s <= self.now_s]:
+        for timer in [timer for timer in self._timers if timer.due_s <= self.now_s]:
             self._timers.remove(timer)
             timer.callback()
 

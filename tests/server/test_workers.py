@@ -15,7 +15,7 @@ def workers():
     workers.close()
 
 
-def test_results_and_errors_come_back(workers):
+def test_results_and_errors_are_returned(workers):
     async def go():
         queue = workers.new_queue()
         assert await queue.run(lambda: 7) == 7

@@ -60,7 +60,7 @@ def test_conflicts_are_marks_far_apart_or_there_and_not_there():
     assert [(one.joint, one.apart_px) for one in found] == [(2, 40.0), (3, None)]
 
 
-def test_joints_come_back_from_their_projections():
+def test_joints_are_restored_from_their_projections():
     rig, truth = random_rig(5, 3), hands(1, 3)[0]
     pixels = rig.project(truth)
     marks = [
@@ -111,7 +111,7 @@ def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
     slipped = truth[0].copy()
     tip = joint_names().index("left_index_finger_tip")
     slipped[tip] += (0.0, -0.05, 0.0)
-    assert tip in {end for one in bone_warnings(bone_lengths(slipped, PAIRS), unknown) for end in one.bone}
+    assert tip in {end for warning in bone_warnings(bone_lengths(slipped, PAIRS), unknown) for end in warning.bone}
 
 
 def test_a_bone_that_changes_between_frames_is_warned_of():

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 
 def error_mm(project, joints):
     labels = list(read_labels(project))
-    off = np.concatenate([one.points_m for one in labels]) - joints
-    source = np.concatenate([one.source for one in labels])
+    off = np.concatenate([label.points_m for label in labels]) - joints
+    source = np.concatenate([label.source for label in labels])
     return 1000 * np.linalg.norm(off, axis=-1)[source == 1].mean(), source
 
 

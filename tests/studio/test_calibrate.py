@@ -168,7 +168,7 @@ def test_the_two_solutions_speak_for_a_true_world(calibrated):
 
 def test_a_world_of_second_solutions_is_caught(calibrated):
     rig, places = calibrated.rig.subset(["cam0"]), {}
-    observations = [one for one in calibrated.observations if one.view == "cam0"]
+    observations = [observation for observation in calibrated.observations if observation.view == "cam0"]
     for one in observations:
         both = poses_from_points(BOARD.points_m[one.points], one.pixels, rig["cam0"].camera, flat=True)
         view = rig["cam0"]
@@ -301,7 +301,7 @@ def test_wide_lenses_are_found(model, lens):
 @pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
-def test_the_bundle_goes_down_its_true_slope(seed):
+def test_a_bundle_converges_from_a_distant_start(seed):
     """Start far away with exact pixels, where a wrong gradient would not converge."""
     rng = np.random.default_rng(seed)
     rig = with_lenses(random_rig(3, seed % 40), [LENS, RATIONAL, FISHEYE])

@@ -91,12 +91,12 @@ def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
     rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
     content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
     lines: list[str] = []
-    for place, view in enumerate(rig):
-        table = content[f"cam_{place}"]
+    for index, view in enumerate(rig):
+        table = content[f"cam_{index}"]
         K, bent, turn = (np.array(table[name]) for name in ("matrix", "distortions", "rotation"))
         theirs, _ = cv2.projectPoints(points * 1000, turn, np.array(table["translation"]), K, bent)
         np.testing.assert_allclose(view.project(points), theirs[:, 0] + 0.5, atol=1e-6)
-        lines += [f"[cameras.{place}]", "size = [640, 480]", f"matrix = {K.tolist()}", f"distortions = {bent.tolist()}"]
+        lines += [f"[cameras.{index}]", "size = [640, 480]", f"matrix = {K.tolist()}", f"distortions = {bent.tolist()}"]
         lines += [f"rotation = {view.R.tolist()}", f"translation = {view.t.tolist()}"]
     caliscope = tmp_path / "camera_array.toml"
     caliscope.write_text("\n".join(lines))

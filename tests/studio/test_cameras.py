@@ -30,7 +30,7 @@ def test_straightened_rays_are_bent_back_exactly(seed):
     np.testing.assert_allclose(undistort(distort(rays, lens), lens), rays, atol=1e-9)
 
 
-def test_a_lens_bends_as_opencv_says():
+def test_a_lens_distorts_as_in_opencv():
     import cv2
 
     points = np.random.default_rng(0).uniform((-0.5, -0.5, 1.5), (0.5, 0.5, 2.5), (50, 3))
@@ -130,7 +130,7 @@ def test_cameras_are_found_by_name():
         CameraRig([])
 
 
-def test_a_rig_needs_to_know_where_a_camera_stands():
+def test_a_rig_requires_the_position_of_each_camera():
     with pytest.raises(InputError, match="its pose is unknown"):
         RigCamera("a", 640, 480, CalibratedCamera(np.eye(3)))
 

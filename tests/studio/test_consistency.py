@@ -84,7 +84,7 @@ def _mistakes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "mistake"), [pytest.param(*one, id=f"{one[0]}{n}") for n, one in enumerate(_mistakes())]
+    ("kind", "mistake"), [pytest.param(*mistake, id=f"{mistake[0]}{n}") for n, mistake in enumerate(_mistakes())]
 )
 def test_a_mistake_is_called_by_its_name(seen, kind, mistake):
     assert _kinds(*mistake(*seen)) == {"cam2": kind}

@@ -64,7 +64,7 @@ def test_bones_are_constant_and_joints_nearer():
         fit_constant_bones(rig, replace(seen, times_s=seen.times_s * np.nan), raw)
 
 
-def test_hands_that_come_and_go_are_not_drawn_to_the_origin():
+def test_smoothing_does_not_draw_hands_that_appear_and_disappear_to_the_origin():
     points = moving()[:, 0, :21] + [0, 0, 0.5]
     observed = points.copy()
     observed[[0, 1, 2, -1]] = np.nan

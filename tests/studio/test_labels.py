@@ -46,7 +46,7 @@ def test_a_frame_sets_marks_are_its_labels_projected(tmp_path):
         labels.save(folder / LABELS)
     (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
     (folder / "settings.json").write_text('{"views": ["cam0", "cam2"]}')
-    assert [one.frames.tolist() for one in read_labels(project)] == [[0], [10]]
+    assert [label.frames.tolist() for label in read_labels(project)] == [[0], [10]]
     marks = machine_marks(project, 10)
     assert {mark.view for mark in marks} == {"cam0", "cam2"}
     assert 25 not in {mark.joint for mark in marks}

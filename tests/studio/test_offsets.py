@@ -51,7 +51,7 @@ def error_mm(points, truth):
 
 
 @pytest.mark.parametrize("by_view_m", [0.0, 0.006])
-def test_offsets_that_go_with_the_hand_and_the_view_are_learned(rig, truth, by_view_m):
+def test_offsets_that_depend_on_hand_and_view_are_learned(rig, truth, by_view_m):
     seen = detected(rig, truth, by_view_m, noise_px=0.5)
     human, new = truth.copy(), np.arange(FRAMES) >= MARKED
     human[new] = np.nan
@@ -92,7 +92,7 @@ def test_what_is_unknown_or_another_hand_stays_and_teaches_nothing(rig, truth):
     assert error_mm(triangulate_detections(rig, same.part(right)).points_m, truth[right]) < 0.3
 
 
-def test_offsets_come_back_from_their_file_and_damage_is_named(rig, truth, tmp_path):
+def test_offsets_load_from_their_file_and_damage_is_reported(rig, truth, tmp_path):
     some = slice(0, 6)
     offsets = fit_offsets(rig, detected(rig, truth, 0.0).part(some), truth[some])
     file = tmp_path / "offsets.json"

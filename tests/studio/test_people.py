@@ -226,8 +226,8 @@ def test_a_person_is_one_in_all_lists(holistic):
         "bodies": [1, 2], "hands": [1, 1, 2] if frame["hands"][1]["id"] == 1 else [1, 2, 2], "faces": [1, 2],
     }  # fmt: skip
     assert len(frame["faces"][0]["keypoints_m"]) == 478
-    own = {one["id"]: one["keypoints_m"] for one in frame["hands"] if one["handedness"] == "Left"}
-    body_x = {one["id"]: one["keypoints_m"][0][0] for one in frame["bodies"]}
+    own = {hand["id"]: hand["keypoints_m"] for hand in frame["hands"] if hand["handedness"] == "Left"}
+    body_x = {body["id"]: body["keypoints_m"][0][0] for body in frame["bodies"]}
     for person, points in own.items():
         np.testing.assert_allclose(points, both[int(body_x[person] > 0), 1], atol=1e-4)
 

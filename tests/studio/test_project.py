@@ -39,7 +39,7 @@ def write_video(path, frames, *, size=(640, 480), gop=12):
     return path
 
 
-def test_a_project_comes_back_as_it_was_made(tmp_path):
+def test_a_project_loads_as_it_was_created(tmp_path):
     project, _ = make_project(tmp_path, frames=3)
     project.close()
     again = open_project(tmp_path / "project")

@@ -74,7 +74,7 @@ def test_a_release_reads_back_as_interhand(labelled, tmp_path):
     assert (done.frame_sets, done.images) == (3, 9)
     data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
     assert "centres of rotation" in (tmp_path / "out" / "README.md").read_text("utf-8")
-    kinds = {one.name: one.kind for one in card.captures[project.name].sequences}
+    kinds = {sequence.name: sequence.kind for sequence in card.captures[project.name].sequences}
     assert len(data) == 9
     for sample in data:
         row = sample.frame // 10
@@ -102,7 +102,7 @@ def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
     assert statistics["joints_by_source"] == {"M": 21 + 42, "H": 42}
     assert statistics["sequences_by_type"] == {"PP": 1, "ROM": 1}
     coco = json.loads((out / "annotations/test/coco_test.json").read_text())
-    assert {one["source"] for one in coco["annotations"]} == {"H", "M"}
+    assert {annotation["source"] for annotation in coco["annotations"]} == {"H", "M"}
 
 
 def test_a_stopped_release_continues(labelled, tmp_path):
@@ -124,7 +124,7 @@ def test_a_stopped_release_continues(labelled, tmp_path):
 def test_a_refused_release_leaves_no_folder(labelled, tmp_path, monkeypatch):
     project, _, card = labelled
     labels = release_module.read_labels
-    nothing = lambda project: [replace(one, source=0 * one.source) for one in labels(project)]  # noqa: E731
+    nothing = lambda project: [replace(label, source=0 * label.source) for label in labels(project)]  # noqa: E731
     monkeypatch.setattr(release_module, "read_labels", nothing)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match="no frame set has a label"):
@@ -193,7 +193,7 @@ def test_a_face_that_other_views_show_is_hidden_in_all(showing):
             assert after.rgb[y - 9 : y + 9, x - 9 : x + 9].std() < before.rgb.std() / 3
     over = none.copy()
     over[0] = head + rng.normal(0, 0.02, (21, 3))
-    assert [one.faces.withheld for one in hide_faces_of_other_views(rig, views, over)] == [
+    assert [view.faces.withheld for view in hide_faces_of_other_views(rig, views, over)] == [
         int(k >= showing) for k in range(3)
     ]
 

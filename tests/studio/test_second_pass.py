@@ -103,7 +103,7 @@ def test_what_train_makes_is_what_auto_looks_with(made, weights):
     done = annotate(project, AnnotatorSettings(fps=1, network=str(folder)))
     assert done.folder == current_run(project)
     assert done.kept == 0
-    assert sum(len(one.frames) for one in read_labels(project)) == FRAMES
+    assert sum(len(label.frames) for label in read_labels(project)) == FRAMES
     assert len(list(project.folder.glob("auto/*/seen/*.npz"))) == 2 * 2  # of both looks
     assert annotate(project, AnnotatorSettings(fps=1, network=str(folder))).kept == FRAMES
 
@@ -124,15 +124,15 @@ def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkey
     few = ChunkDetections(first.frames[rows], first.points_px[rows], first.confidence[rows], ())
     seen = refine_detections(settings, few)
     detector = KeypointDetector(folder)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for view, camera in enumerate(rig):
             rgb = project.view(camera.name).read(row)
             for side in range(2):
                 there = camera.project(joints[row, side] + OFF_M[side])
                 (expected,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
-                np.testing.assert_allclose(seen.points_px[place, view, side], expected.keypoints, atol=0.1)
+                np.testing.assert_allclose(seen.points_px[index, view, side], expected.keypoints, atol=0.1)
                 np.testing.assert_allclose(
-                    seen.confidence[place, view, side], np.maximum(expected.confidence, 1e-3), atol=1e-3
+                    seen.confidence[index, view, side], np.maximum(expected.confidence, 1e-3), atol=1e-3
                 )
 
 

@@ -20,7 +20,7 @@ def fitted(points, truth, times=None, noise_m=NOISE_M):
     return fit_skeletons(points, covariance, median_lengths(truth), times)
 
 
-def test_known_bones_bring_noisy_joints_nearer(truth):
+def test_known_bone_lengths_reduce_the_error_of_noisy_joints(truth):
     hand = truth[:, 0]
     noisy = hand + np.random.default_rng(0).normal(0, NOISE_M, hand.shape)
     before = np.linalg.norm(noisy - hand, axis=-1).mean()
@@ -43,7 +43,7 @@ def test_quick_frame_sets_are_smoothed_and_far_ones_are_not(truth):
     assert np.linalg.norm(near - still, axis=-1).mean() < 0.7 * np.linalg.norm(far - still, axis=-1).mean()
 
 
-def test_a_joint_lost_for_a_moment_comes_back_and_one_never_seen_does_not(truth):
+def test_a_joint_lost_for_a_moment_is_filled_and_one_never_seen_is_not(truth):
     still = np.repeat(truth[:1, 0], 10, 0)
     points = still.copy()
     points[4, 8] = np.nan

@@ -32,7 +32,7 @@ def mark(number, *, frame=0, view="a", joint=0, annotator="Ann", state="seen", x
 
 
 def as_tuples(marks):
-    return {one.key: (one.state, one.x, one.y, one.source) for one in marks}
+    return {mark.key: (mark.state, mark.x, mark.y, mark.source) for mark in marks}
 
 
 @settings(max_examples=25)
@@ -53,10 +53,10 @@ def test_the_newest_mark_of_each_place_counts_and_history_keeps_all(tmp_path_fac
     ]
     for one in marks:
         store.add([one])
-    newest = {one.key: one for one in marks}
+    newest = {mark.key: mark for mark in marks}
     kept = [one for one in newest.values() if one.state != "cleared"]
     assert as_tuples(store.marks()) == as_tuples(kept)
-    assert [one.id for one in store.history()] == [one.id for one in marks]
+    assert [one.id for one in store.history()] == [mark.id for mark in marks]
     for frame in range(3):
         assert as_tuples(store.marks(frame, "Ann")) == as_tuples(
             [one for one in kept if one.frame == frame and one.annotator == "Ann"]

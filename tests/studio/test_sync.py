@@ -53,7 +53,7 @@ def test_repeats_that_were_compressed_once_more_are_reported():
     assert not _is_repeated(np.array([np.inf, 0.5])).any()
 
 
-def test_images_of_one_frame_set_come_together():
+def test_images_of_one_frame_set_are_read_together():
     lines = {"a": _line([5.0]), "b": _line([5.0], offset=1.0)}
     found = synchronise(lines, "flash")
     both = found.images[(found.images >= 0).all(1)]
@@ -69,7 +69,7 @@ def test_images_of_one_frame_set_come_together():
 @given(
     st.lists(st.tuples(st.sampled_from([24, 30, 60]), st.floats(0, 0.9), st.integers(0, 10**6)), min_size=2, max_size=4)
 )
-def test_an_image_belongs_to_one_frame_set_and_none_goes_back_in_time(cameras):
+def test_an_image_belongs_to_one_frame_set_and_times_do_not_decrease(cameras):
     lines = {}
     for number, (fps, jitter, seed) in enumerate(cameras):
         rng = np.random.default_rng(seed)

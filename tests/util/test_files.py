@@ -97,7 +97,7 @@ WorkFolder().cleanup()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal, and keeps drafts that are open")
 @pytest.mark.slow
-def test_drafts_and_work_folders_stay_while_their_process_lives_and_go_when_it_was_killed(tmp_path):
+def test_drafts_and_work_folders_are_removed_only_after_their_process_has_ended(tmp_path):
     out, temporary = tmp_path / "out", tmp_path / "tmp"
     out.mkdir()
     temporary.mkdir()

@@ -34,7 +34,7 @@ def test_workers_share_the_cores(monkeypatch, given, taken):
         monkeypatch.delenv(variable, raising=False)
         if given:
             monkeypatch.setenv(variable, given)
-    assert dict(run_calls(os.getenv, [(one,) for one in names], jobs=2)) == {0: taken, 1: taken}
+    assert dict(run_calls(os.getenv, [(name,) for name in names], jobs=2)) == {0: taken, 1: taken}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

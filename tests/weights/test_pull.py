@@ -59,7 +59,7 @@ def no_distribution(name):
     raise pull.importlib.metadata.PackageNotFoundError(name)
 
 
-def test_another_source_with_the_same_bytes_stands_in(shelf, monkeypatch, contents):
+def test_another_source_with_the_same_bytes_replaces_a_missing_one(shelf, monkeypatch, contents):
     monkeypatch.setattr(pull.importlib.metadata, "distribution", no_distribution)
     lines = []
     (path,) = pull_weights(["twin"], progress=lines.append)

@@ -56,7 +56,7 @@ def test_clip_is_played_there_and_back(clip):
     played.close()
 
 
-def test_clip_of_one_frame_stands_still(tmp_path):
+def test_a_clip_of_one_frame_has_no_motion(tmp_path):
     np.save(tmp_path / "one.npy", np.full((1, 2, 2, 3), 7, np.uint8))
     played = Clip(str(tmp_path / "one.npy"))
     assert (played.read(0) == 7).all()

@@ -119,7 +119,7 @@ def test_a_kind_without_media_names_its_requirement(capsys):
     assert line == "sonjit: face: no clip is bundled; give --face-media a video or image of one face"
 
 
-def test_media_goes_to_the_kind(capsys, tmp_path):
+def test_media_is_used_for_the_chosen_kind(capsys, tmp_path):
     skip_without("holistic")
     status, _, err = run(capsys, "--kind", "holistic", "--media", str(tmp_path / "no.mp4"))
     assert status == 2

@@ -58,7 +58,7 @@ def test_a_card_per_model(capsys, evaluated, tmp_path):
 )
 def test_wrong_calls_are_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, *(one.format(eval=evaluated) for one in arguments))
+    status, out, err = run(capsys, *(argument.format(eval=evaluated) for argument in arguments))
     assert status == 2
     assert out == ""
     (line,) = err.splitlines()

@@ -41,7 +41,7 @@ def test_list_names_every_set_and_what_is_there(capsys, photos):
     listed = {one["name"]: one for one in json.loads(out)}
     assert status == 0
     assert sorted(listed) == list_datasets()
-    assert {name for name, one in listed.items() if one["there"] != "no"} == {"folder"}
+    assert {name for name, entry in listed.items() if entry["there"] != "no"} == {"folder"}
     assert listed["folder"]["there"].startswith("3 samples")
     _, out, _ = run(capsys, "list")
     assert all(name in out for name in list_datasets())
@@ -104,7 +104,7 @@ def test_convert_writes_what_can_be_read_back(capsys, photos, tmp_path, name):
 )
 def test_wrong_calls_are_one_line(arguments, message, capsys, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, *(photos if one == "PHOTOS" else one for one in arguments))
+    status, out, err = run(capsys, *(photos if argument == "PHOTOS" else argument for argument in arguments))
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err

@@ -101,9 +101,13 @@ class TestSegment:
         with (tmp_path / "t.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert [[float(row[name]) for name in ("x", "y", "width", "height")] for row in rows] == [
-            one["bbox"] for one in records
+            record["bbox"] for record in records
         ]
-        assert {one["image_id"] for one in records} <= {10, 1, 2}  # 10.png is called so; the others by their place
+        assert {record["image_id"] for record in records} <= {
+            10,
+            1,
+            2,
+        }  # 10.png is called so; the others by their place
 
     @pytest.mark.slow
     def test_each_input_has_its_own_steps_and_files(self, sonjit, stills, tmp_path):

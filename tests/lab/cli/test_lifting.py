@@ -10,7 +10,7 @@ from sonjit.media import load_frames
 
 
 @pytest.mark.slow
-def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, tmp_path):
+def test_hands_of_an_image_are_in_the_space_of_the_camera(sonjit, photo, weights, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
     assert sonjit("hands", tmp_path / "photo.png", "--save", plain)[0] == 0

@@ -36,7 +36,7 @@ def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
     assert "3 images" in err
     data = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))
     assert len(data["images"]) == 3
-    assert {(one["width"], one["height"]) for one in data["images"]} == {(96, 96)}
+    assert {(image["width"], image["height"]) for image in data["images"]} == {(96, 96)}
     assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 3
     status, _, err = run(capsys, tmp_path / "out", "--count", 3, "--size", "96", "--set", "hands=1", "--masks")
     assert (status, "3 from before" in err) == (0, True)
@@ -82,7 +82,7 @@ def test_all_factors_are_listed(capsys):
 )
 def test_errors_are_one_line_before_anything_is_written(capsys, tmp_path, arguments, says):
     out = tmp_path / "out"
-    assert says in refused(capsys, *(out if one == "OUT" else one for one in arguments))
+    assert says in refused(capsys, *(out if argument == "OUT" else argument for argument in arguments))
     assert not out.exists()
 
 

@@ -27,7 +27,7 @@ def test_packed_run_lengths_are_the_reference_tools(mask):
 
 
 @given(MASKS)
-def test_plain_run_lengths_come_back(mask):
+def test_plain_run_lengths_survive_a_round_trip(mask):
     flat = mask.T.ravel().astype(int)
     runs, value, count = [], 0, 0
     for pixel in flat:
@@ -120,7 +120,7 @@ def test_the_demo_clips_annotations(file):
         assert one.rgb().shape == (one.height, one.width, 3)
 
 
-def test_frames_of_a_video_come_in_any_order(demo_clip):
+def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):
     path, frames, _ = demo_clip
     for index in (3, 3, 5, 1, 0):
         np.testing.assert_array_equal(VideoFrame(Path(path), index).rgb(), frames[index])

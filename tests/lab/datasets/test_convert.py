@@ -51,7 +51,7 @@ def check_all_is_there(dataset, path):
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
-def test_own_folder_comes_back(name, own, tmp_path):
+def test_a_saved_folder_loads_as_it_was(name, own, tmp_path):
     dataset = open_dataset("folder", own())
     convert_dataset(dataset, tmp_path / name, per_shard=4)
     check_all_is_there(dataset, tmp_path / name)
@@ -60,7 +60,7 @@ def test_own_folder_comes_back(name, own, tmp_path):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
 @pytest.mark.files("fixtures/*/expected.json")
-def test_made_sets_come_back(file, name, tmp_path):
+def test_written_data_sets_load_as_they_were(file, name, tmp_path):
     dataset = first_that_opens(file.parent)
     convert_dataset(dataset, tmp_path / name, per_shard=2)
     check_all_is_there(dataset, tmp_path / name)
@@ -89,7 +89,7 @@ def test_images_without_a_file_are_written_next_to_the_labels(own, tmp_path):
     assert len(list((tmp_path / "y_images").iterdir())) == len(shards)
 
 
-def test_shards_are_the_same_bytes_every_time_and_go_on(own, tmp_path):
+def test_shards_have_the_same_bytes_every_time_and_after_a_resumed_run(own, tmp_path):
     dataset = open_dataset("folder", own())
     files = save_shards(tmp_path / "a", dataset, per_shard=2)
     assert [file.name for file in files] == ["000000.tar", "000001.tar", "000002.tar"]
@@ -156,7 +156,9 @@ def test_torch_takes_a_set_as_it_is(own):
     from torch.utils.data import DataLoader
 
     dataset = open_dataset("folder", own())
-    loader = DataLoader(dataset, batch_size=4, shuffle=False, collate_fn=lambda samples: [one.id for one in samples])
+    loader = DataLoader(
+        dataset, batch_size=4, shuffle=False, collate_fn=lambda samples: [sample.id for sample in samples]
+    )
     assert [one for batch in loader for one in batch] == [one.id for one in dataset]
 
 

@@ -131,7 +131,7 @@ def test_labels_that_are_not_seen_may_lie_anywhere():
 
 
 @given(st.floats(-0.3, 0.3), st.floats(-0.1, 0.1))
-def test_lenses_bend_as_opencv_says(k1, p1):
+def test_lenses_distort_as_in_opencv(k1, p1):
     import cv2
 
     lens = np.array([k1, 0.01, p1, -0.02, 0.005])

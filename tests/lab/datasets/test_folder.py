@@ -46,9 +46,9 @@ def test_order_and_spelling_of_names_do_not_matter(own):
 
     def change(labels):
         labels["categories"][0]["keypoints"] = [counted[k] for k in order]
-        for one in labels["annotations"]:
-            one["keypoints"] = np.reshape(one["keypoints"], (21, 3))[order].ravel().tolist()
-            one["keypoints3d"] = np.array(one["keypoints3d"])[order].tolist()
+        for annotation in labels["annotations"]:
+            annotation["keypoints"] = np.reshape(annotation["keypoints"], (21, 3))[order].ravel().tolist()
+            annotation["keypoints3d"] = np.array(annotation["keypoints3d"])[order].tolist()
 
     plain = [one.instances for one in open_dataset("folder", own())]
     mixed = [one.instances for one in open_dataset("folder", own(change))]

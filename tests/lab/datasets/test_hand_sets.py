@@ -45,7 +45,7 @@ def samples_by_image(name, root):
 
 def hand_of(sample, record):
     side = record.get("side", "").title()
-    (hand,) = [one for one in sample.instances if one.kind == "hand" and one.side == side]
+    (hand,) = [instance for instance in sample.instances if instance.kind == "hand" and instance.side == side]
     return hand
 
 
@@ -84,7 +84,7 @@ def edited(path, change):
 @pytest.mark.files("fixtures/*/expected.json")
 def test_made_sets_give_what_is_expected(file):
     expected = json.loads(file.read_text("utf-8"))
-    records = [one for one in expected.get("records", ()) if "joints2d_px" in one]
+    records = [record for record in expected.get("records", ()) if "joints2d_px" in record]
     if not records:
         pytest.skip("no hands in 3D")
     (name,) = names_for(file.parent)
@@ -116,7 +116,7 @@ def test_made_sets_give_what_is_expected(file):
             assert hand.derived == (0,)
             np.testing.assert_allclose(hand.extra["palm_m"] * 1e3, record["palm_mm"], atol=TOLERANCE)
         if "object_translation_mm" in record:
-            (object_label,) = [one for one in sample.instances if one.kind == "object"]
+            (object_label,) = [instance for instance in sample.instances if instance.kind == "object"]
             np.testing.assert_allclose(object_label.extra["pose_world_m"][:3, 3] * 1e3, record["object_translation_mm"])
         if "joints3d_world_mm" in record:
             world = np.array(record["joints3d_world_mm"]) / 1e3
@@ -124,9 +124,9 @@ def test_made_sets_give_what_is_expected(file):
         if "depth_m" in expected:
             np.testing.assert_allclose(sample.depth(), expected["depth_m"], atol=TOLERANCE)
     for image in expected.get("no_hand", ()):
-        assert [one.kind for one in samples[image].instances if one.kind == "hand"] == []
+        assert [instance.kind for instance in samples[image].instances if instance.kind == "hand"] == []
     for record in expected.get("evaluation", ()):
-        (hand,) = [one for one in samples[record["image"]].instances if one.kind == "hand"]
+        (hand,) = [instance for instance in samples[record["image"]].instances if instance.kind == "hand"]
         np.testing.assert_allclose(hand.keypoints_m[0] * 1e3, record["root_mm"], atol=TOLERANCE)
         assert list(hand.box) == record["bbox_xyxy"]
         assert not hand.valid_m[1:].any()

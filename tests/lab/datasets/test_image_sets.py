@@ -27,7 +27,7 @@ def every_sample(name, root, **options):
 
 def of_image(samples, place):
     """Return the only sample whose ID ends with a path."""
-    (sample,) = [one for key, one in samples.items() if key.endswith(place)]
+    (sample,) = [sample for key, sample in samples.items() if key.endswith(place)]
     return sample
 
 
@@ -60,10 +60,12 @@ def test_localized_objects_from_table_and_from_xml(file, tmp_path):
         for record in json.loads(file.read_text("utf-8"))["records"]:
             sample = of_image(samples, record["image"])
             assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
-            assert {(one.category_id, one.extra["wnid"]) for one in sample.instances} == {
+            assert {(instance.category_id, instance.extra["wnid"]) for instance in sample.instances} == {
                 (record["cls"], record["wnid"])
             }
-            np.testing.assert_allclose([one.box for one in sample.instances], record["boxes_xyxy"], atol=TOLERANCE)
+            np.testing.assert_allclose(
+                [instance.box for instance in sample.instances], record["boxes_xyxy"], atol=TOLERANCE
+            )
 
 
 @pytest.mark.golden
@@ -75,11 +77,11 @@ def test_gestures(file):
     for record in records:
         sample = of_image(samples, record["image"])
         assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
-        assert [one.category for one in sample.instances] == record["labels"]
+        assert [instance.category for instance in sample.instances] == record["labels"]
         assert (sample.subject, sample.tags["leading_hand"]) == (record["user_id"], record["leading_hand"])
-        boxes = [corner_and_size(one.box) for one in sample.instances]
+        boxes = [corner_and_size(instance.box) for instance in sample.instances]
         np.testing.assert_allclose(boxes, record["boxes_px_xywh"], atol=TOLERANCE)
-        assert {one.side for one in sample.instances} == {None}
+        assert {instance.side for instance in sample.instances} == {None}
 
 
 @pytest.mark.golden
@@ -102,11 +104,11 @@ def test_own_folder(file):
     expected = json.loads(file.read_text("utf-8"))
     dataset = open_dataset("folder", file.parent, check="all")
     assert len(dataset) == expected["n_images"]
-    hands = [one for sample in dataset for one in sample.instances]
+    hands = [instance for sample in dataset for instance in sample.instances]
     assert len(hands) == expected["n_hands"]
     assert [sample.id.rpartition("/")[2] for sample in dataset if not sample.instances] == expected["negatives"]
     for group, count in expected["groups"].items():
-        assert len({one.extra["group"][group] for one in hands}) == count
+        assert len({hand.extra["group"][group] for hand in hands}) == count
     labels = json.loads(next(file.parent.glob("labels/*.json")).read_text("utf-8"))
     for hand, label in zip(hands, labels["annotations"], strict=True):
         np.testing.assert_allclose(hand.keypoints_px, np.reshape(label["keypoints"], (-1, 3))[:, :2], atol=TOLERANCE)
@@ -130,11 +132,11 @@ def test_every_real_sample_loads_and_draws(name, data):
         plain_image = load_image(sample.image, upright=False)
         assert plain_image.shape == (sample.height, sample.width, 3)
         assert (draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
-        for one in sample.instances:
-            if one.keypoints_px is not None:
-                inside = (one.keypoints_px >= 0) & (one.keypoints_px <= (sample.width, sample.height))
-                assert inside[one.valid_px].all()
-                assert np.isnan(one.keypoints_px[~one.valid_px]).all()
+        for instance in sample.instances:
+            if instance.keypoints_px is not None:
+                inside = (instance.keypoints_px >= 0) & (instance.keypoints_px <= (sample.width, sample.height))
+                assert inside[instance.valid_px].all()
+                assert np.isnan(instance.keypoints_px[~instance.valid_px]).all()
 
 
 @pytest.mark.golden
@@ -142,7 +144,7 @@ def test_every_real_sample_loads_and_draws(name, data):
 def test_parts_of_a_person_are_the_persons_own(file):
     """Check that body and hands share the wrists, and body and face the nose."""
     for sample in open_dataset("coco-wholebody", file.parents[1]):
-        bodies = {one.extra["person"]: one for one in sample.instances if one.kind == "body"}
+        bodies = {instance.extra["person"]: instance for instance in sample.instances if instance.kind == "body"}
         for part in sample.instances:
             body = bodies[part.extra["person"]]
             size = np.hypot(*np.diff(np.reshape(body.box, (2, 2)), axis=0)[0])

@@ -31,14 +31,14 @@ def image(**labels):
     return {"width": 100, "height": 80} | labels
 
 
-def test_hands_people_and_faces_of_an_image_come_together(folder):
+def test_an_image_has_hands_people_and_faces(folder):
     root = folder(
         hands={"_rules": {}, "a.png": image(hands=[HAND], crowd=[[60, 0, 90, 20]])},
         people={"a.png": image(people=[PERSON]), "b.png": image(people=[])},
     )
     first, second = open_dataset("photographs", root, check="all")
     assert first.rgb().shape == (80, 100, 3)
-    assert [one.kind for one in first.instances] == ["hand", "hand", "body", "face"]
+    assert [instance.kind for instance in first.instances] == ["hand", "hand", "body", "face"]
     hand, crowd, body, face = first.instances
     assert (hand.side, hand.box) == ("Left", (10, 20, 40, 60))
     assert hand.extra == {"clear": True, "hidden": 0.25, "view": "back", "note": "rings"}

@@ -91,7 +91,7 @@ def matlab(arrays, **options):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("code", ["f8", "f4", "u2", "i1"])
-def test_matlab_arrays_come_back(tmp_path, packed, code):
+def test_matlab_arrays_survive_a_round_trip(tmp_path, packed, code):
     arrays = {"handPara": np.arange(126).reshape(3, 21, 2).astype(code), "x": np.arange(6).reshape(2, 3).astype(code)}
     path = tmp_path / "labels.mat"
     path.write_bytes(matlab(arrays, do_compression=packed))

@@ -16,7 +16,7 @@ GROUPS = st.lists(st.sampled_from([f"s{k}" for k in range(30)]), min_size=3, max
 
 
 @given(GROUPS, st.integers(0, 99), st.randoms(use_true_random=False))
-def test_each_group_goes_to_one_part_whatever_the_order(groups, seed, random):
+def test_each_group_is_in_one_part_in_any_order(groups, seed, random):
     assigned = split_groups(groups, SHARES, seed=seed)
     assert assigned.keys() == set(groups)
     assert set(assigned.values()) == set(SHARES), "no part is empty"
@@ -26,7 +26,7 @@ def test_each_group_goes_to_one_part_whatever_the_order(groups, seed, random):
 
 
 @given(st.integers(0, 99))
-def test_shares_come_near_with_many_groups(seed):
+def test_shares_are_close_to_the_requested_ones_with_many_groups(seed):
     groups = [f"s{k}" for k in range(200) for _ in range(k % 5 + 1)]
     assigned = split_groups(groups, SHARES, seed=seed)
     for part, share in SHARES.items():
@@ -44,7 +44,7 @@ def test_a_set_is_split_by_subject(own):
     assert sorted(np.concatenate([part.indices for part in parts.values()]).tolist()) == list(range(12))
     subjects = [{dataset[k].subject for k in part.indices.tolist()} for part in parts.values()]
     assert sum(map(len, subjects)) == len(set.union(*subjects)) == 6
-    assert [sorted(one) for one in subjects] == [list(part.groups) for part in parts.values()]
+    assert [sorted(subject) for subject in subjects] == [list(part.groups) for part in parts.values()]
     again = split_dataset(dataset.subset(range(11, -1, -1)), SHARES, seed=3)
     assert {name: part.sha256 for name, part in parts.items()} == {name: part.sha256 for name, part in again.items()}
     assert len({part.sha256 for part in parts.values()}) == 3

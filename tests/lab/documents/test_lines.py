@@ -25,7 +25,7 @@ def ticks(svg):
 
 @given(st.lists(st.lists(numbers, min_size=1, max_size=700), min_size=1, max_size=4))
 def test_every_point_lies_in_the_frame_and_higher_is_higher(values):
-    svg = lines_svg([Line("a", range(len(one)), one) for one in values], "step", "title")
+    svg = lines_svg([Line("a", range(len(value)), value) for value in values], "step", "title")
     for drawn, one in zip(points(svg), values, strict=True):
         assert (drawn[:, 0] >= 63.9).all()
         assert (drawn[:, 0] <= 624.1).all()

@@ -62,6 +62,6 @@ def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, 
     assert main(list(map(str, [*call, "--mode", "reacquisition", "--out", tmp_path / "eval"]))) == 0
     assert "MPJPE" in capsys.readouterr().out
     (run,) = json.loads((tmp_path / "eval" / "eval.json").read_text())["runs"]
-    main_metric = next(one for one in run["metrics"] if one["name"] == run["main"])
+    main_metric = next(metric for metric in run["metrics"] if metric["name"] == run["main"])
     assert run["evaluated"] == len(chosen) * len(rig)
     assert 0 < main_metric["value"] < 40

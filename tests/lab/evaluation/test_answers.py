@@ -46,20 +46,20 @@ def official_accuracy(answer, given):
 def test_the_accuracy_is_visualqas_and_the_answers_are_those_of_the_linear_layer(data, run):
     answerer = load_answerer("cam-small", run)
     answers, metrics = [], json.loads((run / "metrics.json").read_text("utf-8"))
-    for one in read_questions(data, data, "val2014"):
-        small = cv2.resize(rgb_from(one.image), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    for question in read_questions(data, data, "val2014"):
+        small = cv2.resize(rgb_from(question.image), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
         with torch.no_grad():
             features = answerer.network(torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255)["features"]
         scaled = (features.mean((2, 3))[0] - answerer.head.middle) / answerer.head.spread
         scores = answerer.head.image.weight @ scaled + answerer.head.image.bias
-        for word in one.text.lower().rstrip("?").split():
+        for word in question.text.lower().rstrip("?").split():
             scores = scores + answerer.head.words.weight[1 + answerer.words.index(word)]
-        classifier = answerer.classifier_for(one.text)
-        (best,) = explain_classes(classifier.network, rgb_from(one.image), SIZE)
+        classifier = answerer.classifier_for(question.text)
+        (best,) = explain_classes(classifier.network, rgb_from(question.image), SIZE)
         assert best.label == int(scores.argmax())
         assert best.score == pytest.approx(scores.max().item(), abs=1e-4)
         assert best.values.mean(dtype=float) + best.bias == pytest.approx(best.score, abs=1e-4)
-        answers.append(official_accuracy(classifier.names[best.label], one.human_answers))
+        answers.append(official_accuracy(classifier.names[best.label], question.human_answers))
     assert metrics == {"accuracy": pytest.approx(np.mean(answers), abs=1e-6), "held_out": 40}
     assert metrics["accuracy"] > 0.4
 

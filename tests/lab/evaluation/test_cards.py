@@ -21,7 +21,7 @@ def units(values, found=None):
     count = len(values)
     return {
         "dataset": ["made"] * count,
-        "sample": [str(place) for place in range(count)],
+        "sample": [str(index) for index in range(count)],
         "instance": [0] * count,
         "subject": [None] * count,
         "value": values,
@@ -37,7 +37,7 @@ def evaluated(clip_folder, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("card")
     random = np.random.default_rng(0)
-    rows = [(sample.id, one) for sample in open_dataset("folder", clip_folder) for one in sample.instances]
+    rows = [(sample.id, instance) for sample in open_dataset("folder", clip_folder) for instance in sample.instances]
     points = np.stack([one.keypoints_px for _, one in rows]) + random.normal(0, 2, (len(rows), 21, 2))
     np.savez(out / "mine.npz", id=np.array([name for name, _ in rows]), keypoints_px=points)
     request = EvaluationRequest(
@@ -49,7 +49,7 @@ def evaluated(clip_folder, tmp_path_factory):
 
 def test_groups_have_their_means_and_the_worst_is_named():
     values = [1.0, 3.0, 10.0, 14.0, None, 2.0]
-    groups = [{"sample": str(place), "gender": "fm"[2 <= place < 4]} for place in range(6)]
+    groups = [{"sample": str(index), "gender": "fm"[2 <= index < 4]} for index in range(6)]
     (factor,) = factors_of(units(values, [True] * 4 + [False, True]), groups, model="m", better="lower", fewest=2)
     women, men = factor.rows
     assert (women.name, women.mean, women.count, women.missing) == ("f", 2.0, 3, 1)
@@ -64,7 +64,7 @@ def test_groups_have_their_means_and_the_worst_is_named():
 
 
 def test_few_are_not_evaluated():
-    groups = [{"sample": str(place), "age": "old" if place else "young"} for place in range(5)]
+    groups = [{"sample": str(index), "age": "old" if index else "young"} for index in range(5)]
     (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
     assert [row.enough for row in factor.rows] == [True, False]
     message = verdict(factor, 1.0, "%")
@@ -74,8 +74,8 @@ def test_few_are_not_evaluated():
 
 def test_two_factors_give_their_intersection():
     groups = [
-        {"sample": str(place), "gender": "fm"[place % 2], "region": "ab"[place // 4], "fitzpatrick": ""}
-        for place in range(8)
+        {"sample": str(index), "gender": "fm"[index % 2], "region": "ab"[index // 4], "fitzpatrick": ""}
+        for index in range(8)
     ]
     factors = factors_of(units([1.0] * 8), groups, model="m", better="lower", fewest=1)
     names = {factor.name: factor for factor in factors}
@@ -119,7 +119,7 @@ def test_cards_contain_the_groups_of_the_data_set(evaluated):
     files = card_files([record], CardRequest(fewest=2, goal=1.0))
     assert {"mine.md", "mine.html"} <= files.keys()
     text = files["mine.md"]
-    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
+    main = next(metric for metric in record["runs"][0]["metrics"] if metric["name"] == "mnae")
     assert f"{main['value']:.2f} %" in text
     for part in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are too few"):
         assert part in text
@@ -153,7 +153,7 @@ def test_cards_of_known_models_have_their_purpose(evaluated):
 def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     record = json.loads(evaluated.read_text())
     file = tmp_path / "eval.json"
-    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
+    main = next(metric for metric in record["runs"][0]["metrics"] if metric["name"] == "mnae")
     main["value"] = max(record["runs"][0]["units"]["value"]) + 1
     file.write_text(json.dumps(record))
     with pytest.raises(ImpossibleTableError, match="is outside of its values"):
@@ -165,7 +165,7 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
 
 
 @pytest.mark.slow
-def test_latency_comes_from_a_benchmark(evaluated):
+def test_latency_is_read_from_a_benchmark(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["model"] |= {"name": "hands-full", "files": [{"name": "hand-full", "file": "hand_full.tflite"}]}
     case = {"case": {"name": "one hand", "kind": "hands", "model": "full"}, "sonjit": {"median": {"p50_ms": 7.25}}}

@@ -49,7 +49,7 @@ def run_eval(protocol, root, weights, out, *options, model="cam-small"):
     assert main(["eval", "--protocol", protocol, *map(str, arguments)]) == 0
     record = json.loads((out / "eval.json").read_text("utf-8"))
     (run,) = record["runs"]
-    return {one["name"]: one["value"] for one in run["metrics"]}, record
+    return {metric["name"]: metric["value"] for metric in run["metrics"]}, record
 
 
 class Independent:
@@ -102,7 +102,7 @@ def official_errors(independent, data, by="cam", view="full", cropper=None):
     wrong["localization_error_any"] = []
     for sample in data:
         rgb = sample.rgb()
-        label, true = sample.instances[0].category_id, [one.box for one in sample.instances]
+        label, true = sample.instances[0].category_id, [instance.box for instance in sample.instances]
         left, top_edge = 0, 0
         if view != "full":
             scores, maps = (cropper or independent).scores_and_maps(rgb)
@@ -118,7 +118,7 @@ def official_errors(independent, data, by="cam", view="full", cropper=None):
         else:  # tight and loose of the first two classes, loose of the third
             shares = [(order[0], 0.5), (order[0], 0.2), (order[1], 0.5), (order[1], 0.2), (order[2], 0.2)]
             guesses = [(one, box) for one, share in shares if (box := largest_part(maps[one], share)) is not None]
-            guesses = [one for place, one in enumerate(guesses) if one not in guesses[:place]]
+            guesses = [guess for index, guess in enumerate(guesses) if guess not in guesses[:index]]
         moved = [
             (one, box and (box[0] + left, box[1] + top_edge, box[2] + left, box[3] + top_edge)) for one, box in guesses
         ]
@@ -202,7 +202,7 @@ def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, ca
         ({"name": "mask-rcnn", "view": "crop"}, "applies only to classifiers"),
     ],
 )
-def test_an_option_of_classifiers_is_refused_elsewhere(options, words):
+def test_an_option_of_classifiers_is_refused_for_other_models(options, words):
     with pytest.raises(InputError, match=words):
         ModelChoice(**options)
 
@@ -253,7 +253,7 @@ def test_objects_of_scenes_end_to_end(tmp_path):
     ours, record = run_eval("scene-objects", root, tmp_path / "run", tmp_path / "eval")
     independent = Independent(tmp_path / "run", "gap")
     names = json.loads((tmp_path / "run" / "network.json").read_text("utf-8"))["categories"]
-    assert [one["name"] for one in names] == ["kitchen", "street"]
+    assert [name["name"] for name in names] == ["kitchen", "street"]
     contained, wrong, by_object = [], [], {}
     for sample in open_dataset("folder", root):
         scores, maps = independent.scores_and_maps(sample.rgb())

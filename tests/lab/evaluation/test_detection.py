@@ -122,7 +122,7 @@ def test_sets_that_leave_some_without_label_have_no_false_finds():
     items = evaluator.evaluate(photograph(hand()), [find(), find(box=(300, 200, 340, 260))])
     assert DetectionCounts.of(items).false == 0
     summary = evaluator.summary(items, [0] * len(items))
-    assert "precision" not in {one.name for one in summary.metrics}
+    assert "precision" not in {metric.name for metric in summary.metrics}
     assert "score" not in summary.parts
 
 
@@ -141,7 +141,7 @@ def test_metrics_and_reliability_by_score():
     wrong = evaluator.evaluate(photograph(hand(view="fist")), [find(box=(300, 200, 340, 260), score=0.6)])
     items = [one for some in (*right, wrong) for one in some]
     summary = evaluator.summary(items, [0, 1, 2, 3, 3])
-    metrics = {one.name: one for one in summary.metrics}
+    metrics = {metric.name: metric for metric in summary.metrics}
     assert metrics["recall"].value == 75
     assert metrics["precision"].value == 75
     assert (metrics["false"].value, metrics["false"].counted) == (25, 4)
@@ -231,7 +231,7 @@ def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
     save_report(outcome, out)
     record = load_evaluation(out / "eval.json")
     (run,) = record["runs"]
-    metrics = {one["name"]: one["value"] for one in run["metrics"]}
+    metrics = {metric["name"]: metric["value"] for metric in run["metrics"]}
     assert metrics["recall"] == pytest.approx(200 / 3)
     assert metrics["precision"] == pytest.approx(200 / 3)
     assert metrics["handedness"] == 50
@@ -268,7 +268,7 @@ def test_a_run_continues_to_the_same_numbers(labelled_folder, tmp_path):
 def test_nothing_found_is_no_precision():
     evaluator = detection()
     items = evaluator.evaluate(photograph(hand()), [])
-    metrics = {one.name: one.value for one in evaluator.summary(items, [0]).metrics}
+    metrics = {metric.name: metric.value for metric in evaluator.summary(items, [0]).metrics}
     assert metrics["recall"] == 0
     assert math.isnan(metrics["precision"])
 
@@ -276,6 +276,6 @@ def test_nothing_found_is_no_precision():
 @pytest.mark.parametrize(("search", "guided"), [("fast", False), ("auto", True)])
 def test_every_network_behind_a_search_is_named(monkeypatch, search, guided):
     monkeypatch.setattr("sonjit.weights.find_weight", lambda name, folder: Path(f"{name}.tflite"))
-    names = [one["name"] for one in describe_model(ModelChoice("hands", search=search))["files"]]
+    names = [file["name"] for file in describe_model(ModelChoice("hands", search=search))["files"]]
     assert names[:2] == ["palm-full", "hand-full"]
     assert ("face-full" in names) is guided

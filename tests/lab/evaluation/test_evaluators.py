@@ -38,7 +38,7 @@ def made(*instances):
 
 def metrics(evaluated, own):
     summary = own.summary(evaluated, list(range(len(evaluated))))
-    return {one.name: one for one in summary.metrics}, summary
+    return {metric.name: metric for metric in summary.metrics}, summary
 
 
 @pytest.mark.parametrize("name", HAND)
@@ -47,7 +47,7 @@ def test_the_truth_is_perfect(name, hand_sample):
     evaluated = []
     for seed in range(6):
         sample = hand_sample(seed, ("Right", "Left") if seed % 2 else ("Right",))
-        evaluated += own.evaluate(sample, [truth_as_prediction(one) for one in sample.instances])
+        evaluated += own.evaluate(sample, [truth_as_prediction(instance) for instance in sample.instances])
     found, summary = metrics(evaluated, own)
     for one in found.values():
         best = {"lower": 0.0, "higher": 1.0 if one.unit == "" else 100.0}[one.better]
@@ -63,7 +63,7 @@ def test_misses_are_reported_and_lower_pck(name, hand_sample):
     samples = [hand_sample(seed) for seed in range(4)]
     evaluated = []
     for sample in samples[:2]:
-        evaluated += own.evaluate(sample, [truth_as_prediction(one) for one in sample.instances])
+        evaluated += own.evaluate(sample, [truth_as_prediction(instance) for instance in sample.instances])
     evaluated += [one for sample in samples[2:] for one in own.evaluate(sample, [])]
     found, summary = metrics(evaluated, own)
     main = found[own.main]
@@ -166,9 +166,9 @@ def test_jitter_is_computed_only_in_recordings(hand_sample):
     predicted = truth + np.arange(9)[:, None, None] + random.normal(0, 1, (9, 21, 2))
     evaluated = []
     for recording, frames in (("one", range(5)), ("two", range(20, 24))):
-        for place, frame in enumerate(frames, 5 * (recording == "two")):
+        for index, frame in enumerate(frames, 5 * (recording == "two")):
             sample = hand_sample(0, sequence=recording, frame=frame)
-            prediction = truth_as_prediction(sample.instances[0], keypoints_px=predicted[place])
+            prediction = truth_as_prediction(sample.instances[0], keypoints_px=predicted[index])
             evaluated += own.evaluate(sample, [prediction])
     found, _ = metrics(evaluated, own)
     thirds = [np.linalg.norm(np.diff(part, 3, axis=0), axis=2).ravel() for part in (predicted[:5], predicted[5:])]
@@ -193,7 +193,7 @@ def test_hands_that_are_not_placed_have_no_absolute_error(hand_sample):
     assert found["pa_mpjpe"].value == pytest.approx(0, abs=1e-5)
 
 
-def test_predictions_go_to_the_nearest_instance_once(hand_sample):
+def test_each_prediction_is_matched_to_the_nearest_instance_once(hand_sample):
     sample = hand_sample(0, ("Right", "Left"))
     first, second = sample.instances
     second = replace(second, keypoints_px=first.keypoints_px + 60)
@@ -241,18 +241,18 @@ def test_instances_that_are_all_found_have_full_precision():
 
 
 def test_intervals_draw_subjects_where_enough_are_known():
-    few = [("a", str(place), f"s{place % 4}") for place in range(20)]
-    many = [("a", str(place), f"s{place % 6}") for place in range(20)]
-    some = [("a", str(place // 2), None) for place in range(20)]
+    few = [("a", str(index), f"s{index % 4}") for index in range(20)]
+    many = [("a", str(index), f"s{index % 6}") for index in range(20)]
+    some = [("a", str(index // 2), None) for index in range(20)]
     assert clusters_of(few) == (list(range(20)), "images")
-    assert clusters_of(many) == ([place % 6 for place in range(20)], "subjects")
-    assert clusters_of(some) == ([place // 2 for place in range(20)], "images")
+    assert clusters_of(many) == ([index % 6 for index in range(20)], "subjects")
+    assert clusters_of(some) == ([index // 2 for index in range(20)], "images")
 
 
 def test_intervals_of_very_many_are_as_wide_as_those_of_all():
     random = np.random.default_rng(0)
     values = random.gamma(2, 5, (20_000, 1))
-    clusters, _ = clusters_of([("a", str(place), None) for place in range(len(values))])
+    clusters, _ = clusters_of([("a", str(index), None) for index in range(len(values))])
     metric = mean_metric("x", "x", values, "", clusters=clusters)
     expected = 2 * 1.96 * values.std() / np.sqrt(len(values))
     assert metric.high - metric.low == pytest.approx(expected, rel=0.1)

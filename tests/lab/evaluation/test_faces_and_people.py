@@ -18,7 +18,7 @@ def evaluated(capsys, protocol, root, predictions):
     assert main(arguments) == 0, capsys.readouterr().err
     (run,) = json.loads((out / "eval.json").read_text())["runs"]
     assert (out / "report.html").is_file()
-    return {one["name"]: one["value"] for one in run["metrics"]}
+    return {metric["name"]: metric["value"] for metric in run["metrics"]}
 
 
 def image(path):
@@ -115,8 +115,8 @@ def test_wflw(capsys, tmp_path):
     assert found["nme"] == pytest.approx(errors[kept].mean(), abs=1e-6)
     errors[6] = np.inf
     assert (found["fr"], found["auc"]) == pytest.approx(ced(errors.tolist(), 10), abs=1e-6)
-    for place, attribute in enumerate(("pose", "expression", "illumination", "make_up", "occlusion", "blur")):
-        own = errors[flags[:, place] == 1]
+    for index, attribute in enumerate(("pose", "expression", "illumination", "make_up", "occlusion", "blur")):
+        own = errors[flags[:, index] == 1]
         assert found[f"nme_{attribute}"] == pytest.approx(own[np.isfinite(own)].mean(), abs=1e-6)
         assert (found[f"fr_{attribute}"], found[f"auc_{attribute}"]) == pytest.approx(ced(own.tolist(), 10), abs=1e-6)
     (run,) = json.loads((tmp_path / "out/eval.json").read_text())["runs"]
@@ -147,15 +147,15 @@ def similarity(person, found, fields):
 
 def precision(people, results, fields):
     """Return the AP of one part: greedy assignment by descending score, ten thresholds and 101 recalls."""
-    labelled = [any(v for field in fields for v in one[field][2::3]) for one in people]
+    labelled = [any(v for field in fields for v in person[field][2::3]) for person in people]
     mean = []
     for threshold in np.arange(0.5, 1, 0.05):
         taken, right = set(), []
         for one in sorted(results, key=lambda one: -one["score"]):
             fits = {
-                place: similarity(person, one, fields)
-                for place, person in enumerate(people)
-                if person["image_id"] == one["image_id"] and place not in taken
+                index: similarity(person, one, fields)
+                for index, person in enumerate(people)
+                if person["image_id"] == one["image_id"] and index not in taken
             }
             fits = {place: value for place, value in fits.items() if value >= threshold}
             best = max(fits, key=lambda place: (labelled[place], fits[place]), default=None)
@@ -227,12 +227,12 @@ def bodies():
     """Return people with results of only their bodies."""
     people, results = people_and_results(np.random.default_rng(5))
     keys = ("image_id", "category_id", "score", "keypoints")
-    return people, [{key: one[key] for key in keys} for one in results]
+    return people, [{key: result[key] for key in keys} for result in results]
 
 
 def flagged(results, flags):
-    for one, flag in zip(results, flags, strict=True):
-        one["keypoints"][2::3] = [flag] * 17
+    for result, flag in zip(results, flags, strict=True):
+        result["keypoints"][2::3] = [flag] * 17
     return results
 
 
@@ -251,13 +251,13 @@ def test_a_result_at_the_origin_is_a_false_detection(capsys, tmp_path, bodies):
     write_people(tmp_path, "coco-keypoints", people, results)
     found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")
     expected = precision(people, results, ["keypoints"])
-    assert expected < precision(people, [one for one in results if one is not best], ["keypoints"])
+    assert expected < precision(people, [result for result in results if result is not best], ["keypoints"])
     assert found["body_ap"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_results_of_another_category_do_not_count(capsys, tmp_path, bodies):
     people, results = bodies
-    others = [one | {"category_id": 2} for one in results[:3]]
+    others = [result | {"category_id": 2} for result in results[:3]]
     write_people(tmp_path, "coco-keypoints", people, others + results[3:])
     found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")
     assert found["body_ap"] == pytest.approx(precision(people, results[3:], ["keypoints"]), abs=1e-6)
@@ -306,8 +306,8 @@ def test_unknown_keypoints_of_results_are_refused(capsys, tmp_path, bodies):
 def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
     """Check that COCO-WholeBody ignores such parts, although COCO counts such bodies."""
     people, results = people_and_results(np.random.default_rng(5))
-    for one in results[:4]:
-        one["lefthand_kpts"][2::3] = [0] * 21
+    for result in results[:4]:
+        result["lefthand_kpts"][2::3] = [0] * 21
     write_people(tmp_path, "coco-wholebody", people, results)
     found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
     assert found["lefthand_ap"] == pytest.approx(precision(people, results[4:], ["lefthand_kpts"]), abs=1e-6)
@@ -323,6 +323,6 @@ def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(ca
         one["lefthand_kpts"][2::3] = [0] * 21
     write_people(tmp_path, "coco-wholebody", people, results)
     found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
-    scored = [one | {"score": one["wholebody_score"]} for one in results]
+    scored = [result | {"score": result["wholebody_score"]} for result in results]
     assert found["wholebody_ap"] == pytest.approx(precision(people, scored, list(PARTS)), abs=1e-6)
     assert found["body_ap"] == pytest.approx(precision(people, results, ["keypoints"]), abs=1e-6)

@@ -37,7 +37,7 @@ def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, m
     category = {"id": 1, "name": skeleton.partition("_")[0], "keypoints": list(names)}
     data = {"images": images, "annotations": annotations, "categories": [category]}
     (tmp_path / "dataset.json").write_text(json.dumps(data))
-    ids = [f"images/{one['file_name']}" for one in images]
+    ids = [f"images/{image['file_name']}" for image in images]
     np.savez(tmp_path / "p.npz", id=ids, keypoints_px=predicted, visible=np.ones(truth.shape[:2]))
     arguments = ["--protocol", protocol, "--data", "folder", "--root", tmp_path, "--predictions", tmp_path / "p.npz"]
     assert main(["eval", *map(str, arguments), "--out", str(tmp_path / "out")]) == 0

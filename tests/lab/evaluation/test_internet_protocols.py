@@ -38,7 +38,7 @@ def metrics_of(folder, *call):
     assert main([*map(str, ["eval", *call, "--out", folder / "eval"])]) == 0
     (run,) = json.loads((folder / "eval" / "eval.json").read_text())["runs"]
     assert (folder / "eval" / "report.html").is_file()
-    return {one["name"]: one["value"] for one in run["metrics"]}, run
+    return {metric["name"]: metric["value"] for metric in run["metrics"]}, run
 
 
 # What the released code does, once more.

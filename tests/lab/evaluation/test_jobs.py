@@ -65,7 +65,7 @@ def stop_after(count):
 
 
 @pytest.mark.slow
-def test_several_processes_come_to_the_same_bytes(clip_folder, predictions, tmp_path):
+def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(clip_folder, folder)
     victim = sorted((folder / "images").iterdir())[5]
@@ -85,7 +85,7 @@ def test_several_processes_come_to_the_same_bytes(clip_folder, predictions, tmp_
 
 
 @pytest.mark.slow
-def test_detectors_come_to_the_same_bytes_in_both_modes(weights, clip_folder, tmp_path):
+def test_detectors_give_the_same_bytes_with_several_processes(weights, clip_folder, tmp_path):
     for jobs in (1, 2):
         run(request(clip_folder, model="hands-lite", jobs=jobs), tmp_path / str(jobs))
     assert files(tmp_path / "1") == files(tmp_path / "2")

@@ -116,7 +116,7 @@ def evaluated(models, tmp_path, capsys):
         status = main(["eval", *map(str, ("--protocol", protocol, "--root", root, "--model", name, *given, *more))])
         assert status == 0, capsys.readouterr().err
         (only,) = json.loads((out / "eval.json").read_text())["runs"]
-        return {one["name"]: one["value"] for one in only["metrics"]}, only, (out / "report.md").read_text()
+        return {metric["name"]: metric["value"] for metric in only["metrics"]}, only, (out / "report.md").read_text()
 
     return run
 
@@ -317,7 +317,7 @@ def test_dexycb_as_its_toolkit_evaluates_it(dexycb, evaluated, tmp_path, model):
     ours, run, report = evaluated("dexycb-s0", root, model, "--submission", tmp_path / "results.txt")
     rows = [line.split(",") for line in (tmp_path / "results.txt").read_text().splitlines()]
     sent = {int(row[0]): np.array(row[1:], float).reshape(21, 3) / 1000 for row in rows}
-    known = [place for place, one in enumerate(truth) if one is not None]
+    known = [index for index, one in enumerate(truth) if one is not None]
     assert sorted(sent) == known
     joints, points = np.array([truth[place][0] for place in known]), np.array([sent[place] for place in known])
     aligned = np.array([procrustes(t, p) for t, p in zip(joints, points, strict=True)])

@@ -20,8 +20,10 @@ def test_classifiers_give_five_classes_with_boxes(hand_sample):
     model = network_models.ClassifierModel(classifier, None, None, torch.device("cpu"))
     sample = hand_sample()
     predictions = model.find(sample, sample.rgb(), "reacquisition")
-    assert len({one.category_id for one in predictions}) == 5
-    assert [one.score for one in predictions] == sorted((one.score for one in predictions), reverse=True)
+    assert len({prediction.category_id for prediction in predictions}) == 5
+    assert [prediction.score for prediction in predictions] == sorted(
+        (prediction.score for prediction in predictions), reverse=True
+    )
 
 
 def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
@@ -33,7 +35,7 @@ def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
     sample = hand_sample()
     predictions = model.find(sample, sample.rgb(), "reacquisition")
     assert predictions
-    assert all(one.category_id >= 100 and one.mask.shape == (200, 200) for one in predictions)
+    assert all(prediction.category_id >= 100 and prediction.mask.shape == (200, 200) for prediction in predictions)
 
 
 def test_categories_with_other_ids_are_refused(hand_sample):

@@ -33,7 +33,7 @@ def precision(truth, found):
     """Return the AP at IoU 0.5: greedy assignment by score, decreasing precision, and its mean at 101 recalls."""
     taken, right = set(), []
     for image, box, _ in sorted(found, key=lambda one: -one[2]):
-        free = [place for place, (where, _) in enumerate(truth) if where == image and place not in taken]
+        free = [index for index, (where, _) in enumerate(truth) if where == image and index not in taken]
         best = max(free, key=lambda place: box_iou(box, truth[place][1]), default=None)
         right.append(best is not None and box_iou(box, truth[best][1]) >= 0.5)
         if right[-1]:
@@ -49,10 +49,10 @@ def test_the_published_palm_detector_has_its_average_precision(weights, clip_fol
     arguments = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
     assert main(["eval", *arguments, "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "eval.json").read_text())
-    found = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
+    found = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
     model, truth, boxes = PalmModel("palm-full", None, None, None), [], []
     for sample in open_dataset("folder", clip_folder):
-        palms = [square(one.keypoints_px[PALM]) for one in sample.instances]
+        palms = [square(instance.keypoints_px[PALM]) for instance in sample.instances]
         is_inside = [0 < x < sample.width and 0 < y < sample.height for x, y in map(centre, palms)]
         truth += [(sample.id, palm) for palm, inside in zip(palms, is_inside, strict=True) if inside]
         cut = [palm for palm, inside in zip(palms, is_inside, strict=True) if not inside]

@@ -21,7 +21,7 @@ def request(root, *, model=None, predictions=None, protocol=CARD, **options):
 
 
 def save_truth(folder, path, **changes):
-    rows = [(sample.id, one) for sample in open_dataset("folder", folder) for one in sample.instances]
+    rows = [(sample.id, instance) for sample in open_dataset("folder", folder) for instance in sample.instances]
     arrays = {
         "id": np.array([name for name, _ in rows]),
         "side": np.array([one.side for _, one in rows]),
@@ -51,7 +51,7 @@ def test_predictions_that_are_the_truth_are_perfect(clip_folder, tmp_path):
     for protocol in (CARD, "freihand", "interhand2.6m", "dexycb-s0"):
         record = evaluate(request(clip_folder, predictions=file, protocol=protocol), tmp_path).record
         (run,) = record["runs"]
-        main = next(one for one in run["metrics"] if one["name"] == run["main"])
+        main = next(metric for metric in run["metrics"] if metric["name"] == run["main"])
         assert main["value"] == pytest.approx(0, abs=1e-3), protocol
         assert main["missing"] == 0
         assert run["evaluated"] > 0
@@ -64,9 +64,9 @@ def test_both_modes_of_hands_end_to_end(weights, clip_folder, tmp_path):
     record = json.loads((tmp_path / "eval.json").read_text())
     assert [run["mode"] for run in record["runs"]] == ["tracking", "reacquisition"]
     assert record["complete"]
-    assert all(len(one["sha256"]) == 64 for one in record["model"]["files"])
+    assert all(len(file["sha256"]) == 64 for file in record["model"]["files"])
     for run in record["runs"]:
-        main = next(one for one in run["metrics"] if one["name"] == "mnae")
+        main = next(metric for metric in run["metrics"] if metric["name"] == "mnae")
         assert main["low"] < main["value"] < main["high"]
         assert main["value"] < 30
         assert len(run["parts"]["joint"]) == 21
@@ -125,8 +125,8 @@ def test_tracking_looks_again_at_what_follows_no_other(clip_folder, monkeypatch)
         looks.clear()
         model.find(sample, sample.rgb(), "tracking")
         counts.append((sample.sequence, len(looks)))
-    firsts = [place for place in range(len(counts)) if not place or counts[place][0] != counts[place - 1][0]]
-    assert [count for _, count in counts] == [TRACKING_PASSES if place in firsts else 1 for place in range(len(counts))]
+    firsts = [index for index in range(len(counts)) if not index or counts[index][0] != counts[index - 1][0]]
+    assert [count for _, count in counts] == [TRACKING_PASSES if index in firsts else 1 for index in range(len(counts))]
     assert len(firsts) == 2
 
 
@@ -191,7 +191,9 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
     (from_file,) = evaluate(evaluation_request, tmp_path).record["runs"]
     (direct,) = evaluate(request(clip_folder, model="hands-lite", modes=("reacquisition",)), tmp_path).record["runs"]
     assert from_file["evaluated"] == direct["evaluated"]
-    mnae = [next(one["value"] for one in run["metrics"] if one["name"] == "mnae") for run in (from_file, direct)]
+    mnae = [
+        next(metric["value"] for metric in run["metrics"] if metric["name"] == "mnae") for run in (from_file, direct)
+    ]
     assert mnae[0] == pytest.approx(mnae[1], rel=0.2)  # it holds at most two hands, the other four
 
 
@@ -255,4 +257,4 @@ def test_a_set_with_nothing_to_evaluate_gives_no_metrics(clip_folder, tmp_path):
         save_report(outcome, tmp_path)
         (run,) = json.loads((tmp_path / "eval.json").read_text())["runs"]
         assert run["evaluated"] == 0
-        assert all(one["value"] is None and one["counted"] == 0 for one in run["metrics"])
+        assert all(metric["value"] is None and metric["counted"] == 0 for metric in run["metrics"])

@@ -151,7 +151,7 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
             assert drawn[row * height + 41, column * width + 30].tolist() == [40, 200, 80]  # the true box's lower edge
 
 
-def test_names_may_come_from_a_file(trained, capsys):
+def test_names_can_be_read_from_a_file(trained, capsys):
     (trained / "names.txt").write_text("links\nrechts\nnichts\n", "utf-8")
     arguments = ["--model", "cam-small", "--weights", trained / "weights.safetensors", "--names", trained / "names.txt"]
     assert main(["explain", *map(str, [trained / "image.png", *arguments, "--of", "rechts"])]) == 0

@@ -134,7 +134,7 @@ def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
 
     saved, drawn = tmp_path / "maps.json", tmp_path / "maps.png"
     arguments = ["explain", image, "--of", "handedness,index_finger_tip.x", "--save", saved, "--draw", drawn]
-    assert main([str(one) for one in arguments]) == 0
+    assert main([str(argument) for argument in arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 * len(found)
     (frame,) = json.loads(saved.read_text("utf-8"))["frames"]

@@ -155,7 +155,7 @@ def test_coefficients_stand_for_axis_angles(mano):
     assert_near(mano(pose[:, :9], pca=True)[0], mano(few, pca=True)[0])
 
 
-def test_at_rest_the_template_comes_out(mano):
+def test_a_pose_of_zeros_gives_the_template(mano):
     vertices, joints = mano(torch.zeros(1, 48))
     assert_near(vertices[0], mano.template.view(3, VERTICES).T, 1e-6)
     regressed = mano.joint_regressor @ vertices[0]

@@ -189,7 +189,7 @@ def test_forged_pickles_are_reported_in_one_line(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
-def said_of(content):
+def error_message_of(content):
     """Return the message of the error from a pickle or its fields."""
     try:
         for value in read_pickled_fields(content).values():
@@ -197,7 +197,7 @@ def said_of(content):
     except InputError as error:
         return str(error)
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, MemoryError):
-        return ""  # of a field: `read_mano` tells which
+        return ""  # of a field, which `read_mano` names
     return ""
 
 
@@ -212,7 +212,7 @@ def test_damaged_pickles_are_reported_in_one_line(data):
     else:
         for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=6)):
             content[place] = data.draw(st.integers(0, 255))
-    assert "\n" not in said_of(bytes(content))
+    assert "\n" not in error_message_of(bytes(content))
 
 
 def test_forged_fields_are_named(foreign):

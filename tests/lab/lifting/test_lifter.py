@@ -173,7 +173,7 @@ hand_boxes = st.lists(
 
 
 @given(hand_boxes)
-def test_every_hand_stands_in_one_crop_with_at_most_its_other_hand(boxes):
+def test_every_hand_is_in_one_crop_with_at_most_one_other_hand(boxes):
     sides = [side for side, *_ in boxes]
     found = pairs_of_hands([np.array([[x, y], [x + size, y + size]]) for _, x, y, size in boxes], sides)
     assert sorted(index for pair in found for index in pair.values()) == list(range(len(boxes)))
@@ -243,7 +243,7 @@ def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):
     lifted = Lifter(internet, rootnet, camera=CAMERA).lift(IMAGE, hands)
     assert seen == [(3, 32, 32), (3, 64, 64)]
     for hand, before in zip(lifted, hands, strict=True):  # what is seen lies in the crop, whatever its size
-        area = area_of_box(box_of_joints(np.concatenate([one.keypoints[:, :2] for one in hands])))
+        area = area_of_box(box_of_joints(np.concatenate([hand.keypoints[:, :2] for hand in hands])))
         pixels = CAMERA.project(np.asarray(hand.keypoints_3d, np.float64))
         assert (np.abs(pixels - (area.cx, area.cy)) <= area.width / 2 + 1).all()
         assert hand.score == before.score

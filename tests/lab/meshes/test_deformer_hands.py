@@ -98,7 +98,7 @@ def test_a_checkpoint_contains_its_variant(tmp_path):
         load_deformer(str(tmp_path / "plain.pth"), *files, None)
 
 
-def test_stills_know_nothing_of_each_other(network, hand, images):
+def test_stills_do_not_depend_on_each_other(network, hand, images):
     still = replace(hand, id=None)
     both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], images)
     single = looked(network, [Frame(10, None, [still])], images)

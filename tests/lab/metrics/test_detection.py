@@ -26,7 +26,7 @@ def truth():
 
 def results_of(truth, score=0.9):
     keys = ("image_id", "category_id", "bbox")
-    return [{**{key: one[key] for key in keys}, "score": score} for one in truth["annotations"]]
+    return [{**{key: annotation[key] for key in keys}, "score": score} for annotation in truth["annotations"]]
 
 
 def test_what_is_all_found_is_all_precise(truth, tmp_path):

@@ -228,7 +228,10 @@ def test_similarity_of_keypoints(file):
     pairs = cases["oks_pairs"]
     assert pairs
     body = next(case for case in cases.values() if isinstance(case, dict) and "17" in str(case.get("sigmas")))
-    truth = {one["id"]: one for one in json.loads((file.parent / body["gt"]).read_text("utf-8"))["annotations"]}
+    truth = {
+        annotation["id"]: annotation
+        for annotation in json.loads((file.parent / body["gt"]).read_text("utf-8"))["annotations"]
+    }
     results = json.loads((file.parent / body["dt"]).read_text("utf-8"))
     for pair in pairs:
         true, result = truth[pair["gt_id"]], results[pair["dt_index"]]

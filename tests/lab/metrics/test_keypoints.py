@@ -79,7 +79,7 @@ def test_one_joint_aligns_perfectly(points):
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (0.1, -3.7, 612.3)])
-def test_a_prediction_without_extent_goes_to_the_middle_of_its_truth(points, place):
+def test_a_prediction_without_extent_is_aligned_to_the_centre_of_the_label(points, place):
     _, gt, valid = points()
     nowhere = np.broadcast_to(np.array(place, np.float64), gt.shape)
     for align in (metrics.similarity_aligned, metrics.scale_translation_aligned):

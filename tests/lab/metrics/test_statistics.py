@@ -132,7 +132,7 @@ def test_a_level_that_is_no_share_is_refused():
         metrics.mean_interval([1, 2], level=95)
 
 
-def test_parts_add_up_to_the_whole():
+def test_parts_add_up_to_the_total():
     errors = some_errors(1, 60, 21)
     joints = metrics.by_joint(errors, HAND.keypoints)
     assert [part.name for part in joints] == list(HAND.keypoints)

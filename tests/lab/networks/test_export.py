@@ -221,7 +221,7 @@ def test_tflite_requires_its_extra_and_one_image(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_of_this_machine_stands_in_the_file(exported_twin):
+def test_the_file_contains_nothing_about_this_machine(exported_twin):
     path = exported_twin("hand-full").path
     data = path.read_bytes()
     assert b"sonjit/lab/networks" not in data

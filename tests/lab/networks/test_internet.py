@@ -249,7 +249,7 @@ def from_roots(joints, layout):
     return moved
 
 
-def test_the_left_hand_stands_by_the_right_one_where_both_are_seen():
+def test_the_left_hand_is_placed_relative_to_the_right_one_if_both_are_visible():
     present = np.array([[True, True], [False, True], [True, False]])
     hands = TwoHands(np.zeros((3, 42, 2)), np.zeros((3, 42)), np.array([-30.0, -30.0, -30.0]), present)
     depths = apply_relative_depth(np.array([[700.0, 900.0]] * 3), hands)

@@ -205,7 +205,7 @@ def test_bilinear_is_exact_on_a_plane(x, y):
 
 
 @given(st.lists(boxes, min_size=1, max_size=4), st.integers(0, 99))
-def test_boxes_come_back_from_their_deltas(anchors, seed):
+def test_boxes_are_restored_from_their_deltas(anchors, seed):
     anchors = torch.tensor(anchors)
     moved = anchors + torch.rand(anchors.shape, generator=torch.Generator().manual_seed(seed))
     moved[:, 2:] += 0.1 + (moved[:, :2] - anchors[:, :2])

@@ -29,8 +29,8 @@ def ray_causes(scene, drawables, camera):
 
 def _first_met(drawables, start, end):
     place, met = 1.0, None
-    for one in drawables:
-        corners = one.vertices[one.faces]
+    for drawable in drawables:
+        corners = drawable.vertices[drawable.faces]
         normals, valid = trimesh.triangles.normals(corners)
         faces = np.flatnonzero(valid)
         across = normals @ (end - start)
@@ -42,8 +42,8 @@ def _first_met(drawables, start, end):
         if inside.any():
             first = np.flatnonzero(inside)[along[near][inside].argmin()]
             place = along[near][first]
-            face = one.faces[faces[near][first]]
-            met = one.instance, None if one.parts is None else one.parts[face[shares[first].argmax()]]
+            face = drawable.faces[faces[near][first]]
+            met = drawable.instance, None if drawable.parts is None else drawable.parts[face[shares[first].argmax()]]
     return met
 
 

@@ -61,7 +61,7 @@ class TestTwoHands:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("index", [67, 126, 187])
-    def test_entangled_hands_come_apart(self, index):
+    def test_entangled_hands_are_separated(self, index):
         """Check contacts whose separating directions lead from one finger into the next."""
         (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).sampler().make(index)
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
@@ -77,7 +77,7 @@ class TestTwoHands:
         assert min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right) < 0.006
 
     @pytest.mark.slow
-    def test_hands_laid_over_each_other_come_apart(self):
+    def test_overlapping_hands_are_separated(self):
         rigs_ = person(1)
         hands = [(rigs_[side], plain()) for side in SIDES]
         start = {side: plain() for side in SIDES}
@@ -110,7 +110,7 @@ class TestOneHand:
             tips = rig.keypoints(pose)[0, [4, 4 + 4 * finger]]
             assert np.linalg.norm(tips[0] - tips[1]) < 0.022
 
-    def test_crossed_fingers_come_apart_by_another_measure(self):
+    def test_crossed_fingers_are_separated_by_an_independent_measure(self):
         """Treat the last two bones of each finger as thick lines, which keep their distance from other fingers."""
         rig, rng = person(7)["Right"], np.random.default_rng(3)
         radius = _radius(rig)

@@ -94,7 +94,7 @@ class TestRig:
             assert "\n" not in str(caught.value)
             assert "mine.glb" in str(caught.value)
 
-    def test_another_file_of_the_same_name_does_not_go_on(self, tmp_path, rigs, renderer):
+    def test_another_file_of_the_same_name_does_not_resume_the_run(self, tmp_path, rigs, renderer):
         for number, size in enumerate((1.0, 1.1)):
             path = glb_of(rigs["Right"].resized(rigs["Right"].lengths * size), tmp_path / "mine.glb")
             settings = SynthSettings(
@@ -156,8 +156,8 @@ class TestMano:
         settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)
         synthesize(tmp_path / "out", settings)
         labels = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))["annotations"]
-        assert sorted(one["hand_side"].lower() for one in labels) == ["left"] * 2 + ["right"] * 2
-        assert all(one["area"] > 20 and "visible" in one["causes"] for one in labels)
+        assert sorted(label["hand_side"].lower() for label in labels) == ["left"] * 2 + ["right"] * 2
+        assert all(label["area"] > 20 and "visible" in label["causes"] for label in labels)
 
     def test_the_other_sides_file_is_refused(self, mano):
         for text in (mano[1], ",".join(mano[::-1])):

@@ -27,7 +27,7 @@ def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
     for index in range(9):
         made = scene(index, "hands=1,2,interacting", "occluders=0..1")
         ((sample, _),) = render_samples(renderer, made)
-        given = [cause for one in sample.instances for cause in one.extra["causes"]]
+        given = [cause for instance in sample.instances for cause in instance.extra["causes"]]
         expected = ray_causes(made, scene_drawables(made), made.cameras[0])
         for cause, other in zip(given, expected, strict=True):
             seen.add(cause)
@@ -43,15 +43,15 @@ def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
     for index in range(6):
         made = scene(index, "hands=1")
         ((sample, buffers),) = render_samples(renderer, made)
-        for number, one in enumerate(sample.instances, 1):
-            seen = one.visible & one.valid_px & (np.arange(21) % 4 != 1) & (np.arange(21) > 2)
-            columns, rows = np.floor(one.keypoints_px[seen]).astype(int).T
+        for number, instance in enumerate(sample.instances, 1):
+            seen = instance.visible & instance.valid_px & (np.arange(21) % 4 != 1) & (np.arange(21) > 2)
+            columns, rows = np.floor(instance.keypoints_px[seen]).astype(int).T
             on_skin = buffers.instances[rows, columns] == number
             assert on_skin.mean() > 0.9  # others lie just beyond an edge
-            gap = one.keypoints_m[seen, 2] - buffers.depth[rows, columns]
+            gap = instance.keypoints_m[seen, 2] - buffers.depth[rows, columns]
             assert (gap[on_skin] > -0.002).all()
             assert (gap[on_skin] < 0.055).all()
-            np.testing.assert_allclose(sample.camera.project(one.keypoints_m), one.keypoints_px, atol=0.01)
+            np.testing.assert_allclose(sample.camera.project(instance.keypoints_m), instance.keypoints_px, atol=0.01)
 
 
 def test_a_board_before_a_hand_hides_it_and_the_image_ends_somewhere(renderer, rigs):

@@ -52,7 +52,7 @@ def seen(tmp_path_factory, rigs):
     return path, points, camera
 
 
-def test_hands_that_were_seen_come_back_where_they_were(seen):
+def test_hands_are_rendered_at_their_detected_positions(seen):
     path, points, camera = seen
     sampler = SynthSettings(1, size=SIZE, poses=str(path)).sampler()
     scenes = list(sampler.make(0))
@@ -111,7 +111,9 @@ def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
         with av.open(str(video)) as container:
             frames = [(float(frame.time), frame.width, frame.height) for frame in container.decode(video=0)]
         assert len(frames) == len(truth["frames"]) == COUNT
-        np.testing.assert_allclose([time for time, _, _ in frames], [one["time"] for one in truth["frames"]], atol=1e-3)
+        np.testing.assert_allclose(
+            [time for time, _, _ in frames], [frame["time"] for frame in truth["frames"]], atol=1e-3
+        )
         assert frames[0][1:] == (truth["width"], truth["height"]) == SIZE
         for frame in truth["frames"]:
             for hand in frame["hands"]:

@@ -40,7 +40,7 @@ class TestSolids:
         assert np.allclose(found[outside == 0], walls[outside == 0])
 
     @given(LENGTHS, LENGTHS, st.integers(0, 99))
-    def test_distances_change_as_far_as_one_goes(self, radius, half, seed):
+    def test_distances_change_by_at_most_the_length_of_a_step(self, radius, half, seed):
         rng = np.random.default_rng(seed)
         points, steps = rng.normal(0, 0.1, (2, 30, 3))
         for solid in (Solid("cylinder", (radius, radius, half)), Solid("ball", (radius,) * 3)):

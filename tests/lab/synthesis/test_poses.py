@@ -41,7 +41,7 @@ class TestGestures:
             ("call", (4,)),
         ],
     )
-    def test_fingers_do_what_the_name_says(self, name, straight):
+    def test_fingers_are_straight_as_the_gesture_requires(self, name, straight):
         rig = rig_from_shape("Left", np.random.default_rng(1).normal(size=36).clip(-2, 2))
         reached = reach(rig, angles_from_gesture(rig, name, np.random.default_rng(2)))
         assert [finger for finger in range(1, 5) if reached[finger] > 0.96] == list(straight)
@@ -69,7 +69,7 @@ class TestSampled:
             assert penetration_depth([(rig, plain(angles))]) <= DEPTH_M
 
     @pytest.mark.slow
-    def test_neighbours_bend_alike_and_ends_follow(self):
+    def test_neighbouring_joints_bend_together_and_tips_follow(self):
         rig, rng = rig_from_shape("Right", np.zeros(36)), np.random.default_rng(5)
         bends = np.stack([sample_angles(rig, rng)[1:, :, 1] for _ in range(120)])  # (N, 4, 3)
         middle = np.corrcoef(bends[:, :, 1].T)

@@ -197,7 +197,7 @@ def test_what_a_lens_cannot_see_does_not_fold_in(drawn):
     assert not drawn([ball((3, 0, 0.6), 0.3)], at).instances.any()
 
 
-def test_objects_behind_or_beside_the_camera_are_not_drawn(drawn):
+def test_objects_outside_the_view_of_the_camera_are_not_drawn(drawn):
     got = drawn([ball((0, 0, -0.6), 0.1), ball((5, 0, 0.6), 0.1, 2)], camera())
     assert not got.instances.any()
     assert (got.rgb == BACKGROUND).all()

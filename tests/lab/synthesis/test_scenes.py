@@ -14,7 +14,9 @@ def make(index, *factors, seed=1, **more):
 
 def numbers(scene):
     """Return all values of a scene except the skin tone."""
-    hands = [(one.side, one.shape, one.pose.rotation, one.pose.translation, one.pose.angles) for one in scene.hands]
+    hands = [
+        (hand.side, hand.shape, hand.pose.rotation, hand.pose.translation, hand.pose.angles) for hand in scene.hands
+    ]
     return repr([hands, [one.vertices.tolist() for one in scene.objects], scene.lighting])
 
 
@@ -29,7 +31,7 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
 def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
     assert numbers(light) == numbers(dark)
-    assert [one.appearance.tone for one in dark.hands] == [10] * len(dark.hands)
+    assert [hand.appearance.tone for hand in dark.hands] == [10] * len(dark.hands)
     ((a, seen_a),), ((b, seen_b),) = render_samples(renderer, light), render_samples(renderer, dark)
     np.testing.assert_array_equal(seen_a.instances, seen_b.instances)
     np.testing.assert_array_equal(seen_a.depth, seen_b.depth)
@@ -37,8 +39,8 @@ def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
     assert seen_a.rgb[skin].mean() > seen_b.rgb[skin].mean() + 20
     bare = seen_a.cover == 0
     np.testing.assert_array_equal(seen_a.rgb[bare], seen_b.rgb[bare])
-    for one, other in zip(a.instances, b.instances, strict=True):
-        assert one.extra["causes"] == other.extra["causes"]
+    for instance, other in zip(a.instances, b.instances, strict=True):
+        assert instance.extra["causes"] == other.extra["causes"]
 
 
 @pytest.mark.slow
@@ -47,9 +49,9 @@ def test_as_many_hands_as_requested_of_one_person(rigs, hands, count):
     for index in range(3):
         scene = make(index, f"hands={hands}")
         assert len(scene.hands) == count
-        assert len({one.side for one in scene.hands}) == count
-        assert len({one.shape.tobytes() for one in scene.hands}) == min(count, 1)
-        assert len({(one.appearance.tone, one.person) for one in scene.hands}) == min(count, 1)
+        assert len({hand.side for hand in scene.hands}) == count
+        assert len({hand.shape.tobytes() for hand in scene.hands}) == min(count, 1)
+        assert len({(hand.appearance.tone, hand.person) for hand in scene.hands}) == min(count, 1)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from sonjit.lab.synthesis.hands.person import (
 
 
 class TestTones:
-    def test_the_scale_goes_from_light_to_dark(self):
+    def test_the_scale_ranges_from_light_to_dark(self):
         assert len(MONK_TONES) == 10
         green = [albedo_from_tone(tone)[1] for tone in range(1, 11)]
         assert all(0 < value < 0.9 for value in green)

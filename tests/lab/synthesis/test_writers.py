@@ -78,19 +78,19 @@ def test_all_formats_contain_the_same_labels(read, form):
 @pytest.mark.slow
 def test_coco_contains_all_labels(folders):
     data = json.loads((folders["coco"] / "coco.json").read_text("utf-8"))
-    assert {one["name"] for one in data["categories"]} == {"left_hand", "right_hand"}
-    images = {one["id"]: one for one in data["images"]}
-    for one in data["annotations"]:
-        image, flags = images[one["image_id"]], np.array(one["keypoints"][2::3])
-        causes = np.array(one["causes"])
+    assert {category["name"] for category in data["categories"]} == {"left_hand", "right_hand"}
+    images = {image["id"]: image for image in data["images"]}
+    for annotation in data["annotations"]:
+        image, flags = images[annotation["image_id"]], np.array(annotation["keypoints"][2::3])
+        causes = np.array(annotation["causes"])
         np.testing.assert_array_equal(flags == 2, causes == "visible")
         np.testing.assert_array_equal(flags == 0, causes == "outside")
         assert {"tone", "hands", "distance"} <= image["tags"].keys()
-        assert len(one["shape"]) == 36
-        assert np.shape(one["pose"]["angles_rad"]) == (5, 3, 3)
-        world = np.array(one["keypoints_world_m"])
+        assert len(annotation["shape"]) == 36
+        assert np.shape(annotation["pose"]["angles_rad"]) == (5, 3, 3)
+        world = np.array(annotation["keypoints_world_m"])
         placed = world @ np.array(image["camera"]["R"]).T + image["camera"]["t_m"]
-        np.testing.assert_allclose(1000 * placed, one["keypoints3d"], atol=0.01)
+        np.testing.assert_allclose(1000 * placed, annotation["keypoints3d"], atol=0.01)
     for entry in open_dataset("folder", folders["coco"]):
         for instance in entry.instances:
             rows, columns = np.nonzero(instance.mask())
@@ -112,7 +112,9 @@ def test_masks_become_instances_to_train_on(folders):
             found.add(data.categories()[instance.category_id])
             covered += instance.mask()
         own = hands[Path(image.id).name].instances
-        labelled = [one for one in image.instances if data.categories()[one.category_id].endswith("_hand")]
+        labelled = [
+            instance for instance in image.instances if data.categories()[instance.category_id].endswith("_hand")
+        ]
         assert [one.mask().sum() for one in labelled] == [one.mask().sum() for one in own]
         assert covered.max() <= 1
         assert (covered > 0).sum() >= (cv2.imread(str(file), cv2.IMREAD_UNCHANGED) > 0).sum() - 4 * 16

@@ -105,7 +105,7 @@ def test_an_interrupted_grid_continues_and_writes_its_table(recipe, tmp_path, ca
         results = [
             json.loads((out / f"{name}-seed{seed}" / "result.json").read_text("utf-8"))["results"] for seed in range(3)
         ]
-        assert row["values"] == [one["height"] for one in results]
+        assert row["values"] == [result["height"] for result in results]
         assert row["mean"]["value"] == pytest.approx(np.mean(row["values"]))
         assert row["also"] == [3]
     assert record["published_order_holds"] is True

@@ -117,6 +117,6 @@ def test_every_recipe_on_images_has_an_augmentation():
                     InputError, match=rf"augmentation.{field}=.*does not apply to the labels of this recipe"
                 ):
                     settings_from(kind, {"augmentation": {field: value}})
-            assert set(kind.UNSUPPORTED) <= {one.name for one in fields(AugmentationSettings)}
+            assert set(kind.UNSUPPORTED) <= {field.name for field in fields(AugmentationSettings)}
     trained_on_features = {"gestures", "hand-heads", "refine", "spelling", "vqa"}
     assert augmented == {*list_recipes()} - trained_on_features

@@ -44,7 +44,7 @@ def test_the_same_generator_draws_the_same_crops(crops):
 
 
 @pytest.mark.slow
-def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
+def test_every_held_out_crop_is_also_there_mirrored_as_the_other_hand(crops):
     test = crops.test()
     for one, other in zip(test[::2], test[1::2], strict=True):
         np.testing.assert_array_equal(one.image[:, ::-1], other.image)

@@ -81,7 +81,7 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     rendered, found = tmp_path / "rendered", tmp_path / "found.npz"
     settings = ("gesture=open,victory", "hands=1", "held=none", "occluders=0", "cut=0", "distance=0.25..0.4")
     settings += ("background=plain", "person=800..999")
-    arguments = [part for one in settings for part in ("--set", one)]
+    arguments = [part for setting in settings for part in ("--set", setting)]
     assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *arguments]) == 0
     hands = posed_hands(rendered, 2)
     assert 2 <= len(hands) <= 8
@@ -307,7 +307,7 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
 
     monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", found)
     settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
-    arguments = [part for one in settings for part in ("--set", one)]
+    arguments = [part for setting in settings for part in ("--set", setting)]
     code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments])
     assert code == 0
     letters = LearnedGestures.load(tmp_path / "run" / "gestures.npz")

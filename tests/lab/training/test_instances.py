@@ -159,10 +159,11 @@ def test_perfect_results_have_an_average_precision_of_one(tmp_path):
     truth = coco_from_samples(data, data.categories())
     records = [
         {
-            "image_id": place, "category_id": one.category_id, "score": 0.9, "segmentation": rle_from_mask(one.mask()),
-            "bbox": [one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]],
+            "image_id": index, "category_id": instance.category_id, "score": 0.9,
+            "segmentation": rle_from_mask(instance.mask()),
+            "bbox": [*instance.box[:2], *np.subtract(instance.box[2:], instance.box[:2]).tolist()],
         }
-        for place, sample in enumerate(data) for one in sample.instances
+        for index, sample in enumerate(data) for instance in sample.instances
     ]  # fmt: skip
     assert set(average_precisions(truth, records).values()) == {1.0}
     missing = average_precisions(truth, records[:3])
@@ -177,7 +178,7 @@ def test_weights_of_torchvision_have_their_version_and_classes(tmp_path):
     torch.save(official.state_dict(), tmp_path / "weights.pth")
     saved = load_mask_rcnn(tmp_path / "weights.pth", min_side=64)
     assert saved.name == "mask-rcnn"
-    assert [one.name for one in saved.categories] == ["class 1", "class 2"]
+    assert [category.name for category in saved.categories] == ["class 1", "class 2"]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def independent_ap(truth, results, overlap):
     found = []
     for category in sorted({one[1] for one in truth}):
         own = [one for one in truth if one[1] == category]
-        ranked = sorted((one for one in results if one[1] == category), key=lambda one: -one[2])
+        ranked = sorted((result for result in results if result[1] == category), key=lambda one: -one[2])
         for threshold in np.linspace(0.5, 0.95, 10):
             taken, hits = set(), []
             for image, _, _, what in ranked:
@@ -307,13 +308,13 @@ def test_evaluation_gives_cocos_precision_and_speed_and_shows_the_worst(run, tmp
     options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
     assert main(["eval", "--protocol", "coco-instances", *map(str, options)]) == 0
     record = json.loads((tmp_path / "eval.json").read_text("utf-8"))
-    metrics = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
+    metrics = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
     truth, results = {"box": [], "mask": []}, {"box": [], "mask": []}
     saved = load_mask_rcnn(weights)
     for number, sample in enumerate(open_dataset("folder", data)):
-        for one in sample.instances:
-            truth["box"].append((number, one.category_id, np.array(one.box)))
-            truth["mask"].append((number, one.category_id, one.mask()))
+        for instance in sample.instances:
+            truth["box"].append((number, instance.category_id, np.array(instance.box)))
+            truth["mask"].append((number, instance.category_id, instance.mask()))
         pixels = torch.from_numpy(sample.rgb()).permute(2, 0, 1).float() / 255
         with torch.inference_mode():
             (found,) = saved.network.find([pixels])
@@ -353,7 +354,7 @@ def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
             torch.nn.functional.conv2d(one, head.logits.weight[:, place : place + 4])
             for one, place in ((fine, 0), (coarse, 4))
         ]
-        expected = sum(torch.nn.functional.interpolate(one, (28, 28), mode="bilinear") for one in parts)
+        expected = sum(torch.nn.functional.interpolate(part, (28, 28), mode="bilinear") for part in parts)
         expected = expected + head.logits.bias[:, None, None]
         torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
 

@@ -72,7 +72,7 @@ def coco(folder, count=8, side=120, hidden=(3, 7)):
 
 
 @given(st.floats(2, 13), st.floats(2, 13), st.floats(0.5, 2))
-def test_a_gaussian_is_read_where_it_stands_between_cells(x, y, scale):
+def test_a_gaussian_is_read_at_its_position_between_cells(x, y, scale):
     line = np.arange(16)
     off = (line[:, None] - y) ** 2 + (line - x) ** 2
     logits = (-off / (2 * (scale * sigma_of(16)) ** 2)).astype(np.float32)

@@ -91,7 +91,7 @@ def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
 
 @given(st.integers(0, 2**32 - 1))
 @pytest.mark.slow
-def test_augmented_keypoints_go_with_the_image(crops, seed):
+def test_augmented_keypoints_follow_the_image(crops, seed):
     """Check that a white spot at a keypoint stays at that keypoint."""
     hand = crops[0]
     wide = np.zeros_like(hand.wide)
@@ -275,9 +275,9 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
     data = json.loads(annotations.read_text("utf-8"))
     for image in data["images"]:
         grey = np.zeros((480, 640), np.uint8)
-        for one in data["annotations"]:
-            if one["image_id"] == image["id"]:
-                x, y, width, height = map(int, one["bbox"])
+        for annotation in data["annotations"]:
+            if annotation["image_id"] == image["id"]:
+                x, y, width, height = map(int, annotation["bbox"])
                 grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
         cv2.imwrite(str(tmp_path / image["file_name"]), grey)
     everything = LandmarkCrops(open_dataset("folder", annotations), without_hands=True)

@@ -20,7 +20,7 @@ from .small_runs import OPTIONS, batch, line, log_of, losses, run
 def test_the_folder_records_the_run(tmp_path):
     network = run(tmp_path / "run")
     lines = [json.loads(text) for text in (tmp_path / "run" / LOG).read_text("utf-8").splitlines()]
-    assert [one["step"] for one in lines] == list(range(1, OPTIONS.steps + 1))
+    assert [line["step"] for line in lines] == list(range(1, OPTIONS.steps + 1))
     assert lines[-1]["losses"]["squares"] < lines[0]["losses"]["squares"]
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == sorted([CHECKPOINT, LOG, SETTINGS, WEIGHTS])
     saved = load_checkpoint(tmp_path / "run" / WEIGHTS)
@@ -51,7 +51,7 @@ def test_another_seed_gives_another_network_and_the_caller_keeps_its_own_numbers
     assert not list(tmp_path.iterdir())
 
 
-def test_other_settings_do_not_go_on_with_a_run(tmp_path):
+def test_other_settings_do_not_resume_a_run(tmp_path):
     run(tmp_path)
     with pytest.raises(
         InputError,
@@ -158,7 +158,7 @@ def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in judged.state_dict().items())
     assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], seen[1])
     rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
-    assert [(one["step"], one["evaluation"]["error"]) for one in rows if "evaluation" in one] == [
+    assert [(row["step"], row["evaluation"]["error"]) for row in rows if "evaluation" in row] == [
         (5, 3.0), (10, 1.0), (12, 2.0),
     ]  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_bf16_learns_too_and_keeps_float32():
 def test_gradients_by_layer_are_logged_and_a_broken_one_is_reported(tmp_path):
     run(tmp_path, options=TrainingSettings(steps=12, gradients_every=4))
     rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
-    assert [one["step"] for one in rows if "layer_gradients" in one] == [4, 8, 12]
+    assert [row["step"] for row in rows if "layer_gradients" in row] == [4, 8, 12]
     assert list(rows[3]["layer_gradients"]) == ["0", "3"]
     with pytest.raises(JobError, match="step 1: the gradient is "):
         train(line(), batch, lambda net, _: {"root": (0 * net[0].weight).sum().sqrt()}, OPTIONS)

@@ -74,17 +74,17 @@ def test_the_stand_in_bends_as_a_hand(side, seed):
 
 
 def test_clips_agree_with_their_labels(clips):
-    assert len({one.sequence for one in clips}) == 3
+    assert len({clip.sequence for clip in clips}) == 3
     mano = placeholder_mano()
     for sample in clips:
         (hand,) = sample.instances
         np.testing.assert_allclose(sample.camera.project(hand.keypoints_m), hand.keypoints_px)
         fit = (torch.from_numpy(values)[None].float() for values in (hand.mesh.pose, hand.mesh.betas, hand.mesh.trans))
         np.testing.assert_allclose(mano(*fit, tips="deformer_ho3d")[1][0], hand.keypoints_m, atol=1e-5)
-    hidden = np.mean([~one.instances[0].visible for one in clips])
+    hidden = np.mean([~clip.instances[0].visible for clip in clips])
     assert 0.02 < hidden < 0.5
     again = synthetic_clips(mano, 3, 7, seed=0)
-    assert all(np.array_equal(one.image, other.image) for one, other in zip(clips, again, strict=True))
+    assert all(np.array_equal(clip.image, other.image) for clip, other in zip(clips, again, strict=True))
 
 
 @given(st.integers(0, 1000))
@@ -113,7 +113,7 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
 def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
     assert [one.frame // STEP for one, _ in window_around(clips, 10, 5, False)] == [1, 2, 3, 4, 5]
     assert [one.id for one, _ in window_around(clips, 7, 5, False)] == ["clip1/0"] * 3 + ["clip1/1", "clip1/2"]
-    gap = [one for one in clips if one.id != "clip0/4"]
+    gap = [clip for clip in clips if clip.id != "clip0/4"]
     assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, False)] == [1, 2, 3, 3, 5]
     assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, True)] == [1, 2, 3, 3, 3]
 
@@ -161,7 +161,7 @@ def test_one_sum_gives_each_network_its_own_gradients(clips):
     torch.manual_seed(0)
     network, discriminator = _deformer().eval(), create_network("motion-discriminator", channels=8).eval()
     windows = [window_from_samples(window_around(clips, at, 5, False), network.hands, 64) for at in (3, 9)]
-    pose = torch.from_numpy(np.stack([pose_of(one, one.instances[0], network.hands) for one in clips[:5]]))[
+    pose = torch.from_numpy(np.stack([pose_of(clip, clip.instances[0], network.hands) for clip in clips[:5]]))[
         None
     ].float()
     real = motions(torch.zeros(1, 5), pose)

@@ -52,7 +52,7 @@ def test_squares_around_palms_are_the_published_detectors_boxes(file):
     """Check that boxes are learned as the squares around the keypoints."""
     golden = json.loads(file.read_text("utf-8"))
     size = np.array(golden["size"])
-    found = [one for frame in golden["frames"] for one in frame.get("palm_detections") or []]
+    found = [detection for frame in golden["frames"] for detection in frame.get("palm_detections") or []]
     if not found:
         return  # the detector did not run here, or found nothing
     keypoints = np.array([one["kps"] for one in found])[..., :2] * size
@@ -137,7 +137,7 @@ def test_focal_loss_forgives_what_is_nearly_right():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_keypoints_go_with_the_image(seed):
+def test_keypoints_follow_the_image(seed):
     """Check that white spots at the keypoints of a palm stay there."""
     points = palm(48, 48, 30)
     image = np.full((96, 96, 3), 20, np.uint8)

@@ -65,7 +65,7 @@ def test_every_recipe_is_complete(name, tmp_path):
     recipe = load_recipe(name)
     assert recipe.summary
     assert recipe.data
-    needs = {one: str(tmp_path) if one == "weights" else tmp_path for one in recipe.requires}
+    needs = {name: str(tmp_path) if name == "weights" else tmp_path for name in recipe.requires}
     for smoke in (False, True):
         ready = prepare(recipe, TrainingRequest(name, tmp_path, smoke=smoke, **needs))
         assert ready.recipe == name
@@ -111,7 +111,7 @@ def test_a_training_that_finds_no_memory_is_reported_in_one_line(recipe, tmp_pat
             run_recipe(TrainingRequest(recipe(), tmp_path / "run"))
 
 
-def test_typed_settings_come_over_smoke_over_the_recipes_own(recipe, tmp_path):
+def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe, tmp_path):
     read = load_recipe(recipe())
     for request, steps in (
         (TrainingRequest("mine", tmp_path), 3),

@@ -18,7 +18,7 @@ def test_every_rate_rises_to_its_highest_and_falls(schedule, steps, warmup):
     assert rates[warmup : warmup + 1] in ([1], [])
 
 
-def test_each_schedule_is_what_its_name_says():
+def test_each_schedule_follows_its_formula():
     def rate(part, **options):
         return schedule_factor(round(1000 * part), TrainingSettings(steps=1000, warmup=0, **options))
 

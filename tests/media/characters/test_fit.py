@@ -264,7 +264,7 @@ class TestLimbs:
         turned = rotation_vector_from_matrix(half_twisted(np.eye(3)[None], hand))[0]
         assert turned == pytest.approx([angle / 2, 0, 0])
 
-    def test_twist_beyond_pronation_goes_the_other_way(self):
+    def test_twist_beyond_pronation_turns_the_other_way(self):
         angle = np.deg2rad(170)
         hand = np.array([[[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]])
         turned = rotation_vector_from_matrix(half_twisted(np.eye(3)[None], hand))[0]

@@ -95,7 +95,7 @@ def test_batches_measure_as_their_members_do():
         np.testing.assert_allclose(measure(batch)[2, 1], measure(batch[2, 1]), atol=1e-12)
 
 
-def test_a_skeleton_stands_for_its_triples():
+def test_a_skeleton_gives_its_triples():
     points = np.random.default_rng(0).normal(size=(5, 21, 3))
     skeleton = load_skeleton("hand_mediapipe21")
     assert len(joint_triples(skeleton)) == 15

@@ -58,7 +58,7 @@ def test_modules_are_well_formed(syntax_errors, tmp_path):
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *sorted(PAGE.glob("css/*.css")), *MODULES], ids=lambda path: path.name)
-def test_nothing_is_loaded_from_elsewhere(path):
+def test_nothing_is_loaded_from_other_hosts(path):
     text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.DOTALL)
     loading = r"""(?:\bsrc=|\bhref=|\burl\(|\bfrom\s|\bimport\(|@import\s)"""
     assert re.findall(loading + r"""\s*["']?(?:https?:)?//[^"')\s]+""", text) == []

@@ -21,15 +21,15 @@ from sonjit.server.kinds import kinds_answer
 PAGE = Path(str(files("sonjit.server"))) / "page"
 
 
-def run_module(body, given):
-    """Return the value that a script passes to `tell`. It has `given`, and imports modules by `page("name.js")`."""
+def run_module(body, value):
+    """Return the value that a script passes to `output`. It has `input`, and imports modules by `page("name.js")`."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
     head = f"""
-        const given = {json.dumps(given)};
+        const input = {json.dumps(value)};
         const page = (name) => import({json.dumps(PAGE.as_uri() + "/")} + name);
-        const tell = (value) => console.log(JSON.stringify(value));
+        const output = (value) => console.log(JSON.stringify(value));
         const {{readFile}} = await import("node:fs/promises"); // node fetches no files
         globalThis.fetch = async (url) => ({{json: async () => JSON.parse(await readFile(new URL(served(url))))}});
         const served = (url) => `${{url}}`.replace("/server/page/spec/", "/spec/");
@@ -54,10 +54,10 @@ def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
         globalThis.document = {documentElement: {dataset: {}}, querySelectorAll: () => []};
         await page("spec.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...given.kinds, triangles: []})});
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
         const {knownHands} = await page("trainer.js");
-        tell(knownHands(given));
+        output(knownHands(input));
     """
     found = [hand, hand | {"published": published}, flat]
     plain, refined = run_module(code, {"hands": found, "kinds": kinds_answer(tmp_path)})
@@ -80,7 +80,7 @@ def test_labels_are_placed_as_in_drawn_files():
         cases.append(
             {
                 "anchor": dict(zip("xy", anchor.tolist(), strict=True)),
-                "directions": [dict(zip("xy", one.tolist(), strict=True)) for one in directions],
+                "directions": [dict(zip("xy", direction.tolist(), strict=True)) for direction in directions],
                 "plate": {"width": plate.width, "height": plate.height, "pad": plate.pad},
                 "image": dict(zip(("width", "height"), image.tolist(), strict=True)),
                 "taken": [one.tolist() for one in taken],
@@ -89,7 +89,7 @@ def test_labels_are_placed_as_in_drawn_files():
     got = run_module(
         """
         const {placeLabel} = await page("labels.js");
-        tell(given.map(({anchor, directions, plate, image, taken}) => {
+        output(input.map(({anchor, directions, plate, image, taken}) => {
           const {left, top} = placeLabel(anchor, directions, plate, image, taken);
           return [Math.trunc(left), Math.trunc(top)];
         }));
@@ -100,7 +100,7 @@ def test_labels_are_placed_as_in_drawn_files():
 
 
 def test_the_colours_of_heat_are_evenly_apart_and_grow_lighter():
-    srgb = np.array(run_module('tell((await page("saliency.js")).heat());', None)) / 255
+    srgb = np.array(run_module('output((await page("saliency.js")).heat());', None)) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     lms = linear @ np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]).T
     lab = np.cbrt(lms) @ np.array([[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]).T
@@ -124,8 +124,8 @@ def test_a_link_contains_the_settings_without_the_token():
     link, back = run_module(
         """
         const {linkOf, settingsOf} = await page("share.js");
-        const link = linkOf(given.state, given.usual);
-        tell([link, settingsOf(new URL(link).hash)]);
+        const link = linkOf(input.state, input.usual);
+        output([link, settingsOf(new URL(link).hash)]);
         """,
         {"state": state, "usual": usual},
     )
@@ -157,7 +157,7 @@ def test_repetitions_are_counted_as_in_python(step_s):
         """
         const {RepetitionCounter} = await page("repetitions.js");
         const counter = new RepetitionCounter(110, 150);
-        tell(given.map(([angle, time]) => {
+        output(input.map(([angle, time]) => {
             const count = counter.update(angle ?? NaN, time);
             const {last} = counter;
             return [count, last && [last.begin, last.end, last.lowest]];
@@ -188,13 +188,13 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
         """
         await page("spec.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...given.kinds, triangles: []})});
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
         const {Table} = await page("tables.js");
         const table = new Table();
         table.begin({source: "clip.mp4", detectors: [{kind: "holistic", model: "full"}]});
-        for (const answer of given.answers) table.add(answer);
-        tell(await (await table.csv(given.rows)).text());
+        for (const answer of input.answers) table.add(answer);
+        output(await (await table.csv(input.rows)).text());
         """,
         {"answers": answers, "rows": rows, "kinds": kinds_answer(tmp_path)},
     )
@@ -217,8 +217,8 @@ def test_events_are_rows_of_their_own():
         const {Table} = await page("tables.js");
         const table = new Table();
         table.begin({source: "clip.mp4", detectors: [{kind: "hands", model: "full"}]});
-        for (const event of given) table.add({time: event.end ?? event.begin, events: [event]});
-        tell(await (await table.csv("event")).text());
+        for (const event of input) table.add({time: event.end ?? event.begin, events: [event]});
+        output(await (await table.csv("event")).text());
         """,
         [
             Event("Fist", "gesture", phase, 1, end, 2, "Left", 0.9).to_dict()
@@ -241,7 +241,7 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
         await (await page("kinds.js")).loadKinds();
         const {trackedOf, measureName, shown} = await page("measures.js");
         const row = ([name, value]) => [measureName(name), shown(name, value)];
-        tell(trackedOf(given).map(({instance}) => Object.entries(instance.measures).map(row)));
+        output(trackedOf(input).map(({instance}) => Object.entries(instance.measures).map(row)));
         """,
         {"faces": [face, {"score": 0.8, "id": 4}]},
     )
@@ -257,7 +257,7 @@ def test_an_unknown_option_of_tfjs_pages_is_a_warning():
         const warnings = [];
         console.warn = (text) => warnings.push(text);
         const {MODELS, checked} = await page("tfjs-models.js");
-        tell({options: checked(given, MODELS.MediaPipeHands.config), warnings});
+        output({options: checked(input, MODELS.MediaPipeHands.config), warnings});
         """,
         given,
     )
@@ -274,9 +274,9 @@ def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     result = run_module(
         """
         const {calculators, skeletonHelpers} = await page("tfjs-skeletons.js");
-        const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: given});
+        const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: input});
         const points = [{x: 32, y: 12, z: 8, name: "nose"}, {x: 64, y: 48}];
-        tell({
+        output({
             sides: util.getKeypointIndexBySide("BlazePose"),
             index: util.getKeypointIndexByName("BlazePose"),
             normalized: calculators.keypointsToNormalizedKeypoints(points, {width: 64, height: 48}),

@@ -158,7 +158,7 @@ def _write(path, pixels, sides):
             writer.write(Frame(index, index / 30, hands))
 
 
-def test_hands_of_every_view_come_together_in_space(tables, capsys):
+def test_hands_of_all_views_are_triangulated(tables, capsys):
     folder, points, sides = tables
     out = folder / "hands.json"
     assert main(["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables"), "--out", str(out)]) == 0

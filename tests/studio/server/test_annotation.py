@@ -120,7 +120,7 @@ def test_states_and_taking_back(studio, made):
     seen = pixels(made)
     post(studio, *(mark(f"cam{k}", 2, seen[k, 2], state="occluded") for k in range(3)))
     state = post(studio, mark("cam2", 2, None, state="cleared")).json()["state"]
-    assert {one["view"]: one["state"] for one in state["marks"]} == {"cam0": "occluded", "cam1": "occluded"}
+    assert {mark["view"]: mark["state"] for mark in state["marks"]} == {"cam0": "occluded", "cam1": "occluded"}
     state = post(studio, mark("cam1", 2, None, state="absent")).json()["state"]
     assert state["points_m"][2] is None
     assert len(studio.get(f"{DOOR}/history?frame=0").json()) == 5
@@ -140,7 +140,7 @@ def test_progress_changes_and_bones(studio, made):
                 if np.isfinite(seen[c, k]).all()
             ),
         ).json()["state"]
-    assert {tuple(one["bone"]) for one in progress["bones"]} >= {(7, 8)}
+    assert {tuple(bone["bone"]) for bone in progress["bones"]} >= {(7, 8)}
     progress = studio.get(f"{DOOR}/progress").json()
     assert progress["frames"] == {"0": JOINTS, "10": JOINTS, "20": JOINTS}
     changes = studio.get(f"{DOOR}/changes", params={"since": since}).json()
@@ -154,7 +154,7 @@ def read(answer):
     return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_images_come_whole_and_in_parts(studio, made):
+def test_images_are_read_complete_and_in_parts(studio, made):
     path = made[0].parent / "views" / "cam1" / "image10.png"
     complete = cv2.imread(str(path)).astype(float)
     endpoint = f"{DOOR}/image?view=cam1&frame=10"
