@@ -111,10 +111,7 @@ def train(
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
     if average:
         parts["average"] = average
-    run = None
-    if out is not None and not rank():
-        identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
-        run = RunFolder(out, {**identity, **(inputs or {}), "accumulate": accumulate}, loggers=settings.loggers)
+    run = None if out is None or rank() else _open_run(out, settings, {**(inputs or {}), "accumulate": accumulate})
     state = broadcast(None if run is None else run.restore()) or _INITIAL_STATE
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
@@ -125,10 +122,7 @@ def train(
     )  # fmt: skip
     done = settings.steps if state["stopped"] else state["step"]
     finished = done
-    model = _NetworkWithLosses(network, losses)
-    if settings.compile:
-        model.compile()
-    model = synchronise(model, find_unused=settings.find_unused)
+    model = _synchronised_model(network, losses, settings)
     indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
     device = next(network.parameters()).device
     batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
@@ -160,13 +154,7 @@ def train(
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
-                    run.save(
-                        {
-                            "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
-                            "evaluation": validation.metrics,
-                            "parts": {name: part.state_dict() for name, part in parts.items()},
-                        }
-                    )  # fmt: skip
+                    run.save(_run_state(finished, validation, parts, stopped=stopped))
             if not rank():
                 progress(finished, settings.steps, _progress_values(row))
             if ends_training(requested) and not ends:
@@ -181,6 +169,36 @@ def train(
         save_checkpoint(_fold(saved_module(network)), run.folder / WEIGHTS)
         run.close()
     return validation.metrics
+
+
+def _open_run(out: Path, settings: TrainingSettings, inputs: Mapping[str, object]) -> RunFolder:
+    """Open the folder of a run, which all settings and inputs identify except `RUNTIME_SETTINGS`."""
+    identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
+    return RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
+
+
+def _synchronised_model(
+    network: N, losses: Callable[[N, T], Mapping[str, Tensor]], settings: TrainingSettings
+) -> nn.Module:
+    """Return a module that computes the losses of a batch, compiled if requested and synchronised by processes."""
+    model = _NetworkWithLosses(network, losses)
+    if settings.compile:
+        model.compile()
+    return synchronise(model, find_unused=settings.find_unused)
+
+
+def _run_state(
+    step: int,
+    validation: _Validation[N],
+    parts: Mapping[str, nn.Module | torch.optim.Optimizer],
+    *,
+    stopped: bool,
+) -> RunState:
+    """Return the content of a checkpoint."""
+    return {
+        "step": step, "stopped": stopped, "best": validation.best, "waited": validation.waited,
+        "evaluation": validation.metrics, "parts": {name: part.state_dict() for name, part in parts.items()},
+    }  # fmt: skip
 
 
 @dataclass
