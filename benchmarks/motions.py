@@ -1,7 +1,7 @@
 """Measure recall and delay of hand motions on generated paths, and false events of ordinary movement.
 
 The paths have random sizes, speeds, directions and people, and the keypoints have noise. No network runs. With clips,
-it also measures real motions, which were labelled by eye in motions_wild.toml.
+it measures real motions, which were labelled by eye in motions_wild.toml.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from sonjit import track
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.gestures import MotionRecognizer
+from sonjit.gestures import CustomMotions, MotionRecognizer, MotionRecording, MotionSpotter
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.hands.person import rig_from_shape
 from sonjit.lab.synthesis.scene.gestures import add_deviation, gestures, resolved_angles
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 from sonjit.results.measures import hand_length_m
 
 PALM = [0, 5, 9, 13, 17]
@@ -34,6 +34,21 @@ RATES = (10, 30, 60)
 LABELS = Path(__file__).with_name("motions_wild.toml")
 LATE_S = 0.5
 """Maximum delay of the begin event after the end of a labelled motion."""
+CUSTOM_FPS = 30
+TURN = [(0.5 * np.cos(angle), 0.5 * np.sin(angle)) for angle in np.linspace(-np.pi, np.pi, 13)]
+CUSTOM = {
+    "turn": ("point", TURN),
+    "tick": ("point", [(0, 0), (0.4, 0.5), (1.2, -0.6)]),
+    "zigzag": ("open", [(0, 0), (1, 0), (0, 0.8), (1, 0.8)]),
+    "square": ("point", [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]),
+    "ess": ("open", [(1, 0), (0.2, 0), (0, 0.3), (0.5, 0.5), (1, 0.7), (0.8, 1), (0, 1)]),
+    "beckon": ("open", [(0, 0), (0, -0.8), (0, 0), (0, -0.8), (0, 0)]),
+    "vee": ("point", [(0, 0), (0.5, 1), (1, 0)]),
+    "hook": ("half", [(0, 0), (0, 1), (0.5, 1.2), (0.8, 0.8)]),
+}
+"""Custom motions: the shape of the hand, and the corners of the path in hand lengths."""
+EXAMPLES, REPEATS = 3, 4
+"""Number of examples of a custom motion by one person, and of repetitions by another one."""
 
 
 class Person:
@@ -149,33 +164,40 @@ def judge_motions(count, noise, seed):
         print(f"{name}: {correct} of {count} reported once without others; delay {delay}; others {dict(others)}")
 
 
+def ordinary(minute, noise, seed, fps):
+    """Yield times and two hands that reach, rest, turn and slowly change their shape, of another person each minute."""
+    rng = np.random.default_rng([seed, minute])
+    person = Person(rng)
+    state = [[np.array([-1.5, 0.0]), 0.0, None], [np.array([1.5, 0.0]), 0.0, None]]
+    poses = [["half", "half"], ["relaxed", "relaxed"]]
+    phases = rng.uniform(0, 6, (2, 4))
+    for index in range(60 * fps):
+        t, hands = index / fps, []
+        for side in range(2):
+            home, until, move = state[side]
+            if t >= until:
+                here = home if move is None else move[1]
+                reaches = rng.random() < 0.5
+                away = here if not reaches else np.array([side * 3 - 1.5, 0]) + rng.uniform(-1, 1, 2) * [0.8, 1.5]
+                seconds = rng.uniform(0.7, 1.5)
+                state[side] = [here, t + seconds + rng.uniform(0.2, 2), (here, away, t, seconds)]
+                poses[side] = [poses[side][1], str(rng.choice(["half", "relaxed", "point", "half"]))]
+                home, _, move = state[side]
+            here, away, since, seconds = move
+            share = smooth(t, since, seconds)
+            drift = 0.06 * np.sin(phases[side, :2] + t * np.array([0.9, 1.3]))
+            roll, scale = 0.3 * np.sin(phases[side, 2] + 0.7 * t), 1 + 0.12 * np.sin(phases[side, 3] + 0.8 * t)
+            place = here + (away - here) * share + drift
+            hands.append(person.hand(rng, noise, (*poses[side], share), place, id=side + 1, scale=scale, roll=roll))
+        yield t, hands
+
+
 def judge_ordinary(minutes, noise, seed):
-    """Print the events of two hands that reach, rest, turn and slowly change their shape."""
-    events, cost_s, hands_seen, fps = Counter(), 0.0, 0, 30
+    """Print the events of ordinary movement."""
+    events, cost_s, hands_seen = Counter(), 0.0, 0
     for minute in range(minutes):
-        rng = np.random.default_rng([seed, minute])
-        person, recognizer = Person(rng), MotionRecognizer()
-        state = [[np.array([-1.5, 0.0]), 0.0, None], [np.array([1.5, 0.0]), 0.0, None]]
-        poses = [["half", "half"], ["relaxed", "relaxed"]]
-        phases = rng.uniform(0, 6, (2, 4))
-        for index in range(60 * fps):
-            t, hands = index / fps, []
-            for side in range(2):
-                home, until, move = state[side]
-                if t >= until:
-                    here = home if move is None else move[1]
-                    reaches = rng.random() < 0.5
-                    away = here if not reaches else np.array([side * 3 - 1.5, 0]) + rng.uniform(-1, 1, 2) * [0.8, 1.5]
-                    seconds = rng.uniform(0.7, 1.5)
-                    state[side] = [here, t + seconds + rng.uniform(0.2, 2), (here, away, t, seconds)]
-                    poses[side] = [poses[side][1], str(rng.choice(["half", "relaxed", "point", "half"]))]
-                    home, _, move = state[side]
-                here, away, since, seconds = move
-                share = smooth(t, since, seconds)
-                drift = 0.06 * np.sin(phases[side, :2] + t * np.array([0.9, 1.3]))
-                roll, scale = 0.3 * np.sin(phases[side, 2] + 0.7 * t), 1 + 0.12 * np.sin(phases[side, 3] + 0.8 * t)
-                place = here + (away - here) * share + drift
-                hands.append(person.hand(rng, noise, (*poses[side], share), place, id=side + 1, scale=scale, roll=roll))
+        recognizer = MotionRecognizer()
+        for t, hands in ordinary(minute, noise, seed, 30):
             begin_s = time.process_time()
             found = recognizer(hands, t)
             cost_s += time.process_time() - begin_s
@@ -183,6 +205,80 @@ def judge_ordinary(minutes, noise, seed):
             events.update(one.name for one in found if one.phase == "begin")
     print(f"{minutes} minutes of ordinary movement of two hands: {sum(events.values())} events {dict(events)}")
     print(f"cost: {1000 * cost_s / hands_seen:.2f} ms of processor time per hand and frame")
+
+
+def custom_frames(name, repeats, person, noise, rng):
+    """Return frames of a hand that repeats a path with rests, and the start and end of each repetition in seconds."""
+    pose, corners = CUSTOM[name]
+    roll, places, spans = rng.normal(0, 0.2), [np.zeros(2)], []
+    for _ in range(repeats):
+        way = np.array(corners, np.float64) * rng.uniform(0.8, 1.25) + rng.normal(0, 0.08, (len(corners), 2))
+        turn = rng.normal(0, 0.15)
+        way = (way - way[0]) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        far = np.concatenate([[0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])
+        share = np.linspace(0, 1, round(rng.uniform(0.8, 1.6) * CUSTOM_FPS))
+        at = far[-1] * np.array([0.6 * smooth(one, 0, 1) + 0.4 * one for one in share])
+        places += [places[-1]] * round(rng.uniform(0.4, 0.9) * CUSTOM_FPS)
+        start, path = len(places), np.stack([np.interp(at, far, column) for column in way.T], 1)
+        places += list(places[-1] + path)
+        spans.append((start / CUSTOM_FPS, len(places) / CUSTOM_FPS))
+    places += [places[-1]] * (CUSTOM_FPS // 2)
+    hands = [person.hand(rng, noise, (pose, pose, 0.0), place, id=1, roll=roll) for place in places]
+    return [Frame(index, index / CUSTOM_FPS, [hand]) for index, hand in enumerate(hands)], spans
+
+
+def spotted(motions, frames):
+    """Return the custom motions of some frames."""
+    spotter = MotionSpotter(motions)
+    return [item for frame in frames for item in spotter(frame.hands, frame.time)] + spotter.finish()
+
+
+def judge_custom(people, noise, seed):
+    """Print how often custom motions of another person, other paths and ordinary movement are reported."""
+    found, repeats, others, other_paths, ordinary_events = Counter(), 0, 0, 0, Counter()
+    for number in range(people):
+        rng = np.random.default_rng([seed, number])
+        teacher, other = Person(rng), Person(rng)
+        recordings = {
+            name: MotionRecording.of(name, custom_frames(name, EXAMPLES, teacher, noise, rng)[0]) for name in CUSTOM
+        }
+        tests = {name: custom_frames(name, REPEATS, other, noise, rng) for name in CUSTOM}
+        usual = [Frame(index, t, hands[:1]) for index, (t, hands) in enumerate(ordinary(number, noise, seed, 30))]
+        for name, (_, spans) in tests.items():
+            repeats += len(spans)
+            for taught, motions in ((1, [recordings[name]]), (len(CUSTOM), [*recordings.values()])):
+                events = spotted(CustomMotions.learn(motions), tests[name][0])
+                right = [one for one in events if one.name == name]
+                found[taught] += sum(any(one.start < end and one.end > start for one in right) for start, end in spans)
+                others += len(events) - len(right)
+            alone = CustomMotions.learn([recordings[name]])
+            other_paths += sum(len(spotted(alone, frames)) for path, (frames, _) in tests.items() if path != name)
+            ordinary_events[1] += len(spotted(alone, usual))
+        ordinary_events[len(CUSTOM)] += len(spotted(CustomMotions.learn([*recordings.values()]), usual))
+    print(f"custom motions of {EXAMPLES} examples, {people} pairs of people, {repeats} repetitions")
+    print(f"  one taught: {found[1]} found; {other_paths} false in {repeats * (len(CUSTOM) - 1)} other paths")
+    print(f"  {len(CUSTOM)} taught: {found[len(CUSTOM)]} found, {others} confused")
+    minutes = {1: people * len(CUSTOM), len(CUSTOM): people}
+    for taught, events in ordinary_events.items():
+        print(f"  ordinary movement, {taught} taught: {events} events in {minutes[taught]} minutes")
+
+
+def judge_taught_clips(clips):
+    """Print the custom motions in clips, after learning from the labelled examples in each of them."""
+    labels = tomllib.loads(LABELS.read_text("utf-8"))["taught"]
+    frames = {clip.name: list(track(str(clip), "hands")) for clip in clips}
+    for taught, spans in labels.items():
+        if taught not in frames:
+            continue
+        examples = [[frame for frame in frames[taught] if start <= frame.time <= end] for start, end in spans]
+        motions = CustomMotions.learn([MotionRecording.of("turn", example) for example in examples])
+        for name in frames.keys() - {taught}:
+            events, left = spotted(motions, frames[name]), list(labels.get(name, ()))
+            for one in events:
+                fits = [span for span in left if min(one.end, span[1]) - max(one.start, span[0]) > 0.5]
+                left = [span for span in left if span not in fits[:1]]
+            found = len(labels.get(name, ())) - len(left)
+            print(f"taught in {taught}: {name}: {found} of {found + len(left)} found, {len(events) - found} false")
 
 
 def judge_clips(clips):
@@ -217,9 +313,14 @@ def main():
     parser.add_argument(
         "--clips", type=Path, nargs="+", default=[], help="measure only these clips of motions_wild.toml"
     )
+    parser.add_argument("--custom", type=int, metavar="PEOPLE", help="measure only custom motions of pairs of people")
     options = parser.parse_args()
     if options.clips:
         judge_clips(options.clips)
+        judge_taught_clips(options.clips)
+        return
+    if options.custom:
+        judge_custom(options.custom, 2 * options.noise, options.seed)
         return
     judge_motions(options.count, options.noise, options.seed)
     judge_ordinary(options.minutes, options.noise, options.seed)

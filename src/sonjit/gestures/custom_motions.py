@@ -54,8 +54,10 @@ _SETTLE_S: Final = 0.12
 """Delay of an event. A better match within this time replaces it."""
 _AS_WELL: Final = 0.05
 """Share of the reach by which a later end may match worse and still continue the motion."""
-_REACH: Final = (0.06, 0.12, 0.25)
+_REACH: Final = (0.06, 0.12, 0.2)
 """Minimum, default and maximum of the mean step cost at which a path is another motion."""
+_FEW, _FEW_REACH = 0.3, 0.1
+"""Minimum reach times the number of examples, and its maximum. Few examples of one person differ too little."""
 _LOOSE: Final = 2.0
 """Maximum ratio of the cost to the nearest example and the cost between examples."""
 _APART: Final = 0.8
@@ -196,8 +198,9 @@ class CustomMotions:
             nearest = costs[pieces_of_hand][:, pieces_of_hand].min(1, initial=np.inf)
             nearest = nearest[np.isfinite(nearest)]
             reach = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
+            least = max(_REACH[0], min(_FEW / max(len(nearest), 1), _FEW_REACH))
             others = float(costs[~pieces_of_hand][:, pieces_of_hand].min(initial=np.inf))
-            reaches.append(max(0.5 * _REACH[0], min(max(reach, _REACH[0]), _REACH[2], _APART * others)))
+            reaches.append(max(0.5 * _REACH[0], min(max(reach, least), _REACH[2], _APART * others)))
         return cls(names, tuple(path for _, path in ways), motion, np.array(reaches))
 
     @classmethod
