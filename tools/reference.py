@@ -41,7 +41,10 @@ _MEANINGS = {
     "key": ("", "Track ID; in photographs the same as `instance`"),
     "id": ("", "Track ID; empty for photographs"),
     "kind": ("", "`hand`, `face` or `body`"),
-    "handedness": ("", "`Left` or `Right`: the side of the person; only hands"),
+    "handedness": (
+        "",
+        "`Left` or `Right`: the more probable side of the person; only hands. JSON contains the probability",
+    ),
     "score": ("0 to 1", "Probability that the instance is right"),
     "keypoint": ("", "Index of the keypoint in its skeleton"),
     "name": ("", "Name of the keypoint; empty for most points of a face mesh"),

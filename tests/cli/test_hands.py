@@ -249,6 +249,15 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "--draw-errors"], "--draw-errors requires --draw"),
         (["hands", "{photo}", "--draw", "{out}/d.png", "--draw-errors"], "--draw-errors requires --keypoints refined"),
         (["hands", "{photo}", "--events", "index_curl_rad:150:90"], "--events requires --save or --json"),
+        *(
+            (["hands", "{photo}", "--static-image", *given], f"{given[0]} has no effect with --static-image")
+            for given in (
+                ["--count", "index_curl_rad", "--save", "{out}/t.csv"],
+                ["--events", "index_curl_rad:150:90", "--json"],
+                ["--smoothing", "one_euro"],
+                ["--search-interval", "3"],
+            )
+        ),
         (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
         (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
         (["hands", "{photo}", "--hand-length", "0.2"], "hand_length requires distance=True"),

@@ -48,6 +48,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         output = output or Output()
         values = {name: value for name, value in options.items() if value is not None}
         _check_output(output, values)
+        if values.get("static_image"):
+            _refuse_options_of_streams(values, count=output.count is not None, events=bool(output.events))
         if "smooth_segmentation" in values and mask is None:
             raise InputError("--smooth-segmentation and --no-smooth-segmentation require --mask")
         values.setdefault("model", next(iter(entry.models)))
@@ -128,6 +130,14 @@ def _check_output(output: Output, options: Mapping[str, OptionValue]) -> None:
         raise InputError("--draw-errors requires --keypoints refined")
     if output.events and output.save is None and not output.json:
         raise InputError("--events requires --save or --json")
+
+
+def _refuse_options_of_streams(values: Mapping[str, OptionValue], *, count: bool, events: bool) -> None:
+    """Raise InputError if an option has no effect on stills, which have neither tracks nor times."""
+    smoothing = values.get("smoothing") in ("published", "one_euro")
+    given = {"count": count, "events": events, "smoothing": smoothing, "search-interval": "search_interval" in values}
+    for name in (name for name, is_given in given.items() if is_given):
+        raise InputError(f"--{name} has no effect with --static-image")
 
 
 def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:

@@ -126,6 +126,11 @@ def test_media_is_used_for_the_chosen_kind(capsys, tmp_path):
     assert err.splitlines()[-1].endswith("no.mp4: no such file or folder")
 
 
+def test_media_of_other_kinds_are_refused(capsys):
+    status, _, err = run(capsys, "--kind", "hands", "--face-media", "face.jpg")
+    assert (status, err) == (2, "sonjit: --face-media has no effect with --kind hands\n")
+
+
 def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
     skip_without("face")
     missing = str(tmp_path / "no.mp4")

@@ -66,6 +66,8 @@ def bench(
     subject = {"all": "hands", "holistic": "body"}.get(kind, kind)
     given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}
     images = {name: path for name, path in given.items() if path}
+    for other in images.keys() - {subject} if kind != "all" else ():
+        raise InputError(f"--{other}-media has no effect with --kind {kind}")
 
     def print_line(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
+from sonjit._util.text import pluralize
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class VideoSource(Source):
                 index += 1
         if damage:
             first = next(iter(damage))
-            self.problems.append(f"{self.name}: {damage.total()} damaged parts could not be decoded: {first}")
+            parts = pluralize(damage.total(), "damaged part")
+            self.problems.append(f"{self.name}: {parts} could not be decoded: {first}")
         if self._length_s and time + step < self._length_s - self._slack_s:
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
