@@ -186,26 +186,30 @@ def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
         return None
     records: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for number, item in enumerate(data):
-        if not isinstance(item, dict) or not {"image_id", "category_id", "score"} <= item.keys():
-            raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
-        for name in ("image_id", "category_id"):
-            if type(item[name]) is not int:
-                raise InputError(f"{path}: record {number} requires an integer {name}, not {item[name]!r}")
-        for name in (
-            "score",
-            "bbox",
-            *(key for key in item if key == "keypoints" or key.endswith(("_kpts", "_score"))),
-        ):
-            if name in item and not _finite(item[name]):
-                raise InputError(f"{path}: record {number} requires finite numbers in {name}")
-        if not isinstance(item["score"], int | float):
-            raise InputError(f"{path}: record {number} requires one number in score")
-        if item.get("bbox") and (np.shape(item["bbox"]) != (4,) or min(item["bbox"][2:]) < 0):
-            raise InputError(f"{path}: record {number} requires x, y, width, height in bbox, not {item['bbox']}")
+        if problem := _problem_of_record(item):
+            raise InputError(f"{path}: record {number} {problem}")
         if bool(item.get("bbox")) != bool(data[0].get("bbox")):
             raise InputError(f"{path}: record {number} or record 0 lacks bbox; give it in all records or in none")
         records[item["image_id"]].append(item)
     return records
+
+
+def _problem_of_record(record: object) -> str | None:
+    """Return what a record of COCO's results format lacks, or None."""
+    if not isinstance(record, dict) or not {"image_id", "category_id", "score"} <= record.keys():
+        return "lacks image_id, category_id or score of COCO's results format"
+    for name in ("image_id", "category_id"):
+        if type(record[name]) is not int:
+            return f"requires an integer {name}, not {record[name]!r}"
+    keypoints = [name for name in record if name == "keypoints" or name.endswith(("_kpts", "_score"))]
+    for name in ("score", "bbox", *keypoints):
+        if name in record and not _finite(record[name]):
+            return f"requires finite numbers in {name}"
+    if not isinstance(record["score"], int | float):
+        return "requires one number in score"
+    if record.get("bbox") and (np.shape(record["bbox"]) != (4,) or min(record["bbox"][2:]) < 0):
+        return f"requires x, y, width, height in bbox, not {record['bbox']}"
+    return None
 
 
 def _finite(value: object) -> bool:

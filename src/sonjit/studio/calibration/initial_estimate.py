@@ -88,29 +88,39 @@ def camera_from_observations(
     tilted = not is_flat or _tilt_variation(chosen) > _MIN_TILT
     fixed_flags = cv2.CALIB_FIX_ASPECT_RATIO | cv2.CALIB_FIX_PRINCIPAL_POINT | cv2.CALIB_ZERO_TANGENT_DIST
     fixed_flags |= cv2.CALIB_FIX_K1 | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
-    for fixed in (
-        (0, fixed_flags) if tilted else ()
-    ):  # bundle adjustment frees the parameters that a weak start must fix
-        try:
-            _, matrix, coefficients, _, _, std, _, _ = cv2.calibrateCameraExtended(
-                [observation.points_m.astype(np.float32) for observation in chosen],
-                [observation.pixels.astype(np.float32) for observation in chosen],
-                size,
-                start.copy(),
-                np.zeros(5),
-                flags=flags | fixed,
-            )
-        except cv2.error:
-            continue
-        K = np.asarray(matrix, np.float64)
-        focal, focal_std = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(std, np.float64))[:2]
-        if (focal > 0).all() and (focal_std < _MAX_FOCAL_ERROR * focal).all():
-            terms = np.ravel(np.asarray(coefficients, np.float64))[:5]
-            return CalibratedCamera(K, distortion=terms if terms.any() else None)
+    # bundle adjustment frees the parameters that a weak start must fix
+    for fixed in (0, fixed_flags) if tilted else ():
+        if (camera := _fit_lens(chosen, size, start, flags | fixed)) is not None:
+            return camera
     raise InputError(
         f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
         "more, in several directions, and move it nearer, or give the lens with --lenses or --lens-recordings"
     )
+
+
+def _fit_lens(
+    chosen: Sequence[BoardObservation], size: tuple[int, int], start: FloatArray, flags: int
+) -> CalibratedCamera | None:
+    """Fit K and distortion with OpenCV. Return None if the images do not fix the focal length."""
+    import cv2
+
+    try:
+        _, matrix, coefficients, _, _, std, _, _ = cv2.calibrateCameraExtended(
+            [observation.points_m.astype(np.float32) for observation in chosen],
+            [observation.pixels.astype(np.float32) for observation in chosen],
+            size,
+            start.copy(),
+            np.zeros(5),
+            flags=flags,
+        )
+    except cv2.error:
+        return None
+    K = np.asarray(matrix, np.float64)
+    focal, focal_std = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(std, np.float64))[:2]
+    if not ((focal > 0).all() and (focal_std < _MAX_FOCAL_ERROR * focal).all()):
+        return None
+    terms = np.ravel(np.asarray(coefficients, np.float64))[:5]
+    return CalibratedCamera(K, distortion=terms if terms.any() else None)
 
 
 def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, int]) -> CalibratedCamera:

@@ -103,10 +103,8 @@ def calibrate(
     for name, view in fixed_lenses.items():
         source = "--lens-recordings" if name in lens_fits else f"--lenses {lenses}"
         _check_image_size(name, view, observations.sizes[name], source)
-    if floor is not None and not any(
-        found.frame == floor and found.target is targets[0] for found in observations.found
-    ):
-        raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
+    if floor is not None:
+        _check_floor(floor, targets[0], observations)
     fitted = calibrate_rig(
         observations,
         lens=lens,
@@ -120,10 +118,8 @@ def calibrate(
         if (floor, targets[0]) not in fitted.target_poses:
             raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
         fitted = fitted.moved(*world_on_board(*fitted.target_poses[floor, targets[0]]))
-    for line in fitted.problems:
-        if line not in observations.problems:
-            sys.stderr.write(f"{line}\n")
-    sys.stderr.write(f"{reprojection_line(fitted)}\n")
+    reported = [line for line in fitted.problems if line not in observations.problems]
+    sys.stderr.writelines(f"{line}\n" for line in (*reported, reprojection_line(fitted)))
     ambiguity = planar_ambiguity(fitted) if is_mirroring_possible(fitted) else None
     if ambiguity:
         sys.stderr.write(f"{ambiguity}\n")
@@ -153,6 +149,12 @@ def _find_targets(
     for line in observations.problems:
         sys.stderr.write(f"sonjit: {line}\n")
     return observations
+
+
+def _check_floor(floor: int, target: CalibrationTarget, observations: BoardObservations) -> None:
+    """Check that an image of a frame set shows a target."""
+    if not any(found.frame == floor and found.target is target for found in observations.found):
+        raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
 
 
 def _check_image_size(name: str, view: RigCamera, size: tuple[int, int], source: str) -> None:
