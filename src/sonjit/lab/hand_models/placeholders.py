@@ -49,7 +49,9 @@ def placeholder_mano(side: Side = "right") -> Mano:
     joints, tips = _skeleton()
     ends = _ends(joints, tips)
     template, owners = _tube_points(joints, ends)
-    for finger, tip, *vertices in zip(_fingers(), tips, *_tip_vertices(side), strict=True):
+    for finger, tip, *vertices in zip(
+        _fingers(), tips, *(getattr(layout, side) for layout in LAYOUTS.values()), strict=True
+    ):
         template[vertices], owners[vertices] = tip, finger.joint + 2
     weights = np.zeros(SHAPES["weights"])
     weights[np.arange(VERTICES), owners] = 1
@@ -105,11 +107,6 @@ def _tube_points(joints: FloatArray, tubes: list[tuple[int, FloatArray, float]])
         ring = np.cos(angle) * across + np.sin(angle) * np.array([0.0, 0.0, 1.0])
         points[mine], owners[mine] = joints[joint] + part * along + radius * ring, joint
     return points, owners
-
-
-def _tip_vertices(side: Side) -> tuple[tuple[int, ...], ...]:
-    """Return the vertices at the tips in the networks' layouts."""
-    return tuple(getattr(layout, side) for layout in LAYOUTS.values())
 
 
 def _regressor(template: FloatArray, joints: FloatArray) -> FloatArray:

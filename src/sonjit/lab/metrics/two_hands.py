@@ -37,7 +37,8 @@ def two_hand_errors(
     points = checked_points(predicted, truth, valid)
     half = _half(points, roots)
     hands = (
-        Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of]) for of in _halves(half)
+        Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of])
+        for of in (slice(0, half), slice(half, 2 * half))
     )
     own = (roots[0], roots[1] - half)
     return np.concatenate(
@@ -87,10 +88,6 @@ def mrrpe(
     any.
     """
     return mean_error(root_offset_errors(predicted, truth, valid, interacting=interacting, roots=roots))
-
-
-def _halves(half: int) -> tuple[slice, slice]:
-    return slice(0, half), slice(half, 2 * half)
 
 
 def _half(points: Points, roots: tuple[int, int]) -> int:

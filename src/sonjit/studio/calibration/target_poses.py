@@ -69,7 +69,7 @@ def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCam
     import cv2
 
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
-    shown, lens = pixels, _distortion(camera)
+    shown, lens = pixels, np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
     if camera.is_fisheye:  # OpenCV's solvers know other lenses only
         shown, lens = camera.undistorted_rays(pixels) @ camera.K[:2, :2].T + camera.K[:2, 2], np.zeros(5)
         if not np.isfinite(shown).all():
@@ -107,11 +107,6 @@ def _distinct_poses(poses: list[TargetPose]) -> list[TargetPose]:
 def angle_between(first: FloatArray, second: FloatArray) -> float:
     """Return the angle in radians between two rotations (3, 3)."""
     return float(np.arccos(np.clip((np.trace(first @ second.T) - 1) / 2, -1, 1)))
-
-
-def _distortion(camera: CalibratedCamera) -> FloatArray:
-    """Return a camera's distortion, zeros if it has none."""
-    return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
 
 
 def compose_transforms(second: Transform, first: Transform) -> Transform:

@@ -7,7 +7,7 @@ frame sets. Annotations are collected meanwhile: InterHand2.6M's files, COCO, so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -286,13 +286,9 @@ def _publish(draft: Path, out: Path) -> None:
     (draft / _WORK_FOLDER).rmdir()
     lines = [
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(draft).as_posix()}\n"
-        for file in _release_files(draft)
+        for file in sorted(draft.rglob("*"))
+        if file.is_file() and file.name != _CHECKSUMS
     ]
     write_text(draft / _CHECKSUMS, "".join(lines))
     with failing_as_job(out):
         draft.rename(out)
-
-
-def _release_files(folder: Path) -> Iterator[Path]:
-    """Iterate over the files of a release."""
-    return (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _CHECKSUMS)

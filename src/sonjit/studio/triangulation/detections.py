@@ -194,7 +194,8 @@ def _match_people(
     if any(len(people) > 1 for people in images):
         identities, unmatched = _identities(rig, frames, times_s, parts, people_by_view)
     else:
-        identities, unmatched = _single_person(people_by_view), [0] * len(rig)
+        identities = [[[0] * len(people) for people in views] for views in people_by_view]
+        unmatched = [0] * len(rig)
     count = 1 + max((number for views in identities for numbers in views for number in numbers), default=-1)
     if not count:
         raise InputError("no person matches in two views: do the cameras belong to these tables?")
@@ -221,11 +222,6 @@ def _keypoints_of(parts: Sequence[Part], person: _Person) -> tuple[FloatArray, F
             points[keypoints] = instance.keypoints[:, :2]
             confidence[keypoints] = instance.score * (instance.visibility if isinstance(instance, Body) else 1)
     return points, confidence
-
-
-def _single_person(people_by_view: Sequence[Sequence[Sequence[_Person]]]) -> list[list[list[int]]]:
-    """Assign all detections to one person."""
-    return [[[0] * len(people) for people in views] for views in people_by_view]
 
 
 def _identities(

@@ -144,11 +144,9 @@ class SkipMaskHead(MaskHead):
         fine = self.convs[:2](maps)
         coarse = self.convs[2:](F.max_pool2d(fine, 2, ceil_mode=True))
         side = 2 * maps.shape[-1]
-        return torch.cat([_enlarge_boxes(item, side) for item in (fine, coarse)], 1)
-
-
-def _enlarge_boxes(maps: Tensor, side: int) -> Tensor:
-    return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
+        return torch.cat(
+            [F.interpolate(maps, (side, side), mode="bilinear", align_corners=False) for maps in (fine, coarse)], 1
+        )
 
 
 def boxes_from_scores(

@@ -292,15 +292,11 @@ def _extra_image(kind: Extra, buffers: Buffers) -> NDArray[Any]:
     """Return an additional image of a kind."""
     match kind:
         case "depth":
-            return _depth(buffers)
+            return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
         case "normals":
             return _normals(buffers)
         case "masks":
             return buffers.instances
-
-
-def _depth(buffers: Buffers) -> NDArray[np.uint16]:
-    return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
 
 
 def _normals(buffers: Buffers) -> Image:

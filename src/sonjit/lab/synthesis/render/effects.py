@@ -76,7 +76,8 @@ def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random
     if effects.exposure or effects.warmth or effects.low_light > 0:
         rgb = np.asarray(cv2.LUT(rgb, _curves(effects)), np.uint8)
     if effects.vignette > 0:
-        rgb = np.asarray(rgb * _vignette(rgb.shape[1], rgb.shape[0], effects.vignette), np.uint8)
+        darkening = Float(0.6 * min(effects.vignette, 1.0)) * _falloff(rgb.shape[1], rgb.shape[0])
+        rgb = np.asarray(rgb * (1 - darkening), np.uint8)
     strength = effects.noise + 0.8 * max(effects.low_light, 0)
     if strength > 0:
         rgb = _noisy(rgb, strength, grey=effects.infrared > 0, rng=rng)
@@ -164,10 +165,6 @@ def _falloff(width: int, height: int) -> Float32Array:
     """Return the squared distance (H, W, 1) from the middle, 1 in the corners."""
     x, y = np.linspace(-1, 1, width, dtype=Float), np.linspace(-1, 1, height, dtype=Float)
     return np.asarray(((x * x)[None] + (y * y)[:, None])[..., None] / 2, Float)
-
-
-def _vignette(width: int, height: int, strength: float) -> Float32Array:
-    return 1 - Float(0.6 * min(strength, 1.0)) * _falloff(width, height)
 
 
 def _noisy(rgb: Image, strength: float, *, grey: bool, rng: np.random.Generator) -> Image:

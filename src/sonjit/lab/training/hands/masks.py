@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
-from sonjit.lab.datasets import Dataset, Instance, Sample, open_dataset
+from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
@@ -149,7 +149,8 @@ def read_hands(folder: Path) -> list[MaskedHand]:
         raise InputError(f"{folder} contains no {_INSTANCES}. Render it with sonjit synth --masks")
     hands: list[MaskedHand] = []
     for part in folders:
-        parts = _by_file(open_dataset("folder", part / _INSTANCES, images=str(part / "images")))
+        instances = open_dataset("folder", part / _INSTANCES, images=str(part / "images"))
+        parts = {_file(sample): sample.instances for sample in instances}
         hands += [
             MaskedHand(sample, index, tuple(item for item in parts.get(_file(sample), ()) if item.kind == "object"))
             for sample in open_dataset("folder", part)
@@ -167,10 +168,6 @@ def split_hands(hands: Sequence[MaskedHand], held_out: float) -> tuple[list[Mask
     while first and hands[first].sample.image == hands[first - 1].sample.image:
         first -= 1
     return list(hands[:first]), list(hands[first:])
-
-
-def _by_file(dataset: Dataset) -> dict[Path, tuple[Instance, ...]]:
-    return {_file(sample): sample.instances for sample in dataset}
 
 
 def _file(sample: Sample) -> Path:

@@ -422,7 +422,8 @@ def evaluate(
     if not found:
         raise InputError("No hand in camera space in the held-out images. Choose another test_split.")
     mean = _mean_pose(training, layout) + np.stack(truth)[:, _root_of_each(layout)]
-    order, roots = _slots(layout), (own_roots[0] % JOINTS, JOINTS + own_roots[1] % JOINTS)
+    order = [index for side in SIDES for index in range(42)[layout.joints(side)]]  # the right hand's joints first
+    roots = (own_roots[0] % JOINTS, JOINTS + own_roots[1] % JOINTS)
     points, known = np.stack(truth)[:, order], np.stack(valid)[:, order]
     both = known[:, roots].all(1)
     metrics = {
@@ -433,11 +434,6 @@ def evaluate(
     if both.any():
         metrics["mrrpe_mm"] = mrrpe(np.stack(with_root)[:, order], points, known, interacting=both, roots=roots)
     return metrics
-
-
-def _slots(layout: HandLayout) -> list[int]:
-    """Return the indices of the right hand's joints, then of the left one's, among the 42 of a layout."""
-    return [index for side in SIDES for index in range(42)[layout.joints(side)]]
 
 
 def _root_of_each(layout: HandLayout) -> list[int]:

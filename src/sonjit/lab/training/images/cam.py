@@ -139,7 +139,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
             raise InputError(
                 "view=crop requires --weights, the folder of a run of sonjit train cam whose maps crop images"
             )
-        cropper = load_classifier(_network_of_run(run), run)
+        cropper = load_classifier(load_description(run, "cam", lambda described: str(described["network"])), run)
         if cropper.view != "full":
             raise InputError(f"view=crop requires a run on view=full, but {run} was trained on view={cropper.view}")
     images = open_class_images(
@@ -259,10 +259,6 @@ def _run_folder_of(weights: str | None) -> Path | None:
     path = Path(weights or "")
     folder = path if path.is_dir() else path.parent
     return folder if weights and (folder / DESCRIPTION).is_file() else None
-
-
-def _network_of_run(folder: Path) -> str:
-    return load_description(folder, "cam", lambda described: str(described["network"]))
 
 
 @torch.inference_mode()
