@@ -305,7 +305,7 @@ def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
     server = new_server("--token", "secret")
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]
     page = Page(browser, f"{server.url}/#token=secret")
-    missing, told, secrets = run(browser, """
+    missing, manifest, secrets = run(browser, """
         await navigator.serviceWorker.ready;
         const kept = await caches.open("sonjit-page");
         const list = (await (await fetch("files.json")).json()).files;
@@ -316,8 +316,8 @@ def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
         return [missing, await (await fetch(address)).json(), secrets];
     """)  # fmt: skip
     assert missing == secrets == []
-    assert told["start_url"] == "./#token=secret"
-    assert told["display"] == "standalone"
+    assert manifest["start_url"] == "./#token=secret"
+    assert manifest["display"] == "standalone"
     server.stop()
     browser.get(f"{server.url}/#token=secret")
     page.wait_until_ready()

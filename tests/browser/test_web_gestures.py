@@ -39,13 +39,13 @@ def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, d
     assert "gesture" not in hand
     LearnedGestures.learn([GestureRecording.of("mine", [Hand.from_dict(hand)] * 3)]).save(tmp_path / "mine.npz")
     site.files["/mine.npz"] = ("application/octet-stream", (tmp_path / "mine.npz").read_bytes())
-    told = run(web_page, """
+    names = run(web_page, """
         const detector = await kit.LocalDetector.create("hands", {}, {gesturesUrl: "mine.npz"});
         const {hands} = await detector.detect(await pixels(given[0]));
         detector.close();
         return hands.map(({gesture}) => gesture?.name);
     """, path)  # fmt: skip
-    assert told[0] == "mine"
+    assert names[0] == "mine"
     assert name in GESTURES
     with pytest.raises(RuntimeError, match="gesturesUrl: face has no hands"):
         run(web_page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")
@@ -94,12 +94,17 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
         tfjs.dispose();
         return {own, theirs, none};
     """, [show(rgb) for rgb in frames], options)  # fmt: skip
-    told = [[(event.name, event.phase, event.id, event.handedness) for event in events] for events in expected]
+    steps = [[(event.name, event.phase, event.id, event.handedness) for event in events] for events in expected]
     for ours in (found["own"], found["theirs"]):
-        assert [[tuple(one[k] for k in ("name", "phase", "id", "handedness")) for one in here] for here in ours] == told
+        assert [
+            [tuple(one[k] for k in ("name", "phase", "id", "handedness")) for one in here] for here in ours
+        ] == steps
         times = [one["time"] for here in ours for one in here]
         assert times == pytest.approx([event.time for events in expected for event in events], abs=1e-6)
-    assert {step[:2] for events in told for step in events} >= {("Swipe_Right", "begin"), ("Swipe_Right", "end")}
+    assert {step[:2] for events in steps for step in events} >= {
+        ("Swipe_Right", "begin"),
+        ("Swipe_Right", "end"),
+    }
     assert found["none"] == [None, None]
 
 
@@ -164,8 +169,8 @@ def shares_with_image(network, hand, appearance):
     powers = np.exp(logits - logits.max())
     by_image = np.bincount(network["shape"], powers / powers.sum())
     exponent, factor = network["calibration"]
-    told = by_image**exponent * np.where(np.arange(17) == 0, factor, 1)
-    return told / told.sum()
+    shares = by_image**exponent * np.where(np.arange(17) == 0, factor, 1)
+    return shares / shares.sum()
 
 
 @pytest.fixture
@@ -219,10 +224,10 @@ def test_gestures_of_stills_read_appearance_if_files_have_it(
     for hand in hands:
         keypoints, maps = next(given for given, *seen in inferences if np.array_equal(seen, [hand.keypoints]))
         appearance = HandHeads(head).appearance(AppearanceInputs(keypoints, maps[1:]))
-        for told, shown in ((expected, appearance), (without, 0 * appearance)):
+        for labels, shown in ((expected, appearance), (without, 0 * appearance)):
             shares = shares_with_image(network, hand, shown)
             name = alone.vocabulary.name(alone.vocabulary.shapes[shares.argmax()], hand.keypoints)
-            told.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
+            labels.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
     stills, (stream,) = run(web_page, """
         const options = {gestures: "canned"};
         const detector = await kit.LocalDetector.create("hands", options, {base: "/with_appearance/"});

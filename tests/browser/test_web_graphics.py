@@ -13,7 +13,7 @@ FLAGS = (
 )
 # Runs before the worker's script: it sends warnings to the page, and the page can take away the graphics card.
 HEARD = b"""
-console.warn = (...words) => new BroadcastChannel("told").postMessage(words.join(" "));
+console.warn = (...words) => new BroadcastChannel("warned").postMessage(words.join(" "));
 const made = globalThis.GPUAdapter?.prototype.requestDevice;
 if (made) GPUAdapter.prototype.requestDevice = async function (...given) {
     const device = await made.apply(this, given);
@@ -23,8 +23,8 @@ if (made) GPUAdapter.prototype.requestDevice = async function (...given) {
 """
 DETECT = """
     const [path, isLost] = given;
-    const told = [];
-    new BroadcastChannel("told").onmessage = ({data}) => told.push(data);
+    const warned = [];
+    new BroadcastChannel("warned").onmessage = ({data}) => warned.push(data);
     const image = await pixels(path);
     const found = [];
     for (const accelerator of ["wasm", "webgpu"]) {
@@ -36,7 +36,7 @@ DETECT = """
         }
         detector.close();
     }
-    return [told.filter((line) => line.includes("networks run on the processor")), ...found];
+    return [warned.filter((line) => line.includes("networks run on the processor")), ...found];
 """
 
 
@@ -59,16 +59,16 @@ def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tm
             kind, body = own.files["/web/sonjit-web-worker.js"]
             own.files |= {"/web/sonjit-web-worker.js": (kind, HEARD + body), path: site.files[path]}
             page = open_kit(browser, own, {"sonjit-web": "/web/sonjit-web.js"})
-            told, expected, *found = run(page, DETECT, path, has_card)
+            warned, expected, *found = run(page, DETECT, path, has_card)
     finally:
         browser.quit()
     assert expected
     if not has_card:
-        assert told == ["this browser has no WebGPU device: networks run on the processor"]
+        assert warned == ["this browser has no WebGPU device: networks run on the processor"]
         assert found == [expected]
         return
-    assert len(told) == 1
-    assert "the graphics card was lost" in told[0]
+    assert len(warned) == 1
+    assert "the graphics card was lost" in warned[0]
     by_card, after = found
     assert [hand["handedness"] for hand in by_card] == [hand["handedness"] for hand in expected]
     assert max(distances(by_card, [[[p["x"], p["y"]] for p in one["keypoints"]] for one in expected])) < 0.1

@@ -186,12 +186,12 @@ def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_netw
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/") and not path.endswith("hand_heads.npz"):
             site.files[path.replace("/web/", "/few/")] = (kind, body)
-    heard = b"console.warn = (line) => new BroadcastChannel('told').postMessage(line);"
+    heard = b"console.warn = (line) => new BroadcastChannel('warned').postMessage(line);"
     kind, body = site.files["/few/sonjit-web-worker.js"]
     site.files["/few/sonjit-web-worker.js"] = (kind, heard + body)
-    told, *found = run(web_page, """
-        const told = [];
-        new BroadcastChannel("told").onmessage = ({data}) => data.includes("searched") && told.push(data);
+    warned, *found = run(web_page, """
+        const warned = [];
+        new BroadcastChannel("warned").onmessage = ({data}) => data.includes("searched") && warned.push(data);
         const image = await pixels(given[0]);
         const few = await kit.LocalDetector.create("hands", {}, {base: "/few/"});
         const all = [await few.detect(image), await few.detect(image)];
@@ -200,11 +200,11 @@ def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_netw
         few.configure({search: "thorough"});
         all.push(await few.detect(image).catch((error) => error.message));
         few.close();
-        return [told, ...all];
+        return [warned, ...all];
     """, show(photo))  # fmt: skip
-    assert len(told) == 1
-    assert "searched fast: " in told[0]
-    assert "few/models/hand_heads.npz: 404" in told[0]
+    assert len(warned) == 1
+    assert "searched fast: " in warned[0]
+    assert "few/models/hand_heads.npz: 404" in warned[0]
     assert found[0] == found[1] == found[2]
     assert found[0]["hands"]
     assert "hand_heads.npz: 404" in found[3]
