@@ -65,16 +65,8 @@ class Inputs:
                 return cls(named)
             in_folder = Path(named[0]).is_dir() or (is_remote(named[0]) and not any(mark in named[0] for mark in "*?["))
             return cls(named, tuple(found), tuple(file.name if in_folder else str(file) for file in found))
-        files: dict[File, File] = {}
-        for name in named:
-            if is_stream(name):
-                raise InputError(f"{name} is a stream: give it as the only INPUT")
-            found = _files_in(name)
-            if found is None and not is_remote(name) and not Path(name).exists():
-                raise InputError(f"{name}: no such file or folder")
-            for file in found or [RemoteFile(name) if is_remote(name) else Path(name)]:
-                files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
-        return cls(named, tuple(files.values()), tuple(map(str, files.values())))
+        files = _distinct_files(named)
+        return cls(named, files, tuple(map(str, files)))
 
     @property
     def name(self) -> str:
@@ -218,3 +210,21 @@ def _output_path(output: str | None, name: str, ending: str) -> str | None:
     if output is None:
         return None
     return output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
+
+
+def _distinct_files(named: Iterable[str]) -> tuple[File, ...]:
+    """Return the files of several inputs, each once.
+
+    Raises:
+        InputError: An input does not exist, or is a stream.
+    """
+    files: dict[File, File] = {}
+    for name in named:
+        if is_stream(name):
+            raise InputError(f"{name} is a stream: give it as the only INPUT")
+        found = _files_in(name)
+        if found is None and not is_remote(name) and not Path(name).exists():
+            raise InputError(f"{name}: no such file or folder")
+        for file in found or [RemoteFile(name) if is_remote(name) else Path(name)]:
+            files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
+    return tuple(files.values())

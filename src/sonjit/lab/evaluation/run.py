@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sonjit.lab.datasets import Sample
     from sonjit.lab.evaluation.metrics import MetricSummary
     from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction
-    from sonjit.lab.evaluation.schema import EvaluationRecord, RunRecord, Units
+    from sonjit.lab.evaluation.schema import EvaluationRecord, ModelRecord, RunRecord, Units
 
 
 EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
@@ -179,20 +179,7 @@ def evaluate(
     if request.submission is not None and not stopped:
         in_order = sorted((line for value in lines.values() for line in value), key=lambda line: line.place)
         zeros = save_submission(worker.protocol, request.submission, in_order)
-    record: EvaluationRecord = {
-        "protocol": asdict(worker.protocol),
-        "data": data.describe(),
-        "samples": len(data),
-        "model": described,
-        "sonjit": __version__,
-        "command": request.command,
-        "complete": not stopped,
-        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
-        "machine": describe_machine(),
-        "versions": installed_versions(_LIBRARIES),
-        "skipped": data.skipped,
-        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
-    }
+    record = _evaluation_record(worker, described, lines, complete=not stopped)
     for run in record["runs"]:
         run["metrics"] += [MetricRecord(**asdict(item)) for item in speed.get(run["mode"], ())]
     summary = Summary(
@@ -204,6 +191,26 @@ def evaluate(
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
+
+
+def _evaluation_record(
+    worker: _Worker, model: ModelRecord, lines: Mapping[Mode, Sequence[JournalLine]], *, complete: bool
+) -> EvaluationRecord:
+    """Return the content of eval.json, without speeds."""
+    return {
+        "protocol": asdict(worker.protocol),
+        "data": worker.data.describe(),
+        "samples": len(worker.data),
+        "model": model,
+        "sonjit": __version__,
+        "command": worker.request.command,
+        "complete": complete,
+        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
+        "machine": describe_machine(),
+        "versions": installed_versions(_LIBRARIES),
+        "skipped": worker.data.skipped,
+        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
+    }
 
 
 def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, object]) -> Journal:
