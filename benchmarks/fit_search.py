@@ -5,7 +5,8 @@
 
 `record` runs the complete search on all photographs and on changed copies, and keeps every candidate with its features.
 `fit` fits a logistic regression for each kind to all copies, and prints recall and precision on left-out sources and
-sets. `--write` writes `search.json` and, for hands, the likeness in `hand_heads.npz`.
+sets. `--write` writes `search.json` and, for hands, the likeness in `hand_heads.npz`. With `--write tasks`, faces or
+bodies keep their scores.
 """
 
 from __future__ import annotations
@@ -593,11 +594,27 @@ def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sampl
     return [Row(place, *labels.of(clipped(one.keypoints, sample), one.keypoints), *one) for one in candidates]
 
 
-def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
-    """Fit one kind. Print recall and precision on held-out sources, and return its parts of `search.json`."""
+def shipped_odds(kind: str, rows: Sequence[Row]) -> np.ndarray:
+    """Return the log odds (N,) of faces or bodies by the scores in `search.json`."""
+    scores = [CONSTANTS["scores"][name] for name in SCORES[kind]]
+
+    def odds(row: Row) -> float:
+        own = scores[row.part]
+        return own["bias"] + sum(weight * row.features[name] for name, weight in own["weights"].items())
+
+    return np.array([odds(row) for row in rows])
+
+
+def fit_kind(
+    kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS, *, keep_scores: bool = False
+) -> dict[str, Any]:
+    """Fit one kind. Print recall and precision on held-out sources, and return its parts of `search.json`.
+
+    With `keep_scores`, the returned tasks are those for the scores in `search.json`.
+    """
     fit = KindFit(kind, recorded, data)
     fit.fit_scores()
-    return fit.fitted(worths)
+    return fit.fitted(worths, keep_scores=keep_scores)
 
 
 class KindFit:
@@ -698,10 +715,11 @@ class KindFit:
         """Return whether the tasks that ran found each candidate (N,)."""
         return np.array([row.task < 0 or row.task in done[row.place] for row in self.rows])
 
-    def fitted(self, worths: Sequence[float]) -> dict[str, Any]:
-        """Fit tasks and budget. Print the results, and return the parts of `search.json`."""
+    def fitted(self, worths: Sequence[float], *, keep_scores: bool) -> dict[str, Any]:
+        """Fit tasks and budget. Print the results, and return the parts of `search.json`. See `fit_kind`."""
         least = self.best_of(self.complete, self.complete)[1]
-        tasks = fit_tasks(self.kind, self.recorded, self.rows, self.odds["fitted"] - least)
+        odds = shipped_odds(self.kind, self.rows) if keep_scores else self.odds["fitted"] - least
+        tasks = fit_tasks(self.kind, self.recorded, self.rows, odds)
         tasks_by = {name: self.tasks_without(groups, self.odds[name] - least) for name, groups in self.groups.items()}
         tasks_by = {"fitted": dict.fromkeys(self.recorded, tasks), **tasks_by}
 
@@ -950,7 +968,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/real"))
     parser.add_argument("--kinds", default="hands,face,body")
     parser.add_argument("--worth", type=float, help="minimum worth of tasks with search='auto'; fitted by default")
-    parser.add_argument("--write", action="store_true", help="write search.json")
+    parser.add_argument("--write", nargs="?", const="scores,tasks,budgets", metavar="PARTS", help="write constants")
     options = parser.parse_args()
     if options.what == "record":
         record(options.data, options.kinds.split(","), options.record)
@@ -958,14 +976,19 @@ def main() -> None:
     recorded = pickle.loads(options.record.read_bytes())
     constants = json.loads(json.dumps(CONSTANTS))
     worths = WORTHS if options.worth is None else [options.worth]
+    written = options.write.split(",") if options.write else []
+    keep_scores = bool(written) and "scores" not in written
+    if keep_scores and "hands" in options.kinds:
+        parser.error("hands need --write with scores")
     heads: dict[str, np.ndarray] = {}
     for kind in options.kinds.split(","):
-        fitted = fit_kind(kind, recorded[kind], options.data, worths)
+        fitted = fit_kind(kind, recorded[kind], options.data, worths, keep_scores=keep_scores)
         heads |= fitted.pop("heads")
-        for part, values in fitted.items():
-            constants[part] |= values
-    if options.write:
+        for part in written:
+            constants[part] |= fitted[part]
+    if written:
         FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")
+    if "scores" in written and heads:
         arrays = shipped_arrays() | {name: value.astype(np.float32) for name, value in heads.items()}
         np.savez(HEADS, allow_pickle=False, **arrays)
 

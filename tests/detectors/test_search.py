@@ -22,6 +22,7 @@ from sonjit.detectors.search.geometry import (
     is_same_instance,
     merged,
     oks,
+    torso_distance,
     torso_size,
     window_around,
     windows,
@@ -29,7 +30,7 @@ from sonjit.detectors.search.geometry import (
 )
 from sonjit.detectors.search.hands import Guide, HandSearch, observe_mirrored
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
-from sonjit.detectors.search.score import CONSTANTS, Score, logit
+from sonjit.detectors.search.score import CONSTANTS, LIMITS, Score, logit
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -137,7 +138,13 @@ def test_one_person_has_one_face_and_one_torso():
     assert is_same_person(a_find(0, 1), a_find(5, 2))
     assert not is_same_person(a_find(0, 1), a_find(500, 2))
     assert not is_same_person(a_find(0, -1), a_find(500, -1))
-    assert is_same_person(a_find(50, -1, size=20), a_find(0, 2))
+    assert is_same_person(a_find(30, -1, size=40), a_find(0, 2))
+
+
+def test_a_body_inside_another_one_is_another_person_if_the_torsos_are_apart():
+    small, large = a_find(50, -1, size=20), a_find(0, 2)
+    assert torso_distance(small.last, large.last) > LIMITS["near_torso"]
+    assert not is_same_person(small, large)
 
 
 def test_two_faces_with_nearly_one_torso_are_one_person():

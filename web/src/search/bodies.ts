@@ -105,21 +105,31 @@ export class BodySearch {
     if (candidate) this.#candidates.push(candidate);
   }
 
+  #certainBodies(): BodyObservation[] {
+    return this.#candidates.filter(isCertain).map(lastView);
+  }
+
   /** Return the features of the expected gain of a proposal. */
   #proposalFeatures({ box, score }: Proposal): Features {
-    const isTaken = this.#candidates.some((candidate) => isCertain(candidate) && iou(geometry.boxAroundBody(lastView(candidate)), box) > OF.OVERLAP);
-    return { detection: logit(score), taken: Number(isTaken), many: Number(this.#observedBoxes.length > OF.MANY) };
+    const certain = this.#certainBodies();
+    return {
+      detection: logit(score),
+      taken: Number(certain.some((body) => iou(geometry.boxAroundBody(body), box) > OF.OVERLAP)),
+      many: Number(this.#observedBoxes.length > OF.MANY),
+      faceless: Number(certain.length > 0 && this.#heads.length === 0),
+    };
   }
 
   /** Return the features of the expected gain of a window. */
   #windowFeatures(window: Window): Features {
-    const plain = this.#candidates.filter(isCertain).map(lastView);
-    const free = this.#heads.filter((head) => !plain.some((body) => geometry.isHeadOf(body, head)));
+    const certain = this.#certainBodies();
+    const free = this.#heads.filter((head) => !certain.some((body) => geometry.isHeadOf(body, head)));
     return {
-      ...foundSoFar(plain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
+      ...foundSoFar(certain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
       hint: geometry.hintScore(window, this.#hints),
       heads: Number(free.some(({ middle }) => geometry.hasPoint(window, middle))),
-      body: Number(plain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, OF.CORE)))),
+      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, OF.CORE)))),
+      faceless: Number(certain.length > 0 && this.#heads.length === 0),
     };
   }
 
@@ -179,8 +189,9 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
 function isSamePerson(a: BodyCandidate, b: BodyCandidate): boolean {
   const [mine, other] = [a.features.own_head!, b.features.own_head!];
   const [first, second] = [lastView(a), lastView(b)];
-  if ((mine >= 0 && mine === other) || geometry.torsoDistance(first, second) < LIMITS.same_person) return true;
-  if (mine < 0 && overlapOverSmaller(first.keypoints, second.keypoints) > LIMITS.inside) return true;
+  const away = geometry.torsoDistance(first, second);
+  if ((mine >= 0 && mine === other) || away < LIMITS.same_person) return true;
+  if (mine < 0 && away < LIMITS.near_torso && overlapOverSmaller(first.keypoints, second.keypoints) > LIMITS.inside) return true;
   return Math.min(mine, other) < 0 && geometry.isSameHead(first, second);
 }
 

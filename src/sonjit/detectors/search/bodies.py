@@ -155,32 +155,34 @@ class BodySearch:
             if candidate is not None:
                 candidates.append(candidate)
 
+        def certain_bodies() -> list[BodyObservation]:
+            return [candidate.last for candidate in candidates if candidate.certain]
+
         def proposal_features(proposal: Proposal) -> dict[str, float]:
-            near = [
-                f
-                for f in candidates
-                if f.certain and iou(box_from_alignment(f.last.alignment), proposal.box) > _OVERLAP
-            ]
+            certain = certain_bodies()
+            taken = any(iou(box_from_alignment(body.alignment), proposal.box) > _OVERLAP for body in certain)
             return {
                 "detection": logit(proposal.score),
-                "taken": float(bool(near)),
+                "taken": float(taken),
                 "many": float(len(verified) > _MANY),
+                "faceless": float(bool(certain) and not heads),
             }
 
-        def features(window: Window) -> dict[str, float]:
-            certain = [candidate.last for candidate in candidates if candidate.certain]
+        def window_features(window: Window) -> dict[str, float]:
+            certain = certain_bodies()
             free = [head for head in heads if not any(is_head_of(body, head) for body in certain)]
             return {
                 **found_so_far([size_of(body.keypoints[:, :2]) for body in certain], rgb),
                 "hint": hint_score(window, hints),
                 "heads": float(any(window.has(*head.middle.tolist()) for head in free)),
                 "body": float(any(window.has(*body.keypoints[_CORE, :2].mean(0).tolist()) for body in certain)),
+                "faceless": float(bool(certain) and not heads),
             }
 
         enough = self._budget.enough
         search_people(image_window)
         agenda.add("faces", search_faces, dict)
-        add_windows(agenda, rgb, _PARTS, search_people, features, fewer=True)
+        add_windows(agenda, rgb, _PARTS, search_people, window_features, fewer=True)
         agenda.run(
             lambda: (
                 enough is not None
@@ -252,12 +254,15 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
 def is_same_person(a: Candidate[BodyObservation], b: Candidate[BodyObservation]) -> bool:
     """Check whether two candidates are the same person. The score of `a` is lower.
 
-    They share the face or the torso, or one of them has no face and either shares the head or lies inside the other.
+    They share the face or the torso, or one of them has no face and either shares the head or lies inside the other,
+    with the torso nearby.
     """
     heads = a.features["own_head"], b.features["own_head"]
-    if (heads[0] >= 0 and heads[0] == heads[1]) or torso_distance(a.last, b.last) < LIMITS["same_person"]:
+    distance = torso_distance(a.last, b.last)
+    if (heads[0] >= 0 and heads[0] == heads[1]) or distance < LIMITS["same_person"]:
         return True
-    if heads[0] < 0 and overlap_over_smaller(a.last.keypoints, b.last.keypoints) > LIMITS["inside"]:
+    overlap = overlap_over_smaller(a.last.keypoints, b.last.keypoints)
+    if heads[0] < 0 and distance < LIMITS["near_torso"] and overlap > LIMITS["inside"]:
         return True
     return min(heads) < 0 and is_same_head(a.last, b.last)
 
