@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_source, open_writer
 from sonjit.media.tables.rows import COLUMNS
+from sonjit.media.tables.tables import open_row_writer
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")
@@ -442,3 +443,10 @@ def test_a_table_may_have_a_name_that_is_not_utf8(tmp_path, hand, ending):
     write(table, HEADER, [Frame(0, 0.0, [hand()])])
     assert len(load_frames(table)[1]) == 1
     assert list(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize("ending", [".xlsx", ".bvh", ".vrma"])
+def test_files_of_frames_are_not_offered_for_other_rows(tmp_path, ending):
+    with pytest.raises(InputError, match=r"files contain only frames. Choose from \.json, ") as error:
+        open_row_writer(tmp_path / f"t{ending}", None, {"name": str})
+    assert str(error.value).count(ending) == 2

@@ -156,11 +156,11 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: Co
     Raises:
         InputError: As in `open_writer`, or the format contains only frames.
     """
-    ending = _ending(path)
-    open_rows = _FORMATS[ending][2]
+    ending = path.suffix.lower()
+    open_rows = None if ending in (EXCEL_ENDING, *CHARACTER_ENDINGS) else _FORMATS[_ending(path)][2]
     if open_rows is None:
         endings = ", ".join([".json", ".jsonl", *(item for item, (*_, rows) in _FORMATS.items() if rows)])
-        raise InputError(f"{path}: {ending} tables contain only frames. Choose from {endings}")
+        raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
     return open_rows(path, header, columns)
 
 
