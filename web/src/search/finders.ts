@@ -39,8 +39,8 @@ export interface Finder<O extends Observation> extends FinderRecord {
   isSame(observation: O, tracked: O): boolean;
   /** Return the image for verifying a proposal, with similar instances covered. */
   imageForProposal?(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels;
-  /** Return the alternative of a proposal that was not verified. */
-  alternative?(proposal: Proposal): Proposal | null;
+  /** Return the alternatives of a proposal that was not verified. */
+  alternatives?(proposal: Proposal): Proposal[];
   /**
    * Check whether a new detection may start a track.
    *

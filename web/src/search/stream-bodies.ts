@@ -82,9 +82,9 @@ export class BodyFinder implements Finder<BodyObservation> {
     return this.#bodies.observe(image, box);
   }
 
-  /** Return the next placement. */
-  alternative({ below }: Proposal): Proposal | null {
-    return below && below.placement + 1 < PLACEMENTS.length ? proposalBelow(below.head, below.placement + 1) : null;
+  /** Return the next placement below the head. */
+  alternatives({ below }: Proposal): Proposal[] {
+    return below && below.placement + 1 < PLACEMENTS.length ? [proposalBelow(below.head, below.placement + 1)] : [];
   }
 
   /** Check whether a proposal has the head or, without one, the hips of a tracked body. */

@@ -107,7 +107,7 @@ export class StreamSearch<O extends Observation> {
       left -= finder.inferences;
       const second = await this.#verified(this.#masked(image, proposal, known), candidate);
       if (second === null || [...known, ...found].some((other) => finder.isSame(second, other))) {
-        this.#tryAlternative(proposal);
+        this.#proposals.push(...(finder.alternatives?.(proposal) ?? []));
         continue;
       }
       const repeats = candidate.repeats + 1;
@@ -120,7 +120,7 @@ export class StreamSearch<O extends Observation> {
       const proposal = this.#proposals.shift()!;
       const observation = await finder.observe(this.#masked(image, proposal, known), proposal.box);
       if (observation.score > finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
-      else this.#tryAlternative(proposal);
+      else this.#proposals.push(...(finder.alternatives?.(proposal) ?? []));
     }
     return found;
   }
@@ -138,11 +138,6 @@ export class StreamSearch<O extends Observation> {
 
   #masked(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels {
     return this.finder.imageForProposal?.(image, proposal, tracked) ?? image;
-  }
-
-  #tryAlternative(proposal: Proposal): void {
-    const other = this.finder.alternative?.(proposal);
-    if (other) this.#proposals.push(other);
   }
 
   /** Verify a candidate in the next frame. Return null if its calibrated score is too low. */

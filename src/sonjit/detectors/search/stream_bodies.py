@@ -105,10 +105,10 @@ class BodyFinder(Finder[BodyObservation]):
         heads = (*(head for head, *_ in self._heads), *map(head_of_body, people))
         return without_other_heads(rgb, heads_in(box, heads), own)
 
-    def alternative(self, proposal: Proposal) -> Proposal | None:
-        """Return the next placement."""
+    def alternatives(self, proposal: Proposal) -> list[Proposal]:
+        """Return the next placement below the head."""
         following = proposal.placement + 1
-        return _proposal_below(proposal.head, following) if proposal.head and following < len(PLACEMENTS) else None
+        return [_proposal_below(proposal.head, following)] if proposal.head and following < len(PLACEMENTS) else []
 
     def box_after(self, observation: BodyObservation) -> RotatedBox:
         """Return the box around a body."""

@@ -151,9 +151,9 @@ class Finder(ABC, Generic[O]):
         """Return the image for verifying a proposal, with similar instances covered."""
         return rgb
 
-    def alternative(self, proposal: Proposal) -> Proposal | None:
-        """Return the alternative of a proposal that was not verified."""
-        return None
+    def alternatives(self, proposal: Proposal) -> list[Proposal]:
+        """Return the alternatives of a proposal that was not verified."""
+        return []
 
     def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
         """Check whether a new detection may start a track.

@@ -128,7 +128,7 @@ class StreamSearch(Generic[O]):
             inferences_left -= self._finder.inferences
             second = self._verified(self._finder.image_for_proposal(rgb, candidate.proposal, tracked), candidate)
             if second is None or any(self._finder.is_same(second, other) for other in (*tracked, *found)):
-                self._try_alternative(candidate.proposal)
+                self._proposals += self._finder.alternatives(candidate.proposal)
                 continue
             repeats = candidate.repeats + 1
             self._detected.append(_Candidate(candidate.proposal, second, repeats))
@@ -145,7 +145,7 @@ class StreamSearch(Generic[O]):
             if observation.score > self._finder.min_presence:
                 self._candidates.append(_Candidate(proposal, observation))
             else:
-                self._try_alternative(proposal)
+                self._proposals += self._finder.alternatives(proposal)
         return found
 
     def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O], inferences: int) -> bool:
@@ -154,11 +154,6 @@ class StreamSearch(Generic[O]):
             return False
         self._proposals += self._next_proposals(rgb, lost, tracked)
         return True
-
-    def _try_alternative(self, proposal: Proposal) -> None:
-        alternative = self._finder.alternative(proposal)
-        if alternative is not None:
-            self._proposals.append(alternative)
 
     def _verified(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
         """Verify a candidate in the next frame. Return None if its calibrated score is too low."""
