@@ -198,8 +198,8 @@ def stills(options: argparse.Namespace, folder: Path) -> None:
     def ours(search: str, jobs: int) -> tuple[float, float]:
         table = folder / "found.csv"
         table.unlink(missing_ok=True)
-        more = ("--max-instances", "2", "--search", search, "--jobs", str(jobs), "--timing")
-        return run_together((*SONJIT, folder / "stills", "--save", table, *more))
+        more = ("--max-instances", "2", "--search", search, "--precision", options.precision, "--jobs", str(jobs))
+        return run_together((*SONJIT, folder / "stills", "--save", table, *more, "--timing"))
 
     sides: dict[str, Callable[[], tuple[float, float]]] = {
         f"Sonjit, {search}, --jobs {jobs}": partial(ours, search, jobs)
@@ -220,7 +220,8 @@ def video(options: argparse.Namespace, folder: Path) -> None:
     frames = make_video([*clips, CLIP], path, options.seconds)
 
     def ours(search: str, *outputs: str | Path) -> tuple[float, float]:
-        return run_together((*SONJIT, path, "--max-instances", "2", "--search", search, "--timing", *outputs))
+        more = ("--max-instances", "2", "--search", search, "--precision", options.precision, "--timing")
+        return run_together((*SONJIT, path, *more, *outputs))
 
     sides: dict[str, Callable[[], tuple[float, float]]] = {}
     if options.peer:
@@ -244,11 +245,15 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
     parser.add_argument("--search", default="fast,auto", help="comma-separated: auto, fast, thorough")
+    parser.add_argument(
+        "--precision", default="auto", help="of Sonjit's networks for stills and video: auto, f32, bf16"
+    )
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--files", nargs=2, default=(), help="IN OUT")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # imports are measured with stored bytecode
     if options.what == "copy":
         copy_video(*options.files)
         return
