@@ -15,8 +15,6 @@ _DARK, _LIT = 100.0, 230.0
 """99th percentile of luma below which an image is brightened, and its value afterwards."""
 _NOISE_SIGMA_PX = 1.0
 """Standard deviation of the smoothing before, because brightening amplifies the noise of the sensor."""
-_STRIP_PX, _BLUR_PX = 512, 4
-"""Rows that are brightened at a time, and rows on each side that the smoothing reads."""
 _GREY_CHROMA = 4.0
 """Mean chroma in CIELAB below which an image is grey."""
 _SKIN = 1.2, 0.95, 0.8
@@ -41,11 +39,12 @@ def _brightened(rgb: Image) -> Image:
     if brightest >= _DARK:
         return rgb
     bright = np.empty_like(rgb)
-    for top in range(0, len(rgb), _STRIP_PX):  # in strips, because float32 copies of large images need much memory
-        first = max(top - _BLUR_PX, 0)
-        part = rgb[first : top + _STRIP_PX + _BLUR_PX].astype(np.float32)
-        smooth = cv2.GaussianBlur(part, (0, 0), _NOISE_SIGMA_PX)[top - first :][:_STRIP_PX]
-        bright[top : top + _STRIP_PX] = np.clip(smooth * (_LIT / max(brightest, 1.0)), 0, 255)
+    rows, margin = 512, 4  # strips, because float32 copies of large images need much memory
+    for top in range(0, len(rgb), rows):
+        first = max(top - margin, 0)
+        part = rgb[first : top + rows + margin].astype(np.float32)
+        smooth = cv2.GaussianBlur(part, (0, 0), _NOISE_SIGMA_PX)[top - first :][:rows]
+        bright[top : top + rows] = np.clip(smooth * (_LIT / max(brightest, 1.0)), 0, 255)
     return bright
 
 
