@@ -264,6 +264,17 @@ def test_the_score_of_the_search_decides_on_a_body_without_a_face(score, admitte
     assert not finder.accepts_new(rgb, seen, 3, replace(person, head=head_of_body(seen)))  # its face must be detected
 
 
+def test_a_face_that_only_a_window_shows_must_be_confirmed_by_a_second_detection_of_its_body():
+    rgb, seen, faces = np.zeros((300, 300, 3), np.uint8), body(), Faces()
+    x, y = seen.keypoints[[2, 5, 9, 10], :2].mean(axis=0)
+    keypoints = np.array([[x - 5, y - 6], [x + 5, y - 6], [x, y], [x, y + 6], [x - 9, y], [x + 9, y]])
+    face = SimpleNamespace(score=0.9, keypoints=keypoints, box=np.zeros(4))
+    faces.find = lambda part, min_score: [face] if part.shape == rgb.shape else []
+    finder = BodyFinder(faces, Bodies())
+    (proposal,) = finder.sources[0].find(rgb, Window(0, 0, 300, 300))
+    assert [finder.accepts_new(rgb, seen, detections, proposal) for detections in (1, 2)] == [False, True]
+
+
 def test_a_single_detection_is_accepted_in_the_first_frame_only():
     class DoubtfulDots(Dots):
         def accepts_new(self, rgb, seen, detections=1, proposal=None):

@@ -120,7 +120,8 @@ export class BodyFinder implements Finder<BodyObservation> {
   /** Check whether a new detection is a body. A doubtful body must be detected in several frames. */
   async acceptsNew(image: Pixels, observation: BodyObservation, detections: number, proposal: Proposal | null): Promise<boolean> {
     const known = Math.max(0, ...this.#heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
-    const face = known > OF.CERTAIN_FACE ? known : await this.#faceScore(image, observation);
+    if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
+    const face = await this.#faceScore(image, observation);
     if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
     if (detections < OF.FACELESS_DETECTIONS) return false;
     if (proposal?.below) return false;

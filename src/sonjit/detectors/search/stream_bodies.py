@@ -147,7 +147,9 @@ class BodyFinder(Finder[BodyObservation]):
     ) -> bool:
         """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one must be detected again."""
         known = max((head.score for head, *_ in self._heads if is_head_of(observation, head)), default=0.0)
-        face = known if known > _CERTAIN_FACE else self._face_score(rgb, observation)
+        if known > _CERTAIN_FACE and (proposal is None or detections >= _FACE_DETECTIONS):
+            return True
+        face = self._face_score(rgb, observation)
         if face > 0:
             return face > _CERTAIN_FACE or detections >= _FACE_DETECTIONS
         if detections < _FACELESS_DETECTIONS:
