@@ -32,8 +32,12 @@ class Dots(Finder):
     """Finder of bright pixels, which counts its inferences."""
 
     def __init__(self, confirmed=0.9):
-        super().__init__(None, Source(self._proposals))
+        super().__init__(None)
         self.windows, self.looks, self.confirmed = [], 0, confirmed
+
+    @property
+    def sources(self):
+        return (Source(self._proposals),)
 
     def _proposals(self, rgb, window):
         self.windows.append(window)

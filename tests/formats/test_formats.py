@@ -95,9 +95,9 @@ def test_settings_of_the_page(folder):
     read = run_module(
         """
         globalThis.document = {documentElement: {lang: "en"}, querySelectorAll: () => [], addEventListener: () => 0};
-        globalThis.localStorage = {getItem: (name) => name === "sonjit.settings" ? JSON.stringify(given) : null};
+        globalThis.localStorage = {getItem: (name) => name === "sonjit.settings" ? JSON.stringify(input) : null};
         const {memory} = await page("state.js");
-        tell(memory.read("settings"));
+        output(memory.read("settings"));
         """,
         given,
     )

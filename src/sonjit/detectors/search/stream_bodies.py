@@ -67,10 +67,15 @@ class BodyFinder(Finder[BodyObservation]):
 
     def __init__(self, faces: SingleShotDetector, bodies: Bodies) -> None:
         assert bodies.people is not None
-        below_faces = Source(self._bodies_below_faces, cost=_FACE_COST)
-        super().__init__(bodies, below_faces, Source(self._people_in, _PEOPLE_PARTS, fewer=True))
+        super().__init__(bodies)
         self._faces, self._people = faces, bodies.people.detector
         self.reset()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The face detector and the person detector."""
+        below_faces = Source(self._bodies_below_faces, cost=_FACE_COST)
+        return below_faces, Source(self._people_in, _PEOPLE_PARTS, fewer=True)
 
     def reset(self) -> None:
         """Forget the previous stream."""

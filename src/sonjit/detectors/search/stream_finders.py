@@ -95,7 +95,6 @@ class Finder(ABC, Generic[O]):
 
     Args:
         kind: Kind of the instances, with the landmark network.
-        sources: Detectors that propose instances.
 
     Attributes:
         verifies: True if new detections and tracked instances are verified.
@@ -109,9 +108,14 @@ class Finder(ABC, Generic[O]):
     min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
 
-    def __init__(self, kind: Kind[O, Any], *sources: Source) -> None:
-        self._kind, self.sources = kind, sources
+    def __init__(self, kind: Kind[O, Any]) -> None:
+        self._kind = kind
         self._records: WeakKeyDictionary[Track[O], Record] = WeakKeyDictionary()
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[Source, ...]:
+        """Detectors that propose instances. They refer to this finder, so it does not keep them."""
 
     def reset(self) -> None:
         """Forget the previous stream."""
@@ -184,8 +188,13 @@ class HandFinder(Finder[HandObservation]):
     inferences = 2
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
-        super().__init__(hands, Source(self._proposals))
+        super().__init__(hands)
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The palm detector."""
+        return (Source(self._proposals),)
 
     def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of hands, from palms."""
@@ -213,8 +222,13 @@ class FaceFinder(Finder[FaceObservation]):
     verifies = True
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
-        super().__init__(meshes, Source(self._proposals))
+        super().__init__(meshes)
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The face detector."""
+        return (Source(self._proposals),)
 
     def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the mesh network, from faces."""
