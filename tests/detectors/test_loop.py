@@ -206,11 +206,11 @@ def test_a_stream_counts_an_instance_that_appears_when_the_maximum_is_tracked():
     scene = Scene()
     detector = Detector(scene, Tracker(), CommonOptions(max_instances=1), stream_search=Windows([]))
     totals = []
-    for number in range(70):
-        scene.show(*((100, 300) if 10 < number < 50 else (100,)))
+    for number in range(200):
+        scene.show(*((100, 300) if 10 < number < 150 else (100,)))
         totals.append(detector.detect(IMAGE).total)
-    assert totals == [1] * 30 + [2] * 30 + [1] * 10
-    assert scene.searches == [0, 30, 60]
+    assert totals == [1] * 90 + [2] * 90 + [1] * 20
+    assert scene.searches == [0, 90, 180]
 
 
 def test_an_instance_that_appears_later_is_found_by_the_next_search():
