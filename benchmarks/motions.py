@@ -251,9 +251,9 @@ def judge_custom(people, noise, seed):
                 right = [one for one in events if one.name == name]
                 found[taught] += sum(any(one.start < end and one.end > start for one in right) for start, end in spans)
                 others += len(events) - len(right)
-            alone = CustomMotions.learn([recordings[name]])
-            other_paths += sum(len(spotted(alone, frames)) for path, (frames, _) in tests.items() if path != name)
-            ordinary_events[1] += len(spotted(alone, usual))
+            single = CustomMotions.learn([recordings[name]])
+            other_paths += sum(len(spotted(single, frames)) for path, (frames, _) in tests.items() if path != name)
+            ordinary_events[1] += len(spotted(single, usual))
         ordinary_events[len(CUSTOM)] += len(spotted(CustomMotions.learn([*recordings.values()]), usual))
     print(f"custom motions of {EXAMPLES} examples, {people} pairs of people, {repeats} repetitions")
     print(f"  one taught: {found[1]} found; {other_paths} false in {repeats * (len(CUSTOM) - 1)} other paths")

@@ -320,7 +320,7 @@ def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
     rgb = np.zeros((300, 400, 3), np.uint8)
     kept = finder.verify(rgb, own, other.observation, [own, other])
     np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
-    assert finder.verify(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
+    assert finder.verify(rgb, own, other.observation, [own]) is other.observation  # no other person is near
 
 
 def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():

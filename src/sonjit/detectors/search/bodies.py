@@ -261,8 +261,8 @@ def is_same_person(a: Candidate[BodyObservation], b: Candidate[BodyObservation])
     distance = torso_distance(a.last, b.last)
     if (heads[0] >= 0 and heads[0] == heads[1]) or distance < LIMITS["same_person"]:
         return True
-    overlap = overlap_over_smaller(a.last.keypoints, b.last.keypoints)
-    if heads[0] < 0 and distance < LIMITS["near_torso"] and overlap > LIMITS["inside"]:
+    may_be_nested = heads[0] < 0 and distance < LIMITS["near_torso"]
+    if may_be_nested and overlap_over_smaller(a.last.keypoints, b.last.keypoints) > LIMITS["inside"]:
         return True
     return min(heads) < 0 and is_same_head(a.last, b.last)
 
