@@ -258,6 +258,20 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
                 ["--search-interval", "3"],
             )
         ),
+        *(
+            (["face", "{photo}", "--model", "box", *given], f"{given[0]} has no effect with --model box")
+            for given in (
+                ["--count", "mouth_openness"],
+                ["--events", "mouth_openness:0.5:0.2", "--json"],
+                ["--measures"],
+            )
+        ),
+        (["face", "{photo}", "--model", "box", "--min-presence-score", "0.7"], "has no effect with model='box'"),
+        (["hands", "{photo}", "--distance", "--keypoints", "published"], "has no effect with distance=True"),
+        (
+            ["body", "{photo}", "--static-image", "--no-smooth-segmentation", "--mask", "{out}/m.png"],
+            "smooth_segmentation=False has no effect with static_image=True",
+        ),
         (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
         (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
         (["hands", "{photo}", "--hand-length", "0.2"], "hand_length requires distance=True"),

@@ -48,6 +48,7 @@ def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, monk
         (["--to", "tcp://127.0.0.1:1"], "write osc://HOST:PORT"),
         (["--to", "osc://127.0.0.1:1", "--limit", 0], "--limit 0: must be at least 1"),
         (["--to", "vmc://127.0.0.1:1", "--kind", "hands"], "vmc sends faces, bodies or people"),
+        (["--to", "vmc://127.0.0.1:1", "--kind", "holistic", "--gestures", "canned"], "vmc, which sends no gestures"),
     ],
 )
 def test_wrong_calls(sonjit, arguments, message):

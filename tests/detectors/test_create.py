@@ -9,6 +9,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError, create_detector
+from sonjit.detectors.create import detector_for_input
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,50 @@ def test_invalid_values_are_input_errors_of_one_line(options, words, tmp_path, m
         create_detector(**options)
     assert re.match(words, str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (STILL | {"smoothing": "one_euro"}, "smoothing='one_euro' has no effect with static_image=True"),
+        (STILL | {"smoothing": sonjit.OneEuro()}, "smoothing=.*OneEuro.* has no effect with static_image=True"),
+        (STILL | {"search_interval": 3}, "search_interval=3 has no effect with static_image=True"),
+        (
+            STILL | {"kind": "body", "segmentation": True, "smooth_segmentation": False},
+            "smooth_segmentation=False has no effect with static_image=True",
+        ),
+        (
+            {"kind": "holistic", "smooth_segmentation": False},
+            "smooth_segmentation=False has no effect with segmentation=False",
+        ),
+        (BOXES | {"search_interval": 3}, "search_interval=3 has no effect with model='box'"),
+        (BOXES | {"min_presence_score": 0.7}, "min_presence_score=0.7 has no effect with model='box'"),
+        ({"distance": True, "keypoints": "published"}, "keypoints='published' has no effect with distance=True"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_an_option_without_effect_is_an_error(options, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        create_detector(**options)
+    assert re.match(words, str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("smoothing", "interval"), [("auto", 5), ("none", 1), (None, 1), ("published", 1)])
+def test_values_that_describe_stills_are_accepted(hands, smoothing, interval, photo):
+    assert hands(static_image=True, smoothing=smoothing, search_interval=interval).detect(photo)
+
+
+def test_options_of_streams_do_not_apply_to_the_stills_of_several_inputs(weights, photo):
+    options = {"smoothing": "one_euro", "search_interval": 3, "model": "lite"}
+    with detector_for_input("hands", options, is_still=True) as detector:
+        assert detector.detect(photo)[0].id is None
+    with pytest.raises(InputError, match="has no effect with static_image=True"):
+        detector_for_input("hands", options | {"static_image": True}, is_still=False)
 
 
 @pytest.mark.parametrize("how", ["cache", "models_dir"])

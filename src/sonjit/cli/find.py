@@ -11,7 +11,7 @@ from sonjit._util.errors import InputError
 from sonjit.cli.lifting import Lifting, lift_from, print_notes
 from sonjit.cli.options import FINDING, OUTPUT, RUNNING, BatchOptions, FileName, Input, Output
 from sonjit.cli.report import run_and_report
-from sonjit.detectors.kinds import KINDS, find_kind, options_of
+from sonjit.detectors.kinds import KINDS, find_kind, make_options, options_of, refuse_unused_options
 from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs
@@ -53,6 +53,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         if "smooth_segmentation" in values and mask is None:
             raise InputError("--smooth-segmentation and --no-smooth-segmentation require --mask")
         values.setdefault("model", next(iter(entry.models)))
+        if entry.models[str(values["model"])].is_box:
+            _refuse_options_of_keypoints(str(values["model"]), output)
         if mask is not None:
             values["segmentation"] = True
         lifting = lifting or Lifting()
@@ -60,6 +62,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             values["camera"] = lifting.camera
         elif lifting.camera is not None and lifting.lift is None:
             raise InputError("--camera requires --distance or --lift internet")
+        refuse_unused_options(make_options(entry, values), values)
         lift = _lift(lifting, values)
         count = None if output.count is None else AngleLimits.from_text(output.count, kind)
         events = tuple(EventLimits.from_text(text, kind) for text in output.events)
@@ -138,6 +141,13 @@ def _refuse_options_of_streams(values: Mapping[str, OptionValue], *, count: bool
     given = {"count": count, "events": events, "smoothing": smoothing, "search-interval": "search_interval" in values}
     for name in (name for name, is_given in given.items() if is_given):
         raise InputError(f"--{name} has no effect with --static-image")
+
+
+def _refuse_options_of_keypoints(model: str, output: Output) -> None:
+    """Raise InputError if an option has no effect on boxes, which have no measures."""
+    given = {"count": output.count is not None, "events": bool(output.events), "measures": output.measures}
+    for name in (name for name, is_given in given.items() if is_given):
+        raise InputError(f"--{name} has no effect with --model {model}")
 
 
 def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:

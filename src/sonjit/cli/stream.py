@@ -53,6 +53,8 @@ def stream(
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
         raise InputError("--kind hands: vmc sends faces, bodies or people. Choose face, body or holistic.")
+    if is_vmc and gestures is not None:
+        raise InputError(f"--gestures {gestures} has no effect with vmc, which sends no gestures")
     kind = kind or ("face" if is_vmc else "hands")
     given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

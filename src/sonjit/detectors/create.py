@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from sonjit._util.errors import InputError
-from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors.kinds import find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import (
     BodyOptions,
     CommonOptions,
@@ -22,6 +22,8 @@ from sonjit.detectors.smoothing import refined_before
 from sonjit.detectors.tracking import Tracker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
     from sonjit.detectors.interfaces import Kind, StillSearch
     from sonjit.detectors.kinds import KindEntry
@@ -63,15 +65,31 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
         **options: Options of the kind.
 
     Raises:
-        InputError: A name is unknown, the kind does not have an option, a value is out of bounds, or a model file is
-            missing. The message names the remedy.
+        InputError: A name is unknown, the kind does not have an option, a value is out of bounds, an option has no
+            effect with the others, or a model file is missing. The message names the remedy.
 
     Example:
         >>> with sonjit.create_detector("hands", static_image=True) as detector:
         ...     [hand.handedness for hand in detector.detect("photo.jpg")]
         ['Left', 'Right']
     """
-    return detector_from(make_options(find_kind(kind), options))
+    return detector_for_input(kind, options, is_still=False)
+
+
+def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bool) -> Detector[Any]:
+    """Create a detector for one of several inputs. Options of streams then do not apply to the stills.
+
+    Args:
+        kind: Kind of instance to find.
+        options: Options of `create_detector`.
+        is_still: Default of `static_image`: True if the images are independent of each other.
+
+    Raises:
+        InputError: As for `create_detector`.
+    """
+    checked = make_options(find_kind(kind), {"static_image": is_still, **options})
+    refuse_unused_options(checked, options)
+    return detector_from(checked)
 
 
 def detector_from(options: CommonOptions) -> Detector[Any]:

@@ -14,8 +14,8 @@ import numpy as np
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit._util.version import __version__
-from sonjit.detectors import create_detector
-from sonjit.detectors.kinds import find_kind, find_model, options_of
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import find_kind, find_model, make_options, options_of
 from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
@@ -208,7 +208,7 @@ class DetectWorker(Worker[Frame]):
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
                 options = {"static_image": not is_stream, "gestures": item.gestures, **item.options}
-                self._detectors.append(create_detector(item.kind, **options))
+                self._detectors.append(detector_from(make_options(find_kind(item.kind), options)))
             stack.pop_all()
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:

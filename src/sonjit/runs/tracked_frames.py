@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from sonjit._util.errors import InputError, InputWarning
-from sonjit.detectors.create import create_detector
+from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.shipped import CANNED
@@ -107,7 +107,7 @@ def _track(
             elif is_still in detectors:
                 finder = detectors[is_still]
             else:
-                finder = stack.enter_context(create_detector(detector, **{"static_image": is_still} | options))
+                finder = stack.enter_context(detector_for_input(detector, options, is_still=is_still))
                 detectors[is_still] = finder
             if label is not None and not is_still:
                 finder.reset()

@@ -39,6 +39,11 @@ KINDS: Registry[KindEntry] = Registry("kind")
 """Entries of the kinds by name."""
 
 
+_OPTIONS_OF_STREAMS = ("smoothing", "search_interval", "smooth_segmentation")
+_WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}
+"""Values that describe stills: MediaPipe's graphs do not smooth them, and each of them is searched."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One model of a kind.
@@ -47,7 +52,7 @@ class Model:
         name: Name of the model, as `create_detector` takes it.
         weights: Names of its files in the catalogue by role.
         min_detection_score: Default minimum score of a new detection.
-        is_box: True if the results are boxes. Boxes have their own table columns and no measures.
+        is_box: True if the results are boxes, found in every frame. They have their own table columns and no measures.
     """
 
     name: str
@@ -305,6 +310,31 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
         "min_detection_score": model.min_detection_score,
     }
     return entry.options(**defaults | checked)
+
+
+def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
+    """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted.
+
+    Args:
+        options: Checked options.
+        given: Values of the caller by name.
+
+    Raises:
+        InputError: An option has no effect.
+    """
+    entry = find_kind(options.kind)
+    rules = (
+        (given.get("static_image"), "static_image=True", _OPTIONS_OF_STREAMS),
+        (entry.models[options.model].is_box, f"model={options.model!r}", ("search_interval", "min_presence_score")),
+        (not getattr(options, "segmentation", True), "segmentation=False", ("smooth_segmentation",)),
+    )
+    for applies, cause, names in rules:
+        for name in names if applies else ():
+            value = getattr(options, name, None)
+            if value not in (getattr(entry.options, name, None), *_WITHOUT_STREAM.get(name, ())):
+                raise InputError(f"{name}={value!r} has no effect with {cause}")
+    if given.get("keypoints") == "published" and getattr(options, "distance", False):
+        raise InputError("keypoints='published' has no effect with distance=True, which refines the keypoints")
 
 
 def _is_default_elsewhere(name: str, value: object) -> bool:
