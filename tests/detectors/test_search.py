@@ -28,7 +28,7 @@ from sonjit.detectors.search.geometry import (
     windows,
     without_same_heads,
 )
-from sonjit.detectors.search.hands import Guide, HandSearch, observe_mirrored
+from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, Score, logit
 from sonjit.detectors.ssd import Detection
@@ -236,10 +236,11 @@ def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
 def test_other_heads_are_covered_without_the_own_head():
     rgb = np.full((100, 300, 3), 7, np.uint8)
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
-    covered = without_other_heads(rgb, heads, heads[0])
+    box = RotatedBox(150, 50, 300, 300)
+    covered = without_other_heads(rgb, box, heads, heads[0])
     assert covered[50, 250].tolist() == covered[50, 105].tolist() == [128] * 3
     assert (covered[32:68, 42:78] == 7).all()
-    assert without_other_heads(rgb, heads[:1], heads[0]) is rgb
+    assert without_other_heads(rgb, box, heads[:1], heads[0]) is rgb
 
 
 def test_a_head_lies_below_the_eyes_of_its_window():
@@ -296,17 +297,17 @@ def test_certain_hands_end_a_search_before_faces_are_detected():
         raise AssertionError("loaded")
 
     palms = Palms()
-    found = HandSearch(palms, Landmarks(0.98), Guide(load), budget=Budget(enough=1)).search(an_image())
+    found = HandSearch(an_image(), palms, Landmarks(0.98), load, budget=Budget(enough=1)).search()
     assert found.complete
     assert found.candidates[0].certain
     with pytest.raises(AssertionError, match="loaded"):
-        HandSearch(palms, Landmarks(0.98), Guide(load), budget=Budget(enough=2)).search(an_image())
+        HandSearch(an_image(), palms, Landmarks(0.98), load, budget=Budget(enough=2)).search()
 
 
 def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_are_observed_again():
     for score, views in ((0.999, 1), (0.96, 1), (0.94, 2)):
         hands = Landmarks(score)
-        candidate = HandSearch(Palms(), hands).search(an_image()).candidates[0]
+        candidate = HandSearch(an_image(), Palms(), hands).search().candidates[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
 
@@ -396,7 +397,7 @@ def test_the_published_search_decides_whether_two_of_its_candidates_are_duplicat
 @pytest.mark.parametrize("score", [0.55, 0.9])
 def test_what_the_published_search_finds_is_found_whatever_the_score(score, monkeypatch):
     monkeypatch.setitem(CONSTANTS["scores"]["hand"], "bias", -99.0)
-    candidate = HandSearch(Palms(), Landmarks(score), budget=Budget(worth=1.0)).search(an_image()).candidates[0]
+    candidate = HandSearch(an_image(), Palms(), Landmarks(score), budget=Budget(worth=1.0)).search().candidates[0]
     assert candidate.published
     assert candidate.score > 0.5
 

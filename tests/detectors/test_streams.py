@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.geometry import Proposal, Window, head_of_body, windows
 from sonjit.detectors.search.stream_bodies import BodyFinder
@@ -32,7 +32,7 @@ class Dots(Finder):
     """Finder of bright pixels, which counts its inferences."""
 
     def __init__(self, confirmed=0.9):
-        super().__init__(None)
+        super().__init__(None, around)
         self.windows, self.looks, self.confirmed = [], 0, confirmed
 
     @property
@@ -47,16 +47,17 @@ class Dots(Finder):
             for x, y in zip(xs, ys, strict=True)
         ]
 
-    def observe(self, rgb, box):
+    def observe(self, rgb, box, proposal, tracked):
         self.looks += 1
         return seen_at(box.cx, box.cy, size=50.0)
 
-    def box_after(self, seen):
-        x, y = seen.keypoints[:2, :2].mean(axis=0).tolist()
-        return RotatedBox(x, y, 60, 60)
-
     def score(self, rgb, place, first, second):
         return self.confirmed
+
+
+def around(seen):
+    x, y = seen.keypoints[:2, :2].mean(axis=0).tolist()
+    return RotatedBox(x, y, 60, 60)
 
 
 def stepping(finder):
@@ -186,6 +187,12 @@ class Faces:
         return [SimpleNamespace(box=np.array(self.box, float), score=self.score)]
 
 
+class Meshes:
+    """Kind of the faces, whose network is not used."""
+
+    box_after = None
+
+
 def mesh():
     points = np.random.default_rng(0).uniform(100, 200, (478, 3)).astype(np.float32)
     return FaceObservation(1.0, points)
@@ -201,12 +208,13 @@ def mesh():
     ],
 )
 def test_a_mesh_needs_a_face_in_its_place(box, score, admitted):
-    assert FaceFinder(Faces(box, score), None, 0.5).accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
+    finder = FaceFinder(Faces(box, score), Meshes, 0.5)
+    assert finder.accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
 
 
 def test_a_mesh_that_slips_off_its_face_is_dropped():
     faces = Faces((100, 100, 200, 200))
-    finder, rgb, seen = FaceFinder(faces, None, 0.5), np.zeros((300, 300, 3), np.uint8), mesh()
+    finder, rgb, seen = FaceFinder(faces, Meshes, 0.5), np.zeros((300, 300, 3), np.uint8), mesh()
     track = Track(1, seen, seen, None, 0.0)
     assert all(finder.verify(rgb, track, seen, [track]) for _ in range(60))
     faces.box = None
@@ -242,6 +250,9 @@ class Bodies:
 
     def observe(self, rgb, box):
         return body(self._heatmap)
+
+    def box_after(self, seen):
+        return box_from_alignment(seen.alignment)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import { constants } from "../data.js";
 import { distance, overlapOverSmaller, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
-import { addWindows, foundSoFar, type FaceCandidate, type FaceSearch } from "./faces.js";
+import { foundSoFar, type FaceCandidate, type FaceSearch } from "./faces.js";
 import * as geometry from "./geometry.js";
 import type { Head, Hint, Proposal, Window } from "./geometry.js";
 import type { Limits } from "./hands.js";
@@ -43,8 +43,9 @@ export class BodySearch {
     const { enough } = this.#limits.budget;
     await this.#searchPeople(geometry.fullWindow(this.#image), true);
     this.#agenda.add("faces", () => this.#searchFaces());
-    const search = (window: Window) => this.#searchPeople(window);
-    addWindows(this.#agenda, this.#image, OF.PARTS, search, (window) => this.#windowFeatures(window), true);
+    for (const window of geometry.windows(this.#image, 2, true)) {
+      this.#agenda.add("part2", () => this.#searchPeople(window), () => this.#windowFeatures(window));
+    }
     await this.#agenda.run(() => {
       if (this.#candidates.filter(isCertain).length < enough) return false;
       return this.#best().filter(({ score }) => score > LIMITS.confident).length >= enough;

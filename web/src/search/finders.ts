@@ -141,7 +141,7 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       },
     }],
     score(_, { score }, first, second) {
-      const agreement = geometry.oks(first.keypoints, alignCentres(first.keypoints, second.keypoints));
+      const agreement = geometry.oks(first.keypoints, second.keypoints, { hasMoved: true });
       const presence = logit(Math.min(first.score, second.score));
       return Promise.resolve(scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }));
     },
@@ -165,13 +165,6 @@ function boxFinder<O extends Observation>(boxAfter: (observation: O) => RotatedB
     isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > OF.TRACKED_IOU,
     isSame: (observation, tracked) => geometry.isSameInstance(observation.keypoints, tracked.keypoints),
   };
-}
-
-/** Shift keypoints (K, 3) so that their centre is that of the target. */
-export function alignCentres(target: Float32Array, points: Float32Array): Float32Array {
-  const all = [...Array(points.length / 3).keys()];
-  const [to, from] = [geometry.meanOf(target, all), geometry.meanOf(points, all)];
-  return points.map((value, i) => (i % 3 === 2 ? value : value + to[(i % 3) as 0 | 1] - from[(i % 3) as 0 | 1]));
 }
 
 /** Return the score of the face that a detector finds at a head of this size in pixels; 0 if it finds none. */

@@ -3,7 +3,7 @@
 import { boxFromAlignment, type BodyObservation } from "../body.js";
 import { wrapAngle, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, meanPixels, overlapOverSmaller, sizeOf, type Point } from "../observations.js";
+import { cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, sizeOf, type Point } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { LIMITS, logit } from "./score.js";
@@ -11,7 +11,8 @@ import { LIMITS, logit } from "./score.js";
 const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
 const TORSO = [...OF.SHOULDERS, ...OF.HIPS];
-const HEAD = [...Array(11).keys()]; // of a body's keypoints
+/** Keypoints of a body that are on its head. */
+export const HEAD = [...Array(11).keys()];
 const MIN_WINDOW_PX = 24;
 const MIN_BOX_PX = 4;
 
@@ -154,8 +155,22 @@ export function isNear(a: RotatedBox, b: RotatedBox): boolean {
   );
 }
 
+interface Similarity {
+  /** Tolerance of every keypoint, in sizes of the instance. */
+  readonly tolerance?: number;
+  /** Weight of each keypoint; by default they are equal. */
+  readonly weights?: Float32Array;
+  /** True if the instance may have moved. The centres of the keypoints are then aligned. */
+  readonly hasMoved?: boolean;
+}
+
 /** Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 3), 0..1. */
-export function oks(a: Float32Array, b: Float32Array, tolerance = OF.TOLERANCE, weights: Float32Array | null = null): number {
+export function oks(a: Float32Array, b: Float32Array, { tolerance = OF.TOLERANCE, weights, hasMoved = false }: Similarity = {}): number {
+  if (hasMoved) {
+    const all = [...Array(a.length / 3).keys()];
+    const [to, from] = [meanOf(a, all), meanOf(b, all)];
+    b = movedPoints(b, [to[0] - from[0], to[1] - from[1]]);
+  }
   const spread = 2 * (tolerance * Math.max(sizeOf(a), sizeOf(b))) ** 2;
   let [sum, total] = [0, 0];
   for (let k = 0; k < a.length / 3; k++) {
@@ -166,9 +181,13 @@ export function oks(a: Float32Array, b: Float32Array, tolerance = OF.TOLERANCE, 
   return sum / Math.max(total, 1e-6);
 }
 
-/** Return the similarity of two observations of a body, weighted by the visibility in the second one. */
-export function bodyOks(first: BodyObservation, second: BodyObservation, image: Pixels): number {
-  return oks(first.keypoints, second.keypoints, BODY.BODY_TOLERANCE, visibilityInside(second, image));
+/** Return the similarity of two observations of a body, weighted by the visibility in the second one, 0 outside the image. */
+export function bodyOks(first: BodyObservation, second: BodyObservation, { width, height }: Pixels, hasMoved = false): number {
+  const weights = second.visibility.map((value, k) => {
+    const [x, y] = pointAt(second.keypoints, k);
+    return x > 0 && x < width && y > 0 && y < height ? value : 0;
+  });
+  return oks(first.keypoints, second.keypoints, { tolerance: BODY.TOLERANCE, weights, hasMoved });
 }
 
 export function sharedArea(a: Corners, b: Corners): number {
@@ -332,12 +351,4 @@ function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: numb
     error += 2 * down + 1;
     if (error > 0) [error, across, less] = [error - less, across - 1, less - 2];
   }
-}
-
-/** Return the visibility of a body's keypoints, 0 for those outside the image. */
-export function visibilityInside({ keypoints, visibility }: BodyObservation, { width, height }: Pixels): Float32Array {
-  return visibility.map((value, k) => {
-    const [x, y] = pointAt(keypoints, k);
-    return x > 0 && x < width && y > 0 && y < height ? value : 0;
-  });
 }

@@ -9,14 +9,13 @@ import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
 import { newCandidate } from "./agenda.js";
 import { bodyFeatures } from "./bodies.js";
-import { alignCentres, faceScore, recordOf, type Finder, type Record, type Source } from "./finders.js";
+import { faceScore, recordOf, type Finder, type Record, type Source } from "./finders.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
 const OF = constants.search.stream_bodies;
-const HEAD = [...Array(11).keys()]; // of a body's keypoints
-const { BODY_TOLERANCE, PLACEMENTS } = constants.search.bodies;
+const { PLACEMENTS } = constants.search.bodies;
 
 type BodyTrack = Track<BodyObservation>;
 
@@ -96,8 +95,7 @@ export class BodyFinder implements Finder<BodyObservation> {
 
   /** Score a detected person as in stills, and a body below a face if the face is its own. */
   async score(image: Pixels, proposal: Proposal, first: BodyObservation, second: BodyObservation): Promise<number> {
-    const moved = alignCentres(first.keypoints, second.keypoints);
-    const agreement = geometry.oks(first.keypoints, moved, BODY_TOLERANCE, geometry.visibilityInside(second, image));
+    const agreement = geometry.bodyOks(first, second, image, true);
     if (!proposal.below) return scoreOf("body", bodyFeatures(newCandidate([first, second], proposal, agreement), image, []));
     if (!geometry.isHeadOf(second, proposal.below.head)) return 0;
     return scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) });
@@ -156,13 +154,13 @@ export class BodyFinder implements Finder<BodyObservation> {
   }
 
   #faceScore(image: Pixels, { keypoints }: BodyObservation): Promise<number> {
-    const size = Math.max(sizeOf(keypoints, 2, HEAD), OF.MIN_HEAD_PX);
-    return faceScore(this.#faces, image, geometry.meanOf(keypoints, HEAD), size, OF.ON_BODY);
+    const size = Math.max(sizeOf(keypoints, 2, geometry.HEAD), OF.MIN_HEAD_PX);
+    return faceScore(this.#faces, image, geometry.meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
   }
 
   /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
   async #facelessScore(image: Pixels, observation: BodyObservation): Promise<number> {
-    const [x, y] = geometry.meanOf(observation.keypoints, HEAD);
+    const [x, y] = geometry.meanOf(observation.keypoints, geometry.HEAD);
     if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
     const again = await this.#bodies.observe(image, geometry.boxAroundBody(observation));
     const proposal = { score: OF.FACELESS_DETECTION, votes: new Set([""]) };

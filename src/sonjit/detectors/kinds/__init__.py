@@ -192,7 +192,7 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.hands:hand_smoothers",
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
-    stream_search="sonjit.detectors.search.streams:hands_in_streams",
+    stream_search="sonjit.detectors.search.load:hands_in_streams",
     search_weights=("face-full", "body-full"),
     examples=(
         ("sonjit hands photo.jpg", "prints the hands of an image."),
@@ -221,7 +221,7 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.face_networks:face_smoothers",
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
-    stream_search="sonjit.detectors.search.streams:faces_in_streams",
+    stream_search="sonjit.detectors.search.load:faces_in_streams",
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
@@ -242,7 +242,7 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
-    stream_search="sonjit.detectors.search.streams:bodies_in_streams",
+    stream_search="sonjit.detectors.search.load:bodies_in_streams",
     search_weights=("face-full", "face-short", "face-attention"),
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
@@ -268,7 +268,7 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
-    stream_search="sonjit.detectors.search.streams:people_in_streams",
+    stream_search="sonjit.detectors.search.load:people_in_streams",
     search_weights=("face-full", "palm-full"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("holistic",),

@@ -185,7 +185,11 @@ class Bodies(Kind[BodyObservation, Body]):
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
         """Return the box of the next frame, from the smoothed alignment points."""
-        return box_from_alignment(track.smoothed.alignment)
+        return self.box_after(track.smoothed)
+
+    def box_after(self, observation: BodyObservation) -> RotatedBox:
+        """Return the box around an observed body."""
+        return box_from_alignment(observation.alignment)
 
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
         """Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half."""

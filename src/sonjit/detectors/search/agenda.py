@@ -9,9 +9,9 @@ from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.search.geometry import corners, is_same_instance
+from sonjit.detectors.search.geometry import is_same_instance
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, Budget, Score
-from sonjit.geometry.boxes import box_iou
+from sonjit.geometry.boxes import box_around, box_iou
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 
@@ -89,14 +89,17 @@ class Agenda:
 
     Equal tasks run in the order in which they were added.
 
+    Args:
+        kind: Name of the table of tasks in `search.json`.
+        budget: Limit of the search.
+
     Attributes:
         complete: False if the budget prevented a task.
         log: Finished tasks and the current one.
-        current: Index in `log` of the current task.
     """
 
     def __init__(self, kind: str, budget: Budget) -> None:
-        self._kind, self._budget = kind, budget
+        self._table, self._budget = CONSTANTS["tasks"][kind], budget
         self._heap: list[tuple[float, int, str, Callable[[], Mapping[str, float]], int, Callable[[], None]]] = []
         self._number = count()
         self._spent, self.complete = 0.0, True
@@ -111,37 +114,31 @@ class Agenda:
         """Add a task.
 
         Args:
-            name: Name in the table of tasks in `search.json`.
+            name: Name in the table of tasks.
             task: Function to run.
             features: Function that returns the features of the expected gain. It is called again before the task.
         """
-        self._push(name, task, features, self.current)
-
-    def _push(
-        self, name: str, task: Callable[[], None], features: Callable[[], Mapping[str, float]], parent: int
-    ) -> None:
-        entry = (-self._worth(name, features()), next(self._number), name, features, parent, task)
+        entry = (-self._worth(name, features()), next(self._number), name, features, self.current, task)
         heapq.heappush(self._heap, entry)
 
     def _worth(self, name: str, features: Mapping[str, float]) -> float:
-        table = CONSTANTS["tasks"][self._kind][name]
-        return Score(table["bias"], table["weights"])(features) / table["follow_up"]
+        of = self._table[name]
+        return Score(of["bias"], of["weights"])(features) / of["follow_up"]
 
     def run(self, is_enough: Callable[[], bool]) -> None:
         """Run all tasks, also those that tasks add, until `is_enough` returns True or the budget is spent."""
         while self._heap and not is_enough():
-            worth, _, name, features, parent, task = heapq.heappop(self._heap)
-            values = features()
-            if self._heap and -self._worth(name, values) > max(worth, self._heap[0][0]):  # its gain decreased
-                self._push(name, task, features, parent)
-                continue
-            cost = CONSTANTS["tasks"][self._kind][name]["cost"]
-            if self._worth(name, values) < self._budget.worth or self._spent + cost > self._budget.cost:
+            before, _, name, features, parent, task = heapq.heappop(self._heap)
+            values, cost = features(), self._table[name]["cost"]
+            worth = self._worth(name, values)
+            if self._heap and -worth > max(before, self._heap[0][0]):  # its gain decreased
+                heapq.heappush(self._heap, (-worth, next(self._number), name, features, parent, task))
+            elif worth < self._budget.worth or self._spent + cost > self._budget.cost:
                 self.complete = False
-                continue
-            self._spent += cost
-            self.log.append(Task(name, values, parent))
-            task()
+            else:
+                self._spent += cost
+                self.log.append(Task(name, values, parent))
+                task()
 
 
 class Found(NamedTuple, Generic[O]):
@@ -176,16 +173,23 @@ def without_duplicates(
         candidates: All candidates.
         is_same: Function that compares two candidates. The score of the second is higher.
     """
+
+    def are_same(candidate: Candidate[O], other: Candidate[O]) -> bool:
+        if candidate.published and other.replaced is not None:
+            return is_same_object(candidate.last, other.replaced.last)  # as in the published search
+        return is_same(candidate, other)
+
     kept: list[Candidate[O]] = []
     for candidate in sorted(candidates, key=lambda f: -f.score):
         candidate.replaced = candidate if candidate.published else None
-        index = next((i for i, other in enumerate(kept) if _are_same(candidate, other, is_same)), None)
+        index = next((i for i, other in enumerate(kept) if are_same(candidate, other)), None)
         if index is None:
             kept.append(candidate)
         elif candidate.published and (best := kept[index]).replaced is None:
+            box = box_around(candidate.last.keypoints)
             if is_same_object(candidate.last, best.last):
                 candidate.score, kept[index] = best.score, candidate
-            elif any(_overlap(candidate, other) for other in kept):
+            elif any(box_iou(box, box_around(other.last.keypoints)) > LIMITS["same_box"] for other in kept):
                 best.replaced = candidate
             else:
                 del kept[index]
@@ -197,15 +201,3 @@ def are_enough(candidates: Sequence[Candidate[O]], budget: Budget) -> bool:
     """Check whether certain candidates show as many instances as a search has to find."""
     enough = budget.enough
     return enough is not None and len(candidates) >= enough and len(without_duplicates(candidates)) >= enough
-
-
-def _overlap(a: Candidate[O], b: Candidate[O]) -> bool:
-    return box_iou(corners(a.last.keypoints), corners(b.last.keypoints)) > LIMITS["same_box"]
-
-
-def _are_same(
-    candidate: Candidate[O], other: Candidate[O], is_same: Callable[[Candidate[O], Candidate[O]], bool]
-) -> bool:
-    if candidate.published and other.replaced is not None:
-        return is_same_object(candidate.last, other.replaced.last)  # as in the published search
-    return is_same(candidate, other)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sonjit.detectors.search.score import LIMITS, logit
-from sonjit.geometry.boxes import RotatedBox, box_iou, overlap_over_smaller, size_of, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +34,10 @@ _MIDDLE, _HEIGHT = 0.39, 2.41
 _SAME_HEAD = 0.5
 """Maximum distance of two detections of one head, in heights of the larger."""
 _SHOULDERS, _HIPS, _EYES, _MOUTH = [11, 12], [23, 24], [2, 5], [9, 10]
+HEAD = slice(0, 11)
+"""Keypoints of a body that are on its head."""
 _FOREHEAD, _CHIN = 10, 152
-EYES_TO_MOUTH = [0, 2, 5, 9, 10]
+_EYES_TO_MOUTH = [0, 2, 5, 9, 10]
 
 
 class Window(NamedTuple):
@@ -65,6 +67,12 @@ class Window(NamedTuple):
         """Check whether a point of the image lies in the window."""
         return self.left <= x < self.right and self.top <= y < self.bottom
 
+    def proposals(
+        self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], *votes: object
+    ) -> list[Proposal]:
+        """Return the boxes of detections in the window as proposals with these votes."""
+        return [Proposal(self.placed(box_from(one)), one.score, set(votes)) for one in found]
+
 
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
     """Return overlapping windows that cover an image.
@@ -76,11 +84,11 @@ def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list
         fewer: Choose the number along the shorter side so that windows are nearly square. By default they are at most
             square.
     """
-    longer = max(width, height)
-    if parts > 1 and (longer < parts * _MIN_WINDOW_PX or min(width, height) < parts):
-        return []
     if parts == 1:
         return [Window(0, 0, width, height)]
+    longer = max(width, height)
+    if longer < parts * _MIN_WINDOW_PX or min(width, height) < parts:
+        return []
     step = longer / (parts - 1 + _OVERLAP)
 
     def spans(length: int) -> list[tuple[int, int]]:
@@ -96,13 +104,9 @@ def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list
 def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | None:
     """Return the part of a square window that lies in an image, or None if it is too small."""
     height, width = rgb.shape[:2]
-    window = Window(
-        max(int(cx - side / 2), 0),
-        max(int(cy - side / 2), 0),
-        min(int(cx + side / 2), width),
-        min(int(cy + side / 2), height),
-    )
-    return window if min(window.right - window.left, window.bottom - window.top) >= 24 else None
+    left, top = max(int(cx - side / 2), 0), max(int(cy - side / 2), 0)
+    right, bottom = min(int(cx + side / 2), width), min(int(cy + side / 2), height)
+    return Window(left, top, right, bottom) if min(right - left, bottom - top) >= 24 else None
 
 
 @dataclass(eq=False)
@@ -114,14 +118,14 @@ class Proposal:
         score: Score of the detector, 0..1.
         votes: Windows and sources that led to this box.
         head: Head below which a body is proposed; None for what a detector found.
-        placement: Index of the placement below the head.
+        otherwise: Proposal that replaces this one if it is not verified.
     """
 
     box: RotatedBox
     score: float
     votes: set[object]
     head: Head | None = None
-    placement: int = 0
+    otherwise: Proposal | None = None
 
 
 def merged(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
@@ -153,6 +157,8 @@ def oks(
     b: NDArray[np.floating],
     tolerance: float = _TOLERANCE,
     weights: NDArray[np.floating] | None = None,
+    *,
+    moved: bool = False,
 ) -> float:
     """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more), 0..1.
 
@@ -161,26 +167,13 @@ def oks(
         b: Keypoints of the same instance in another view.
         tolerance: Tolerance of every keypoint, in sizes of the instance.
         weights: Weight (K,) of each keypoint. Default: equal weights.
+        moved: Whether the instance may have moved. The centres of the keypoints are then aligned.
     """
+    if moved:
+        b = b + (a.mean(axis=0) - b.mean(axis=0))
     size = max(size_of(a[:, :2]), size_of(b[:, :2]))
     near = np.exp(-((a[:, :2] - b[:, :2]) ** 2).sum(axis=1) / (2 * (tolerance * size) ** 2))
     return float(near.mean()) if weights is None else float((near * weights).sum() / max(weights.sum(), 1e-6))
-
-
-def corners(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
-    """Return x_min, y_min, x_max, y_max of points (K, 2 or more)."""
-    x, y = points[:, 0], points[:, 1]
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
-
-
-def shared_area(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the area that two boxes x_min, y_min, x_max, y_max share."""
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
-
-
-def area(a: Sequence[float]) -> float:
-    """Return the area of a box x_min, y_min, x_max, y_max."""
-    return max((a[2] - a[0]) * (a[3] - a[1]), 1e-6)
 
 
 def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
@@ -188,7 +181,7 @@ def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
     distance = np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean()
     if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
         return True
-    return box_iou(corners(a), corners(b)) > _SAME_IOU or overlap_over_smaller(a, b) > _SAME_INSIDE
+    return box_iou(box_around(a), box_around(b)) > _SAME_IOU or overlap_over_smaller(a, b) > _SAME_INSIDE
 
 
 class Head(NamedTuple):
@@ -278,7 +271,7 @@ def without_same_heads(heads: Iterable[Head]) -> list[Head]:
 
 def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
     """Return the distance from the middle of a body's face to a point, in pixels."""
-    return math.dist(body.keypoints[EYES_TO_MOUTH, :2].mean(axis=0), centre)
+    return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
 
 
 def is_head_of(body: BodyObservation, head: Head) -> bool:
@@ -306,5 +299,5 @@ def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
 
 def is_same_head(a: BodyObservation, b: BodyObservation) -> bool:
     """Check whether two bodies have one head."""
-    distance = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
+    distance = math.dist(a.keypoints[HEAD, :2].mean(axis=0), b.keypoints[HEAD, :2].mean(axis=0))
     return distance < LIMITS["same_head"] * max(math.dist(*body.keypoints[_SHOULDERS, :2]) for body in (a, b))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +13,13 @@ import numpy as np
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
 from sonjit.detectors.kinds.holistic import hand_box
 from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
-from sonjit.detectors.search.bodies import PLACEMENTS, box_below
+from sonjit.detectors.search.bodies import box_below
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
     Head,
     Hint,
     Proposal,
     Window,
-    area,
-    corners,
     hint_score,
     hints_in,
     is_head_of,
@@ -29,13 +27,12 @@ from sonjit.detectors.search.geometry import (
     is_same_torso,
     merged,
     oks,
-    shared_area,
     window_around,
     windows,
     without_same_heads,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, shared_area, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,67 +67,34 @@ _PART_OF_FACE = 0.6
 """Maximum size of a candidate that may be an ear or a nose, in face heights."""
 
 
-class Guide:
-    """Find faces and the bodies below them, to propose hands at the ends of arms.
+class HandSearch:
+    """Search of one image for hands.
 
     Args:
-        load: Function that loads the full-range face detector and the body networks, on first use.
-    """
-
-    def __init__(self, load: Callable[[], tuple[SingleShotDetector, Bodies]]) -> None:
-        self._load = load
-
-    @cached_property
-    def _networks(self) -> tuple[SingleShotDetector, Bodies]:
-        return self._load()
-
-    def heads(self, rgb: Image, window: Window) -> list[Head]:
-        """Return the heads in a window."""
-        return detected_heads(self._networks[0], rgb, window, LIMITS["head"])
-
-    def body(self, rgb: Image, head: Head, placement: int) -> BodyObservation | None:
-        """Return the body below a head, or None if there is none or it has another head."""
-        body = self._networks[1].observe(rgb, box_below(head, *PLACEMENTS[placement]))
-        return body if body.score > LIMITS["guide"] and is_head_of(body, head) else None
-
-
-@dataclass(frozen=True)
-class HandSearch:
-    """Search images for hands.
-
-    Attributes:
+        rgb: Image (H, W, 3).
         palms: Palm detector.
         hands: Landmark network. Its heads calibrate the side.
-        guide: Finder of arms, or None to use only palms.
+        guide: Function that returns the full-range face detector and the body networks, which propose hands at the ends
+            of arms. It is called when they are needed. None to use only palms.
         published: Minimum score of a palm in the published search, whose hands keep their keypoints.
         least: Minimum score of a palm that is verified.
         budget: Limit of the search.
     """
 
-    palms: SingleShotDetector
-    hands: Hands
-    guide: Guide | None = None
-    published: float = 0.5
-    least: float = 0.2
-    budget: Budget = COMPLETE
-
-    def search(self, rgb: Image) -> Found[HandObservation]:
-        """Return all candidates with their scores, best first."""
-        return _HandRun(self, rgb).search()
-
-    def around(
-        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
-    ) -> Found[HandObservation]:
-        """Return the hands of known people, from these proposals and from the ends of their arms."""
-        return _HandRun(self, rgb).around(heads, bodies, proposals)
-
-
-class _HandRun:
-    """Search of one image."""
-
-    def __init__(self, search: HandSearch, rgb: Image) -> None:
-        self._of, self._hands, self._rgb = search, search.hands, rgb
-        self._agenda = Agenda("hands", search.budget)
+    def __init__(
+        self,
+        rgb: Image,
+        palms: SingleShotDetector,
+        hands: Hands,
+        guide: Callable[[], tuple[SingleShotDetector, Bodies]] | None = None,
+        *,
+        published: float = 0.5,
+        least: float = 0.2,
+        budget: Budget = COMPLETE,
+    ) -> None:
+        self._rgb, self._palms, self._hands, self._guide = rgb, palms, hands, guide
+        self._published, self._least, self._budget = published, least, budget
+        self._agenda = Agenda("hands", budget)
         self._candidates: list[Candidate[HandObservation]] = []
         self._verified: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
         self._heads: list[Head] = []
@@ -141,13 +105,13 @@ class _HandRun:
         self._thirds: set[Window] = set()
 
     def search(self) -> Found[HandObservation]:
-        """Search for palms in windows and at the ends of arms."""
+        """Return all candidates with their scores, best first."""
         palms = self._palms_in(self._image_window, self._image_window)
         for palm in palms:
             if _PUBLISHED in palm.votes:
                 self._verify(palm)
         self._propose([palm for palm in palms if _PUBLISHED not in palm.votes])
-        for parts in (1, 2) if self._of.guide is not None else ():
+        for parts in (1, 2) if self._guide is not None else ():
             for window in self._windows(parts):
                 self._add_window(f"faces{parts}", window, self._search_faces)
         for window in self._windows(2):
@@ -157,16 +121,19 @@ class _HandRun:
     def around(
         self, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
     ) -> Found[HandObservation]:
-        """See `HandSearch.around`."""
+        """Return the hands of known people, from these proposals and from the ends of their arms."""
         self._heads, self._bodies = list(heads), list(bodies)
-        self._propose(list(proposals))
+        self._propose(proposals)
         for body in bodies:
             self._add_arms(body)
         return self._run()
 
     def _run(self) -> Found[HandObservation]:
-        self._agenda.run(lambda: are_enough([one for one in self._candidates if one.certain], self._of.budget))
-        candidates = without_duplicates(self._scored())
+        self._agenda.run(lambda: are_enough([one for one in self._candidates if one.certain], self._budget))
+        for candidate in self._candidates:
+            candidate.features = self._features(candidate)
+            candidate.rate(Score.named("hand"))
+        candidates = without_duplicates(self._candidates)
         for candidate in candidates:
             candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
         return Found(candidates, self._agenda.complete, self._agenda.log)
@@ -180,7 +147,7 @@ class _HandRun:
     def _window_features(self, window: Window) -> dict[str, float]:
         """Return the features of the expected gain of a window."""
         certain = [candidate.last for candidate in self._candidates if candidate.certain]
-        ends = [body.keypoints[wrist, :2].astype(np.float64) for body in self._bodies for wrist in _WRISTS]
+        ends = [body.keypoints[wrist, :2] for body in self._bodies for wrist in _WRISTS]
         inside = [end for end in ends if window.has(*end.tolist())]
         sizes = [size_of(hand.keypoints[:, :2]) / self._longest for hand in certain]
         heads = [head.height / self._longest for head in self._heads]
@@ -208,37 +175,42 @@ class _HandRun:
                 self._add_window("third", third, self._search_palms)
 
     def _search_faces(self, window: Window) -> None:
-        assert self._of.guide is not None
+        assert self._guide is not None
         known = self._heads
-        self._heads = without_same_heads([*known, *self._of.guide.heads(self._rgb, window)])
+        found = detected_heads(self._guide()[0], self._rgb, window, LIMITS["head"])
+        self._heads = without_same_heads([*known, *found])
         for head in self._heads:
             if not any(head is other for other in known):
                 self._add_body(head, 0)
 
     def _add_body(self, head: Head, placement: int) -> None:
-        def run() -> None:
-            assert self._of.guide is not None
-            body = self._of.guide.body(self._rgb, head, placement)
-            if body is not None and not any(is_same_torso(body, other) for other in self._bodies):
-                self._bodies.append(body)
-                self._add_arms(body)
-            elif body is None and placement == 0:
-                self._add_body(head, 1)
+        features = {"head": logit(head.score), "size": math.log(head.height / self._longest)}
+        self._agenda.add(f"body{placement}", partial(self._search_body, head, placement), lambda: features)
 
-        size = head.height / self._longest
-        features = {"head": logit(head.score), "size": math.log(size)}
-        self._agenda.add(f"body{placement}", run, lambda: features)
+    def _search_body(self, head: Head, placement: int) -> None:
+        """Find the body below a head, whose arms lead to hands."""
+        assert self._guide is not None
+        body = self._guide()[1].observe(self._rgb, box_below(head, placement))
+        if body.score <= LIMITS["guide"] or not is_head_of(body, head):
+            if placement == 0:
+                self._add_body(head, 1)
+        elif not any(is_same_torso(body, other) for other in self._bodies):
+            self._bodies.append(body)
+            self._add_arms(body)
 
     def _add_arms(self, body: BodyObservation) -> None:
         height, width = self._rgb.shape[:2]
         for side, wrist in enumerate(_WRISTS):
             x, y = body.keypoints[wrist, :2].tolist()
             if -0.05 * width < x < 1.05 * width and -0.05 * height < y < 1.05 * height:
-                self._add_arm("arm", body, side)
+                self._add_arm("arm", body, side, self._search_arm)
 
-    def _add_arm(self, name: str, body: BodyObservation, side: int) -> None:
-        wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
-        visibility = logit(float(body.visibility[_WRISTS[side]]))
+    def _add_arm(
+        self, name: str, body: BodyObservation, side: int, search: Callable[[BodyObservation, int], None]
+    ) -> None:
+        """Add a search at the end of an arm, which runs if no certain hand is there."""
+        wrist = body.keypoints[_WRISTS[side], :2]
+        seen = logit(float(body.visibility[_WRISTS[side]]))
         size = math.log(face_height(body) / self._longest)
 
         def is_free() -> bool:
@@ -246,17 +218,12 @@ class _HandRun:
 
         def run() -> None:
             if is_free():
-                self._search_arm(name, body, side)
+                search(body, side)
 
-        self._agenda.add(name, run, lambda: {"seen": visibility, "free": float(is_free()), "size": size})
+        self._agenda.add(name, run, lambda: {"seen": seen, "free": float(is_free()), "size": size})
 
-    def _search_arm(self, name: str, body: BodyObservation, side: int) -> None:
-        """Search for palms at the end of an arm, or propose the hand box of the arm."""
-        if name == "arm_box":
-            box = hand_box(body, side)
-            if box is not None:
-                self._propose([Proposal(box, self._of.least, {_ARM})])
-            return
+    def _search_arm(self, body: BodyObservation, side: int) -> None:
+        """Search for palms at the end of an arm."""
         face = face_height(body)
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
         arm = wrist - body.keypoints[_ELBOWS[side], :2]
@@ -264,20 +231,24 @@ class _HandRun:
         window = window_around(cx, cy, _ARM_WINDOW * face, self._rgb)
         if window is not None:
             self._propose(self._palms_in(window, (_ARM, side)))
-        self._add_arm("arm_box", body, side)
+        self._add_arm("arm_box", body, side, self._propose_arm_box)
+
+    def _propose_arm_box(self, body: BodyObservation, side: int) -> None:
+        box = hand_box(body, side)
+        if box is not None:
+            self._propose([Proposal(box, self._least, {_ARM})])
 
     def _palms_in(self, window: Window, vote: object) -> list[Proposal]:
-        """Return boxes of hands in a window."""
-        limits = self._of.published, self._of.least, LIMITS["hint"]
-        as_published, more, faint = self._of.palms.find_from(window.cut(self._rgb), *limits)
-        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._of.least])
-        boxes = [box_from_palm(palm) for palm in as_published]
-        published = latest_boxes(boxes, self._hands.is_same_instance) if window == self._image_window else []
-        proposals = [  # `merged` later removes palms that were blended in two ways
-            Proposal(window.placed(box_from_palm(palm)), palm.score, {vote}) for palm in [*as_published, *more]
-        ]
-        for proposal, box in zip(proposals, boxes, strict=False):
-            proposal.votes |= {_PUBLISHED} if box in published else set()
+        """Return boxes of hands in a window. `merged` later removes palms that were blended in two ways."""
+        limits = self._published, self._least, LIMITS["hint"]
+        as_published, more, faint = self._palms.find_from(window.cut(self._rgb), *limits)
+        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._least])
+        proposals = window.proposals([*as_published, *more], box_from_palm, vote)
+        if window == self._image_window:
+            boxes = [proposal.box for proposal in proposals[: len(as_published)]]
+            latest = latest_boxes(boxes, self._hands.is_same_instance)
+            for proposal, box in zip(proposals, boxes, strict=False):
+                proposal.votes |= {_PUBLISHED} if box in latest else set()
         return proposals
 
     def _propose(self, proposals: Sequence[Proposal]) -> None:
@@ -319,7 +290,7 @@ class _HandRun:
             return
         first = self._hands.observe(self._rgb, proposal.box)
         sure = LIMITS["published_sure" if published else "sure"]
-        if first.score > sure and proposal.score >= self._of.published:
+        if first.score > sure and proposal.score >= self._published:
             candidate = Candidate([first], proposal.score, set(proposal.votes), self._agenda.current, 1.0, published)
         elif first.score >= LIMITS["hand_seen"]:
             mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
@@ -331,28 +302,26 @@ class _HandRun:
         self._candidates += [candidate] if candidate is not None else []
         self._verified.append((proposal.box, candidate))
 
-    def _scored(self) -> list[Candidate[HandObservation]]:
-        for candidate in self._candidates:
-            hand, views = candidate.last, candidate.views
-            candidate.features = {
-                "lower": logit(candidate.presence),
-                "presence": float(np.mean([logit(view.score) for view in views])),
-                "agreement": logit(candidate.agreement),
-                "detection": logit(candidate.detection),
-                "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
-                "people": float(bool(self._heads)),
-                "face": share_in_face(hand, self._heads),
-                "foot": foot_nearness(hand, self._bodies),
-                "published": float(candidate.published),
-                "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
-                "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
-                "likeness": float(np.mean([self._hands.likeness(view) for view in views])),
-                "side": float(np.mean([logit(view.left) for view in views])),
-                "arm": arm_side(hand, self._bodies),
-                **proportions(hand),
-            }
-            candidate.rate(Score.named("hand"))
-        return self._candidates
+    def _features(self, candidate: Candidate[HandObservation]) -> dict[str, float]:
+        """Return the features of the score of a hand."""
+        hand, views = candidate.last, candidate.views
+        return {
+            "lower": logit(candidate.presence),
+            "presence": float(np.mean([logit(view.score) for view in views])),
+            "agreement": logit(candidate.agreement),
+            "detection": logit(candidate.detection),
+            "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
+            "people": float(bool(self._heads)),
+            "face": share_in_face(hand, self._heads),
+            "foot": foot_nearness(hand, self._bodies),
+            "published": float(candidate.published),
+            "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
+            "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
+            "likeness": float(np.mean([self._hands.likeness(view) for view in views])),
+            "side": float(np.mean([logit(view.left) for view in views])),
+            "arm": arm_side(hand, self._bodies),
+            **proportions(hand),
+        }
 
 
 def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
@@ -433,6 +402,7 @@ def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> f
 
 def share_in_face(hand: HandObservation, heads: Sequence[Head]) -> float:
     """Return the share of a small hand inside a face. An ear or a nose has share 1."""
-    box = corners(hand.keypoints)
+    x_min, y_min, x_max, y_max = box = box_around(hand.keypoints)
+    area = max((x_max - x_min) * (y_max - y_min), 1e-6)
     small = [head for head in heads if size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height]
-    return max((shared_area(box, head.box) / area(box) for head in small), default=0.0)
+    return max((shared_area(box, head.box) / area for head in small), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
@@ -17,10 +17,13 @@ from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.search.agenda import Budget, Found, O
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import BoxSearch, FaceSearch
-from sonjit.detectors.search.hands import Guide, HandSearch
+from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
-from sonjit.detectors.search.people import PeopleSearch
+from sonjit.detectors.search.people import find_people
 from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.stream_bodies import BodyFinder
+from sonjit.detectors.search.stream_finders import FaceFinder, HandFinder
+from sonjit.detectors.search.streams import StreamSearch
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -28,21 +31,20 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
 
-PALM_SHARE, FACE_SHARE = LIMITS["palm_share"], LIMITS["face_share"]
-
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
     """Return the search for hands."""
     assert hands.palms is not None
-    search = HandSearch(
-        hands.palms.detector,
-        hands,
-        Guide(partial(_load_guide, options)),
+    new_search = partial(
+        HandSearch,
+        palms=hands.palms.detector,
+        hands=hands,
+        guide=cache(partial(_load_guide, options)),
         published=options.min_detection_score,
-        least=PALM_SHARE * options.min_detection_score,
+        least=LIMITS["palm_share"] * options.min_detection_score,
         budget=_budget(options, "hands"),
     )
-    return as_still_search(search.search, options)
+    return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
 def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
@@ -81,47 +83,69 @@ def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> Stil
     """Return the search for faces, or None for boxes in streams, which use the published search in every frame."""
     if isinstance(meshes, FaceBoxes) and not options.static_image:
         return None
-    detector, published, budget = (
-        load_face_detector(options, "face-full"),
-        options.min_detection_score,
-        _budget(options, "face"),
-    )
+    detector, published = load_face_detector(options, "face-full"), options.min_detection_score
     if isinstance(meshes, FaceBoxes):
-        return as_still_search(BoxSearch(meshes, detector, published=published, budget=budget).search, options)
-    search = FaceSearch(detector, meshes, published=published, least=FACE_SHARE * published, budget=budget)
+        search = BoxSearch(meshes, detector, published=published, budget=_budget(options, "face"))
+    else:
+        least = LIMITS["face_share"] * published
+        search = FaceSearch(detector, meshes, published=published, least=least, budget=_budget(options, "face"))
     return as_still_search(search.search, options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
     published = replace(options, detector_model=None, landmark_model=None)
-    return as_still_search(_body_search(options, bodies, load_meshes(published, "attention")).search, options)
+    new_search = _new_body_search(options, bodies, load_meshes(published, "attention"))
+    return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
 def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
     """Return the search for people in stills, or for their bodies in streams."""
     if not options.static_image:
         return search_bodies(options, people.bodies)
-    palms = load_palm_finder(options, "palm-full").detector
-    hands = HandSearch(
-        palms,
-        people.hands,
-        least=PALM_SHARE * options.min_detection_score,
+    new_body_search = _new_body_search(options, people.bodies, people.faces)
+    new_hand_search = partial(
+        HandSearch,
+        palms=load_palm_finder(options, "palm-full").detector,
+        hands=people.hands,
+        least=LIMITS["palm_share"] * options.min_detection_score,
         budget=_budget(options, "hands")._replace(enough=None),
     )
-    search = PeopleSearch(
-        people,
-        _body_search(options, people.bodies, people.faces),
-        hands,
-        min_score=options.min_presence_score,
-        max_instances=options.max_instances,
-    )
-    return as_still_search(search.search, options)
+    find = partial(find_people, min_score=options.min_presence_score, max_instances=options.max_instances)
+    return as_still_search(lambda rgb: find(rgb, people, new_body_search(rgb), new_hand_search(rgb)), options)
 
 
-def _body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> BodySearch:
+def _new_body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> Callable[[Image], BodySearch]:
     assert bodies.people is not None
     budget = _budget(options, "body_faces")._replace(enough=None)
-    faces = FaceSearch(load_face_detector(options, "face-full"), meshes, budget=budget)
-    published = options.min_detection_score
-    return BodySearch(bodies.people.detector, bodies, faces, published=published, budget=_budget(options, "body"))
+    return partial(
+        BodySearch,
+        people=bodies.people.detector,
+        bodies=bodies,
+        faces=FaceSearch(load_face_detector(options, "face-full"), meshes, budget=budget),
+        published=options.min_detection_score,
+        budget=_budget(options, "body"),
+    )
+
+
+def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
+    """Search for hands window by window."""
+    assert hands.palms is not None
+    min_score = LIMITS["stream_palm_share"] * options.min_detection_score
+    return StreamSearch(HandFinder(hands.palms.detector, hands, min_score))
+
+
+def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
+    """Search for faces window by window."""
+    detector = load_face_detector(options, "face-full")
+    return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
+
+
+def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
+    """Search for bodies window by window."""
+    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), bodies))
+
+
+def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
+    """Search for the bodies of people window by window."""
+    return bodies_in_streams(options, people.bodies)

@@ -32,64 +32,55 @@ _OTHER_SIDE_COST = 0.5
 """Distance that is added if a hand is of the other side, in hand sizes."""
 
 
-class PeopleSearch:
-    """Search an image for people with their hands and faces.
+def find_people(
+    rgb: Image,
+    people: Holistic,
+    bodies: BodySearch,
+    hands: HandSearch,
+    *,
+    min_score: float,
+    max_instances: int,
+) -> Found[BodyObservation]:
+    """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces.
 
     Args:
+        rgb: Image (H, W, 3).
         people: Networks of the parts of a body, as in the published graph.
-        bodies: Search for bodies.
-        hands: Search for the hands that a body's own crops miss.
-        min_score: Minimum score of a body or hand.
-        max_instances: Maximum number of people.
+        bodies: Search of the image for bodies.
+        hands: Search of the image for the hands that a body's own crops miss.
+        min_score: Minimum score of a body, hand or face.
+        max_instances: Maximum number of people with hands and faces.
     """
+    every_body = bodies.search()
+    found = [candidate for candidate in every_body.candidates if candidate.score > min_score]
+    faces = [candidate for candidate in bodies.faces if candidate.score > min_score]
+    shown = [candidate.last for candidate in found[:max_instances]]
+    crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
+    proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
+    around = hands.around([head_from_mesh(face.score, face.last.keypoints) for face in faces], shown, proposals)
+    own_hands = hands_of_bodies(shown, [hand.result for hand in around.candidates if hand.score > min_score])
+    own_faces = _faces_in(rgb, people, shown, [face.result for face in faces])
+    for number, body in enumerate(shown):
+        body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
+        pair = own_hands.get((number, 0)), own_hands.get((number, 1))
+        found[number].views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
+    return Found(found, every_body.complete and around.complete, every_body.log)
 
-    def __init__(
-        self,
-        people: Holistic,
-        bodies: BodySearch,
-        hands: HandSearch,
-        *,
-        min_score: float,
-        max_instances: int,
-    ) -> None:
-        self._people, self._bodies, self._hands = people, bodies, hands
-        self._min_score, self._max_instances = min_score, max_instances
 
-    def search(self, rgb: Image) -> Found[BodyObservation]:
-        """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces."""
-        bodies, every_face = self._bodies.search_with_faces(rgb)
-        faces = [candidate for candidate in every_face if candidate.score > self._min_score]
-        found = [candidate for candidate in bodies.candidates if candidate.score > self._min_score]
-        people = found[: self._max_instances]
-        found_bodies = [candidate.last for candidate in people]
-        heads = [head_from_mesh(face.score, face.last.keypoints) for face in faces]
-        crops = (self._people.hand_crop(rgb, body, side) for body in found_bodies for side in (0, 1))
-        proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
-        around = self._hands.around(rgb, heads, found_bodies, proposals)
-        hands = [candidate.result for candidate in around.candidates if candidate.score > self._min_score]
-        own_hands = hands_of_bodies(found_bodies, hands)
-        own_faces = self._faces_of(rgb, found_bodies, [face.result for face in faces])
-        for number, candidate in enumerate(people):
-            body_fields = {item.name: getattr(candidate.last, item.name) for item in fields(candidate.last)}
-            pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            candidate.views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
-        return Found(found, bodies.complete and around.complete, bodies.log)
+def _faces_in(
+    rgb: Image, people: Holistic, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
+) -> dict[int, FaceObservation]:
+    """Return the faces by body, from the head crops of the published graph or from the search.
 
-    def _faces_of(
-        self, rgb: Image, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
-    ) -> dict[int, FaceObservation]:
-        """Return the faces by body, from the head crops of the published graph or from the search.
-
-        The search for bodies may end before it has found all faces. The head crops provide the others.
-        """
-        found = faces_of_bodies(bodies, faces)
-        for number, body in enumerate(bodies):
-            near = found[number].box if number in found else None
-            cropped = self._people.face_in(rgb, body, near)
-            others = (face for other, face in found.items() if other != number)
-            if cropped is not None and not any(is_same_instance(cropped.keypoints, face.keypoints) for face in others):
-                found[number] = cropped
-        return found
+    The search for bodies may end before it has found all faces. The head crops provide the others.
+    """
+    found = faces_of_bodies(bodies, faces)
+    for number, body in enumerate(bodies):
+        cropped = people.face_in(rgb, body, found[number].box if number in found else None)
+        others = (face for other, face in found.items() if other != number)
+        if cropped is not None and not any(is_same_instance(cropped.keypoints, face.keypoints) for face in others):
+            found[number] = cropped
+    return found
 
 
 def hands_of_bodies(

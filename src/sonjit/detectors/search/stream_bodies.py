@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
+from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.search.agenda import Candidate
 from sonjit.detectors.search.bodies import (
-    BODY_TOLERANCE,
     PLACEMENTS,
     body_features,
+    body_oks,
     box_below,
-    heads_in,
-    visibility_inside,
+    box_of_person,
+    has_hips_of,
     without_other_heads,
 )
 from sonjit.detectors.search.faces import detected_heads
-from sonjit.detectors.search.geometry import Head, Proposal, Window, head_of_body, is_head_of, is_same_torso, oks
+from sonjit.detectors.search.geometry import HEAD, Head, Proposal, Window, head_of_body, is_head_of, is_same_torso
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stream_finders import Finder, Record, Source, face_score
 from sonjit.geometry.boxes import size_of
@@ -38,7 +37,6 @@ _PEOPLE_PARTS = (1, 2)
 """Numbers of windows along the longer side of an image in which people are detected."""
 _FACE_COST = 0.25
 """Time in which faces are detected in a window, in inferences of the landmark network of bodies."""
-_HEAD = slice(0, 11)
 _MIN_HEAD_PX = 8.0
 _FACELESS_DETECTION = 0.75
 """Detection score that is assumed for a body without a face."""
@@ -67,7 +65,7 @@ class BodyFinder(Finder[BodyObservation]):
 
     def __init__(self, faces: SingleShotDetector, bodies: Bodies) -> None:
         assert bodies.people is not None
-        super().__init__(bodies)
+        super().__init__(bodies, bodies.box_after)
         self._faces, self._people = faces, bodies.people.detector
         self.reset()
 
@@ -79,7 +77,6 @@ class BodyFinder(Finder[BodyObservation]):
 
     def reset(self) -> None:
         """Forget the previous stream."""
-        super().reset()
         self._frame = 0
         self._heads: list[tuple[Head, Window, int]] = []  # with the window and the frame in which it was detected
 
@@ -94,58 +91,44 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the people in a window."""
-        people = self._people.find(window.cut(rgb), LIMITS["person"])
-        boxes = [(person.score, window.placed(box_from_alignment(person.keypoints[:2]))) for person in people]
-        return [Proposal(box, score, {window}) for score, box in boxes]
+        return window.proposals(self._people.find(window.cut(rgb), LIMITS["person"]), box_of_person, window)
 
     def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of bodies below the faces of a window."""
         heads = detected_heads(self._faces, rgb, window, _HEAD_SCORE)
         self._heads = [item for item in self._heads if item[1] != window]
         self._heads += [(head, window, self._frame) for head in heads]
-        return [_proposal_below(head, 0) for head in heads]
+        return [_proposal_below(head) for head in heads]
 
     def _without_other_heads(self, rgb: Image, box: RotatedBox, own: Head, people: Iterable[BodyObservation]) -> Image:
         """Return an image with the heads in a box covered, except one."""
         heads = (*(head for head, *_ in self._heads), *map(head_of_body, people))
-        return without_other_heads(rgb, heads_in(box, heads), own)
+        return without_other_heads(rgb, box, heads, own)
 
-    def alternatives(self, proposal: Proposal) -> list[Proposal]:
-        """Return the next placement below the head."""
-        following = proposal.placement + 1
-        return [_proposal_below(proposal.head, following)] if proposal.head and following < len(PLACEMENTS) else []
-
-    def box_after(self, observation: BodyObservation) -> RotatedBox:
-        """Return the box around a body."""
-        return box_from_alignment(observation.alignment)
+    def observe(
+        self, rgb: Image, box: RotatedBox, proposal: Proposal, tracked: Sequence[BodyObservation]
+    ) -> BodyObservation:
+        """Run the landmark network with all heads covered except that of the proposal."""
+        if proposal.head is not None:
+            rgb = self._without_other_heads(rgb, proposal.box, proposal.head, tracked)
+        return self._kind.observe(rgb, box)
 
     def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
-        shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
-        agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, visibility_inside(second, rgb))
+        agreement = body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
-            candidate = Candidate([first, second], proposal.score, proposal.votes, agreement=agreement)
-            return Score.named("body")(body_features(candidate, rgb, ()))
+            return _score_as_still(rgb, [first, second], proposal.score, proposal.votes, agreement)
         if not is_head_of(second, proposal.head):
             return 0.0
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
-    def is_same_instance(self, proposal: Proposal, tracked: BodyObservation) -> bool:
+    def is_tracked(self, proposal: Proposal, tracked: BodyObservation) -> bool:
         """Check whether a proposal has the head or, without one, the hips of a tracked body."""
-        if proposal.head is not None:
-            return is_head_of(tracked, proposal.head)
-        own = self.box_after(tracked)
-        return math.dist(own[:2], proposal.box[:2]) < LIMITS["same_hips"] * own.width
+        return has_hips_of(proposal, tracked) if proposal.head is None else is_head_of(tracked, proposal.head)
 
     def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
         """Check whether two bodies share one torso."""
         return is_same_torso(observation, tracked)
-
-    def image_for_proposal(self, rgb: Image, proposal: Proposal, tracked: Sequence[BodyObservation]) -> Image:
-        """Return the image with all heads covered except that of the proposal."""
-        if proposal.head is None:
-            return rgb
-        return self._without_other_heads(rgb, proposal.box, proposal.head, tracked)
 
     def accepts_new(
         self, rgb: Image, observation: BodyObservation, detections: int = 1, proposal: Proposal | None = None
@@ -186,11 +169,7 @@ class BodyFinder(Finder[BodyObservation]):
         before, sure = track.observation, False
         record = self._records.setdefault(track, Record(confidence=before.score))
         is_another = self._is_another_person(track, observation, tracked)
-        agreement = (
-            0.0
-            if is_another
-            else oks(before.keypoints, observation.keypoints, BODY_TOLERANCE, visibility_inside(observation, rgb))
-        )
+        agreement = 0.0 if is_another else body_oks(before, observation, rgb)
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
         if is_another or observation.score < _FAINT_PRESENCE:
             score = Score.named("stream_body")({"score": logit(record.confidence)})
@@ -216,23 +195,31 @@ class BodyFinder(Finder[BodyObservation]):
         return any(is_head_of(observation, head) for head in others)
 
     def _face_score(self, rgb: Image, observation: BodyObservation) -> float:
-        head = observation.keypoints[_HEAD, :2]
+        head = observation.keypoints[HEAD, :2]
         centre = head.mean(axis=0).tolist()
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
     def _faceless_score(self, rgb: Image, observation: BodyObservation) -> float:
         """Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside."""
-        x, y = observation.keypoints[_HEAD, :2].mean(axis=0).tolist()
+        x, y = observation.keypoints[HEAD, :2].mean(axis=0).tolist()
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return 0.0
-        again = self.observe(rgb, self.box_after(observation))
-        agreement = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, visibility_inside(again, rgb))
-        candidate = Candidate([again, observation], _FACELESS_DETECTION, {None}, agreement=agreement)
-        return Score.named("body")(body_features(candidate, rgb, ()))
+        again = self._kind.observe(rgb, self.box_after(observation))
+        agreement = body_oks(observation, again, rgb)
+        return _score_as_still(rgb, [again, observation], _FACELESS_DETECTION, {None}, agreement)
 
 
-def _proposal_below(head: Head, placement: int) -> Proposal:
-    return Proposal(box_below(head, *PLACEMENTS[placement]), head.score / (1 + placement), set(), head, placement)
+def _score_as_still(
+    rgb: Image, views: list[BodyObservation], detection: float, votes: set[object], agreement: float
+) -> float:
+    """Return the score of a body without a face in the search of stills; see `Candidate`."""
+    return Score.named("body")(body_features(Candidate(views, detection, votes, agreement=agreement), rgb, ()))
+
+
+def _proposal_below(head: Head, placement: int = 0) -> Proposal:
+    """Return the proposal of a body below a head, whose alternatives are the further placements."""
+    otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(PLACEMENTS) else None
+    return Proposal(box_below(head, placement), head.score / (1 + placement), set(), head, otherwise)
 
 
 def _visible_others(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
-from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
+from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
 from sonjit.detectors.search.agenda import O
-from sonjit.detectors.search.geometry import Proposal, Window, corners, is_same_instance, oks, window_around
+from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, oks, window_around
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.score import Score, logit
 from sonjit.geometry.boxes import iou
@@ -95,6 +95,7 @@ class Finder(ABC, Generic[O]):
 
     Args:
         kind: Kind of the instances, with the landmark network.
+        box_after: Function that returns the box around an observed instance, for the next frame.
 
     Attributes:
         verifies: True if new detections and tracked instances are verified.
@@ -108,8 +109,8 @@ class Finder(ABC, Generic[O]):
     min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
 
-    def __init__(self, kind: Kind[O, Any]) -> None:
-        self._kind = kind
+    def __init__(self, kind: Kind[O, Any], box_after: Callable[[O], RotatedBox]) -> None:
+        self._kind, self.box_after = kind, box_after
         self._records: WeakKeyDictionary[Track[O], Record] = WeakKeyDictionary()
 
     @property
@@ -119,18 +120,13 @@ class Finder(ABC, Generic[O]):
 
     def reset(self) -> None:
         """Forget the previous stream."""
-        self._records.clear()
 
     def begin_frame(self, tracked: Sequence[O]) -> None:
         """Start a frame with these tracked instances."""
 
-    def observe(self, rgb: Image, box: RotatedBox) -> O:
-        """Run the landmark network on a box."""
+    def observe(self, rgb: Image, box: RotatedBox, proposal: Proposal, tracked: Sequence[O]) -> O:
+        """Run the landmark network on a box to verify a proposal, with similar tracked instances covered."""
         return self._kind.observe(rgb, box)
-
-    @abstractmethod
-    def box_after(self, observation: O) -> RotatedBox:
-        """Return the box for the next frame."""
 
     @abstractmethod
     def score(self, rgb: Image, proposal: Proposal, first: O, second: O) -> float:
@@ -143,21 +139,13 @@ class Finder(ABC, Generic[O]):
             second: Observation in this frame.
         """
 
-    def is_same_instance(self, proposal: Proposal, tracked: O) -> bool:
+    def is_tracked(self, proposal: Proposal, tracked: O) -> bool:
         """Check whether a proposal shows a tracked instance."""
         return iou(proposal.box, self.box_after(tracked)) > _TRACKED_IOU
 
     def is_same(self, observation: O, tracked: O) -> bool:
-        """Check whether an observation is tracked already."""
+        """Check whether an observation shows a tracked instance."""
         return is_same_instance(observation.keypoints, tracked.keypoints)
-
-    def image_for_proposal(self, rgb: Image, proposal: Proposal, tracked: Sequence[O]) -> Image:
-        """Return the image for verifying a proposal, with similar instances covered."""
-        return rgb
-
-    def alternatives(self, proposal: Proposal) -> list[Proposal]:
-        """Return the alternatives of a proposal that was not verified."""
-        return []
 
     def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
         """Check whether a new detection may start a track.
@@ -180,35 +168,27 @@ class Finder(ABC, Generic[O]):
 
 
 class HandFinder(Finder[HandObservation]):
-    """Propose hands by the palm detector and verify them in the mirrored image."""
-
-    SCORE = Score.named("stream_hand")
-    """Score of the search of stills for a hand that was proposed in one window only."""
+    """Propose hands by the palm detector and verify them in the mirrored image, as in the search of stills."""
 
     inferences = 2
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
-        super().__init__(hands)
+        super().__init__(hands, hands.box_after)
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """The palm detector."""
-        return (Source(self._proposals),)
+        return (Source(self._hands_in),)
 
-    def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Return the boxes of hands, from palms."""
-        boxes = [(palm.score, box_from_palm(palm)) for palm in self._palms.find(window.cut(rgb), self._min_detection)]
-        return [Proposal(window.placed(box), score, set()) for score, box in boxes]
-
-    def box_after(self, observation: HandObservation) -> RotatedBox:
-        """Return the box around a hand."""
-        return box_around_hand(observation.keypoints)
+    def _hands_in(self, rgb: Image, window: Window) -> list[Proposal]:
+        return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm)
 
     def score(self, rgb: Image, proposal: Proposal, first: HandObservation, second: HandObservation) -> float:
         """Return the score from the presence in both frames and in the mirrored image."""
-        mirrored = observe_mirrored(self._hands, rgb, box_around_hand(second.keypoints))
-        return self.SCORE({"presence": logit(min(first.score, second.score)), "mirrored": logit(mirrored.score)})
+        mirrored = observe_mirrored(self._hands, rgb, self.box_after(second))
+        presence = logit(min(first.score, second.score))
+        return Score.named("stream_hand")({"presence": presence, "mirrored": logit(mirrored.score)})
 
 
 class FaceFinder(Finder[FaceObservation]):
@@ -217,44 +197,34 @@ class FaceFinder(Finder[FaceObservation]):
     The mesh network can mistake a hand for a face.
     """
 
-    SCORE = Score.named("stream_face")
-
     verifies = True
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
-        super().__init__(meshes)
-        self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
+        super().__init__(meshes, meshes.box_after)
+        self._detector, self._min_detection = detector, min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """The face detector."""
-        return (Source(self._proposals),)
+        return (Source(self._faces_in),)
 
-    def _proposals(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Return the boxes of the mesh network, from faces."""
-        return [
-            Proposal(window.placed(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist())), f.score, set())
-            for f in self._detector.find(window.cut(rgb), self._min_detection)
-        ]
-
-    def box_after(self, observation: FaceObservation) -> RotatedBox:
-        """Return the box around a face."""
-        return self._meshes.box_after(observation)
+    def _faces_in(self, rgb: Image, window: Window) -> list[Proposal]:
+        faces = self._detector.find(window.cut(rgb), self._min_detection)
+        return window.proposals(faces, lambda f: box_around_face(f.box.tolist(), *f.keypoints[:2].tolist()))
 
     def score(self, rgb: Image, proposal: Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
-        shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
-        agreement = oks(first.keypoints, second.keypoints + shift)
-        presence = min(first.score, second.score)
-        return self.SCORE(
-            {"detection": logit(proposal.score), "presence": logit(presence), "agreement": logit(agreement)}
+        presence = logit(min(first.score, second.score))
+        agreement = logit(oks(first.keypoints, second.keypoints, moved=True))
+        return Score.named("stream_face")(
+            {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
         )
 
     def accepts_new(
         self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: Proposal | None = None
     ) -> bool:
         """Check whether a face is detected at the position of a mesh."""
-        x_min, y_min, x_max, y_max = corners(observation.keypoints)
+        x_min, y_min, x_max, y_max = observation.box
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         return face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
 

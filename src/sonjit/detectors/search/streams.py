@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING, Generic
 import cv2
 import numpy as np
 
-from sonjit.detectors.kinds.body import Bodies, BodyObservation
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.face_networks import load_face_detector
-from sonjit.detectors.kinds.hands import HandObservation, Hands
-from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.search.agenda import O
 from sonjit.detectors.search.geometry import Proposal, Window, merged, window_around, windows
-from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stream_bodies import BodyFinder
-from sonjit.detectors.search.stream_finders import FaceFinder, Finder, HandFinder, Source
+from sonjit.detectors.search.stream_finders import Finder, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
     from sonjit.detectors.search.geometry import Image
     from sonjit.geometry.boxes import RotatedBox
 
@@ -75,7 +67,7 @@ class StreamSearch(Generic[O]):
 
     def reset(self) -> None:
         """Forget the previous stream."""
-        self._frame = self._number = 0
+        self._frame = self._number = self._inferences_left = 0
         self._proposals: list[Proposal] = []
         self._candidates: list[_Candidate[O]] = []
         self._detected: list[_Candidate[O]] = []
@@ -108,11 +100,11 @@ class StreamSearch(Generic[O]):
         """
         self._frame += 1
         self._finder.begin_frame([*tracked, *new])
-        candidates = [*self._candidates, *(item for item in self._detected if item.repeats < _MAX_REPEATS)]
+        candidates = [*self._candidates, *self._detected]
         self._candidates, self._detected = [], []
-        inferences_left = max(len(tracked) + len(new) + 1, _MIN_INFERENCES) - spent
+        self._inferences_left = max(len(tracked) + len(new) + 1, _MIN_INFERENCES) - spent
         if room > 0 and not candidates:  # what the windows show may verify the new detections
-            inferences_left -= self._search_windows(rgb, lost, [*tracked, *new], inferences_left)
+            self._search_windows(rgb, lost, [*tracked, *new])
         detections = _MAX_REPEATS if self._frame == 1 else 1  # the first frame may be a single image
         found = [item for item in new if self._finder.accepts_new(rgb, item, detections)]
         tracked, room = [*tracked, *found], room - len(found)
@@ -120,107 +112,111 @@ class StreamSearch(Generic[O]):
             self._proposals = []
             return found
         for candidate in candidates:
-            if any(self._finder.is_same(candidate.observation, other) for other in tracked):
-                continue
-            if inferences_left < self._finder.inferences:
-                self._candidates.append(candidate)
-                continue
-            inferences_left -= self._finder.inferences
-            second = self._verified(self._finder.image_for_proposal(rgb, candidate.proposal, tracked), candidate)
-            if second is None or any(self._finder.is_same(second, other) for other in (*tracked, *found)):
-                self._proposals += self._finder.alternatives(candidate.proposal)
-                continue
-            repeats = candidate.repeats + 1
-            self._detected.append(_Candidate(candidate.proposal, second, repeats))
-            if self._finder.accepts_new(rgb, second, repeats, candidate.proposal):
+            second = self._verified(rgb, candidate, tracked, found)
+            if second is not None:
                 found.append(second)
         if candidates:
-            inferences_left -= self._search_windows(rgb, lost, tracked, inferences_left)
-        proposals = merged(self._proposals, 4 * max(rgb.shape))
-        self._proposals = self._untracked(proposals, tracked)[: max(_MIN_PROPOSALS, 2 * room)]
-        while self._proposals and inferences_left > 0:
-            inferences_left -= 1
-            proposal = self._proposals.pop(0)
-            observation = self._finder.observe(self._finder.image_for_proposal(rgb, proposal, tracked), proposal.box)
-            if observation.score > self._finder.min_presence:
-                self._candidates.append(_Candidate(proposal, observation))
-            else:
-                self._proposals += self._finder.alternatives(proposal)
+            self._search_windows(rgb, lost, tracked)
+        self._observe_proposals(rgb, tracked, max(_MIN_PROPOSALS, 2 * room))
         return found
 
-    def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O], inferences: int) -> bool:
-        """Add the proposals of the next windows if inferences are left for them, and return if they were searched."""
-        if inferences <= min(_MIN_INFERENCES, len(self._proposals)):
-            return False
-        self._proposals += self._next_proposals(rgb, lost, tracked)
-        return True
-
-    def _verified(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
-        """Verify a candidate in the next frame. Return None if its calibrated score is too low."""
-        second = self._finder.observe(rgb, self._finder.box_after(candidate.observation))
-        if second.score <= self._finder.min_presence:
-            return None
-        score = self._finder.score(rgb, candidate.proposal, candidate.observation, second)
-        return replace(second, score=score) if score > _MIN_SCORE else None  # pyright: ignore
-
-    def _next_proposals(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> list[Proposal]:
-        """Return proposals of the next changed windows, or of a window around a lost instance."""
+    def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> None:
+        """Add the proposals of the next windows, or of a window around a lost instance, if inferences are left."""
+        if self._inferences_left <= min(_MIN_INFERENCES, len(self._proposals)):
+            return
+        self._inferences_left -= 1
         self._number += 1
         if lost and self._number % 2:
             box = lost[self._number // 2 % len(lost)]
             around = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
             if around is not None:
-                return [proposal for source in self._finder.sources for proposal in source.find(rgb, around)]
-        proposals: list[Proposal] = []
+                for source in self._finder.sources:
+                    self._proposals += source.find(rgb, around)
+                return
         for source, window in self._next_windows(rgb, tracked):
             new = self._untracked(source.find(rgb, window), tracked)
             if new:
                 self._searched_windows[source, window].pause = 1
-            proposals += new
-        return proposals
+            self._proposals += new
+
+    def _observe_proposals(self, rgb: Image, tracked: Sequence[O], limit: int) -> None:
+        """Observe the best proposals. Those that show an instance are verified in the next frame."""
+        proposals = merged(self._proposals, 4 * max(rgb.shape))
+        self._proposals = self._untracked(proposals, tracked)[:limit]
+        while self._proposals and self._inferences_left > 0:
+            self._inferences_left -= 1
+            proposal = self._proposals.pop(0)
+            observation = self._finder.observe(rgb, proposal.box, proposal, tracked)
+            if observation.score > self._finder.min_presence:
+                self._candidates.append(_Candidate(proposal, observation))
+            elif proposal.otherwise is not None:
+                self._proposals.append(proposal.otherwise)
+
+    def _verified(self, rgb: Image, candidate: _Candidate[O], tracked: Sequence[O], found: Sequence[O]) -> O | None:
+        """Verify a candidate in the next frame. Return its second observation if it is a new instance.
+
+        Without enough inferences, the candidate is kept for the next frame.
+        """
+        finder, proposal, first = self._finder, candidate.proposal, candidate.observation
+        if any(finder.is_same(first, other) for other in tracked):
+            return None
+        if self._inferences_left < finder.inferences:
+            self._candidates.append(candidate)
+            return None
+        self._inferences_left -= finder.inferences
+        second = finder.observe(rgb, finder.box_after(first), proposal, tracked)
+        score = finder.score(rgb, proposal, first, second) if second.score > finder.min_presence else 0.0
+        second = replace(second, score=score)  # pyright: ignore
+        if score <= _MIN_SCORE or any(finder.is_same(second, other) for other in (*tracked, *found)):
+            self._proposals += [proposal.otherwise] if proposal.otherwise is not None else []
+            return None
+        repeats = candidate.repeats + 1
+        if repeats < _MAX_REPEATS:
+            self._detected.append(_Candidate(proposal, second, repeats))
+        return second if finder.accepts_new(rgb, second, repeats, proposal) else None
 
     def _untracked(self, proposals: Sequence[Proposal], tracked: Sequence[O]) -> list[Proposal]:
         return [
-            proposal
-            for proposal in proposals
-            if not any(self._finder.is_same_instance(proposal, other) for other in tracked)
+            proposal for proposal in proposals if not any(self._finder.is_tracked(proposal, other) for other in tracked)
         ]
 
     def _next_windows(self, rgb: Image, tracked: Sequence[O]) -> list[tuple[Source, Window]]:
         """Return the changed windows without tracked instances that were searched longest ago."""
         height, width = rgb.shape[:2]
-        thumbnail = _thumbnail(rgb)
-        scale = _THUMBNAIL / max(width, height)
+        thumbnail, scale = _thumbnail(rgb), _THUMBNAIL / max(width, height)
         free = np.ones((*thumbnail.shape[:2], 1), np.int16)
         for box in map(self._finder.box_after, tracked):
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
-            free[
-                max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
-            ] = 0
-        every = {
-            (source, window): source.cost
+            top, left = max(int(y - reach), 0), max(int(x - reach), 0)
+            free[top : max(int(y + reach) + 1, 0), left : max(int(x + reach) + 1, 0)] = 0
+        every = [
+            (source, window)
             for source in self._finder.sources
             for parts in source.parts
             for window in windows(width, height, parts, fewer=source.fewer)
-        }
-        self._searched_windows = {key: searched for key, searched in self._searched_windows.items() if key in every}
-        never = [key for key in every if key not in self._searched_windows]
-        chosen: dict[tuple[Source, Window], float] = {}
-        for key in (*never, *self._searched_windows):
-            if chosen and sum(chosen.values()) + every[key] > 1:
+        ]
+        frames = sum(source.cost for source, _ in every)  # in which all windows can be searched
+        before = {key: self._searched_windows[key] for key in self._searched_windows if key in every}
+        self._searched_windows = before.copy()
+        chosen: list[tuple[Source, Window]] = []
+        cost = 0.0
+        for source, window in (*(key for key in every if key not in before), *before):
+            if chosen and cost + source.cost > 1:
                 break
-            window = key[1]
             part = (
                 slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
-            current, before = _SearchedWindow(self._frame, thumbnail[part], free[part]), self._searched_windows.get(key)
-            if before is None or self._is_due(current, before, sum(every.values())):
-                current.pause = 1 if before is None else min(before.pause + 1, _MAX_PAUSE)
-                self._searched_windows.pop(key, None)
-                self._searched_windows[key] = current
-                chosen[key] = every[key]
-        return list(chosen)
+            current, last = _SearchedWindow(self._frame, thumbnail[part], free[part]), before.get((source, window))
+            if last is not None:
+                if not self._is_due(current, last, frames):
+                    continue
+                current.pause = min(last.pause + 1, _MAX_PAUSE)
+                del self._searched_windows[source, window]
+            self._searched_windows[source, window] = current
+            chosen.append((source, window))
+            cost += source.cost
+        return chosen
 
     def _is_due(self, current: _SearchedWindow, before: _SearchedWindow, frames: float) -> bool:
         """Check whether a window is due: it changed after its pause, or was not searched for long.
@@ -261,26 +257,3 @@ def _thumbnail(rgb: Image) -> NDArray[np.int16]:
     rows = rgb[:: max(int(1 / (_ROWS_PER_PIXEL * scale)), 1)]  # all rows would take longer than an inference
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
-
-
-def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
-    """Search for hands window by window."""
-    assert hands.palms is not None
-    min_score = LIMITS["stream_palm_share"] * options.min_detection_score
-    return StreamSearch(HandFinder(hands.palms.detector, hands, min_score))
-
-
-def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
-    """Search for faces window by window."""
-    detector = load_face_detector(options, "face-full")
-    return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
-
-
-def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
-    """Search for bodies window by window."""
-    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), bodies))
-
-
-def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
-    """Search for the bodies of people window by window."""
-    return bodies_in_streams(options, people.bodies)
