@@ -14,9 +14,8 @@ import sonjit
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.geometry import Proposal, Window, head_of_body, windows
-from sonjit.detectors.search.stream_bodies import BodyFinder
-from sonjit.detectors.search.stream_finders import FaceFinder, Finder, Source
-from sonjit.detectors.search.streams import StreamSearch
+from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder
+from sonjit.detectors.search.streams import Finder, Source, StreamSearch
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source

@@ -40,7 +40,7 @@ export interface KindRecord {
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }
-/** Parameters of the stream search of a kind; see `sonjit.detectors.search.stream_finders.Finder`. */
+/** Parameters of the stream search of a kind; see `sonjit.detectors.search.streams.Finder`. */
 export interface FinderRecord {
   readonly min_presence: number;
   readonly inferences: number;

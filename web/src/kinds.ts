@@ -19,11 +19,10 @@ import type { Results } from "./results.js";
 import { resultOf, type Found } from "./search/agenda.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
-import { faceFinder, handFinder } from "./search/finders.js";
+import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
 import { HandSearch, type Limits } from "./search/hands.js";
 import { searchPeople } from "./search/people.js";
 import { LIMITS, budgetOf, type BudgetName } from "./search/score.js";
-import { BodyFinder } from "./search/stream-bodies.js";
 import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
 

@@ -96,12 +96,8 @@ export class BodySearch {
   }
 
   async #observeProposal(proposal: Proposal): Promise<void> {
-    const { box, score, votes } = proposal;
-    const known = this.#candidates.find((candidate) => {
-      const around = geometry.boxAroundBody(lastView(candidate));
-      return isCertain(candidate) && Math.hypot(around.cx - box.cx, around.cy - box.cy) < LIMITS.same_hips * around.width;
-    });
-    if (known) return addVotes(known, votes, score);
+    const known = this.#candidates.find((candidate) => isCertain(candidate) && geometry.hasHipsOf(proposal, lastView(candidate)));
+    if (known) return addVotes(known, proposal.votes, proposal.score);
     const candidate = await this.#verify(this.#image, proposal);
     if (candidate) this.#candidates.push(candidate);
   }

@@ -1,63 +1,36 @@
-/** Define how hands and faces are found in the windows of a stream, and how faces are verified. */
+/** Define how hands, faces and bodies are found in the windows of a stream, and how they are verified. */
 
+import type { Bodies, BodyObservation } from "../body.js";
 import { iou, type RotatedBox } from "../boxes.js";
-import { FINDERS, constants, type FinderRecord } from "../data.js";
+import { FINDERS, constants } from "../data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "../face.js";
-import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { cornersOf, distance, type Observation, type Point } from "../observations.js";
+import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
+import { cornersOf, distance, sizeOf, type Observation, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
+import { newCandidate } from "./agenda.js";
+import { bodyFeatures } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Proposal, Window } from "./geometry.js";
+import type { Head, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
+import type { Finder, Source } from "./streams.js";
 
 const OF = constants.search.stream_finders;
+const { PARTS, TRACKED_IOU } = constants.search.streams;
+const { PLACEMENTS } = constants.search.bodies;
 
-/** A detector that proposes instances in the windows of an image. */
-export interface Source {
-  /** Return the proposals in a window, in pixels of the image. */
-  find(image: Pixels, window: Window): Promise<Proposal[]>;
-  /** Numbers of windows along the longer side of the image. */
-  readonly parts: readonly number[];
-  /** Time of a window, in inferences of the landmark network. */
-  readonly cost: number;
-  /** See `windows`. */
-  readonly isFewer?: boolean;
-}
+type BodyTrack = Track<BodyObservation>;
 
-/** Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked instances. */
-export interface Finder<O extends Observation> extends FinderRecord {
-  readonly sources: readonly Source[];
-  observe(image: Pixels, box: RotatedBox): Promise<O>;
-  boxAfter(observation: O): RotatedBox;
-  /** Return the probability that two observations show an instance; `image`: image of the second frame. */
-  score(image: Pixels, proposal: Proposal, first: O, second: O): Promise<number>;
-  /** Check whether a proposal shows a tracked instance. */
-  isTracked(proposal: Proposal, tracked: O): boolean;
-  /** Check whether an observation is tracked already. */
-  isSame(observation: O, tracked: O): boolean;
-  /** Return the image for verifying a proposal, with similar instances covered. */
-  imageForProposal?(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels;
-  /** Return the alternatives of a proposal that was not verified. */
-  alternatives?(proposal: Proposal): Proposal[];
-  /**
-   * Check whether a new detection may start a track.
-   *
-   * @param detections number of frames in a row in which it was detected
-   * @param proposal proposal that led to it in a search of windows; null for the search of the image
-   */
-  acceptsNew?(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean>;
-  /** Return the image for one track, without what the network could mistake for its instance. */
-  imageForTrack?(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
-  /** Return the verified observation of a track, or null if the track ends. */
-  verify?(image: Pixels, track: Track<O>, observation: O, tracks: readonly Track<O>[]): Promise<O | null>;
-  beginFrame?(tracked: readonly O[]): void;
-  reset?(): void;
+/** Head with the window and the frame in which it was detected. */
+interface WindowHead {
+  readonly head: Head;
+  readonly window: string;
+  readonly frame: number;
 }
 
 /** History of a tracked instance: when it is verified next, and whether it stays. */
-export class Record {
+class Record {
   #frames = 0;
   #failures = 0;
   #successes = 0;
@@ -87,7 +60,7 @@ export class Record {
 }
 
 /** Return the record of a track. A track keeps its record in the map. */
-export function recordOf(records: WeakMap<object, Record>, track: { observation: Observation }): Record {
+function recordOf(records: WeakMap<object, Record>, track: { observation: Observation }): Record {
   const known = records.get(track) ?? new Record(track.observation.score);
   records.set(track, known);
   return known;
@@ -95,21 +68,19 @@ export function recordOf(records: WeakMap<object, Record>, track: { observation:
 
 /** Return a finder that proposes hands by the palm detector and verifies them in the mirrored image. */
 export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection: number): Finder<HandObservation> {
-  const boxAfter = ({ keypoints }: HandObservation) => boxAroundHand(keypoints);
   return {
     ...FINDERS.HandFinder,
-    ...boxFinder(boxAfter),
-    observe: (image, box) => hands.observe(image, box),
+    ...finderOf(hands),
     sources: [{
-      parts: OF.PARTS,
+      parts: PARTS,
       cost: 1,
       async find(image, window) {
         const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
-        return found.map((palm) => ({ box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
+        return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm));
       },
     }],
     async score(image, _, first, second) {
-      const mirrored = await hands.observeMirrored(image, boxAfter(second));
+      const mirrored = await hands.observeMirrored(image, hands.boxAfter(second));
       return scoreOf("stream_hand", { presence: logit(Math.min(first.score, second.score)), mirrored: logit(mirrored.score) });
     },
   };
@@ -121,7 +92,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
  * The mesh network can mistake a hand for a face.
  */
 export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
-  let records = new WeakMap<object, Record>();
+  const records = new WeakMap<object, Record>();
   const isFace = async (image: Pixels, { keypoints }: FaceObservation) => {
     const [left, top, right, bottom] = cornersOf(keypoints);
     const centre: Point = [(left + right) / 2, (top + bottom) / 2];
@@ -129,15 +100,13 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
   };
   return {
     ...FINDERS.FaceFinder,
-    ...boxFinder((observation: FaceObservation) => meshes.boxAfter(observation)),
-    observe: (image, box) => meshes.observe(image, box),
+    ...finderOf(meshes),
     sources: [{
-      parts: OF.PARTS,
+      parts: PARTS,
       cost: 1,
       async find(image, window) {
         const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
-        return found.map(({ box, keypoints, score }) =>
-          ({ box: geometry.placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set() }));
+        return geometry.proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!));
       },
     }],
     score(_, { score }, first, second) {
@@ -152,23 +121,173 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       const hasPassed = await isFace(image, observation);
       return record.isKept(hasPassed, hasPassed) ? observation : null;
     },
-    reset() {
-      records = new WeakMap();
-    },
   };
 }
 
 /** Return the functions that hands and faces share. */
-function boxFinder<O extends Observation>(boxAfter: (observation: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTracked" | "isSame"> {
+function finderOf<O extends Observation>(
+  kind: { observe(image: Pixels, box: RotatedBox): Promise<O>; boxAfter(observation: O): RotatedBox },
+): Pick<Finder<O>, "observe" | "boxAfter" | "isTracked" | "isSame"> {
   return {
-    boxAfter,
-    isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > OF.TRACKED_IOU,
+    observe: (image, box) => kind.observe(image, box),
+    boxAfter: (observation) => kind.boxAfter(observation),
+    isTracked: ({ box }, tracked) => iou(box, kind.boxAfter(tracked)) > TRACKED_IOU,
     isSame: (observation, tracked) => geometry.isSameInstance(observation.keypoints, tracked.keypoints),
   };
 }
 
+/**
+ * Propose people, and bodies below faces. These are observed with all other heads covered, as in stills.
+ *
+ * Both networks of bodies can mistake a hand for a body. The face detector must therefore detect a face at the head. A body
+ * without a face requires a high score as in stills.
+ */
+export class BodyFinder implements Finder<BodyObservation> {
+  readonly min_presence = FINDERS.BodyFinder.min_presence;
+  readonly inferences = FINDERS.BodyFinder.inferences;
+  readonly refresh_frames = FINDERS.BodyFinder.refresh_frames;
+  readonly sources: readonly Source[] = [
+    { find: (image, window) => this.#bodiesBelowFaces(image, window), parts: PARTS, cost: OF.FACE_COST },
+    { find: (image, window) => this.#peopleIn(image, window), parts: OF.PEOPLE_PARTS, cost: 1, isFewer: true },
+  ];
+  readonly boxAfter = geometry.boxAroundBody;
+  readonly isSame = geometry.isSameTorso;
+  readonly #faces: SingleShotDetector;
+  readonly #bodies: Bodies;
+  readonly #records = new WeakMap<object, Record>();
+  #frame = 0;
+  #heads: WindowHead[] = [];
+
+  constructor(faces: SingleShotDetector, bodies: Bodies) {
+    [this.#faces, this.#bodies] = [faces, bodies];
+  }
+
+  /** Forget the previous stream. */
+  reset(): void {
+    [this.#frame, this.#heads] = [0, []];
+  }
+
+  /** Forget the heads of tracked bodies, and old ones. */
+  beginFrame(tracked: readonly BodyObservation[]): void {
+    this.#frame += 1;
+    this.#heads = this.#heads.filter(({ head, frame }) =>
+      this.#frame - frame < OF.HEAD_FRAMES && !tracked.some((body) => geometry.isHeadOf(body, head)));
+  }
+
+  async #peopleIn(image: Pixels, window: Window): Promise<Proposal[]> {
+    const found = await this.#bodies.people(geometry.partOf(image, window), LIMITS.person);
+    return geometry.proposalsIn(window, found, ({ box }) => box, geometry.keyOf(window));
+  }
+
+  async #bodiesBelowFaces(image: Pixels, window: Window): Promise<Proposal[]> {
+    const found = await geometry.headsIn(this.#faces, image, window, OF.HEAD_SCORE);
+    const name = geometry.keyOf(window);
+    this.#heads = this.#heads.filter((other) => other.window !== name);
+    this.#heads.push(...found.map((head) => ({ head, window: name, frame: this.#frame })));
+    return found.map((head) => proposalBelow(head));
+  }
+
+  /** Run the landmark network with all heads covered except that of the proposal. */
+  observe(image: Pixels, box: RotatedBox, proposal: Proposal, tracked: readonly BodyObservation[]): Promise<BodyObservation> {
+    const { head } = proposal;
+    const shown = head ? this.#withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head) : image;
+    return this.#bodies.observe(shown, box);
+  }
+
+  /** Check whether a proposal has the head or, without one, the hips of a tracked body. */
+  isTracked(proposal: Proposal, tracked: BodyObservation): boolean {
+    return proposal.head ? geometry.isHeadOf(tracked, proposal.head) : geometry.hasHipsOf(proposal, tracked);
+  }
+
+  /** Score a detected person as in stills, and a body below a face if the face is its own. */
+  async score(image: Pixels, proposal: Proposal, first: BodyObservation, second: BodyObservation): Promise<number> {
+    const agreement = geometry.bodyOks(first, second, image, true);
+    if (!proposal.head) return scoreAsStill(image, [first, second], proposal, agreement);
+    if (!geometry.isHeadOf(second, proposal.head)) return 0;
+    return scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) });
+  }
+
+  /** Return the image with the heads of all other people covered. */
+  imageForTrack(image: Pixels, track: BodyTrack, tracks: readonly BodyTrack[]): Pixels {
+    return this.#withoutOtherHeads(image, track.box, otherHeads(track, tracks), geometry.headOfBody(track.observation));
+  }
+
+  #withoutOtherHeads(image: Pixels, box: RotatedBox, people: readonly Head[], own: Head): Pixels {
+    return geometry.withoutOtherHeads(image, box, [...this.#heads.map(({ head }) => head), ...people], own);
+  }
+
+  /** Check whether a new detection is a body. A doubtful body must be detected in several frames. */
+  async acceptsNew(image: Pixels, observation: BodyObservation, detections: number, proposal: Proposal | null): Promise<boolean> {
+    const known = Math.max(0, ...this.#heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
+    if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
+    const face = await this.#faceScore(image, observation);
+    if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
+    if (detections < OF.FACELESS_DETECTIONS) return false;
+    if (proposal?.head) return false;
+    return (proposal === null ? await this.#facelessScore(image, observation) : observation.score) > LIMITS.faceless;
+  }
+
+  /**
+   * Return a tracked body, or null if it is no longer one.
+   *
+   * A body of low presence, or whose box now shows another tracked person, stays while its face is detected.
+   */
+  async verify(image: Pixels, track: BodyTrack, current: BodyObservation, tracks: readonly BodyTrack[]): Promise<BodyObservation | null> {
+    const [before, record] = [track.observation, recordOf(this.#records, track)];
+    let [observation, isSure] = [current, false];
+    const isAnother = !geometry.isHeadOf(current, geometry.headOfBody(before))
+      && otherHeads(track, tracks).some((head) => geometry.isHeadOf(current, head));
+    const agreement = isAnother ? 0 : geometry.bodyOks(before, observation, image);
+    record.presence += OF.MEMORY * (observation.score * agreement - record.presence);
+    if (isAnother || observation.score < OF.FAINT_PRESENCE) {
+      const faced = await this.#firstWithFace(image, isAnother ? [before] : [observation, before]);
+      if (faced === null) return isAnother ? null : observation;
+      [observation, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];
+    }
+    if (!record.isDue()) return observation;
+    const hasFace = isSure || (await this.#faceScore(image, observation)) > 0;
+    const evidence = hasFace ? 1 : await this.#facelessScore(image, observation);
+    return record.isKept(evidence > LIMITS.faceless, evidence > LIMITS.faceless_kept) ? observation : null;
+  }
+
+  async #firstWithFace(image: Pixels, bodies: readonly BodyObservation[]): Promise<BodyObservation | null> {
+    for (const body of bodies) if ((await this.#faceScore(image, body)) > 0) return body;
+    return null;
+  }
+
+  #faceScore(image: Pixels, { keypoints }: BodyObservation): Promise<number> {
+    const size = Math.max(sizeOf(keypoints, 2, geometry.HEAD), OF.MIN_HEAD_PX);
+    return faceScore(this.#faces, image, geometry.meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
+  }
+
+  /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
+  async #facelessScore(image: Pixels, observation: BodyObservation): Promise<number> {
+    const [x, y] = geometry.meanOf(observation.keypoints, geometry.HEAD);
+    if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
+    const again = await this.#bodies.observe(image, geometry.boxAroundBody(observation));
+    const proposal = { score: OF.FACELESS_DETECTION, votes: new Set([""]) };
+    return scoreAsStill(image, [again, observation], proposal, geometry.bodyOks(observation, again, image));
+  }
+}
+
+/** Return the score of a body without a face in the search of stills. */
+function scoreAsStill(image: Pixels, views: BodyObservation[], proposal: Pick<Proposal, "score" | "votes">, agreement: number): number {
+  return scoreOf("body", bodyFeatures(newCandidate(views, proposal, agreement), image, []));
+}
+
+/** Return the proposal of a body below a head, whose alternatives are the further placements. */
+function proposalBelow(head: Head, placement = 0): Proposal {
+  const otherwise = placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : undefined;
+  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, otherwise };
+}
+
+/** Return the heads of the other visible people. */
+function otherHeads(track: BodyTrack, tracks: readonly BodyTrack[]): Head[] {
+  return tracks.filter((other) => other !== track && other.occludedS === null).map(({ observation }) => geometry.headOfBody(observation));
+}
+
 /** Return the score of the face that a detector finds at a head of this size in pixels; 0 if it finds none. */
-export async function faceScore(faces: SingleShotDetector, image: Pixels, centre: Point, size: number, fit: typeof OF.ON_MESH): Promise<number> {
+async function faceScore(faces: SingleShotDetector, image: Pixels, centre: Point, size: number, fit: typeof OF.ON_MESH): Promise<number> {
   const [maxDistance, [minWidth, maxWidth], minScore] = fit as [number, [number, number], number];
   const window = geometry.windowAround(centre, OF.WINDOW * size, image);
   if (window === null) return 0;

@@ -33,8 +33,10 @@ export interface Proposal {
   readonly score: number;
   /** Windows and sources that led to this box. */
   readonly votes: Set<string>;
-  /** Head below which a body is proposed, and index of the placement below it; absent for what a detector found. */
-  readonly below?: { readonly head: Head; readonly placement: number };
+  /** Head below which a body is proposed; absent for what a detector found. */
+  readonly head?: Head;
+  /** Proposal that replaces this one if it is not verified. */
+  readonly otherwise?: Proposal | undefined;
 }
 
 /** Position of a face. */
@@ -66,6 +68,16 @@ export function partOf(image: Pixels, { left, top, right, bottom }: Window): Pix
 /** Return a box of a window in pixels of the image. */
 export function placed(box: RotatedBox, { left, top }: Window): RotatedBox {
   return { ...box, cx: box.cx + left, cy: box.cy + top };
+}
+
+/** Return the boxes of detections in a window as proposals with these votes. */
+export function proposalsIn<D extends { readonly score: number }>(
+  window: Window,
+  found: readonly D[],
+  boxFrom: (detection: D) => RotatedBox,
+  ...votes: readonly string[]
+): Proposal[] {
+  return found.map((one) => ({ box: placed(boxFrom(one), window), score: one.score, votes: new Set(votes) }));
 }
 
 /** Check whether a point of the image lies in a window. */
@@ -313,6 +325,12 @@ export function isSameHead(a: BodyObservation, b: BodyObservation): boolean {
 /** Return the box around a body from its alignment points (2, 3). */
 export function boxAroundBody({ alignment }: BodyObservation): RotatedBox {
   return boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
+}
+
+/** Check whether a proposal is at the hips of a body. */
+export function hasHipsOf({ box }: Proposal, body: BodyObservation): boolean {
+  const own = boxAroundBody(body);
+  return Math.hypot(own.cx - box.cx, own.cy - box.cy) < LIMITS.same_hips * own.width;
 }
 
 /** Return the box of a body below a head; `placement` is an index in `PLACEMENTS`. */

@@ -5,13 +5,52 @@
  */
 
 import type { RotatedBox } from "../boxes.js";
-import { constants } from "../data.js";
+import { constants, type FinderRecord } from "../data.js";
 import type { Observation } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
-import type { Finder, Source } from "./finders.js";
+import type { Track } from "../tracking.js";
 import { keyOf, longestOf, mergeProposals, windowAround, windows, type Proposal, type Window } from "./geometry.js";
 
 const OF = constants.search.streams;
+
+/** A detector that proposes instances in the windows of an image. */
+export interface Source {
+  /** Return the proposals in a window, in pixels of the image. */
+  find(image: Pixels, window: Window): Promise<Proposal[]>;
+  /** Numbers of windows along the longer side of the image. */
+  readonly parts: readonly number[];
+  /** Time of a window, in inferences of the landmark network. */
+  readonly cost: number;
+  /** See `windows`. */
+  readonly isFewer?: boolean;
+}
+
+/** Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked instances. */
+export interface Finder<O extends Observation> extends FinderRecord {
+  readonly sources: readonly Source[];
+  /** Run the landmark network on a box to verify a proposal, with similar tracked instances covered. */
+  observe(image: Pixels, box: RotatedBox, proposal: Proposal, tracked: readonly O[]): Promise<O>;
+  boxAfter(observation: O): RotatedBox;
+  /** Return the probability that two observations show an instance; `image`: image of the second frame. */
+  score(image: Pixels, proposal: Proposal, first: O, second: O): Promise<number>;
+  /** Check whether a proposal shows a tracked instance. */
+  isTracked(proposal: Proposal, tracked: O): boolean;
+  /** Check whether an observation is tracked already. */
+  isSame(observation: O, tracked: O): boolean;
+  /**
+   * Check whether a new detection may start a track.
+   *
+   * @param detections number of frames in a row in which it was detected
+   * @param proposal proposal that led to it in a search of windows; null for the search of the image
+   */
+  acceptsNew?(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean>;
+  /** Return the image for one track, without what the network could mistake for its instance. */
+  imageForTrack?(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
+  /** Return the verified observation of a track, or null if the track ends. */
+  verify?(image: Pixels, track: Track<O>, observation: O, tracks: readonly Track<O>[]): Promise<O | null>;
+  beginFrame?(tracked: readonly O[]): void;
+  reset?(): void;
+}
 
 /** Observation of a proposal in the previous frame, and in how many frames it was returned. */
 interface Candidate<O> {
@@ -36,6 +75,7 @@ interface SearchedWindow {
 export class StreamSearch<O extends Observation> {
   #frame = 0;
   #number = 0;
+  #inferencesLeft = 0;
   #proposals: Proposal[] = [];
   #candidates: Candidate<O>[] = [];
   #detected: Candidate<O>[] = [];
@@ -79,15 +119,13 @@ export class StreamSearch<O extends Observation> {
     lost: readonly RotatedBox[],
     { spent, room }: { spent: number; room: number },
   ): Promise<O[]> {
-    const finder = this.finder;
     const all = [...tracked, ...detected];
     this.#frame += 1;
-    finder.beginFrame?.(all);
-    const candidates = [...this.#candidates, ...this.#detected.filter(({ repeats }) => repeats < OF.MAX_REPEATS)];
+    this.finder.beginFrame?.(all);
+    const candidates = [...this.#candidates, ...this.#detected];
     [this.#candidates, this.#detected] = [[], []];
-    let left = Math.max(all.length + 1, OF.MIN_INFERENCES) - spent;
-    // What the windows show may verify the new detections.
-    if (room > 0 && !candidates.length) left -= await this.#searchWindows(image, lost, all, left);
+    this.#inferencesLeft = Math.max(all.length + 1, OF.MIN_INFERENCES) - spent;
+    if (room > 0 && !candidates.length) await this.#searchWindows(image, lost, all); // what they show may verify the new detections
     const detections = this.#frame === 1 ? OF.MAX_REPEATS : 1; // the first frame may be a single image
     const found: O[] = [];
     for (const observation of detected) if (await this.#accepts(image, observation, detections, null)) found.push(observation);
@@ -98,30 +136,11 @@ export class StreamSearch<O extends Observation> {
       return found;
     }
     for (const candidate of candidates) {
-      const { proposal, observation } = candidate;
-      if (known.some((other) => finder.isSame(observation, other))) continue;
-      if (left < finder.inferences) {
-        this.#candidates.push(candidate);
-        continue;
-      }
-      left -= finder.inferences;
-      const second = await this.#verified(this.#masked(image, proposal, known), candidate);
-      if (second === null || [...known, ...found].some((other) => finder.isSame(second, other))) {
-        this.#proposals.push(...(finder.alternatives?.(proposal) ?? []));
-        continue;
-      }
-      const repeats = candidate.repeats + 1;
-      this.#detected.push({ proposal, observation: second, repeats });
-      if (await this.#accepts(image, second, repeats, proposal)) found.push(second);
+      const second = await this.#verified(image, candidate, known, found);
+      if (second) found.push(second);
     }
-    if (candidates.length) left -= await this.#searchWindows(image, lost, known, left);
-    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), known).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * roomLeft));
-    for (; this.#proposals.length && left > 0; left--) {
-      const proposal = this.#proposals.shift()!;
-      const observation = await finder.observe(this.#masked(image, proposal, known), proposal.box);
-      if (observation.score > finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
-      else this.#proposals.push(...(finder.alternatives?.(proposal) ?? []));
-    }
+    if (candidates.length) await this.#searchWindows(image, lost, known);
+    await this.#observeProposals(image, known, Math.max(OF.MIN_PROPOSALS, 2 * roomLeft));
     return found;
   }
 
@@ -129,44 +148,60 @@ export class StreamSearch<O extends Observation> {
     return (await this.finder.acceptsNew?.(image, observation, detections, proposal)) ?? true;
   }
 
-  /** Add the proposals of the next windows if inferences are left for it, and return the number of inferences. */
-  async #searchWindows(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[], left: number): Promise<number> {
-    if (left <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return 0;
-    this.#proposals.push(...(await this.#nextProposals(image, lost, tracked)));
-    return 1;
-  }
-
-  #masked(image: Pixels, proposal: Proposal, tracked: readonly O[]): Pixels {
-    return this.finder.imageForProposal?.(image, proposal, tracked) ?? image;
-  }
-
-  /** Verify a candidate in the next frame. Return null if its calibrated score is too low. */
-  async #verified(image: Pixels, { proposal, observation }: Candidate<O>): Promise<O | null> {
-    const second = await this.finder.observe(image, this.finder.boxAfter(observation));
-    if (second.score <= this.finder.min_presence) return null;
-    const score = await this.finder.score(image, proposal, observation, second);
-    return score > OF.MIN_SCORE ? { ...second, score } : null;
-  }
-
-  /** Return proposals of the next changed windows, or of a window around a lost instance. */
-  async #nextProposals(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[]): Promise<Proposal[]> {
+  /** Add the proposals of the next windows, or of a window around a lost instance, if inferences are left. */
+  async #searchWindows(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[]): Promise<void> {
+    if (this.#inferencesLeft <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return;
+    this.#inferencesLeft -= 1;
     this.#number += 1;
     if (lost.length && this.#number % 2) {
       const { cx, cy, width } = lost[Math.floor(this.#number / 2) % lost.length]!;
       const window = windowAround([cx, cy], OF.LOST_WINDOW * width, image);
-      if (window !== null) {
-        const found: Proposal[] = [];
-        for (const source of this.finder.sources) found.push(...(await source.find(image, window)));
-        return found;
+      if (window) {
+        for (const source of this.finder.sources) this.#proposals.push(...(await source.find(image, window)));
+        return;
       }
     }
-    const proposals: Proposal[] = [];
     for (const shown of this.#nextWindows(image, tracked)) {
       const free = this.#untracked(await shown.source.find(image, shown.window), tracked);
       if (free.length) shown.pause = 1;
-      proposals.push(...free);
+      this.#proposals.push(...free);
     }
-    return proposals;
+  }
+
+  /** Observe the best proposals. Those that show an instance are verified in the next frame. */
+  async #observeProposals(image: Pixels, tracked: readonly O[], limit: number): Promise<void> {
+    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), tracked).slice(0, limit);
+    for (; this.#proposals.length && this.#inferencesLeft > 0; this.#inferencesLeft--) {
+      const proposal = this.#proposals.shift()!;
+      const observation = await this.finder.observe(image, proposal.box, proposal, tracked);
+      if (observation.score > this.finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
+      else if (proposal.otherwise) this.#proposals.push(proposal.otherwise);
+    }
+  }
+
+  /**
+   * Verify a candidate in the next frame. Return its second observation if it is a new instance.
+   *
+   * Without enough inferences, the candidate is kept for the next frame.
+   */
+  async #verified(image: Pixels, candidate: Candidate<O>, tracked: readonly O[], found: readonly O[]): Promise<O | null> {
+    const [finder, { proposal, observation: first }] = [this.finder, candidate];
+    if (tracked.some((other) => finder.isSame(first, other))) return null;
+    if (this.#inferencesLeft < finder.inferences) {
+      this.#candidates.push(candidate);
+      return null;
+    }
+    this.#inferencesLeft -= finder.inferences;
+    const observed = await finder.observe(image, finder.boxAfter(first), proposal, tracked);
+    const score = observed.score > finder.min_presence ? await finder.score(image, proposal, first, observed) : 0;
+    const second = { ...observed, score };
+    if (score <= OF.MIN_SCORE || [...tracked, ...found].some((other) => finder.isSame(second, other))) {
+      if (proposal.otherwise) this.#proposals.push(proposal.otherwise);
+      return null;
+    }
+    const repeats = candidate.repeats + 1;
+    if (repeats < OF.MAX_REPEATS) this.#detected.push({ proposal, observation: second, repeats });
+    return (await this.#accepts(image, second, repeats, proposal)) ? second : null;
   }
 
   #untracked(proposals: readonly Proposal[], tracked: readonly O[]): Proposal[] {

@@ -21,8 +21,7 @@ from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
 from sonjit.detectors.search.people import find_people
 from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stream_bodies import BodyFinder
-from sonjit.detectors.search.stream_finders import FaceFinder, HandFinder
+from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
 
 if TYPE_CHECKING:

@@ -7,23 +7,30 @@ instance is present, it is verified in the next frame. Only observations that ag
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 
 import cv2
 import numpy as np
 
 from sonjit.detectors.search.agenda import O
-from sonjit.detectors.search.geometry import Proposal, Window, merged, window_around, windows
-from sonjit.detectors.search.stream_finders import Finder, Source
+from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merged, window_around, windows
+from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.detectors.interfaces import Kind
     from sonjit.detectors.search.geometry import Image
+    from sonjit.detectors.tracking import Track
     from sonjit.geometry.boxes import RotatedBox
 
+_TRACKED_IOU = 0.3
+"""Minimum overlap of a proposal and the box of a tracked instance that it shows."""
+_PARTS = (2, 3)
+"""Numbers of windows along the longer side of an image."""
 _MIN_SCORE = 0.5
 _MIN_INFERENCES = 2
 _MIN_PROPOSALS = 3
@@ -40,6 +47,98 @@ _CHANGE = 6
 """Difference of a thumbnail's pixel, in grey levels, above which a window has changed."""
 _MAX_PAUSE = 3
 """Maximum number of passes that a window is skipped. The pause grows each time that a window has no proposals."""
+
+
+class Source(NamedTuple):
+    """A detector that proposes instances in the windows of an image.
+
+    Attributes:
+        find: Function that returns the proposals in a window of an image (H, W, 3), in pixels of the image.
+        parts: Numbers of windows along the longer side of the image.
+        cost: Time of a window, in inferences of the landmark network.
+        fewer: See `windows`.
+    """
+
+    find: Callable[[Image, Window], Sequence[Proposal]]
+    parts: Sequence[int] = _PARTS
+    cost: float = 1.0
+    fewer: bool = False
+
+
+class Finder(ABC, Generic[O]):
+    """Base of the finders, one for each kind. A finder that verifies also implements `interfaces.Verifier`.
+
+    Args:
+        kind: Kind of the instances, with the landmark network.
+        box_after: Function that returns the box around an observed instance, for the next frame.
+
+    Attributes:
+        verifies: True if new detections and tracked instances are verified.
+        refresh_frames: Number of frames after which an unchanged window is searched again.
+        min_presence: Minimum score of an observation that is verified in the next frame.
+        inferences: Number of inferences of this verification.
+    """
+
+    verifies: ClassVar[bool] = False
+    refresh_frames: ClassVar[float] = math.inf
+    min_presence: ClassVar[float] = 0.2
+    inferences: ClassVar[int] = 1
+
+    def __init__(self, kind: Kind[O, Any], box_after: Callable[[O], RotatedBox]) -> None:
+        self._kind, self.box_after = kind, box_after
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[Source, ...]:
+        """Detectors that propose instances. They refer to this finder, so it does not keep them."""
+
+    def reset(self) -> None:
+        """Forget the previous stream."""
+
+    def begin_frame(self, tracked: Sequence[O]) -> None:
+        """Start a frame with these tracked instances."""
+
+    def observe(self, rgb: Image, box: RotatedBox, proposal: Proposal, tracked: Sequence[O]) -> O:
+        """Run the landmark network on a box to verify a proposal, with similar tracked instances covered."""
+        return self._kind.observe(rgb, box)
+
+    @abstractmethod
+    def score(self, rgb: Image, proposal: Proposal, first: O, second: O) -> float:
+        """Return the probability that two observations show an instance.
+
+        Args:
+            rgb: Image (H, W, 3) of the second frame.
+            proposal: Proposal that led to the first observation.
+            first: Observation in the previous frame.
+            second: Observation in this frame.
+        """
+
+    def is_tracked(self, proposal: Proposal, tracked: O) -> bool:
+        """Check whether a proposal shows a tracked instance."""
+        return iou(proposal.box, self.box_after(tracked)) > _TRACKED_IOU
+
+    def is_same(self, observation: O, tracked: O) -> bool:
+        """Check whether an observation shows a tracked instance."""
+        return is_same_instance(observation.keypoints, tracked.keypoints)
+
+    def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
+        """Check whether a new detection may start a track.
+
+        Args:
+            rgb: Image (H, W, 3).
+            observation: New detection.
+            detections: Number of frames in a row in which it was detected.
+            proposal: Proposal that led to it in a search of windows; None for the search of the image.
+        """
+        return True
+
+    def image_for_track(self, rgb: Image, track: Track[O], tracked: Sequence[Track[O]]) -> Image:
+        """Return the image for one track, without what the network could mistake for its instance."""
+        return rgb
+
+    def verify(self, rgb: Image, track: Track[O], observation: O, tracked: Sequence[Track[O]]) -> O | None:
+        """Return the verified observation of a track, or None if the track ends."""
+        return observation
 
 
 @dataclass
@@ -189,12 +288,12 @@ class StreamSearch(Generic[O]):
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
             top, left = max(int(y - reach), 0), max(int(x - reach), 0)
             free[top : max(int(y + reach) + 1, 0), left : max(int(x + reach) + 1, 0)] = 0
-        every = [
+        every = dict.fromkeys(
             (source, window)
             for source in self._finder.sources
             for parts in source.parts
             for window in windows(width, height, parts, fewer=source.fewer)
-        ]
+        )
         frames = sum(source.cost for source, _ in every)  # in which all windows can be searched
         before = {key: self._searched_windows[key] for key in self._searched_windows if key in every}
         self._searched_windows = before.copy()
@@ -226,7 +325,8 @@ class StreamSearch(Generic[O]):
         rested = current.frame - before.frame
         if rested <= before.pause * frames:
             return False
-        return current.differs(before) or rested > self._finder.refresh_frames
+        changes = np.abs(current.thumbnail - before.thumbnail) * current.free * before.free
+        return bool(changes.max() > _CHANGE) or rested > self._finder.refresh_frames
 
 
 @dataclass
@@ -244,10 +344,6 @@ class _SearchedWindow:
     thumbnail: NDArray[np.int16]
     free: NDArray[np.int16]
     pause: int = 1
-
-    def differs(self, other: _SearchedWindow) -> bool:
-        """Check whether the images differ outside the tracked instances."""
-        return bool((np.abs(self.thumbnail - other.thumbnail) * self.free * other.free).max() > _CHANGE)
 
 
 def _thumbnail(rgb: Image) -> NDArray[np.int16]:
