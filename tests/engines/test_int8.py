@@ -11,15 +11,16 @@ from openvino import opset13 as ops
 
 from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
-from sonjit.detectors.kinds.body import load_bodies
 from sonjit.detectors.kinds.face_networks import load_faces
 from sonjit.detectors.kinds.hands import load_palm_finder
-from sonjit.detectors.options import BodyOptions, FaceOptions, HandOptions
+from sonjit.detectors.options import FaceOptions, HandOptions
+from sonjit.detectors.search.load import load_guide
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
 from sonjit.engines.openvino import resolve_precision
 from sonjit.engines.processor import processor_name
+from sonjit.weights import load_catalog
 
 SIDE = 16
 
@@ -243,19 +244,23 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
 
 
 def test_bodies_that_guide_the_search_for_hands_need_no_int8_form(tmp_path, monkeypatch):
-    bodies, precisions = tmp_path / "bodies.tflite", []
-    bodies.touch()
+    precisions = []
 
     def load(_path, options, **_):
         precisions.append(options.precision)
         raise InputError("enough")
 
+    monkeypatch.setattr("sonjit.detectors.search.load.load_face_detector", lambda *_: None)
     monkeypatch.setattr("sonjit.detectors.kinds.body.load_engine", load)
+    weight = load_catalog()["body-full"]
+    with (tmp_path / weight.file).open("wb") as file:
+        file.truncate(weight.bytes)
+    options = HandOptions(precision="int8", models_dir=tmp_path)
     with pytest.raises(InputError, match="enough"):
-        load_bodies(BodyOptions(precision="int8", landmark_model=bodies), finds=False)
-    int8_path(bodies).touch()
+        load_guide(options)
+    int8_path(tmp_path / weight.file).touch()
     with pytest.raises(InputError, match="enough"):
-        load_bodies(BodyOptions(precision="int8", landmark_model=bodies), finds=False)
+        load_guide(options)
     assert precisions == ["f32", "int8"]
 
 

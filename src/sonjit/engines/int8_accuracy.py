@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.engines.processor import processor_flags, processor_name
+
+if TYPE_CHECKING:
+    from sonjit.engines import Precision
 
 MAX_SHIFT_PX: Final = 0.3
 """Maximum mean shift of keypoints at which `precision="auto"` uses an int8 network."""
@@ -74,6 +77,11 @@ def find_int8(path: Path) -> Path:
     if accuracy.source != source_hash(path):
         raise InputError(f"{found} belongs to another {path.name}. Run: sonjit models quantize with its name")
     return found
+
+
+def available_precision(precision: Precision, path: Path) -> Precision:
+    """Return the precision of a network, with f32 in place of an int8 form that does not exist."""
+    return "f32" if precision == "int8" and not int8_path(path).exists() else precision
 
 
 def is_accurate_enough(path: Path) -> bool:

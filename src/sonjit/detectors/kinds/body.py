@@ -33,7 +33,6 @@ from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
-from sonjit.engines.int8_accuracy import int8_path
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
@@ -402,8 +401,6 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
             overlap = _BUNDLE_OVERLAP if options.follows_bundle else 0.3
         people = PersonFinder(detector, overlap=overlap)
     landmark_engine = options.running if _tolerates_precision(options) else exact
-    if not finds and landmark_engine.precision == "int8" and not int8_path(body_file).exists():
-        landmark_engine = exact  # the search for hands uses bodies, and only the hand network must have the form
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (5 * _LANDMARKS, 1, 64 * 64 * _LANDMARKS, 3 * _LANDMARKS, *((256 * 256,) if options.segmentation else ()))

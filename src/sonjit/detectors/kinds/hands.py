@@ -23,7 +23,7 @@ from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
-from sonjit.engines.int8_accuracy import int8_path
+from sonjit.engines.int8_accuracy import available_precision
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.results import Hand, HandPoints
@@ -332,10 +332,9 @@ def hand_smoothers(options: CommonOptions) -> Callable[[], KeypointSmoother | No
 
 def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | None = None) -> PalmFinder:
     """Load a published palm detector by name, or a custom one."""
-    running, file = options.running, detector_file or options.file(name)
-    if running.precision == "int8" and not int8_path(file).exists():
-        running = replace(running, precision="f32")  # it runs rarely, so only the landmark network has a faster form
-    palms = load_engine(file, running)
+    file = detector_file or options.file(name)
+    precision = available_precision(options.precision, file)  # it runs rarely, so f32 is fast enough
+    palms = load_engine(file, replace(options.running, precision=precision))
     check_shapes(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 

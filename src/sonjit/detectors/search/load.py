@@ -23,6 +23,7 @@ from sonjit.detectors.search.people import find_people
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
+from sonjit.engines.int8_accuracy import available_precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -38,7 +39,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms.detector,
         hands=hands,
-        guide=cache(partial(_load_guide, options)),
+        guide=cache(partial(load_guide, options)),
         published=options.min_detection_score,
         least=LIMITS["palm_share"] * options.min_detection_score,
         budget=_budget(options, "hands"),
@@ -65,7 +66,8 @@ def _budget(options: CommonOptions, name: str) -> Budget:
     return Budget.of(name, options.search, options.max_instances)
 
 
-def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
+def load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
+    """Load the face detector and the bodies that propose hands at the ends of arms."""
     as_in_streams = options.as_kind(  # bf16 is precise enough for proposals
         BodyOptions,
         model="full",
@@ -74,6 +76,7 @@ def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
         smoothing="published",
         detector_model=None,
         landmark_model=None,
+        precision=available_precision(options.precision, options.file("body-full")),
     )
     return load_face_detector(options, "face-full"), load_bodies(as_in_streams, finds=False)
 
