@@ -250,7 +250,11 @@ class Detector(Generic[R]):
                 for track, observation in pairs
                 if observation is not None and self._is_present(observation)
             ]
-            new = self._search(rgb, tracks, [pair for pair in pairs if pair[0].occluded_s is None], now)
+            observed = {track: observation for track, observation in pairs if track.occluded_s is None}
+            # Only the stream search searches at once for what was lost in this frame.
+            held = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
+            due = self._is_search_due(rgb, tracks, len(held))
+            new = self._search(rgb, [track.box for track in held], [*observed.values()], now, due=due)
         else:
             self._since_search += 1
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
@@ -260,45 +264,49 @@ class Detector(Generic[R]):
             track.box = self._kind.follow(track)
         return self._tracker.active
 
+    def _is_search_due(self, rgb: NDArray[np.uint8], tracks: Sequence[Track[Any]], count: int) -> bool:
+        """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search.
+
+        Args:
+            rgb: Image.
+            tracks: Tracks before this frame.
+            count: Number of instances that are not searched for.
+        """
+        room, interval = self._options.max_instances - count, self._options.search_interval
+        due = room > 0 and (count == 0 or self._since_search >= interval)
+        is_count_due = False
+        if self._stream_search is not None:
+            visible = sum(track.occluded_s is None for track in tracks)
+            is_hidden = self._since_search > 1 and visible < len(tracks)
+            due = due or count < visible or is_hidden
+            if due and not tracks and self._since_search < interval:
+                due = self._stream_search.is_changed(rgb)
+            is_count_due = room == 0 and self._since_search >= _COUNT_INTERVAL
+        self._since_search = 1 if due or is_count_due else self._since_search + 1
+        return is_count_due or (due and room > 0)
+
     def _search(
-        self,
-        rgb: NDArray[np.uint8],
-        tracks: Sequence[Track[Any]],
-        observed: Sequence[tuple[Track[Any], Any]],
-        now: float,
+        self, rgb: NDArray[np.uint8], held: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
-        """Search one frame: the full image if a search is due, and one step of the stream search.
+        """Return new instances of one frame, from the full image if that is due, and from a step of the stream search.
 
         Args:
             rgb: Image (H, W, 3).
-            tracks: Tracks before this frame.
-            observed: Tracks that are still visible, each with its observation.
+            held: Boxes of the instances that are not searched for.
+            visible: Observations of tracks in this frame.
             now: Time of the frame in seconds.
+            due: Search the full image.
         """
-        if self._stream_search is None:
-            carried = [track.box for track in tracks if track.occluded_s is None]
-            due = self._is_search_due(len(carried))
-        else:  # search at once for what was lost in this frame
-            carried = [track.box for track, _ in observed]
-            is_lost = len(carried) < sum(track.occluded_s is None for track in tracks)
-            is_hidden = self._since_search > 1 and any(track.occluded_s is not None for track in tracks)
-            due = is_lost or is_hidden or self._is_search_due(len(carried))
-            if due and not tracks and self._since_search < self._options.search_interval:
-                due = self._stream_search.is_changed(rgb)
-        room = self._options.max_instances - len(carried)
-        is_count_due = room == 0 and self._stream_search is not None and self._since_search >= _COUNT_INTERVAL
-        self._since_search = 1 if due or is_count_due else self._since_search + 1
-        due = (due and room > 0) or is_count_due
-        visible = [observation for _, observation in observed]
+        room = self._options.max_instances - len(held)
         new: list[Any] = []
         others: Sequence[RotatedBox] = ()
         if due and self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         elif due:
             boxes = self._kind.find(rgb, self._options.min_detection_score)
-            candidates = self._without_overlapping(boxes[: self._options.max_instances], carried)[:room]
+            candidates = self._without_overlapping(boxes[: self._options.max_instances], held)[:room]
             new = self._present(rgb, candidates)
-            others = self._without_overlapping(boxes, [*carried, *candidates])
+            others = self._without_overlapping(boxes, [*held, *candidates])
         if self._stream_search is not None:
             spent = len(new) + (due and bool(visible))
             found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
@@ -322,11 +330,6 @@ class Detector(Generic[R]):
         if verifier is not None:
             observation = verifier.verify(rgb, track, observation, tracks)
         return None if observation is None or self._tracker.is_another(track, observation) else observation
-
-    def _is_search_due(self, count: int) -> bool:
-        if count >= self._options.max_instances:
-            return False
-        return count == 0 or self._since_search >= self._options.search_interval
 
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
