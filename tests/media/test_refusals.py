@@ -70,7 +70,7 @@ def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):
 
 def test_an_additional_drawing_may_fail_at_its_end():
     class Refused(DrawingWriter):
-        def write(self, *_, **__): ...
+        def _append(self, image): ...
 
         def _finish(self):
             raise DrawingError("o.mp4 cannot be drawn")

@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError
-from sonjit._util.files import Draft
-from sonjit.media.annotated.writers import DrawingWriter, failing_as_drawing
-from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.annotated.videos import ContainerWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from av.filter import Graph
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from sonjit.media.drawing.regions import Region
+    from sonjit.media.annotated.writers import AnnotatedImage
+    from sonjit.media.sources.base import Source
 
 ANIMATION_ENDINGS = (".gif", ".webp")
 _TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
@@ -29,7 +26,7 @@ _WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
 _DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
 
 
-class AnimationWriter(DrawingWriter):
+class AnimationWriter(ContainerWriter):
     """Encode images at the times given: a GIF with a palette for each image, or a WebP, which is far smaller.
 
     Times are rounded to the format's clock, 1/100 s of GIF and 1/1000 s of WebP. All images take the size of the
@@ -37,44 +34,24 @@ class AnimationWriter(DrawingWriter):
     """
 
     def __init__(self, path: Path, source: Source) -> None:
-        super().__init__()
-        import av
-        from av.video.reformatter import VideoReformatter
-
-        self._ending = path.suffix.lower()
-        self._tick_s, self._last_tick = _TICK_S[self._ending], -1
+        super().__init__(path, {"loop": "0"})
+        self._tick_s = _TICK_S[self._ending]
         self._rate = Fraction(source.fps or 30).limit_denominator(1001)
-        self._draft = Draft(path)
-        self._stream: VideoStream | None = None
         self._palettes: Graph | None = None
-        self._reformatter = VideoReformatter()
-        self._container = av.open(str(self._draft.path), "w", options={"loop": "0"})
 
-    def write(
-        self,
-        rgb: Image,
-        time: float | None,
-        *,
-        index: int | None = None,
-        under: SourceFrame | None = None,
-        regions: Sequence[Region] | None = None,
-    ) -> None:
+    def _encode(self, image: AnnotatedImage, time: float) -> None:
         """Encode one image at `time`."""
         from av import VideoFrame
 
-        if time is None:
-            raise InputError("an image of an animation needs its time: pass the source frame's time")
-        if rgb.ndim == 2:
-            rgb = np.repeat(rgb[..., None], 3, axis=2)
-        with failing_as_drawing(self._draft.final):
-            stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
-            pixels = "rgb24" if self._palettes is not None else "bgra"
-            frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
-            self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
-            frame.time_base = self._tick_s
-            for image in self._with_palette(frame):
-                self._container.mux(stream.encode(image))
+        rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
+        stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
+        pixels = "rgb24" if self._palettes is not None else "bgra"
+        frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
+        self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
+        frame.time_base = self._tick_s
+        for encoded in self._with_palette(frame):
+            self._container.mux(stream.encode(encoded))
 
     def _begin(self, width: int, height: int) -> VideoStream:
         is_gif = self._ending == ".gif"
@@ -98,27 +75,6 @@ class AnimationWriter(DrawingWriter):
                 yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # a video graph returns video frames
         except (BlockingIOError, EOFError):
             return
-
-    def _finish(self) -> None:
-
-        with failing_as_drawing(self._draft.final):
-            if self._stream is not None:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-        if self._stream is None:
-            self._draft.drop()  # no image, no animation
-        else:
-            self._draft.keep()
-
-    def _abort(self) -> None:
-        from av.error import FFmpegError
-
-        try:
-            self._container.close()
-        except (FFmpegError, OSError, ValueError):  # the output is discarded below
-            pass
-        finally:
-            self._draft.drop()
 
 
 def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:

@@ -12,12 +12,12 @@ from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError
 from sonjit._util.files import Output
 from sonjit.media.annotated.animations import ANIMATION_ENDINGS, AnimationWriter
+from sonjit.media.annotated.videos import VideoWriter
 from sonjit.media.annotated.writers import (
     ANNOTATED_IMAGE_ENDINGS,
     DrawingWriter,
     FolderWriter,
     ImageWriter,
-    VideoWriter,
 )
 from sonjit.media.sources.base import Source
 from sonjit.results import Frame
