@@ -337,7 +337,9 @@ def _taken(kind: type[Any], value: Any, *, wide: bool = False) -> Any:  # noqa: 
     number = int(index(value))
     if issubclass(kind, IntEnum):
         if number not in kind.__members__.values():
-            raise ValueError(f"invalid enumerator {number}. Choose from {', '.join(str(int(one)) for one in kind)}")
+            raise ValueError(
+                f"invalid enumerator {number}. Choose from {', '.join(str(int(member)) for member in kind)}"
+            )
         return kind(number)
     if not -(most := 1 << (63 if wide else 31)) <= number < most:
         raise ValueError(f"Value out of range: {number}")

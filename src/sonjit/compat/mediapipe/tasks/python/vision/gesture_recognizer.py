@@ -132,8 +132,10 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         else:
             scores = networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
             classified = [[_category(*item) for item in score.items()] for score in scores]
-        best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, classified) if one]
-        return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])
+        best = [categories[:1] for categories in map(ClassifierOptions.choose, self._chosen, classified) if categories]
+        return next(
+            (categories for categories in best if categories[0].category_name != _NONE), best[0] if best else []
+        )
 
 
 def _by_keypoints(hand: Hand) -> Category:
