@@ -27,7 +27,7 @@ def load_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
         RecursionError: The text is nested too deeply.
     """
     opening = ("[", "{") if isinstance(text, str) else (b"[", b"{")
-    count = sum(text.count(one) for one in opening)  # pyright: ignore[reportArgumentType]
+    count = sum(text.count(bracket) for bracket in opening)  # pyright: ignore[reportArgumentType]
     if count > _MAX_JSON_CONTAINERS:
         raise RefusedError("too_large", f"{name}: {count} lists and objects are more than {_MAX_JSON_CONTAINERS}")
     return json.loads(text)

@@ -81,7 +81,7 @@ def gesture_router(service: Service) -> APIRouter:
 
         Custom gestures that it may name are those of `gesture=NAME` in the address, once for each.
         """
-        custom = [_name(one) for one in request.query_params.getlist("gesture")[:_MAX_NAMES]]
+        custom = [_name(name) for name in request.query_params.getlist("gesture")[:_MAX_NAMES]]
         return await _answer(partial(_checked, custom), await body_of(request))
 
     return router
@@ -155,7 +155,7 @@ def read_recordings(body: bytes) -> list[Recording]:
         if len(listed) > _MAX_RECORDINGS:
             raise RefusedError("too_large", f"{len(listed)} recordings: give at most {_MAX_RECORDINGS}")
         read = [_recording(entry) for entry in listed]
-        _require_short([way for one in read if isinstance(one, MotionRecording) for way in one.ways])
+        _require_short([way for recording in read if isinstance(recording, MotionRecording) for way in recording.ways])
         return read
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusedError("bad_option", f"no recordings ({error!r:.80}): give {_EXAMPLE}") from None
@@ -192,7 +192,7 @@ def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:
 
 def _points(given: list[Mapping[str, float]]) -> Float32Array:
     with np.errstate(over="ignore"):  # they are refused below
-        points = np.array([[one["x"], one["y"], one["z"]] for one in given], np.float32)
+        points = np.array([[point["x"], point["y"], point["z"]] for point in given], np.float32)
     if points.shape != (KEYPOINTS, 3) or not np.isfinite(points).all():
         raise ValueError(f"keypoints {points.shape}")
     return points

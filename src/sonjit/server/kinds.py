@@ -58,7 +58,7 @@ def kinds_answer(engine: Path, *, has_bundle: bool | None = None) -> JsonObject:
     return {
         "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
         "in_page": _kinds_in_page(engine, has_bundle=has_file),
-        "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
+        "results": {result.kind: _result(result) for result in RESULT_TYPES.values()},
         "columns": list(COLUMNS),
     }
 

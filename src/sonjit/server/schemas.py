@@ -106,7 +106,7 @@ def _point(item: Points) -> JsonObject:
 
 def _plain(hint: str) -> JsonObject:
     """Return the schema of a type such as `float` or `int | None`; empty for other types."""
-    parts = [one.strip() for one in hint.split("|")]
+    parts = [part.strip() for part in hint.split("|")]
     schema = _TYPES.get(parts[0], {})
     return _or_null(schema) if "None" in parts and schema else schema
 

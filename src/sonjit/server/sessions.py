@@ -81,7 +81,7 @@ class Session:
         frame.motions = found.motions
         self.events = self._event_tracker(frame) if self._has_motions else []
         self.hidden = found.total - len(found)
-        parts = [part for one in found for part in one.parts]
+        parts = [part for result in found for part in result.parts]
         self.hands = [part for part in parts if isinstance(part, Hand)]
         masks = [getattr(part, "mask", None) for part in parts]
         additions: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]

@@ -229,7 +229,7 @@ class Stream:
         if hidden := sum(session.hidden for session in self._sessions):
             head["hidden"] = hidden
         if motions:
-            head["motions"] = [one.to_dict() for one in chain(*motions)]
+            head["motions"] = [motion.to_dict() for motion in chain(*motions)]
             head["events"] = [event.to_dict() for session in self._sessions for event in session.events]
         if self._control is not None:
             hands = [hand for session in self._sessions for hand in session.hands]
@@ -309,4 +309,4 @@ class DryRun:
         if time_s < self._time_s:  # a new clip starts
             self._controller = Controller(self._map, self._custom)
         self._time_s = time_s
-        return [one.to_dict() for one in self._controller(hands, time_s, size, motions)]
+        return [command.to_dict() for command in self._controller(hands, time_s, size, motions)]
