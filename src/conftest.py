@@ -43,6 +43,8 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examples_run_there(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
     """Only for examples that name the files: all others are plain arithmetic."""
     doctest = getattr(request.node, "dtest", None)
-    if doctest is not None and any("photo.jpg" in one.source or "clip.mp4" in one.source for one in doctest.examples):
+    if doctest is not None and any(
+        "photo.jpg" in example.source or "clip.mp4" in example.source for example in doctest.examples
+    ):
         request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("example_folder"))
         doctest_namespace["sonjit"] = sonjit

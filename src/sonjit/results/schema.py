@@ -251,12 +251,14 @@ class Result:
         for item in cls.schema:
             if isinstance(item, Points) and item.columns:
                 values[item.name] = np.column_stack([columns[name] for name in item.columns])
-                for one in item.scores:
+                for point_score in item.scores:
                     entry = (
-                        np.full(len(columns["x"]), np.nan, np.float32) if one.column is None else columns[one.column]
+                        np.full(len(columns["x"]), np.nan, np.float32)
+                        if point_score.column is None
+                        else columns[point_score.column]
                     )
-                    is_unknown = np.isnan(entry).all() and one.name in optional
-                    values[one.name] = None if is_unknown else entry.copy()
+                    is_unknown = np.isnan(entry).all() and point_score.name in optional
+                    values[point_score.name] = None if is_unknown else entry.copy()
             elif item.name == "box" and "box" in parameters:
                 points = values["keypoints"]
                 values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box

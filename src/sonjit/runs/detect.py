@@ -186,7 +186,7 @@ class Detect(Task):
             changed["events"] = [limits.text for limits in self.events]
         if self.lift is not None:
             changed["lift"] = self.lift.network
-        further = {f"{one.kind}.{name}": value for one in self.also for name, value in one.changed_options.items()}
+        further = {f"{task.kind}.{name}": value for task in self.also for name, value in task.changed_options.items()}
         return changed | further
 
 

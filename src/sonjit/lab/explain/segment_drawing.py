@@ -78,9 +78,9 @@ def draw_tasks(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Im
     scores: list[float] = found.scores.tolist()
     labels: list[int] = found.labels.tolist()
     best = {label: score for score, label in reversed(list(zip(scores, labels, strict=True)))}
-    one, words = rgb.copy(), [f"{names[label - 1]} {best[label]:.2f}" for label in sorted(best)]
+    labelled, words = rgb.copy(), [f"{names[label - 1]} {best[label]:.2f}" for label in sorted(best)]
     if scores:
-        _draw_box(one, found.boxes[0].tolist(), PERSON_COLOURS[labels[0] % len(PERSON_COLOURS)])
+        _draw_box(labelled, found.boxes[0].tolist(), PERSON_COLOURS[labels[0] % len(PERSON_COLOURS)])
     semantic, categories = rgb.copy(), semantic_labels(found, (rgb.shape[0], rgb.shape[1]))
     for label in sorted(best):
         draw_tint(semantic, (categories == label).astype(np.float32), PERSON_COLOURS[label % len(PERSON_COLOURS)])
@@ -88,7 +88,7 @@ def draw_tasks(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Im
     where = [f"{names[labels[0] - 1]} {scores[0]:.2f}"] if scores else []
     panels: tuple[tuple[NDArray[np.uint8], list[str]], ...] = (
         (rgb.copy(), ["classification", *words]),
-        (one, ["localization", *where]),
+        (labelled, ["localization", *where]),
         (semantic, ["semantic segmentation", *shown]),
         (draw_instances(rgb, found, names), ["instance segmentation"]),
     )

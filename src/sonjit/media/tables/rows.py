@@ -177,7 +177,11 @@ class RowMaker:
 
 def has_errors(frames: Iterable[Frame]) -> bool:
     """Check whether the expected errors of a hand are known."""
-    return any(isinstance(one, Hand) and one.error_px is not None for frame in frames for _, one in frame.instances())
+    return any(
+        isinstance(instance, Hand) and instance.error_px is not None
+        for frame in frames
+        for _, instance in frame.instances()
+    )
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
