@@ -99,7 +99,7 @@ def labelled_bodies(model, root):
                 if known.sum() < 8:
                     continue
                 size = np.hypot(*np.ptp(labelled[known], axis=0))
-                distances = [np.linalg.norm((one.keypoints[:, :2] - labelled)[known], axis=1).mean() for one in found]
+                distances = [np.linalg.norm((body.keypoints[:, :2] - labelled)[known], axis=1).mean() for body in found]
                 body = found[int(np.argmin(distances))]
                 if min(distances) > 0.1 * size:
                     continue

@@ -57,17 +57,17 @@ def maps_of(network, crops):
     found = out["scores"].argmax(1)
     saliency = backprop_saliency(network, images, found).numpy()
     size = images.shape[-1]
-    cams = [[enlarge(one, size, size) for one in of_crop] for of_crop in maps]
+    cams = [[enlarge(cam, size, size) for cam in of_crop] for of_crop in maps]
     methods = {
         "CAM": [of_crop[label] for of_crop, label in zip(cams, found.tolist(), strict=True)],
         "backprop": list(saliency),
-        "backprop, blurred": [cv2.GaussianBlur(one, (0, 0), size * BLUR) for one in saliency],
+        "backprop, blurred": [cv2.GaussianBlur(heat_map, (0, 0), size * BLUR) for heat_map in saliency],
     }
     return out["scores"].numpy(), methods, cams
 
 
 def boxes(maps, share):
-    return [box_from_map(one, share) or (0, 0, 1, 1) for one in maps]
+    return [box_from_map(cam, share) or (0, 0, 1, 1) for cam in maps]
 
 
 def mean_iou(found, crops):
@@ -112,10 +112,10 @@ def examples(network, crops, share):
     rows = []
     for method in ("CAM", "backprop, blurred"):
         row = []
-        for crop, one, values in zip(chosen, methods[method], scores, strict=True):
-            canvas = cv2.resize(overlay(crop.image, one), (192, 192), interpolation=cv2.INTER_LINEAR)
+        for crop, heat_map, values in zip(chosen, methods[method], scores, strict=True):
+            canvas = cv2.resize(overlay(crop.image, heat_map), (192, 192), interpolation=cv2.INTER_LINEAR)
             zoom = 192 / crop.image.shape[0]
-            box = box_from_map(one, share[method])
+            box = box_from_map(heat_map, share[method])
             draw_boxes(
                 canvas,
                 true=[tuple(zoom * edge for edge in crop.box)],

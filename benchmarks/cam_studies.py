@@ -70,7 +70,7 @@ def draw_bird(canvas, rng, species):
     filled(body, [(-12, 2), (-34, -4), (-34, 4), (-14, 9)])  # tail
     cv2.ellipse(tile, at(-2, 3), (round(17 * scale), round(10 * scale)), -12, 0, 360, (*body, 255), -1, cv2.LINE_AA)
     cv2.circle(tile, at(14, -6), round(8 * scale), (*body, 255), -1, cv2.LINE_AA)
-    dark = tuple(one // 2 for one in body)
+    dark = tuple(channel // 2 for channel in body)
     cv2.ellipse(tile, at(-6, 3), (round(12 * scale), round(5 * scale)), -15, 0, 360, (*dark, 255), -1, cv2.LINE_AA)
     filled(((240, 150, 30), (25, 25, 25))[bill], [(21, -8), (32, -4), (21, -3)])
     filled(((215, 40, 40), (60, 90, 220))[cap], [(8, -11), (14, -15), (20, -11)])
@@ -329,7 +329,7 @@ def scene_study(folder):
     if sonjit(["eval", "--protocol", "scene-objects", *asked]):
         raise SystemExit("eval failed")
     (found,) = json.loads((out / "eval.json").read_text("utf-8"))["runs"]
-    rows = tuple((one["name"], f"{one['mean']:.0f} %", str(one["counted"])) for one in found["parts"]["object"])
+    rows = tuple((row["name"], f"{row['mean']:.0f} %", str(row["counted"])) for row in found["parts"]["object"])
     table = markdown_table(Table(("scene: object", "in the region", "images"), rows, text_columns=1))
     pictures = [cv2.imread(str(out / file))[..., ::-1] for file in found["patterns"].values()]
     held_out = results["classification_error_1"]

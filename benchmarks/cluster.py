@@ -77,9 +77,9 @@ class Node:
     def processor_s(self):
         """Return the processor time of the node's running processes in seconds."""
         total = 0.0
-        for one in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
+        for process in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
-                total += sum(one.cpu_times()[:2])
+                total += sum(process.cpu_times()[:2])
         return total
 
     def kill(self):
@@ -151,7 +151,7 @@ def main():
             seconds[name].append(time.perf_counter() - began)
             if nodes:
                 processor[name].append(sum(spent))
-            shown = ", ".join(f"{one:.1f}" for one in spent)
+            shown = ", ".join(f"{seconds_of_node:.1f}" for seconds_of_node in spent)
             print(f"{name}: {seconds[name][-1]:.1f} s, processor s of the nodes: {shown or '-'}; {line}", flush=True)
 
         with head() as first:
@@ -163,10 +163,10 @@ def main():
                     timed("two nodes", workers, first, second)
             with Node("--address", first.address) as second:
                 print("one of two nodes killed:", kill_during_run(stills, root / "killed.csv", first.address, second))
-        one, two = median(seconds["one node"]), median(seconds["two nodes"])
-        print(f"two nodes are {one / two:.2f}x as fast as one; load of the machine {os.getloadavg()[0]:.1f}")
-        one, two = median(processor["one node"]), median(processor["two nodes"])
-        print(f"{2 * one / two:.2f}x by processor time, as on machines with a free core for each node")
+        single, two = median(seconds["one node"]), median(seconds["two nodes"])
+        print(f"two nodes are {single / two:.2f}x as fast as one; load of the machine {os.getloadavg()[0]:.1f}")
+        single, two = median(processor["one node"]), median(processor["two nodes"])
+        print(f"{2 * single / two:.2f}x by processor time, as on machines with a free core for each node")
         tables = {path.name: path.read_bytes() for path in root.glob("*.csv")}
         differ = [name for name, data in tables.items() if data != tables["one-process.csv"]]
         print(f"differ from one process: {', '.join(differ)}" if differ else f"{len(tables)} identical tables")

@@ -141,12 +141,12 @@ def hands_clip(sort, seed):
     frames, truth = [], []
     with Renderer() as renderer:
         for first, *others in zip(*scenes, strict=True):
-            scene = replace(first, hands=tuple(hand for one in (first, *others) for hand in one.hands))
+            scene = replace(first, hands=tuple(hand for hand_scene in (first, *others) for hand in hand_scene.hands))
             ((sample, _),) = render_samples(renderer, scene)
             frames.append((scene.time_s, sample.rgb()))
             hands = [
-                {"name": name, "handedness": one.side, "xy": one.keypoints_px.tolist()}
-                for name, one in enumerate(sample.instances)
+                {"name": name, "handedness": instance.side, "xy": instance.keypoints_px.tolist()}
+                for name, instance in enumerate(sample.instances)
             ]
             truth.append({"time": scene.time_s, "hands": hands})
     return frames, {"width": SIZE[0], "height": SIZE[1], "frames": truth}
@@ -246,8 +246,10 @@ def describe_crossing(found, truth, single):
     ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
     for results, (places, seen) in zip(found, truth, strict=True):
         expected = [body + np.array([x, 0]) for body, x in zip(single, places, strict=True)]
-        bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
-        away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in expected]
+        bodies = [keypoints(getattr(result, "body", result))[TORSO] for result in results]
+        away = [
+            [np.linalg.norm(found_body - body, axis=1).mean() / PERSON_PX for found_body in bodies] for body in expected
+        ]
         false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
         apart = np.linalg.norm(expected[0] - expected[1], axis=1).mean() > APART * PERSON_PX
         for person, row in enumerate(away):
@@ -303,8 +305,8 @@ def main():
         people = kinds.add_parser(kind)
         people.add_argument("media", type=Path, nargs="+", help="images of one person each, at least two")
         people.add_argument("--fps", type=float, default=30.0)
-    for one in kinds.choices.values():
-        one.add_argument("--json", action="store_true")
+    for command in kinds.choices.values():
+        command.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.kind != "hands" and len(options.media) < 2:
         parser.error(f"{options.media[0]}: at least two images of people are required")

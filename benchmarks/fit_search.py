@@ -211,7 +211,7 @@ def features_of(score_name: str) -> tuple[str, ...]:
 
 def photographs(data: Path) -> dict[Place, Sample]:
     """Return all photographs by set and file."""
-    return {(name, one.id): one for name in SETS for one in open_dataset("photographs", data / name)}
+    return {(name, sample.id): sample for name in SETS for sample in open_dataset("photographs", data / name)}
 
 
 def sources(data: Path) -> dict[Place, str]:
@@ -221,7 +221,7 @@ def sources(data: Path) -> dict[Place, str]:
         file = data / name / "sources.json"
         if file.is_file():
             repositories = json.loads(file.read_text("utf-8"))
-            found |= {(name, image): one["repo"].rstrip("/") for image, one in repositories.items()}
+            found |= {(name, image): entry["repo"].rstrip("/") for image, entry in repositories.items()}
         else:
             images = json.loads((data / name / "hands.json").read_text("utf-8"))
             prefixes = {"mps_": "mediapipe-samples", "hm_": "HandMesh"}
@@ -273,10 +273,10 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
             else None
         )
         with make(search="fast") as fast, make(search="thorough") as detector:
-            samples = {at: one for at, one in photographs(data).items() if WHAT[kind] in one.tags["labelled"]}
+            samples = {at: sample for at, sample in photographs(data).items() if WHAT[kind] in sample.tags["labelled"]}
             first = next(iter(samples.values())).rgb()
-            for one in (fast, detector):
-                one.detect(first)  # networks are loaded when first used
+            for warmed in (fast, detector):
+                warmed.detect(first)  # networks are loaded when first used
             for place, sample in samples.items():
                 rgb = sample.rgb()
                 start = time.process_time()
@@ -293,11 +293,11 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
                     copy = variant.image(rgb)
                     detector.detect(copy)
                     own = [candidate(find, copy, lite) for find in found[0].candidates]
-                    placed = [one._replace(keypoints=variant.placed(one.keypoints, copy.shape[1])) for one in own]
-                    variants.append([tuple(one) for one in placed])
+                    placed = [moved._replace(keypoints=variant.placed(moved.keypoints, copy.shape[1])) for moved in own]
+                    variants.append([tuple(moved) for moved in placed])
                 kept[kind][place] = (
                     log,
-                    [tuple(one) for one in candidates],
+                    [tuple(found_candidate) for found_candidate in candidates],
                     variants,
                     task_times,
                     1e3 * (middle - start),
@@ -333,15 +333,15 @@ class Labels:
     """Labels of one kind in a photograph."""
 
     def __init__(self, sample: Sample, what: str) -> None:
-        own = [one for one in sample.instances if one.kind == what]
-        self.crowds = [box for one in own if one.crowd and (box := one.bounds())]
-        labels = [(box, one) for one in own if not one.crowd and (box := one.bounds())]
+        own = [instance for instance in sample.instances if instance.kind == what]
+        self.crowds = [box for instance in own if instance.crowd and (box := instance.bounds())]
+        labels = [(box, instance) for instance in own if not instance.crowd and (box := instance.bounds())]
         self.boxes = [box for box, _ in labels]
-        self.clear = [bool(one.extra.get("clear", True)) for _, one in labels]
-        self.sides = [one.side for _, one in labels]
+        self.clear = [bool(instance.extra.get("clear", True)) for _, instance in labels]
+        self.sides = [instance.side for _, instance in labels]
         following = zip(sample.instances, sample.instances[1:], strict=False)
-        faces_of = {id(one): other.bounds() for one, other in following if other.kind == "face"}
-        self.faces = [faces_of.get(id(one)) for _, one in labels] if what == "body" else []
+        faces_of = {id(body): other.bounds() for body, other in following if other.kind == "face"}
+        self.faces = [faces_of.get(id(instance)) for _, instance in labels] if what == "body" else []
 
     def of(self, box: tuple[float, float, float, float], keypoints: np.ndarray) -> tuple[int, int]:
         """Return label and instance of a candidate. See `Row`. A body with another person's face is false."""
@@ -425,12 +425,12 @@ class Counts(NamedTuple):
         """Count the detections of some photographs."""
         each = [
             (
-                sum(one.labels.clear),
-                sum(one.labels.clear[label] for label in one.found),
-                len(one.wrong),
-                sum(one.finds[index][0] <= 0 for index in one.wrong),
+                sum(outcome.labels.clear),
+                sum(outcome.labels.clear[label] for label in outcome.found),
+                len(outcome.wrong),
+                sum(outcome.finds[index][0] <= 0 for index in outcome.wrong),
             )
-            for one in outcomes
+            for outcome in outcomes
         ]
         return cls(*(sum(column) for column in zip(*each, strict=True)))
 
@@ -496,7 +496,7 @@ def outcomes_of(kept: Kept, labels: Mapping[Place, Labels], samples: Mapping[Pla
     outcomes: Outcomes = {}
     for place, own in labels.items():
         chosen = [(value - least, row) for value, row in kept.get(place, ()) if value > least or row.published]
-        finds = sorted(chosen, key=lambda one: -max(one[0], 0.0))[:ALLOWED]
+        finds = sorted(chosen, key=lambda find: -max(find[0], 0.0))[:ALLOWED]
         boxes = [(clipped(row.keypoints, samples[place]), value) for value, row in finds]
         assigned = assign(boxes, own.boxes, own.crowds)
         outcomes[place] = Outcome(own, finds, assigned.found, [*assigned.false, *assigned.doubled])
@@ -591,7 +591,10 @@ def likeness_of_lite(model: Model, rows: Sequence[Row]) -> dict[str, np.ndarray]
 
 def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sample: Sample) -> list[Row]:
     """Return the candidates of one photograph with their labels."""
-    return [Row(place, *labels.of(clipped(one.keypoints, sample), one.keypoints), *one) for one in candidates]
+    return [
+        Row(place, *labels.of(clipped(found_candidate.keypoints, sample), found_candidate.keypoints), *found_candidate)
+        for found_candidate in candidates
+    ]
 
 
 def shipped_odds(kind: str, rows: Sequence[Row]) -> np.ndarray:
@@ -629,14 +632,17 @@ class KindFit:
     def __init__(self, kind: str, recorded: Any, data: Path) -> None:
         self.kind = kind
         self.recorded = {
-            place: Recorded(log, candidates_of(own), [candidates_of(one) for one in variants], *times)
+            place: Recorded(log, candidates_of(own), [candidates_of(variant) for variant in variants], *times)
             for place, (log, own, variants, *times) in recorded.items()
         }
         self.samples, source = photographs(data), sources(data)
         self.labels = {place: Labels(self.samples[place], WHAT[kind]) for place in self.recorded}
-        self.rows = [row for place, one in self.recorded.items() for row in self._rows(place, one.candidates)]
+        self.rows = [row for place, searched in self.recorded.items() for row in self._rows(place, searched.candidates)]
         self.copies = [
-            row for place, one in self.recorded.items() for own in one.variants for row in self._rows(place, own)
+            row
+            for place, searched in self.recorded.items()
+            for own in searched.variants
+            for row in self._rows(place, own)
         ]
         self.part = np.array([row.part for row in self.rows])
         self.groups = {
@@ -662,14 +668,14 @@ class KindFit:
             self.odds["fitted"][mine] = self.finals[-1](table.take(np.flatnonzero(mine)))
             for name, group_of in self.groups.items():
                 groups = np.array([group_of[row.place] for row in everything])
-                for one in sorted(set(groups)):
-                    test = np.flatnonzero((groups[: len(self.rows)] == one) & mine)
-                    model = Model.fitted(names, table.take((groups != one) & own), PENALTY[self.kind])
+                for left_group in sorted(set(groups)):
+                    test = np.flatnonzero((groups[: len(self.rows)] == left_group) & mine)
+                    model = Model.fitted(names, table.take((groups != left_group) & own), PENALTY[self.kind])
                     self.odds[name][test] = model(table.take(test))
         shifts = SHIFTS if len(self.finals) > 1 else SHIFTS[:1]  # of the second score relative to the first
         left_out = self.odds["source left out"]
-        by_shift = {one: self.counts(left_out - one * (self.part == 1)) for one in shifts}
-        self.shift = max(shifts, key=lambda one: self.best_of(by_shift[one], by_shift[one])[0].found)
+        by_shift = {shift: self.counts(left_out - shift * (self.part == 1)) for shift in shifts}
+        self.shift = max(shifts, key=lambda shift: self.best_of(by_shift[shift], by_shift[shift])[0].found)
         self.complete = by_shift[self.shift]
         for odds in self.odds.values():
             odds -= self.shift * (self.part == 1)
@@ -706,7 +712,7 @@ class KindFit:
         """Return the tasks of each photograph, fitted without its group."""
         by_group: dict[str, dict[str, Any]] = {}
         for group in set(groups.values()):
-            others = {place: one for place, one in self.recorded.items() if groups[place] != group}
+            others = {place: searched for place, searched in self.recorded.items() if groups[place] != group}
             own = [i for i, row in enumerate(self.rows) if row.place in others]
             by_group[group] = fit_tasks(self.kind, others, [self.rows[i] for i in own], odds[own], quiet=True)
         return {place: by_group[group] for place, group in groups.items()}
@@ -733,14 +739,15 @@ class KindFit:
         scores: dict[str, Any] = {}
         for name in self.odds:
             done = {
-                place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in self.recorded.items()
+                place: tasks_done(searched, tasks_by[name][place], budget["worth"])
+                for place, searched in self.recorded.items()
             }
             outcomes = self.print_results(name, self.rows_done(done), chosen)
             if name == "source left out" and self.kind == "hands":
                 scores["side"] = fit_side(sided_rows(outcomes.values()), self.groups)
         scores |= {
-            score_name: one.regression._replace(bias=one.regression.bias - chosen - number * self.shift).as_json()
-            for number, (score_name, one) in enumerate(zip(SCORES[self.kind], self.finals, strict=True))
+            score_name: model.regression._replace(bias=model.regression.bias - chosen - number * self.shift).as_json()
+            for number, (score_name, model) in enumerate(zip(SCORES[self.kind], self.finals, strict=True))
         }
         heads = likeness_of_lite(self.finals[0], [*self.rows, *self.copies]) if self.kind == "hands" else {}
         return {"heads": heads, "scores": scores, "tasks": {self.kind: tasks}, "budgets": {self.kind: budget}}
@@ -758,11 +765,13 @@ class KindFit:
         print(f"  {name:16s} budgeted {Counts.of(outcomes.values())}")
         print(f"  {'':16s} complete {Counts.of(self.outcomes(self.kept(odds), chosen).values())}")
         for part_of in SETS if name != "fitted" else ():
-            own = [one for place, one in outcomes.items() if place[0] == part_of]
+            own = [outcome for place, outcome in outcomes.items() if place[0] == part_of]
             print(f"    {part_of}: {Counts.of(own)}")
         if name == "source left out":
             print("  reliability:", reliability(outcomes.values()))
-            wrong = [f"{place[1]} {one.finds[i][0]:.1f}" for place, one in outcomes.items() for i in one.wrong]
+            wrong = [
+                f"{place[1]} {outcome.finds[i][0]:.1f}" for place, outcome in outcomes.items() for i in outcome.wrong
+            ]
             print("  wrong:", ", ".join(wrong))
             reasons = Counter(self.reasons_of_misses(outcomes, odds - chosen, ran))
             print("  missed:", ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
@@ -780,9 +789,9 @@ class KindFit:
         for index, row in enumerate(self.rows):
             of.setdefault((row.place, row.instance), []).append(index)
         reasons: list[str] = []
-        for place, one in outcomes.items():
-            for instance, clear in enumerate(one.labels.clear):
-                if not clear or instance in one.found:
+        for place, outcome in outcomes.items():
+            for instance, clear in enumerate(outcome.labels.clear):
+                if not clear or instance in outcome.found:
                     continue
                 own = of.get((place, instance), [])
                 if not own:
@@ -798,16 +807,16 @@ class KindFit:
 
 def candidates_of(recorded: Sequence[Sequence[Any]]) -> list[Candidate]:
     """Return recorded candidates."""
-    return [Candidate(*one) for one in recorded]
+    return [Candidate(*values) for values in recorded]
 
 
 def reliability(outcomes: Iterable[Outcome]) -> str:
     """Return the share of correct detections by score."""
     scores: list[tuple[float, bool]] = []
-    for one in outcomes:
-        right = {find for label, find in one.found.items() if one.labels.clear[label]}
-        values = [max(value, ALWAYS_FOUND * row.published) for value, row in one.finds]
-        scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | {*one.wrong})]
+    for outcome in outcomes:
+        right = {find for label, find in outcome.found.items() if outcome.labels.clear[label]}
+        values = [max(value, ALWAYS_FOUND * row.published) for value, row in outcome.finds]
+        scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | {*outcome.wrong})]
     edges = (0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
     parts = [(low, [ok for value, ok in scores if low <= value < high]) for low, high in itertools.pairwise(edges)]
     return ", ".join(f"{low:g}+: {sum(ok)}/{len(ok)}" for low, ok in parts if ok)
@@ -816,10 +825,10 @@ def reliability(outcomes: Iterable[Outcome]) -> str:
 def sided_rows(outcomes: Iterable[Outcome]) -> list[tuple[Row, bool]]:
     """Return the found hands with a clear label and a labelled side, and whether each is a left hand."""
     return [
-        (one.finds[find][1], one.labels.sides[label] == "Left")
-        for one in outcomes
-        for label, find in one.found.items()
-        if one.labels.clear[label] and one.labels.sides[label]
+        (outcome.finds[find][1], outcome.labels.sides[label] == "Left")
+        for outcome in outcomes
+        for label, find in outcome.found.items()
+        if outcome.labels.clear[label] and outcome.labels.sides[label]
     ]
 
 
@@ -855,10 +864,10 @@ def fit_side(
     return every.as_json()
 
 
-def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
+def tasks_done(searched: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
     """Return the tasks of a search that skips tasks of less value and those that they would have added."""
     done: set[int] = set()
-    for index, (name, features, parent) in enumerate(one.log):
+    for index, (name, features, parent) in enumerate(searched.log):
         table = tasks[name]
         own = score.Score(table["bias"], table["weights"])(features) / table["follow_up"]
         if (parent < 0 or parent in done) and own >= worth:
@@ -887,21 +896,21 @@ def fit_budget(
     tried: list[tuple[Counts, dict[str, float], float]] = []
     low, high = MEGAPIXEL
     for worth in worths:
-        done = {place: tasks_done(one, tasks, worth) for place, one in recorded.items()}
-        cost = max(sum(tasks[one.log[i][0]]["cost"] for i in done[place]) for place, one in recorded.items())
-        done_without = {place: tasks_done(one, left_out[place], worth) for place, one in recorded.items()}
+        done = {place: tasks_done(searched, tasks, worth) for place, searched in recorded.items()}
+        cost = max(sum(tasks[searched.log[i][0]]["cost"] for i in done[place]) for place, searched in recorded.items())
+        done_without = {place: tasks_done(searched, left_out[place], worth) for place, searched in recorded.items()}
         found, threshold = count(done_without)
         tried.append((found, {"cost": float(math.ceil(cost)), "worth": round(worth, 6)}, threshold))
         ratios = np.array(
             [
-                (one.rest + sum(one.times[i] for i in done[place])) / one.fast
-                for place, one in recorded.items()
+                (searched.rest + sum(searched.times[i] for i in done[place])) / searched.fast
+                for place, searched in recorded.items()
                 if low <= samples[place].width * samples[place].height / 1e6 <= high
             ]
         )
         print(f"  worth {worth:.6f}: {found}; time median {np.median(ratios):.1f} mean {ratios.mean():.1f}")
     most = max(found.found for found, *_ in tried)
-    return [one[1:] for one in tried if one[0].found >= SHARE * most][-1]
+    return [trial[1:] for trial in tried if trial[0].found >= SHARE * most][-1]
 
 
 def fit_tasks(
@@ -923,10 +932,10 @@ def fit_tasks(
                 break
             task = log[task][2]
     cost: dict[tuple[tuple[str, str], int], float] = {}
-    for place, one in recorded.items():
-        for index in range(len(one.log) - 1, -1, -1):
-            name, _, parent = one.log[index]
-            own = cost[place, index] = cost.get((place, index), 0.0) + one.times[index]
+    for place, searched in recorded.items():
+        for index in range(len(searched.log) - 1, -1, -1):
+            name, _, parent = searched.log[index]
+            own = cost[place, index] = cost.get((place, index), 0.0) + searched.times[index]
             if parent >= 0 and name not in ON_THEIR_OWN:
                 cost[place, parent] = cost.get((place, parent), 0.0) + own
     fitted: dict[str, Any] = {}

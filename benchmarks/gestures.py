@@ -38,7 +38,7 @@ def judge(hands, labelled, gestures, either):
     """Return (number, label or None, name or None) of each detected clear hand of a photograph."""
     rows = []
     for hand in hands:
-        shares = [box_iou(hand.box, one["box"]) for one in labelled]
+        shares = [box_iou(hand.box, label["box"]) for label in labelled]
         number = max(range(len(shares)), key=shares.__getitem__, default=None)
         if number is None or shares[number] < LEAST_OVERLAP or not labelled[number]["clear"] or number in either:
             continue

@@ -29,10 +29,10 @@ def cost(model, frames):
     detectors = [create_detector("hands", model=model, threads=1, visibility=seen) for seen in (False, True)]
     spent = np.zeros((2, len(images)))
     for number, rgb in enumerate(images):
-        for one in (0, 1) if number % 2 else (1, 0):
+        for which in (0, 1) if number % 2 else (1, 0):
             start = time.process_time()  # processor time excludes other processes
-            detectors[one].detect(rgb)
-            spent[one, number] = time.process_time() - start
+            detectors[which].detect(rgb)
+            spent[which, number] = time.process_time() - start
     for detector in detectors:
         detector.close()
     return np.median(spent[:, 10:], axis=1) * 1000
@@ -71,7 +71,7 @@ def real(model, root):
             yield name, side, "not found", "", "", ""
             continue
         hidden = np.flatnonzero(after.visibility < 0.5)
-        sides = [f"{one.handedness} {one.handedness_score:.2f}" for one in (before, after)]
+        sides = [f"{hand.handedness} {hand.handedness_score:.2f}" for hand in (before, after)]
         unknown = np.flatnonzero(np.isnan(points[:, 0]))
         yield name, side, *sides, " ".join(map(str, hidden)), " ".join(map(str, unknown))
 
@@ -95,7 +95,7 @@ def covered_keypoints(model, root, turns=20):
                 seen.append(covered.hands[0].causes[some] == 0)
                 hands.append(np.full(some.sum(), number))
         other = rgb
-    scores, seen, hands = (np.concatenate(one) for one in (scores, seen, hands))
+    scores, seen, hands = (np.concatenate(parts) for parts in (scores, seen, hands))
     low, high = auroc_interval(scores, seen, hands)
     return (
         f"pasted over {len(set(hands))} hands: AUROC {auroc(scores, seen):.3f} ({low:.3f} to {high:.3f}); "

@@ -44,12 +44,12 @@ def speed_rows(side, batches, repeats, device):
             images = [torch.rand(3, side, side * 4 // 3, device=device) for _ in range(batch)]
 
             def segment(network=ours, images=images):
-                for one, image in zip(network.find(images), images, strict=True):
-                    paste_masks(one.masks, one.boxes, image.shape[-2:])
+                for instances, image in zip(network.find(images), images, strict=True):
+                    paste_masks(instances.masks, instances.boxes, image.shape[-2:])
 
             calls = (lambda network=official, images=images: network(images)), segment
             turns = [[seconds(call, device) for call in calls] for _ in range(repeats + 1)]
-            theirs, own = (min(one) for one in zip(*turns[1:], strict=True))  # the first turn warms up
+            theirs, own = (min(times) for times in zip(*turns[1:], strict=True))  # the first turn warms up
             yield f"| {name} | {batch} | {theirs:.2f} | {own:.2f} | {own / theirs:.2f} |"
 
 

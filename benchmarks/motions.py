@@ -202,7 +202,7 @@ def judge_ordinary(minutes, noise, seed):
             found = recognizer(hands, t)
             cost_s += time.process_time() - begin_s
             hands_seen += 2
-            events.update(one.name for one in found if one.phase == "begin")
+            events.update(event.name for event in found if event.phase == "begin")
     print(f"{minutes} minutes of ordinary movement of two hands: {sum(events.values())} events {dict(events)}")
     print(f"cost: {1000 * cost_s / hands_seen:.2f} ms of processor time per hand and frame")
 
@@ -217,7 +217,7 @@ def custom_frames(name, repeats, person, noise, rng):
         way = (way - way[0]) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         far = np.concatenate([[0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])
         share = np.linspace(0, 1, round(rng.uniform(0.8, 1.6) * CUSTOM_FPS))
-        at = far[-1] * np.array([0.6 * smooth(one, 0, 1) + 0.4 * one for one in share])
+        at = far[-1] * np.array([0.6 * smooth(part, 0, 1) + 0.4 * part for part in share])
         places += [places[-1]] * round(rng.uniform(0.4, 0.9) * CUSTOM_FPS)
         start, path = len(places), np.stack([np.interp(at, far, column) for column in way.T], 1)
         places += list(places[-1] + path)
@@ -248,8 +248,10 @@ def judge_custom(people, noise, seed):
             repeats += len(spans)
             for taught, motions in ((1, [recordings[name]]), (len(CUSTOM), [*recordings.values()])):
                 events = spotted(CustomMotions.learn(motions), tests[name][0])
-                right = [one for one in events if one.name == name]
-                found[taught] += sum(any(one.start < end and one.end > start for one in right) for start, end in spans)
+                right = [event for event in events if event.name == name]
+                found[taught] += sum(
+                    any(event.start < end and event.end > start for event in right) for start, end in spans
+                )
                 others += len(events) - len(right)
             single = CustomMotions.learn([recordings[name]])
             other_paths += sum(len(spotted(single, frames)) for path, (frames, _) in tests.items() if path != name)
@@ -274,8 +276,8 @@ def judge_taught_clips(clips):
         motions = CustomMotions.learn([MotionRecording.of("turn", example) for example in examples])
         for name in frames.keys() - {taught}:
             events, left = spotted(motions, frames[name]), list(labels.get(name, ()))
-            for one in events:
-                fits = [span for span in left if min(one.end, span[1]) - max(one.start, span[0]) > 0.5]
+            for event in events:
+                fits = [span for span in left if min(event.end, span[1]) - max(event.start, span[0]) > 0.5]
                 left = [span for span in left if span not in fits[:1]]
             found = len(labels.get(name, ())) - len(left)
             print(f"taught in {taught}: {name}: {found} of {found + len(left)} found, {len(events) - found} false")
@@ -287,15 +289,15 @@ def judge_clips(clips):
     for clip in clips:
         recognizer, begun, missed, frame = MotionRecognizer(), [], list(labels[clip.name]), None
         for frame in track(str(clip), "hands"):
-            begun += [one for one in recognizer(frame.hands, frame.time) if one.phase == "begin"]
+            begun += [event for event in recognizer(frame.hands, frame.time) if event.phase == "begin"]
         seconds += frame.time
-        for one in begun:
-            fits = [label for label in missed if label[0] == one.name and label[1] <= one.time <= label[2] + LATE_S]
+        for event in begun:
+            fits = [label for label in missed if label[0] == event.name and label[1] <= event.time <= label[2] + LATE_S]
             if fits:
                 missed.remove(fits[0])
                 continue
             false += 1
-            print(f"  {clip.name}: {one.name} at {one.time:.2f} s is false")
+            print(f"  {clip.name}: {event.name} at {event.time:.2f} s is false")
         found += [label not in missed for label in labels[clip.name]]
         for name, start, _ in missed:
             print(f"  {clip.name}: {name} of {start} s is missed")

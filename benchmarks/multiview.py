@@ -52,13 +52,13 @@ def dome(cameras, rng, lens=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("triangulate")
-    one.set_defaults(run=measure_triangulation)
+    triangulation = commands.add_parser("triangulate")
+    triangulation.set_defaults(run=measure_triangulation)
     for name, default in (("cameras", 80), ("frames", 1000), ("joints", 42)):
-        one.add_argument(f"--{name}", type=int, default=default)
+        triangulation.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("outliers", 0.1), ("noise", 1.0), ("hidden", 0.2)):
-        one.add_argument(f"--{name}", type=float, default=default)
-    one.add_argument("--lens", action="store_true", help="cameras with distortion")
+        triangulation.add_argument(f"--{name}", type=float, default=default)
+    triangulation.add_argument("--lens", action="store_true", help="cameras with distortion")
     other = commands.add_parser("calibrate")
     other.set_defaults(run=measure_calibration)
     for name, default in (("cameras", 12), ("frames", 40), ("width", 960)):

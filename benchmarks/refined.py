@@ -177,10 +177,10 @@ def cost(model, frames):
     detectors = [create_detector("hands", model=model, threads=1, keypoints=name) for name in ("published", "refined")]
     spent, hands = np.zeros((2, len(images))), 0
     for number, rgb in enumerate(images):
-        for one in (0, 1) if number % 2 else (1, 0):
+        for which in (0, 1) if number % 2 else (1, 0):
             start = time.process_time()  # excludes other processes
-            found = detectors[one].detect(rgb)
-            spent[one, number] = time.process_time() - start
+            found = detectors[which].detect(rgb)
+            spent[which, number] = time.process_time() - start
             hands += len(found)
     for detector in detectors:
         detector.close()
@@ -249,7 +249,7 @@ def rendered_distances(model, folders):
                     for known in (length, None)
                 ]
                 true = np.linalg.norm(exact.mean(0))
-                yield [one.distance_m / true - 1 for one in sized], [one.error_m / one.distance_m for one in sized]
+                yield [hand.distance_m / true - 1 for hand in sized], [hand.error_m / hand.distance_m for hand in sized]
 
 
 def camera_distances(model, folder, clips, frames):

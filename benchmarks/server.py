@@ -97,7 +97,7 @@ class Client:
             raise SonjitError(f"error of the server: {message['message']}")
         number = message["frame"]
         self.latency_ms.append(1e3 * (time.perf_counter() - self._sent[number]))
-        self._sent = {one: sent for one, sent in self._sent.items() if one > number}
+        self._sent = {frame: sent for frame, sent in self._sent.items() if frame > number}
         self.answered += 1
         self.dropped = message["dropped"]
         self.timing.append(message["timing"])
@@ -110,9 +110,9 @@ def middle(values):
 def memory_mb(process):
     """Return the resident memory of the server and its child processes in 10^6 bytes."""
     used = 0
-    for one in (process, *process.children(recursive=True)):
+    for child in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):  # process has ended
-            used += one.memory_info().rss
+            used += child.memory_info().rss
     return used / 1e6
 
 
@@ -142,16 +142,16 @@ async def measure_rate(address, process, images, kind, frames):
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
-        await client.run(lambda one: one.answered >= WARM_FRAMES)
+        await client.run(lambda each: each.answered >= WARM_FRAMES)
         client.timing.clear(), client.latency_ms.clear()
         used, own, start = sum(process.cpu_times()[:2]), time.process_time(), time.perf_counter()
-        await client.run(lambda one: one.answered >= WARM_FRAMES + frames)
+        await client.run(lambda each: each.answered >= WARM_FRAMES + frames)
         seconds, spent = time.perf_counter() - start, sum(process.cpu_times()[:2]) - used
         return {
             "fps": frames / seconds,
             "latency_ms": middle(client.latency_ms),
-            "decode_ms": middle([one["decode_ms"] for one in client.timing]),
-            "detect_ms": middle([one["detect_ms"] for one in client.timing]),
+            "decode_ms": middle([times["decode_ms"] for times in client.timing]),
+            "detect_ms": middle([times["detect_ms"] for times in client.timing]),
             "server_cpu_ms": 1e3 * spent / frames,
             "client_cpu_ms": 1e3 * (time.process_time() - own) / frames,
             "dropped": client.dropped,
@@ -169,7 +169,7 @@ async def measure_shares(address, process, images, kind, clients, seconds):
         everyone = [Client(socket, images) for socket in sockets]
         for client in everyone:
             await client.configure(kind)
-        await asyncio.gather(*(client.run(lambda one: one.answered >= WARM_CYCLES) for client in everyone))
+        await asyncio.gather(*(client.run(lambda each: each.answered >= WARM_CYCLES) for client in everyone))
         for client in everyone:
             client.answered, client.latency_ms = 0, []
         end = time.perf_counter() + seconds
@@ -219,7 +219,7 @@ async def visit(address, images, kind):
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
-        await client.run(lambda one: one.answered >= 10)
+        await client.run(lambda each: each.answered >= 10)
 
 
 async def warm_up(address, images, kind):
@@ -238,7 +238,7 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
-        await client.run(lambda one: one.answered >= WARM_FRAMES)
+        await client.run(lambda each: each.answered >= WARM_FRAMES)
         before = memory_mb(process)
         end = time.perf_counter() + 60 * minutes
         await client.run(lambda _: time.perf_counter() > end)

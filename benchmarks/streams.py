@@ -69,7 +69,9 @@ def keypoints(instance):
 
 def duplicates(results):
     """Count the pairs in which most of the smaller instance lies inside the other."""
-    boxes = [(keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for one in results for part in parts_of(one)]
+    boxes = [
+        (keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for result in results for part in parts_of(result)
+    ]
     pairs = 0
     for i, (low, high) in enumerate(boxes):
         for other_low, other_high in boxes[:i]:
@@ -167,9 +169,9 @@ def track_still(image, options):
 
 def same(some, others):
     """Count the results that match one of the others one to one, with an IoU of at least 0.5."""
-    free, count = [box_of(one) for one in others], 0
-    for one in some:
-        overlaps = [overlap(box_of(one), other) for other in free]
+    free, count = [box_of(result) for result in others], 0
+    for result in some:
+        overlaps = [overlap(box_of(result), other) for other in free]
         if overlaps and max(overlaps) > 0.5:
             free.pop(int(np.argmax(overlaps)))
             count += 1

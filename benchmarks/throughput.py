@@ -126,7 +126,7 @@ def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, tu
     print(f"Images: {images}. Minimum of {turns} turns.\n")
     print("| side | images/s | ms per image | CPU ms per image |\n|---|---:|---:|---:|")
     for name, found in times.items():
-        wall, used = (min(one) for one in zip(*found, strict=True))
+        wall, used = (min(values) for values in zip(*found, strict=True))
         print(f"| {name} | {images / wall:.1f} | {1e3 * wall / images:.1f} | {1e3 * used / images:.1f} |")
 
 

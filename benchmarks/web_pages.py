@@ -407,16 +407,20 @@ def is_points(value: Any) -> bool:
 def scores(results: Any) -> dict[str, float]:
     """Return the scores of blendshapes and gestures by name."""
     lists = [*(results or {}).get("faceBlendshapes", []), *(results or {}).get("gestures", [])]
-    named = [entry for one in lists for entry in (one["categories"] if isinstance(one, dict) else one)]
+    named = [
+        entry
+        for classified in lists
+        for entry in (classified["categories"] if isinstance(classified, dict) else classified)
+    ]
     return {entry["categoryName"]: entry["score"] for entry in named}
 
 
 def drawing_difference(ours: list[str], theirs: list[str]) -> float | None:
     """Return the largest share of a canvas that differs clearly, or None without a canvas to compare."""
     shares: list[float] = []
-    for one, other in zip(ours or [], theirs or [], strict=False):
+    for own, other in zip(ours or [], theirs or [], strict=False):
         first, second = (
-            Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA") for url in (one, other)
+            Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA") for url in (own, other)
         )
         if first.size != second.size:
             return 1.0

@@ -97,9 +97,9 @@ def measure(driver, seconds):
         "kept_mb": kept,
         "growth_mb": round(linear_regression(times, memory).slope * times[-1], 1),
         "tasks": len(tasks),
-        "long_tasks": sum(one > LIMIT_MS for one in wall),
+        "long_tasks": sum(task_ms > LIMIT_MS for task_ms in wall),
         "longest_task_ms": round(max(wall), 1),
-        "long_tasks_cpu": sum(one > LIMIT_MS for one in cpu),
+        "long_tasks_cpu": sum(task_ms > LIMIT_MS for task_ms in cpu),
         "longest_task_cpu_ms": round(max(cpu), 1),
         "load": psutil.getloadavg()[0],
     }
@@ -170,8 +170,8 @@ def kept_mb(driver, tools):
     while (worker := tools.event("Target.attachedToTarget"))["targetInfo"]["url"].rpartition("/")[2] != WORKER:
         pass
     for _ in range(2):  # one collection may leave garbage
-        for one in (session, worker["sessionId"]):
-            tools.call("HeapProfiler.collectGarbage", one)
+        for session_id in (session, worker["sessionId"]):
+            tools.call("HeapProfiler.collectGarbage", session_id)
     kept = renderer_mb(driver)
     tools.call("Target.detachFromTarget", sessionId=session)
     return kept

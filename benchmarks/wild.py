@@ -64,7 +64,7 @@ def detect_all(
                 results = detector.detect(rgb)
                 times.append((middle - start, time.perf_counter() - middle))
             found[sample.id] = predictions_from_results(results)
-            seconds[sample.id] = min(one for one, _ in times), min(other for _, other in times)
+            seconds[sample.id] = min(fast_s for fast_s, _ in times), min(other for _, other in times)
     return found, seconds
 
 
@@ -76,7 +76,7 @@ def timing(samples: Sequence[Sample], seconds: Mapping[str, tuple[float, float]]
         ("all", samples),
         ("about 1 megapixel", [sample for sample in samples if low <= sample.width * sample.height / 1e6 <= high]),
     ):
-        fast, own = np.array([seconds[one.id] for one in chosen]).T
+        fast, own = np.array([seconds[sample.id] for sample in chosen]).T
         tenths = " ".join(f"{ratio:.1f}" for ratio in np.percentile(own / fast, (10, 25, 50, 75, 90, 100)))
         lines.append(
             f"  {name}, {len(chosen)}: median {1e3 * np.median(own):.0f} ms (fast {1e3 * np.median(fast):.0f}); "
@@ -121,9 +121,9 @@ def peer_finds(folder: Path, kind: str, samples: Sequence[Sample], python: str) 
     return {
         file: [
             Prediction(skeleton=SKELETONS[kind], keypoints_px=np.array(points), score=score, side=side)
-            for points, score, side in one
+            for points, score, side in recorded
         ]
-        for file, one in found.items()
+        for file, recorded in found.items()
     }
 
 
@@ -134,20 +134,22 @@ def print_counts(
     evaluator = DetectionEvaluator(load_protocol("detection"), what)
     items = {sample.id: evaluator.evaluate(sample, found[sample.id]) for sample in samples}
     for half in HALVES:
-        own = [(file, one) for file, some in items.items() if half in ("all", halves[file]) for one in some]
-        line = row([one for _, one in own])
-        parts = evaluator.summary([one for _, one in own], [file for file, _ in own]).parts
-        sizes = " · ".join(f"{one.mean * one.counted / 100:.0f}/{one.counted}" for one in parts.get("size", ()))
+        own = [
+            (file, predictions) for file, some in items.items() if half in ("all", halves[file]) for predictions in some
+        ]
+        line = row([predictions for _, predictions in own])
+        parts = evaluator.summary([predictions for _, predictions in own], [file for file, _ in own]).parts
+        sizes = " · ".join(f"{part.mean * part.counted / 100:.0f}/{part.counted}" for part in parts.get("size", ()))
         print(f"{f'{title}: {what}':32s} {half:6s} {line} sizes {sizes}")
         if half == "all":
             scores = "; ".join(
-                f"{one.name}: {one.mean * one.counted / 100:.0f}/{one.counted}" for one in parts["score"]
+                f"{part.name}: {part.mean * part.counted / 100:.0f}/{part.counted}" for part in parts["score"]
             )
             wrong = [
-                f"{file} {fault} {one.numbers['score']:.2f}"
-                for file, one in own
+                f"{file} {fault} {evaluated.numbers['score']:.2f}"
+                for file, evaluated in own
                 for fault in ("false", "doubled")
-                if fault in one.numbers
+                if fault in evaluated.numbers
             ]
             print(f"  score: {scores}\n  wrong: {', '.join(wrong) or 'none'}")
 
@@ -173,9 +175,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     folder = Path(options.data) / "real" / "wild"
-    halves = {one.id: half for half in HALVES[:2] for one in open_dataset("photographs", folder, half)}
+    halves = {sample.id: half for half in HALVES[:2] for sample in open_dataset("photographs", folder, half)}
     for kind in options.kinds.split(","):
-        samples = [one for one in open_dataset("photographs", folder) if {*WHAT[kind]} & {*one.tags["labelled"]}]
+        samples = [
+            sample for sample in open_dataset("photographs", folder) if {*WHAT[kind]} & {*sample.tags["labelled"]}
+        ]
         for search in options.search.split(","):
             found, seconds = detect_all(
                 kind, search, options.precision, samples, options.max_instances, options.repeats
