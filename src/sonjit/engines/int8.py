@@ -169,9 +169,27 @@ def quantize(
     if not count:
         raise InputError(f"{path.name}: no layer can be int8 within {shift_px:g} px. Use a larger --shift")
     model = build(set(order[:count]))
+    return _save_measured(path, model, exact, held_out, held_out_answers, layers=len(work), f32=len(work) - count)
+
+
+def _save_measured(
+    path: Path,
+    model: ov.Model,
+    exact: _Reference,
+    images: Sequence[NDArray[np.uint8]],
+    answers: Sequence[_Answer],
+    *,
+    layers: int,
+    f32: int,
+) -> Int8Accuracy:
+    """Measure the int8 form of a network on images that were not used for calibration, and save it if it is faster.
+
+    Raises:
+        InputError: The int8 form is not faster.
+    """
     network = _compiled(model)
-    shifts, presence = exact.compare(network, held_out, held_out_answers)
-    f32_ms, int8_ms = _times(exact.network, network, held_out[0])
+    shifts, presence = exact.compare(network, images, answers)
+    f32_ms, int8_ms = _times(exact.network, network, images[0])
     if int8_ms >= f32_ms:
         raise InputError(
             f"{path.name}: in int8 it takes {int8_ms:.2f} ms here, in f32 {f32_ms:.2f}; nothing is written"
@@ -180,7 +198,7 @@ def quantize(
     ov.save_model(model, target, compress_to_fp16=False)
     accuracy = Int8Accuracy(
         source=source_hash(path), processor=processor_name(),
-        images=len(held_out), layers=len(work), f32=len(work) - count,
+        images=len(images), layers=layers, f32=f32,
         shift_px=round(float(np.mean(shifts)), 3), shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
         presence=round(float(np.max(presence)), 4), f32_ms=round(f32_ms, 2), int8_ms=round(int8_ms, 2),
         bytes=target.with_suffix(".bin").stat().st_size,

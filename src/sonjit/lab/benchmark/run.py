@@ -120,13 +120,7 @@ def benchmark(
     media = dict(media or {})
     if repeat < 1 or count <= WARM_UP:
         raise InputError(f"repeat={repeat}, count={count}: measure at least once and more than {WARM_UP} frames")
-    check_threads(threads)
-    for case in cases:
-        check_media(case, media)
-    if any(case.bundle for case in cases) and not (
-        all(case.bundle for case in cases) and (precision, threads) == ("auto", None)
-    ):
-        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
+    _check_cases(cases, media, precision, threads)
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
     sides = _choose_sides(peer, tasks=any(case.bundle for case in cases))
     subjects = dict.fromkeys(case.subject for case in cases)
@@ -156,6 +150,19 @@ def benchmark(
             report["machine"]["load_after"] = load_average()
             measured_case(report)
     return report
+
+
+def _check_cases(
+    cases: tuple[Case, ...], media: Mapping[str, str | Path], precision: Precision, threads: int | None
+) -> None:
+    """Check that each case has a medium, and that cases of tasks are measured separately and with the defaults."""
+    check_threads(threads)
+    for case in cases:
+        check_media(case, media)
+    if any(case.bundle for case in cases) and not (
+        all(case.bundle for case in cases) and (precision, threads) == ("auto", None)
+    ):
+        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
 
 
 def _choose_sides(peer: str | None, *, tasks: bool) -> Sides:

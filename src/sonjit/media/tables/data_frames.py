@@ -92,18 +92,17 @@ def to_dataframe(
     table = list(chain.from_iterable(_named(made) if rows == "keypoint" else made))
     columns = dict(zip(layout.columns, map(list, zip(*table, strict=True)), strict=True)) if table else {}
     columns = columns or {name: [] for name in layout.columns}
-    if library == "polars":
-        return module.DataFrame(columns)
-    integers = (*_INTEGERS, *(name for name, kind in layout.extra.items() if kind is int))
-    frame = {
-        name: module.Categorical(values, categories=list(dict.fromkeys(text for text in values if text is not None)))
-        if name in _CATEGORIES
-        else module.array(values, "Int64")
-        if name in integers
-        else values
-        for name, values in columns.items()
-    }
-    return module.DataFrame(frame)
+    if library == "pandas":
+        integers = (*_INTEGERS, *(name for name, kind in layout.extra.items() if kind is int))
+        columns = {name: _pandas_column(module, name, values, integers) for name, values in columns.items()}
+    return module.DataFrame(columns)
+
+
+def _pandas_column(pandas: Any, name: str, values: list[Any], integers: Sequence[str]) -> Any:  # noqa: ANN401
+    """Return a column as a categorical, or as an array of nullable integers, if the column has such values."""
+    if name in _CATEGORIES:
+        return pandas.Categorical(values, categories=list(dict.fromkeys(text for text in values if text is not None)))
+    return pandas.array(values, "Int64") if name in integers else values
 
 
 def _values(frame: Frame, *, measures: bool) -> Extras:

@@ -25,6 +25,8 @@ from sonjit.studio.calibration.bundle_adjustment import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scipy.sparse import csc_matrix
 
 _JACKKNIFE_PARTS = 8
@@ -96,14 +98,12 @@ def estimate_uncertainty(
             for omitted in range(_JACKKNIFE_PARTS)
         ]
         variances = np.diagonal(lenses, axis1=1, axis2=2)
-        larger = np.maximum(variances, (_JACKKNIFE_PARTS - 1) * np.stack([fit.lenses for fit in fits]).var(0))
+        larger = np.maximum(variances, _jackknife_variance([fit.lenses for fit in fits]))
         growth = np.sqrt(np.divide(larger, variances, out=np.ones_like(larger), where=variances > 0))
         lenses = growth[:, :, None] * lenses * growth[:, None]
-        distances = np.maximum(distances, (_JACKKNIFE_PARTS - 1) * np.stack([_distances(fit) for fit in fits]).var(0))
-        rotations = np.maximum(
-            rotations,
-            (_JACKKNIFE_PARTS - 1) * np.stack([_rotation_differences(fit, best) for fit in fits]).var(0).sum(-1),
-        )
+        distances = np.maximum(distances, _jackknife_variance([_distances(fit) for fit in fits]))
+        differences = [_rotation_differences(fit, best) for fit in fits]
+        rotations = np.maximum(rotations, _jackknife_variance(differences).sum(-1))
     distances_added, rotations_added = _relative_variances(best, kept_effect)
     return lenses, np.sqrt(distances + distances_added), np.sqrt(rotations + rotations_added)
 
@@ -123,6 +123,11 @@ def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> t
     of_camera = is_camera[~is_pose]
     inverse = np.linalg.pinv(left[np.ix_(of_camera, of_camera)], hermitian=True)
     return inverse, inverse @ left[np.ix_(of_camera, ~of_camera)]
+
+
+def _jackknife_variance(estimates: Sequence[FloatArray]) -> FloatArray:
+    """Return the variance of a quantity from its estimates, each without one part of the recording."""
+    return (_JACKKNIFE_PARTS - 1) * np.stack(estimates).var(0)
 
 
 def _block(covariance: FloatArray, row: int) -> FloatArray:
