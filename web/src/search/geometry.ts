@@ -228,10 +228,13 @@ export function pointAt(points: Float32Array, k: number): Point {
   return [points[3 * k]!, points[3 * k + 1]!];
 }
 
+export function mean(values: ArrayLike<number>): number {
+  return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** Return the mean of the chosen points of (K, 3). */
 export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
-  const mean = (axis: 0 | 1) => chosen.reduce((sum, k) => sum + points[3 * k + axis]!, 0) / chosen.length;
-  return [mean(0), mean(1)];
+  return [mean(chosen.map((k) => points[3 * k]!)), mean(chosen.map((k) => points[3 * k + 1]!))];
 }
 
 /** Return the point at this distance below the middle of a head, in head heights. */

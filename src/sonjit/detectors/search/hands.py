@@ -96,7 +96,7 @@ class HandSearch:
         self._published, self._least, self._budget = published, least, budget
         self._agenda = Agenda("hands", budget)
         self._candidates: list[Candidate[HandObservation]] = []
-        self._verified: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
+        self._verified_boxes: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
         self._heads: list[Head] = []
         self._bodies: list[BodyObservation] = []
         self._hints: list[Hint] = []
@@ -261,7 +261,9 @@ class HandSearch:
         taken = any(
             f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _NEAR_HAND for f in self._candidates
         )
-        doubtful = any(candidate is None and iou(box, proposal.box) > _SAME_HAND for box, candidate in self._verified)
+        doubtful = any(
+            candidate is None and iou(box, proposal.box) > _SAME_HAND for box, candidate in self._verified_boxes
+        )
         return {
             "detection": logit(proposal.score),
             "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in proposal.votes)),
@@ -278,29 +280,34 @@ class HandSearch:
             for f in self._candidates
             if f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _SAME_HAND
         ]
-        known += [candidate for box, candidate in self._verified if is_near(proposal.box, box)][:1]
+        known += [candidate for box, candidate in self._verified_boxes if is_near(proposal.box, box)][:1]
         if known and known[0] is not None:
             known[0].detection = max(known[0].detection, proposal.score)
         return bool(known)
 
     def _verify(self, proposal: Proposal) -> None:
-        """Run the landmark network on a proposal. In doubt, run it again on the mirrored image of the box it found."""
-        candidate, published = None, _PUBLISHED in proposal.votes
-        if not published and self._is_known(proposal):
+        if _PUBLISHED not in proposal.votes and self._is_known(proposal):
             return
-        first = self._hands.observe(self._rgb, proposal.box)
-        sure = LIMITS["published_sure" if published else "sure"]
-        if first.score > sure and proposal.score >= self._published:
-            candidate = Candidate([first], proposal.score, set(proposal.votes), self._agenda.current, 1.0, published)
-        elif first.score >= LIMITS["hand_seen"]:
-            mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
-            stays = published and first.score > _PRESENT
-            if stays or mirrored.score >= LIMITS["hand_mirrored"]:
-                agreed = oks(first.keypoints, mirrored.keypoints)
-                views = [mirrored, first] if stays or CROP in proposal.votes else [first, mirrored]
-                candidate = Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreed, stays)
+        candidate = self._verified(proposal)
         self._candidates += [candidate] if candidate is not None else []
-        self._verified.append((proposal.box, candidate))
+        self._verified_boxes.append((proposal.box, candidate))
+
+    def _verified(self, proposal: Proposal) -> Candidate[HandObservation] | None:
+        """Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return None for no hand."""
+        published = _PUBLISHED in proposal.votes
+        first = self._hands.observe(self._rgb, proposal.box)
+        views, agreement = [first], 1.0
+        sure = LIMITS["published_sure" if published else "sure"]
+        if first.score <= sure or proposal.score < self._published:
+            if first.score < LIMITS["hand_seen"]:
+                return None
+            published = published and first.score > _PRESENT
+            mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
+            if mirrored.score < LIMITS["hand_mirrored"] and not published:
+                return None
+            views = [mirrored, first] if published or CROP in proposal.votes else [first, mirrored]
+            agreement = oks(first.keypoints, mirrored.keypoints)
+        return Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreement, published)
 
     def _features(self, candidate: Candidate[HandObservation]) -> dict[str, float]:
         """Return the features of the score of a hand."""
