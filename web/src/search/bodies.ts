@@ -13,9 +13,8 @@ import type { Limits } from "./hands.js";
 import { LIMITS, logit, type Features } from "./score.js";
 
 const OF = constants.search.bodies;
+const { PRESENT, TORSO } = constants.search.geometry;
 const FACE = "face";
-/** Vote of proposals of the published search. */
-const PUBLISHED = "published";
 
 type BodyCandidate = Candidate<BodyObservation>;
 
@@ -81,7 +80,7 @@ export class BodySearch {
     const [asPublished, people, faint] = await this.#bodies.peopleFrom(geometry.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
     this.#hints.push(...geometry.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
     const key = geometry.keyOf(window);
-    const first = geometry.proposalsIn(window, isPublished ? asPublished : [], ({ box }) => box, key, PUBLISHED);
+    const first = geometry.proposalsIn(window, isPublished ? asPublished : [], ({ box }) => box, key, geometry.PUBLISHED);
     const boxes = first.map((proposal) => ({ ...proposal.box, proposal }));
     for (const { proposal } of latestBoxes(boxes, (box, other) => this.#bodies.isSameInstance(box, other))) {
       this.#proposed.push(proposal.box);
@@ -113,7 +112,7 @@ export class BodySearch {
     const first = await this.#bodies.observe(image, proposal.box);
     if (first.score < LIMITS.body_seen) return null;
     const second = await this.#bodies.observe(image, geometry.boxAroundBody(first));
-    const isPublished = proposal.votes.has(PUBLISHED) && first.score > OF.PRESENT;
+    const isPublished = proposal.votes.has(geometry.PUBLISHED) && first.score > PRESENT;
     if (second.score < LIMITS.body_seen && !isPublished) return null;
     const views = isPublished ? [second, first] : [first, second];
     return newCandidate(views, proposal, geometry.bodyOks(first, second, image), isPublished);
@@ -142,7 +141,7 @@ export class BodySearch {
       ...foundSoFar(certain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
       hint: geometry.hintScore(window, this.#hints),
       heads: Number(free.some(({ middle }) => geometry.hasPoint(window, middle))),
-      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, OF.CORE)))),
+      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, TORSO)))),
       faceless: Number(certain.length > 0 && this.#heads.length === 0),
     };
   }
@@ -175,7 +174,7 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
     agreement: logit(candidate.agreement),
     detection: candidate.votes.has(FACE) ? 0 : logit(candidate.detection),
     from_face: Number(candidate.votes.has(FACE)),
-    core: geometry.mean(OF.CORE.map((k) => visibility[k]!)),
+    core: geometry.mean(TORSO.map((k) => visibility[k]!)),
     visible: geometry.mean(visibility),
     heatmap: body.heatmapPeak,
     inside: geometry.mean(isInside),
@@ -199,6 +198,6 @@ function isSamePerson(a: BodyCandidate, b: BodyCandidate): boolean {
 
 /** Return how well the position of the shoulders fits a head, 0..1. */
 function neckFit({ keypoints }: BodyObservation, head: Head): number {
-  const off = distance(geometry.meanOf(keypoints, OF.CORE.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
+  const off = distance(geometry.meanOf(keypoints, TORSO.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
   return Math.exp(-((off / OF.NECK_TOLERANCE) ** 2) / 2);
 }

@@ -16,7 +16,6 @@ import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
 const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
 const ARM = "arm";
-const PUBLISHED = "published";
 /** Vote of the hand crop of a body, as in the published graph. */
 export const CROP = "crop";
 
@@ -68,8 +67,8 @@ export class HandSearch {
     const image = this.#image;
     const whole = geometry.fullWindow(image);
     const proposals = await this.#palmsIn(whole, geometry.keyOf(whole), true);
-    for (const proposal of proposals) if (proposal.votes.has(PUBLISHED)) await this.#verify(proposal);
-    this.#propose(proposals.filter(({ votes }) => !votes.has(PUBLISHED)));
+    for (const proposal of proposals) if (proposal.votes.has(geometry.PUBLISHED)) await this.#verify(proposal);
+    this.#propose(proposals.filter(({ votes }) => !votes.has(geometry.PUBLISHED)));
     for (const parts of this.#networks.guide ? [1, 2] : []) {
       for (const window of geometry.windows(image, parts, true)) {
         this.#agenda.add(`faces${parts}`, () => this.#searchFaces(window), () => this.#windowFeatures(window));
@@ -196,7 +195,7 @@ export class HandSearch {
     const proposals = geometry.proposalsIn(window, [...asPublished, ...more], (palm) => boxFromPalm(palm), vote);
     const boxes = proposals.slice(0, isWhole ? asPublished.length : 0).map(({ box }) => box);
     const latest = latestBoxes(boxes, (box, other) => this.#networks.hands.isSameInstance(box, other));
-    for (const { box, votes } of proposals) if (latest.includes(box)) votes.add(PUBLISHED);
+    for (const { box, votes } of proposals) if (latest.includes(box)) votes.add(geometry.PUBLISHED);
     return proposals;
   }
 
@@ -228,7 +227,7 @@ export class HandSearch {
   }
 
   async #verify(proposal: Proposal): Promise<void> {
-    if (!proposal.votes.has(PUBLISHED) && this.#isKnown(proposal)) return;
+    if (!proposal.votes.has(geometry.PUBLISHED) && this.#isKnown(proposal)) return;
     const candidate = await this.#verified(proposal);
     if (candidate) this.#candidates.push(candidate);
     this.#verifiedBoxes.push({ box: proposal.box, candidate });
@@ -237,13 +236,13 @@ export class HandSearch {
   /** Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return null if there is no hand. */
   async #verified(proposal: Proposal): Promise<HandCandidate | null> {
     const { hands } = this.#networks;
-    const isPublished = proposal.votes.has(PUBLISHED);
+    const isPublished = proposal.votes.has(geometry.PUBLISHED);
     const first = await hands.observe(this.#image, proposal.box);
     const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
     if (first.score > sure && proposal.score >= this.#limits.published) return newCandidate([first], proposal, 1, isPublished);
     if (first.score < LIMITS.hand_seen) return null;
     const mirrored = await hands.observeMirrored(this.#image, hands.boxAfter(first));
-    const stays = isPublished && first.score > OF.PRESENT;
+    const stays = isPublished && first.score > constants.search.geometry.PRESENT;
     if (mirrored.score < LIMITS.hand_mirrored && !stays) return null;
     const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
     return newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), stays);

@@ -16,6 +16,8 @@ from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, 
 from sonjit.detectors.search.bodies import box_below
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
+    PRESENT,
+    PUBLISHED,
     Head,
     Hint,
     Proposal,
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 CROP = "crop"
 """Vote of the hand crop of a body, as in the published graph."""
 _ARM = "arm"
-_PUBLISHED = "published"
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
 _NEAR_HAND, _SAME_HAND = 0.15, 0.4
@@ -59,8 +60,6 @@ _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
 sizes; and limit of the log ratio."""
 _VISIBLE_FOOT = 0.3
 """Minimum visibility of a foot."""
-_PRESENT = 0.5
-"""Minimum presence of a hand in the published search."""
 _SMALL_PX = 48.0
 """Size up to which the size of a hand affects its score."""
 _PART_OF_FACE = 0.6
@@ -108,9 +107,9 @@ class HandSearch:
         """Return all candidates with their scores, best first."""
         palms = self._palms_in(self._image_window, self._image_window)
         for palm in palms:
-            if _PUBLISHED in palm.votes:
+            if PUBLISHED in palm.votes:
                 self._verify(palm)
-        self._propose([palm for palm in palms if _PUBLISHED not in palm.votes])
+        self._propose([palm for palm in palms if PUBLISHED not in palm.votes])
         for parts in (1, 2) if self._guide is not None else ():
             for window in self._windows(parts):
                 self._add_window(f"faces{parts}", window, self._search_faces)
@@ -248,7 +247,7 @@ class HandSearch:
             boxes = [proposal.box for proposal in proposals[: len(as_published)]]
             latest = latest_boxes(boxes, self._hands.is_same_instance)
             for proposal, box in zip(proposals, boxes, strict=False):
-                proposal.votes |= {_PUBLISHED} if box in latest else set()
+                proposal.votes |= {PUBLISHED} if box in latest else set()
         return proposals
 
     def _propose(self, proposals: Sequence[Proposal]) -> None:
@@ -286,7 +285,7 @@ class HandSearch:
         return bool(known)
 
     def _verify(self, proposal: Proposal) -> None:
-        if _PUBLISHED not in proposal.votes and self._is_known(proposal):
+        if PUBLISHED not in proposal.votes and self._is_known(proposal):
             return
         candidate = self._verified(proposal)
         self._candidates += [candidate] if candidate is not None else []
@@ -294,14 +293,14 @@ class HandSearch:
 
     def _verified(self, proposal: Proposal) -> Candidate[HandObservation] | None:
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return None for no hand."""
-        published = _PUBLISHED in proposal.votes
+        published = PUBLISHED in proposal.votes
         first = self._hands.observe(self._rgb, proposal.box)
         views, agreement = [first], 1.0
         sure = LIMITS["published_sure" if published else "sure"]
         if first.score <= sure or proposal.score < self._published:
             if first.score < LIMITS["hand_seen"]:
                 return None
-            published = published and first.score > _PRESENT
+            published = published and first.score > PRESENT
             mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
             if mirrored.score < LIMITS["hand_mirrored"] and not published:
                 return None
