@@ -103,7 +103,8 @@ def test_the_image_installs_every_dependency_by_version_and_hash():
     names = {one.partition("==")[0] for one in locked}
     extras = PROJECT["optional-dependencies"]
     assert names >= {
-        re.split(r"[>=\[]", one)[0] for one in [*PROJECT["dependencies"], *extras["serve"], *extras["tables"]]
+        re.split(r"[>=\[]", dependency)[0]
+        for dependency in [*PROJECT["dependencies"], *extras["serve"], *extras["tables"]]
     }
 
 

@@ -55,7 +55,7 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     )
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
     assert code == 0, out
-    assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
+    assert sorted(file.name for file in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
     assert load_recording(folder / "wave-1.npz").name == "wave"
     assert sonjit("gestures", "train", folder, "--out", tmp_path / "mine.npz")[0] == 0
     code, shown, _ = sonjit("hands", image, "--gestures", tmp_path / "mine.npz")

@@ -104,9 +104,9 @@ def test_connections_start_as_in_mediapipe():
     first = {
         "oval": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_FACE_OVAL[:3]],
         "mesh": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_TESSELATION[:4]],
-        "contours": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_CONTOURS[:2]],
-        "pose": [(one.start, one.end) for one in POSE.POSE_LANDMARKS[:5]],
-        "palm": [(one.start, one.end) for one in HAND.HAND_PALM_CONNECTIONS],
+        "contours": [(connection.start, connection.end) for connection in FACE.FACE_LANDMARKS_CONTOURS[:2]],
+        "pose": [(connection.start, connection.end) for connection in POSE.POSE_LANDMARKS[:5]],
+        "palm": [(connection.start, connection.end) for connection in HAND.HAND_PALM_CONNECTIONS],
     }
     assert first == {
         "oval": [(10, 338), (338, 297), (297, 332)],

@@ -183,7 +183,10 @@ def test_gestures_are_chosen_as_requested(weights, monkeypatch, detector):
         classifiers = [mp.tasks.components.processors.ClassifierOptions(**one) for one in (chosen, custom or {})]
         options = vision.GestureRecognizerOptions(BaseOptions(), MODES.IMAGE, 1, 0.5, 0.5, 0.5, *classifiers)
         with vision.GestureRecognizer.create_from_options(options) as recognizer:
-            return [(one.index, one.category_name, one.score) for one in recognizer.recognize(BLACK).gestures[0]]
+            return [
+                (gesture.index, gesture.category_name, gesture.score)
+                for gesture in recognizer.recognize(BLACK).gestures[0]
+            ]
 
     gestures = [Gesture("Victory", 0.9)]
     with monkeypatch.context() as patch:

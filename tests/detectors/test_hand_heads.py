@@ -142,7 +142,7 @@ def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, p
     assert seen.appearance is not None
     assert kind.propagate(seen, np.zeros(2, np.float32), 0.5).appearance is None
     with sonjit.create_detector("hands", search="fast") as stream:
-        assert all(one.appearance is None for one in stream.detect(photo))
+        assert all(result.appearance is None for result in stream.detect(photo))
 
 
 @pytest.mark.parametrize(

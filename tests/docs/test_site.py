@@ -88,10 +88,12 @@ def test_a_page_opened_as_a_file_can_be_searched(site, browser, query, first):
     browser.find_element("css selector", "label[for=__search]").click()
     browser.find_element("css selector", "[data-md-component=search-query]").send_keys(query)
     found = WebDriverWait(browser, 60).until(
-        lambda b: [one.text for one in b.find_elements("css selector", ".md-search-result__item") if one.text]
+        lambda b: [
+            element.text for element in b.find_elements("css selector", ".md-search-result__item") if element.text
+        ]
     )
     assert any(first.lower() in text.lower() for text in found), found
-    assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.slow
@@ -112,7 +114,7 @@ def test_header_links_a_page_opened_as_a_file_to_its_translation_and_to_the_chan
     browser.find_element("css selector", ".site-switch a").click()
     assert browser.current_url == (site / "changelog.html").as_uri()
     assert sonjit.__version__ in browser.find_element("css selector", "h2").text
-    assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.slow

@@ -95,9 +95,9 @@ def test_a_published_network_gives_the_same_on_both_runtimes(name, photo):
         network = load_engine(path, EngineOptions(engine=engine, precision="f32"), value_range=_NAMES[name])
         network.input[0] = cv2.resize(photo, network.input.shape[2:0:-1])
         results.append([output.copy() for output in network.run()])
-    for one, other in zip(*results, strict=True):
-        assert one.shape == other.shape
-        np.testing.assert_allclose(other, one, rtol=0, atol=2e-4 * max(1.0, np.abs(one).max()))
+    for result, other in zip(*results, strict=True):
+        assert result.shape == other.shape
+        np.testing.assert_allclose(other, result, rtol=0, atol=2e-4 * max(1.0, np.abs(result).max()))
 
 
 def test_torch_names():

@@ -44,12 +44,12 @@ def protocol(lamps, lamp_task, tmp_path):
 
 def test_a_data_set_is_listed_checked_shown_and_converted(root, tmp_path, capsys):
     assert main(["datasets", "list", "--json", "--root", str(root)]) == 0
-    (listed,) = [one for one in json.loads(capsys.readouterr().out) if one["name"] == "lamps"]
+    (listed,) = [entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "lamps"]
     assert listed["there"].startswith("3 samples")
     assert main(["datasets", "check", "lamps", "--root", str(root)]) == 0
     assert main(["datasets", "show", "lamps", "--root", str(root), "--out", str(tmp_path / "sheet.png")]) == 0
     assert cv2.imread(str(tmp_path / "sheet.png")).max() == 255
-    assert [one.instances[0].category for one in open_dataset("lamps", root)] == ["lamp"] * 3
+    assert [sample.instances[0].category for sample in open_dataset("lamps", root)] == ["lamp"] * 3
 
 
 @pytest.mark.parametrize(("off", "expected"), [(0, 0), (3, 3)])

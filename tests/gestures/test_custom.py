@@ -72,7 +72,9 @@ def test_files_are_small_and_give_the_same(recordings, tmp_path):
     assert (tmp_path / "claw.npz").stat().st_size < 8000
     places = load_recording(tmp_path / "claw.npz").embedding()
     again = LearnedGestures.load(tmp_path / "mine.npz").static.classify(places)
-    assert [one and one.name for one in again] == [one and one.name for one in taught.static.classify(places)]
+    assert [one and one.name for one in again] == [
+        gesture and gesture.name for gesture in taught.static.classify(places)
+    ]
 
 
 @pytest.mark.parametrize("load", [load_recording, LearnedGestures.load])

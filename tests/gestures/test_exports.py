@@ -34,7 +34,7 @@ def frames(posed):
 
 
 def test_segments_are_what_is_held_for_a_while(frames):
-    found = [(one.name, one.handedness, one.id) for one in segments_of(frames)]
+    found = [(segment.name, segment.handedness, segment.id) for segment in segments_of(frames)]
     assert found == [("Victory", "Right", 0), ("Open_Palm", "Right", 0), ("Closed_Fist", "Left", 1)]
     first, second, _ = segments_of(frames)
     assert (first.start, first.end) == (0, pytest.approx(19 / 30))

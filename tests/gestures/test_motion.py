@@ -193,7 +193,9 @@ def test_pinches_of_two_hands_zoom(events_of_two, fps):
     def pose(t):
         return smooth(t, 0.2, 0.2) - smooth(t, 2.0, 0.2)
 
-    events = [one for one in events_of_two(3, fps, lambda t: 2 + 2 * smooth(t, 0.8, 1), pose) if one.name != "Pinch"]
+    events = [
+        event for event in events_of_two(3, fps, lambda t: 2 + 2 * smooth(t, 0.8, 1), pose) if event.name != "Pinch"
+    ]
     assert steps(events) == [("Zoom", "begin"), ("Zoom", "end")]
     assert (events[-1].id, events[-1].count) == (1, pytest.approx(2, abs=0.1))
 

@@ -119,8 +119,8 @@ def test_regions_contain_the_drawing(hand, body, face, person):
     for make in (lambda: Frame(0, None, [hand()]), lambda: Frame(0, None, bodies=[body()])):
         for shift in (0, 600, 1500):
             frame = make()
-            for _, one in frame.instances():
-                one.keypoints[:, :2] = one.keypoints[:, :2] * 0.3 + shift
+            for _, instance in frame.instances():
+                instance.keypoints[:, :2] = instance.keypoints[:, :2] * 0.3 + shift
             assert assert_regions_contain_the_drawing(frame, rgb).mean() > 0.8
     far_apart = Frame(0, None, [hand(), hand()])
     far_apart.hands[0].keypoints *= np.float32(0.3)

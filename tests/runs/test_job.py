@@ -133,8 +133,8 @@ def test_files_on_remote_storage_give_the_same_results(media, tmp_path, processe
     run(Brightness(), [f"{url}/10.png", f"{url}/*.png"], tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,25.0", "2,30.0"]
     both = run(Brightness(), [url, media / "10.png"], f"{tmp_path}/u/")
-    assert {one.name for one in (tmp_path / "u").glob("*.json")} == {"20.json", "30.json", "clip.json"} | {
-        one.name for one in (tmp_path / "u").glob("*10.png.json")
+    assert {file.name for file in (tmp_path / "u").glob("*.json")} == {"20.json", "30.json", "clip.json"} | {
+        file.name for file in (tmp_path / "u").glob("*10.png.json")
     }
     assert both.files == 5
 

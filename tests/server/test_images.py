@@ -38,7 +38,7 @@ def test_an_endpoint_gives_what_a_detector_gives(kind, all_weights, ask, photo):
     assert (answer["height"], answer["width"]) == photo.shape[:2]
     assert answer["model"] == f"{kind}-{next(iter(KINDS[kind].models))}"
     with sonjit.create_detector(kind, max_instances=2, static_image=True, smoothing=None) as detector:
-        expected = [one.to_dict() for one in detector.detect(data)]
+        expected = [result.to_dict() for result in detector.detect(data)]
     assert answer[LISTS[kind]] == json.loads(json.dumps(expected))
     assert expected or kind != "hands"
 

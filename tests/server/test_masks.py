@@ -59,7 +59,7 @@ def test_a_mask_is_next_to_its_body_in_either_format(kind, strict):
     options = SessionOptions.from_values(kind, {"model": "full"}, still=True)
     session = Session(options, FakeDetector([body if kind == "body" else Person(body)]), ExplainerPool())
     answer = session.answer(np.zeros((4, 4, 3), np.uint8), None, strict=strict)
-    ((one,),) = json.loads(f"{{{answer}}}").values()
-    shown = one if kind == "body" else one["body"]
+    ((entry,),) = json.loads(f"{{{answer}}}").values()
+    shown = entry if kind == "body" else entry["body"]
     assert shown["segmentation"] == mask_to_dict(body.mask)
     assert not strict or list(shown) == [*body.to_dict(), "segmentation"]

@@ -30,15 +30,16 @@ def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
         answers = [answer(socket, 7 + i, data, time=i / 30) for i, data in enumerate(frames)]
     with sonjit.create_detector("hands", model="lite", max_instances=2) as detector:
         expected = [
-            [one.to_dict(full=True) for one in detector.detect(data, time=i / 30)] for i, data in enumerate(frames)
+            [result.to_dict(full=True) for result in detector.detect(data, time=i / 30)]
+            for i, data in enumerate(frames)
         ]
     for i, (got, hands) in enumerate(zip(answers, expected, strict=True)):
         assert (got["type"], got["frame"], got["time"], got["dropped"]) == ("frame", 7 + i, i / 30, 0)
         assert set(got["timing"]) == {"wait_ms", "decode_ms", "detect_ms"}
-        for one in got["hands"]:
-            assert one.pop("skeleton") == "hand_mediapipe21"
-            assert one.pop("measures")
-            assert set(one.pop("gesture") or ()) <= {"name", "score"}
+        for hand in got["hands"]:
+            assert hand.pop("skeleton") == "hand_mediapipe21"
+            assert hand.pop("measures")
+            assert set(hand.pop("gesture") or ()) <= {"name", "score"}
         assert got["hands"] == json.loads(json.dumps(hands))
     assert any(expected)
 

@@ -137,7 +137,7 @@ def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):
     points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
     read = load_cameras(written, unit="mm")
     for view in rig:
-        table = next(one for one in tomllib.loads(text).values() if one.get("name") == view.name)
+        table = next(entry for entry in tomllib.loads(text).values() if entry.get("name") == view.name)
         K, bent, turn, shift = (np.array(table[one]) for one in ("matrix", "distortions", "rotation", "translation"))
         theirs, _ = cv2.projectPoints(points * 1000, turn, shift, K, bent)
         np.testing.assert_allclose(read[view.name].project(points), theirs[:, 0] + 0.5, atol=1e-6)

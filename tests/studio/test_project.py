@@ -154,7 +154,9 @@ def test_files_may_name_their_camera_in_a_longer_name(tmp_path, files, cameras):
     cameras = cameras.split()
     found = find_views([*cameras, "cam_7"], [str(tmp_path)])
     assert list(found) == cameras
-    assert [path.name for path in found.values()] == [one for one in files.split() if "mp4" in one and "dr" not in one]
+    assert [path.name for path in found.values()] == [
+        part for part in files.split() if "mp4" in part and "dr" not in part
+    ]
     assert find_views([*cameras, "cam_7"], [str(found[cameras[1]])]) == {cameras[1]: found[cameras[1]]}
 
 

@@ -24,7 +24,7 @@ def good(count=6):
 
 def worst(figures):
     needs = review_priorities(**figures)
-    frame = max(needs, key=lambda one: needs[one].score)
+    frame = max(needs, key=lambda index: needs[index].score)
     return frame, needs[frame].why
 
 

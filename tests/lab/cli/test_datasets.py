@@ -38,7 +38,7 @@ run = partial(run_command, "datasets")
 
 def test_list_names_every_set_and_what_is_there(capsys, photos):
     status, out, _ = run(capsys, "list", "--json", "--root", photos)
-    listed = {one["name"]: one for one in json.loads(out)}
+    listed = {entry["name"]: entry for entry in json.loads(out)}
     assert status == 0
     assert sorted(listed) == list_datasets()
     assert {name for name, entry in listed.items() if entry["there"] != "no"} == {"folder"}
@@ -123,7 +123,7 @@ def test_sets_are_listed_by_their_content_and_whatever_their_folder_is_called(ca
     points = np.c_[rng.uniform(10, 50, (21, 2)), np.ones(21)].tolist()
     (root / "a.json").write_text(json.dumps({"hand_pts": points, "is_left": 1}))
     _, out, _ = run(capsys, "list", "--json", "--root", tmp_path / "sets")
-    there = {one["name"]: one["there"] for one in json.loads(out)}
+    there = {entry["name"]: entry["there"] for entry in json.loads(out)}
     assert there["panoptic-hand"].startswith("1 samples (train)")
     assert "downloaded" in there["panoptic-hand"]
     assert there["freihand"] == "no"

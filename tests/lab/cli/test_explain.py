@@ -38,10 +38,10 @@ class TestExplain:
         assert {**header, "frames": frames} == complete
         assert [frame["source"] for frame in frames] == ["10.png", "f2.png", "f9.png"]
         expected = [
-            (frame["index"], number, one["target"], one["value"], one["map"])
+            (frame["index"], number, target_map["target"], target_map["value"], target_map["map"])
             for frame in frames
             for number, hand in enumerate(frame["hands"])
-            for one in hand["maps"]
+            for target_map in hand["maps"]
         ]
         assert expected
         with (tmp_path / "t.csv").open(newline="") as file:

@@ -56,7 +56,7 @@ def test_user_backgrounds(capsys, tmp_path, can_render):
 def test_all_factors_are_listed(capsys):
     status, out, _ = run(capsys, "--list-factors")
     assert status == 0
-    assert all(one.name in out for one in FACTORS)
+    assert all(factor.name in out for factor in FACTORS)
 
 
 @pytest.mark.parametrize(

@@ -103,21 +103,21 @@ def test_without_a_mask_the_box_is_filled(tmp_path):
     data = small()
     del data["annotations"][0]["segmentation"]
     image(tmp_path, "a.png")
-    (one,) = open_dataset("folder", write(tmp_path, data))
-    assert one.instances[0].mask() is None
-    assert one.instances[0].filled_mask(20, 30).sum() == 80
+    (sample,) = open_dataset("folder", write(tmp_path, data))
+    assert sample.instances[0].mask() is None
+    assert sample.instances[0].filled_mask(20, 30).sum() == 80
 
 
 @pytest.mark.files("demo/*coco*.json")
 def test_the_demo_clips_annotations(file):
     """Read the frames of a video, and check that every mask reaches the edges of its box."""
     (video,) = file.parent.glob("*.mp4")
-    for one in open_dataset("folder", file, images=str(video))[:25]:
-        for instance in one.instances:
+    for sample in open_dataset("folder", file, images=str(video))[:25]:
+        for instance in sample.instances:
             rows, columns = np.nonzero(instance.mask())
             tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
             assert np.abs(np.subtract(tight, instance.box)).max() <= 1
-        assert one.rgb().shape == (one.height, one.width, 3)
+        assert sample.rgb().shape == (sample.height, sample.width, 3)
 
 
 def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):

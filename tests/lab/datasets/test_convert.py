@@ -159,7 +159,7 @@ def test_torch_takes_a_set_as_it_is(own):
     loader = DataLoader(
         dataset, batch_size=4, shuffle=False, collate_fn=lambda samples: [sample.id for sample in samples]
     )
-    assert [one for batch in loader for one in batch] == [one.id for one in dataset]
+    assert [one for batch in loader for one in batch] == [sample.id for sample in dataset]
 
 
 def test_unknown_ending(own, tmp_path):

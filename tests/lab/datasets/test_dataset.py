@@ -60,7 +60,7 @@ def id_at(dataset, index):
 def test_places_are_those_of_a_list(count, index):
     ids = [str(number) for number in range(count)]
     dataset = made(count=count)
-    assert [one.id for one in dataset] == ids
+    assert [sample.id for sample in dataset] == ids
     if -count <= index < count:
         assert dataset[index].id == ids[index]
     else:
@@ -92,7 +92,7 @@ def test_workers_read_the_same_samples():
     """Spawn the processes, so that they import the data set again."""
     dataset = made().subset(range(5))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.starmap(id_at, [(dataset, index) for index in range(5)]) == [one.id for one in dataset]
+        assert pool.starmap(id_at, [(dataset, index) for index in range(5)]) == [sample.id for sample in dataset]
 
 
 def test_bad_samples_are_an_error_or_listed():

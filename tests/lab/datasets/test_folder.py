@@ -50,8 +50,8 @@ def test_order_and_spelling_of_names_do_not_matter(own):
             annotation["keypoints"] = np.reshape(annotation["keypoints"], (21, 3))[order].ravel().tolist()
             annotation["keypoints3d"] = np.array(annotation["keypoints3d"])[order].tolist()
 
-    plain = [one.instances for one in open_dataset("folder", own())]
-    mixed = [one.instances for one in open_dataset("folder", own(change))]
+    plain = [sample.instances for sample in open_dataset("folder", own())]
+    mixed = [sample.instances for sample in open_dataset("folder", own(change))]
     for (one,), (other,) in zip(plain[1:], mixed[1:], strict=True):
         assert np.array_equal(one.keypoints_px, other.keypoints_px, equal_nan=True)
         assert np.array_equal(one.keypoints_m, other.keypoints_m)
@@ -103,7 +103,7 @@ def test_bad_samples_can_be_left_out(own):
     root = own(put(bbox=[3, 4, 0, 5]))
     (root / "images" / "p3.png").unlink()
     dataset = open_dataset("folder", root, skip_bad=True)
-    assert [one.id for one in dataset] == [f"images/p{k}.png" for k in (0, 2, 4, 5)]
+    assert [sample.id for sample in dataset] == [f"images/p{k}.png" for k in (0, 2, 4, 5)]
     assert ["bbox" in one.reason or "p3.png is missing" in one.reason for one in dataset.skipped] == [True, True]
 
 
@@ -126,7 +126,10 @@ def test_tables_that_sonjit_wrote(tmp_path):
             for frame in frames:
                 writer.write(frame)
         dataset = open_dataset("folder", table, images=str(tmp_path / "photos"), check="all")
-        assert [(one.width, one.height, len(one.instances)) for one in dataset] == [(80, 64, 1), (80, 64, 0)]
+        assert [(sample.width, sample.height, len(sample.instances)) for sample in dataset] == [
+            (80, 64, 1),
+            (80, 64, 0),
+        ]
         (found,) = dataset[0].instances
         assert (found.side, found.skeleton) == ("Left", "hand_mediapipe21")
         np.testing.assert_array_equal(found.keypoints_px.astype(np.float32), points[:, :2])
@@ -146,7 +149,7 @@ def test_folders_by_class(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.zeros((8, 9, 3), np.uint8))
     dataset = open_dataset("folder", tmp_path)
-    assert [(one.id, one.instances[0].category_id) for one in dataset] == [
+    assert [(sample.id, sample.instances[0].category_id) for sample in dataset] == [
         ("fist/1.png", 0),
         ("wave/2.png", 1),
         ("wave/10.png", 1),

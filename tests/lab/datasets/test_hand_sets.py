@@ -201,17 +201,17 @@ def test_lists_of_who_annotated_choose_samples(copied):
 
 def test_first_release_and_releases_of_several_rates(copied, tmp_path):
     root = copied("interhand")
-    ids = [one.id for one in open_dataset("interhand2.6m", root)]
+    ids = [sample.id for sample in open_dataset("interhand2.6m", root)]
     (folder,) = (root / "annotations").glob("*/")
     folder.rename(folder.parent / "machine_annot")
-    assert [one.id for one in open_dataset("interhand2.6m", root, annotations="machine")] == ids
+    assert [sample.id for sample in open_dataset("interhand2.6m", root, annotations="machine")] == ids
     with pytest.raises(InputError, match=r"data\.json is missing"):
         open_dataset("interhand2.6m", root, annotations="human")
     (folder.parent / "machine_annot").rename(folder)
     several = tmp_path / "several"
     several.mkdir()
     root.rename(several / "InterHand2.6M_30fps_batch1")
-    assert [one.id for one in open_dataset("interhand2.6m", several, fps=30)] == ids
+    assert [sample.id for sample in open_dataset("interhand2.6m", several, fps=30)] == ids
     with pytest.raises(InputError, match="missing"):
         open_dataset("interhand2.6m", several)
 

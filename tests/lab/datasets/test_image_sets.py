@@ -19,7 +19,7 @@ def every_sample(name, root, **options):
     found = {}
     for split in dataset_entry(name).splits:
         try:
-            found |= {one.id: one for one in open_dataset(name, root, split, check="all", **options)}
+            found |= {sample.id: sample for sample in open_dataset(name, root, split, check="all", **options)}
         except InputError:
             continue
     return found

@@ -59,7 +59,9 @@ def test_only_a_box_must_be_there(folder):
 def test_halves_to_choose_on_and_to_report(folder):
     hands = {"_split": {"choose": ["b.png"], "report": ["a.png"]}} | dict.fromkeys(["a.png", "b.png"], image(hands=[]))
     root = folder(hands=hands)
-    names = {split: [one.id for one in open_dataset("photographs", root, split)] for split in ("choose", "report")}
+    names = {
+        split: [sample.id for sample in open_dataset("photographs", root, split)] for split in ("choose", "report")
+    }
     assert names == {"choose": ["b.png"], "report": ["a.png"]}
 
 

@@ -119,7 +119,7 @@ def write_questions(root, counts=(("train2014", 60), ("val2014", 20)), seed=3):
                 number = 10 * image + len(questions) % 2
                 questions.append({"question_id": number, "image_id": image, "question": text})
                 people = [answer] * int(rng.integers(1, 11))
-                answers = [{"answer": one} for one in [*people, *["a thing"] * (10 - len(people))]]
+                answers = [{"answer": person} for person in [*people, *["a thing"] * (10 - len(people))]]
                 annotations.append(
                     {"question_id": number, "image_id": image, "multiple_choice_answer": answer, "answers": answers}
                 )

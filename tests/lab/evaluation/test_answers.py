@@ -72,7 +72,7 @@ def test_a_question_is_answered_with_the_regions_behind_it(data, run, tmp_path, 
     assert main([*arguments, "--ask", "What shape has this thing?", *outputs]) == 0
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"disc", "square"}
     (frame,) = json.loads((tmp_path / "a.json").read_text("utf-8"))["frames"]
-    assert [one["class"] for one in frame["classes"]] != []
+    assert [label["class"] for label in frame["classes"]] != []
     height, width = rgb_from(image).shape[:2]
     assert cv2.imread(str(tmp_path / "a.png")).shape == (height, 2 * width, 3)
     for more, words in (

@@ -70,7 +70,7 @@ class Independent:
             features = self.network(images)["features"][0].numpy().astype(np.float64)  # (K, h, w)
         scores = self.head @ self.pool(features) + self.bias
         maps = (self.head[:, :, None, None] * features[None]).sum(1)
-        return scores, [cv2.resize(one, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in maps]
+        return scores, [cv2.resize(target_map, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for target_map in maps]
 
     def saliency(self, rgb, label):
         small = cv2.resize(rgb, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -260,11 +260,11 @@ def test_objects_of_scenes_end_to_end(tmp_path):
         values = maps[scores.argmax()]
         region = (values > 0.5 * values.max()) & (values.max() > 0)
         inside = []
-        for one in sample.instances:
-            x_min, y_min, x_max, y_max = map(int, one.box)
+        for instance in sample.instances:
+            x_min, y_min, x_max, y_max = map(int, instance.box)
             shared = region[y_min:y_max, x_min:x_max].sum()
             inside.append(shared > 0 and shared >= min((x_max - x_min) * (y_max - y_min), region.sum()) / 2)
-            by_object.setdefault(f"{sample.tags['class']}: {one.category}", []).append(inside[-1])
+            by_object.setdefault(f"{sample.tags['class']}: {instance.category}", []).append(inside[-1])
         contained.append(any(inside))
         wrong.append(names[scores.argmax()]["name"] != sample.tags["class"])
     expected = {"regions_with_objects": 100 * np.mean(contained), "classification_error_1": 100 * np.mean(wrong)}

@@ -151,11 +151,11 @@ def precision(people, results, fields):
     mean = []
     for threshold in np.arange(0.5, 1, 0.05):
         taken, right = set(), []
-        for one in sorted(results, key=lambda one: -one["score"]):
+        for result in sorted(results, key=lambda one: -one["score"]):
             fits = {
-                index: similarity(person, one, fields)
+                index: similarity(person, result, fields)
                 for index, person in enumerate(people)
-                if person["image_id"] == one["image_id"] and index not in taken
+                if person["image_id"] == result["image_id"] and index not in taken
             }
             fits = {place: value for place, value in fits.items() if value >= threshold}
             best = max(fits, key=lambda place: (labelled[place], fits[place]), default=None)
@@ -246,7 +246,7 @@ def test_coco_ignores_the_flags_of_results(capsys, tmp_path, bodies, flags):
 
 def test_a_result_at_the_origin_is_a_false_detection(capsys, tmp_path, bodies):
     people, results = bodies
-    best = max(results, key=lambda one: one["score"])
+    best = max(results, key=lambda result: result["score"])
     best["keypoints"] = [0.0] * 51
     write_people(tmp_path, "coco-keypoints", people, results)
     found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")

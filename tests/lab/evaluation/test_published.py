@@ -37,11 +37,11 @@ def test_cards_hold_groups(name):
 def test_only_the_impossible_figure_is_refused():
     refused = []
     for name in CARDS:
-        for one in load_groups(name).groups:
+        for group in load_groups(name).groups:
             try:
-                check_summary(one)
+                check_summary(group)
             except ImpossibleTableError as error:
-                refused.append((name, one.model, one.factor, str(error)))
+                refused.append((name, group.model, group.factor, str(error)))
     assert [one[:3] for one in refused] == [("card-body", "lite", "gender")]
     assert "is outside of its range" in refused[0][3]
 

@@ -29,7 +29,7 @@ def save_truth(folder, path, **changes):
         "keypoints_m": np.stack([one.keypoints_m for _, one in rows]),
         "placed": np.array(True),
     }
-    np.savez(path, **{key: one for key, one in (arrays | changes).items() if one is not None})
+    np.savez(path, **{key: array for key, array in (arrays | changes).items() if array is not None})
     return str(path)
 
 

@@ -66,8 +66,10 @@ def test_each_class_has_its_map_score_and_probability():
     best = explain_classes(network, IMAGE, 48, top=4)
     assert sum(one.probability for one in best) == pytest.approx(1, rel=1e-5)
     assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
-    for one in (*maps, *best):
-        assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.score, rel=1e-5, abs=1e-5)
+    for target_map in (*maps, *best):
+        assert target_map.values.mean(dtype=float) + target_map.bias == pytest.approx(
+            target_map.score, rel=1e-5, abs=1e-5
+        )
     with pytest.raises(InputError, match="class 4: cam-small has the classes 0 to 3"):
         explain_classes(network, IMAGE, 48, [4])
 
@@ -117,10 +119,10 @@ def test_the_command_explains_what_training_wrote(trained, capsys):
     ]
     options = ["--of", "Right,0", "--boxes", "--backprop"]
     outputs = ["--save", trained / "maps.json", "--draw", trained / "maps.png"]
-    assert main([str(one) for one in (*arguments, *options, *outputs)]) == 0
+    assert main([str(argument) for argument in (*arguments, *options, *outputs)]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["Right", "Left"]
     (frame,) = json.loads((trained / "maps.json").read_text("utf-8"))["frames"]
-    assert [one["class"] for one in frame["classes"]] == ["Right", "Left"]
+    assert [label["class"] for label in frame["classes"]] == ["Right", "Left"]
     assert np.array(frame["classes"][0]["map"]).shape == (6, 6)
     height, width = IMAGE.shape[:2]
     assert cv2.imread(str(trained / "maps.png")).shape == (height, 4 * width, 3)

@@ -37,7 +37,7 @@ def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo,
     engine = load_engine(weights[f"hand-{model}"], EngineOptions(precision="f32"))
     crop_on_grid(photo, box, engine.input[0])
     points, presence, label, world = (one.ravel().astype(float) for one in engine.run())
-    looks = {one.target: one for one in explainer.explain(photo, found[0], explainer.targets)}
+    looks = {target_map.target: target_map for target_map in explainer.explain(photo, found[0], explainer.targets)}
     assert looks.keys() == set(explainer.targets)
     for one in looks.values():
         assert one.values.shape == (7, 7)
@@ -67,8 +67,8 @@ def test_a_hand_speaks_for_presence_more_than_its_surroundings(photo, found):
 
 
 def test_any_box_can_be_looked_into(photo, weights):
-    (one,) = load_hand_explainer("lite").explain(photo, RotatedBox(5, 5, 60, 60, 0.3), ["presence"])
-    assert one.box == RotatedBox(5, 5, 60, 60, 0.3)
+    (target_map,) = load_hand_explainer("lite").explain(photo, RotatedBox(5, 5, 60, 60, 0.3), ["presence"])
+    assert target_map.box == RotatedBox(5, 5, 60, 60, 0.3)
 
 
 def test_an_unknown_target_lists_the_known_ones(photo, found):
@@ -106,7 +106,7 @@ def test_a_user_defined_network_is_explained(tmp_path, photo):
     )
     engine = load_engine(path, EngineOptions(precision="f32"))
     crop_on_grid(photo, box, engine.input[0])
-    np.testing.assert_allclose([one.value for one in maps], engine.run()[0].ravel(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose([target_map.value for target_map in maps], engine.run()[0].ravel(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,10 @@ def test_the_command_saves_and_draws(image, found, tmp_path, capsys):
     (frame,) = json.loads(saved.read_text("utf-8"))["frames"]
     for hand, original in zip(frame["hands"], found, strict=True):
         assert hand["handedness"] == original.handedness
-        for one in hand["maps"]:
-            assert np.mean(one["map"]) + one["bias"] == pytest.approx(one["value"], rel=1e-5, abs=1e-5)
+        for target_map in hand["maps"]:
+            assert np.mean(target_map["map"]) + target_map["bias"] == pytest.approx(
+                target_map["value"], rel=1e-5, abs=1e-5
+            )
     height, width = cv2.imread(str(image)).shape[:2]
     assert cv2.imread(str(drawn)).shape == (height, 2 * width, 3)
 

@@ -39,7 +39,7 @@ def many():
 
 
 def test_named_values_are_drawn_uniformly_if_one_is_no_default():
-    table = {one.name: one for one in FACTORS}
+    table = {factor.name: factor for factor in FACTORS}
     values = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
     drawn = [values.draw(np.random.default_rng(seed)) for seed in range(400)]
     assert min(drawn.count(name) for name in values.values) > 60
@@ -68,7 +68,7 @@ def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
     assert factors.draw(4, 9) != factors.draw(5, 9)
     someone = Factors(FACTORS, ["person=7"])
     first, second = someone.draw(4, 1), someone.draw(4, 2)
-    theirs = [one.name for one in FACTORS if one.of == "person"]
+    theirs = [factor.name for factor in FACTORS if factor.of == "person"]
     assert {name: first[name] for name in theirs} == {name: second[name] for name in theirs}
     assert first != second
 

@@ -95,7 +95,7 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
     read = detect_hands(rendered, maps=True)
     maps, places = split_maps(read.appearance)
-    assert [one.shape[1:] for one in maps] == list(MAPS)
+    assert [target_map.shape[1:] for target_map in maps] == list(MAPS)
     assert ((places > -0.5) & (places < 1.5)).all()
     off = np.linalg.norm(exact_positions(read) - places, axis=-1).mean(1) / np.linalg.norm(
         np.ptp(places, axis=1), axis=1
@@ -168,7 +168,7 @@ def test_the_arrays_equal_the_network_of_the_image():
     network.fit_normalisation(hands, features)
     torch.nn.init.normal_(network.move.weight)
     maps, places = split_maps(hands.appearance)
-    inputs = [torch.from_numpy(one) for one in maps], torch.from_numpy(places), torch.from_numpy(features)
+    inputs = [torch.from_numpy(target_map) for target_map in maps], torch.from_numpy(places), torch.from_numpy(features)
     with torch.no_grad():
         logits, keypoints, corrected = network(*inputs)
     assert keypoints.shape == (6, 126)

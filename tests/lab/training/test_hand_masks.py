@@ -116,7 +116,7 @@ def test_a_short_run_segments_images(rendered, demo_clip, weights, tmp_path, cap
     cv2.imwrite(str(photo), demo_clip[1][60][..., ::-1])
     saved = tmp_path / "found.json"
     assert main(["segment", str(photo), "--weights", str(run), "--min-score", "0", "--save", str(saved)]) == 0
-    assert all(one["category_id"] in (1, 2, 3, 4) for one in json.loads(saved.read_text()))
+    assert all(entry["category_id"] in (1, 2, 3, 4) for entry in json.loads(saved.read_text()))
     capfd.readouterr()
     assert main(["segment", str(photo), "--weights", str(run), "--steps", str(tmp_path / "steps")]) == 2
     assert "--steps applies only to Mask R-CNN" in capfd.readouterr().err
