@@ -244,7 +244,7 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
             task()
             times[index] = 1e3 * (time.process_time() - start)
 
-        add(self, name, timed if self._table is CONSTANTS["tasks"][kind] else task, features)
+        add(self, name, timed if self.table is CONSTANTS["tasks"][kind] else task, features)
 
     found: list[agenda.Found[Any]] = []
     as_still_search = load.as_still_search

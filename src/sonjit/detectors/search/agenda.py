@@ -94,12 +94,13 @@ class Agenda:
         budget: Limit of the search.
 
     Attributes:
+        table: Costs and gains of the tasks by name, from `search.json`.
         complete: False if the budget prevented a task.
         log: Finished tasks and the current one.
     """
 
     def __init__(self, kind: str, budget: Budget) -> None:
-        self._table, self._budget = CONSTANTS["tasks"][kind], budget
+        self.table, self._budget = CONSTANTS["tasks"][kind], budget
         self._heap: list[tuple[float, int, str, Callable[[], Mapping[str, float]], int, Callable[[], None]]] = []
         self._number = count()
         self._spent, self.complete = 0.0, True
@@ -122,14 +123,14 @@ class Agenda:
         heapq.heappush(self._heap, entry)
 
     def _worth(self, name: str, features: Mapping[str, float]) -> float:
-        of = self._table[name]
+        of = self.table[name]
         return Score(of["bias"], of["weights"])(features) / of["follow_up"]
 
     def run(self, is_enough: Callable[[], bool]) -> None:
         """Run all tasks, also those that tasks add, until `is_enough` returns True or the budget is spent."""
         while self._heap and not is_enough():
             before, _, name, features, parent, task = heapq.heappop(self._heap)
-            values, cost = features(), self._table[name]["cost"]
+            values, cost = features(), self.table[name]["cost"]
             worth = self._worth(name, values)
             if self._heap and -worth > max(before, self._heap[0][0]):  # its gain decreased
                 heapq.heappush(self._heap, (-worth, next(self._number), name, features, parent, task))
