@@ -109,6 +109,11 @@ export function withoutDuplicates<O extends Observation>(
   return accepted;
 }
 
+/** Check whether certain candidates show as many instances as a search has to find. */
+export function areEnough<O extends Observation>(candidates: readonly Candidate<O>[], { enough }: Budget): boolean {
+  return candidates.length >= enough && withoutDuplicates(candidates).length >= enough;
+}
+
 interface Task {
   readonly name: string;
   readonly worth: number;

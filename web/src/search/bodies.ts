@@ -13,9 +13,8 @@ import type { Limits } from "./hands.js";
 import { LIMITS, logit, type Features } from "./score.js";
 
 const OF = constants.search.bodies;
+const { PRESENT, TORSO } = constants.search.geometry;
 const FACE = "face";
-/** Vote of proposals of the published search. */
-const PUBLISHED = "published";
 
 type BodyCandidate = Candidate<BodyObservation>;
 
@@ -29,7 +28,7 @@ export class BodySearch {
   readonly #limits: Limits;
   readonly #agenda: Agenda;
   readonly #candidates: BodyCandidate[] = [];
-  readonly #observedBoxes: RotatedBox[] = [];
+  readonly #proposed: RotatedBox[] = [];
   readonly #hints: Hint[] = [];
   #heads: readonly Head[] = [];
 
@@ -62,44 +61,61 @@ export class BodySearch {
 
   #addBelow(head: Head, placement: number): void {
     const features = { head: logit(head.score), heads: Math.log(this.#heads.length) };
-    this.#agenda.add(`head${placement}`, () => this.#observeBelow(head, placement), () => features);
+    this.#agenda.add(`head${placement}`, () => this.#verifyBelow(head, placement), () => features);
   }
 
-  async #observeBelow(head: Head, placement: number): Promise<void> {
-    if (this.#candidates.some((candidate) => isCertain(candidate) && geometry.isHeadOf(lastView(candidate), head))) return;
+  async #verifyBelow(head: Head, placement: number): Promise<void> {
+    if (this.#certainBodies().some((body) => geometry.isHeadOf(body, head))) return;
     const box = geometry.boxBelow(head, placement);
     const masked = geometry.withoutOtherHeads(this.#image, box, this.#heads, head);
-    const candidate = await this.#verify(masked, { box, score: head.score, votes: new Set([FACE]) });
+    const candidate = await this.#verified(masked, { box, score: head.score, votes: new Set([FACE]) });
     const isOwn = candidate !== null && geometry.isHeadOf(lastView(candidate), head);
     if (isOwn) this.#candidates.push(candidate);
     if (!(isOwn && isCertain(candidate)) && placement + 1 < OF.PLACEMENTS.length) this.#addBelow(head, placement + 1);
   }
 
-  async #searchPeople(window: Window, isWhole = false): Promise<void> {
+  /** Propose the people in a window, and verify those of the published search. */
+  async #searchPeople(window: Window, isPublished = false): Promise<void> {
     const minScores = [this.#limits.published, LIMITS.person, LIMITS.hint];
-    const [published, people, faint] = await this.#bodies.peopleFrom(geometry.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
+    const [asPublished, people, faint] = await this.#bodies.peopleFrom(geometry.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
     this.#hints.push(...geometry.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
-    const first = isWhole ? published.map(({ box, score }) => ({ ...box, score })) : [];
-    for (const { score, ...box } of latestBoxes(first, (box, other) => this.#bodies.isSameInstance(box, other))) {
-      this.#observedBoxes.push(box);
-      const candidate = await this.#verify(this.#image, { box, score, votes: new Set([geometry.keyOf(window), PUBLISHED]) });
-      if (candidate) this.#candidates.push(candidate);
+    const key = geometry.keyOf(window);
+    const first = geometry.proposalsIn(window, isPublished ? asPublished : [], ({ box }) => box, key, geometry.PUBLISHED);
+    const boxes = first.map((proposal) => ({ ...proposal.box, proposal }));
+    for (const { proposal } of latestBoxes(boxes, (box, other) => this.#bodies.isSameInstance(box, other))) {
+      this.#proposed.push(proposal.box);
+      await this.#verify(proposal);
     }
-    for (const person of people) {
-      const box = geometry.placed(person.box, window);
+    for (const proposal of geometry.proposalsIn(window, people, ({ box }) => box, key)) {
+      const { box } = proposal;
       const isSized = box.width > 8 && box.width < 6 * geometry.longestOf(this.#image);
-      if (!isSized || this.#observedBoxes.some((other) => geometry.isNear(box, other))) continue;
-      this.#observedBoxes.push(box);
-      const proposal = { box, score: person.score, votes: new Set([geometry.keyOf(window)]) };
-      this.#agenda.add("person", () => this.#observeProposal(proposal), () => this.#proposalFeatures(proposal));
+      if (!isSized || this.#proposed.some((other) => geometry.isNear(box, other))) continue;
+      this.#proposed.push(box);
+      this.#agenda.add("person", () => this.#verifyUnknown(proposal), () => this.#proposalFeatures(proposal));
     }
   }
 
-  async #observeProposal(proposal: Proposal): Promise<void> {
+  /** Verify a proposal if it is not at the hips of a certain body, which otherwise gets its votes. */
+  async #verifyUnknown(proposal: Proposal): Promise<void> {
     const known = this.#candidates.find((candidate) => isCertain(candidate) && geometry.hasHipsOf(proposal, lastView(candidate)));
-    if (known) return addVotes(known, proposal.votes, proposal.score);
-    const candidate = await this.#verify(this.#image, proposal);
+    if (known) addVotes(known, proposal.votes, proposal.score);
+    else await this.#verify(proposal);
+  }
+
+  async #verify(proposal: Proposal): Promise<void> {
+    const candidate = await this.#verified(this.#image, proposal);
     if (candidate) this.#candidates.push(candidate);
+  }
+
+  /** Observe a proposal and the box from its keypoints. Return null if there is no body. */
+  async #verified(image: Pixels, proposal: Proposal): Promise<BodyCandidate | null> {
+    const first = await this.#bodies.observe(image, proposal.box);
+    if (first.score < LIMITS.body_seen) return null;
+    const second = await this.#bodies.observe(image, geometry.boxAroundBody(first));
+    const isPublished = proposal.votes.has(geometry.PUBLISHED) && first.score > PRESENT;
+    if (second.score < LIMITS.body_seen && !isPublished) return null;
+    const views = isPublished ? [second, first] : [first, second];
+    return newCandidate(views, proposal, geometry.bodyOks(first, second, image), isPublished);
   }
 
   #certainBodies(): BodyObservation[] {
@@ -112,7 +128,7 @@ export class BodySearch {
     return {
       detection: logit(score),
       taken: Number(certain.some((body) => iou(geometry.boxAroundBody(body), box) > OF.OVERLAP)),
-      many: Number(this.#observedBoxes.length > OF.MANY),
+      many: Number(this.#proposed.length > OF.MANY),
       faceless: Number(certain.length > 0 && this.#heads.length === 0),
     };
   }
@@ -125,20 +141,9 @@ export class BodySearch {
       ...foundSoFar(certain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
       hint: geometry.hintScore(window, this.#hints),
       heads: Number(free.some(({ middle }) => geometry.hasPoint(window, middle))),
-      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, OF.CORE)))),
+      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, TORSO)))),
       faceless: Number(certain.length > 0 && this.#heads.length === 0),
     };
-  }
-
-  /** Observe a proposal and the box from its keypoints. Return null if there is no body. */
-  async #verify(image: Pixels, proposal: Proposal): Promise<BodyCandidate | null> {
-    const first = await this.#bodies.observe(image, proposal.box);
-    if (first.score < LIMITS.body_seen) return null;
-    const second = await this.#bodies.observe(image, geometry.boxAroundBody(first));
-    const isPublished = proposal.votes.has(PUBLISHED) && first.score > OF.PRESENT;
-    if (second.score < LIMITS.body_seen && !isPublished) return null;
-    const views = isPublished ? [second, first] : [first, second];
-    return newCandidate(views, proposal, geometry.bodyOks(first, second, image), isPublished);
   }
 
   /** Return one candidate per person, best first. */
@@ -155,7 +160,6 @@ export class BodySearch {
 export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels, heads: readonly Head[]): Features {
   const body = lastView(candidate);
   const { keypoints, visibility } = body;
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const isInside = Array.from(visibility, (_, k) => {
     const [x, y] = geometry.pointAt(keypoints, k);
     return Number(x > 0 && x < width && y > 0 && y < height);
@@ -170,10 +174,10 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
     agreement: logit(candidate.agreement),
     detection: candidate.votes.has(FACE) ? 0 : logit(candidate.detection),
     from_face: Number(candidate.votes.has(FACE)),
-    core: mean(OF.CORE.map((k) => visibility[k]!)),
-    visible: mean([...visibility]),
+    core: geometry.mean(TORSO.map((k) => visibility[k]!)),
+    visible: geometry.mean(visibility),
     heatmap: body.heatmapPeak,
-    inside: mean(isInside),
+    inside: geometry.mean(isInside),
     size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
     votes: Math.log(candidate.votes.size),
     neck: own ? neckFit(body, own) : 0,
@@ -194,6 +198,6 @@ function isSamePerson(a: BodyCandidate, b: BodyCandidate): boolean {
 
 /** Return how well the position of the shoulders fits a head, 0..1. */
 function neckFit({ keypoints }: BodyObservation, head: Head): number {
-  const off = distance(geometry.meanOf(keypoints, OF.CORE.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
+  const off = distance(geometry.meanOf(keypoints, TORSO.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
   return Math.exp(-((off / OF.NECK_TOLERANCE) ** 2) / 2);
 }

@@ -10,7 +10,8 @@ import { LIMITS, logit } from "./score.js";
 
 const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
-const TORSO = [...OF.SHOULDERS, ...OF.HIPS];
+/** Vote of proposals of the published search. */
+export const PUBLISHED = "published";
 /** Keypoints of a body that are on its head. */
 export const HEAD = [...Array(11).keys()];
 const MIN_WINDOW_PX = 24;
@@ -228,10 +229,13 @@ export function pointAt(points: Float32Array, k: number): Point {
   return [points[3 * k]!, points[3 * k + 1]!];
 }
 
+export function mean(values: ArrayLike<number>): number {
+  return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** Return the mean of the chosen points of (K, 3). */
 export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
-  const mean = (axis: 0 | 1) => chosen.reduce((sum, k) => sum + points[3 * k + axis]!, 0) / chosen.length;
-  return [mean(0), mean(1)];
+  return [mean(chosen.map((k) => points[3 * k]!)), mean(chosen.map((k) => points[3 * k + 1]!))];
 }
 
 /** Return the point at this distance below the middle of a head, in head heights. */
@@ -303,12 +307,12 @@ function shouldersOf({ keypoints }: BodyObservation): number {
 
 /** Return the longer of the distance from shoulders to hips and the width of the shoulders, in pixels. */
 export function torsoSize(body: BodyObservation): number {
-  return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.HIPS)), shouldersOf(body), 1);
+  return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.TORSO.slice(2))), shouldersOf(body), 1);
 }
 
 /** Return the mean distance of shoulders and hips, in sizes of the torso. */
 export function torsoDistance(a: BodyObservation, b: BodyObservation): number {
-  return meanPixels(a.keypoints, b.keypoints, TORSO) / Math.max(torsoSize(a), torsoSize(b));
+  return meanPixels(a.keypoints, b.keypoints, OF.TORSO) / Math.max(torsoSize(a), torsoSize(b));
 }
 
 /** Check whether two bodies have one torso. */

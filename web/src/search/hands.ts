@@ -8,7 +8,7 @@ import { handBox } from "../holistic.js";
 import { centreOf, cornersOf, distance, sizeOf, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
+import { Agenda, addVotes, areEnough, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
 import * as geometry from "./geometry.js";
 import type { Head, Hint, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
@@ -16,7 +16,6 @@ import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
 const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
 const ARM = "arm";
-const PUBLISHED = "published";
 /** Vote of the hand crop of a body, as in the published graph. */
 export const CROP = "crop";
 
@@ -52,7 +51,7 @@ export class HandSearch {
   readonly #limits: Limits;
   readonly #agenda: Agenda;
   readonly #candidates: HandCandidate[] = [];
-  readonly #verified: { readonly box: RotatedBox; readonly candidate: HandCandidate | null }[] = [];
+  readonly #verifiedBoxes: { readonly box: RotatedBox; readonly candidate: HandCandidate | null }[] = [];
   readonly #thirds = new Set<string>();
   readonly #bodies: BodyObservation[] = [];
   readonly #hints: Hint[] = [];
@@ -68,8 +67,8 @@ export class HandSearch {
     const image = this.#image;
     const whole = geometry.fullWindow(image);
     const proposals = await this.#palmsIn(whole, geometry.keyOf(whole), true);
-    for (const proposal of proposals) if (proposal.votes.has(PUBLISHED)) await this.#verify(proposal);
-    this.#propose(proposals.filter(({ votes }) => !votes.has(PUBLISHED)));
+    for (const proposal of proposals) if (proposal.votes.has(geometry.PUBLISHED)) await this.#verify(proposal);
+    this.#propose(proposals.filter(({ votes }) => !votes.has(geometry.PUBLISHED)));
     for (const parts of this.#networks.guide ? [1, 2] : []) {
       for (const window of geometry.windows(image, parts, true)) {
         this.#agenda.add(`faces${parts}`, () => this.#searchFaces(window), () => this.#windowFeatures(window));
@@ -89,15 +88,10 @@ export class HandSearch {
   }
 
   async #run(): Promise<Found<HandObservation>> {
-    await this.#agenda.run(() => this.#isEnough());
+    await this.#agenda.run(() => areEnough(this.#candidates.filter(isCertain), this.#limits.budget));
     const candidates = withoutDuplicates(this.#scored());
     for (const candidate of candidates) candidate.views.push({ ...candidate.views.pop()!, left: scoreOf("side", candidate.features) });
     return { candidates, complete: this.#agenda.complete };
-  }
-
-  #isEnough(): boolean {
-    const plain = this.#candidates.filter(isCertain);
-    return plain.length >= this.#limits.budget.enough && withoutDuplicates(plain).length >= this.#limits.budget.enough;
   }
 
   #addWindow(name: string, window: Window, next: () => void = () => {}): void {
@@ -198,12 +192,11 @@ export class HandSearch {
     const found = await this.#networks.palms.findFrom(geometry.partOf(this.#image, window), [published, least, LIMITS.hint]);
     const [asPublished, more, faint] = found as [Detection[], Detection[], Detection[]];
     this.#hints.push(...geometry.hintsIn(window, faint.map(geometry.middleOf), least));
-    const boxes = isWhole ? asPublished.map((palm) => boxFromPalm(palm)) : [];
+    const proposals = geometry.proposalsIn(window, [...asPublished, ...more], (palm) => boxFromPalm(palm), vote);
+    const boxes = proposals.slice(0, isWhole ? asPublished.length : 0).map(({ box }) => box);
     const latest = latestBoxes(boxes, (box, other) => this.#networks.hands.isSameInstance(box, other));
-    return [...asPublished, ...more].map((palm, i) => {
-      const votes = new Set(i < boxes.length && latest.includes(boxes[i]!) ? [vote, PUBLISHED] : [vote]);
-      return { box: geometry.placed(boxFromPalm(palm), window), score: palm.score, votes };
-    });
+    for (const { box, votes } of proposals) if (latest.includes(box)) votes.add(geometry.PUBLISHED);
+    return proposals;
   }
 
   #propose(proposals: readonly Proposal[]): void {
@@ -219,7 +212,7 @@ export class HandSearch {
       arm: Number([...votes].some((vote) => vote.startsWith(`${ARM} `))),
       box: Number(votes.has(ARM)),
       taken: Number(this.#candidates.some((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.NEAR_HAND)),
-      doubtful: Number(this.#verified.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
+      doubtful: Number(this.#verifiedBoxes.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
       size: Math.log(box.width / geometry.longestOf(this.#image)),
     };
   }
@@ -227,31 +220,32 @@ export class HandSearch {
   /** Check whether a proposal shows a certain hand or a verified box, and add its score to that. */
   #isKnown({ box, score }: Proposal): boolean {
     const certain = this.#candidates.find((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.SAME_HAND);
-    const verified = this.#verified.find((other) => geometry.isNear(box, other.box));
+    const verified = this.#verifiedBoxes.find((other) => geometry.isNear(box, other.box));
     const candidate = certain ?? verified?.candidate;
     if (candidate) addVotes(candidate, [], score);
     return Boolean(certain ?? verified);
   }
 
-  /** Run the landmark network on a proposal. In doubt, run it again on the mirrored image of the box it found. */
   async #verify(proposal: Proposal): Promise<void> {
-    const isPublished = proposal.votes.has(PUBLISHED);
-    if (!isPublished && this.#isKnown(proposal)) return;
+    if (!proposal.votes.has(geometry.PUBLISHED) && this.#isKnown(proposal)) return;
+    const candidate = await this.#verified(proposal);
+    if (candidate) this.#candidates.push(candidate);
+    this.#verifiedBoxes.push({ box: proposal.box, candidate });
+  }
+
+  /** Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return null if there is no hand. */
+  async #verified(proposal: Proposal): Promise<HandCandidate | null> {
     const { hands } = this.#networks;
-    let candidate: HandCandidate | null = null;
+    const isPublished = proposal.votes.has(geometry.PUBLISHED);
     const first = await hands.observe(this.#image, proposal.box);
     const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
-    if (first.score > sure && proposal.score >= this.#limits.published) candidate = newCandidate([first], proposal, 1, isPublished);
-    else if (first.score >= LIMITS.hand_seen) {
-      const mirrored = await hands.observeMirrored(this.#image, boxAroundHand(first.keypoints));
-      const stays = isPublished && first.score > OF.PRESENT;
-      if (stays || mirrored.score >= LIMITS.hand_mirrored) {
-        const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
-        candidate = newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), stays);
-      }
-    }
-    if (candidate) this.#candidates.push(candidate);
-    this.#verified.push({ box: proposal.box, candidate: candidate });
+    if (first.score > sure && proposal.score >= this.#limits.published) return newCandidate([first], proposal, 1, isPublished);
+    if (first.score < LIMITS.hand_seen) return null;
+    const mirrored = await hands.observeMirrored(this.#image, hands.boxAfter(first));
+    const stays = isPublished && first.score > constants.search.geometry.PRESENT;
+    if (mirrored.score < LIMITS.hand_mirrored && !stays) return null;
+    const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
+    return newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), stays);
   }
 
   #scored(): HandCandidate[] {
@@ -259,7 +253,7 @@ export class HandSearch {
       const [hand, { views }] = [lastView(candidate), candidate];
       candidate.features = {
         lower: logit(presenceOf(candidate)),
-        presence: mean(views.map(({ score }) => logit(score))),
+        presence: geometry.mean(views.map(({ score }) => logit(score))),
         agreement: logit(candidate.agreement),
         detection: logit(candidate.detection),
         wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
@@ -267,10 +261,10 @@ export class HandSearch {
         face: shareInFace(hand, this.#heads),
         foot: footNearness(hand, this.#bodies),
         published: Number(candidate.isPublished),
-        seen: hand.visibility ? mean(hand.visibility) : 0.5,
+        seen: hand.visibility ? geometry.mean(hand.visibility) : 0.5,
         small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
-        likeness: mean(views.map(({ likeness }) => likeness)),
-        side: mean(views.map(({ left }) => logit(left))),
+        likeness: geometry.mean(views.map(({ likeness }) => likeness)),
+        side: geometry.mean(views.map(({ left }) => logit(left))),
         arm: armSide(hand, this.#bodies),
         ...proportions(hand),
       };
@@ -287,10 +281,6 @@ function proportions({ keypoints3D }: HandObservation): { palm: number; fingers:
   const fingers = [5, 9, 13, 17].flatMap((k) => [length(k, k + 1), length(k + 1, k + 2), length(k + 2, k + 3)]);
   const finger = fingers.reduce((sum, length) => sum + length, 0) / 4;
   return { palm: Math.log((palm + 1e-3) / (across + 1e-3)), fingers: Math.log((finger + 1e-3) / (palm + 1e-3)) };
-}
-
-function mean(values: ArrayLike<number>): number {
-  return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function overlap(candidate: HandCandidate, box: RotatedBox): number {

@@ -14,6 +14,9 @@ from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
 from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
 from sonjit.detectors.search.faces import found_so_far
 from sonjit.detectors.search.geometry import (
+    PRESENT,
+    PUBLISHED,
+    TORSO,
     Head,
     Hint,
     Proposal,
@@ -52,13 +55,8 @@ _COVER, _KEPT, _HAIR = 0.75, 0.7, 0.15
 """Radius of the cover of a head, radius of the uncovered own face, and shift of the cover towards the hair, in face
 heights."""
 _GREY = 128
-_PRESENT = 0.5
-"""Minimum presence of a body in the published search."""
-_PUBLISHED = "published"
-"""Vote of proposals of the published search."""
 _FACE = "face"
 """Vote of a body below a face."""
-_CORE = [11, 12, 23, 24]
 _NECK, _NECK_TOLERANCE = 1.25, 0.35
 """Distance from the centre of a face to that of the shoulders, and its standard deviation, in face heights."""
 _OVERLAP, _MANY = 0.4, 10
@@ -146,7 +144,7 @@ class BodySearch:
         limits = self._published, LIMITS["person"], LIMITS["hint"]
         as_published, people, faint = self._people.find_from(window.cut(self._rgb), *limits)
         self._hints += hints_in(window, [person for person in faint if person.score < LIMITS["person"]])
-        first = window.proposals(as_published if published else [], box_of_person, window, _PUBLISHED)
+        first = window.proposals(as_published if published else [], box_of_person, window, PUBLISHED)
         by_box = {proposal.box: proposal for proposal in first}
         for box in latest_boxes(by_box, self._bodies.is_same_instance):
             self._proposed.append(box)
@@ -178,7 +176,7 @@ class BodySearch:
         if first.score < LIMITS["body_seen"]:
             return None
         second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        published = _PUBLISHED in proposal.votes and first.score > _PRESENT
+        published = PUBLISHED in proposal.votes and first.score > PRESENT
         if second.score < LIMITS["body_seen"] and not published:
             return None
         views = [second, first] if published else [first, second]
@@ -203,7 +201,7 @@ class BodySearch:
             **found_so_far([size_of(body.keypoints[:, :2]) for body in certain], self._rgb),
             "hint": hint_score(window, self._hints),
             "heads": float(any(window.has(*head.middle.tolist()) for head in free)),
-            "body": float(any(window.has(*body.keypoints[_CORE, :2].mean(0).tolist()) for body in certain)),
+            "body": float(any(window.has(*body.keypoints[TORSO, :2].mean(0).tolist()) for body in certain)),
             "faceless": float(bool(certain) and not self._heads),
         }
 
@@ -230,7 +228,7 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
         "agreement": logit(candidate.agreement),
         "detection": 0.0 if _FACE in candidate.votes else logit(candidate.detection),
         "from_face": float(_FACE in candidate.votes),
-        "core": float(body.visibility[_CORE].mean()),
+        "core": float(body.visibility[TORSO].mean()),
         "visible": float(body.visibility.mean()),
         "heatmap": body.heatmap_peak,
         "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
@@ -268,7 +266,7 @@ def is_same_person(a: Candidate[BodyObservation], b: Candidate[BodyObservation])
 
 def _neck_fit(body: BodyObservation, head: Head) -> float:
     """Return how well the position of the shoulders fits a head, 0..1."""
-    shoulders = body.keypoints[_CORE[:2], :2].mean(axis=0)
+    shoulders = body.keypoints[TORSO[:2], :2].mean(axis=0)
     off = math.dist(shoulders, head.middle + _NECK * head.down) / head.height
     return math.exp(-((off / _NECK_TOLERANCE) ** 2) / 2)
 

@@ -33,7 +33,13 @@ _MIDDLE, _HEIGHT = 0.39, 2.41
 """Centre of a face mesh below the eyes, and height of the mesh, in distances from eyes to mouth."""
 _SAME_HEAD = 0.5
 """Maximum distance of two detections of one head, in heights of the larger."""
-_SHOULDERS, _HIPS, _EYES, _MOUTH = [11, 12], [23, 24], [2, 5], [9, 10]
+PUBLISHED = "published"
+"""Vote of proposals of the published search."""
+PRESENT = 0.5
+"""Minimum presence of an instance in the published search."""
+_SHOULDERS, _EYES, _MOUTH = [11, 12], [2, 5], [9, 10]
+TORSO = [*_SHOULDERS, 23, 24]
+"""Shoulders and hips of a body."""
 HEAD = slice(0, 11)
 """Keypoints of a body that are on its head."""
 _FOREHEAD, _CHIN = 10, 152
@@ -281,14 +287,14 @@ def is_head_of(body: BodyObservation, head: Head) -> bool:
 
 def torso_size(body: BodyObservation) -> float:
     """Return the longer of the distance from shoulders to hips and the width of the shoulders, in pixels."""
-    torso = body.keypoints[_SHOULDERS + _HIPS, :2]
+    torso = body.keypoints[TORSO, :2]
     down = float(np.linalg.norm(torso[:2].mean(axis=0) - torso[2:].mean(axis=0)))
     return max(down, math.dist(torso[0], torso[1]), 1.0)
 
 
 def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
     """Return the mean distance of shoulders and hips, in sizes of the torso."""
-    first, second = (o.keypoints[_SHOULDERS + _HIPS, :2] for o in (a, b))
+    first, second = (o.keypoints[TORSO, :2] for o in (a, b))
     return float(np.linalg.norm(first - second, axis=1).mean()) / max(torso_size(a), torso_size(b))
 
 
