@@ -6,35 +6,14 @@ import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type Fa
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, bestFirst, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
-import { cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, mergeProposals, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
+import { Agenda, addVotes, areEnough, bestFirst, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
+import { PUBLISHED, cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, mergeProposals, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
 import type { Limits } from "./hands.js";
 import { LIMITS, logit, type Features } from "./score.js";
 
 const OF = constants.search.faces;
-const PUBLISHED = "published";
 
 export type FaceCandidate = Candidate<FaceObservation>;
-
-/** Add the windows of an image level by level. A level is added after the coarser one has run. */
-export function addWindows(
-  agenda: Agenda,
-  image: Pixels,
-  [parts, ...finer]: readonly number[],
-  searchWindow: (window: Window) => Promise<void>,
-  features: (window: Window) => Features,
-  isFewer = false,
-): void {
-  const level = parts === undefined ? [] : windows(image, parts, isFewer);
-  let left = level.length;
-  for (const window of level) {
-    const search = async () => {
-      await searchWindow(window);
-      if (--left === 0) addWindows(agenda, image, finer, searchWindow, features, isFewer);
-    };
-    agenda.add(`part${parts}`, search, () => features(window));
-  }
-}
 
 /** Return features of the sizes of the instances found so far, in pixels. */
 export function foundSoFar(sizes: readonly number[], image: Pixels): Features {
@@ -56,22 +35,17 @@ export class FaceSearch {
   /** Return all candidates with their scores, best first. */
   async search(image: Pixels): Promise<Found<FaceObservation>> {
     const { published, least, budget } = this.#limits;
-    const [agenda, candidates, hints]: [Agenda, FaceCandidate[], Hint[]] = [new Agenda("face", budget), [], []];
+    const [agenda, candidates]: [Agenda, FaceCandidate[]] = [new Agenda("face", budget), []];
     const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isSameInstance(box, other));
     await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), candidates);
-    const searchWindow = async (window: Window) => {
-      const [faces, faint] = await this.#detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
-      hints.push(...hintsIn(window, faint.map(middleOf), least));
+    const accept = (window: Window, faces: readonly Detection[]) => {
       const proposals = faces.map(({ box, keypoints, score }) =>
         ({ box: placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set([keyOf(window)]) }));
-      await this.#verify(image, proposals, candidates);
+      return this.#verify(image, proposals, candidates);
     };
     const sizes = () => candidates.filter(({ score }) => score > 0.5).map((candidate) => sizeOf(lastView(candidate).keypoints));
-    addWindows(agenda, image, OF.PARTS, searchWindow, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
-    await agenda.run(() => {
-      const confident = candidates.filter(({ score }) => score > LIMITS.confident);
-      return confident.length >= budget.enough && withoutDuplicates(confident).length >= budget.enough;
-    });
+    addWindows(agenda, image, this.#detector, least, sizes, accept);
+    await agenda.run(() => areEnough(candidates.filter(({ score }) => score > LIMITS.confident), budget));
     return { candidates: withoutDuplicates(candidates), complete: agenda.complete };
   }
 
@@ -90,7 +64,7 @@ export class FaceSearch {
           views = isFirst ? [second, first] : [first, second];
           agreement = oks(first.keypoints, second.keypoints);
         }
-        candidate = newCandidate(views, proposal, agreement, isFirst && first.score > OF.PRESENT);
+        candidate = newCandidate(views, proposal, agreement, isFirst && first.score > constants.search.geometry.PRESENT);
         candidates.push(candidate);
       }
       candidate.features = {
@@ -102,6 +76,38 @@ export class FaceSearch {
       rate(candidate, "face");
     }
   }
+}
+
+/**
+ * Add the windows of an image level by level. A level is added after the coarser one has run.
+ *
+ * @param least minimum score of a detection
+ * @param sizes returns the sizes of the faces found so far, in pixels
+ * @param accept processes the detections in a window
+ */
+function addWindows(
+  agenda: Agenda,
+  image: Pixels,
+  detector: SingleShotDetector,
+  least: number,
+  sizes: () => readonly number[],
+  accept: (window: Window, faces: readonly Detection[]) => Promise<void>,
+): void {
+  const hints: Hint[] = [];
+  const addLevel = (parts: number) => {
+    const level = parts <= OF.MOST_PARTS ? windows(image, parts) : [];
+    let left = level.length;
+    for (const window of level) {
+      const search = async () => {
+        const [faces, faint] = await detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
+        hints.push(...hintsIn(window, faint.map(middleOf), least));
+        await accept(window, faces);
+        if (--left === 0) addLevel(parts + 1);
+      };
+      agenda.add(`part${parts}`, search, () => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+    }
+  };
+  addLevel(1);
 }
 
 /** Return log ratios of a mesh: height to width, depth to height, and eye distance in the image to that in space. */
@@ -135,10 +141,7 @@ export async function searchBoxes(
   const found: FaceObservation[] = [];
   for (const box of await boxes.find(image, published)) found.push(await boxes.observe(image, box));
   const agenda = new Agenda("face", budget);
-  const [least, hints]: [number, Hint[]] = [Math.max(published, OF.BOX_SCORE), []];
-  const searchWindow = async (window: Window) => {
-    const [faces, faint] = await detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
-    hints.push(...hintsIn(window, faint.map(middleOf), least));
+  const accept = async (window: Window, faces: readonly Detection[]) => {
     for (const face of faces) {
       const observation = boxObservation(face, window.left, window.top);
       const isKnown = found.some((other) => isSameInstance(observation.keypoints, other.keypoints));
@@ -146,7 +149,7 @@ export async function searchBoxes(
     }
   };
   const sizes = () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!));
-  addWindows(agenda, image, OF.PARTS, searchWindow, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+  addWindows(agenda, image, detector, Math.max(published, OF.BOX_SCORE), sizes, accept);
   await agenda.run(() => found.length >= budget.enough);
   const candidates = found.map((face): FaceCandidate => ({ ...newCandidate([face], { score: face.score, votes: new Set() }), score: face.score }));
   return { candidates: bestFirst(candidates), complete: agenda.complete };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from sonjit.detectors.kinds.face import FaceObservation, box_around_face
 from sonjit.detectors.kinds.face_boxes import box_observation
 from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
 from sonjit.detectors.search.geometry import (
+    PRESENT,
+    PUBLISHED,
     Head,
     Hint,
     Proposal,
@@ -38,52 +40,14 @@ if TYPE_CHECKING:
 
 _SAME_FACE = 0.4
 """Minimum overlap of the box of a proposal and that of a known face that it shows."""
-_PUBLISHED = "published"
 _BOX_SCORE = 0.6
 """Published threshold of the full-range detector."""
-_PARTS = (1, 2, 3)
+_MOST_PARTS = 3
+"""Maximum number of windows along the longer side of an image."""
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
 """Keypoints at the ends of the mesh, to measure its height and width."""
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 """Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
-_PRESENT = 0.5
-"""Minimum presence of a face in the published search."""
-
-
-def add_windows(
-    agenda: Agenda,
-    rgb: Image,
-    parts: Sequence[int],
-    search: Callable[[Window], None],
-    features: Callable[[Window], Mapping[str, float]],
-    *,
-    fewer: bool = False,
-) -> None:
-    """Add the windows of an image level by level. A level is added after the coarser one has run.
-
-    Args:
-        agenda: Tasks of the image.
-        rgb: Image (H, W, 3).
-        parts: Numbers of windows along the longer side.
-        search: Function that searches a window.
-        features: Function that returns the features from which the value of a window is predicted.
-        fewer: See `windows`.
-    """
-    if not parts:
-        return
-    height, width = rgb.shape[:2]
-    level = windows(width, height, parts[0], fewer=fewer)
-    left = len(level)
-
-    def run(window: Window) -> None:
-        nonlocal left
-        search(window)
-        left -= 1
-        if left == 0:
-            add_windows(agenda, rgb, parts[1:], search, features, fewer=fewer)
-
-    for window in level:
-        agenda.add(f"part{parts[0]}", partial(run, window), partial(features, window))
 
 
 def found_so_far(sizes: Sequence[float], rgb: Image) -> dict[str, float]:
@@ -137,8 +101,8 @@ class FaceSearch:
             return [size_of(candidate.last.keypoints[:, :2]) for candidate in candidates if candidate.score > 0.5]
 
         boxes = latest_boxes(self._meshes.find(rgb, self._published), self._meshes.is_same_instance)
-        verify([Proposal(box, self._least, {_PUBLISHED}) for box in boxes])
-        _search_windows(agenda, rgb, self._detector, self._least, sizes, accept)
+        verify([Proposal(box, self._least, {PUBLISHED}) for box in boxes])
+        _add_windows(agenda, rgb, self._detector, self._least, sizes, accept)
         agenda.run(lambda: are_enough([one for one in candidates if one.score > LIMITS["confident"]], self._budget))
         return Found(without_duplicates(candidates), agenda.complete, agenda.log)
 
@@ -153,13 +117,13 @@ class FaceSearch:
             first = self._meshes.observe(rgb, proposal.box)
             if first.score < LIMITS["seen"]:
                 return
-            as_published = _PUBLISHED in proposal.votes
+            as_published = PUBLISHED in proposal.votes
             views, agreement = [first], 1.0
             if first.score <= LIMITS["sure"] or not (as_published or proposal.score >= self._published):
                 second = self._meshes.observe(rgb, self._meshes.box_after(first))
                 views = [second, first] if as_published else [first, second]
                 agreement = oks(first.keypoints, second.keypoints)
-            published = as_published and first.score > _PRESENT
+            published = as_published and first.score > PRESENT
             known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
             candidates.append(known)
         known.features = {
@@ -171,7 +135,7 @@ class FaceSearch:
         known.rate(self._score)
 
 
-def _search_windows(
+def _add_windows(
     agenda: Agenda,
     rgb: Image,
     detector: SingleShotDetector,
@@ -179,18 +143,39 @@ def _search_windows(
     sizes: Callable[[], Sequence[float]],
     accept: Callable[[Window, Sequence[Detection]], None],
 ) -> None:
-    """Add the windows of an image, in which `accept` processes the detections from a score of `least`."""
+    """Add the windows of an image level by level. A level is added after the coarser one has run.
+
+    Args:
+        agenda: Tasks of the image.
+        rgb: Image (H, W, 3).
+        detector: Full-range face detector.
+        least: Minimum score of a detection.
+        sizes: Function that returns the sizes of the faces found so far, in pixels.
+        accept: Function that processes the detections in a window.
+    """
+    height, width = rgb.shape[:2]
     hints: list[Hint] = []
 
-    def search(window: Window) -> None:
-        faces, every = detector.find_from(window.cut(rgb), least, LIMITS["hint"])
-        hints.extend(hints_in(window, [face for face in every if face.score < least]))
-        accept(window, faces)
+    def add_level(parts: int) -> None:
+        level = windows(width, height, parts) if parts <= _MOST_PARTS else []
+        left = len(level)
 
-    def features(window: Window) -> dict[str, float]:
-        return {**found_so_far(sizes(), rgb), "hint": hint_score(window, hints)}
+        def search(window: Window) -> None:
+            nonlocal left
+            faces, every = detector.find_from(window.cut(rgb), least, LIMITS["hint"])
+            hints.extend(hints_in(window, [face for face in every if face.score < least]))
+            accept(window, faces)
+            left -= 1
+            if left == 0:
+                add_level(parts + 1)
 
-    add_windows(agenda, rgb, _PARTS, search, features)
+        def features(window: Window) -> dict[str, float]:
+            return {**found_so_far(sizes(), rgb), "hint": hint_score(window, hints)}
+
+        for window in level:
+            agenda.add(f"part{parts}", partial(search, window), partial(features, window))
+
+    add_level(1)
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:
@@ -240,7 +225,7 @@ class BoxSearch:
         def sizes() -> list[float]:
             return [float(np.ptp(face.keypoints[:2, 1])) for face in found]
 
-        _search_windows(agenda, rgb, self._detector, max(self._published, _BOX_SCORE), sizes, accept)
+        _add_windows(agenda, rgb, self._detector, max(self._published, _BOX_SCORE), sizes, accept)
         agenda.run(lambda: enough is not None and len(found) >= enough)
         candidates = [Candidate([face], face.score, set(), score=face.score) for face in found]
         return Found(sorted(candidates, key=lambda candidate: -candidate.score), agenda.complete, agenda.log)
