@@ -245,13 +245,5 @@ def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArra
 @cache
 def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
     """Return the detector of faces of a model."""
-    max_faces = 10 if model == "box-full" else 1
-    return create_detector(
-        "face",
-        model=model,
-        static_image=True,
-        search="fast",
-        max_instances=max_faces,
-        min_presence_score=_MIN_PRESENCE,
-        threads=1,
-    )
+    own = {"max_instances": 10} if model == "box-full" else {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
+    return create_detector("face", model=model, static_image=True, search="fast", threads=1, **own)
