@@ -252,9 +252,9 @@ class Detector(Generic[R]):
             ]
             observed = {track: observation for track, observation in pairs if track.occluded_s is None}
             # Only the stream search searches at once for what was lost in this frame.
-            held = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
-            due = self._is_search_due(rgb, tracks, len(held))
-            new = self._search(rgb, [track.box for track in held], [*observed.values()], now, due=due)
+            known = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
+            due = self._is_search_due(rgb, tracks, len(known))
+            new = self._search(rgb, [track.box for track in known], [*observed.values()], now, due=due)
         else:
             self._since_search += 1
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
@@ -286,27 +286,27 @@ class Detector(Generic[R]):
         return is_count_due or (due and room > 0)
 
     def _search(
-        self, rgb: NDArray[np.uint8], held: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
+        self, rgb: NDArray[np.uint8], known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
         """Return new instances of one frame, from the full image if that is due, and from a step of the stream search.
 
         Args:
             rgb: Image (H, W, 3).
-            held: Boxes of the instances that are not searched for.
+            known: Boxes of the instances that are not searched for.
             visible: Observations of tracks in this frame.
             now: Time of the frame in seconds.
             due: Search the full image.
         """
-        room = self._options.max_instances - len(held)
+        room = self._options.max_instances - len(known)
         new: list[Any] = []
         others: Sequence[RotatedBox] = ()
         if due and self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         elif due:
             boxes = self._kind.find(rgb, self._options.min_detection_score)
-            candidates = self._without_overlapping(boxes[: self._options.max_instances], held)[:room]
+            candidates = self._without_overlapping(boxes[: self._options.max_instances], known)[:room]
             new = self._present(rgb, candidates)
-            others = self._without_overlapping(boxes, [*held, *candidates])
+            others = self._without_overlapping(boxes, [*known, *candidates])
         if self._stream_search is not None:
             spent = len(new) + (due and bool(visible))
             found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
