@@ -133,11 +133,7 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     first, *others = timelines
     return {first: Clock(rms_s=0.0)} | {
         name: _fit_clock(
-            flashes[name],
-            flashes[first],
-            max(timelines[name].period_s, timelines[first].period_s),
-            name,
-            first,
+            flashes[name], flashes[first], max(timelines[name].period_s, timelines[first].period_s), name, first
         )
         for name in others
     }

@@ -120,12 +120,7 @@ def annotate(
 
 
 def _annotate(
-    project: Project,
-    settings: AnnotatorSettings,
-    *,
-    jobs: int,
-    workers: str,
-    progress: Progress,
+    project: Project, settings: AnnotatorSettings, *, jobs: int, workers: str, progress: Progress
 ) -> AnnotationResult:
     """Detect missing chunks and label all of them."""
     first_pass, faults = _consistent_views(project, settings)

@@ -17,10 +17,7 @@ from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.media.tables.parquet_tables import arrow
-from sonjit.studio.triangulation.bones import (
-    JOINTS_PER_HAND,
-    SIDES,
-)
+from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
 
 SOURCES: Final = ("", "M", "H", "H+M")
 """Origins of a label; files store the index."""

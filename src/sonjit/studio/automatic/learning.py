@@ -37,12 +37,7 @@ def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
 
 
 def write_training_set(
-    project: Project,
-    frames: Sequence[int],
-    out: Path,
-    progress: Progress = Progress(),
-    *,
-    as_right: bool = False,
+    project: Project, frames: Sequence[int], out: Path, progress: Progress = Progress(), *, as_right: bool = False
 ) -> Path:
     """Write every view of some frame sets with all joints known in space, as COCO for `sonjit train`.
 

@@ -118,11 +118,7 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
 
 
 def _detect_hand(
-    infer: InferHand,
-    rig: CameraRig,
-    images: Sequence[NDArray[np.uint8] | None],
-    points_m: FloatArray,
-    side: int,
+    infer: InferHand, rig: CameraRig, images: Sequence[NDArray[np.uint8] | None], points_m: FloatArray, side: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return pixels (C, 21, 2) and confidences (C, 21) of the hand at points (21, 3) in C views."""
     points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))

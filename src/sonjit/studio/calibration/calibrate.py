@@ -20,17 +20,11 @@ from sonjit.studio.calibration.bundle_adjustment import (
     project_points,
 )
 from sonjit.studio.calibration.camera_poses import CameraPair
-from sonjit.studio.calibration.initial_estimate import (
-    COEFFICIENTS,
-    LensModel,
-    most_varied,
-)
+from sonjit.studio.calibration.initial_estimate import COEFFICIENTS, LensModel, most_varied
 from sonjit.studio.calibration.motion import fit_image_times, has_continuous_paths
 from sonjit.studio.calibration.rig_estimate import RigEstimate, estimate_rig, lens_values
 from sonjit.studio.calibration.standard_errors import design_effect, estimate_uncertainty
-from sonjit.studio.calibration.target_poses import (
-    Transform,
-)
+from sonjit.studio.calibration.target_poses import Transform
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
@@ -346,10 +340,7 @@ def calibrate_lens(observations: BoardObservations, *, lens: LensModel = "usual"
 def _calibrate_alone(observations: BoardObservations, name: str, lens: LensModel) -> RigCalibration:
     """Fit a camera to its own images of a rig's recording, independent of delays of other cameras."""
     alone = replace(
-        observations,
-        found=tuple(observations.of(name)),
-        sizes={name: observations.sizes[name]},
-        problems=(),
+        observations, found=tuple(observations.of(name)), sizes={name: observations.sizes[name]}, problems=()
     )
     return calibrate_lens(alone, lens=lens)
 

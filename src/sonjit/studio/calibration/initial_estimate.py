@@ -20,10 +20,7 @@ from sonjit.studio.calibration.bundle_adjustment import (
     adjust,
     ordinary_lens_prior,
 )
-from sonjit.studio.calibration.target_poses import (
-    TargetPose,
-    observation_poses,
-)
+from sonjit.studio.calibration.target_poses import TargetPose, observation_poses
 
 LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 """Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; these and k3; the rational model's eight; k1 to k4 of

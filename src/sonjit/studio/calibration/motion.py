@@ -16,13 +16,7 @@ import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray
 from sonjit.geometry.rotations import rotation_vector_from_matrix
-from sonjit.studio.calibration.bundle_adjustment import (
-    Bundle,
-    LensPrior,
-    Observations,
-    adjust,
-    robust_cost,
-)
+from sonjit.studio.calibration.bundle_adjustment import Bundle, LensPrior, Observations, adjust, robust_cost
 
 if TYPE_CHECKING:
     from sonjit.studio.calibration.board import CalibrationTarget

@@ -18,10 +18,7 @@ import numpy as np
 from sonjit._util.data_files import parse_toml
 from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
-from sonjit.geometry.rotations import (
-    matrix_from_rotation_vector,
-    rotation_vector_from_matrix,
-)
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.datasets.reading import field, numbers
 from sonjit.studio.cameras.records import (
     camera_from_record,

@@ -14,10 +14,7 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_folder
-from sonjit.geometry.rotations import (
-    matrix_from_quaternion_wxyz,
-    quaternion_wxyz_from_matrix,
-)
+from sonjit.geometry.rotations import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from sonjit.media.sources.sniff import IMAGE_ENDINGS
 from sonjit.studio.cameras.records import (
     camera_from_record,

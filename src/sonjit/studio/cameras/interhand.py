@@ -14,11 +14,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.datasets.hands.interhand_index import index_images
 from sonjit.lab.datasets.joint_orders import MM, camera_matrix
 from sonjit.lab.datasets.reading import field, numbers
-from sonjit.studio.cameras.records import (
-    camera_from_record,
-    check_no_skew,
-    rig_from_cameras,
-)
+from sonjit.studio.cameras.records import camera_from_record, check_no_skew, rig_from_cameras
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 _FIELDS = ("campos", "camrot", "focal", "princpt")

@@ -16,9 +16,7 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_folder
-from sonjit.geometry.rotations import (
-    matrix_from_rotation_vector,
-)
+from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.datasets.reading import load_yaml, one_line
 from sonjit.media.sources.open import natural_key
 from sonjit.studio.cameras.records import (
@@ -174,13 +172,7 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
         distortion = _read_matrix(fields, _DISTORTION_NAMES, location)
         coefficients = lens_coefficients(distortion, f"{location}: distortion", fisheye=fisheye)
     return camera_from_record(
-        str(file),
-        name,
-        [width, height],
-        K=from_opencv(K),
-        R=R,
-        t_m=translation.ravel() * metres,
-        lens=coefficients,
+        str(file), name, [width, height], K=from_opencv(K), R=R, t_m=translation.ravel() * metres, lens=coefficients
     )
 
 

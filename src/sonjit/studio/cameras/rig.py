@@ -175,11 +175,7 @@ def _check_camera(view: RigCamera) -> None:
     camera, name = view.camera, f"camera {view.name!r}"
     if camera.R is None or camera.t is None:
         raise InputError(f"{name}: its pose is unknown; a rig requires R and t of every camera")
-    for field, array, shape in (
-        ("K", camera.K, (3, 3)),
-        ("R", camera.R, (3, 3)),
-        ("t", camera.t, (3,)),
-    ):
+    for field, array, shape in (("K", camera.K, (3, 3)), ("R", camera.R, (3, 3)), ("t", camera.t, (3,))):
         if np.shape(array) != shape or not np.isfinite(array).all():
             raise InputError(f"{name}: {field} must be {' x '.join(map(str, shape))} finite numbers")
     lens = camera.distortion

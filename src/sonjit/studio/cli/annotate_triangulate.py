@@ -129,11 +129,7 @@ def _check_hands(detections: Detections, found: Triangulation, cameras: Path, ou
 
 
 def export(
-    people: Path,
-    /,
-    *,
-    out: Path,
-    figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None,
+    people: Path, /, *, out: Path, figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None
 ) -> None:
     """Export triangulated people as .c3d, .trc, .csv, .glb, .bvh or .svg.
 

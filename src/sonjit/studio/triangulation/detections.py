@@ -22,10 +22,7 @@ from sonjit.studio.cameras.frame_sets import CameraFrames
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import frame_numbers
 from sonjit.studio.triangulation.association import Group, Tracker, group_views
-from sonjit.studio.triangulation.bones import (
-    SIDES,
-    medians,
-)
+from sonjit.studio.triangulation.bones import SIDES, medians
 from sonjit.studio.triangulation.parts import Part
 
 LIST_ORDER: Final = ("bodies", "hands", "faces")
