@@ -24,12 +24,11 @@ from sonjit.lab.synthesis.scene.boards import RenderedBoard
 from sonjit.lab.synthesis.scene.scene import camera_rig
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.labels import Labels
-from sonjit.studio.automatic.run_folder import CURRENT, FOLDER, LABELS, SETTINGS, machine_marks
+from sonjit.studio.automatic.run_folder import CURRENT, FOLDER, LABELS, SETTINGS, Labels, machine_marks
 from sonjit.studio.calibration.board import target_from_text
-from sonjit.studio.calibration.board_observations import BoardObservation, BoardObservations
 from sonjit.studio.calibration.calibrate import calibrate
-from sonjit.studio.calibration.mirroring import planar_ambiguity
+from sonjit.studio.calibration.observations import BoardObservation, BoardObservations
+from sonjit.studio.calibration.report import planar_ambiguity
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 

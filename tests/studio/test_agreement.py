@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.studio.annotation.agreement import agreement, conflicts
-from sonjit.studio.annotation.marked_joints import epipolar_lines, mark_table, solve_joints
-from sonjit.studio.annotation.marks import JOINTS, MACHINE, Mark, joint_names
+from sonjit.studio.annotation.marks import (
+    JOINTS,
+    MACHINE,
+    Mark,
+    agreement,
+    conflicts,
+    epipolar_lines,
+    joint_names,
+    mark_table,
+    solve_joints,
+)
 from sonjit.studio.triangulation.bones import BONES, bone_lengths, bone_warnings, median_of_other_frames
 
 from .projects import hands

@@ -13,8 +13,8 @@ from sonjit.cli import main
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.held_out import fit_project_offsets, held_out_error
 from sonjit.studio.automatic.learning import human_frames, write_training_set
+from sonjit.studio.automatic.offsets import fit_project_offsets, held_out_error
 from sonjit.studio.automatic.run_folder import machine_marks, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.studio.automatic.detection import DetectionSettings, detect_frames
-from sonjit.studio.triangulation.hands import ViewDetections, associate_hands
+from sonjit.studio.automatic.detection import detect_frames
+from sonjit.studio.automatic.run_folder import DetectionSettings
+from sonjit.studio.triangulation.association import ViewDetections, associate_hands
 
 from .annotated import OFF_M
 from .projects import hands as drawn

@@ -9,7 +9,7 @@ import pytest
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.studio.calibration.board import target_from_text
-from sonjit.studio.calibration.recognition import recognise_board, sampled_images
+from sonjit.studio.calibration.observations import recognise_board, sampled_images
 
 from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig

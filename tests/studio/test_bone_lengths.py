@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sonjit.studio.automatic import bone_lengths
-from sonjit.studio.automatic.bone_lengths import person_bone_lengths
-from sonjit.studio.automatic.detection import ChunkDetections
+from sonjit.studio.automatic import labelling as bone_lengths
+from sonjit.studio.automatic.labelling import person_bone_lengths
+from sonjit.studio.automatic.run_folder import ChunkDetections
 
 from .annotated import FRAMES, drawn_joints, drawn_project, people_mark
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.studio.calibration.board import target_from_text
-from sonjit.studio.calibration.board_observations import BoardObservation, BoardObservations, find_targets
 from sonjit.studio.calibration.bundle_adjustment import Bundle, Observations, adjust, project_points
 from sonjit.studio.calibration.calibrate import calibrate, calibrate_lens
-from sonjit.studio.calibration.mirroring import planar_ambiguity
-from sonjit.studio.calibration.target_poses import angle_between, poses_from_points
+from sonjit.studio.calibration.estimates import angle_between, poses_from_points
+from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, find_targets
+from sonjit.studio.calibration.report import planar_ambiguity
 from sonjit.studio.cli import annotate_calibrate
 from sonjit.studio.triangulation.triangulation import triangulate
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.studio.cameras.files import load_cameras, save_cameras
-from sonjit.studio.cameras.records import to_opencv
+from sonjit.studio.cameras.formats import to_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses

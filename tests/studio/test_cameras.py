@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.cameras.names import views_by_camera
-from sonjit.studio.cameras.records import to_opencv
+from sonjit.studio.cameras.formats import to_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.cameras.views import open_view
+from sonjit.studio.cameras.views import open_view, views_by_camera
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .rigs import FISHEYE, LENS, RATIONAL, random_rig, with_lenses

@@ -7,7 +7,7 @@ from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.studio.calibration.consistency import check_views
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.hands import count_mirrored_hands, hand_chirality
+from sonjit.studio.triangulation.association import count_mirrored_hands, hand_chirality
 
 from .rigs import random_rig
 

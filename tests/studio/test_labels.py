@@ -5,8 +5,7 @@ import pyarrow.parquet
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic.labels import Labels, load_labels
-from sonjit.studio.automatic.run_folder import FOLDER, LABELS, machine_marks, read_labels
+from sonjit.studio.automatic.run_folder import FOLDER, LABELS, Labels, load_labels, machine_marks, read_labels
 
 from .projects import make_project
 

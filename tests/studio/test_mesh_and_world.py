@@ -10,7 +10,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.studio.cameras.world import scale_to_length, world_on_board, world_on_points
-from sonjit.studio.triangulation.rig_fit import fit_mesh, rig_with_lengths
+from sonjit.studio.triangulation.skeleton_fit import fit_mesh, rig_with_lengths
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,12 @@ from sonjit.media.tables.tables import open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cameras.files import save_cameras
-from sonjit.studio.cameras.frame_sets import CameraFrames, save_frame_sets
+from sonjit.studio.cameras.views import CameraFrames, save_frame_sets
 from sonjit.studio.cli import annotate_triangulate
 from sonjit.studio.triangulation.association import Tracker
 from sonjit.studio.triangulation.bones import bone_lengths
-from sonjit.studio.triangulation.detections import Detections, Part, load_detections
 from sonjit.studio.triangulation.exports import export_people
-from sonjit.studio.triangulation.people import fit_constant_bones, load_people
+from sonjit.studio.triangulation.people import Detections, Part, fit_constant_bones, load_detections, load_people
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .projects import hands

@@ -8,9 +8,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.cameras.frame_sets import CameraFrames, save_frame_sets
-from sonjit.studio.cameras.names import find_views
-from sonjit.studio.cameras.views import open_view
+from sonjit.studio.cameras.views import CameraFrames, find_views, open_view, save_frame_sets
 
 from .projects import hands, make_project, write_views
 from .rigs import random_rig

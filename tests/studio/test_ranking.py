@@ -1,6 +1,6 @@
 import numpy as np
 
-from sonjit.studio.annotation.review_priority import review_priorities
+from sonjit.studio.annotation.marks import review_priorities
 from sonjit.studio.triangulation.bones import HAND_BONES
 
 from .projects import hands

@@ -8,14 +8,20 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.results import Face
-from sonjit.studio.automatic.labels import Labels
-from sonjit.studio.automatic.run_folder import FOLDER
+from sonjit.studio.automatic.run_folder import FOLDER, Labels
 from sonjit.studio.release import privacy as release_faces
 from sonjit.studio.release import release as release_module
 from sonjit.studio.release.data_card import Capture, load_card, split_people
-from sonjit.studio.release.privacy import FacesFound, ReleasedImage, blur_faces, hide_faces, hide_faces_of_other_views
+from sonjit.studio.release.privacy import (
+    FacesFound,
+    ReleasedImage,
+    blur_faces,
+    hide_faces,
+    hide_faces_of_other_views,
+    ridge_contrast,
+    sampling_of,
+)
 from sonjit.studio.release.release import release
-from sonjit.studio.release.ridges import ridge_contrast, sampling_of
 
 from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from .projects import finer, hands, make_project

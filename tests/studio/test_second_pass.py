@@ -5,13 +5,11 @@ from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks.keypoint_detector import KeypointDetector
-from sonjit.studio.automatic import second_pass
+from sonjit.studio.automatic import detection as second_pass
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.detection import ChunkDetections, DetectionSettings
-from sonjit.studio.automatic.learning import mirror_points, write_training_set
-from sonjit.studio.automatic.project_network import train_network
-from sonjit.studio.automatic.run_folder import current_run, read_labels
-from sonjit.studio.automatic.second_pass import load_hand_network, refine_detections
+from sonjit.studio.automatic.detection import load_hand_network, refine_detections
+from sonjit.studio.automatic.learning import mirror_points, train_network, write_training_set
+from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
 from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark
@@ -44,7 +42,7 @@ def first_look(rig, joints):
 def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
     project, joints, _ = made
     taught = Taught(project.rig, joints, blind)
-    monkeypatch.setattr(second_pass, "_open_once", lambda _: (project, taught))
+    monkeypatch.setattr(second_pass, "_open_for_second_pass", lambda _: (project, taught))
     seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
     exact = np.moveaxis(project.rig.project(joints), 0, 1)
     sees = [view for view in range(5) if view not in blind]
@@ -56,7 +54,9 @@ def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
 
 def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
     project, joints, _ = made
-    monkeypatch.setattr(second_pass, "_open_once", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
+    monkeypatch.setattr(
+        second_pass, "_open_for_second_pass", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4)))
+    )
     first = first_look(project.rig, joints)
     seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first)
     np.testing.assert_array_equal(seen.points_px, first.points_px)

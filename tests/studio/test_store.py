@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit.studio.annotation.mark_store import AnnotationStore, ReviewPriority
-from sonjit.studio.annotation.marks import MACHINE, Mark
+from sonjit.studio.annotation.mark_store import AnnotationStore
+from sonjit.studio.annotation.marks import MACHINE, Mark, ReviewPriority
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 

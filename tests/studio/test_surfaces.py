@@ -8,12 +8,11 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.studio.cameras.files import save_cameras
-from sonjit.studio.cli.annotate_surfaces import surfaces
+from sonjit.studio.cli.annotate_triangulate import surfaces
 from sonjit.studio.release.data_card import load_card
 from sonjit.studio.release.release import release
 from sonjit.studio.surfaces.fitting import fit_surfaces, save_surfaces
-from sonjit.studio.triangulation.detections import HANDS, Detections
-from sonjit.studio.triangulation.people import PeopleInSpace, save_people
+from sonjit.studio.triangulation.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .projects import hands, write_views
@@ -109,8 +108,7 @@ def test_mano_is_released_as_its_reader_expects(labelled, tmp_path, monkeypatch)
 
 def relabel(project, joints):
     """Set automatic labels (3, 2, 21, 3) for the project's frames 0, 10 and 20."""
-    from sonjit.studio.automatic.labels import Labels
-    from sonjit.studio.automatic.run_folder import FOLDER
+    from sonjit.studio.automatic.run_folder import FOLDER, Labels
 
     there = np.isfinite(joints).all(-1)
     some, seen = np.zeros((3, 2, 21)), np.ones((3, 3, 2, 21), np.bool_)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.studio.automatic.swaps import swapped_frame_sets
+from sonjit.studio.automatic.labelling import swapped_frame_sets
 
 from .projects import hands
 

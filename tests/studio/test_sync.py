@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.studio.annotation.sound import onsets
-from sonjit.studio.annotation.synchronisation import synchronise
-from sonjit.studio.annotation.timeline import Timeline, _is_repeated, flash_times, read_stamps, read_timeline
+from sonjit.studio.annotation.synchronisation import (
+    Timeline,
+    _is_repeated,
+    flash_times,
+    onsets,
+    read_stamps,
+    read_timeline,
+    synchronise,
+)
 
 FPS = 30
 

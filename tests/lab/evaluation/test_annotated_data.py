@@ -9,8 +9,7 @@ import pytest
 from sonjit.cli import main
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.studio.annotation.project import create_project
-from sonjit.studio.automatic.labels import Labels
-from sonjit.studio.automatic.run_folder import FOLDER
+from sonjit.studio.automatic.run_folder import FOLDER, Labels
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 CARD = """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.studio.annotation.marks import MACHINE, Mark
+from sonjit.studio.annotation.marks import MACHINE, Mark, ReviewPriority
 from sonjit.studio.triangulation.bones import JOINTS_PER_HAND
 
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -50,22 +50,11 @@ class WriteResult:
     written: bool
 
 
-@dataclass(frozen=True)
-class ReviewPriority:
-    """How much a frame set needs review, and why. Higher scores come first."""
-
-    score: float
-    why: str = ""
-
-
 class AnnotationStore:
     """All marks of a project.
 
     Args:
         path: SQLite file, created if it is missing.
-
-    Raises:
-        InputError: The file cannot be written, is no such store, or was written by a newer Sonjit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,10 +92,6 @@ class AnnotationStore:
             marks: New marks.
             bases: Version of the mark that each writer saw: 0 for none, None for any. If another one is current, the
                 new mark is not written.
-
-        Raises:
-            InputError: An id was used for another mark.
-            JobError: The disk is full, or another program locks the store.
         """
         all_bases = list(bases) or [None] * len(marks)
         if len(all_bases) != len(marks):
@@ -166,22 +151,14 @@ class AnnotationStore:
         return {frame: ReviewPriority(*fields) for frame, *fields in self._read("SELECT frame, score, why FROM needs")}
 
     def set_review_priorities(self, priorities: Mapping[int, ReviewPriority]) -> None:
-        """Replace the review priorities.
-
-        Raises:
-            JobError: As for `add`.
-        """
+        """Replace the review priorities."""
         rows = [(frame, priority.score, priority.why) for frame, priority in priorities.items()]
         with self._writing():
             self._database.execute("DELETE FROM needs")
             self._database.executemany("INSERT INTO needs VALUES (?, ?, ?)", rows)
 
     def delete_marks_of(self, annotator: str) -> None:
-        """Delete an annotator's current marks. They remain in the history.
-
-        Raises:
-            JobError: As for `add`.
-        """
+        """Delete an annotator's current marks. They remain in the history."""
         with self._writing():
             self._database.execute("DELETE FROM latest WHERE annotator = ?", (annotator,))
 

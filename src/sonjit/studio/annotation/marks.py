@@ -1,4 +1,4 @@
-"""Define marks of joints in views.
+"""Define marks of joints in views, triangulate them, compare annotators and rank frame sets for review.
 
 A mark is the position of a joint in one view of a frame set, set by a person or a machine. A joint is an index from 0
 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
@@ -7,13 +7,19 @@ to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict, get_args
+from itertools import combinations
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
+import numpy as np
+
+from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit._util.errors import InputError
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES, bone_lengths
+from sonjit.studio.triangulation.triangulation import triangulate
 
 JOINTS: Final = 2 * JOINTS_PER_HAND
 MACHINE: Final = "machine"
@@ -69,11 +75,7 @@ class Mark:
     time_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: A field is invalid. The message names it and its value.
-        """
+        """Check every field."""
         check_name("annotator", self.annotator)
         if not (0 < len(self.id) <= _MAX_ID and self.id.isprintable()):
             raise InputError(f"mark id {self.id[:80]!r}: give 1 to {_MAX_ID} printable characters")
@@ -111,11 +113,7 @@ class Mark:
 
 
 def check_name(what: str, name: str) -> str:
-    """Check an annotator's or a project's name and return it.
-
-    Raises:
-        InputError: The name is empty, too long or not printable.
-    """
+    """Check an annotator's or a project's name and return it."""
     if not (0 < len(name) <= _MAX_NAME and name.isprintable() and name == name.strip()):
         raise InputError(f"{what} {name[:80]!r}: give 1 to {_MAX_NAME} printable characters")
     return name
@@ -128,11 +126,7 @@ def joint_names() -> tuple[str, ...]:
 
 
 def mark_from_dict(record: object, annotator: str) -> Mark:
-    """Parse a mark of a client.
-
-    Raises:
-        InputError: A member is missing, unknown or of another type.
-    """
+    """Parse a mark of a client."""
     if not isinstance(record, Mapping):
         raise InputError(f"a mark is an object, not {record!r:.60}")
     members: Mapping[Any, Any] = record  # pyright: ignore[reportUnknownVariableType]  # JSON
@@ -173,3 +167,306 @@ class MarkRecord(TypedDict):
 def mark_to_dict(mark: Mark) -> MarkRecord:
     """Return a mark as JSON with annotator, version and time, see `mark_from_dict`."""
     return MarkRecord(**vars(mark))
+
+
+_LINE_POINTS = 24
+"""Number of points of an epipolar line."""
+
+
+@dataclass(frozen=True, eq=False)
+class MarkTable:
+    """The marks of one frame set as arrays over cameras, in the rig's order, and joints.
+
+    Attributes:
+        points_px: (C, 42, 2) positions in pixels, NaN without a mark.
+        weights: (C, 42) weights, 0 without a mark.
+    """
+
+    points_px: FloatArray
+    weights: FloatArray
+
+    @property
+    def valid(self) -> BoolArray:
+        """Which marks (C, 42) have a position."""
+        return self.weights > 0
+
+
+def mark_table(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
+    """Return the median of all marks of each view and joint. Views outside the rig are ignored."""
+    groups: dict[tuple[int, int], list[Mark]] = {}
+    views = {name: number for number, name in enumerate(rig.names)}
+    for mark in marks:
+        if mark.has_position and mark.view in views:
+            groups.setdefault((views[mark.view], mark.joint), []).append(mark)
+    points = np.full((len(rig), JOINTS, 2), np.nan)
+    weights = np.zeros((len(rig), JOINTS))
+    for entry, group in groups.items():
+        points[entry] = np.median([mark.position_px for mark in group], axis=0)
+        weights[entry] = np.mean([WEIGHTS.get(mark.state, 0.0) for mark in group])
+    return MarkTable(points, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedJoints:
+    """The triangulated joints of one frame set.
+
+    Attributes:
+        points_m: (42, 3) positions in the world, NaN for joints with fewer than two marks.
+        sigma_m: (42,) root of the covariance's trace, NaN where unknown.
+        residual_px: (C, 42) distance of each mark from the joint's projection, NaN without mark.
+        projected_px: (C, 42, 2) projections into every view, NaN where unknown or behind the camera.
+    """
+
+    points_m: FloatArray
+    sigma_m: FloatArray
+    residual_px: FloatArray
+    projected_px: FloatArray
+
+
+def solve_joints(rig: CameraRig, table: MarkTable) -> SolvedJoints:
+    """Triangulate joints from all marks with their weights. Residuals reveal wrong marks."""
+    found = triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
+    sigma = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1))
+    return SolvedJoints(found.points_m, sigma, found.residual_px, rig.project(found.points_m))
+
+
+def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, FloatArray]:
+    """Return epipolar lines (N, 2) in pixels by view, for a joint that is marked in only one view."""
+    (marked,) = np.nonzero(table.valid[:, joint])
+    if len(marked) != 1:
+        return {}
+    camera = rig.cameras[int(marked[0])]
+    lines = {
+        other.name: camera.epipolar_line(table.points_px[marked[0], joint], other, points=_LINE_POINTS)
+        for other in rig
+        if other is not camera
+    }
+    return {name: line for name, line in lines.items() if len(line)}
+
+
+THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
+"""Distances for which the fraction of pairs below them is reported."""
+CONFLICT_PX = 10.0
+"""Distance of two marks above which they conflict."""
+
+
+class DistanceStatistics(TypedDict):
+    """Distances of pairs of marks in pixels, None without pairs; `within` has the fraction below each threshold."""
+
+    pairs: int
+    mean_px: float | None
+    median_px: float | None
+    p95_px: float | None
+    within: dict[str, float]
+    same_state: NotRequired[float | None]
+    states: NotRequired[int]
+
+
+class Agreement(TypedDict):
+    """Agreement of all pairs, by joint, and by pair of annotators ("Ann | Ben")."""
+
+    thresholds_px: list[float]
+    all: DistanceStatistics
+    joints: dict[str, DistanceStatistics]
+    annotators: dict[str, DistanceStatistics]
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Distances of pairs of marks.
+
+    Attributes:
+        px: (N,) distances between the marks of two annotators, pixels.
+        joints: (N,) joint of each pair.
+        states: (S,) whether both marks have the same state, for pairs of any state, S >= N.
+    """
+
+    px: FloatArray
+    joints: IntArray
+    states: BoolArray
+
+    def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> DistanceStatistics:
+        """Return the statistics of all pairs."""
+        found = _statistics(self.px, thresholds_px)
+        found["same_state"] = float(self.states.mean()) if len(self.states) else None
+        found["states"] = len(self.states)
+        return found
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A disagreement on one joint in one view, on its position or on its visibility."""
+
+    view: str
+    joint: int
+    marks: tuple[Mark, ...]
+    apart_px: float | None
+
+
+def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> Agreement:
+    """Measure the agreement between human annotators. Machine and cleared marks are ignored.
+
+    Returns:
+        Statistics of all pairs, by joint, and by pair of annotators. `same_state` is the fraction of equal states.
+    """
+    by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
+    for group in _groups(marks):
+        for first, second in combinations(group, 2):
+            by_pair.setdefault((first.annotator, second.annotator), []).append((first, second))
+    all_pairs = _distances([pair for pairs in by_pair.values() for pair in pairs])
+    names = joint_names()
+    return {
+        "thresholds_px": list(thresholds_px),
+        "all": all_pairs.to_dict(thresholds_px),
+        "joints": {
+            names[joint]: _statistics(all_pairs.px[all_pairs.joints == joint], thresholds_px)
+            for joint in range(JOINTS)
+            if (all_pairs.joints == joint).any()
+        },
+        "annotators": {
+            " | ".join(pair): _distances(found).to_dict(thresholds_px) for pair, found in sorted(by_pair.items())
+        },
+    }
+
+
+def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
+    """Return the disagreements of people in one frame set, the largest distance first."""
+    found: list[Conflict] = []
+    for group in _groups(marks):
+        positions = np.array([mark.position_px for mark in group if mark.has_position])
+        distance = (
+            float(np.linalg.norm(positions[:, None] - positions[None], axis=-1).max()) if len(positions) > 1 else None
+        )
+        if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
+            found.append(Conflict(group[0].view, group[0].joint, tuple(group), distance))
+    return sorted(found, key=lambda conflict: -(conflict.apart_px or 0))
+
+
+def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
+    """Group people's marks of the same joint and image if there are several, ordered by annotator."""
+    groups: dict[tuple[int, str, int], list[Mark]] = {}
+    for mark in marks:
+        if mark.annotator != MACHINE and mark.state != "cleared":
+            groups.setdefault((mark.frame, mark.view, mark.joint), []).append(mark)
+    return [sorted(group, key=lambda mark: mark.annotator) for group in groups.values() if len(group) > 1]
+
+
+def _distances(pairs: Sequence[tuple[Mark, Mark]]) -> Distances:
+    """Return the distances of pairs of marks."""
+    located = [(a, b) for a, b in pairs if a.has_position and b.has_position]
+    ends = np.array([(a.position_px, b.position_px) for a, b in located], np.float64).reshape(-1, 2, 2)
+    return Distances(
+        np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1),
+        np.array([a.joint for a, _ in located], np.int64),
+        np.array([a.state == b.state for a, b in pairs], np.bool_),
+    )
+
+
+def _statistics(px: FloatArray, thresholds_px: Sequence[float]) -> DistanceStatistics:
+    """Return statistics of distances (N,)."""
+    if not len(px):
+        return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
+    return {
+        "pairs": len(px),
+        "mean_px": float(px.mean()),
+        "median_px": float(np.median(px)),
+        "p95_px": float(np.percentile(px, 95)),
+        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px},
+    }
+
+
+_MIN_VIEWS: Final = 4  # views below which a labelled joint counts as "few"
+_USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
+_MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
+_SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
+"""Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
+_REASONS: Final = {
+    "lost": "{:.0f} joints without a label",
+    "few": "{:.0f} joints in few views",
+    "spread": "uncertain by {:.1f} mm",
+    "residual": "{:.1f} px off in the views",
+    "bones": "bones off by {:.1f} mm",
+    "jump": "jumps at {:.1f} m/s",
+    "mesh": "{:.1f} mm off a possible hand",
+}
+
+
+@dataclass(frozen=True)
+class ReviewPriority:
+    """How much a frame set needs review, and why. Higher scores come first."""
+
+    score: float
+    why: str = ""
+
+
+def review_priorities(
+    frames: IntArray,
+    points_m: FloatArray,
+    std_m: FloatArray,
+    *,
+    views: IntArray,
+    residual_px: FloatArray,
+    lengths_m: FloatArray,
+    times_s: FloatArray,
+    mesh_m: FloatArray,
+    expected: BoolArray,
+) -> Mapping[int, ReviewPriority]:
+    """Return how much each frame set needs review, and the main reason.
+
+    Args:
+        frames: (N,) numbers of the frame sets.
+        points_m: (N, 2, 21, 3) labels in metres, NaN where unknown.
+        std_m: (N, 2, 21) root of the summed variances, metres.
+        views: (N, 2, 21) number of views that agree.
+        residual_px: (N, 2, 21) root mean square error over these views, pixels.
+        lengths_m: (2, 20) usual bone lengths, metres.
+        times_s: (N,) times in seconds.
+        mesh_m: (N, 2) mean distance of the joints from the fitted mesh's, metres.
+        expected: (N, 2) whether a hand is expected.
+
+    Returns:
+        Priority by frame set: the sum over reasons in their own units, and the strongest reason in words. 0 without
+            any.
+    """
+    labelled = np.isfinite(points_m).all(-1)
+    measures = {
+        "lost": (~labelled & expected[..., None]).sum((1, 2)).astype(np.float64),
+        "few": (labelled & (views < _MIN_VIEWS)).sum((1, 2)).astype(np.float64),
+        "spread": 1000 * _worst(std_m),
+        "residual": _worst(residual_px),
+        "bones": 1000 * _worst(np.abs(bone_lengths(points_m) - lengths_m)),
+        "jump": _speeds(points_m, times_s),
+        "mesh": 1000 * _worst(mesh_m),
+    }
+    scores = np.stack(
+        [np.maximum(measures[name] / unit - (name == "jump") * _USUAL_SPEED, 0) for name, unit in _SCORE_UNITS.items()]
+    )
+    names, priorities = list(_SCORE_UNITS), dict[int, ReviewPriority]()
+    for row, frame in enumerate(frames.tolist()):
+        reason = names[int(scores[:, row].argmax())]
+        score = float(scores[:, row].sum())
+        priorities[frame] = ReviewPriority(
+            round(score, 3), _REASONS[reason].format(measures[reason][row]) if score > 0 else ""
+        )
+    return priorities
+
+
+def _worst(values: FloatArray) -> FloatArray:
+    """Return the 95th percentile (N,) of each row of (N, ...), 0 for a row without known values."""
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat).any(1)
+    worst = np.zeros(len(flat))
+    if finite.any():
+        worst[finite] = np.nanpercentile(flat[finite], 95, axis=1)
+    return worst
+
+
+def _speeds(points_m: FloatArray, times_s: FloatArray) -> FloatArray:
+    """Return the speed (N,) of the fastest joint to a neighbouring frame set in m/s, 0 if that is far in time."""
+    speeds = np.zeros(len(points_m))
+    if len(points_m) < 2:
+        return speeds
+    step_s = np.maximum(np.diff(times_s), 1e-6)
+    moved = np.linalg.norm(np.diff(points_m, axis=0), axis=-1).reshape(len(step_s), -1)
+    fastest = np.where(step_s < _MAX_LINK_S, np.nan_to_num(moved).max(1) / step_s, 0)
+    return np.maximum(np.append(fastest, 0), np.append(0, fastest))

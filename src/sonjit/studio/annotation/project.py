@@ -23,9 +23,16 @@ from sonjit._util.text import pluralize
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.marks import check_name
 from sonjit.studio.cameras.files import load_cameras, save_cameras
-from sonjit.studio.cameras.frame_sets import CameraFrames, load_frame_sets, save_frame_sets
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.cameras.views import SynchronizedView, View, open_checked_view, open_view
+from sonjit.studio.cameras.views import (
+    CameraFrames,
+    SynchronizedView,
+    View,
+    load_frame_sets,
+    open_checked_view,
+    open_view,
+    save_frame_sets,
+)
 
 VERSION: Final = 1
 _CAMERAS_FILE, _PROJECT_FILE, _STORE_FILE, _FRAME_SETS_FILE = (
@@ -78,11 +85,7 @@ class Project:
         return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
 
     def view(self, name: str) -> View:
-        """Return a camera's images.
-
-        Raises:
-            InputError: The project has no such view.
-        """
+        """Return a camera's images."""
         if name not in self.views:
             raise InputError(f"view {name!r:.60} is not in this project: it has {', '.join(self.views)}")
         return self.views[name]
@@ -110,10 +113,6 @@ def create_project(
         views: Video, or folder or pattern of images, by camera.
         name: Title. By default the folder's name.
         frame_sets: Frame set of each image by camera. By default images of equal number form a frame set.
-
-    Raises:
-        InputError: A project exists, a camera is unknown, images are missing, damaged or of another size than the
-            camera's, two views share no frame set, or the folder cannot be written.
     """
     if (folder / _PROJECT_FILE).exists():
         raise InputError(f"{folder} already contains a project: open it, or choose another folder")
@@ -155,12 +154,7 @@ def create_project(
 
 
 def open_project(folder: Path) -> Project:
-    """Open a project.
-
-    Raises:
-        InputError: There is no project, it was written by a newer Sonjit, a file is damaged, or a view's images are
-            missing.
-    """
+    """Open a project."""
     title, paths = _read_project(folder / _PROJECT_FILE)
     rig = load_cameras(folder / _CAMERAS_FILE)
     views = {name: open_view(folder / path) for name, path in paths.items()}

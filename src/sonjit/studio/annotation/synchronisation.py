@@ -1,19 +1,321 @@
-"""Fit the cameras' clocks to each other and match their images into frame sets."""
+"""Match the images of several cameras into frame sets, by times, timecodes, flashes of light or sounds.
+
+For sounds, such as a clap, the rise of the level in each millisecond is compared, which distance and type of microphone
+hardly affect. Sound takes 3 ms per metre: a clap in the centre of the cameras reaches all at nearly the same time.
+"""
 
 from __future__ import annotations
 
+import csv
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, IndexArray
 from sonjit._util.errors import InputError
+from sonjit._util.progress import Progress
 from sonjit._util.text import pluralize
-from sonjit.studio.annotation.sound import sound_shifts
-from sonjit.studio.annotation.timeline import Timeline, flash_times
-from sonjit.studio.cameras.frame_sets import CameraFrames
+from sonjit.lab.datasets.reading import file_bytes
+from sonjit.media import Source, open_source
+from sonjit.media.sources.video import open_container, video_stream
+from sonjit.studio.cameras.views import CameraFrames, frame_numbers, match_camera
+
+STEP_S = 0.001
+"""Time step of onsets in seconds."""
+_SAMPLE_RATE = 16_000
+_LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20
+"""Numbers of values averaged for the current level and for the previous one."""
+_SILENCE_POWER = 1e-8
+"""Power relative to full scale below which sound is silence."""
+_MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2
+"""Least distance of the next best shift in seconds, and the ratio by which the best one must fit better."""
+_PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1
+"""For the drift: length of a part in seconds, least number of parts, and largest deviation of their shifts."""
+
+
+def read_onsets(path: Path) -> FloatArray | None:
+    """Return the onsets (n,) of a video's sound in squared decibels, one per `STEP_S` from its first image.
+
+    Returns:
+        Onsets, or None if the video has no sound.
+    """
+    from av import AudioResampler
+    from av.error import FFmpegError
+
+    with open_container(path, str(path)) as container:
+        stream = next(iter(container.streams.audio), None)
+        images = video_stream(container)
+        if stream is None or images is None:
+            return None
+        start_s = float((images.start_time or 0) * (images.time_base or 0))
+        resampler = AudioResampler("flt", "mono", _SAMPLE_RATE)
+        parts: list[tuple[int, FloatArray]] = []
+        try:
+            for frame in container.decode(stream):
+                for part in resampler.resample(frame):
+                    start = float((part.pts or 0) * (part.time_base or 0)) - start_s
+                    parts.append((round(start * _SAMPLE_RATE), np.asarray(part.to_ndarray(), np.float64).ravel()))
+        except (FFmpegError, OSError) as error:
+            raise InputError(f"{path}: its sound cannot be decoded: {error.strerror or error}") from None
+    samples = np.zeros(max((first + len(values) for first, values in parts), default=0))
+    for first, values in parts:
+        samples[max(first, 0) : max(first + len(values), 0)] = values[max(-first, 0) :]
+    return onsets(samples)
+
+
+def onsets(samples: FloatArray) -> FloatArray:
+    """Return the squared rise (n,) of the level in decibels per millisecond of a sound (16 n,) at 16 kHz.
+
+    >>> clap = np.concatenate([np.zeros(8000), np.ones(160), np.zeros(8000)])
+    >>> int(onsets(clap).argmax())
+    500
+    """
+    each = round(_SAMPLE_RATE * STEP_S)
+    power = (samples[: len(samples) // each * each].reshape(-1, each) ** 2).mean(1)
+    if len(power) < _LEVEL_VALUES + _PREVIOUS_VALUES:
+        return np.zeros(len(power))
+    level = 10 * np.log10(power + _SILENCE_POWER)
+    sums = np.concatenate([[0.0], np.cumsum(level)])
+    now = (sums[_LEVEL_VALUES:] - sums[:-_LEVEL_VALUES]) / _LEVEL_VALUES  # mean of the current and following values
+    before = (sums[_PREVIOUS_VALUES:] - sums[:-_PREVIOUS_VALUES]) / _PREVIOUS_VALUES
+    rise = np.zeros(len(level))
+    rise[_PREVIOUS_VALUES : len(now)] = now[_PREVIOUS_VALUES:] - before[: len(now) - _PREVIOUS_VALUES]
+    return np.maximum(rise, 0) ** 2
+
+
+def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """Return what to add to one sound's times to get another's, and the times at which this was measured.
+
+    Args:
+        own: (n,) onsets of the sound.
+        theirs: (m,) onsets of the other sound.
+
+    Returns:
+        Times and shifts (k,) in seconds of the parts that fit clearly, for the drift, or (1,) of the total recording if
+        too few do. None if no shift fits clearly better than all others.
+    """
+    total_shift = _best_shift(own, theirs)
+    if total_shift is None:
+        return None
+    times: list[float] = []
+    shifts: list[float] = []
+    size = round(_PART_S / STEP_S)
+    for first in range(0, len(own), size):
+        low = first + total_shift - round(_MAX_DRIFT_S / STEP_S)
+        if low < 0:
+            continue
+        part = own[first : first + size]
+        window = theirs[low : low + len(part) + 2 * round(_MAX_DRIFT_S / STEP_S)]
+        if (
+            len(window) > len(part)
+            and (part_shift := _best_shift(part, window)) is not None
+            and 0 <= part_shift <= len(window) - len(part)
+        ):
+            loudest = int(part.argmax())
+            times.append((first + loudest) * STEP_S)
+            shifts.append((low - first + part_shift) * STEP_S)
+    if len(times) < _MIN_PARTS:
+        return np.array([int(own.argmax()) * STEP_S]), np.array([total_shift * STEP_S])
+    return np.array(times), np.array(shifts)
+
+
+def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
+    """Return the number of values by which to move `own` to fit `theirs` best, or None if it is ambiguous."""
+    size = 1 << (len(own) + len(theirs)).bit_length()
+    fit = np.fft.irfft(np.fft.rfft(theirs, size) * np.conj(np.fft.rfft(own, size)), size)
+    fit = np.convolve(
+        np.concatenate([fit[-3:], fit, fit[:3]]), np.ones(7) / 7, "valid"
+    )  # smooth, because microphones differ
+    best = int(fit.argmax())
+    separation = round(_MIN_SEPARATION_S / STEP_S)
+    others = np.delete(np.roll(fit, separation - best), np.s_[: 2 * separation + 1])
+    if not fit[best] > _CLEAR_RATIO * max(float(others.max()), 0.0) or fit[best] <= 0:
+        return None
+    return best - size if best >= len(theirs) else best
+
+
+_LATE_RATIO = 1.5
+"""Step in periods from which images are missing."""
+
+_PIXEL_STRIDE = 4
+"""Interval between compared pixels, across and down."""
+_REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
+"""An image repeats the previous one if their mean difference is below either limit.
+
+The first is in grey levels, below a camera's noise. The second is relative to the differences of neighbouring images,
+for repeats that were compressed again."""
+_REPEAT_WINDOW = 15
+"""Number of neighbouring images for this comparison."""
+_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The times and brightness of one camera's images.
+
+    Attributes:
+        index: (n,) number of each image in its source. A gap is an image that could not be read.
+        time_s: (n,) times by the source's clock or a file of time stamps, NaN for stills without.
+        brightness: (n,) mean grey levels.
+        timecode_s: Time of day at which a video starts by its timecode, or None.
+        duplicates: Numbers of images that repeat the previous one.
+        problems: Images that could not be read, one line each.
+        onsets: Onsets of the video's sound, see `read_onsets`. None if it was not requested or does not exist.
+    """
+
+    index: IndexArray
+    time_s: FloatArray
+    brightness: FloatArray
+    timecode_s: float | None = None
+    duplicates: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+    onsets: FloatArray | None = None
+
+    @property
+    def period_s(self) -> float:
+        """Median time between images, NaN without times."""
+        steps = np.diff(self.time_s)
+        return float(np.median(steps)) if len(steps) and np.isfinite(steps).all() else float("nan")
+
+    @property
+    def dropped(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of images after which some are missing by the times, and how many."""
+        steps = np.diff(self.time_s) / self.period_s
+        late = np.flatnonzero(steps > _LATE_RATIO)
+        return tuple((int(self.index[at]), round(float(steps[at])) - 1) for at in late)
+
+
+def read_timeline(
+    named: str | os.PathLike[str],
+    stamps: FloatArray | None = None,
+    progress: Progress = Progress(),
+    *,
+    sound: bool = False,
+) -> Timeline:
+    """Read a source once for its times, brightness and repeated images.
+
+    Args:
+        named: Video or folder of images.
+        stamps: Time of each image in seconds, see `read_stamps`. By default the source's own.
+        progress: Receiver of the progress in images.
+        sound: If True, read a video's sound, too.
+    """
+    index: list[int] = []
+    times: list[float] = []
+    levels: list[float] = []
+    steps: list[float] = []
+    last: NDArray[np.int16] | None = None
+    with open_source(Path(named)) as source:
+        numbers = frame_numbers(source.files) if source.kind == "folder" else None
+        timecode_s = _timecode_s(source)
+        for image in source:
+            number = numbers[image.index] if numbers else image.index
+            small = image.rgb[::_PIXEL_STRIDE, ::_PIXEL_STRIDE].astype(np.int16)
+            steps.append(
+                float(np.abs(small - last).mean()) if last is not None and last.shape == small.shape else np.inf
+            )
+            last = small
+            index.append(number)
+            times.append(float("nan") if image.time is None else image.time)
+            levels.append(float(small.mean()))
+            progress.advance()
+        problems = tuple(source.problems)
+        sound_onsets = read_onsets(Path(source.files[0])) if sound and source.kind == "video" and source.files else None
+    if not index:
+        raise InputError(f"{named} contains no readable image")
+    if stamps is not None and (len(stamps) != len(times) or not (np.diff(stamps) > 0).all()):
+        raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
+    time_s = np.array(times) if stamps is None else stamps
+    duplicates = tuple(number for number, same in zip(index, _is_repeated(np.array(steps)), strict=True) if same)
+    return Timeline(
+        index=np.array(index),
+        time_s=time_s,
+        brightness=np.array(levels),
+        timecode_s=timecode_s,
+        duplicates=duplicates,
+        problems=problems,
+        onsets=sound_onsets,
+    )
+
+
+def _is_repeated(steps: FloatArray) -> NDArray[np.bool_]:
+    """Return which images (n,) repeat the previous one, given their differences, infinity where unknown."""
+    half = _REPEAT_WINDOW // 2
+    around = sliding_window_view(np.pad(steps, half, mode="reflect" if len(steps) > half else "edge"), 2 * half + 1)
+    return steps < np.maximum(_REPEAT_LEVELS, _REPEAT_RATIO * np.median(around, axis=1))
+
+
+def read_stamps(path: Path, view: str) -> FloatArray:
+    """Read the time of each image of a camera in seconds.
+
+    Args:
+        path: Folder with VIEW.txt, one time per line, or caliscope's `timestamps.csv` with a row for each image and the
+            columns cam_id and frame_time.
+        view: Name of the camera. Camera 3 of the table is cam_3 or 3, or a longer name, see `match_camera`.
+    """
+    if path.suffix.lower() != ".csv":
+        path /= f"{match_camera(view, [file.stem for file in path.glob('*.txt')]) or view}.txt"
+        words = file_bytes(path).decode(errors="replace").split()
+    else:
+        rows = list(csv.DictReader(file_bytes(path).decode(errors="replace").splitlines()))
+        cameras = {f"cam_{row.get('cam_id')}" for row in rows}
+        own = (view, (match_camera(view, cameras) or view).removeprefix("cam_"))
+        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in own]
+    try:
+        stamps = np.array([float(word) for word in words])
+    except ValueError:
+        raise InputError(f"{path}: a time in seconds of each image is wanted") from None
+    if not len(stamps):
+        raise InputError(f"{path}: no times of camera {view!r}; a table has the columns cam_id and frame_time")
+    return stamps
+
+
+def _timecode_s(source: Source) -> float | None:
+    """Return the time of day at which a video's timecode starts, or None."""
+    if source.kind != "video" or not source.files:
+        return None
+    import av
+
+    with av.open(str(source.files[0])) as container:
+        metadata_records = [dict(container.metadata), *(dict(stream.metadata) for stream in container.streams)]
+    for metadata in metadata_records:
+        if found := _TIMECODE.match(metadata.get("timecode", "")):
+            hours, minutes, seconds, frames = (int(part) for part in found.groups())
+            return 3600 * hours + 60 * minutes + seconds + (frames / source.fps if source.fps else 0)
+    return None
+
+
+def flash_times(line: Timeline) -> FloatArray:
+    """Return the times (n,) of sudden rises in brightness, interpolated to half of the rise.
+
+    An image in which a flash begins has intermediate brightness, which gives the fraction of the frame period. Without
+    one, the flash is between two images, with an error of half a period.
+    """
+    rise = np.diff(line.brightness)
+    median_change = float(np.median(np.abs(rise - np.median(rise)))) if len(rise) else 0.0
+    min_rise = max(12 * median_change, 0.15 * float(np.ptp(line.brightness)), 2.0)
+    times_found: list[float] = []
+    row = 0
+    while row < len(rise):
+        if rise[row] < min_rise:
+            row += 1
+            continue
+        end = row
+        while end + 1 < len(rise) and rise[end + 1] > 0.1 * rise[row]:
+            end += 1
+        low, high = line.brightness[row], line.brightness[end + 1]
+        levels, times = line.brightness[row : end + 2], line.time_s[row : end + 2]
+        times_found.append(float(np.interp((low + high) / 2, levels, times)))
+        row = end + 1
+    return np.array(times_found)
+
 
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 _FLASH_TOLERANCE_S = 0.1
@@ -84,9 +386,6 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         timelines: Timelines by camera. The first camera's clock is the reference.
         method: index (the images' numbers), time (one common clock), timecode (start of each video), flash (light that
             every camera sees once, or twice for its drift), or sound (such as a clap).
-
-    Raises:
-        InputError: Times, timecodes, sound or flashes are missing, or do not fit together.
     """
     names = tuple(timelines)
     if method == "index":

@@ -19,20 +19,10 @@ from sonjit._util.files import sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import run_calls
 from sonjit._util.progress import Progress
-from sonjit.studio.annotation.mark_store import ReviewPriority
-from sonjit.studio.annotation.marks import MACHINE
+from sonjit.studio.annotation.marks import MACHINE, ReviewPriority, review_priorities
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.annotation.review_priority import review_priorities
-from sonjit.studio.automatic.bone_lengths import person_bone_lengths
-from sonjit.studio.automatic.detection import (
-    ChunkDetections,
-    DetectionSettings,
-    concatenate_detections,
-    detect_chunk,
-    detect_frames,
-    load_detections,
-)
-from sonjit.studio.automatic.labelling import label_chunk
+from sonjit.studio.automatic.detection import detect_chunk, detect_frames, refine_chunk
+from sonjit.studio.automatic.labelling import label_chunk, person_bone_lengths
 from sonjit.studio.automatic.offsets import load_offsets
 from sonjit.studio.automatic.run_folder import (
     CHUNK_FRAME_SETS,
@@ -41,13 +31,16 @@ from sonjit.studio.automatic.run_folder import (
     LABELS,
     OFFSETS,
     SETTINGS,
+    ChunkDetections,
+    DetectionSettings,
+    concatenate_detections,
     label_files,
+    load_detections,
     run_name,
 )
-from sonjit.studio.automatic.second_pass import refine_chunk
 from sonjit.studio.calibration.consistency import check_views
+from sonjit.studio.triangulation.association import count_mirrored_hands
 from sonjit.studio.triangulation.bones import SIDES
-from sonjit.studio.triangulation.hands import count_mirrored_hands
 
 _OVERLAP_FRAME_SETS: Final = 3  # frame sets of neighbouring chunks in the fit of a chunk's motion
 _CHECKED_FRAME_SETS: Final = 16  # frame sets for the check of the cameras
@@ -108,10 +101,6 @@ def annotate(
         jobs: Number of processes.
         workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
         progress: Receiver of the progress in chunks.
-
-    Raises:
-        InputError: Cameras do not fit each other, no hand is visible, or a setting is impossible.
-        JobError: Most hands have the shape of the other side, so the world is mirrored.
     """
     if not settings.fps > 0:
         raise InputError(f"--fps must be above 0, not {settings.fps:g}")

@@ -1,14 +1,15 @@
 """Detect hands in all views of a chunk of frame sets.
 
-A chunk is processed in three steps: detect, associate, and detect again at the projections. Any process on any machine
-that can read the project's folder can process a chunk.
+A chunk is processed in three steps: detect, associate, and detect again at the projections. A second pass may detect
+them again with a network trained on the project's marks. It only sees right hands, left ones in mirrored images, as in
+its training: where two hands overlap, it knows which one is meant. Any process on any machine that can read the
+project's folder can process a chunk.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +17,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IndexArray, IntArray
-from sonjit._util.data_files import read_npz
+from sonjit._util.arrays import Float32Array, FloatArray, Image, IndexArray, RealArray
 from sonjit._util.errors import InputError, SonjitError
-from sonjit._util.files import atomic_file
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Hand
 from sonjit.studio.annotation.project import Project, open_project
+from sonjit.studio.automatic.labelling import correct_swaps
+from sonjit.studio.automatic.learning import HAND_NETWORK, human_joints, mirror_points
+from sonjit.studio.automatic.offsets import triangulate_detections
+from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, load_detections
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation.association import tolerance_px
-from sonjit.studio.triangulation.hands import ViewDetections, associate_hands
+from sonjit.studio.triangulation.association import ViewDetections, associate_hands, tolerance_px
 from sonjit.studio.triangulation.triangulation import triangulate
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
@@ -36,84 +38,6 @@ MIN_SCORE: Final = 0.3  # least score of a detection and least presence in a cro
 _THRESHOLD_PX: Final = 10.0  # largest error of a view that agrees in the triangulation
 _SWAP_MARGIN: Final = 0.25  # mean vote per view by which crops must contradict the sides of the hands
 MAX_OUTSIDE: Final = 0.25  # fraction of a hand that may lie outside an image
-
-
-@dataclass(frozen=True)
-class DetectionSettings:
-    """Settings of the detection, which identify a run.
-
-    Attributes:
-        project: Folder of the project.
-        views: Names of the cameras.
-        model: Sonjit's hand model, full or lite.
-        network: Folder of `sonjit annotate train --network` for a second pass, or "".
-        recordings: Hash of the recordings, see `Project.recordings`.
-        version: Version of the detection algorithm. Results of other versions are not reused.
-    """
-
-    project: str
-    views: tuple[str, ...]
-    model: str = "full"
-    network: str = ""
-    recordings: str = ""
-    version: int = 2
-
-
-@dataclass(frozen=True, eq=False)
-class ChunkDetections:
-    """Both hands in C views of n frame sets.
-
-    Attributes:
-        frames: (n,) numbers of the frame sets.
-        points_px: (n, C, 2, 21, 2) right and left hand in pixels, NaN without.
-        confidence: (n, C, 2, 21) confidences, 0 without.
-        problems: One line for each image that was not used.
-    """
-
-    frames: IntArray
-    points_px: Float32Array
-    confidence: Float32Array
-    problems: tuple[str, ...]
-
-    def swap_hands(self, rows: BoolArray) -> ChunkDetections:
-        """Return detections with the hands swapped in some of the frame sets (n,)."""
-        points, confidence = self.points_px.copy(), self.confidence.copy()
-        points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
-        return replace(self, points_px=points, confidence=confidence)
-
-    def part(self, rows: slice | BoolArray) -> ChunkDetections:
-        """Return some of the frame sets."""
-        return replace(self, frames=self.frames[rows], points_px=self.points_px[rows], confidence=self.confidence[rows])
-
-    def save(self, path: Path) -> None:
-        """Write the detections atomically as one file."""
-        lines = np.array(self.problems, np.str_)
-        with atomic_file(path) as draft:
-            np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
-
-
-def concatenate_detections(chunks: Sequence[ChunkDetections]) -> ChunkDetections:
-    """Concatenate chunks of the same views, without their problems."""
-    return ChunkDetections(
-        np.concatenate([chunk.frames for chunk in chunks]),
-        np.concatenate([chunk.points_px for chunk in chunks]),
-        np.concatenate([chunk.confidence for chunk in chunks]),
-        (),
-    )
-
-
-def load_detections(path: Path) -> ChunkDetections:
-    """Load a file of `ChunkDetections.save`.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    try:
-        file = read_npz(path)
-        lines: list[str] = file["problems"].tolist()
-        return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
-    except (InputError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it, and the next run writes it again") from None
 
 
 def detect_chunk(settings: DetectionSettings, frames: Sequence[int], out: str) -> str:
@@ -304,3 +228,111 @@ def _detect_at_projections(
             points[side], confidence[side] = found[0].keypoints[:, :2], found[0].score
             votes[side] = found[0].score * (2 * _right_probability(found[0]) - 1)
     return votes
+
+
+PASSES: Final = 2
+"""Number of passes. The second one crops hands at the positions of the project's network."""
+
+
+InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
+"""Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
+
+Its arguments are an image (H, W, 3), the expected points (21, 2), and the side: 0 for right, 1 for left."""
+
+
+def load_hand_network(file: Path) -> InferHand:
+    """Load the exported landmark network of `sonjit annotate train --network hand-full`."""
+    hands = create_detector(
+        "hands",
+        landmark_model=file,
+        static_image=True,
+        search="fast",
+        max_instances=1,
+        min_presence_score=MIN_SCORE,
+        threads=1,
+    )
+
+    def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
+        width, left = rgb.shape[1], side == 1
+        shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
+        box = box_around_hand(mirror_points(expected_px, width) if left else expected_px)
+        found = hands.detect(shown, boxes=[box])
+        if not found:
+            return None
+        points = found[0].keypoints[:, :2]
+        return mirror_points(points, width) if left else points, np.full(21, found[0].score)
+
+    return infer
+
+
+def load_keypoint_detector(folder: str) -> InferHand:
+    """Load the network of `sonjit annotate train --network keypoint-detector`. It does not distinguish the sides."""
+    from sonjit.lab.networks.keypoint_detector import KeypointDetector  # torch is imported only where it is needed
+
+    network = KeypointDetector(folder)
+
+    def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
+        del side
+        low, high = expected_px.min(0).tolist(), expected_px.max(0).tolist()
+        (found,) = network.detect(rgb, [(*low, *high)])
+        return found.keypoints, np.maximum(found.confidence, 1e-3)
+
+    return infer
+
+
+def refine_chunk(settings: DetectionSettings, first: str, out: str) -> str:
+    """Refine a file of `detect_chunk`, write the result, and return its path."""
+    refine_detections(settings, load_detections(Path(first))).save(Path(out))
+    return out
+
+
+def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> ChunkDetections:
+    """Detect all hands of a chunk again with `settings.network`.
+
+    A view without a detection is ignored for that hand. The first pass's detections stay for hands that it did not
+    triangulate completely, and for those that fewer than two views show now.
+    """
+    project, infer = _open_for_second_pass(settings)
+    rig = project.rig.subset(settings.views)
+    people = [human_joints(project.rig, project.store.marks(int(frame))) for frame in first.frames]
+    first = correct_swaps(rig, first, people)  # the network needs the right side of each hand
+    points, confidence = first.points_px.copy(), first.confidence.copy()
+    problems: list[str] = []
+    frames = first.frames.tolist()
+    for row, images in enumerate(read_usable_images(project, settings.views, frames, problems)):
+        for _ in range(PASSES):
+            frame_set = ChunkDetections(
+                first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ()
+            )
+            hands = triangulate_detections(rig, frame_set).points_m[0]  # (2, 21, 3)
+            for side in range(2):
+                new_points, new_confidence = _detect_hand(infer, rig, images, hands[side], side)
+                if (new_confidence > 0).any(-1).sum() > 1:
+                    points[row, :, side], confidence[row, :, side] = new_points, new_confidence
+    return ChunkDetections(first.frames, points, confidence, tuple(problems))
+
+
+def _detect_hand(
+    infer: InferHand, rig: CameraRig, images: Sequence[NDArray[np.uint8] | None], points_m: FloatArray, side: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return pixels (C, 21, 2) and confidences (C, 21) of the hand at points (21, 3) in C views."""
+    points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
+    for view, (camera, rgb) in enumerate(zip(rig, images, strict=True)):
+        expected = camera.project(points_m)
+        if rgb is None or not np.isfinite(expected).all() or camera.inside(expected).mean() < 1 - MAX_OUTSIDE:
+            continue
+        found = infer(rgb, expected, side)
+        if found and np.linalg.norm(found[0] - expected, axis=1).mean() < tolerance_px(expected):
+            points[view], confidence[view] = found
+    return points, confidence
+
+
+@lru_cache(maxsize=2)
+def _open_for_second_pass(settings: DetectionSettings) -> tuple[Project, InferHand]:
+    """Open the project and its network once per process."""
+    folder = Path(settings.network)
+    exported = folder / f"{HAND_NETWORK}.xml"
+    if folder.name.startswith(HAND_NETWORK) and not exported.is_file():
+        raise InputError(f"{folder}: its training did not finish; run the same sonjit annotate train --network again")
+    infer = load_hand_network(exported) if exported.is_file() else load_keypoint_detector(settings.network)
+    return open_project(Path(settings.project)), infer

@@ -1,28 +1,169 @@
-"""Label joints in space from detections: triangulate, correct by people's marks, fit, and withhold uncertain ones."""
+"""Label joints in space from detections: triangulate, correct by people's marks, fit, and withhold uncertain ones.
+
+Where hands overlap, all views may swap them together for a while. Motion reveals it next to frame sets that people
+marked: both hands would jump to each other's position.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, Image
+from sonjit._util.arrays import BoolArray, FloatArray, Image, IntArray
+from sonjit._util.errors import InputError
 from sonjit.results import Hand
 from sonjit.studio.annotation.marks import MACHINE, Mark
-from sonjit.studio.automatic.detection import ChunkDetections
-from sonjit.studio.automatic.labels import Labels
-from sonjit.studio.automatic.learning import human_joints
+from sonjit.studio.annotation.project import Project
+from sonjit.studio.automatic.learning import human_frames, human_joints
 from sonjit.studio.automatic.offsets import Offsets, triangulate_detections
-from sonjit.studio.automatic.swaps import correct_swaps
+from sonjit.studio.automatic.run_folder import ChunkDetections, Labels
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import HAND_BONES, JOINTS_PER_HAND, SIDES, bone_lengths
-from sonjit.studio.triangulation.rig_fit import fit_mesh, rig_with_lengths
-from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
+from sonjit.studio.triangulation.bones import HAND_BONES, JOINTS_PER_HAND, SIDES, bone_lengths, median_lengths
+from sonjit.studio.triangulation.skeleton_fit import fit_mesh, fit_skeletons, rig_with_lengths
 from sonjit.studio.triangulation.triangulation import Triangulation
+
+_SWAP_COST_M: Final = 0.1
+"""Path length that each of two swaps must save: hands that rub each other move as far."""
+_FRAME_COST_M: Final = 0.02
+"""Additional path length per frame set between them, so that the shorter part counts as wrong."""
+_UNKNOWN_DISTANCE_M: Final = 0.1  # assumed path length of a hand that is unknown in a frame set
+_MAX_DISTANCE_M: Final = 0.4  # largest path length that counts between two frame sets
+_PAUSE_STEPS: Final = 2.5  # usual steps between frame sets from which motion is not compared
+
+
+def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArray) -> BoolArray:
+    """Return the frame sets (n,) in which the hands should be swapped: as people marked, and around those.
+
+    Unmarked frame sets at the start, and before a pause, stay as they are.
+
+    Args:
+        frames: (n,) ascending numbers of the frame sets.
+        points_m: (n, 2, 21, 3) the machine's right and left hand in metres, NaN where unknown.
+        human_m: (n, 2, 21, 3) people's joints in metres, NaN where unmarked.
+    """
+    certain = np.asarray(np.isfinite(human_m).any((1, 2, 3)), np.bool_)
+    swapped = np.zeros(len(frames), np.bool_)
+    if not certain.any():
+        return swapped
+    marked_swapped = np.asarray(
+        certain & (_mean_distances(points_m[:, ::-1], human_m) < _mean_distances(points_m, human_m)), np.bool_
+    )
+    points = np.where(
+        np.isfinite(human_m), np.where(marked_swapped[:, None, None, None], human_m[:, ::-1], human_m), points_m
+    )
+    steps = np.diff(frames)
+    pauses = np.flatnonzero(steps > _PAUSE_STEPS * np.median(steps)) + 1 if len(steps) else []
+    for first, last in pairwise([0, *map(int, pauses), len(frames)]):
+        swapped[first:last] = _best_path(points[first:last], certain[first:last], marked_swapped[first:last])
+    return swapped
+
+
+def _mean_distances(points_m: FloatArray, human_m: FloatArray) -> FloatArray:
+    """Return the mean distance (n,) of joints (n, 2, 21, 3) from people's, infinity without common ones."""
+    distances = np.linalg.norm(points_m - human_m, axis=-1)
+    finite = np.isfinite(distances)
+    return np.where(
+        finite.any((1, 2)), np.where(finite, distances, 0).sum((1, 2)) / np.maximum(finite.sum((1, 2)), 1), np.inf
+    )
+
+
+def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArray) -> BoolArray:
+    """Return the sequence of normal and swapped frame sets of least cost (Viterbi).
+
+    It agrees with people's marks, and otherwise begins and ends unswapped.
+
+    Args:
+        points_m: (n, 2, 21, 3) joints in metres.
+        certain: (n,) whether people marked the frame set.
+        marked_swapped: (n,) whether people marked it as swapped.
+    """
+    lengths = np.stack([_path_lengths(points_m, points_m), _path_lengths(points_m, points_m[:, ::-1])])  # (2, n - 1)
+    state_costs = np.where(
+        (certain[:, None] & (marked_swapped[:, None] == [True, False])), np.inf, [0.0, _FRAME_COST_M]
+    )  # (n, 2)
+    state_costs[[0, -1], 1] += np.where(certain[[0, -1]], 0.0, np.inf)
+    cost, previous = state_costs[0], np.zeros((len(points_m), 2), np.intp)
+    for row in range(1, len(points_m)):
+        same, other = lengths[:, row - 1]
+        total = cost[:, None] + np.array([[same, other + _SWAP_COST_M], [other + _SWAP_COST_M, same]])  # before, now
+        previous[row] = total.argmin(0)
+        cost = total.min(0) + state_costs[row]
+    state, path = int(cost.argmin()), np.zeros(len(points_m), np.bool_)
+    for row in range(len(points_m) - 1, -1, -1):
+        path[row] = state == 1
+        state = int(previous[row, state])
+    return path
+
+
+def _path_lengths(points_m: FloatArray, next_m: FloatArray) -> FloatArray:
+    """Return the distance (n - 1,) that both hands move to the next frame set of others (n, 2, 21, 3), metres."""
+    distances = np.linalg.norm(next_m[1:] - points_m[:-1], axis=-1)  # (n - 1, 2, 21)
+    finite = np.isfinite(distances)
+    mean = np.where(finite, distances, 0).sum(-1) / np.maximum(finite.sum(-1), 1)
+    return np.where(finite.any(-1), np.minimum(mean, _MAX_DISTANCE_M), _UNKNOWN_DISTANCE_M).sum(-1)
+
+
+def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
+    """Swap the hands of detections where people's joints in the frame set or nearby ones show a swap.
+
+    Args:
+        rig: Rig of C cameras.
+        detections: Detections of these cameras in n frame sets.
+        people: (2, 21) joints that people marked, for each frame set.
+    """
+    if not any(human.ok.any() for human in people):
+        return detections
+    human_m = np.stack([np.where(human.ok[..., None], human.points_m, np.nan) for human in people])
+    rows = swapped_frame_sets(detections.frames, triangulate_detections(rig, detections).points_m, human_m)
+    return detections.swap_hands(rows) if rows.any() else detections
+
+
+SAMPLED_FRAME_SETS: Final = 1000
+"""Number of frame sets, spread over the recording, from which bone lengths are measured."""
+_MIN_HUMAN: Final = 5
+"""Number of frame sets annotated by people from which their bones are used."""
+
+
+def person_bone_lengths(
+    project: Project, rig: CameraRig, chunks: Iterable[ChunkDetections], offsets: Offsets | None
+) -> FloatArray:
+    """Return the lengths (2, 20) of a person's bones in metres.
+
+    People's joints determine them if enough frame sets are annotated, otherwise the machine's.
+    """
+    every = max(1, len(project.frames) // SAMPLED_FRAME_SETS)
+    sample = slice(None, None, every)
+    machine = np.concatenate(
+        [triangulate_detections(rig, detections.part(sample), offsets).points_m for detections in chunks]
+    )
+    if not np.isfinite(machine).any():
+        raise InputError(
+            f"{project.folder}: no hand is visible in two views of a frame set; do the views show the same frame sets?"
+        )
+    lengths = _median_lengths(machine)
+    human = _evenly_spaced(human_frames(project), SAMPLED_FRAME_SETS)
+    if len(human) < _MIN_HUMAN:
+        return lengths
+    joints = [human_joints(project.rig, project.store.marks(frame)).points_m for frame in human]
+    human_lengths = _median_lengths(np.stack(joints))
+    return np.where(np.isfinite(human_lengths), human_lengths, lengths)
+
+
+def _evenly_spaced(frames: tuple[int, ...], count: int) -> list[int]:
+    """Return at most `count` of the frame sets, evenly spaced from the first to the last."""
+    return [frames[row] for row in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int)) if frames]
+
+
+def _median_lengths(points_m: FloatArray) -> FloatArray:
+    """Return the median lengths (2, 20) of the bones of joints (N, 2, 21, 3)."""
+    return np.stack([median_lengths(points_m[:, side]) for side in range(2)])
+
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 _HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
@@ -122,39 +263,6 @@ def _is_certain(
         for bone in range(len(HAND_BONES)):
             certain[:, HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
     return np.asarray(certain, np.bool_)
-
-
-def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
-    """Return a mark for each label and view whose image contains it, seen in inlier views, otherwise occluded.
-
-    Args:
-        rig: Rig of the cameras of `labels.seen`.
-        labels: Labels in space.
-        run: Name of the run, part of the marks' ids.
-    """
-    pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
-    inside = np.stack(
-        [camera.inside(np.nan_to_num(points, nan=-1.0)) for camera, points in zip(rig, pixels, strict=True)]
-    )
-    marks: list[Mark] = []
-    rows = np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), np.moveaxis(labels.seen, 1, 0)[inside]
-    for (view, row, side, joint), (x, y), detections in zip(*rows, strict=True):
-        frame, joint_index = int(labels.frames[row]), JOINTS_PER_HAND * side + joint
-        name, state = f"{run}-{frame}-{view}-{joint_index}", "seen" if detections else "occluded"
-        marks.append(
-            Mark(
-                id=name,
-                frame=frame,
-                view=rig.names[view],
-                joint=joint_index,
-                annotator=MACHINE,
-                state=state,
-                x=x,
-                y=y,
-                source="M",
-            )
-        )
-    return marks
 
 
 def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mark]:

@@ -1,8 +1,10 @@
-"""Triangulate what people marked, and write it as a training set of all views for networks."""
+"""Triangulate what people marked, write it as a training set of all views, and train networks on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +15,18 @@ from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
 from sonjit._util.progress import Progress
+from sonjit.lab.training.recipes import Progress as TrainingProgress
+from sonjit.lab.training.recipes import TrainingRequest, no_progress, run_recipe
 from sonjit.media.encode import encode_image
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.annotation.marked_joints import mark_table
-from sonjit.studio.annotation.marks import MACHINE, Mark
+from sonjit.studio.annotation.marks import MACHINE, Mark, mark_table
 from sonjit.studio.annotation.project import Project
+from sonjit.studio.automatic.run_folder import FOLDER
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.triangulation.triangulation import Triangulation, triangulate
 
+HAND_NETWORK: Final = "hand-full"
+"""Recipe of `sonjit train`, and stem of its exported file."""
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
 
 
@@ -51,9 +57,6 @@ def write_training_set(
 
     Returns:
         The file of annotations.
-
-    Raises:
-        InputError: No joint is known in any of the frame sets.
     """
     images: list[dict[str, int | str]] = []
     annotations: list[dict[str, object]] = []
@@ -124,3 +127,47 @@ def coco_annotation(
         "num_keypoints": int(finite.sum()),
         "keypoints": rows.round(2).reshape(-1).tolist(),
     }
+
+
+_DEFAULT_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    HAND_NETWORK: {
+        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0", "augmentation.mirror": "0",
+        "freeze": ",".join(("stem", "first", *(f"blocks.{block}" for block in range(7)))),
+    },
+    "keypoint-detector": {"steps": "20000"},
+}  # fmt: skip
+"""Settings for some hundred hands of one person. The first layers stay frozen, which also halves the time. No crop is
+mirrored in training: a network for right hands must not learn to find adjacent left ones."""
+
+
+def train_network(
+    project: Project,
+    recipe: str,
+    settings: Mapping[str, str],
+    *,
+    device: str = "cpu",
+    progress: TrainingProgress = no_progress,
+) -> tuple[Path, Mapping[str, object]]:
+    """Train a network on every view of the frame sets that people marked, or resume a run.
+
+    Args:
+        project: Project with the marks.
+        recipe: `hand-full` fine-tunes the published model, `keypoint-detector` is trained from scratch.
+        settings: Settings of the recipe, as typed.
+        device: Device of PyTorch, see `torch_device`.
+        progress: Callback after each step.
+
+    Returns:
+        Folder of the run, which depends on marks and settings, and the recipe's result.
+    """
+    is_hand_network = recipe == HAND_NETWORK
+    training_set = project.folder / FOLDER / f"training-set-{recipe}"
+    data = write_training_set(project, human_frames(project), training_set, as_right=is_hand_network)
+    all_settings = {**_DEFAULT_SETTINGS[recipe], **settings}
+    options = json.dumps(all_settings, sort_keys=True).encode()
+    folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
+    request = TrainingRequest(
+        recipe, folder, data=data, images=training_set / "images", device=device, settings=all_settings,
+        progress=progress, export="openvino" if is_hand_network else None,
+    )  # fmt: skip
+    return folder, run_recipe(request)

@@ -1,4 +1,4 @@
-"""Learn offsets from a detector's keypoints to people's in the images.
+"""Learn offsets from a detector's keypoints to people's in the images, and measure the error on held-out frame sets.
 
 A network was trained on other people's labels: its wrist may lie a centimetre from the project's, and its errors depend
 on the hand's appearance, because it locates visible skin and guesses the rest. So an offset is a function of how a view
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,16 @@ from sonjit._util.arrays import FloatArray, IntArray
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.results.measures.joints import unit
-from sonjit.studio.automatic.detection import ChunkDetections
+from sonjit.studio.annotation.project import Project
+from sonjit.studio.automatic.learning import human_frames, human_joints
+from sonjit.studio.automatic.run_folder import (
+    OFFSETS,
+    SETTINGS,
+    ChunkDetections,
+    concatenate_detections,
+    current_run,
+    load_detections,
+)
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.triangulation.bones import JOINTS_PER_HAND
 from sonjit.studio.triangulation.triangulation import Triangulation, triangulate
@@ -104,11 +113,7 @@ class Offsets:
 
 
 def load_offsets(path: Path) -> Offsets:
-    """Load a file of `Offsets.save`.
-
-    Raises:
-        InputError: The file is missing, damaged or of another format.
-    """
+    """Load a file of `Offsets.save`."""
     try:
         record = read_json(path)
         if record.pop("format") != _FORMAT:
@@ -138,9 +143,6 @@ def fit_offsets(rig: CameraRig, detections: ChunkDetections, human_m: FloatArray
         rig: Rig of C cameras.
         detections: Detections of these cameras in n frame sets.
         human_m: (n, 2, 21, 3) people's joints of the same frame sets, NaN where unknown.
-
-    Raises:
-        InputError: Fewer than five frame sets have both.
     """
     looks, offset = _observed_offsets(rig, detections, human_m)  # (C, n, 2, 21, 3 and 2)
     distance = np.linalg.norm(offset, axis=-1)
@@ -227,3 +229,72 @@ def _hands_from_camera(centre_m: FloatArray, points_m: FloatArray) -> tuple[Floa
     across[:, 1] *= -1
     axes = np.stack([along, across, away], -1)
     return axes[..., :2], (points_m - knuckle[..., None, :]) @ axes
+
+
+def fit_project_offsets(project: Project) -> Offsets:
+    """Fit the offsets from the machine's keypoints to people's where both exist, and write them."""
+    offsets = fit_offsets(*_load_marked(project))
+    offsets.save(current_run(project) / OFFSETS)
+    return offsets
+
+
+class HeldOutError(NamedTuple):
+    """Distances of the machine's joints from people's, for each joint of a frame set that both know.
+
+    Attributes:
+        before_m: (M,) distances of the detector's joints.
+        after_m: (M,) distances with offsets that were fitted to other frame sets.
+        frame_set: (M,) index of the marked frame set. Errors within one are correlated.
+        not_found: Number of joints that people marked and the machine does not know.
+    """
+
+    before_m: FloatArray
+    after_m: FloatArray
+    frame_set: IntArray
+    not_found: int
+
+
+def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
+    """Measure the machine's error by cross-validation over the marked frame sets.
+
+    Neighbouring frame sets, which are similar, are in the same fold.
+    """
+    if read_json(current_run(project) / SETTINGS)["network"]:
+        raise InputError(
+            f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
+            f"run sonjit annotate auto {project.folder} without --network before"
+        )
+    rig, detections, human = _load_marked(project)
+    count = len(human)
+    if count < 2 * folds:
+        raise InputError(f"{project.folder}: people marked {count} frame sets; {2 * folds} are required")
+    machine = triangulate_detections(rig, detections).points_m
+    after = np.full(machine.shape, np.nan)
+    for part in np.array_split(np.arange(count), folds):
+        held_out = np.isin(np.arange(count), part)
+        offsets = fit_offsets(rig, detections.part(~held_out), human[~held_out])
+        after[part] = triangulate_detections(rig, detections.part(held_out), offsets).points_m
+    marked = np.isfinite(human).all(-1)
+    both = marked & np.isfinite(after).all(-1)
+    before_m, after_m = (np.linalg.norm(points - human, axis=-1)[both] for points in (machine, after))
+    return HeldOutError(before_m, after_m, np.nonzero(both)[0], int((marked & ~both).sum()))
+
+
+def _load_marked(project: Project) -> tuple[CameraRig, ChunkDetections, FloatArray]:
+    """Load the run's detections in the n frame sets that people marked.
+
+    Returns:
+        Cameras of the run, detections, and people's joints (n, 2, 21, 3).
+    """
+    folder = current_run(project)
+    human = human_frames(project)
+    rig = project.rig.subset(read_json(folder / SETTINGS)["views"])
+    chunks = map(load_detections, sorted((folder / "seen").glob("*.npz")))
+    seen = [part for chunk in chunks if len((part := chunk.part(np.isin(chunk.frames, human))).frames)]
+    if not seen:
+        raise InputError(
+            f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
+        )
+    detections = concatenate_detections(seen)
+    marks = [project.store.marks(int(frame)) for frame in detections.frames]
+    return rig, detections, np.stack([human_joints(project.rig, part).points_m for part in marks])

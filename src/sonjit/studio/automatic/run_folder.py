@@ -1,7 +1,8 @@
-"""Read the results of the automatic annotation.
+"""Define labels in space, store them as Parquet, and find those of a project's newest run.
 
 All results are in the folder `auto` of the project: a folder for each detector, its settings and the recordings, with a
-file for each chunk of frame sets, its labels and offsets.
+file for each chunk of frame sets, its labels and offsets. A file of labels has a row for each joint. The marks of the
+annotation page are projections of the labels and are not stored.
 """
 
 from __future__ import annotations
@@ -9,20 +10,127 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit._util.data_files import read_json
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from sonjit._util.data_files import read_json, read_npz
 from sonjit._util.errors import InputError
-from sonjit.studio.annotation.marks import Mark
+from sonjit._util.files import atomic_file
+from sonjit.media.tables.parquet_tables import arrow
+from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.detection import DetectionSettings
-from sonjit.studio.automatic.labelling import marks_of_labels
-from sonjit.studio.automatic.labels import Labels, label_file, load_labels
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
+
+SOURCES: Final = ("", "M", "H", "H+M")
+"""Origins of a label; files store the index."""
+_AXES: Final = ("x_m", "y_m", "z_m")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of N frame sets for the right and the left hand.
+
+    Attributes:
+        frames: (N,) numbers of the frame sets.
+        points_m: (N, 2, 21, 3) joints in the world, NaN without a label.
+        covariance_m2: (N, 2, 21, 3, 3) covariances of the joints.
+        source: (N, 2, 21) indices in `SOURCES`.
+        views: (N, 2, 21) number of views that agree.
+        residual_px: (N, 2, 21) root mean square error over these views.
+        seen: (N, C, 2, 21) which views agree.
+        mesh_m: (N, 2) mean distance of the fitted mesh's joints, NaN without a mesh.
+    """
+
+    frames: IntArray
+    points_m: FloatArray
+    covariance_m2: FloatArray
+    source: IntArray
+    views: IntArray
+    residual_px: FloatArray
+    seen: BoolArray
+    mesh_m: FloatArray
+
+    @property
+    def std_m(self) -> FloatArray:
+        """Root of the summed variances (N, 2, 21), metres."""
+        return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
+
+    def part(self, rows: slice) -> Labels:
+        """Return some of the frame sets."""
+        return Labels(**{name: value[rows] for name, value in self.__dict__.items()})
+
+    def save(self, folder: Path) -> Path:
+        """Write the labels atomically as `FRAME.parquet`, named by the first frame set, and return the file.
+
+        It has a row for each frame set, hand and joint, in this order: frame, hand, joint, x_m, y_m, z_m, covariance_m2
+        (9), source, views, residual_px, seen (a truth value for each view), mesh_m. Unknown values are null.
+        """
+        pa = arrow()
+        joints = len(self.frames) * len(SIDES) * JOINTS_PER_HAND
+        indices = np.indices((len(self.frames), len(SIDES), JOINTS_PER_HAND)).reshape(3, -1)
+
+        def nullable(values: NDArray[Any]) -> Any:  # noqa: ANN401  # PyArrow's
+            return pa.array(
+                values.reshape(-1), from_pandas=True
+            )  # null instead of NaN, which would propagate through sums in SQL
+
+        def lists(values: NDArray[Any], size: int) -> Any:  # noqa: ANN401  # PyArrow's
+            return pa.FixedSizeListArray.from_arrays(nullable(np.ascontiguousarray(values)), size)
+
+        columns = {
+            "frame": self.frames[indices[0]],
+            "hand": np.array(SIDES)[indices[1]],
+            "joint": indices[2].astype(np.int8),
+            **{name: nullable(self.points_m[..., axis]) for axis, name in enumerate(_AXES)},
+            "covariance_m2": lists(self.covariance_m2, 9),
+            "source": self.source.reshape(-1),
+            "views": self.views.reshape(-1),
+            "residual_px": nullable(self.residual_px),
+            "seen": lists(np.moveaxis(self.seen, 1, -1).reshape(joints, -1), self.seen.shape[1]),
+            "mesh_m": nullable(np.repeat(self.mesh_m.reshape(-1), JOINTS_PER_HAND)),
+        }
+        path = label_file(folder, int(self.frames[0]))
+        with atomic_file(path) as draft:
+            pa.parquet.write_table(pa.table(columns), draft, compression="zstd")
+        return path
+
+
+def label_file(folder: Path, first: int) -> Path:
+    """Return the file of the chunk that starts with a frame set, in the run's folder `labels`."""
+    return folder / f"{first:012d}.parquet"
+
+
+def load_labels(path: Path) -> Labels:
+    """Load a file of `Labels.save`."""
+    pa = arrow()
+    try:
+        table = pa.parquet.read_table(path)
+        shape = (-1, len(SIDES), JOINTS_PER_HAND)
+
+        def flat(name: str) -> NDArray[Any]:
+            column = table[name].combine_chunks()
+            return (column.flatten() if pa.types.is_fixed_size_list(column.type) else column).to_numpy(False)
+
+        return Labels(
+            frames=flat("frame").reshape(shape)[:, 0, 0],
+            points_m=np.stack([flat(name).reshape(shape) for name in _AXES], -1),
+            covariance_m2=flat("covariance_m2").reshape(*shape, 3, 3),
+            source=flat("source").reshape(shape),
+            views=flat("views").reshape(shape),
+            residual_px=flat("residual_px").reshape(shape),
+            seen=np.moveaxis(flat("seen").reshape(*shape, table.schema.field("seen").type.list_size), -1, 1),
+            mesh_m=flat("mesh_m").reshape(shape)[..., 0],
+        )
+    except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
+
 
 FOLDER: Final = "auto"
 OFFSETS: Final = "offsets.json"
@@ -47,11 +155,7 @@ def run_name(detection: DetectionSettings) -> str:
 
 
 def current_run(project: Project) -> Path:
-    """Return the folder of the newest run.
-
-    Raises:
-        InputError: There is none.
-    """
+    """Return the folder of the newest run."""
     folder = _newest_run(project)
     if folder is None:
         raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
@@ -73,11 +177,7 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def read_labels(project: Project) -> Iterator[Labels]:
-    """Iterate over the newest labels, chunk by chunk.
-
-    Raises:
-        InputError: There are none, or a file is damaged.
-    """
+    """Iterate over the newest labels, chunk by chunk."""
     files = label_files(current_run(project))
     if not files:
         raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
@@ -85,11 +185,7 @@ def read_labels(project: Project) -> Iterator[Labels]:
 
 
 def machine_marks(project: Project, frame: int) -> list[Mark]:
-    """Return the newest run's labels of one frame set, projected into the views.
-
-    Raises:
-        InputError: A file is damaged.
-    """
+    """Return the newest run's labels of one frame set, projected into the views."""
     folder = _newest_run(project)
     if folder is None:
         return []
@@ -104,3 +200,110 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
     rig = project.rig.subset(read_json(folder / SETTINGS)["views"])
     row = int(np.searchsorted(labels.frames, frame))
     return marks_of_labels(rig, labels.part(slice(row, row + 1)), folder.name) if frame in labels.frames else []
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Settings of the detection, which identify a run.
+
+    Attributes:
+        project: Folder of the project.
+        views: Names of the cameras.
+        model: Sonjit's hand model, full or lite.
+        network: Folder of `sonjit annotate train --network` for a second pass, or "".
+        recordings: Hash of the recordings, see `Project.recordings`.
+        version: Version of the detection algorithm. Results of other versions are not reused.
+    """
+
+    project: str
+    views: tuple[str, ...]
+    model: str = "full"
+    network: str = ""
+    recordings: str = ""
+    version: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkDetections:
+    """Both hands in C views of n frame sets.
+
+    Attributes:
+        frames: (n,) numbers of the frame sets.
+        points_px: (n, C, 2, 21, 2) right and left hand in pixels, NaN without.
+        confidence: (n, C, 2, 21) confidences, 0 without.
+        problems: One line for each image that was not used.
+    """
+
+    frames: IntArray
+    points_px: Float32Array
+    confidence: Float32Array
+    problems: tuple[str, ...]
+
+    def swap_hands(self, rows: BoolArray) -> ChunkDetections:
+        """Return detections with the hands swapped in some of the frame sets (n,)."""
+        points, confidence = self.points_px.copy(), self.confidence.copy()
+        points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
+        return replace(self, points_px=points, confidence=confidence)
+
+    def part(self, rows: slice | BoolArray) -> ChunkDetections:
+        """Return some of the frame sets."""
+        return replace(self, frames=self.frames[rows], points_px=self.points_px[rows], confidence=self.confidence[rows])
+
+    def save(self, path: Path) -> None:
+        """Write the detections atomically as one file."""
+        lines = np.array(self.problems, np.str_)
+        with atomic_file(path) as draft:
+            np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
+
+
+def concatenate_detections(chunks: Sequence[ChunkDetections]) -> ChunkDetections:
+    """Concatenate chunks of the same views, without their problems."""
+    return ChunkDetections(
+        np.concatenate([chunk.frames for chunk in chunks]),
+        np.concatenate([chunk.points_px for chunk in chunks]),
+        np.concatenate([chunk.confidence for chunk in chunks]),
+        (),
+    )
+
+
+def load_detections(path: Path) -> ChunkDetections:
+    """Load a file of `ChunkDetections.save`."""
+    try:
+        file = read_npz(path)
+        lines: list[str] = file["problems"].tolist()
+        return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
+    except (InputError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, and the next run writes it again") from None
+
+
+def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
+    """Return a mark for each label and view whose image contains it, seen in inlier views, otherwise occluded.
+
+    Args:
+        rig: Rig of the cameras of `labels.seen`.
+        labels: Labels in space.
+        run: Name of the run, part of the marks' ids.
+    """
+    pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
+    inside = np.stack(
+        [camera.inside(np.nan_to_num(points, nan=-1.0)) for camera, points in zip(rig, pixels, strict=True)]
+    )
+    marks: list[Mark] = []
+    rows = np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), np.moveaxis(labels.seen, 1, 0)[inside]
+    for (view, row, side, joint), (x, y), detections in zip(*rows, strict=True):
+        frame, joint_index = int(labels.frames[row]), JOINTS_PER_HAND * side + joint
+        name, state = f"{run}-{frame}-{view}-{joint_index}", "seen" if detections else "occluded"
+        marks.append(
+            Mark(
+                id=name,
+                frame=frame,
+                view=rig.names[view],
+                joint=joint_index,
+                annotator=MACHINE,
+                state=state,
+                x=x,
+                y=y,
+                source="M",
+            )
+        )
+    return marks

@@ -19,7 +19,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field as field_of
 from sonjit.lab.datasets.reading import numbers
-from sonjit.studio.cameras.records import METRES, metres_per_unit
+from sonjit.studio.cameras.formats import METRES, metres_per_unit
 
 CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
 
@@ -292,9 +292,6 @@ def target_from_text(text: str) -> CalibrationTarget:
 
     >>> target_from_text("charuco:8x6:30mm:22mm:4x4_50").points_m.shape
     (35, 3)
-
-    Raises:
-        InputError: The text does not follow `_BOARD_SYNTAX`, or the board is impossible.
     """
     if text.lower().endswith(".json"):
         return _marker_body_from_json(Path(text))
@@ -350,15 +347,7 @@ def target_from_text(text: str) -> CalibrationTarget:
 
 
 def length_from_text(text: str, whole: str) -> float:
-    """Parse a length such as 30mm into metres. Return NaN for text of another form.
-
-    Args:
-        text: Length.
-        whole: Description of the board, shown in error messages.
-
-    Raises:
-        InputError: The digits are not a number.
-    """
+    """Parse a length such as 30mm into metres. Return NaN for text of another form."""
     match = re.fullmatch(r"([\d.]+)(mm|cm|m)", text)
     try:
         return float(match[1]) * METRES[match[2]] if match else float("nan")

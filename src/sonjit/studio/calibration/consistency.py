@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
-from sonjit.studio.calibration.target_poses import angle_between, poses_from_points
+from sonjit.studio.calibration.estimates import angle_between, poses_from_points
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 
@@ -57,9 +57,6 @@ def check_views(
 
     Returns:
         Names of the cameras that agree, and the faults of the others.
-
-    Raises:
-        InputError: The arrays do not fit the rig, or no two cameras agree.
     """
     pixels = np.asarray(points_px, np.float64)
     if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:

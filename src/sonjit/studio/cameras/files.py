@@ -25,12 +25,18 @@ import numpy as np
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field, numbers
-from sonjit.studio.cameras.anipose import load_anipose, save_anipose
-from sonjit.studio.cameras.colmap import load_colmap, save_colmap
-from sonjit.studio.cameras.dat_folders import DAT_ENDING, load_dat_folder
-from sonjit.studio.cameras.interhand import rig_from_captures, save_interhand
-from sonjit.studio.cameras.opencv_files import OPENCV_ENDINGS, load_opencv, save_opencv
-from sonjit.studio.cameras.records import camera_from_record, metres_per_unit, rig_from_cameras
+from sonjit.studio.cameras.formats import (
+    DAT_ENDING,
+    camera_from_record,
+    load_anipose,
+    load_dat_folder,
+    metres_per_unit,
+    rig_from_cameras,
+    rig_from_captures,
+    save_anipose,
+    save_interhand,
+)
+from sonjit.studio.cameras.opencv_files import OPENCV_ENDINGS, load_colmap, load_opencv, save_colmap, save_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
@@ -115,11 +121,7 @@ def save_cameras(rig: CameraRig, path: str | os.PathLike[str], *, format: Camera
 
 
 def format_from_ending(path: Path) -> CameraFormat:
-    """Return the format in which cameras are written to a path.
-
-    Raises:
-        InputError: No format has that ending.
-    """
+    """Return the format in which cameras are written to a path."""
     by_ending: dict[str, CameraFormat] = {".json": "sonjit", ".toml": "anipose", "": "colmap"}
     by_ending |= dict.fromkeys(OPENCV_ENDINGS, "opencv")
     if (format := by_ending.get(path.suffix.lower())) is None:

@@ -1,33 +1,231 @@
-"""Read one camera's images by number from a video, a folder, or a pattern such as `shots/cam_0_frame_*.jpg`.
+"""Find the images of each camera by name, and read them by number, from a video, a folder, or a pattern.
 
-A video's frames are numbered from 0. Images are numbered by the last number of each name that is not their camera's, so
-that a missing image does not renumber the others. If names lack numbers or repeat one, images are numbered from 0 in
-natural order.
+Cameras are recognised in names such as `cam_0_frame_0050`, `frame_0050_cam0` and `c0_0001`. A video's frames are
+numbered from 0. Images are numbered by the last number of each name that is not their camera's, so that a missing image
+does not renumber the others. If names lack numbers or repeat one, images are numbered from 0 in natural order.
 """
 
 from __future__ import annotations
 
+import glob
+import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._util.arrays import Image
+from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit.media import open_source
+from sonjit.lab.datasets.reading import field
+from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.media.sources.decode import load_image
-from sonjit.media.sources.open import image_files, is_pattern
+from sonjit.media.sources.open import image_files, is_pattern, natural_key
 from sonjit.media.sources.sniff import IMAGE_ENDINGS
 from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
-from sonjit.studio.cameras.names import frame_number
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
-
     from av.container import InputContainer
     from av.video.frame import VideoFrame
+
+
+_CAMERA_PATTERN = re.compile(
+    r"(?<![a-z])(?:(?P<word>camera|webcam|cam|view|port|kinect|gopro|c)[ _-]?0*(?P<own>\d+|[a-z])(?![a-z\d])"
+    r"|(?P<side>left|right)(?![a-z]))",
+    re.IGNORECASE,
+)
+"""Camera designation within a file name."""
+_CAM_SYNONYMS = ("camera", "webcam", "c")
+"""Words that mean the same as `cam`."""
+_NUMBER_PATTERN = re.compile(r"\d+")
+
+
+def frame_number(stem: str) -> int | None:
+    """Return the last number of a name that is not its camera's.
+
+    If there is no other number, return the camera's. Return None without any.
+
+    >>> [frame_number(stem) for stem in ("cam_0_frame_0050", "frame_0050_cam0", "image7", "cam3")]
+    [50, 50, 7, 3]
+    """
+    numbers = _NUMBER_PATTERN.findall(_CAMERA_PATTERN.sub(" ", stem)) or _NUMBER_PATTERN.findall(stem)
+    return int(numbers[-1]) if numbers else None
+
+
+def match_camera(name: str, cameras: Iterable[str]) -> str | None:
+    """Return the camera that a video, folder or table belongs to by its name, or None if none or several match.
+
+    A name matches a camera that it equals, with or without `cam` in front, or that it contains: `hands_cam0` and
+    `Camera 00` belong to `cam_0`.
+
+    >>> [match_camera(name, ["cam_0", "cam_1"]) for name in ("cam_1", "hands_cam1", "GoPro 1")]
+    ['cam_1', 'cam_1', None]
+    """
+    camera_name = list(cameras)
+    designation = _camera_in_name(name)
+    matches = [camera for camera in camera_name if designation and _camera_in_name(camera) == designation]
+    return _exact_match(name, camera_name) or (matches[0] if len(matches) == 1 else None)
+
+
+def _exact_match(name: str, cameras: Sequence[str]) -> str | None:
+    """Return the camera of this name, with or without `cam` in front as in InterHand2.6M, or None."""
+    return next(
+        (candidate for candidate in (name, name.removeprefix("cam"), f"cam{name}") if candidate in cameras), None
+    )
+
+
+def _camera_in_name(name: str) -> str | None:
+    """Return the normalised camera designation of a name: `cam0` of `take2_Camera_00`, or None."""
+    if (match := _CAMERA_PATTERN.search(name.lower())) is None:
+        return None
+    word, number, side = match.group("word", "own", "side")
+    return side or f"{'cam' if word in _CAM_SYNONYMS else word}{number}"
+
+
+def image_patterns_by_camera(folder: Path) -> dict[str, Path]:
+    """Return a pattern of the images of each camera in a folder, recognised by the images' names.
+
+    Images without a camera in their name are ignored if other images have one.
+
+    Returns:
+        Patterns by camera in the order of the names. Empty for images of one camera or of unnamed ones.
+    """
+    files = image_files(folder) if folder.is_dir() else []
+    patterns: dict[str, set[str]] = {}
+    for file in files:
+        camera = _CAMERA_PATTERN.search(file.stem)
+        if camera and _NUMBER_PATTERN.search(_CAMERA_PATTERN.sub(" ", file.stem)):
+            around = file.stem[: camera.start()], file.stem[camera.end() :]
+            before, after = (_NUMBER_PATTERN.sub("*", glob.escape(part)) for part in around)
+            patterns.setdefault(camera[0], set()).add(f"{before}{camera[0]}{after}.*")
+    if len(patterns) < 2:
+        _check_one_camera(folder, files)
+        return {}
+    if several := next((sorted(own_patterns) for own_patterns in patterns.values() if len(own_patterns) > 1), None):
+        raise InputError(
+            f"{folder} has several recordings of one camera, {' and '.join(several[:2])}: put each recording into a "
+            "folder of its own"
+        )
+    return {name: Path(glob.escape(str(folder)), *patterns[name]) for name in sorted(patterns, key=natural_key)}
+
+
+def _check_one_camera(folder: Path, files: Iterable[Path]) -> None:
+    """Refuse images that share the last of two numbers, such as 0_0050.jpg and 1_0050.jpg."""
+    first: dict[int, Path] = {}
+    for file in files:
+        if len(numbers := _NUMBER_PATTERN.findall(_CAMERA_PATTERN.sub(" ", file.stem))) == 2:
+            other = first.setdefault(int(numbers[-1]), file)
+            if other.stem != file.stem:
+                raise InputError(
+                    f"{folder} has images of several cameras, such as {other.name} and {file.name}, and the names do "
+                    "not show which number is the camera's: name them like "
+                    f"cam0_{numbers[-1]}{file.suffix}, or put the images of each camera into a separate folder"
+                )
+
+
+def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
+    """Return each view's path by its camera's name.
+
+    Args:
+        views: Videos or folders of images named like their cameras, folders of such, folders of images whose names
+            contain the camera (see `image_patterns_by_camera`), or CAMERA=PATH.
+
+    Returns:
+        A video, a folder, or a pattern of images for each camera.
+    """
+    views_found: dict[str, Path] = {}
+    for text in views:
+        camera, equals, where = text.partition("=")
+        view_path = Path(where if equals else text)
+        if not view_path.exists() and not (equals and is_pattern(view_path)):
+            raise InputError(f"{view_path}: no such file or folder")
+        if equals and (others := image_patterns_by_camera(view_path)):
+            raise InputError(f"{text}: the folder has images of {', '.join(others)}: name it without {camera}=")
+        for name, path in [(camera, view_path)] if equals else _views_at(view_path):
+            if name in views_found:
+                raise InputError(f"camera {name!r} has two views, {views_found[name]} and {path}: write CAMERA=PATH")
+            views_found[name] = path
+    return views_found
+
+
+def find_views(
+    cameras: Sequence[str], named: Sequence[str], is_candidate: Callable[[Path], bool] | None = None
+) -> dict[str, Path]:
+    """Match images or tables to known cameras.
+
+    Args:
+        cameras: Names of the cameras.
+        named: `CAMERA=PATH`, a video, folder or table that names its camera (see `match_camera`), a folder of such, or
+            a folder of images whose names contain the camera (see `image_patterns_by_camera`).
+        is_candidate: Predicate that selects files and folders in a folder. By default videos and folders of images.
+
+    Returns:
+        Paths by camera. In a folder, exact names take precedence over names that contain the camera: `cam0.mp4` before
+        `cam0_drawn.mp4`.
+    """
+    views: dict[str, Path] = {}
+    for text in named:
+        camera, equals, path = text.partition("=")
+        if equals and camera not in cameras:
+            raise InputError(f"camera {camera!r:.60} is not in the rig: it has {', '.join(cameras)}")
+        for camera_name, view_path in (
+            [(camera, Path(path))] if equals else _known_views_at(Path(text), cameras, is_candidate or _is_view)
+        ):
+            if camera_name in views:
+                raise InputError(
+                    f"camera {camera_name} has two views, {views[camera_name]} and {view_path}: name one of them"
+                )
+            views[camera_name] = view_path
+    return views
+
+
+def _known_views_at(path: Path, cameras: Sequence[str], is_candidate: Callable[[Path], bool]) -> list[tuple[str, Path]]:
+    """Return the pairs of camera and path at or directly below a path."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    name = _path_name(path)
+    if (camera_found := _exact_match(name, cameras)) is not None:
+        return [(camera_found, path)]
+    children = sorted(child for child in path.iterdir() if is_candidate(child)) if path.is_dir() else []
+    candidates = list(image_patterns_by_camera(path).items()) or [(_path_name(child), child) for child in children]
+    pairs: list[tuple[str, Path]] = []
+    for matcher in (_exact_match, match_camera):
+        pairs = pairs or [
+            (camera, child) for name, child in candidates if (camera := matcher(name, cameras)) is not None
+        ]
+    if not pairs and (camera_found := match_camera(name, cameras)) is not None:
+        return [(camera_found, path)]
+    if not pairs:
+        camera_name = ", ".join(cameras)
+        raise InputError(f"{path}: no such camera, and none below it; cameras: {camera_name}; or write CAMERA={path}")
+    return pairs
+
+
+def _views_at(path: Path) -> Iterator[tuple[str, Path]]:
+    """Iterate over cameras and paths: images of several cameras in a folder, its children, or the path itself."""
+    if patterns := image_patterns_by_camera(path):
+        yield from patterns.items()
+        return
+    children = sorted(child for child in path.iterdir() if _is_view(child)) if path.is_dir() else []
+    for child in children or [path]:
+        yield from image_patterns_by_camera(child).items() or [(_path_name(child), child)]
+
+
+def _path_name(path: Path) -> str:
+    """Return a folder's name or a file's stem."""
+    return path.name if path.is_dir() else path.stem
+
+
+def _is_view(path: Path) -> bool:
+    """Check whether a path is a video or a folder of images."""
+    if path.name[0] == "." or not path.is_dir():
+        return path.name[0] != "." and path.suffix.lower() in VIDEO_ENDINGS
+    return any(child.suffix.lower() in IMAGE_ENDINGS for child in path.iterdir())  # a folder of tables is no view
+
 
 _MAX_DECODE_AHEAD = 24
 """Largest distance in frames to decode forward instead of seeking to the previous key frame."""
@@ -59,11 +257,7 @@ class View(ABC):
 
     @abstractmethod
     def read(self, number: int) -> Image:
-        """Read one image, (H, W, 3) uint8 RGB. May be called from several threads.
-
-        Raises:
-            InputError: There is no image of that number, or it cannot be read.
-        """
+        """Read one image, (H, W, 3) uint8 RGB. May be called from several threads."""
 
     @abstractmethod
     def files(self) -> Iterable[Path]:
@@ -202,11 +396,7 @@ class SynchronizedView(View):
 
 
 def open_view(path: Path) -> View:
-    """Open a camera's images.
-
-    Raises:
-        InputError: The path is missing, or is neither a video nor a folder or pattern of images.
-    """
+    """Open a camera's images."""
     if path.is_dir() or is_pattern(path):
         return FolderView(path)
     if not path.exists():
@@ -215,11 +405,7 @@ def open_view(path: Path) -> View:
 
 
 def open_checked_view(path: Path) -> tuple[View, tuple[int, int]]:
-    """Open a camera's images, read the first one, and return the view with its width and height in pixels.
-
-    Raises:
-        InputError: The view cannot be opened, as in `open_view`, or the video is damaged.
-    """
+    """Open a camera's images, read the first one, and return the view with its width and height in pixels."""
     view = open_view(path)
     if isinstance(view, VideoView):
         with open_source(path) as source:  # raises a precise error for a file that is empty or not a video
@@ -247,3 +433,64 @@ def _frame_times(path: Path) -> list[int]:
     if not stamps:
         raise InputError(f"{path}: no frame of this video has a time; export it again as MP4 or MKV")
     return stamps
+
+
+@dataclass(frozen=True)
+class CameraFrames:
+    """The images of one camera by frame set.
+
+    Attributes:
+        frame_sets: Number of the frame set by the number of the image. Images of no frame set are absent.
+        offset_s: Seconds to add to the camera's times to get those of the first camera.
+        drift_ppm: Parts per million by which the camera's seconds are too short.
+        times_s: Time of every frame set by the first camera's clock. Empty if unknown.
+    """
+
+    frame_sets: Mapping[int, int]
+    offset_s: float = 0.0
+    drift_ppm: float = 0.0
+    times_s: tuple[float, ...] = ()
+
+
+def save_frame_sets(path: Path, cameras: Mapping[str, CameraFrames], warnings: Sequence[str] = ()) -> None:
+    """Write a JSON file of frame sets.
+
+    It has `clocks`, `times_s`, `warnings` and `images`: the number of each camera's image in every frame set, or -1.
+    """
+    count = 1 + max((row for camera in cameras.values() for row in camera.frame_sets.values()), default=-1)
+    images = {name: [-1] * count for name in cameras}
+    for name, camera in cameras.items():
+        for image, row in camera.frame_sets.items():
+            images[name][row] = image
+    clocks = {name: {"offset_s": camera.offset_s, "drift_ppm": camera.drift_ppm} for name, camera in cameras.items()}
+    times = next((camera.times_s for camera in cameras.values()), ())
+    record = {"clocks": clocks, "images": images, "times_s": times, "warnings": list(warnings)}
+    write_json(path, record)
+
+
+def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrames]:
+    """Read a file of `save_frame_sets`.
+
+    Args:
+        path: JSON file.
+        cameras: Names of the cameras to read. Names in the file may be longer, see `match_camera`.
+    """
+    record = read_json(path)
+    images, clocks = field(record, "images", str(path)), field(record, "clocks", str(path))
+    try:
+        times = tuple(float(time) for time in record.get("times_s", ()))
+        frames_by_camera = {
+            camera: CameraFrames(
+                {int(image): row for row, image in enumerate(images[name]) if image >= 0},
+                float(clocks[name]["offset_s"]),
+                float(clocks[name]["drift_ppm"]),
+                times,
+            )
+            for name in images
+            if (camera := match_camera(name, cameras)) is not None
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{path} is not a file of sonjit annotate sync --out") from None
+    if missing := [name for name in cameras if name not in frames_by_camera]:
+        raise InputError(f"{path} has no images of camera {missing[0]!r}: it has {', '.join(images)}")
+    return frames_by_camera

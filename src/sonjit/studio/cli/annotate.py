@@ -17,20 +17,16 @@ from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.lab.cli.train import show_progress
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.server.settings import Settings
-from sonjit.studio.annotation.agreement import agreement as measured
+from sonjit.studio.annotation.marks import agreement as measured
 from sonjit.studio.annotation.project import create_project, open_project
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.held_out import fit_project_offsets, held_out_error
-from sonjit.studio.automatic.learning import human_frames
-from sonjit.studio.automatic.project_network import train_network
+from sonjit.studio.automatic.learning import human_frames, train_network
+from sonjit.studio.automatic.offsets import fit_project_offsets, held_out_error
 from sonjit.studio.automatic.run_folder import current_run
 from sonjit.studio.cameras.files import load_cameras
-from sonjit.studio.cameras.frame_sets import load_frame_sets
-from sonjit.studio.cameras.names import find_views
-from sonjit.studio.cli.annotate_calibrate import board, calibrate
-from sonjit.studio.cli.annotate_cameras import cameras, sync
-from sonjit.studio.cli.annotate_surfaces import mano_files, surfaces
-from sonjit.studio.cli.annotate_triangulate import export, triangulate
+from sonjit.studio.cameras.views import find_views, load_frame_sets
+from sonjit.studio.cli.annotate_calibrate import board, calibrate, cameras, sync
+from sonjit.studio.cli.annotate_triangulate import export, mano_files, surfaces, triangulate
 from sonjit.studio.release.data_card import load_card
 from sonjit.studio.release.release import release as write
 

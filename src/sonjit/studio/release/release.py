@@ -27,13 +27,25 @@ from sonjit.media.encode import encode_image
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.release.data_card import SPLITS, Capture, DataCard, card_markdown, split_people
-from sonjit.studio.release.privacy import FacesFound, ReleasedImage, hide_faces_of_other_views, released_image
-from sonjit.studio.release.ridges import Sampling, sampling_of
-from sonjit.studio.release.split_files import SplitFiles, Statistics
+from sonjit.studio.release.data_card import (
+    SPLITS,
+    Capture,
+    DataCard,
+    SplitFiles,
+    Statistics,
+    card_markdown,
+    split_people,
+)
+from sonjit.studio.release.privacy import (
+    FacesFound,
+    ReleasedImage,
+    Sampling,
+    hide_faces_of_other_views,
+    released_image,
+    sampling_of,
+)
 from sonjit.studio.surfaces.fitting import HandSurface, fit_surfaces
-from sonjit.studio.triangulation.detections import HANDS
-from sonjit.studio.triangulation.people import PeopleInSpace
+from sonjit.studio.triangulation.people import HANDS, PeopleInSpace
 
 SurfaceModel = Literal["rig", "mano"]
 FPS: Final = 5.0
@@ -90,10 +102,6 @@ def release(
         surfaces: Model of the released hand surfaces, for frame sets in which all joints of a hand are labelled.
         mano: MANO's files by side, for MANO's surfaces.
         progress: Receiver of the progress in frame sets.
-
-    Raises:
-        InputError: The folder exists, a project has no labels, the card lacks its person or has it in two splits, or
-            surfaces cannot be fitted.
     """
     if out.exists():
         raise InputError(f"{out} already exists: choose another folder")
@@ -180,11 +188,7 @@ def _labels_digest(project: Project) -> str:
 
 
 def _select_frame_sets(project: Project, fps: float) -> list[_FrameSet]:
-    """Return the labelled frame sets to release: the first in each fifth of a second.
-
-    Raises:
-        InputError: No frame set has a label.
-    """
+    """Return the labelled frame sets to release: the first in each fifth of a second."""
     frame_sets: list[_FrameSet] = []
     last = -1
     for labels in read_labels(project):

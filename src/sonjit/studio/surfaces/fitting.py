@@ -1,4 +1,4 @@
-"""Fit the rigged hand or MANO to a recording's joints.
+"""Fit the rigged hand or MANO to a recording's joints, and draw the surfaces over the views.
 
 A fit gives vertices and parameters in the world. MANO's fit follows Moon et al. 2022, NeuralAnnot, whose fits of
 InterHand2.6M have the same parameters.
@@ -13,11 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, FloatArray, IndexArray, IntArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, IndexArray, IntArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.lab.hand_models.rig import RigMotion, Side
+from sonjit.media import open_source
+from sonjit.media.annotated.output import open_drawing_writer
+from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.media.drawing.strokes import LEFT, RIGHT
+from sonjit.studio.cameras.rig import RigCamera
+from sonjit.studio.cameras.views import frame_numbers
 from sonjit.studio.triangulation.exports import CompleteHand, complete_hands, hand_motions
 from sonjit.studio.triangulation.people import PeopleInSpace
 
@@ -56,9 +62,6 @@ def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None)
     Args:
         people: People over a recording. A person's bones, or MANO's shape, are constant.
         mano: The user's MANO_RIGHT.pkl and MANO_LEFT.pkl. By default the rigged hand is fitted.
-
-    Raises:
-        InputError: No hand is complete, the rigs are missing, or MANO's file of a side is missing or wrong.
     """
     if not mano:
         pairs = zip(complete_hands(people), hand_motions(people), strict=True)
@@ -120,11 +123,7 @@ def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator
 
 
 def save_surfaces(path: Path, surfaces: Sequence[HandSurface]) -> None:
-    """Write `NAME_frames`, `NAME_vertices_m` (float32), `NAME_faces`, `NAME_error_m` and the parameters, as `.npz`.
-
-    Raises:
-        InputError: The ending is another one, or the folder cannot be written to.
-    """
+    """Write `NAME_frames`, `NAME_vertices_m` (float32), `NAME_faces`, `NAME_error_m` and the parameters, as `.npz`."""
     if path.suffix.lower() != ".npz":
         raise InputError(f"{path}: surfaces are saved as .npz")
     arrays = {
@@ -138,3 +137,53 @@ def save_surfaces(path: Path, surfaces: Sequence[HandSurface]) -> None:
     }  # fmt: skip
     with atomic_file(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # NumPy also has a keyword argument
+
+
+def draw_surfaces(surfaces: Sequence[HandSurface], camera: RigCamera, frame: int, rgb: Image) -> Image:
+    """Return an image (H, W, 3) with the surfaces of one frame set over it, far ones first; right blue, left warm."""
+    canvas = rgb.copy()
+    visible: list[tuple[float, HandSurface, np.ndarray]] = []
+    for surface in surfaces:
+        for row in np.flatnonzero(surface.frames == frame).tolist():
+            vertices = surface.vertices_m[row].astype(np.float64)
+            depth = camera.camera.from_world(vertices)[:, 2:]
+            shown = np.concatenate([camera.project(vertices), depth * camera.camera.K[0, 0] / depth.mean()], 1)
+            if np.isfinite(shown).all():  # skip surfaces that are partly behind the camera
+                visible.append((float(depth.mean()), surface, shown))
+    for _, surface, shown in sorted(visible, key=lambda entry: -entry[0]):
+        draw_mesh(canvas, shown, surface.faces, RIGHT if surface.side == "Right" else LEFT)
+    return canvas
+
+
+def draw_over_view(
+    surfaces: Sequence[HandSurface],
+    camera: RigCamera,
+    view: Path,
+    folder: Path,
+    frame_sets: Mapping[int, int] | None = None,
+) -> Path:
+    """Draw the surfaces over all images of one camera, as `CAMERA.mp4` or a folder `CAMERA`, and return its path.
+
+    Args:
+        surfaces: Fitted surfaces.
+        camera: Camera of the images.
+        view: Video, or folder or pattern of images.
+        folder: Folder to write to.
+        frame_sets: Number of the frame set by the number of the image. By default they are equal.
+    """
+    with open_source(view) as source:
+        numbers = frame_numbers(source.files) if source.kind == "folder" else None
+        out = folder / (camera.name if numbers else f"{camera.name}.mp4")
+        with open_drawing_writer(out, source) as writer:
+            for frame in source:
+                height, width = frame.rgb.shape[:2]
+                if (width, height) != (camera.width, camera.height):
+                    raise InputError(
+                        f"{view}: images of {width} x {height} pixels; camera {camera.name!r} has {camera.width} x "
+                        f"{camera.height}"
+                    )
+                number = frame.index if numbers is None else numbers[frame.index]
+                number = number if frame_sets is None else frame_sets.get(number, -1)
+                drawn = draw_surfaces(surfaces, camera, number, frame.rgb)
+                writer.write(drawn, frame.time, index=frame.index, under=frame)
+    return out

@@ -1,11 +1,11 @@
-"""Measure the lengths of hands' bones, and compare them with a person's usual ones and with human proportions."""
+"""Define the parts of a person, measure the lengths of bones, and compare them with human proportions."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -147,3 +147,42 @@ def median_of_other_frames(lengths_m: Mapping[int, FloatArray], frame: int) -> F
         return np.full(len(BONES), np.nan)
     table = np.stack(others)
     return np.where(np.isfinite(table).sum(0) >= _MIN_FRAMES, medians(table), np.nan)
+
+
+_BODY: Final = load_skeleton("body_blazepose33")
+_LIMB_BONES: Final = np.array([(a, b) for a, b in _BODY.bones if _BODY.index("left_shoulder") <= a < b])
+"""Bones (18, 2), parents first: across the shoulders and down the arms, across the hips and down the legs.
+
+Spines bend and are excluded."""
+_PART_NAMES: Final = {"bodies": "body", "faces": "face"}
+
+
+class Part(NamedTuple):
+    """The part of a person that one network detects.
+
+    Attributes:
+        list_name: hands, faces or bodies, as in `Frame`.
+        skeleton: Name of the convention of its keypoints.
+        handedness: Right or Left of hands, otherwise "".
+    """
+
+    list_name: str
+    skeleton: str
+    handedness: str = ""
+
+    @property
+    def name(self) -> str:
+        """right_hand, left_hand, face or body."""
+        return f"{self.handedness.lower()}_hand" if self.handedness else _PART_NAMES[self.list_name]
+
+    @property
+    def size(self) -> int:
+        """Number of keypoints."""
+        return len(load_skeleton(self.skeleton).keypoints)
+
+    @property
+    def bones(self) -> IndexArray:
+        """Parent and child (B, 2) of bones of constant length, parents first."""
+        if self.list_name == "hands":
+            return HAND_BONES
+        return _LIMB_BONES if self.list_name == "bodies" else np.zeros((0, 2), np.intp)

@@ -1,4 +1,4 @@
-"""Fit joints that keep their bones' lengths and move smoothly.
+"""Fit joints that keep their bones' lengths and move smoothly, and the rigged hand's pose to them.
 
 The joints are fitted by damped Gauss-Newton steps over all frames together: bones keep their lengths and joints have
 limited acceleration. In each frame's equations the neighbouring frames are fixed within a step. The weight of an
@@ -7,11 +7,14 @@ observation decreases with its error (Geman and McClure), so that a joint that a
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit.lab.hand_models.rig import Rig, RigPose
+from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig_ik import fit_pose
 from sonjit.studio.triangulation.bones import HAND_BONES
 
 _LENGTH_STD_M: Final = 0.001  # of a bone's length, because detectors' joints slide
@@ -177,3 +180,31 @@ def _interpolate(points_m: FloatArray, finite: BoolArray, times_s: FloatArray) -
         fraction = ((times_s[lost] - times_s[first]) / (times_s[last] - times_s[first]))[:, None]
         filled[lost, joint] = (1 - fraction) * points_m[first, joint] + fraction * points_m[last, joint]
     return filled
+
+
+def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> Rig:
+    """Load the rigged hand with a person's bones (20,). Unknown bones keep their proportion."""
+    rig = load_rig(side)
+    finite = np.isfinite(lengths_m)
+    growth = float(np.median(lengths_m[finite] / rig.lengths[finite])) if finite.any() else 1.0
+    return rig.resized(np.where(finite, lengths_m, growth * rig.lengths))
+
+
+def fit_mesh(rig: Rig, points_m: FloatArray) -> tuple[RigPose | None, IndexArray, FloatArray]:
+    """Fit the rig's pose in each frame whose joints are all known.
+
+    Args:
+        rig: Rig with the person's bones.
+        points_m: (N, 21, 3) joints, metres.
+
+    Returns:
+        Pose of M frames or None, indices (M,) of these frames, and mean distance (N,) of the rig's joints from the
+        labels in metres, NaN for the others.
+    """
+    complete = np.flatnonzero(np.isfinite(points_m).all((1, 2)))
+    distance = np.full(len(points_m), np.nan)
+    if not len(complete):
+        return None, complete, distance
+    pose = fit_pose(rig, points_m[complete])
+    distance[complete] = np.linalg.norm(rig.keypoints(pose) - points_m[complete], axis=-1).mean(-1)
+    return pose, complete, distance
