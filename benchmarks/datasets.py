@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.datasets.formats.convert import convert_dataset
+from sonjit.lab.datasets.convert import convert_dataset
 from sonjit.media.sources.decode import decode_image, load_image
 
 _ROUNDS = 40

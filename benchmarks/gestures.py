@@ -22,7 +22,7 @@ from sonjit import SonjitError, create_detector
 from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
 from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
 from sonjit.gestures.features import aligned
-from sonjit.lab.metrics.localization import box_iou
+from sonjit.lab.metrics.detection import box_iou
 from sonjit.lab.training.gestures.alphabets import shipped_gestures
 from sonjit.lab.training.gestures.data import DetectedHands, detect_hands
 from sonjit.lab.training.gestures.poses import posed_joints

@@ -28,7 +28,7 @@ from official_metrics import Row, table  # pyright: ignore[reportImplicitRelativ
 
 from sonjit.cli import main as sonjit
 from sonjit.lab.datasets import rle_from_mask
-from sonjit.lab.evaluation.keypoints import part_sigmas
+from sonjit.lab.evaluation.coco import part_sigmas
 
 Record = dict[str, Any]
 _IMAGES, _PEOPLE, _SIDE = 6, 3, 400

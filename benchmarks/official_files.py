@@ -31,7 +31,7 @@ import numpy as np
 from official_metrics import Array, Row, official, table  # pyright: ignore[reportImplicitRelativeImport]
 
 from sonjit.cli import main as sonjit
-from sonjit.lab.datasets.joint_orders import MANO
+from sonjit.lab.datasets.reading import MANO
 
 _COUNT, _JOINTS, _VERTICES = 3, 21, 778
 _DIGITS = 4  # scores.txt has six digits of centimetres and shares

@@ -27,10 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation.joints import JointEvaluator
+from sonjit.lab.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.evaluation.two_hands import TwoHandEvaluator
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6

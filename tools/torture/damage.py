@@ -29,7 +29,7 @@ from rows import Row
 from sonjit import SonjitError
 from sonjit.engines.openvino import read_model
 from sonjit.engines.tflite_to_onnx import onnx_from_tflite
-from sonjit.lab.datasets.matlab import load_matlab
+from sonjit.lab.datasets.reading import load_matlab
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.hand_models.mano_files import SHAPES, read_mano
 from sonjit.lab.hand_models.rig_files import read_rig

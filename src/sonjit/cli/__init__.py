@@ -34,17 +34,17 @@ _CORE = {
 """Commands of the tracker in addition to the detectors: function and summary."""
 _LAB_OF_INPUTS = {
     "explain": ("sonjit.lab.cli.explain:explain", "Show which parts of an image are evidence for an output."),
-    "mesh": ("sonjit.lab.cli.mesh:mesh", "Turn the hands of an image or video into meshes."),
+    "mesh": ("sonjit.lab.cli.explain:mesh", "Turn the hands of an image or video into meshes."),
     "segment": ("sonjit.lab.cli.explain:segment", "Find objects as boxes, categories and masks with Mask R-CNN."),
 }
 _LAB = {
-    "networks": ("sonjit.lab.cli.networks:networks", "List the networks that can be trained and exported."),
+    "networks": ("sonjit.lab.cli.train:networks", "List the networks that can be trained and exported."),
     "train": ("sonjit.lab.cli.train:train", "Train a network with a recipe."),
-    "export": ("sonjit.lab.cli.networks:export", "Write a network as ONNX, OpenVINO IR or TFLite."),
+    "export": ("sonjit.lab.cli.train:export", "Write a network as ONNX, OpenVINO IR or TFLite."),
     "datasets": ("sonjit.lab.cli.datasets:app", "List, check, show and convert data sets."),
     "eval": ("sonjit.lab.cli.eval:evaluate", "Evaluate a model with a protocol and write a report."),
     "card": ("sonjit.lab.cli.eval:card", "Write a model card from evaluations."),
-    "compare": ("sonjit.lab.cli.compare:compare", "Draw the results of several evaluations next to each other."),
+    "compare": ("sonjit.lab.cli.eval:compare", "Draw the results of several evaluations next to each other."),
     "synth": ("sonjit.lab.cli.synth:synth", "Render hands with exact labels."),
     "bench": ("sonjit.lab.cli.bench:bench", "Measure time, CPU time and memory on this machine."),
 }

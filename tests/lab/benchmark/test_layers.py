@@ -10,7 +10,7 @@ from sonjit.cli import main
 from sonjit.engines import EngineOptions, profiled_networks
 from sonjit.engines.openvino import OpenVinoEngine
 from sonjit.lab.benchmark import CASES, measure_layers
-from sonjit.lab.benchmark.layers import LayerGroup, NetworkLayers, draw_layers
+from sonjit.lab.benchmark.run import LayerGroup, NetworkLayers, draw_layers
 from sonjit.weights import find_weight
 
 LITE = next(case for case in CASES if (case.kind, case.model) == ("hands", "lite"))

@@ -147,7 +147,7 @@ def test_split_writes_parts_that_can_be_read_back(capsys, photos, tmp_path):
 
 def test_a_sheet_distinguishes_left_from_right():
     from sonjit.lab.datasets import Instance, Sample
-    from sonjit.lab.datasets.checks import draw_sample
+    from sonjit.lab.datasets.registry import draw_sample
 
     points = np.random.default_rng(0).uniform(10, 90, (21, 2))
     drawn = []

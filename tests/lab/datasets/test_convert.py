@@ -10,9 +10,9 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.checks import draw_contact_sheet
-from sonjit.lab.datasets.formats.convert import convert_dataset
-from sonjit.lab.datasets.formats.shards import sample_to_dict, save_shards
+from sonjit.lab.datasets.convert import convert_dataset
+from sonjit.lab.datasets.registry import draw_contact_sheet
+from sonjit.lab.datasets.shards import sample_to_dict, save_shards
 
 
 def same(one, other):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Instance, Sample, dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.checks import check_all, check_sample
 from sonjit.lab.datasets.dataset import DatasetEntry
-from sonjit.lab.datasets.hands.interhand_index import index_images
-from sonjit.lab.datasets.joint_orders import camera_matrix, hand_before_camera
+from sonjit.lab.datasets.interhand import index_images
+from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
+from sonjit.lab.datasets.registry import check_all, check_sample
 
 K = camera_matrix((500, 500), (160, 120))
 GREY = np.full((240, 320, 3), 127, np.uint8)

@@ -10,7 +10,7 @@ from sonjit import Hand
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.dataset import PackedRecords, size_of_image
-from sonjit.lab.datasets.joint_orders import skeleton_of_names
+from sonjit.lab.datasets.reading import skeleton_of_names
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame
 from sonjit.results.skeletons import load_skeleton

@@ -10,8 +10,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.checks import TOLERANCE_PX
-from sonjit.lab.datasets.joint_orders import INTERHAND
+from sonjit.lab.datasets.reading import INTERHAND
+from sonjit.lab.datasets.registry import TOLERANCE_PX
 
 TOLERANCE = 1e-4  # pixels and millimetres, where the file itself does not say that it rounds more
 
@@ -336,7 +336,7 @@ def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
 
 def test_camera_axes_are_distinguished_from_opengl(copied, monkeypatch):
     root = copied("ho3d")
-    monkeypatch.setattr("sonjit.lab.datasets.hands.ho3d.FROM_OPENGL", np.ones(3))
+    monkeypatch.setattr("sonjit.lab.datasets.object_hands.FROM_OPENGL", np.ones(3))
     with pytest.raises(InputError, match="behind the camera"):
         open_dataset("ho3d-v2", root)
 
@@ -344,10 +344,10 @@ def test_camera_axes_are_distinguished_from_opengl(copied, monkeypatch):
 def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
     root = copied("rhd")
     order = list(range(21))
-    monkeypatch.setattr("sonjit.lab.datasets.hands.rhd.RHD", order)
+    monkeypatch.setattr("sonjit.lab.datasets.hands_3d.RHD", order)
     open_dataset("rhd", root)  # both in the same wrong order: they agree
 
-    from sonjit.lab.datasets.hands import rhd
+    from sonjit.lab.datasets import hands_3d as rhd
 
     right = rhd.hand_before_camera
     monkeypatch.setattr(rhd, "hand_before_camera", lambda joints, *rest, **more: right(joints[::-1], *rest, **more))

@@ -13,9 +13,7 @@ from scipy.io import savemat
 
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, MissingExtraError
-from sonjit.lab.datasets.json_stream import stream_json
-from sonjit.lab.datasets.matlab import load_matlab
-from sonjit.lab.datasets.reading import load_yaml, numbers
+from sonjit.lab.datasets.reading import load_matlab, load_yaml, numbers, stream_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -39,7 +37,7 @@ def test_streams_give_the_content_of_the_file(tmp_path_factory, value, depth, ch
     path = tmp_path_factory.getbasetemp() / "stream.json"
     path.write_text(json.dumps(value, indent=indent), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sonjit.lab.datasets.json_stream._CHUNK", chunk)
+        patch.setattr("sonjit.lab.datasets.reading._CHUNK", chunk)
         assert list(stream_json(path, depth)) == list(at_depth(value, depth))
 
 

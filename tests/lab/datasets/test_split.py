@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.datasets.split import split_dataset, split_groups
+from sonjit.lab.datasets.convert import split_dataset, split_groups
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 GROUPS = st.lists(st.sampled_from([f"s{k}" for k in range(30)]), min_size=3, max_size=200).filter(

@@ -9,11 +9,9 @@ import torch
 
 from sonjit._util.errors import InputError
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-from sonjit.lab.evaluation.card_sections import CardRequest, landmark_file
-from sonjit.lab.evaluation.cards import card_files, hand_maps_plot
-from sonjit.lab.evaluation.groups import factors_of, load_group_file, verdict
+from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
 from sonjit.lab.evaluation.models import describe_model
-from sonjit.lab.evaluation.published import ImpossibleTableError
+from sonjit.lab.evaluation.published import ImpossibleTableError, factors_of, load_group_file, verdict
 from sonjit.lab.evaluation.records import load_evaluation
 
 

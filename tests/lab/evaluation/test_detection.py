@@ -11,10 +11,13 @@ import pytest
 
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
-from sonjit.lab.evaluation.card_sections import CardRequest
-from sonjit.lab.evaluation.cards import card_files
-from sonjit.lab.evaluation.conditions import individual_typology_angle, instance_conditions, size_class
-from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
+from sonjit.lab.evaluation.cards import CardRequest, card_files
+from sonjit.lab.evaluation.detection import (
+    DetectionCounts,
+    DetectionEvaluator,
+    assign,
+)
+from sonjit.lab.evaluation.metrics import individual_typology_angle, instance_conditions, size_class
 from sonjit.lab.evaluation.models import describe_model
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.records import load_evaluation

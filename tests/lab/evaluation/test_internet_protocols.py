@@ -18,7 +18,7 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import ModelChoice
-from sonjit.lab.evaluation.internet_model import InterNetModel
+from sonjit.lab.evaluation.network_models import InterNetModel
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
 
 TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}

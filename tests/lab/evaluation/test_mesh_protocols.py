@@ -21,9 +21,9 @@ from scipy.spatial import cKDTree
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.evaluation.joints import JointEvaluator
+from sonjit.lab.evaluation.prediction_files import encode_submission
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.evaluation.submissions import encode_submission
 from sonjit.lab.hand_models import load_mano
 from sonjit.lab.networks import create_network, save_checkpoint
 

@@ -7,7 +7,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.lab.evaluation import network_models
-from sonjit.lab.evaluation.images import InstanceEvaluator
+from sonjit.lab.evaluation.coco import InstanceEvaluator
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.networks import create_network, network_entry

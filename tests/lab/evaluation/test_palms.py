@@ -7,7 +7,7 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation.palms import PalmModel
+from sonjit.lab.evaluation.coco import PalmModel
 from sonjit.lab.metrics import box_iou
 
 PALM = [0, 5, 9, 13, 17, 1, 2]  # wrist, knuckles, the thumb's two lower joints

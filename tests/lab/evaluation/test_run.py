@@ -8,8 +8,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-from sonjit.lab.evaluation.detector_models import TRACKING_PASSES, DetectorModel
-from sonjit.lab.evaluation.models import open_model
+from sonjit.lab.evaluation.models import TRACKING_PASSES, DetectorModel, open_model
 
 from ...progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
@@ -118,7 +117,7 @@ def test_tracking_looks_again_at_what_follows_no_other(clip_folder, monkeypatch)
         def reset(self): ...
         def close(self): ...
 
-    monkeypatch.setattr("sonjit.lab.evaluation.detector_models.create_detector", lambda *_, **__: Counting())
+    monkeypatch.setattr("sonjit.lab.evaluation.models.create_detector", lambda *_, **__: Counting())
     model = DetectorModel("hands", "full")
     counts = []
     for sample in open_dataset("folder", clip_folder):

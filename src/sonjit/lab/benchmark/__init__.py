@@ -6,7 +6,6 @@ the report, and `layers` measures the layers of the networks.
 """
 
 from sonjit.lab.benchmark.cases import CASES, TASK_CASES, Case, check_media
-from sonjit.lab.benchmark.layers import measure_layers
-from sonjit.lab.benchmark.run import benchmark
+from sonjit.lab.benchmark.run import benchmark, measure_layers
 
 __all__ = ["CASES", "TASK_CASES", "Case", "benchmark", "check_media", "measure_layers"]

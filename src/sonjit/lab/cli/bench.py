@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import json_from
-from sonjit.lab.benchmark import CASES, TASK_CASES, benchmark, check_media, measure_layers
-from sonjit.lab.benchmark.layers import draw_layers
-from sonjit.lab.benchmark.run import draw_report
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from sonjit.lab.benchmark import Case
-    from sonjit.lab.benchmark.run import BenchmarkReport
+from sonjit.lab.benchmark import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
+from sonjit.lab.benchmark.run import BenchmarkReport, draw_layers, draw_report
 
 
 def bench(

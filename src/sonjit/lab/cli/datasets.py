@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -14,15 +15,18 @@ from sonjit._util.files import atomic_file, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.key_values import json_values, key_values
 from sonjit.cli.report import progress_bar
-from sonjit.lab.datasets import Skipped, dataset_entry, list_datasets, open_dataset, split_dataset
-from sonjit.lab.datasets.checks import check_sample, draw_contact_sheet, spread_indices
-from sonjit.lab.datasets.formats.convert import convert_dataset
+from sonjit.lab.datasets import (
+    Dataset,
+    DatasetEntry,
+    Skipped,
+    dataset_entry,
+    list_datasets,
+    open_dataset,
+    split_dataset,
+)
+from sonjit.lab.datasets.convert import convert_dataset
+from sonjit.lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
 from sonjit.media.encode import encode_image
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from sonjit.lab.datasets import Dataset, DatasetEntry
 
 app = App(
     name="datasets",

@@ -1,4 +1,4 @@
-"""`sonjit eval` evaluates models, and `sonjit card` writes model cards from evaluations."""
+"""`sonjit eval` evaluates models, `sonjit card` writes model cards, and `sonjit compare` draws several evaluations."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import json
 import math
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import note_kept, sole_writer
+from sonjit._util.files import note_kept, sole_writer, write_bytes
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import closing_line, progress_bar
-from sonjit.lab.documents.document import number, save_files
+from sonjit.lab.documents.document import Plot, number, save_files
 from sonjit.lab.evaluation import (
+    Evaluation,
     EvaluationRequest,
     ModelChoice,
     list_models,
@@ -28,19 +30,13 @@ from sonjit.lab.evaluation import (
     save_report,
     write_units,
 )
-from sonjit.lab.evaluation.card_sections import CardRequest, landmark_file
-from sonjit.lab.evaluation.cards import card_files, hand_maps_plot
-from sonjit.lab.evaluation.groups import load_group_file
-from sonjit.lab.evaluation.records import load_evaluation
-from sonjit.lab.evaluation.report import metric_cells
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sonjit.lab.documents.document import Plot
-    from sonjit.lab.evaluation import Evaluation
-    from sonjit.lab.evaluation.predictions import Mode
-    from sonjit.lab.evaluation.schema import EvaluationRecord
+from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
+from sonjit.lab.evaluation.predictions import Mode
+from sonjit.lab.evaluation.published import load_group_file
+from sonjit.lab.evaluation.records import EvaluationRecord, load_evaluation
+from sonjit.lab.evaluation.report import draw_comparison, metric_cells
+from sonjit.media import ANNOTATED_IMAGE_ENDINGS
+from sonjit.media.encode import encode_image
 
 
 def evaluate(
@@ -295,3 +291,43 @@ def _json(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"--bench {path} is not a file of sonjit bench --save")
     return data
+
+
+def compare(
+    *runs: Annotated[str, Parameter(name="RUN")],
+    root: str,
+    save: str = "compare.png",
+    samples: str | None = None,
+    columns: int = 5,
+) -> int:
+    """Draw the results of several evaluations next to each other.
+
+    The picture has a row for each method and a column for each image.
+
+    `sonjit compare "one image=runs/handoccnet" runs/deformer --root DexYCB --save compare.png`
+
+    Labels are green, and predictions are red. The first row shows the images only.
+
+    Args:
+        runs: Folders of sonjit eval in the order of the rows, from one protocol and data set. LABEL=FOLDER names a row.
+            Default: the model's name, and if it uses one image or a sequence.
+        root: Folder of the data set, as for sonjit eval.
+        save: Image to write.
+        samples: Names of samples, separated by commas. Default: those with the largest differences.
+        columns: Number of samples.
+    """
+    ending = Path(save).suffix.lower()
+    if ending not in ANNOTATED_IMAGE_ENDINGS:
+        raise InputError(f"--save {save}: an image such as compare.png")
+    if columns < 1:
+        raise InputError(f"--columns {columns}: give at least 1")
+    if len(runs) < 2:
+        raise InputError("sonjit compare requires at least two folders of sonjit eval")
+    named = [
+        (label, Path(folder)) if equal else (None, Path(label))
+        for label, equal, folder in (run.partition("=") for run in runs)
+    ]
+    wanted = None if samples is None else [name.strip() for name in samples.split(",")]
+    write_bytes(Path(save), encode_image(draw_comparison(named, Path(root), wanted, columns), ending))
+    sys.stderr.write(f"wrote {save}\n")
+    return 0

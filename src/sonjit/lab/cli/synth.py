@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,9 +15,7 @@ from sonjit._util.pools import check_workers
 from sonjit._util.text import pluralize
 from sonjit.cli.report import progress_bar
 from sonjit.lab.synthesis.hands.mesh import HandFiles
-
-if TYPE_CHECKING:
-    from sonjit.lab.synthesis.output.layouts import Extra
+from sonjit.lab.synthesis.output.layouts import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""

@@ -1,12 +1,10 @@
 """Data sets: images with their labels."""
 
-from sonjit.lab.datasets.checks import draw_contact_sheet
+from sonjit.lab.datasets.coco import coco_result, mask_from_segmentation, rle_from_mask
+from sonjit.lab.datasets.convert import Part, convert_dataset, split_dataset
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped
-from sonjit.lab.datasets.formats.coco_masks import coco_result, mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.formats.convert import convert_dataset
-from sonjit.lab.datasets.registry import dataset_entry, list_datasets, open_dataset, register
+from sonjit.lab.datasets.registry import dataset_entry, draw_contact_sheet, list_datasets, open_dataset, register
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
-from sonjit.lab.datasets.split import Part, split_dataset
 
 __all__ = [
     "Dataset",

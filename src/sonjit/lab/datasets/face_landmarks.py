@@ -18,8 +18,8 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
+from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines
-from sonjit.lab.datasets.formats.coco import CocoSet, Record, keypoint_fields
 from sonjit.lab.datasets.sample import Instance, Sample
 
 _POINTS = 68

@@ -1,51 +1,369 @@
 """Write model cards from evaluations.
 
-A card contains intended use, quality, fairness, and metadata for Hugging Face. The card of a hand landmark network also
-shows its mean class activation maps over the hands of the bundled clip.
+A card contains intended use, quality, fairness, speed, facts of the training, and metadata for Hugging Face. The card
+of a hand landmark network also shows its mean class activation maps over the hands of the bundled clip.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit._util.data_files import read_json, read_toml_table
 from sonjit._util.errors import InputError
 from sonjit._util.hashes import sha256_of_file
 from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab.documents.document import (
+    Block,
+    BulletList,
+    Heading,
     Plot,
+    Table,
+    Text,
     html_from,
     markdown_from,
+    number,
     plots_of,
 )
-from sonjit.lab.documents.plots import maps_svg
-from sonjit.lab.evaluation.card_sections import (
-    CardRequest,
-    card_blocks,
-    describe_published_model,
-    description_of_kind,
-    landmark_file,
-    mode_description,
-    own_files,
-)
+from sonjit.lab.documents.plots import bars_svg, maps_svg
 from sonjit.lab.evaluation.protocols import load_protocol
+from sonjit.lab.evaluation.published import (
+    FEWEST,
+    cards_of,
+    factors_of,
+    groups_of,
+    load_groups,
+    published_groups,
+    verdict,
+)
+from sonjit.lab.evaluation.records import EvaluationRecord, FileRecord, RunRecord, main_metric
+from sonjit.lab.evaluation.report import PARTS, metric_cells
 from sonjit.lab.explain import load_hand_explainer
 from sonjit.media import open_source
 from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+_MIN_INSTANCES = 100
+"""Number of instances below which metrics are only an example."""
+_DETECTION = {
+    "recall": "found",
+    "precision": "correct",
+    "false": "false",
+    "doubled": "duplicate",
+    "handedness": "side",
+    "side_known": "side, where it is known (0.8 and more)",
+}
+"""Rows of a card's detection table, by metric."""
 
-    from numpy.typing import NDArray
 
-    from sonjit.lab.evaluation.schema import EvaluationRecord
+@dataclass(frozen=True)
+class CardRequest:
+    """Content of a card in addition to its evaluations.
+
+    Name, licence, training data and intended use apply only to networks of the caller. A network is one of the caller
+    if an evaluated file is not in the catalog of published weights.
+
+    Attributes:
+        groups: Rows of a group file; empty for a card without groups.
+        goal: Maximum gap between the worst group and the average; NaN uses the goal of the published card.
+        fewest: Minimum number of instances of a group.
+        bench: Result of `sonjit bench --save`; None for a card without latency.
+        maps: Class activation maps by the SHA-256 of the landmark network.
+        name: Name of the network.
+        licence: Licence of the weights.
+        training_data: Description of the training data.
+        intended_use: Uses that the network is meant for.
+    """
+
+    groups: Sequence[Mapping[str, str]] = ()
+    goal: float = math.nan
+    fewest: int = FEWEST
+    bench: Mapping[str, Any] | None = None
+    maps: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
+    name: str = ""
+    licence: str = ""
+    training_data: str = ""
+    intended_use: Sequence[str] = ()
+
+
+def own_files(record: EvaluationRecord) -> list[FileRecord]:
+    """Return the evaluated files that are not in the catalog of published weights."""
+    return [item for item in record["model"]["files"] if "name" not in item]
+
+
+def describe_published_model(record: EvaluationRecord) -> Mapping[str, Any]:
+    """Return the description of a published model; empty for other models and for networks of the caller."""
+    return {} if own_files(record) else description_of_kind(record["model"]["name"])
+
+
+def description_of_kind(model: str) -> Mapping[str, Any]:
+    """Return the description of the published models of a kind; empty for other models."""
+    file = resources.files("sonjit.lab.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
+    return read_toml_table(file) if file.is_file() else {}
+
+
+def card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[Block]:
+    about, model = describe_published_model(records[0]), records[0]["model"]["name"]
+    if about:
+        yield Text(about["summary"])
+        for heading, key in (
+            ("Intended use", "intended"),
+            ("Out of scope", "out_of_scope"),
+            ("Factors", "conditions"),
+            ("Input", "input"),
+            ("Output", "output"),
+        ):
+            yield Heading(heading)
+            yield BulletList(tuple(about[key]))
+    else:
+        yield from _own_description(records, request)
+    yield Heading("Metrics")
+    written: set[tuple[str, str]] = set()
+    for record in records:
+        same = record["protocol"]["name"], record["data_sha256"]
+        yield from _results(record, conditions=same not in written)
+        written.add(same)
+    files = [file for record in records if (file := landmark_file(record)) is not None]
+    if plot := next((request.maps[key] for file in files if (key := file.get("sha256", "")) in request.maps), None):
+        yield Heading("Class activation maps")
+        yield Text(
+            "Exact for this network, averaged over hands in upright crops: evidence for the number (orange) and "
+            "against it (blue), with the mean hand."
+        )
+        yield plot
+    yield Heading("By group")
+    if grouped := [block for record in records for block in _fairness(model, record, request)]:
+        yield from grouped
+    else:
+        yield Text(
+            "Not evaluated, because the people in the images are unknown. `sonjit card --groups groups.csv` "
+            "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
+            "may contain the groups itself."
+        )
+    yield from _published_card_blocks({run["main"] for record in records for run in record["runs"]})
+    if request.bench is not None:
+        yield from _latency(model, request.bench)
+    yield Heading("Licence")
+    licence = about.get("licence") or request.licence or "not stated (`sonjit card --licence`)"
+    yield Text(f"Weights: {licence}. Data belong to their owners and are not part of the weights.")
+    yield Heading("Origin of this card")
+    yield BulletList(tuple(line for record in records for line in _facts(record)))
+
+
+def _own_description(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[Block]:
+    """Yield what the caller states about a network, and how it was trained if its run's folder is here."""
+    yield Heading("Intended use")
+    if request.intended_use:
+        yield BulletList(tuple(request.intended_use))
+    else:
+        yield Text("Not stated (`sonjit card --intended-use`).")
+    yield Heading("Training")
+    yield Text(f"Data: {request.training_data or 'not stated (`sonjit card --training-data`)'}.")
+    for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in own_files(record)):
+        settings, result = folder / "settings.json", folder / "result.json"
+        if settings.is_file() and result.is_file():
+            yield BulletList(tuple(_training_facts(read_json(settings), read_json(result))))
+
+
+def _training_facts(settings: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how a run trained its network."""
+    for key, title in (
+        ("recipe", "recipe"),
+        ("data", "data"),
+        ("data_sha256", "data, SHA-256"),
+        ("weights", "initial weights"),
+        ("weights_sha256", "initial weights, SHA-256"),
+        *((key, key.replace("_", " ")) for key in ("steps", "batch", "learning_rate", "optimizer", "seed")),
+    ):
+        if settings.get(key) is not None:
+            yield f"{title}: {settings[key]}"
+    started = settings.get("environment", {})
+    if started:
+        yield f"command: {' '.join(started['command'])}"
+        yield ", ".join(f"{name} {value}" for name, value in started["versions"].items())
+    for name, value in result.get("results", {}).items():
+        if isinstance(value, float):
+            yield f"{name} at the end of the training: {value:.4g}"
+
+
+def landmark_file(record: EvaluationRecord) -> FileRecord | None:
+    """Return the file of the hand landmark network that was evaluated, or None without one."""
+    if record["model"]["name"].partition("-")[0] != "hands":
+        return None
+    published = (item for item in record["model"]["files"] if item.get("name") in ("hand-full", "hand-lite"))
+    return next(iter(own_files(record)), None) or next(published, None)
+
+
+def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
+    """Yield a record's metrics. Only the first record of a set of images shows detection by condition."""
+    if record["protocol"].get("task") == "detection":
+        yield from _detection(record, conditions=conditions)
+        return
+    sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
+    for run in record["runs"]:
+        yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
+        yield Text(f"{run['evaluated']} instances in {run['samples']} images of {sets}.")
+        if run["evaluated"] < _MIN_INSTANCES:
+            yield Text(
+                f"{run['evaluated']} instances are too few for conclusions: the card is only an example; the results "
+                "do not describe the model on other images."
+            )
+        rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
+        yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
+        main, joints = main_metric(run), run["parts"].get("joint", ())
+        if main is not None and joints:
+            title = f"{main['title']} by keypoint, {run['mode']}"
+            bars = [(item["name"], _float(item["mean"]), _float(item["low"]), _float(item["high"])) for item in joints]
+            name = f"{record['model']['name']}-{record['protocol']['name']}-{run['mode'].replace(' ', '-')}"
+            yield Plot(name, bars_svg(bars, main["unit"], title), title)
+
+
+def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
+    """Yield recall by condition, false detections, and precision by score."""
+    sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
+    for run in record["runs"]:
+        yield Heading(f"{record['protocol']['title']}: {mode_description(record, run)}", 3)
+        yield Text(f"{run['samples']} images of {sets}. Intervals: bootstrap over {run['intervals_draw']}.")
+        metrics = {metric["name"]: metric for metric in run["metrics"]}
+        rows = tuple(
+            (title, _count(entry["value"], entry["counted"]), *metric_cells(entry)[:2])
+            for name, title in _DETECTION.items()
+            if (entry := metrics.get(name)) is not None
+        )
+        yield Table(("", "count", "share", "95 % interval"), rows)
+        for key, parts in run["parts"].items() if conditions else ():
+            what = "right" if key == "score" else "found"
+            yield Table(
+                (PARTS[key], what, "%", "95 % interval"),
+                tuple(
+                    (
+                        part["name"],
+                        _count(part["mean"], part["counted"]),
+                        number(part["mean"]),
+                        f"{number(part['low'])} to {number(part['high'])}",
+                    )
+                    for part in parts
+                ),
+            )
+    for note in record["protocol"]["notes"] if conditions else ():
+        yield Text(note)
+
+
+def mode_description(record: EvaluationRecord, run: RunRecord) -> str:
+    """Describe the mode of a run."""
+    search, max_instances = record["model"].get("search"), record["model"].get("max_instances")
+    return run["mode"] if search is None else f"{run['mode']}, search {search!r}, at most {max_instances}"
+
+
+def _count(percent: float | None, counted: int) -> str:
+    return f"{round((percent or 0) * counted / 100)} of {counted}"
+
+
+def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Iterator[Block]:
+    groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
+    for run in record["runs"]:
+        main = main_metric(run)
+        if main is None or not groups[run["mode"]]:
+            continue
+        goal = _goal(main["name"], request.goal)
+        factors = factors_of(
+            run["units"], groups[run["mode"]], model=model, better=main["better"], fewest=request.fewest
+        )
+        for factor in factors:
+            yield Heading(f"{main['title']} by {factor.name}, {mode_description(record, run)}", 3)
+            unit = main["unit"]
+            headings = (
+                "group",
+                f"mean {unit}",
+                "sd",
+                "least",
+                "greatest",
+                "95 % interval",
+                "of",
+                "people",
+                "not found",
+            )
+            yield Table(
+                headings,
+                tuple(
+                    (
+                        row.name if row.enough else f"{row.name} (too small to evaluate)",
+                        *(number(item) for item in (row.mean, row.stdev, row.least, row.greatest)),
+                        f"{number(row.low)} to {number(row.high)}",
+                        str(row.count),
+                        str(row.subjects or "–"),
+                        str(row.missing),
+                    )
+                    for row in factor.rows
+                ),
+            )
+            if factor.worst:
+                yield Text(
+                    f"Mean of the groups {number(factor.average)} {unit}, standard deviation {number(factor.stdev)}, "
+                    f"greatest minus least {number(factor.range)}."
+                )
+            yield Text(verdict(factor, goal, unit))
+            if factor.unknown:
+                yield Text(f"{factor.unknown} instances are of no known group.")
+
+
+def _goal(metric: str, goal: float) -> float:
+    """Return the given goal, or else that of the published card."""
+    if not math.isnan(goal):
+        return goal
+    return next((card.goal for card in map(load_groups, cards_of(metric))), math.nan)
+
+
+def _published_card_blocks(metrics: set[str]) -> Iterator[Block]:
+    blocks = [block for metric in sorted(metrics) for block in published_groups(cards_of(metric), metric)]
+    if blocks:
+        yield Heading("Published cards")
+        yield from blocks
+
+
+def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
+    kind, _, variant = model.partition("-")
+    try:
+        rows = tuple(
+            (
+                case["case"]["name"],
+                *(number(case["sonjit"]["median"].get(key)) for key in ("p50_ms", "p90_ms", "rss_mb")),
+            )
+            for case in bench["cases"]
+            if case["case"]["kind"] == kind and variant in ("", case["case"]["model"])
+        )
+        machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--bench requires a file of sonjit bench --save ({error} is missing)") from None
+    yield Heading("Latency")
+    if not rows:
+        yield Text("Not measured: the file of sonjit bench has no case of this model.")
+        return
+    yield Table(("case", "median ms", "90 % ms", "memory MB"), rows)
+    yield Text(f"All work of a frame, on {machine}.")
+
+
+def _facts(record: EvaluationRecord) -> Iterator[str]:
+    if record["command"]:
+        yield f"command: {record['command']}"
+    yield f"data, SHA-256 of labels and images: {record['data_sha256']}"
+    for item in record["model"]["files"]:
+        yield f"weights: {item.get('name', item['file'])}, SHA-256 {item.get('sha256', 'unknown')}"
+    yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 _TASK = "keypoint-detection"
@@ -95,7 +413,7 @@ def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
     return f"{model} with {own[0]['file']}" if own and description_of_kind(model) else model
 
 
-def _task(record: EvaluationRecord) -> str:
+def _hub_task(record: EvaluationRecord) -> str:
     """Return Hugging Face's name of the evaluated task."""
     try:
         task = load_protocol(record["protocol"]["name"]).task
@@ -113,7 +431,7 @@ def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRe
         request: Additional content, with the licence of a network of the caller.
     """
     about = describe_published_model(records[0])
-    task, licence = _task(records[0]), about.get("licence") or request.licence or "other"
+    task, licence = _hub_task(records[0]), about.get("licence") or request.licence or "other"
     lines = [
         "---",
         f"license: {licence if about else json_from(licence)}",
@@ -126,7 +444,7 @@ def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRe
         for run in record["runs"]:
             sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
             lines += [
-                f"  - task: {{type: {_task(record)}}}",
+                f"  - task: {{type: {_hub_task(record)}}}",
                 f"    dataset: {{name: {json_from(sets)}, type: {record['protocol']['name']}}}",
             ]
             lines.append("    metrics:")

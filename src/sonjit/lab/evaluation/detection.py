@@ -1,4 +1,4 @@
-"""Evaluate detection: recall, false and duplicate detections, and precision by score.
+"""Evaluate detection: recall, false and duplicate detections, and precision by score and by condition.
 
 The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or if
 its centre is in the label's box and its longest side is between half and twice the label's. Detections are assigned
@@ -10,27 +10,26 @@ area.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.lab.evaluation.conditions import image_conditions, instance_conditions
-from sonjit.lab.evaluation.metrics import MetricSummary, mean_metric, parts_by_condition
-from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.evaluation.metrics import (
+    MetricSummary,
+    image_conditions,
+    instance_conditions,
+    mean_metric,
+    parts_by_condition,
+)
+from sonjit.lab.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction, group_of, hidden_share
+from sonjit.lab.evaluation.protocols import Protocol
 from sonjit.lab.metrics import box_iou, mean_interval
-from sonjit.lab.metrics.breakdown import Part
-from sonjit.results import LEAST_SIDE_SCORE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.lab.datasets import Instance, Sample
-    from sonjit.lab.evaluation.predictions import LandmarkKind, Prediction
-    from sonjit.lab.evaluation.protocols import Protocol
-    from sonjit.results import Box
+from sonjit.lab.metrics.statistics import Part
+from sonjit.results import LEAST_SIDE_SCORE, Box
 
 _MIN_IOU = 0.3
 """Minimum IoU of a detection and its label."""

@@ -9,26 +9,38 @@ trapezoids over about 1,000 thresholds. A face that was not found counts as a fa
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
+from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.documents.plots import Curve
-from sonjit.lab.evaluation.conditions import image_conditions, instance_conditions
 from sonjit.lab.evaluation.joints import motion_metrics
 from sonjit.lab.evaluation.metrics import (
     MetricSummary,
     areas_under_pck,
+    image_conditions,
+    instance_conditions,
     mean_metric,
     parts_by_condition,
     parts_of,
     row_means,
     stack_rows,
 )
-from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, match_predictions
+from sonjit.lab.evaluation.predictions import (
+    EvaluatedItem,
+    LandmarkKind,
+    Prediction,
+    group_of,
+    hidden_share,
+    known_points,
+    match_predictions,
+)
+from sonjit.lab.evaluation.protocols import Protocol
 from sonjit.lab.metrics import (
     eye_distances,
     found,
@@ -41,15 +53,6 @@ from sonjit.lab.metrics import (
 )
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.face_points import face_points
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.lab.datasets import Instance, Sample
-    from sonjit.lab.evaluation.predictions import LandmarkKind, Prediction
-    from sonjit.lab.evaluation.protocols import Protocol
 
 _METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
 _TORSO = ("left_shoulder", "right_hip")

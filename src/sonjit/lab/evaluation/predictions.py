@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.results import Box
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
+class PersonPart(NamedTuple):
+    """Part of a person: kind and side of its instances, their skeleton, the selected keypoints and their sigmas."""
 
-    from sonjit.lab.datasets import Instance, Sample
-    from sonjit.results import Box
+    kind: str
+    side: str | None
+    skeleton: str
+    chosen: slice
+    sigmas: tuple[float, ...]
+
 
 _MAX_MATCH_DISTANCE = 0.5
 """Maximum mean distance of a match, as a share of the truth's longer side."""

@@ -6,24 +6,18 @@ samples that a protocol evaluates, in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sonjit._util.data_files import read_toml
 from sonjit._util.errors import InputError, SonjitError
-from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation.predictions import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from importlib.resources.abc import Traversable
-
-    from sonjit.lab.datasets import Dataset, Sample
-    from sonjit.lab.evaluation.predictions import LandmarkKind
+from sonjit.lab.datasets import Dataset, Sample, open_dataset
+from sonjit.lab.evaluation.predictions import LandmarkKind, Mode
 
 _MAX_LABEL_SAMPLES = 100
 """Number of samples that are read to find the kind of labels."""

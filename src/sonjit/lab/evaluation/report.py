@@ -1,17 +1,25 @@
-"""Write the report of an evaluation.
+"""Write the report of an evaluation, and draw its worst cases and comparisons of several evaluations.
 
 The report contains metrics next to published ones, curves, parts and worst cases. Pictures of the worst cases show the
-truth and the prediction, cropped around the instance.
+truth and the prediction, cropped around the instance. A comparison has a row per method and a column per sample.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from sonjit._util.json_text import json_from
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import Json, json_from
+from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.documents.document import (
+    Block,
     BulletList,
     Heading,
     Image,
@@ -25,21 +33,144 @@ from sonjit.lab.documents.document import (
     save_files,
 )
 from sonjit.lab.documents.plots import Curve, bars_svg, curves_svg
-from sonjit.lab.evaluation.conditions import CONDITIONS
+from sonjit.lab.evaluation.metrics import CONDITIONS
+from sonjit.lab.evaluation.predictions import EvaluatedItem, known_points
+from sonjit.lab.evaluation.protocols import ProtocolData, load_protocol
 from sonjit.lab.evaluation.published import published_blocks
-from sonjit.lab.evaluation.report_images import draw_worst
+from sonjit.lab.evaluation.records import EvaluationRecord, JournalLine, MetricRecord, RunRecord, load_evaluation
+from sonjit.lab.evaluation.run import Evaluation
 from sonjit.lab.evaluation.scenes import draw_patterns
+from sonjit.media.drawing.instances import draw_tint
+from sonjit.media.drawing.strokes import Colour, draw_captions, draw_path
+from sonjit.media.encode import encode_image
+from sonjit.media.tables.base import ColumnType
+from sonjit.results.skeletons import load_skeleton
 from sonjit.runs.records import RecordTable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+CASE_PX = 360
+"""Side of a drawn case in pixels."""
+_MARGIN = 0.4
+_MIN_MASK_SCORE = 0.5
+_TRUTH: Colour = (64, 200, 96)
+_PREDICTION: Colour = (240, 80, 60)
 
-    from sonjit._util.json_text import Json
-    from sonjit.lab.documents.document import Block
-    from sonjit.lab.evaluation.run import Evaluation
-    from sonjit.lab.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
-    from sonjit.media.tables.base import ColumnType
+
+def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[int]) -> list[bytes]:
+    """Return a JPEG per row: labels in green, predictions in red."""
+    pairs = [(line, item) for line in lines for item in line.evaluated]
+    images: list[bytes] = []
+    for row in rows:
+        line, evaluated_item = pairs[row]
+        sample = data[line.place]
+        image = (
+            draw_case(sample, evaluated_item.instance, evaluated_item.points_px)
+            if evaluated_item.points_px is not None or evaluated_item.instance >= 0
+            else None
+        )
+        images.append(encode_image(_draw_image(sample, evaluated_item) if image is None else image, ".jpg"))
+    return images
+
+
+def draw_case(
+    sample: Sample,
+    number: int,
+    prediction: NDArray[np.float64] | None,
+    *,
+    only_labels: bool = False,
+    bare: bool = False,
+) -> NDArray[np.uint8]:
+    """Draw (CASE_PX, CASE_PX, 3) around an instance: labels in green, predictions in red.
+
+    Args:
+        sample: Sample with the image.
+        number: Index of the instance; -1 for all.
+        prediction: Predicted keypoints (K, 2) in pixels.
+        only_labels: Crop around the labels only, wherever the prediction is.
+        bare: Draw the image only.
+    """
+    shown = (sample.instances[number],) if number >= 0 else sample.instances if prediction is None else ()
+    labels = [(item, known_points(item.keypoints_px, item.valid_px)) for item in shown]
+    clouds = [points for _, points in labels if points is not None]
+    clouds += [] if prediction is None or only_labels else [prediction]
+    boxes = [np.reshape(item.box, (2, 2)) for item in shown if item.box is not None]
+    around = np.concatenate([*clouds, *boxes]) if clouds or boxes else np.array([[0, 0], [sample.width, sample.height]])
+    around = around[np.isfinite(around).all(1)]
+    image, scale, offset = _crop(sample.rgb(), around)
+    if bare:
+        return image
+    first = 0
+    for label, points in labels:
+        if points is None:
+            if label.box is not None:
+                _draw_box(image, (np.reshape(label.box, (2, 2)) - offset) * scale, _TRUTH)
+            continue
+        bones = load_skeleton(label.skeleton).connections if label.skeleton else ()
+        _draw_bones(image, (points - offset) * scale, bones, _TRUTH)
+        if prediction is not None and first + len(points) <= len(prediction):
+            _draw_bones(image, (prediction[first : first + len(points)] - offset) * scale, bones, _PREDICTION)
+        first += len(points)
+    if prediction is not None and not first and np.isfinite(prediction).all():
+        _draw_box(image, (np.stack([prediction.min(0), prediction.max(0)]) - offset) * scale, _PREDICTION)
+    return image
+
+
+def _draw_image(sample: Sample, item: EvaluatedItem) -> NDArray[np.uint8]:
+    """Draw all of an image: labelled boxes and masks, and predictions with a confidence of at least 0.5."""
+    import cv2
+
+    rgb = sample.rgb()
+    scale = 2 * CASE_PX / max(rgb.shape[:2])
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    canvas = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    found = [record for record in item.records if "bbox" in record and "truth" not in record]
+    shown = [record for record in found if record.get("score", 1.0) >= _MIN_MASK_SCORE]
+    masks = [(mask, _TRUTH) for instance in sample.instances if (mask := instance.mask()) is not None]
+    masks += [
+        (mask_from_segmentation(record["segmentation"], *rgb.shape[:2]), _PREDICTION)
+        for record in shown
+        if "segmentation" in record
+    ]
+    for mask, colour in masks:
+        draw_tint(canvas, mask.astype(np.float32), colour)
+    for instance in sample.instances:
+        if instance.box is not None:
+            _draw_box(canvas, np.reshape(instance.box, (2, 2)) * scale, _TRUTH)
+    for record in shown:
+        x, y, width, height = record["bbox"]
+        _draw_box(canvas, np.array([[x, y], [x + width, y + height]]) * scale, _PREDICTION)
+    if names := [str(record["name"]) for record in shown if "name" in record]:
+        draw_captions(canvas, names)
+    return canvas
+
+
+def _crop(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
+    """Return the part of an image around points (N, 2), scaled, with its scale and origin."""
+    import cv2
+
+    low, high = around.min(0), around.max(0)
+    side = max(float((high - low).max()) * (1 + 2 * _MARGIN), 32.0)
+    left, top = ((low + high) / 2 - side / 2).tolist()
+    scale = CASE_PX / side
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    cut = cv2.warpAffine(rgb, matrix, (CASE_PX, CASE_PX), flags=cv2.INTER_AREA)
+    return np.ascontiguousarray(cut, np.uint8), scale, np.array([left, top])
+
+
+def _draw_box(canvas: NDArray[np.uint8], corners: NDArray[np.float64], colour: Colour) -> None:
+    """Draw a box from its upper left and lower right corner."""
+    (left, top), (right, bottom) = corners.tolist()
+    points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    _draw_bones(canvas, points, ((0, 1), (1, 2), (2, 3), (3, 0)), colour)
+
+
+def _draw_bones(
+    canvas: NDArray[np.uint8], points: NDArray[np.float64], bones: Sequence[tuple[int, int]], colour: Colour
+) -> None:
+    for start, end in bones:
+        pair = points[[start, end]]
+        if np.isfinite(pair).all() and (np.abs(pair) < 4 * CASE_PX).all():
+            draw_path(canvas, pair, colour, 2)
+
 
 _UNIT: dict[str, ColumnType] = {
     "mode": str, "place": int, "dataset": str, "sample": str, "instance": int, "subject": str, "side": str,
@@ -257,3 +388,114 @@ def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
     known.sort(reverse=not higher_is_better)
     missed = [row for row, found in enumerate(units["found"]) if not found]
     return [row for _, row in known[:MOST]] + missed[:_MAX_MISSED]
+
+
+_LABEL_PX = 220
+_WINDOW_MODELS = ("deformer",)
+"""Models that use neighbouring frames."""
+
+
+class _Run(NamedTuple):
+    """One row."""
+
+    label: str
+    kind: str
+    record: EvaluationRecord
+    items: dict[tuple[str, int], EvaluatedItem]  # by sample and instance
+    values: dict[tuple[str, int], float]
+    indices: dict[str, int]
+
+
+def draw_comparison(
+    runs: Sequence[tuple[str | None, Path]], root: Path, samples: Sequence[str] | None, columns: int
+) -> NDArray[np.uint8]:
+    """Draw the image, uint8 RGB.
+
+    Args:
+        runs: Label, or None for the model's name, and folder of `sonjit eval` of each row.
+        root: Root of the data set.
+        samples: Names of the samples; None selects those on which the methods differ most.
+        columns: Number of such samples.
+
+    Raises:
+        InputError: The runs have different protocols or data, or lack a sample.
+    """
+    rows = [_load_run(label, folder) for label, folder in runs]
+    first = rows[0].record
+    for (_, folder), row in zip(runs[1:], rows[1:], strict=True):
+        for field, first_value, other in (
+            ("protocol", first["protocol"]["name"], row.record["protocol"]["name"]),
+            ("data", first["data_sha256"], row.record["data_sha256"]),
+        ):
+            if first_value != other:
+                raise InputError(f"{folder} has another {field} than {runs[0][1]}; evaluate both with the same")
+    keys = _chosen(rows, samples, columns)
+    chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
+    data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)
+    cases = [(data[rows[0].indices[name]], name, number) for name, number in keys]
+    pictures = [[draw_case(sample, number, None, bare=True) for sample, _, number in cases]]
+    pictures += [
+        [draw_case(sample, at, row.items[name, at].points_px, only_labels=True) for sample, name, at in cases]
+        for row in rows
+    ]
+    labels = [("image", ""), *((row.label, row.kind) for row in rows)]
+    return np.concatenate(
+        [np.concatenate([_heading(*label), *row], 1) for label, row in zip(labels, pictures, strict=True)]
+    )
+
+
+def _load_run(label: str | None, folder: Path) -> _Run:
+    record = load_evaluation(folder / "eval.json")
+    if len(record["runs"]) != 1:
+        raise InputError(f"{folder}: has {len(record['runs'])} modes; evaluate with --mode")
+    mode = record["runs"][0]["mode"]
+    journal = folder / f"evaluated-{mode.replace(' ', '-')}.jsonl"
+    try:
+        lines = [JournalLine.from_json(text) for text in journal.read_text("utf-8").splitlines()[1:]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{journal}: cannot be read ({error}); evaluate again") from None
+    items = {(line.id, item.instance): item for line in lines for item in line.evaluated}
+    units = record["runs"][0]["units"]
+    values = {
+        (name, number): float("nan") if value is None else value
+        for name, number, value in zip(units["sample"], units["instance"], units["value"], strict=True)
+    }
+    model = record["model"]["name"]
+    kind = "sequence" if model in _WINDOW_MODELS else "" if mode == "predictions" else "one image"
+    return _Run(
+        label=label or model,
+        kind=kind,
+        record=record,
+        items=items,
+        values=values,
+        indices={line.id: line.place for line in lines},
+    )
+
+
+def _chosen(rows: Sequence[_Run], samples: Sequence[str] | None, columns: int) -> list[tuple[str, int]]:
+    shared = [key for key in rows[0].items if all(key in row.items for row in rows)]
+    if samples is None:
+        apart = {key: np.ptp([row.values.get(key, np.nan) for row in rows]) for key in shared}
+        known = sorted((key for key in shared if np.isfinite(apart[key])), key=lambda key: -apart[key])
+        if not known:
+            raise InputError("the runs share no sample that was evaluated")
+        return known[:columns]
+    found: list[tuple[str, int]] = []
+    for name in samples:
+        of = [key for key in shared if key[0] == name]
+        if not of:
+            raise InputError(f"--samples {name}: not among those that all runs evaluated, such as {shared[0][0]}")
+        found += of
+    return found
+
+
+def _heading(label: str, kind: str) -> NDArray[np.uint8]:
+    """Draw a row's name (CASE_PX, _LABEL_PX, 3) with its input below."""
+    import cv2
+
+    strip = np.full((CASE_PX, _LABEL_PX, 3), 255, np.uint8)
+    for text, y, grey in ((label, CASE_PX // 2 - 8, 0), (kind, CASE_PX // 2 + 22, 110)):
+        (wide, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 2)
+        size = 0.7 * min(1, (_LABEL_PX - 20) / max(wide, 1))
+        cv2.putText(strip, text, (10, y), cv2.FONT_HERSHEY_SIMPLEX, size, (grey,) * 3, 2, cv2.LINE_AA)
+    return strip

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import Registry
@@ -18,31 +18,30 @@ from sonjit._util.pools import check_workers, run_calls
 from sonjit._util.progress import Progress
 from sonjit._util.version import __version__, installed_versions
 from sonjit.engines.machine import describe_machine
+from sonjit.lab.datasets import Sample
+from sonjit.lab.evaluation.coco import InstanceEvaluator, KeypointEvaluator, LocalizationEvaluator, PalmEvaluator
 from sonjit.lab.evaluation.detection import DetectionEvaluator
-from sonjit.lab.evaluation.images import InstanceEvaluator, LocalizationEvaluator
-from sonjit.lab.evaluation.joints import JointEvaluator
-from sonjit.lab.evaluation.keypoints import KeypointEvaluator
+from sonjit.lab.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.lab.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
-from sonjit.lab.evaluation.metrics import Metric
+from sonjit.lab.evaluation.metrics import Metric, MetricSummary
 from sonjit.lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
-from sonjit.lab.evaluation.palms import PalmEvaluator
+from sonjit.lab.evaluation.prediction_files import check_submission, encode_submission, save_submission
+from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction
 from sonjit.lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
 from sonjit.lab.evaluation.published import load_table
-from sonjit.lab.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines
+from sonjit.lab.evaluation.records import (
+    EvaluationRecord,
+    Journal,
+    JournalLine,
+    MetricRecord,
+    ModelRecord,
+    RunRecord,
+    Units,
+    hash_of,
+    hash_of_lines,
+)
 from sonjit.lab.evaluation.scenes import SceneEvaluator
-from sonjit.lab.evaluation.schema import MetricRecord
-from sonjit.lab.evaluation.submissions import check_submission, encode_submission, save_submission
-from sonjit.lab.evaluation.two_hands import TwoHandEvaluator
 from sonjit.runs import Summary
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sonjit.lab.datasets import Sample
-    from sonjit.lab.evaluation.metrics import MetricSummary
-    from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction
-    from sonjit.lab.evaluation.schema import EvaluationRecord, ModelRecord, RunRecord, Units
-
 
 EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
 """Evaluators by task of a protocol."""

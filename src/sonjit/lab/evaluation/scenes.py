@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.metrics import MetricSummary, mean_metric
-from sonjit.lab.evaluation.predictions import EvaluatedItem
+from sonjit.lab.evaluation.predictions import EvaluatedItem, Prediction
+from sonjit.lab.evaluation.protocols import Protocol, ProtocolData
+from sonjit.lab.evaluation.records import JournalLine
 from sonjit.lab.metrics import mean_interval
-from sonjit.lab.metrics.breakdown import Part
-from sonjit.lab.metrics.localization import TIGHT, box_from_map
+from sonjit.lab.metrics.detection import TIGHT, box_from_map
+from sonjit.lab.metrics.statistics import Part
 from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.encode import encode_image
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.lab.datasets import Sample
-    from sonjit.lab.evaluation.predictions import Prediction
-    from sonjit.lab.evaluation.protocols import Protocol, ProtocolData
-    from sonjit.lab.evaluation.records import JournalLine
-    from sonjit.results import Box
+from sonjit.results import Box
 
 _MIN_SHARE = 0.5
 _MAX_OBJECTS = 6  # of a class in the table, as in the paper

@@ -19,7 +19,7 @@ from torch import Tensor
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.explain.overlay import enlarge
-from sonjit.lab.metrics.localization import box_from_map, boxes_from_maps
+from sonjit.lab.metrics.detection import box_from_map, boxes_from_maps
 from sonjit.lab.networks import Network
 from sonjit.lab.networks.cam import CamNetwork, class_activation_map
 from sonjit.lab.networks.classifiers import Classifier, View

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
@@ -16,10 +16,6 @@ from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box
 from sonjit.runs.records import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
-
-if TYPE_CHECKING:
-    pass
-
 
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
 _HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}

@@ -26,7 +26,7 @@ from sonjit.lab.explain.overlay import (
     place,
     side_by_side,
 )
-from sonjit.lab.metrics.localization import box_from_map
+from sonjit.lab.metrics.detection import box_from_map
 from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.results import Box, Hand
 

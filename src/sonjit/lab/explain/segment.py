@@ -16,7 +16,7 @@ from sonjit._util.files import atomic_folder
 from sonjit._util.text import pluralize
 from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import coco_result
-from sonjit.lab.datasets.formats.coco_masks import CocoResult
+from sonjit.lab.datasets.coco import CocoResult
 from sonjit.lab.explain.hand_masks import CATEGORIES, is_hand_masks, load_hand_masks
 from sonjit.lab.explain.segment_drawing import draw_instances, draw_tasks, step_images
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn, paste_masks

@@ -6,17 +6,38 @@ where there is nothing to compare with, inf where nothing was predicted. Align, 
 """
 
 from sonjit.geometry.boxes import box_iou
-from sonjit.lab.metrics.alignment import bone_aligned, root_relative, scale_translation_aligned, similarity_aligned
-from sonjit.lab.metrics.breakdown import OCCLUSION_EDGES, Part, by_bin, by_class, by_joint, by_joints, group_report
 from sonjit.lab.metrics.detection import (
     COCO_SIGMAS,
     FACE_SIGMAS,
     FOOT_SIGMAS,
     HAND_SIGMAS,
+    box_from_map,
+    boxes_from_maps,
+    classification_error,
     coco_precision,
+    localization_error,
     object_keypoint_similarity,
 )
+from sonjit.lab.metrics.hands import (
+    acceleration_error,
+    acceleration_errors,
+    average_precision,
+    f_score,
+    f_scores,
+    fused_poses,
+    handedness_accuracy,
+    handedness_hits,
+    id_switches,
+    jitter,
+    mrrpe,
+    root_offset_errors,
+    two_hand_errors,
+    two_hand_mpjpe,
+)
 from sonjit.lab.metrics.keypoints import (
+    ErrorStream,
+    Kept,
+    bone_aligned,
     end_point_error,
     found,
     joint_errors,
@@ -30,15 +51,10 @@ from sonjit.lab.metrics.keypoints import (
     pck,
     pck_auc,
     pck_curve,
+    root_relative,
+    scale_translation_aligned,
+    similarity_aligned,
 )
-from sonjit.lab.metrics.localization import (
-    box_from_map,
-    boxes_from_maps,
-    classification_error,
-    localization_error,
-)
-from sonjit.lab.metrics.mesh_scores import f_score, f_scores
-from sonjit.lab.metrics.motion import acceleration_error, acceleration_errors, fused_poses, id_switches, jitter
 from sonjit.lab.metrics.normalised import (
     eye_distances,
     iod_mae,
@@ -53,16 +69,16 @@ from sonjit.lab.metrics.normalised import (
     pupil_distances,
     torso_sizes,
 )
-from sonjit.lab.metrics.statistics import Points, mean_interval
-from sonjit.lab.metrics.streaming import ErrorStream, Kept
-from sonjit.lab.metrics.two_hands import (
-    average_precision,
-    handedness_accuracy,
-    handedness_hits,
-    mrrpe,
-    root_offset_errors,
-    two_hand_errors,
-    two_hand_mpjpe,
+from sonjit.lab.metrics.statistics import (
+    OCCLUSION_EDGES,
+    Part,
+    Points,
+    by_bin,
+    by_class,
+    by_joint,
+    by_joints,
+    group_report,
+    mean_interval,
 )
 
 __all__ = [

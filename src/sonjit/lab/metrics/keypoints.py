@@ -1,25 +1,148 @@
-"""Compute metrics of predicted keypoints in single images.
+"""Compute metrics of predicted keypoints in single images: align, compare, summarise.
 
-The metrics are MPJPE, EPE, PCK, AUC and maxMSE, which weighs each squared error with its own share, so that the worst
-keypoints count most.
+Alignments return predicted points, true points and a validity mask, so that calls can be chained:
+`joint_errors(*root_relative(...))`. A sample in which a required keypoint was not predicted cannot be aligned and
+counts as not predicted.
 
 All metrics use one matrix of errors in the unit of the points: **NaN where there is nothing to compare with** (invalid,
 or truth not finite), **inf where nothing was predicted**. A missing keypoint then counts as a miss in PCK and AUC,
-raises medians and makes means NaN. `found` ignores missing keypoints and `missing_count` counts them.
+raises medians and makes means NaN. `found` ignores missing keypoints and `missing_count` counts them. `ErrorStream` and
+`Kept` collect samples in batches; `ErrorStream` stores a few numbers per joint, `Kept` all arrays.
 
 Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError, unknown_name
-from sonjit.lab.metrics.alignment import root_relative, similarity_aligned
-from sonjit.lab.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
+from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, known_mean, numbers, ratio, rows
+
+_RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
+"""Points that differ by no more than this share of the largest coordinate count as equal."""
+
+_SERVER_EPSILON = 1e-8
+"""Summand of norms in the released evaluation of FreiHAND, HO-3D and DexYCB."""
+
+
+def root_relative(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, root: int = 0) -> Points:
+    """Return points (..., K, D) relative to one keypoint. Samples whose true root is unknown are invalid."""
+    points = checked_points(predicted, truth, valid)
+    check_joint(root, points.truth.shape[-2])
+    return Points(
+        points.predicted - points.predicted[..., root : root + 1, :],
+        points.truth - points.truth[..., root : root + 1, :],
+        points.valid & points.valid[..., root : root + 1],
+    )
+
+
+def bone_aligned(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, root: int = 0, end: int = 9
+) -> Points:
+    """Align points (..., K, D) by HO-3D's scale and translation: the bone from root to end gets its true length.
+
+    A predicted bone of length zero counts as one unit long, as in the released code. The end is the middle finger's
+    knuckle: 9 in MediaPipe's order, 4 in HO-3D's.
+
+    Source: the evaluation of HO-3D v2, `align_sc_tr`.
+    """
+    points = checked_points(predicted, truth, valid)
+    for joint in (root, end):
+        check_joint(joint, points.truth.shape[-2])
+    truth = points.truth
+    spread = points.predicted - points.predicted[..., root : root + 1, :]
+    own = np.linalg.norm(spread[..., end, :], axis=-1)[..., None, None]  # NaN where the bone was not predicted
+    true = np.linalg.norm(truth[..., end, :] - truth[..., root, :], axis=-1)[..., None, None]
+    scaled = points.predicted / np.where(own == 0, 1.0, own) * true
+    aligned = scaled - scaled[..., root : root + 1, :] + truth[..., root : root + 1, :]
+    return Points(aligned, truth, points.valid & (points.valid[..., root] & points.valid[..., end])[..., None])
+
+
+def scale_translation_aligned(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
+    """Align points (N, K, D) by the scale and translation with the least squared error over each sample's valid
+    keypoints.
+    """
+    points = checked_points(predicted, truth, valid)
+    prediction, true, weights, middle = _mean_free(points)
+    spread, shared = np.square(prediction).sum((1, 2)), (prediction * true).sum((1, 2))
+    scale = _scale(shared, spread, points)
+    return Points(_scale_about_mean(points, weights, scale) + middle, points.truth, points.valid)
+
+
+def similarity_aligned(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, mirror: bool = False
+) -> Points:
+    """Align points by the similarity with the least squared error over each sample's valid keypoints.
+
+    A prediction without extent, or with a single valid joint, is moved to the mean of its truth.
+
+    Args:
+        predicted: Points (N, K, D).
+        truth: Points (N, K, D).
+        valid: Mask (N, K); all keypoints by default. Invalid joints are moved along.
+        mirror: Compute as the servers of FreiHAND, HO-3D and DexYCB: plain orthogonal Procrustes, which allows a
+            reflection too, with 1e-8 added to the norm of the prediction, in metres.
+
+    Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
+    """
+    points = checked_points(predicted, truth, valid)
+    prediction, true, weights, middle = _mean_free(points)
+    left, sizes, right = np.linalg.svd(prediction.swapaxes(1, 2) @ true)  # (N, D, D), (N, D), (N, D, D)
+    if not mirror:
+        turned = np.linalg.det(left @ right) < 0
+        left[turned, :, -1] *= -1
+        sizes[turned, -1] *= -1
+    spread = np.square(prediction).sum((1, 2))
+    scale = _scale(sizes.sum(-1), np.square(np.sqrt(spread) + _SERVER_EPSILON) if mirror else spread, points)
+    return Points(_scale_about_mean(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
+
+
+def _weights(points: Points) -> NDArray[np.float64]:
+    """Return weights (N, K, 1): one over the number of valid keypoints, and 0 for invalid ones."""
+    counts = points.valid.sum(1, keepdims=True)
+    return (points.valid / np.maximum(counts, 1))[..., None]
+
+
+def _mean_free(
+    points: Points,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return predicted and true points (N, K, D) minus their means, 0 where invalid; the weights; and the true means.
+
+    Where a valid joint was not predicted, the predicted points are 0 and the true mean is NaN, so that the aligned
+    points become NaN.
+    """
+    if points.truth.ndim != 3:
+        raise InputError(f"points {points.truth.shape}: give (N, K, D)")
+    weights = _weights(points)
+    is_complete = ~np.asarray((np.isnan(points.predicted).any(-1) & points.valid).any(1))[:, None, None]  # (N, 1, 1)
+    prediction = np.where(points.valid[..., None] & is_complete, points.predicted, 0.0)
+    true = np.where(points.valid[..., None], points.truth, 0.0)
+    true_middle = (true * weights).sum(1, keepdims=True)
+    prediction = np.where(points.valid[..., None], prediction - (prediction * weights).sum(1, keepdims=True), 0.0)
+    true = np.where(points.valid[..., None], true - true_middle, 0.0)
+    return prediction, true, weights, np.where(is_complete, true_middle, np.nan)
+
+
+def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
+    """Return `shared` divided by `spread` as (N, 1, 1), and 0 where the spread is a rounding error."""
+    known = points.valid[..., None] & ~np.isnan(points.predicted)
+    greatest = np.abs(np.where(known, points.predicted, 0.0)).max((1, 2), initial=0.0)
+    rounding = np.square(greatest * _RELATIVE_TOLERANCE) * points.truth.shape[1]
+    return np.divide(shared, spread, out=np.zeros_like(spread), where=spread > rounding)[:, None, None]
+
+
+def _scale_about_mean(points: Points, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return all predicted points (N, K, D), invalid ones included, minus the mean of the valid ones, times the
+    scale.
+    """
+    middle = (np.where(points.valid[..., None], points.predicted, 0.0) * weights).sum(1, keepdims=True)
+    return (points.predicted - middle) * scale
+
 
 Average = Literal["joint", "all"]
 """How to average: `joint` takes a mean per joint, then the mean over joints with data, as most servers do; `all` takes
@@ -273,3 +396,137 @@ def max_mse(
     safe = np.where(total > 0, total, 1.0)[:, None, None]
     gradient = (4 * squares[..., None] - 2 * loss[:, None, None]) * apart / safe / max(1, counts.sum())
     return (float(loss[counts].mean()) if counts.any() else float("nan")), gradient
+
+
+T = TypeVar("T")
+
+
+class StreamedErrors(NamedTuple):
+    """Summary of an `ErrorStream`; NaN without data.
+
+    Attributes:
+        mean: Mean as `mean_error` returns it; NaN with a missing prediction.
+        per_joint: Means (K,) as `joint_means` returns them.
+        pck: PCK (T,) at each threshold.
+        auc: Area under the PCK curve.
+        counted: Number of evaluated keypoints, missing ones included.
+        missing: Number of keypoints that were not predicted.
+    """
+
+    mean: float
+    per_joint: NDArray[np.float64]
+    pck: NDArray[np.float64]
+    auc: float
+    counted: int
+    missing: int
+
+
+class ErrorStream:
+    """Mean, PCK and AUC of errors that arrive in batches.
+
+    Args:
+        low: Minimum threshold of PCK, in the unit of the errors.
+        high: Maximum threshold.
+        steps: Number of thresholds, ends included.
+        average: Averaging by joint first, or over all values.
+        strict: Count errors below a threshold only, not those equal to it.
+    """
+
+    def __init__(
+        self, low: float, high: float, *, steps: int = 100, average: Average = "joint", strict: bool = False
+    ) -> None:
+        check_average(average)
+        self._thresholds = thresholds_between(low, high, steps)
+        self._average: Average = average
+        self._strict = strict
+        self._sums: NDArray[np.float64] | None = None  # of found errors: (K,)
+        self._counts = self._missing = np.zeros(0, np.int64)  # (K,)
+        self._hits = np.zeros((steps, 0), np.int64)  # (T, K)
+
+    def update(self, errors: ArrayLike) -> None:
+        """Add errors (..., K) as `joint_errors` returns them."""
+        table = rows(errors)
+        hits, counts = hits_within(table, self._thresholds, strict=self._strict)
+        sums = np.where(np.isfinite(table), table, 0).sum(0)
+        self._add(sums, counts, np.isposinf(table).sum(0), hits)
+
+    def merge(self, other: Self) -> None:
+        """Add the errors of another stream with the same thresholds."""
+        if not np.array_equal(self._thresholds, other._thresholds) or self._strict != other._strict:
+            raise InputError("merge: the streams' thresholds differ; make both with the same ones")
+        if other._sums is not None:
+            self._add(other._sums, other._counts, other._missing, other._hits)
+
+    def compute(self) -> StreamedErrors:
+        """Return the summary of all errors so far."""
+        sums = np.zeros(0) if self._sums is None else self._sums
+        per_joint = np.where(self._missing > 0, np.nan, ratio(sums, self._counts))
+        if self._missing.any():
+            mean = float("nan")
+        elif self._average == "joint":
+            mean = known_mean(per_joint)
+        else:
+            mean = float(ratio(sums.sum(), self._counts.sum()))
+        shares = pck_from_hits(self._hits, self._counts, average=self._average)
+        area = area_under(self._thresholds, shares)
+        return StreamedErrors(
+            mean=mean,
+            per_joint=per_joint,
+            pck=shares,
+            auc=area,
+            counted=int(self._counts.sum()),
+            missing=int(self._missing.sum()),
+        )
+
+    def _add(
+        self,
+        sums: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        missing: NDArray[np.int64],
+        hits: NDArray[np.int64],
+    ) -> None:
+        if self._sums is None:
+            self._sums, self._counts, self._missing, self._hits = sums, counts, missing, hits
+            return
+        if sums.shape != self._sums.shape:
+            raise InputError(f"errors of {len(sums)} joints after errors of {len(self._sums)}: give as many each time")
+        self._sums = self._sums + sums
+        self._counts = self._counts + counts
+        self._missing = self._missing + missing
+        self._hits = self._hits + hits
+
+
+class Kept(Generic[T]):
+    """Metric that needs all data at once: stores batches and joins them at the end.
+
+    Args:
+        metric: Function of arrays whose first axis concatenates the batches.
+
+    >>> from sonjit.lab.metrics import average_precision
+    >>> precision = Kept(average_precision)
+    >>> precision.update([0.9, 0.8], [1, 0])
+    >>> precision.update([0.7], [1])
+    >>> round(precision.compute(), 4)
+    0.8333
+    """
+
+    def __init__(self, metric: Callable[..., T]) -> None:
+        self._metric = metric
+        self._batches: list[tuple[NDArray[Any], ...]] = []
+
+    def update(self, *arrays: ArrayLike) -> None:
+        """Store one batch of each array."""
+        batch = tuple(np.asarray(array) for array in arrays)
+        if len({len(array) for array in batch}) > 1:
+            raise InputError(f"a batch of {', '.join(str(len(array)) for array in batch)}: give as many of each")
+        self._batches.append(batch)
+
+    def merge(self, other: Self) -> None:
+        """Add the batches of another object."""
+        self._batches += other._batches
+
+    def compute(self) -> T:
+        """Return the metric of all batches."""
+        if not self._batches:
+            raise InputError("nothing to compute: update with at least one batch, which may be empty")
+        return self._metric(*(np.concatenate(arrays) for arrays in zip(*self._batches, strict=True)))

@@ -15,9 +15,8 @@ from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.lab.datasets.hands.interhand_index import index_images
-from sonjit.lab.datasets.joint_orders import MM, camera_matrix
-from sonjit.lab.datasets.reading import field, file_bytes, numbers
+from sonjit.lab.datasets.interhand import index_images
+from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, numbers
 from sonjit.media.sources.open import natural_key
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 

@@ -21,7 +21,7 @@ from sonjit._util.files import failing_as_job, sole_writer, write_bytes, write_t
 from sonjit._util.json_text import json_from
 from sonjit._util.progress import Progress
 from sonjit._util.work_folder import has_settings
-from sonjit.lab.datasets.hands.interhand_files import skeleton_lines
+from sonjit.lab.datasets.interhand import skeleton_lines
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.encode import encode_image
 from sonjit.studio.annotation.project import Project

@@ -11,7 +11,7 @@ from sonjit._util.data_files import write_json
 from sonjit._util.files import atomic_text
 from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
-from sonjit.lab.datasets.formats.coco_masks import rle_from_mask
+from sonjit.lab.datasets.coco import rle_from_mask
 from sonjit.lab.synthesis.output.layouts import (
     MIN_PIXELS,
     HandTruth,

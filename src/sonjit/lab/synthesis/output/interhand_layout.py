@@ -14,7 +14,7 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.files import atomic_text, write_text
 from sonjit._util.json_text import json_from
-from sonjit.lab.datasets.hands.interhand_files import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.lab.synthesis.output.layouts import (
     HandTruth,
     ImageLayout,

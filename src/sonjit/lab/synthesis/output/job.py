@@ -16,7 +16,7 @@ from sonjit._util.pools import run_calls
 from sonjit._util.progress import Progress
 from sonjit._util.version import __version__
 from sonjit._util.work_folder import has_settings
-from sonjit.lab.datasets.checks import draw_contact_sheet
+from sonjit.lab.datasets.registry import draw_contact_sheet
 from sonjit.lab.synthesis.hands.mesh import load_hand_mesh
 from sonjit.lab.synthesis.output.coco_layout import CocoLayout
 from sonjit.lab.synthesis.output.interhand_layout import InterHandLayout

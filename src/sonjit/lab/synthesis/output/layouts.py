@@ -23,9 +23,9 @@ from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
 from sonjit._util.json_text import json_from
-from sonjit.lab.datasets.checks import spread_indices
-from sonjit.lab.datasets.formats.shards import sample_from_dict, sample_to_dict
+from sonjit.lab.datasets.registry import spread_indices
 from sonjit.lab.datasets.sample import Sample
+from sonjit.lab.datasets.shards import sample_from_dict, sample_to_dict
 from sonjit.lab.synthesis.hands.mesh import HandFiles
 from sonjit.lab.synthesis.render.drawable import Buffers
 from sonjit.lab.synthesis.scene.backgrounds import BackgroundFolder

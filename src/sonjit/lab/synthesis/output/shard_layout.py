@@ -10,9 +10,9 @@ from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.datasets.checks import spread_indices
-from sonjit.lab.datasets.formats.shards import INDEX, add_sample, shard_name
+from sonjit.lab.datasets.registry import spread_indices
 from sonjit.lab.datasets.sample import Sample
+from sonjit.lab.datasets.shards import INDEX, add_sample, shard_name
 from sonjit.lab.synthesis.output.layouts import (
     MIN_PIXELS,
     FolderLayout,

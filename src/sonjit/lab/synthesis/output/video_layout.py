@@ -16,9 +16,9 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_text
 from sonjit._util.json_text import json_from
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets.formats.coco_masks import mask_from_segmentation
-from sonjit.lab.datasets.formats.shards import instance_to_dict, plain
+from sonjit.lab.datasets.coco import mask_from_segmentation
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.lab.datasets.shards import instance_to_dict, plain
 from sonjit.lab.synthesis.output.layouts import (
     FolderLayout,
     RenderedImage,

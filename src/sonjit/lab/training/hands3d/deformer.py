@@ -26,7 +26,7 @@ from sonjit._util.arrays import Float32Array, FloatArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.datasets.recordings import frames_around
+from sonjit.lab.datasets.sample import frames_around
 from sonjit.lab.meshes.frame_crops import frame_crop
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.networks.hands3d.deformer import DeformerNetwork, VariantHands, rotate_to_camera

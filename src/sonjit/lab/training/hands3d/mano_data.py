@@ -19,7 +19,7 @@ from sonjit._util.arrays import BoolArray, FloatArray, Image
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Instance, ManoParameters, Sample
-from sonjit.lab.datasets.joint_orders import camera_matrix
+from sonjit.lab.datasets.reading import camera_matrix
 from sonjit.lab.datasets.sample import HAND_SKELETON
 from sonjit.lab.hand_models import Mano, load_mano
 from sonjit.lab.hand_models.mano import Side

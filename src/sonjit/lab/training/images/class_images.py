@@ -22,7 +22,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
-from sonjit.lab.metrics.localization import localization_error
+from sonjit.lab.metrics.detection import localization_error
 from sonjit.lab.networks.classifiers import Classifier, View
 from sonjit.lab.training.augment import (
     Augmentation,

@@ -1,1 +1,0 @@
-"""General formats of data sets: COCO, folders, tables, Parquet and WebDataset shards."""

@@ -1,0 +1,490 @@
+"""InterHand2.6M: one and two hands in front of many calibrated cameras, read and written in the set's layout.
+
+Source: Moon et al., ECCV 2020, https://mks0601.github.io/InterHand2.6M. Joints are in millimetres in the world of a
+capture, x_camera = R (x_world - centre). MANO's fits are in metres in that world.
+
+Annotation files are streamed into arrays: about 60 bytes per image, a hundredth of the size of their objects. A wrong
+record stays in the index with its problem, so that it raises an error on access and can be excluded.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
+from sonjit.lab.datasets.reading import (
+    INTERHAND,
+    MM,
+    box_from_xywh,
+    camera_matrix,
+    hand_before_camera,
+    numbers,
+    stream_json,
+)
+from sonjit.lab.datasets.reading import field as field_of
+from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, Side
+
+HAND_TYPES: Final = ("right", "left", "interacting")
+JOINTS: Final = 42
+"""Right hand 0..20, left hand 21..41."""
+
+_COLUMNS: Final = 8
+"""Columns of an image: width, height, numbers of five texts, frame."""
+_MANO = {"pose": 48, "shape": 10, "trans": 3}
+
+
+class Names:
+    """Texts by small numbers."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """Return the number of a text. A new text gets the next number."""
+        known = self._numbers.setdefault(text, len(self.texts))
+        if known == len(self.texts):
+            self.texts.append(text)
+        return known
+
+
+class ImageRecord(NamedTuple):
+    """One annotated image as stored in its file."""
+
+    annotation_id: int
+    file_name: str
+    width: int
+    height: int
+    capture: str
+    subject: str
+    sequence: str
+    camera: str
+    sequence_type: str
+    frame: int
+    box_xywh: FloatArray
+    joint_valid: BoolArray
+    hand_type: str
+    hand_type_valid: bool
+
+
+@dataclass
+class ImageIndex:
+    """All annotated images of one `..._data.json`, columns of equal length, in the order of its annotations."""
+
+    path: Path
+    names: Names = field(default_factory=Names)
+    annotation_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, _COLUMNS), np.int32))
+    boxes: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    valid: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 6), np.uint8))
+    types: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 2), np.int8))
+    other_names: dict[int, str] = field(default_factory=dict[int, str])
+    wrong: dict[int, str] = field(default_factory=dict[int, str])
+
+    def image(self, index: int) -> ImageRecord:
+        """Return one record.
+
+        Raises:
+            InputError: The record is wrong. The message names file and field.
+        """
+        if index in self.wrong:
+            raise InputError(self.wrong[index])
+        width, height, capture, subject, sequence, camera, kind, frame = self.columns[index].tolist()
+        texts = self.names.texts
+        name = self.other_names.get(index) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
+        return ImageRecord(
+            annotation_id=int(self.annotation_ids[index]),
+            file_name=name,
+            width=width,
+            height=height,
+            capture=texts[capture],
+            subject=texts[subject],
+            sequence=texts[sequence],
+            camera=texts[camera],
+            sequence_type=texts[kind],
+            frame=frame,
+            box_xywh=self.boxes[index].astype(np.float64),
+            joint_valid=np.unpackbits(self.valid[index], count=JOINTS).astype(np.bool_),
+            hand_type=HAND_TYPES[self.types[index, 0]],
+            hand_type_valid=bool(self.types[index, 1]),
+        )
+
+
+def index_images(path: Path) -> ImageIndex:
+    """Read `..._data.json`.
+
+    Raises:
+        InputError: The file is missing, truncated or not in the set's format.
+    """
+    index = ImageIndex(path)
+    images, image_rows, image_names, image_wrong = array("i"), dict[int, int](), dict[int, str](), dict[int, str]()
+    ids, image_ids, boxes, valid, types = array("q"), array("q"), array("d"), bytearray(), array("b")
+    for (part, position), record in ((keys, value) for keys, value in stream_json(path, 2) if len(keys) == 2):
+        named = f"{path}: {part}[{position}]"
+        if part == "images":
+            image_id = _integer(record, "id", named)
+            row: tuple[int, ...] = (0,) * _COLUMNS
+            try:
+                row, other_name = _image(record, index.names, f"{named} (id {image_id})")
+                if other_name:
+                    image_names[image_id] = other_name
+            except InputError as error:
+                image_wrong[image_id] = str(error)
+            image_rows[image_id] = len(images) // _COLUMNS
+            images.extend(row)
+        elif part == "annotations":
+            ids.append(_integer(record, "id", named))
+            image_ids.append(_integer(record, "image_id", named))
+            try:
+                box, bits, kind = _annotation(record, f"{named} (id {ids[-1]})")
+            except InputError as error:
+                box, bits, kind = (0.0,) * 4, bytes(6), (0, 0)
+                index.wrong[len(ids) - 1] = str(error)
+            boxes.extend(box)
+            valid.extend(bits)
+            types.extend(kind)
+    if not ids:
+        raise InputError(f"{path} contains no annotations. Is it a file of InterHand2.6M?")
+    rows = np.zeros(len(ids), np.int64)
+    for position, image_id in enumerate(image_ids):
+        rows[position] = image_rows.get(image_id, -1)
+        if image_id in image_names:
+            index.other_names[position] = image_names[image_id]
+        if image_id in image_wrong:
+            index.wrong[position] = image_wrong[image_id]
+        elif rows[position] < 0:
+            index.wrong[position] = f"{path}: annotations[{position}].image_id is {image_id}, which is not in images"
+    images.extend((0,) * _COLUMNS)  # what row -1 is
+    index.annotation_ids = np.array(ids, np.int64)
+    index.columns = np.array(images, np.int32).reshape(-1, _COLUMNS)[rows]
+    index.boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    index.valid = np.frombuffer(bytes(valid), np.uint8).reshape(-1, 6)
+    index.types = np.array(types, np.int8).reshape(-1, 2)
+    return index
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """Rows of `values` by capture and frame: `keys` are sorted, `wrong` describes the problem of a key's row."""
+
+    keys: IntArray
+    values: FloatArray
+    wrong: dict[int, str]
+
+    def row(self, capture: str, frame: int) -> FloatArray | None:
+        """Return the row of one frame, or None if the file has none.
+
+        Raises:
+            InputError: The row is wrong. The message names file and field.
+        """
+        key = frame_key(capture, frame)
+        position = int(np.searchsorted(self.keys, key))
+        if position == len(self.keys) or self.keys[position] != key:
+            return None
+        if key in self.wrong:
+            raise InputError(self.wrong[key])
+        return self.values[position]
+
+
+def frame_key(capture: str, frame: int) -> int:
+    """Return one number for a frame of a capture."""
+    return int(capture) << 32 | frame
+
+
+def index_joints(path: Path) -> FrameTable:
+    """Read `..._joint_3d.json`: rows (42, 3), millimetres in the world."""
+
+    def joints(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
+        return numbers(field_of(item, "world_coord", named), (JOINTS, 3), f"{named}.world_coord")
+
+    return _frames(path, (JOINTS, 3), joints)
+
+
+def index_mano(path: Path) -> FrameTable:
+    """Read `..._MANO_NeuralAnnot.json`: rows (2, 61), right hand then left: pose, shape, translation; NaN without a
+    fit.
+    """
+
+    def fits(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
+        row = np.full((2, sum(_MANO.values())), np.nan)
+        for index, side in enumerate(HAND_TYPES[:2]):
+            if fit := item.get(side):
+                parts = [
+                    numbers(field_of(fit, part, f"{named}.{side}"), (size,), f"{named}.{side}.{part}")
+                    for part, size in _MANO.items()
+                ]
+                row[index] = np.concatenate(parts)
+        return row
+
+    return _frames(path, (2, sum(_MANO.values())), fits)
+
+
+def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], FloatArray]) -> FrameTable:
+    keys, values, wrong = array("q"), array("d"), dict[int, str]()
+    for (capture, frame), record in ((key, value) for key, value in stream_json(path, 2) if len(key) == 2):
+        key = frame_key(str(capture), int(frame))
+        try:
+            row = read(record, f"{path}: {capture}.{frame}")
+        except InputError as error:
+            wrong[key] = str(error)
+            row = np.full(shape, np.nan)
+        keys.append(key)
+        values.extend(row.ravel())
+    order = np.argsort(np.array(keys, np.int64), kind="stable")
+    return FrameTable(np.array(keys, np.int64)[order], np.array(values).reshape(-1, *shape)[order], wrong)
+
+
+def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
+    """Return a row of `ImageIndex.columns`, and the file's name if it is not the usual one.
+
+    The official files encode the type of a sequence in its name only; releases of Sonjit's annotator have a field.
+    """
+    texts = [str(field_of(record, name, named)) for name in ("capture", "subject", "seq_name", "camera")]
+    width, height, frame = (_integer(record, name, named) for name in ("width", "height", "frame_idx"))
+    name = str(field_of(record, "file_name", named))
+    usual = _file_name(texts[0], texts[2], texts[3], frame)
+    texts.append(str(record.get("seq_type") or ("ROM" if "ROM" in texts[2] else "PP")))
+    return (width, height, *(names.number(text) for text in texts), frame), None if name == usual else name
+
+
+def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
+    value = field_of(record, name, named)
+    if not isinstance(value, int):
+        raise InputError(f"{named}.{name} is not a whole number: {str(value)[:60]}")
+    return value
+
+
+def _annotation(record: Any, named: str) -> tuple[tuple[float, ...], bytes, tuple[int, int]]:  # noqa: ANN401  # JSON
+    box = numbers(field_of(record, "bbox", named), (4,), f"{named}.bbox")
+    flags = numbers(field_of(record, "joint_valid", named), (JOINTS, 1), f"{named}.joint_valid")
+    kind = str(field_of(record, "hand_type", named))
+    if kind not in HAND_TYPES:
+        raise InputError(f"{named}: {unknown_name('hand_type', kind, HAND_TYPES)}")
+    is_valid = int(bool(field_of(record, "hand_type_valid", named)))
+    return tuple(box), np.packbits(flags[:, 0] > 0).tobytes(), (HAND_TYPES.index(kind), is_valid)
+
+
+def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
+    return f"Capture{capture}/{sequence}/cam{camera}/image{frame}.jpg"
+
+
+Annotations = Literal["all", "human", "machine"]
+_SIDES: tuple[Side, Side] = ("Right", "Left")
+_JOINTS = np.array(INTERHAND), np.array(INTERHAND) + 21
+_OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
+ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
+"""Indices (42,) of MediaPipe's keypoints of the right, then of the left hand, in the set's order."""
+
+
+class InterHand(Dataset):
+    """One split of one release.
+
+    Args:
+        entry: Record of the set.
+        root: Folder with `images` and `annotations`, or with the folders of several releases.
+        split: `train`, `val` or `test`.
+        annotations: Origin of the annotations: all, human or machine. Version 1.0 comes without lists of them: they are
+            read from `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each.
+        fps: Frame rate of the release, 5 or 30, if the root contains folders of several.
+
+    A sample's tags contain `hand_type` and `sequence_type`: PP, a motion from the neutral pose to a pose and back, or
+    ROM, gestures through the range of motion.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+
+    def __init__(
+        self, entry: DatasetEntry, root: Path, split: str, *, annotations: Annotations = "all", fps: int = 5
+    ) -> None:
+        super().__init__(entry, root, split)
+        if annotations not in _OLD_FOLDERS:
+            raise InputError(unknown_name("annotations", annotations, ("all", "human", "machine")))
+        self._base = "" if (root / "annotations").is_dir() else f"InterHand2.6M_{fps}fps_batch1/"
+        if self._base and not (root / self._base).is_dir():
+            self._base = ""
+        folder = f"{self._base}annotations/{split}"
+        old = f"{self._base}annotations/{_OLD_FOLDERS[annotations]}"
+        is_old = not (root / folder).is_dir() and (root / old).is_dir()
+        stem = f"{old if is_old else folder}/InterHand2.6M_{split}_"
+        self._index = index_images(self.need(f"{stem}data.json"))
+        self._cameras_path = self.need(f"{stem}camera.json")
+        self._cameras: dict[str, Any] = read_json(self._cameras_path)
+        self._source = str(self._index.path)
+        self._calibrated: dict[tuple[str, str], CalibratedCamera] = {}  # read often: an image has one of a few hundred
+        self._joints_path = self.need(f"{stem}joint_3d.json")
+        self._joints = index_joints(self._joints_path)
+        mano = root / f"{stem}MANO_NeuralAnnot.json"
+        self._mano = index_mano(mano) if mano.is_file() else None
+        self._selected = np.arange(len(self._index.annotation_ids), dtype=np.int32)
+        if annotations != "all" and not is_old:
+            self._selected = self._load_id_list(f"{folder}/aid_{annotations}_annot_{split}.txt")
+
+    def __len__(self) -> int:
+        return len(self._selected)
+
+    def load(self, index: int) -> Sample:
+        """Return the sample of one annotation. A wrong record is an InputError with file and field."""
+        image = self._index.image(int(self._selected[index]))
+        key = image.capture, image.camera
+        camera = (
+            self._calibrated[key] if key in self._calibrated else self._calibrated.setdefault(key, self._camera(image))
+        )
+        world = self._joints.row(image.capture, image.frame)
+        if world is None:
+            raise InputError(f"{self._joints_path} has no {image.capture}.{image.frame}")
+        valid = image.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
+        joints = camera.from_world(world * MM)  # (42, 3)
+        name = f"images/{self.split}/{image.file_name}"
+        return self.sample_of(
+            name,
+            (self._hand(index, image, joints, valid, camera) for index in _present(image, valid)),
+            self._source,
+            (image.width, image.height),
+            image=self.root / self._base / name,
+            box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
+            camera=camera,
+            subject=f"{self.split}/{image.subject}",  # each split has its own numbers
+            sequence=f"{self.split}/Capture{image.capture}/{image.sequence}",
+            frame=image.frame,
+            view=image.camera,
+            tags={
+                "annotation_id": image.annotation_id,
+                "hand_type": image.hand_type,
+                "hand_type_valid": image.hand_type_valid,
+                "sequence_type": image.sequence_type,
+            },
+        )
+
+    def _hand(
+        self, index: int, image: ImageRecord, joints: FloatArray, valid: BoolArray, camera: CalibratedCamera
+    ) -> Instance:
+        own = _JOINTS[index]
+        fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
+        mesh = None
+        if fit is not None and np.isfinite(fit[index]).all():
+            mesh = ManoParameters(fit[index, :48], fit[index, 48:58], fit[index, 58:], "world", flat_mean=False)
+        box = None if image.hand_type == "interacting" else box_from_xywh(image.box_xywh)
+        return hand_before_camera(joints[own], camera, _SIDES[index], valid=valid[own], mesh=mesh, box=box)
+
+    def _camera(self, image: ImageRecord) -> CalibratedCamera:
+        named = f"{self._cameras_path}: {image.capture}"
+        of_capture = field_of(self._cameras, image.capture, str(self._cameras_path))
+        centre, turn, focal, middle = (
+            numbers(
+                field_of(field_of(of_capture, name, named), image.camera, f"{named}.{name}"),
+                shape,
+                f"{named}.{name}.{image.camera}",
+            )
+            for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
+        )
+        return CalibratedCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
+
+    def _load_id_list(self, below_root: str) -> NDArray[np.int32]:
+        path = self.root / below_root
+        if not path.is_file():
+            raise InputError(
+                f"{self.entry.name}: {below_root} is missing in {self.root}; it lists annotations' ids, one a line: "
+                f"ask the set's owners for it at {self.entry.where}"
+            )
+        try:
+            ids = np.array(path.read_text("utf-8").split(), np.int64)
+        except ValueError as error:
+            raise InputError(f"{path} contains a value that is not an id: {error}") from None
+        return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
+
+
+def _present(image: ImageRecord, valid: BoolArray) -> list[int]:
+    """Return the hands in the image: 0 for the right one, 1 for the left one."""
+    if not image.hand_type_valid:
+        return [index for index in (0, 1) if valid[21 * index : 21 * index + 21].any()]
+    return {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
+
+
+_BOX_SCALE: Final = 1.2
+"""Factor by which the set's boxes are larger than their content."""
+_HAND_TYPE_FLAGS: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
+
+
+def cameras_record(
+    cameras: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
+) -> dict[str, dict[str, list[float] | list[list[float]]]]:
+    """Return a capture's entry of `camera.json` from K, R and t (metres) of each camera."""
+    return {
+        "campos": {name: (-1000 * R.T @ t).tolist() for name, (_, R, t) in cameras.items()},
+        "camrot": {name: R.tolist() for name, (_, R, _) in cameras.items()},
+        "focal": {name: [K[0, 0].item(), K[1, 1].item()] for name, (K, _, _) in cameras.items()},
+        "princpt": {name: K[:2, 2].tolist() for name, (K, _, _) in cameras.items()},
+    }
+
+
+def joints_record(points_m: FloatArray) -> dict[str, object]:
+    """Return a frame's entry of `joint_3d.json`.
+
+    Args:
+        points_m: Joints (2, 21, 3) of the right and the left hand in the world; NaN where unknown.
+    """
+    valid = np.asarray(np.isfinite(points_m).all(-1), np.bool_)
+    world = np.ones((42, 3))  # as the set marks what is not known
+    world[ORDER[valid.reshape(42)]] = 1000 * points_m[valid]
+    return {
+        "world_coord": world.round(3).tolist(),
+        "joint_valid": _flags(valid),
+        "hand_type": _hand_type(valid),
+        "hand_type_valid": True,
+    }
+
+
+def annotation_record(number: int, points_px: FloatArray, valid: BoolArray) -> dict[str, object]:
+    """Return the entry of image `number` under `annotations` of `data.json`.
+
+    Args:
+        number: Number of image and annotation.
+        points_px: Keypoints (2, 21, 2) of the right and the left hand; NaN where unknown.
+        valid: Mask (2, 21) of the known joints.
+    """
+    points = points_px.reshape(42, 2)
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    size = _BOX_SCALE * (high - low)
+    return {
+        "id": number,
+        "image_id": number,
+        "bbox": np.concatenate([(low + high - size) / 2, size]).round(3).tolist(),
+        "joint_valid": _flags(valid),
+        "hand_type": _hand_type(valid),
+        "hand_type_valid": 1,
+    }
+
+
+def skeleton_lines() -> str:
+    """Return `skeleton.txt`: lines `name id parent`, right hand first, as in the set's own file."""
+    lines: list[str] = []
+    for side, first in (("r", 0), ("l", 21)):
+        for index, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
+            for joint in range(4):  # the tip first
+                own = first + 4 * index + joint
+                lines.append(f"{side}_{finger}{4 - joint} {own} {own + 1 if joint < 3 else first + 20}")
+        lines.append(f"{side}_wrist {first + 20} -1")
+    return "# name id parent\n" + "\n".join(lines) + "\n"
+
+
+def _flags(valid: BoolArray) -> list[list[int]]:
+    """Return flags (42, 1) in the set's order."""
+    flags = np.zeros((42, 1), np.int64)
+    flags[ORDER, 0] = valid.reshape(42)
+    return flags.tolist()
+
+
+def _hand_type(valid: BoolArray) -> str:
+    return _HAND_TYPE_FLAGS[bool(valid[0].any()), bool(valid[1].any())]

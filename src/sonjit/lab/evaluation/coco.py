@@ -1,0 +1,511 @@
+"""Evaluate classes and boxes as ILSVRC does, and instances, people's keypoints and palms as COCO does.
+
+Each part of a person (body, and as in COCO-WholeBody feet, face and hands) is evaluated separately over all people, by
+object keypoint similarity with the part's own sigmas and the area of its person. The whole body consists of all parts
+of one person. Unlabelled keypoints do not count.
+
+A palm is the square around seven keypoints, as in the detector's training. Hands whose palm is unlabelled or crosses
+the image's edge do not count.
+
+Sources: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body Human Pose Estimation in the Wild.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.detectors.kinds import KINDS, make_options
+from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
+from sonjit.lab.datasets import Instance, Sample, rle_from_mask
+from sonjit.lab.evaluation.landmarks import is_of, reorder_keypoints
+from sonjit.lab.evaluation.metrics import Metric, MetricSummary, mean_metric
+from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction
+from sonjit.lab.evaluation.protocols import Protocol
+from sonjit.lab.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS, box_iou, coco_precision
+from sonjit.results import Box
+
+_TOPS = (1, 5)
+_OVERLAP = 0.5
+
+
+class LocalizationEvaluator:
+    """Evaluator of the classes of images, best first, with a box for each."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.main = protocol.main
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return the errors of the image in per cent, 0 or 100, if its class is known."""
+        labels = {instance.category_id for instance in sample.instances if instance.category_id is not None}
+        if not labels:
+            return []
+        boxes = [(instance.category_id, instance.box) for instance in sample.instances if instance.box is not None]
+        best = sorted(predictions, key=lambda prediction: -prediction.score)
+        classes = list(dict.fromkeys(prediction.category_id for prediction in best))  # several boxes of one count once
+        numbers: dict[str, float] = {}
+        for top in _TOPS:
+            named = not labels.isdisjoint(classes[:top])
+            placed = any(
+                prediction.category_id == label and _overlaps(prediction.box, box)
+                for prediction in best[:top]
+                for label, box in boxes
+            )
+            numbers[f"classification_error_{top}"] = 100 * float(not named)
+            numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
+        anywhere = any(_overlaps(prediction.box, box) for prediction in best[:1] for _, box in boxes)
+        numbers["localization_error_any"] = 100 * float(not anywhere) if boxes else math.nan
+        drawn = [
+            {"bbox": corner_and_size(item.box), "name": item.category or str(item.category_id)}
+            for item in best[:1]
+            if item.box is not None
+        ]
+        return [EvaluatedItem(numbers=numbers, records=drawn)]
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return the errors of the first and of the first five predictions."""
+        summary = MetricSummary()
+        names = {
+            f"{task}_error_{top}": f"{task} error, top {top}"
+            for task in ("localization", "classification")
+            for top in _TOPS
+        }
+        names["localization_error_any"] = "localization error of the first box, whatever its class"
+        for name, title in names.items():
+            column = np.array([item.numbers[name] for item in evaluated], np.float64).reshape(-1, 1)
+            summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters))
+        summary.values = [item.numbers[self.main] for item in evaluated]
+        return summary
+
+
+def _instance_result(number: int, prediction: Prediction) -> dict[str, Any]:
+    """Return a record of COCO's results format. Without a box, COCO takes box and area from the mask."""
+    result: dict[str, Any] = {
+        "image_id": number,
+        "category_id": prediction.category_id,
+        "score": prediction.score,
+    }
+    if prediction.box is not None and not prediction.box_of_mask:
+        result["bbox"] = corner_and_size(prediction.box)
+    if prediction.mask is not None:
+        result["segmentation"] = rle_from_mask(prediction.mask)
+    return result
+
+
+def numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the images and all other records of evaluated images, each image with a number of its own.
+
+    Images in different folders may have one number. The order of their numbers decides between equal scores, as in
+    COCO's evaluation, so the new numbers keep it.
+    """
+    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["image"])
+    numbers = {index: number for number, index in enumerate(order, 1)}
+    images = [dict(item.records[0]) | {"image": numbers[index]} for index, item in enumerate(evaluated)]
+    records = [
+        dict(record) | {"image_id": numbers[index]}
+        for index, item in enumerate(evaluated)
+        for record in item.records[1:]
+    ]
+    return images, records
+
+
+def corner_and_size(box: Box) -> list[float]:
+    """Return a box in COCO's form: x, y, width, height."""
+    x_min, y_min, x_max, y_max = box
+    return [x_min, y_min, x_max - x_min, y_max - y_min]
+
+
+def _overlaps(box: Box | None, true: Box) -> bool:
+    return box is not None and box_iou(box, true) >= _OVERLAP
+
+
+class InstanceEvaluator:
+    """Evaluator of boxes and masks by COCO's average precision over all images."""
+
+    main = "mask_ap"
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return the image as COCO records; those of the truth are marked.
+
+        Raises:
+            InputError: A prediction has no category, one that the data set numbers differently, or neither box nor
+                mask.
+        """
+        numbers = {item.category: item.category_id for item in sample.instances if item.category_id is not None}
+        for prediction in predictions:
+            if prediction.category_id is None:
+                raise InputError(f"{sample.id}: a prediction has no category_id")
+            own = numbers.get(prediction.category, prediction.category_id)
+            if prediction.category is not None and own != prediction.category_id:
+                raise InputError(
+                    f"{sample.id}: category {prediction.category} has the id {own} in the data set and "
+                    f"{prediction.category_id} in the model; use the same ids"
+                )
+            if prediction.box is None and prediction.mask is None:
+                raise InputError(f"{sample.id}: a prediction has neither box nor mask")
+        number = image_number(sample)
+        records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
+        for instance in sample.instances:
+            if instance.category_id is None or (instance.box is None and instance.area_px2 is None):
+                continue
+            mask = instance.mask()
+            # COCO counts an object whose box has no extent. No result finds it.
+            x_min, y_min, x_max, y_max = instance.box or (0.0, 0.0, 0.0, 0.0)
+            width, height = x_max - x_min, y_max - y_min
+            area = (
+                instance.area_px2
+                if instance.area_px2 is not None
+                else width * height
+                if mask is None
+                else float(mask.sum())
+            )
+            record: dict[str, Any] = {
+                "truth": True,
+                "image_id": number,
+                "category_id": instance.category_id,
+                "bbox": [x_min, y_min, width, height],
+                "area": area,
+                "iscrowd": int(instance.crowd),
+            }
+            if mask is not None:
+                record["segmentation"] = rle_from_mask(mask)
+            records.append(record)
+        records += [_instance_result(number, prediction) for prediction in predictions]
+        return [EvaluatedItem(records=records)]
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return AP and AR of boxes and, if there are any, of masks."""
+        del clusters  # average precision is of all images at once: it has no interval here
+        images, records = numbered_images(evaluated)
+        truth = [dict(record) for record in records if "truth" in record]
+        results = [record for record in records if "truth" not in record]
+        categories = sorted({record["category_id"] for record in (*truth, *results)})
+        for number, record in enumerate(truth, 1):
+            record["id"] = number
+            del record["truth"]
+        data = {
+            "images": [{"id": image["image"], "width": image["width"], "height": image["height"]} for image in images],
+            "annotations": truth,
+            "categories": [{"id": category, "name": str(category)} for category in categories],
+        }
+        summary = MetricSummary()
+        kinds = [("box", "bbox")]
+        if any("segmentation" in truth_record for truth_record in truth) and any(
+            "segmentation" in result for result in results
+        ):
+            kinds.insert(0, ("mask", "segm"))
+        summary.values = [_precision_of(data, results, image["image"], kinds[0][1]) for image in images]
+        for name, kind in kinds:
+            stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
+            summary.metrics += [
+                Metric(f"{name}_{key.lower()}", f"{name} {key}", 100 * value, "%", "higher", counted=len(truth))
+                for key, value in stats.items()
+            ]
+        return summary
+
+
+def _precision_of(
+    data: Mapping[str, Sequence[Mapping[str, Any]]], results: Sequence[Mapping[str, Any]], image: int, kind: str
+) -> float:
+    """Return the average precision of one image in per cent, which finds the worst images; NaN without labels."""
+    own = {"images": [item for item in data["images"] if item["id"] == image], "categories": data["categories"]}
+    truth = [annotation for annotation in data["annotations"] if annotation["image_id"] == image]
+    if not truth:
+        return math.nan
+    found = [result for result in results if result["image_id"] == image]
+    stats = coco_precision({**own, "annotations": truth}, found, kind).stats  # pyright: ignore[reportArgumentType]
+    return 100 * stats["AP"] if stats["AP"] >= 0 else math.nan
+
+
+def image_number(sample: Sample) -> int:
+    """Return an image's id: the number in its file name, as in COCO, or else a hash of the name."""
+    stem = Path(sample.id).stem
+    return int(stem) if stem.isdecimal() else crc32(sample.id.encode())
+
+
+_BODY: Final = 17
+
+
+_WHOLE_BODY = "wholebody"
+_STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR")
+_PERSON = 1
+
+
+_PARTS: Final = {
+    "body": PersonPart("body", None, "body_coco17", slice(None), COCO_SIGMAS),
+    "foot": PersonPart("body", None, "body_coco23", slice(_BODY, None), FOOT_SIGMAS),
+    "face": PersonPart("face", None, "face_300w68", slice(None), FACE_SIGMAS),
+    "lefthand": PersonPart("hand", "Left", "hand_mediapipe21", slice(None), HAND_SIGMAS),
+    "righthand": PersonPart("hand", "Right", "hand_mediapipe21", slice(None), HAND_SIGMAS),
+}
+"""Parts in the order of COCO-WholeBody's 133 keypoints."""
+
+
+class KeypointEvaluator:
+    """Evaluator of people's keypoints by average precision over all images.
+
+    Args:
+        protocol: Protocol. `parts` are evaluated in addition to the body: any of foot, face, lefthand, righthand and
+            wholebody.
+
+    Raises:
+        InputError: A part is unknown.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        known = (*_PARTS, _WHOLE_BODY)
+        if unknown := set(protocol.parts) - set(known):
+            raise InputError(f"{protocol.name}: {unknown_name('part', min(unknown), known)}")
+        self._parts = ("body", *protocol.parts)
+        self.main = protocol.main
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return the image as COCO records of each part; those of the truth are marked.
+
+        Raises:
+            InputError: A prediction has no keypoints.
+        """
+        if any(prediction.keypoints_px is None for prediction in predictions):
+            raise InputError(f"{sample.id}: a prediction has no keypoints")
+        number = image_number(sample)
+        records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
+        for person in (instance for instance in sample.instances if instance.kind == "body"):
+            own = [
+                instance
+                for instance in sample.instances
+                if instance.extra.get("person") == person.extra.get("person", -1)
+            ]
+            records += self._truth(number, person, own or [person])
+        for part in self._parts:
+            if part != _WHOLE_BODY:
+                records += [
+                    _keypoint_result(number, part, points, item) for item, points in _predicted_parts(part, predictions)
+                ]
+        if _WHOLE_BODY in self._parts:
+            records += _whole_body_results(number, predictions)
+        return [EvaluatedItem(records=records)]
+
+    def _truth(self, number: int, person: Instance, own: Sequence[Instance]) -> Iterable[dict[str, Any]]:
+        points = {part: _labelled(definition, own) for part, definition in _PARTS.items()}
+        points[_WHOLE_BODY] = np.concatenate(list(points.values()))
+        x_min, y_min, x_max, y_max = person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0)
+        width, height = x_max - x_min, y_max - y_min
+        for part in self._parts:
+            yield {
+                "truth": True,
+                "part": part,
+                "image_id": number,
+                "category_id": _PERSON if person.category_id is None else person.category_id,
+                "keypoints": points[part].ravel().tolist(),
+                "num_keypoints": int((points[part][:, 2] > 0).sum()),
+                "bbox": [x_min, y_min, width, height],
+                "area": width * height if person.area_px2 is None else person.area_px2,
+                "iscrowd": int(person.crowd),
+            }
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return AP and AR of each part. They have no interval because they are computed over all images at once."""
+        del clusters
+        images, records = numbered_images(evaluated)
+        summary = MetricSummary(values=[math.nan] * len(evaluated))
+        for part in self._parts:
+            own = [record for record in records if record["part"] == part]
+            truth = [instance for instance in own if "truth" in instance]
+            results = [instance for instance in own if "truth" not in instance]
+            data = _coco_annotations(images, truth, results)
+            if not all("bbox" in result for result in results):
+                results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+            stats = coco_precision(data, results, "keypoints", sigmas=part_sigmas(part)).stats
+            labelled = sum(truth_record["num_keypoints"] > 0 and not truth_record["iscrowd"] for truth_record in truth)
+            for key in _STATS if part == "body" else ("AP", "AP50", "AP75", "AR"):
+                name, title = f"{part}_{key.lower()}", f"{part} {key.replace('_', ', ')}"
+                summary.metrics.append(Metric(name, title, 100 * stats[key], "%", "higher", counted=labelled))
+        return summary
+
+
+def _coco_annotations(
+    images: Sequence[Mapping[str, Any]], truth: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return labels in COCO's format. Results without a category get the first one of the labels."""
+    labelled = sorted({record["category_id"] for record in truth}) or [_PERSON]
+    for result in results:
+        if result["category_id"] is None:
+            result["category_id"] = labelled[0]
+    categories = sorted({*labelled, *(result["category_id"] for result in results)})
+    return {
+        "images": [{"id": image["image"], "width": image["width"], "height": image["height"]} for image in images],
+        "annotations": [record | {"id": number} for number, record in enumerate(truth, 1)],
+        "categories": [{"id": category, "name": str(category)} for category in categories],
+    }
+
+
+def part_sigmas(part: str) -> tuple[float, ...]:
+    """Return the sigmas of a part's keypoints; `wholebody` consists of all parts."""
+    if part == _WHOLE_BODY:
+        return tuple(sigma for definition in _PARTS.values() for sigma in definition.sigmas)
+    return _PARTS[part].sigmas
+
+
+def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
+    """Return a person's keypoints of a part (K, 3) in COCO's form: x, y, flag; zeros where unlabelled."""
+    result = np.zeros((len(definition.sigmas), 3))
+    for instance in own:
+        if instance.kind == definition.kind and instance.side == definition.side and instance.keypoints_px is not None:
+            points = instance.keypoints_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
+            if len(points) != len(result):
+                continue
+            known = np.isfinite(points).all(1)
+            if instance.valid_px is not None:
+                known &= instance.valid_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
+            result[known] = np.column_stack([points[known], np.full(known.sum(), 2.0)])
+    return result
+
+
+def _any_visible(prediction: Prediction) -> bool:
+    return prediction.visible is None or bool(prediction.visible.any())
+
+
+def _predicted_parts(
+    part: str, predictions: Iterable[Prediction], *, hidden: bool = False
+) -> list[tuple[Prediction, NDArray[np.float64]]]:
+    """Return each prediction of a part with its keypoints (K, 3) as x, y, flag: zeros where one is not predicted.
+
+    Parts of people without a visible keypoint are returned only if `hidden`.
+    """
+    definition = _PARTS[part]
+    found: list[tuple[Prediction, NDArray[np.float64]]] = []
+    for prediction in predictions:
+        if (
+            not is_of(prediction, definition.kind)
+            or prediction.side not in (None, definition.side)
+            or prediction.keypoints_px is None
+        ):
+            continue
+        if not hidden and prediction.person is not None and not _any_visible(prediction):
+            continue
+        points = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)[
+            definition.chosen, :2
+        ]
+        known = np.isfinite(points).all(1, keepdims=True)
+        if known.any():
+            flags = np.where(known, 2.0, 0.0)
+            found.append((prediction, np.concatenate([np.where(known, points, 0.0), flags], axis=1)))
+    return found
+
+
+def _keypoint_result(number: int, part: str, points: NDArray[np.float64], prediction: Prediction) -> dict[str, Any]:
+    """Return a record of COCO's results format.
+
+    COCO takes the area of a result from its box if the results have boxes, else from its keypoints. Predictions without
+    a category are not from such a file, and their area is that of their keypoints.
+    """
+    result = {
+        "part": part,
+        "image_id": number,
+        "category_id": prediction.category_id,
+        "keypoints": points.ravel().tolist(),
+        "score": prediction.score,
+    }
+    if prediction.category_id is not None and prediction.box is not None:
+        result["bbox"] = corner_and_size(prediction.box)
+    return result
+
+
+def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Iterable[dict[str, Any]]:
+    """Yield all parts of each person as one result, with the score of the body or else of the best part."""
+    people = sorted({prediction.person for prediction in predictions if prediction.person is not None})
+    for person in people:
+        own = [prediction for prediction in predictions if prediction.person == person]
+        found = {part: _predicted_parts(part, own, hidden=True)[:1] for part in _PARTS}
+        predicted = [value[0][0] for value in found.values() if value]
+        if not any(map(_any_visible, predicted)):
+            continue
+        points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in found.items()]
+        best = found["body"][0][0] if found["body"] else max(predicted, key=lambda item: item.score)
+        result = _keypoint_result(number, _WHOLE_BODY, np.concatenate(points), best)
+        yield result if best.person_score is None else result | {"score": best.person_score}
+
+
+PALM_MODELS = ("palm-full", "palm-lite")
+_CATEGORY = 1
+_MIN_SCORE = 0.02
+"""Minimum score of a detection, so low that average precision sees nearly all of the curve."""
+
+
+class PalmModel(Model):
+    """Palm detector on full images.
+
+    Args:
+        name: `palm-full` or `palm-lite`.
+        weights: Exported network to use in place of the published one.
+        models_dir: Folder with the published files.
+        device: Device of the network.
+    """
+
+    modes = ("reacquisition",)
+
+    def __init__(self, name: str, weights: str | None, models_dir: str | None, device: str | None) -> None:
+        values = {"model": name.partition("-")[2], "models_dir": models_dir, "device": device, "search": "fast"}
+        options = make_options(KINDS["hands"], values)
+        self._finder = load_palm_finder(options, name, None if weights is None else Path(weights))
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        """Return boxes of palms in an image (H, W, 3), at every score."""
+        del sample, mode
+        return [
+            Prediction(category_id=_CATEGORY, score=palm.score, box=_box(palm.box))
+            for palm in self._finder.detector.find(rgb, _MIN_SCORE)
+        ]
+
+
+class PalmEvaluator(InstanceEvaluator):
+    """Evaluator of palm boxes by average precision over all images, including those without a hand."""
+
+    main = "ap"
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return the image as COCO records of palms."""
+        hands = tuple(_palm(instance, sample) for instance in sample.instances if instance.kind == "hand")
+        return super().evaluate(replace(sample, instances=hands), predictions)
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return AP at an IoU of 0.5, as in the paper, and the mean over 0.5 to 0.95."""
+        summary = super().summary(evaluated, clusters)
+        named = {metric.name: metric for metric in summary.metrics}
+        summary.metrics = [
+            replace(named["box_ap50"], name="ap", title="AP at an IoU of 0.5"),
+            replace(named["box_ap"], name="ap_strict", title="AP, mean over IoU 0.5 to 0.95"),
+            replace(named["box_ar100"], name="ar", title="AR"),
+        ]
+        return summary
+
+
+def _palm(instance: Instance, sample: Sample) -> Instance:
+    """Return a hand as its palm, or as a crowd, which does not count, if the palm is unknown or cut by the image's
+    edge.
+    """
+    indices = instance.keypoint_indices(PALM_KEYPOINTS)
+    points = None if indices is None or instance.keypoints_px is None else instance.keypoints_px[indices]
+    if points is not None and np.isfinite(points).all():
+        cx, cy, side, _ = palm_squares(points[None])[0].tolist()
+        box = (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2)
+        inside = 0 < cx < sample.width and 0 < cy < sample.height
+        return replace(instance, category_id=_CATEGORY, box=box, area_px2=side * side, crowd=not inside, read_mask=None)
+    box = instance.bounds() or (0.0, 0.0, float(sample.width), float(sample.height))
+    return replace(instance, category_id=_CATEGORY, box=box, area_px2=None, crowd=True, read_mask=None)
+
+
+def _box(corners: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    x_min, y_min, x_max, y_max = corners.tolist()
+    return x_min, y_min, x_max, y_max
