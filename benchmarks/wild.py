@@ -28,8 +28,7 @@ import sonjit
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation import load_protocol
 from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator
-from sonjit.lab.evaluation.models import predictions_from_results
-from sonjit.lab.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction
+from sonjit.lab.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction, predictions_from_results
 
 WHAT: dict[str, tuple[LandmarkKind, ...]] = {
     "hands": ("hand",),

@@ -16,9 +16,8 @@ from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.coco import PALM_MODELS, PalmModel
-from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Model, Prediction
+from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Model, Prediction, predictions_from_results
 from sonjit.lab.evaluation.records import FileRecord, ModelRecord
-from sonjit.results import Body, Instance, Person
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +30,6 @@ TRACKING_PASSES = 5
 """Number of passes over an image without predecessor, so that tracking takes its crop from the previous pass."""
 _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
-_MIN_VISIBILITY = 0.5
-"""Minimum visibility of a keypoint that a model predicts as visible."""
 
 
 class DetectorModel(Model):
@@ -97,31 +94,6 @@ class DetectorModel(Model):
         for _ in range(TRACKING_PASSES - 1):
             detector.detect(rgb)
         return detector.detect(rgb)
-
-
-def prediction_from_result(instance: Instance, person: int | None = None) -> Prediction:
-    """Return a hand, face or body of Sonjit as a prediction; `person` is the index of its person in the image."""
-    points = np.asarray(instance.keypoints, np.float64)
-    return Prediction(
-        skeleton=instance.skeleton.name,
-        side=instance.handedness,
-        side_score=1.0 if (sure := getattr(instance, "handedness_score", None)) is None else float(sure),
-        score=float(instance.score),
-        keypoints_px=points[:, :2],
-        visible=np.asarray(instance.visibility > _MIN_VISIBILITY, np.bool_) if isinstance(instance, Body) else None,
-        keypoints_m=None if instance.keypoints_3d is None else np.asarray(instance.keypoints_3d, np.float64),
-        box=instance.box,
-        person=person,
-    )
-
-
-def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
-    """Return hands, faces and bodies as predictions, and people as their parts."""
-    return [
-        prediction_from_result(part, number if isinstance(item, Body | Person) else None)
-        for number, item in enumerate(found)
-        for part in (item.parts if isinstance(item, Person) else (item,))
-    ]
 
 
 _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")

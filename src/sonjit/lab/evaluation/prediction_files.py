@@ -26,8 +26,7 @@ from sonjit._util.json_text import json_from
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.datasets.reading import MANO
 from sonjit.lab.evaluation.coco import image_number
-from sonjit.lab.evaluation.models import predictions_from_results
-from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, match_predictions
+from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, match_predictions, predictions_from_results
 from sonjit.lab.evaluation.protocols import Protocol
 from sonjit.lab.evaluation.records import JournalLine
 from sonjit.media import load_frames

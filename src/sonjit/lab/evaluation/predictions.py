@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.results import Box
+from sonjit.results import Body, Box, Person
+from sonjit.results import Instance as Result
 
 
 class PersonPart(NamedTuple):
@@ -26,6 +27,8 @@ class PersonPart(NamedTuple):
     sigmas: tuple[float, ...]
 
 
+_MIN_VISIBILITY = 0.5
+"""Minimum visibility of a keypoint that a model predicts as visible."""
 _MAX_MATCH_DISTANCE = 0.5
 """Maximum mean distance of a match, as a share of the truth's longer side."""
 
@@ -268,3 +271,28 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them
 
 def _array(value: Any) -> NDArray[np.float64]:  # noqa: ANN401
     return np.array(value, np.float64)  # None reads as NaN, "inf" as infinity
+
+
+def prediction_from_result(instance: Result, person: int | None = None) -> Prediction:
+    """Return a hand, face or body of Sonjit as a prediction; `person` is the index of its person in the image."""
+    points = np.asarray(instance.keypoints, np.float64)
+    return Prediction(
+        skeleton=instance.skeleton.name,
+        side=instance.handedness,
+        side_score=1.0 if (sure := getattr(instance, "handedness_score", None)) is None else float(sure),
+        score=float(instance.score),
+        keypoints_px=points[:, :2],
+        visible=np.asarray(instance.visibility > _MIN_VISIBILITY, np.bool_) if isinstance(instance, Body) else None,
+        keypoints_m=None if instance.keypoints_3d is None else np.asarray(instance.keypoints_3d, np.float64),
+        box=instance.box,
+        person=person,
+    )
+
+
+def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
+    """Return hands, faces and bodies as predictions, and people as their parts."""
+    return [
+        prediction_from_result(part, number if isinstance(item, Body | Person) else None)
+        for number, item in enumerate(found)
+        for part in (item.parts if isinstance(item, Person) else (item,))
+    ]
