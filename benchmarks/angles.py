@@ -18,8 +18,7 @@ from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
-from sonjit.lab.training.hand_heads.refinement import CHANNELS
-from sonjit.lab.training.hand_heads.refinement_data import MapFiles, RefinableHands, map_files
+from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 from sonjit.results.measures import finger_bends_rad
 from sonjit.results.measures.joints import joint_angles_rad

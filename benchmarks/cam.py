@@ -34,9 +34,8 @@ from sonjit.lab.explain import (
 from sonjit.lab.explain.classes import backprop_saliency
 from sonjit.lab.explain.saliency import HandSaliency
 from sonjit.lab.networks.cam import class_activation_map
-from sonjit.lab.training.images.cam import CamSettings, accuracy, train_classifier
-from sonjit.lab.training.images.class_images import images_from
-from sonjit.lab.training.images.hand_crops import CLASSES, HandCrops
+from sonjit.lab.training.cam import CamSettings, accuracy, train_classifier
+from sonjit.lab.training.class_images import CLASSES, HandCrops, images_from
 from sonjit.media import open_source
 from sonjit.media.encode import encode_image
 

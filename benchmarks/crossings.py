@@ -30,14 +30,14 @@ from sonjit import SonjitError, create_detector
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.benchmark.run import check_peer, run_python
 from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.hands.person import rig_from_shape
-from sonjit.lab.synthesis.output.samples import render_samples
-from sonjit.lab.synthesis.render.renderer import Renderer
-from sonjit.lab.synthesis.scene.factors import FACTORS, Factors
-from sonjit.lab.synthesis.scene.gestures import sample_angles
-from sonjit.lab.synthesis.scene.hand_poses import turn_hand
-from sonjit.lab.synthesis.scene.motions import HandMotion, HandTrack
-from sonjit.lab.synthesis.scene.sampling import SceneSampler
+from sonjit.lab.synthesis.factors import FACTORS, Factors
+from sonjit.lab.synthesis.gestures import sample_angles
+from sonjit.lab.synthesis.motions import HandMotion, HandTrack
+from sonjit.lab.synthesis.person import rig_from_shape
+from sonjit.lab.synthesis.poses import turn_hand
+from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.samples import render_samples
+from sonjit.lab.synthesis.scenes import SceneSampler
 from sonjit.media import rgb_from
 
 SORTS = ("swap", "pause", "back", "leave", "three")

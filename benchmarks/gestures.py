@@ -23,9 +23,8 @@ from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
 from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
 from sonjit.gestures.features import aligned
 from sonjit.lab.metrics.detection import box_iou
-from sonjit.lab.training.gestures.alphabets import shipped_gestures
-from sonjit.lab.training.gestures.data import DetectedHands, detect_hands
-from sonjit.lab.training.gestures.poses import posed_joints
+from sonjit.lab.training.alphabets import shipped_gestures
+from sonjit.lab.training.gesture_data import DetectedHands, detect_hands, posed_joints
 from sonjit.media import open_source
 from sonjit.results.measures.hands import palm_frame
 

@@ -15,8 +15,7 @@ from rich.table import Table
 from sonjit import SonjitError, create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledImage, pasted_over
-from sonjit.lab.training.hand_heads.train import auroc, auroc_interval
+from sonjit.lab.training.hand_heads import KEYPOINTS, LabelledHand, LabelledImage, auroc, auroc_interval, pasted_over
 from sonjit.media import open_source
 
 PROTOCOL = "lab/evaluation/protocols/mediapipe-card.toml"

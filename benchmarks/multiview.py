@@ -18,10 +18,10 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.lab.synthesis.render.drawable import Lighting
-from sonjit.lab.synthesis.render.renderer import Renderer
-from sonjit.lab.synthesis.scene.boards import RenderedBoard
-from sonjit.lab.synthesis.scene.scene import camera_rig
+from sonjit.lab.synthesis.drawable import Lighting
+from sonjit.lab.synthesis.objects import RenderedBoard
+from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.scenes import camera_rig
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.run_folder import CURRENT, FOLDER, LABELS, SETTINGS, Labels, machine_marks

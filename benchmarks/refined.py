@@ -27,8 +27,7 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
-from sonjit.lab.training.hand_heads.refinement import CHANNELS
-from sonjit.lab.training.hand_heads.refinement_data import MapFiles, RefinableHands, map_files
+from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 from sonjit.results.measures import hand_length_m
 from sonjit.studio.triangulation.bones import bone_lengths

@@ -13,12 +13,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from sonjit.lab.synthesis.hands.hands import drawables_from_hand
-from sonjit.lab.synthesis.render.effects import Effects, apply_effects
-from sonjit.lab.synthesis.render.opengl import Targets, renderer_name
-from sonjit.lab.synthesis.render.renderer import Renderer
-from sonjit.lab.synthesis.scene.factors import FACTORS, Factors
-from sonjit.lab.synthesis.scene.sampling import SceneSampler
+from sonjit.lab.synthesis.backgrounds import Effects, apply_effects
+from sonjit.lab.synthesis.factors import FACTORS, Factors
+from sonjit.lab.synthesis.hands import drawables_from_hand
+from sonjit.lab.synthesis.opengl import Targets, renderer_name
+from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.scenes import SceneSampler
 
 STAGES = {
     "_load": "meshes sent",

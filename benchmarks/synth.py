@@ -28,11 +28,11 @@ import psutil
 
 import sonjit
 from sonjit._util.progress import Progress
-from sonjit.lab.synthesis.hands.worn import GLOVES
-from sonjit.lab.synthesis.output.job import synthesize
-from sonjit.lab.synthesis.output.layouts import SynthSettings
-from sonjit.lab.synthesis.output.samples import render_samples
-from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.hands import GLOVES
+from sonjit.lab.synthesis.job import synthesize
+from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.samples import render_samples
 
 STAGES = {
     "(make)": "scenes: pose, position, objects, background",

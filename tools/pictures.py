@@ -28,7 +28,7 @@ from sonjit.lab.documents.plots import INK, line_mark, svg_of
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.rigged import RiggedHands
 from sonjit.lab.meshes.run import draw_meshes
-from sonjit.lab.training.gestures.alphabets import POSES, load_alphabet
+from sonjit.lab.training.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
 from sonjit.results.skeletons import load_skeleton

@@ -19,7 +19,7 @@ from sonjit.gestures.classifier import (
 )
 from sonjit.gestures.features import FEATURES, gesture_features
 from sonjit.gestures.learned import LearnedGestures
-from sonjit.lab.training.gestures.alphabets import POSES
+from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand
 
 MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}

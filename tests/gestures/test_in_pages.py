@@ -10,7 +10,7 @@ import pytest
 
 from sonjit._util.json_text import json_from
 from sonjit.gestures import GestureRecording, GestureSmoother, LearnedGestures, find_gestures
-from sonjit.lab.synthesis.scene.gestures import gestures
+from sonjit.lab.synthesis.gestures import gestures
 
 WEB = Path(__file__).parents[2] / "web"
 ASSETS = WEB.parent / "src" / "sonjit" / "_util" / "assets"

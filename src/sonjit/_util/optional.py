@@ -16,7 +16,7 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
     "create_lifter": "sonjit.lab.lifting",
     "network_entry": "sonjit.lab.networks",
     "project_router": "sonjit.studio.server.annotation",
-    "renderer_name": "sonjit.lab.synthesis.render.opengl",
+    "renderer_name": "sonjit.lab.synthesis.opengl",
 }
 """The module of each function."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sonjit._util.errors import SonjitError
-from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.renderer import Renderer
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import trimesh
 
 from sonjit.lab.hand_models.rig import KEYPOINTS, PARENTS
-from sonjit.lab.synthesis.hands.hands import drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.hands import drawables_from_hand, keypoints_from_hand
 
 PALM = {0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)}
 PALM_KEYPOINTS = {0, 1, 6, 11, 16, 21}  # by their joints: the wrist, and where fingers begin

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.scene.backgrounds import BACKGROUND_KINDS, BackgroundFolder, draw_background
+from sonjit.lab.synthesis.backgrounds import BACKGROUND_KINDS, BackgroundFolder, draw_background
 
 
 @pytest.mark.parametrize("kind", BACKGROUND_KINDS)

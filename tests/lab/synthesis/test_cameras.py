@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.scene.scene import MAX_VIEWS, camera_rig, rotation_from_angles, view_name
+from sonjit.lab.synthesis.scenes import MAX_VIEWS, camera_rig, rotation_from_angles, view_name
 
 MIDDLE = np.array([0.0, 0, 0.6])
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.render.drawable import NO_PART, Buffers
-from sonjit.lab.synthesis.render.effects import Effects, apply_effects
+from sonjit.lab.synthesis.backgrounds import Effects, apply_effects
+from sonjit.lab.synthesis.drawable import NO_PART, Buffers
 
 NAMES = [each.name for each in fields(Effects)]
 ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.0}

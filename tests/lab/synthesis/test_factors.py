@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.scene.factors import FACTORS, Choice, Factors, Range
+from sonjit.lab.synthesis.factors import FACTORS, Choice, Factors, Range
 
 
 def setting(factor, rng):

@@ -9,13 +9,13 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.mesh_files import glb_from_motions
 from sonjit.lab.hand_models.rig import FINGERS, KEYPOINTS, RigMotion, RigPose
-from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.hands.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
-from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
-from sonjit.lab.synthesis.output.job import synthesize
-from sonjit.lab.synthesis.output.layouts import SynthSettings
-from sonjit.lab.synthesis.scene.gestures import angles_from_gesture, sample_angles
-from sonjit.lab.synthesis.scene.separation import penetration_depth
+from sonjit.lab.synthesis.contacts import penetration_depth
+from sonjit.lab.synthesis.gestures import angles_from_gesture, sample_angles
+from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.job import synthesize
+from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
+from sonjit.lab.synthesis.person import HandAppearance, rig_from_shape
 from sonjit.weights import find_weight
 
 from .mano_twin import mano_twin

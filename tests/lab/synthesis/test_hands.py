@@ -7,10 +7,9 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
-from sonjit.lab.synthesis.hands.worn import wrist_edge
-from sonjit.lab.synthesis.scene.gestures import sample_angles
+from sonjit.lab.synthesis.gestures import sample_angles
+from sonjit.lab.synthesis.hands import ARM, GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand, wrist_edge
+from sonjit.lab.synthesis.person import HandAppearance, rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")
@@ -112,8 +111,8 @@ def test_what_there_is_not_is_refused_in_one_line(look):
 @pytest.mark.slow
 def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
     from sonjit.geometry.cameras import CalibratedCamera
-    from sonjit.lab.synthesis.render.drawable import Light, Lighting
-    from sonjit.lab.synthesis.scene.gestures import Station, pose_from_station
+    from sonjit.lab.synthesis.drawable import Light, Lighting
+    from sonjit.lab.synthesis.gestures import Station, pose_from_station
 
     camera = CalibratedCamera(np.array([[400.0, 0, 160], [0, 400, 160], [0, 0, 1]]), np.eye(3), np.zeros(3))
     lighting = Lighting((Light((-0.5, -0.7, -0.5), (1.0, 1.0, 0.95), True),), (0.25, 0.25, 0.25))

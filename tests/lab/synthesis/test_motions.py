@@ -9,11 +9,11 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import assumed_camera
 from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.hands.hands import keypoints_from_hand
-from sonjit.lab.synthesis.hands.person import rig_from_shape
-from sonjit.lab.synthesis.output.job import synthesize
-from sonjit.lab.synthesis.output.layouts import SynthSettings
-from sonjit.lab.synthesis.scene.motions import NamedMotions, load_motion
+from sonjit.lab.synthesis.hands import keypoints_from_hand
+from sonjit.lab.synthesis.job import synthesize
+from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.motions import NamedMotions, load_motion
+from sonjit.lab.synthesis.person import rig_from_shape
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.synthesis import look_up
-from sonjit.lab.synthesis.hands.person import rig_from_shape
-from sonjit.lab.synthesis.render.drawable import Material
-from sonjit.lab.synthesis.scene.hand_poses import grasp
-from sonjit.lab.synthesis.scene.objects import (
+from sonjit.lab.synthesis.contacts import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.drawable import Material
+from sonjit.lab.synthesis.objects import (
     SCENE_OBJECTS,
     Solid,
     drawable_from_solid,
     occluder,
     sample_material,
 )
-from sonjit.lab.synthesis.scene.separation import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.person import rig_from_shape
+from sonjit.lab.synthesis.poses import grasp
 
 PLAIN = Material("plastic", (0.5, 0.5, 0.5))
 LENGTHS = st.floats(0.002, 0.1)

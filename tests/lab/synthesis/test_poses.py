@@ -6,9 +6,9 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.lab.synthesis.hands.person import rig_from_shape
-from sonjit.lab.synthesis.scene.gestures import angles_from_gesture, gestures, sample_angles
-from sonjit.lab.synthesis.scene.separation import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.contacts import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.gestures import angles_from_gesture, gestures, sample_angles
+from sonjit.lab.synthesis.person import rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 

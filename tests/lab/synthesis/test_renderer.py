@@ -18,11 +18,11 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.hand_models.rig_files import load_rig
-from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.hands.person import HandAppearance
-from sonjit.lab.synthesis.render import opengl, renderer
-from sonjit.lab.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
-from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis import opengl, renderer
+from sonjit.lab.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
+from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.person import HandAppearance
+from sonjit.lab.synthesis.renderer import Renderer
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
@@ -332,7 +332,7 @@ def test_mesa_draws_in_the_calling_thread(renderer):
     """Avoid threads of llvmpipe, which may signal a fence that the caller has freed and crash the process."""
     script = """
 from pathlib import Path
-from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.renderer import Renderer
 with Renderer():
     print([name for task in Path("/proc/self/task").iterdir() if "llvmpipe" in (name := (task / "comm").read_text())])
 """
@@ -346,7 +346,7 @@ def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Check that Mesa and Triton, which the first optimizer loads, work with their own LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
-from sonjit.lab.synthesis.render.opengl import open_context
+from sonjit.lab.synthesis.opengl import open_context
 context = open_context()
 program = context.program(
     "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",

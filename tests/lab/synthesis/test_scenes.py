@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sonjit.lab.synthesis.hands.hands import keypoints_from_hand
-from sonjit.lab.synthesis.output.layouts import SynthSettings
-from sonjit.lab.synthesis.output.samples import render_samples
+from sonjit.lab.synthesis.hands import keypoints_from_hand
+from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.samples import render_samples
 
 
 def make(index, *factors, seed=1, **more):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.hands.person import rig_from_shape
-from sonjit.lab.synthesis.scene.gestures import neutral_station, pose_from_station, scripts
-from sonjit.lab.synthesis.scene.motions import perform_sequence, retarget, sequence_names
-from sonjit.lab.synthesis.scene.separation import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.contacts import DEPTH_M, penetration_depth
+from sonjit.lab.synthesis.gestures import neutral_station, pose_from_station, scripts
+from sonjit.lab.synthesis.motions import perform_sequence, retarget, sequence_names
+from sonjit.lab.synthesis.person import rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")

@@ -5,8 +5,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS
-from sonjit.lab.synthesis.hands.mesh import load_hand_mesh
-from sonjit.lab.synthesis.hands.person import (
+from sonjit.lab.synthesis.mesh import load_hand_mesh
+from sonjit.lab.synthesis.person import (
     MONK_TONES,
     TEXTURES,
     HandAppearance,

@@ -6,9 +6,8 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.synthesis import look_up
-from sonjit.lab.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand
-from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
-from sonjit.lab.synthesis.hands.worn import GLOVES, SLEEVES, ring_drawable
+from sonjit.lab.synthesis.hands import ARM, GLOVE, GLOVES, SLEEVES, SceneHand, drawables_from_hand, ring_drawable
+from sonjit.lab.synthesis.person import HandAppearance, rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))

@@ -10,9 +10,9 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.registry import check_sample
-from sonjit.lab.synthesis.output.job import SHEET, synthesize
-from sonjit.lab.synthesis.output.layouts import SynthSettings
-from sonjit.lab.synthesis.render.drawable import Buffers
+from sonjit.lab.synthesis.drawable import Buffers
+from sonjit.lab.synthesis.job import SHEET, synthesize
+from sonjit.lab.synthesis.layouts import SynthSettings
 
 COUNT, VIEWS = 3, 3
 OPENED = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sonjit import InputError
-from sonjit.lab.training.images.cam import CamSettings, accuracy, train_cam
-from sonjit.lab.training.images.hand_crops import CLASSES, HandCrops
+from sonjit.lab.training.cam import CamSettings, accuracy, train_cam
+from sonjit.lab.training.class_images import CLASSES, HandCrops
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 
 
@@ -54,7 +54,7 @@ def test_every_held_out_crop_is_also_there_mirrored_as_the_other_hand(crops):
 
 @pytest.mark.slow
 def test_a_short_training_distinguishes_the_hands(tmp_path, crops, monkeypatch):
-    monkeypatch.setattr("sonjit.lab.training.images.hand_crops.HandCrops", lambda *_, **__: crops)
+    monkeypatch.setattr("sonjit.lab.training.class_images.HandCrops", lambda *_, **__: crops)
     settings = {"steps": "60", "size": "32", "batch": "24", "learning_rate": "4e-3"}
     results = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
     assert results["accuracy"] > 0.8

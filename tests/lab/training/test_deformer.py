@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
-from sonjit.lab.training.hands3d.deformer_losses import (
+from sonjit.lab.training.deformer import (
     HandGeometry,
     deformer_losses,
     discriminator_losses,
@@ -18,7 +18,7 @@ from sonjit.lab.training.hands3d.deformer_losses import (
     predicted_hands,
     targets_from_mano,
 )
-from sonjit.lab.training.hands3d.handoccnet import rotate_poses
+from sonjit.lab.training.handoccnet import rotate_poses
 from sonjit.lab.training.losses import maxmse, maxmse_weights
 from sonjit.lab.training.recipes import load_recipe, settings_from
 

@@ -15,20 +15,21 @@ from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
 from sonjit.gestures.features import FEATURES, aligned
 from sonjit.lab.hand_models.rig_files import load_rig
-from sonjit.lab.synthesis.render.opengl import renderer_name
-from sonjit.lab.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
-from sonjit.lab.training.gestures.appearance import AppearanceNetwork, AppearanceSettings, exact_positions
-from sonjit.lab.training.gestures.data import (
+from sonjit.lab.synthesis.opengl import renderer_name
+from sonjit.lab.training.alphabets import POSES, load_alphabet, shipped_gestures
+from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings, exact_positions
+from sonjit.lab.training.gesture_data import (
     MAPS,
     DetectedHands,
     PosedHands,
     detect_hands,
+    drawn_letters,
     posed_hands,
+    posed_joints,
     recoloured,
     split_maps,
 )
-from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
-from sonjit.lab.training.gestures.train import (
+from sonjit.lab.training.gestures import (
     GestureSettings,
     add_whitening,
     calibrate,
@@ -132,9 +133,9 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     """Run the recipe on generated hands, whose poses can be distinguished only by appearance."""
     for name in ("train", "held"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", lambda *_, **__: posed(90, 1))
+    monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", lambda *_, **__: posed(90, 1))
     monkeypatch.setattr(
-        "sonjit.lab.training.gestures.train.detect_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
+        "sonjit.lab.training.gestures.detect_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
     )
     settings = {"train": "train", "held_out": "held", "seen.folders": "train", "people": "0", "steps": "5"}
     settings |= {"none": "0.3", "seen.steps": "300", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
@@ -193,7 +194,7 @@ def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatc
     probabilities[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
     probabilities /= probabilities.sum(1, keepdims=True)
     monkeypatch.setattr(
-        "sonjit.lab.training.gestures.train.GestureClassifier",
+        "sonjit.lab.training.gestures.GestureClassifier",
         lambda weights: SimpleNamespace(probabilities=lambda *_: probabilities.copy()),
     )
     hands = DetectedHands(
@@ -305,7 +306,7 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
     def found(root, crops, progress=None):
         return trained if root.name.startswith("train") else held_out
 
-    monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", found)
+    monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", found)
     settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
     arguments = [part for setting in settings for part in ("--set", setting)]
     code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments])

@@ -12,25 +12,23 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
-from sonjit.lab.training.hand_heads import train as recipe
-from sonjit.lab.training.hand_heads.data import (
+from sonjit.lab.training.hand_heads import (
     CAUSES,
     HandFeatures,
+    HeadNetwork,
     LabelledHand,
     LabelledImage,
-    hand_features,
-    mirrored,
-    pasted_over,
-)
-from sonjit.lab.training.hand_heads.train import (
-    HeadNetwork,
     auroc,
     auroc_interval,
     calibrate,
     calibration_error,
+    hand_features,
     head_metrics,
+    mirrored,
+    pasted_over,
     platt,
 )
+from sonjit.lab.training.hand_heads import train as recipe
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.run_folder import LOG
 from sonjit.results.skeletons import load_skeleton

@@ -12,9 +12,9 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.lifting.lifter import load_internet
 from sonjit.lab.networks.hands3d.hand_layouts import SIDES
 from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.training import internet, rootnet
 from sonjit.lab.training.augment import Augmentation
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands
-from sonjit.lab.training.hands3d import internet, rootnet
 from sonjit.lab.training.recipes import TrainingRequest, load_recipe, run_recipe
 
 LAYOUT = LAYOUTS["interhand"]

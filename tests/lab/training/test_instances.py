@@ -16,9 +16,9 @@ from sonjit.lab.networks import create_network
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 from sonjit.lab.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
-from sonjit.lab.training.images.mask_rcnn import average_precisions
-from sonjit.lab.training.images.mask_rcnn_data import (
+from sonjit.lab.training.mask_rcnn import (
     augment,
+    average_precisions,
     coco_from_samples,
     example_from_sample,
     mirrored_labels,

@@ -25,8 +25,14 @@ from sonjit.lab.datasets import convert_dataset, open_dataset
 from sonjit.lab.networks import create_network, list_networks, registry
 from sonjit.lab.training import hands
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.hands.landmark_data import LandmarkCrop, LandmarkCrops, augment, to_batch
-from sonjit.lab.training.hands.landmark_losses import landmark_losses, landmark_metrics
+from sonjit.lab.training.hands.landmark_data import (
+    LandmarkCrop,
+    LandmarkCrops,
+    augment,
+    landmark_losses,
+    landmark_metrics,
+    to_batch,
+)
 from sonjit.lab.training.hands.landmarks import LandmarkSettings, draw_crops, landmark_network
 from sonjit.lab.training.recipes import load_recipe, settings_from
 from sonjit.results.skeletons import load_skeleton

@@ -8,14 +8,12 @@ import pytest
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.dataset import Dataset
 from sonjit.lab.datasets.registry import dataset_entry
+from sonjit.lab.training.building_blocks import Concat
 from sonjit.lab.training.hands.landmark_data import LandmarkCrops
 from sonjit.lab.training.hands.landmarks import LandmarkSettings, draw_batch
-from sonjit.lab.training.hands.palm_data import PalmSamples, palm_anchors
-from sonjit.lab.training.hands.palms import PalmSettings, draw_palms
-from sonjit.lab.training.images.mask_rcnn import MaskRCNNSettings
-from sonjit.lab.training.images.mask_rcnn import draw_batch as draw_instances
-from sonjit.lab.training.images.mask_rcnn_data import Examples
-from sonjit.lab.training.sequences import Concat
+from sonjit.lab.training.hands.palms import PalmSamples, PalmSettings, draw_palms, palm_anchors
+from sonjit.lab.training.mask_rcnn import Examples, MaskRCNNSettings
+from sonjit.lab.training.mask_rcnn import draw_batch as draw_instances
 
 SIDE = 256
 POINTS = np.array(

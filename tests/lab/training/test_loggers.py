@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, JobError
-from sonjit.lab.training import loggers
-from sonjit.lab.training.loggers import TENSORBOARD, MlflowLogger, WandbLogger
+from sonjit.lab.training import run_folder
 from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.run_folder import TENSORBOARD, MlflowLogger, WandbLogger
 
 from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
 
@@ -20,8 +20,8 @@ def installed(monkeypatch):
     """Provide a module in place of an optional package."""
 
     def install(module):
-        monkeypatch.setattr(loggers, "require", lambda *_: None)
-        monkeypatch.setattr(loggers, "import_module", lambda _: module)
+        monkeypatch.setattr(run_folder, "require", lambda *_: None)
+        monkeypatch.setattr(run_folder, "import_module", lambda _: module)
 
     return install
 

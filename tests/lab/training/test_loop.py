@@ -11,8 +11,18 @@ import torch
 from sonjit import InputError
 from sonjit._util.errors import JobError
 from sonjit.lab.networks import load_checkpoint
-from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
-from sonjit.lab.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, TrainingSettings, train
+from sonjit.lab.training.loop import (
+    BEST,
+    CHECKPOINT,
+    LOG,
+    SETTINGS,
+    WEIGHTS,
+    TrainingSettings,
+    add_batch_norms,
+    fold,
+    scale_head,
+    train,
+)
 
 from .small_runs import OPTIONS, batch, line, log_of, losses, run
 

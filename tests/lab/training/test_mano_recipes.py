@@ -17,26 +17,24 @@ from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.hand_models.placeholders import placeholder_mano
 from sonjit.lab.hand_models.rotations import matrix_from_axis_angle
 from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.training import deformer as deformer_recipe
+from sonjit.lab.training import handoccnet as handoccnet_recipe
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.hands3d import deformer as deformer_recipe
-from sonjit.lab.training.hands3d import handoccnet as handoccnet_recipe
-from sonjit.lab.training.hands3d.deformer import (
+from sonjit.lab.training.deformer import (
+    ADVERSARIAL,
     FINGERS,
     PALM,
     AdversarialPair,
-    pose_of,
-    window_around,
-    window_from_samples,
-)
-from sonjit.lab.training.hands3d.deformer_losses import (
-    ADVERSARIAL,
     deformer_losses,
     discriminator_losses,
     generator_loss,
     motions,
+    pose_of,
     predicted_hands,
+    window_around,
+    window_from_samples,
 )
-from sonjit.lab.training.hands3d.mano_data import STEP, pose_in_camera, synthetic_clips
+from sonjit.lab.training.handoccnet import STEP, pose_in_camera, synthetic_clips
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, load_recipe, run_recipe, settings_from
 from sonjit.lab.training.settings import TrainingSettings, create_optimizer

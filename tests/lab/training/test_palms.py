@@ -16,16 +16,19 @@ from sonjit.detectors.kinds.hands import palm_squares
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
-from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
-from sonjit.lab.training.hands.palm_data import (
+from sonjit.lab.training.hands.palms import (
     PalmSample,
     PalmSamples,
+    PalmSettings,
     augment,
+    fit_palms,
     palm_anchors,
     palm_losses,
+    palm_network,
+    palm_precision,
     palm_targets,
 )
-from sonjit.lab.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision
+from sonjit.lab.training.loop import add_batch_norms, fold, scale_head
 from sonjit.lab.training.recipes import TrainingRequest, load_recipe, settings_from
 from sonjit.results.skeletons import load_skeleton
 

@@ -26,8 +26,8 @@ from sonjit.lab.training.recipes import (
 )
 
 RECIPE = """summary = "one"
-function = "sonjit.lab.training.images.cam:train_cam"
-settings_class = "sonjit.lab.training.images.cam:CamSettings"
+function = "sonjit.lab.training.cam:train_cam"
+settings_class = "sonjit.lab.training.cam:CamSettings"
 data = "nothing"
 
 [settings]
@@ -106,7 +106,7 @@ def test_every_number_has_a_range(name, value):
 
 def test_a_training_that_finds_no_memory_is_reported_in_one_line(recipe, tmp_path, monkeypatch):
     for allocate in (lambda: torch.empty(2**50), lambda: np.empty(2**50)):
-        monkeypatch.setattr("sonjit.lab.training.images.cam.HandCrops", lambda *_, allocate=allocate, **__: allocate())
+        monkeypatch.setattr("sonjit.lab.training.cam.HandCrops", lambda *_, allocate=allocate, **__: allocate())
         with pytest.raises(JobError, match="the memory is too small for this training: set a smaller batch"):
             run_recipe(TrainingRequest(recipe(), tmp_path / "run"))
 
@@ -135,8 +135,8 @@ def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe
             RECIPE + "[ablation.a]\ntitle = 'a'\nmetric = 'b'\n[[ablation.a.rows]]\nset = {}\n",
             r"ablation.a: rows\[0\]: label is missing",
         ),
-        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit.lab.training.images.cam has no 'train_dog'"),
-        (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit.lab.training.images.dog"),
+        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit.lab.training.cam has no 'train_dog'"),
+        (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit.lab.training.dog"),
     ],
 )
 def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):
@@ -159,7 +159,7 @@ def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):
         ("function", "sonjit.lab.training.recipes:list_recipes", "must be a function of a TrainingRequest"),
         ("function", "sonjit.lab.training.recipes:Recipe", "must be a function of a TrainingRequest"),
         ("settings_class", "os:system", "'os:system' must name a module of sonjit"),
-        ("settings_class", "sonjit.lab.training.images.cam:train_cam", "train_cam must be a dataclass"),
+        ("settings_class", "sonjit.lab.training.cam:train_cam", "train_cam must be a dataclass"),
     ],
 )
 def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, message, recipe, tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, messa
 def test_a_recipe_may_name_a_module_of_an_extension(recipe, tmp_path, monkeypatch):
     (tmp_path / "kind_of_mine.py").write_text("def train_mine(request):\n    return {'error': 0.5}\n", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    text = RECIPE.replace("sonjit.lab.training.images.cam:train_cam", "kind_of_mine:train_mine")
+    text = RECIPE.replace("sonjit.lab.training.cam:train_cam", "kind_of_mine:train_mine")
     monkeypatch.setenv("SONJIT_EXTENSIONS", "another, kind_of_mine.kinds")
     assert run_recipe(TrainingRequest(recipe(text), tmp_path / "run")) == {"error": 0.5}
 

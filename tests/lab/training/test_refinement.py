@@ -8,22 +8,20 @@ from sonjit import InputError, SonjitError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hand_heads import sampled_maps
 from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
-from sonjit.lab.synthesis.render.opengl import renderer_name
-from sonjit.lab.training.hand_heads import refinement as recipe
-from sonjit.lab.training.hand_heads.refinement import (
+from sonjit.lab.synthesis.opengl import renderer_name
+from sonjit.lab.training import refinement as recipe
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+from sonjit.lab.training.refinement import (
     CHANNELS,
+    RefinableHands,
     Refinement,
     RefinementSettings,
-    refinement_losses,
-    sampled,
-)
-from sonjit.lab.training.hand_heads.refinement_data import (
-    RefinableHands,
     map_files,
     published_definition,
+    refinement_losses,
+    sampled,
     write_refinable_hands,
 )
-from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 
 SIDES = (28, 14, 7)
 

@@ -15,7 +15,7 @@ from sonjit.lab.networks.hands3d.hand_layouts import SIDES
 from sonjit.lab.networks.hands3d.heatmap_space import HeatmapSpace
 from sonjit.lab.networks.hands3d.internet import LAYOUTS
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.hands3d.internet import (
+from sonjit.lab.training.internet import (
     PEAK,
     InterNetTargets,
     TwoHandImage,
@@ -26,8 +26,8 @@ from sonjit.lab.training.hands3d.internet import (
     mirror_example,
     targets_from_crop,
 )
-from sonjit.lab.training.hands3d.rootnet import RootNetSettings, rootnet_losses
 from sonjit.lab.training.recipes import load_recipe, settings_from
+from sonjit.lab.training.rootnet import RootNetSettings, rootnet_losses
 
 LAYOUT = LAYOUTS["interhand"]
 SPACE = HeatmapSpace(32, 8)

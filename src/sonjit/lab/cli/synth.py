@@ -14,8 +14,8 @@ from sonjit._util.errors import InputError
 from sonjit._util.pools import check_workers
 from sonjit._util.text import pluralize
 from sonjit.cli.report import progress_bar
-from sonjit.lab.synthesis.hands.mesh import HandFiles
-from sonjit.lab.synthesis.output.layouts import Extra
+from sonjit.lab.synthesis.layouts import Extra
+from sonjit.lab.synthesis.mesh import HandFiles
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""
@@ -79,8 +79,8 @@ def synth(
     """
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
-    from sonjit.lab.synthesis.output.job import synthesize
-    from sonjit.lab.synthesis.output.layouts import SynthSettings
+    from sonjit.lab.synthesis.job import synthesize
+    from sonjit.lab.synthesis.layouts import SynthSettings
 
     if list_factors:
         _print_factors()
@@ -129,7 +129,7 @@ def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
 def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:
     """Return the requested frame rate, that of the video with the motion, or the default of the format."""
     if text is None and poses is not None:
-        from sonjit.lab.synthesis.scene.motions import load_motion
+        from sonjit.lab.synthesis.motions import load_motion
 
         camera = load_motion(poses, hands).camera
         assert camera is not None
@@ -145,7 +145,7 @@ def _print_factors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.lab.synthesis.scene.factors import FACTORS
+    from sonjit.lab.synthesis.factors import FACTORS
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold", pad_edge=False)

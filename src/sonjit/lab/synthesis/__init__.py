@@ -1,8 +1,8 @@
 """Rendered hands with exact labels (extra `[synth]`).
 
-Data flows from factors to a scene, drawables, buffers, an image with labels, and files: `scene.factors` draws the
-values of a `Scene` from a seed, `hands` and objects make `Drawable`s of it, the renderer fills `Buffers` for each
-camera, effects make an image of them, labels are computed from the scene, and `output` writes both.
+Data flows from factors to a scene, drawables, buffers, an image with labels, and files: `factors` draws the
+values of a `Scene` from a seed, `hands` and `objects` make `Drawable`s of it, `renderer` fills `Buffers` for each
+camera, effects make an image of them, `samples` computes labels from the scene, and `layouts` writes both.
 """
 
 from __future__ import annotations

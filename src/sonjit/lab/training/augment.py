@@ -25,7 +25,6 @@ from sonjit.lab.training.settings import TrainingSettings
 P = TypeVar("P", np.uint8, np.float32)
 T = TypeVar("T")
 
-
 _MINIMUM_BLUR_PX = 0.05
 _COLOURS = ("brightness", "contrast", "saturation", "channels", "hue", "blur_px")
 _BOX_SCALE, _BOX_SHIFT = (0.9, 1.12), 0.06

@@ -27,7 +27,7 @@ from sonjit.lab.metrics import outer_corner_distances
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
-from sonjit.lab.training.export import export_trained
+from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
@@ -44,7 +44,6 @@ _BODY_MARGIN = 1.1
 """Radius of the circle around a body, relative to the farthest keypoint."""
 _BODY = load_skeleton("body_blazepose33").keypoints
 _TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
-
 
 _FACE = {68: (36, 45, 8), 98: (60, 72, 16), 468: (33, 263, 152), 478: (33, 263, 152)}
 """Indices of the outer corners of the right and left eye and of the chin, by the number of points."""

@@ -10,7 +10,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,22 +19,23 @@ from typing import Generic, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.networks import save_checkpoint
-from sonjit.lab.training.batches import prefetch, seeds_of
-from sonjit.lab.training.distributed import (
+from sonjit.lab.training.processes import (
     broadcast,
     max_over_processes,
     mean_over_processes,
     no_sync,
     own_batch_indices,
+    prefetch,
     rank,
+    seeds_of,
     synchronise,
 )
-from sonjit.lab.training.folding import fold, is_folded
 from sonjit.lab.training.recipes import Progress, no_progress
 from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
 from sonjit.lab.training.settings import (
@@ -46,11 +47,90 @@ from sonjit.lab.training.settings import (
 )
 from sonjit.lab.training.signals import SaveRequests, end_process, ends_training
 
+
+class NormedConv(nn.Sequential):
+    """A convolution followed by a batch norm of its channels (Ioffe and Szegedy 2015, section 3.1)."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv, nn.BatchNorm2d(conv.out_channels))
+
+
+class ScaledHead(nn.Module):
+    """A layer that is trained with outputs in a scaled unit.
+
+    Adam moves every weight by about the learning rate in a step, which is too little for a head with outputs in
+    pixels and too much for one with outputs in metres.
+
+    Args:
+        head: Layer to scale, changed in place; the outputs of the scaled head are those of the layer.
+        unit: Unit by which the outputs are divided in training.
+    """
+
+    def __init__(self, head: nn.Linear | nn.Conv2d, unit: float) -> None:
+        super().__init__()
+        self.head = _multiply_weights(head, 1 / unit)
+        self._unit = unit
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the outputs of the layer."""
+        return self.head(values) * self._unit
+
+    def folded(self) -> nn.Linear | nn.Conv2d:
+        """Return the layer without the scale."""
+        return _multiply_weights(self.head, self._unit)
+
+
+def add_batch_norms(network: nn.Module, without: Collection[nn.Module] = ()) -> None:
+    """Add a batch norm after every convolution that has a bias, in place.
+
+    Args:
+        network: Network to change. Convolutions without a bias stay, because folding would add a bias to them.
+        without: Modules to leave unchanged, such as heads.
+    """
+    excluded = {id(module) for part in without for module in part.modules()}
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and child.bias is not None and id(child) not in excluded:
+                setattr(parent, name, NormedConv(child))
+
+
+def scale_head(parent: nn.Module, name: str, unit: float) -> None:
+    """Replace a head of a network by a `ScaledHead` with the given unit, in place."""
+    head = getattr(parent, name)
+    assert isinstance(head, nn.Linear | nn.Conv2d)
+    setattr(parent, name, ScaledHead(head, unit))
+
+
+def is_folded(network: nn.Module) -> bool:
+    """Check whether `fold` would change nothing."""
+    return not any(isinstance(module, NormedConv | ScaledHead) for module in network.modules())
+
+
+def fold(network: nn.Module) -> None:
+    """Undo `add_batch_norms` and `scale_head` in place; in eval mode, the outputs stay the same."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NormedConv):
+                conv, norm = child.eval()
+                assert isinstance(conv, nn.Conv2d)
+                assert isinstance(norm, nn.BatchNorm2d)
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+            elif isinstance(child, ScaledHead):
+                setattr(parent, name, child.folded())
+
+
+def _multiply_weights(layer: nn.Linear | nn.Conv2d, factor: float) -> nn.Linear | nn.Conv2d:
+    with torch.no_grad():
+        layer.weight.mul_(factor)
+        if layer.bias is not None:
+            layer.bias.mul_(factor)
+    return layer
+
+
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
 
 T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
-
 
 RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first", "find_unused")
 """Settings that do not change the trained weights: an interrupted run may continue with other values."""

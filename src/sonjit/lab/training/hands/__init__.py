@@ -10,7 +10,13 @@ loop of your own can use them:
 >>> batches = DataLoader(crops, batch_size=16, shuffle=True, collate_fn=to_batch)  # doctest: +SKIP
 """
 
-from sonjit.lab.training.hands.landmark_data import Batch, LandmarkCrop, LandmarkCrops, to_batch
-from sonjit.lab.training.hands.landmark_losses import landmark_losses, landmark_metrics
+from sonjit.lab.training.hands.landmark_data import (
+    Batch,
+    LandmarkCrop,
+    LandmarkCrops,
+    landmark_losses,
+    landmark_metrics,
+    to_batch,
+)
 
 __all__ = ["Batch", "LandmarkCrop", "LandmarkCrops", "landmark_losses", "landmark_metrics", "to_batch"]

@@ -27,19 +27,16 @@ from sonjit.lab.networks.keypoint_detector import (
     sigma_of,
 )
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.export import export_trained
+from sonjit.lab.training.building_blocks import MAX_CROPS, PICTURE, draw_predictions, evenly_spaced, export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import MAP_LOSSES, check_loss, heatmap_cells
-from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.sequences import evenly_spaced
 from sonjit.lab.training.settings import MAX_WIDTH, check_range
 from sonjit.results import Box
 
 _NEAR = 0.1
 """Maximum error of a found keypoint, as a fraction of the longer side of the hand's box."""
-
 
 _KEYPOINTS = 21
 _UNCHANGED = Augmentation()

@@ -26,23 +26,30 @@ from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import InputSpec, Network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
-from sonjit.lab.training.export import export_trained, median_run_ms
-from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
+from sonjit.lab.training.building_blocks import (
+    MAX_CROPS,
+    PICTURE,
+    Concat,
+    draw_predictions,
+    evenly_spaced,
+    export_trained,
+    median_run_ms,
+)
 from sonjit.lab.training.hands.landmark_data import (
     PUBLISHED_SIZE,
     Batch,
     LandmarkCrop,
     LandmarkCrops,
     augment,
+    landmark_losses,
+    landmark_metrics,
+    predicted_points,
     to_batch,
 )
-from sonjit.lab.training.hands.landmark_losses import landmark_losses, landmark_metrics, predicted_points
 from sonjit.lab.training.hands.samples import open_source_samples
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fold, scale_head, train
 from sonjit.lab.training.losses import POINT_LOSSES
-from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
-from sonjit.lab.training.sequences import Concat, evenly_spaced
 from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_fractions, check_range, check_side
 
 _MAX_EVALUATED = 1000

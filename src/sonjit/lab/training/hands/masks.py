@@ -25,10 +25,9 @@ from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
+from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced
 from sonjit.lab.training.loop import WEIGHTS, train
-from sonjit.lab.training.pictures import MAX_CROPS
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.sequences import evenly_spaced
 from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 

@@ -19,8 +19,8 @@ from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
 from sonjit.lab.datasets.sample import VideoFrame
 from sonjit.lab.datasets.shards import save_shards
 from sonjit.lab.training.augment import AugmentedSettings
+from sonjit.lab.training.building_blocks import Subset, evenly_spaced
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.sequences import Subset, evenly_spaced
 from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_range, check_side
 from sonjit.media import open_source
 

@@ -282,7 +282,7 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     """
     recipe = load_recipe(request.recipe)
     function, checked = _training_function(recipe), prepare(recipe, request)
-    from sonjit.lab.training.distributed import processes, rank
+    from sonjit.lab.training.processes import processes, rank
     from sonjit.lab.training.report import save_run_report
 
     with processes(checked.device) as device, WorkFolder() as scratch:

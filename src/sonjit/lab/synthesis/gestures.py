@@ -1,0 +1,311 @@
+"""Finger angles of named gestures and free poses, and scripts of sequences.
+
+Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers are coupled: neighbours bend alike, the
+end joint follows the middle one, and fingers that are bent at the knuckle spread little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final, TypedDict, cast
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray
+from sonjit._util.data_files import read_toml_table
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.lab.hand_models.rig import Rig, RigPose, Side
+from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
+from sonjit.lab.synthesis import look_up
+from sonjit.lab.synthesis.contacts import Touch, resolve_penetration
+
+_NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
+_KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
+_MIDDLE_RAD: Final = np.deg2rad(100)
+_END_SHARE: Final = 0.62
+"""Bend of the end joint as a share of the middle joint's: about two thirds in grasping hands (Rijpkema and Girard
+1991).
+"""
+
+_FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the thumb where they lie 1 apart
+_DIRECTIONS: Final = {
+    "camera": (0.0, 0.0, -1.0),
+    "person": (0.0, 0.0, 1.0),
+    "up": (0.0, -1.0, 0.0),
+    "down": (0.0, 1.0, 0.0),
+    "in": (1.0, 0.0, 0.0),
+    "out": (-1.0, 0.0, 0.0),
+}
+"""Directions of the right hand of a person who faces the camera; the left hand's are mirrored."""
+
+
+def angles_from_gesture(
+    rig: Rig, name: str, rng: np.random.Generator | None = None, looseness: float = 1.0
+) -> FloatArray:
+    """Return angles (5, 3, 3) in radians of a named gesture on this hand, with the fingers touching that the gesture
+    requires.
+
+    Args:
+        rig: Rig from `rig_from_shape`.
+        name: Name in `gestures.gestures`.
+        rng: Generator of the deviation of each joint; None for no deviation.
+        looseness: Strength of the deviation.
+
+    Raises:
+        InputError: The gesture is unknown.
+    """
+    gesture = look_up("gesture", gestures(), name)
+    angles = gesture.angles
+    if rng is not None:
+        angles = add_deviation(angles, rng, looseness)
+    return resolved_angles(rig, angles, gesture.touch)
+
+
+def add_deviation(angles: FloatArray, rng: np.random.Generator, looseness: float = 1.0) -> FloatArray:
+    """Return angles (5, 3, 3) in radians with the deviation of another person or another time."""
+    noisy = angles + rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
+    noisy[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
+    return noisy
+
+
+def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
+    """Return angles (5, 3, 3) in radians of a random pose: a gesture, an interpolation between two, or a free pose, a
+    third of each.
+
+    Args:
+        rig: Rig from `rig_from_shape`.
+        rng: Generator of all random choices.
+    """
+    kind = rng.integers(3)
+    names = random_gestures()
+    if kind == 0:
+        return angles_from_gesture(rig, names[rng.integers(len(names))], rng)
+    if kind == 1:
+        item, other = (gestures()[names[index]].angles for index in rng.integers(len(names), size=2))
+        share = rng.uniform(0, 1, (5, 1, 1)) * 0.4 + rng.uniform(0, 0.6)  # fingers move nearly at once
+        return resolved_angles(rig, item + share * (other - item))
+    return resolved_angles(rig, free_angles(rng))
+
+
+def free_angles(rng: np.random.Generator) -> FloatArray:
+    """Return angles (5, 3, 3) in radians of a pose without a name."""
+    angles = np.zeros((5, 3, 3))
+    curl = rng.uniform(-0.15, 1.05)
+    steps = rng.normal(0, 0.18, 4)
+    curls = np.clip(curl + steps.cumsum() - steps.mean(), -0.2, 1.1)
+    knuckles = curls * _KNUCKLE_RAD + rng.normal(0, 0.2, 4)
+    middles = np.maximum(curls * _MIDDLE_RAD + rng.normal(0, 0.25, 4), -0.05)
+    ends = _END_SHARE * middles + rng.normal(0, 0.1, 4)
+    angles[1:, :, 1] = np.stack([knuckles, middles, ends], 1)
+    fan = rng.normal(0.04, 0.06) * np.array([1.4, 0.3, -0.7, -1.7]) + rng.normal(0, 0.04, 4)
+    angles[1:, 0, 0] = fan * np.clip(1.2 - np.abs(knuckles), 0.1, 1)
+    angles[1:, 0, 2] = rng.normal(0, 0.03, 4)
+    postures = thumb_postures()
+    shares = rng.dirichlet(np.full(len(postures), 0.25))
+    angles[0] = np.tensordot(shares, postures, 1)
+    angles[0, 0] += rng.normal(0, 0.08, 3)
+    return angles
+
+
+def resolved_angles(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -> FloatArray:
+    """Return angles (5, 3, 3) in radians within the joint limits, without finger penetration, and with the thumb's tip
+    at the tips it touches.
+    """
+    angles = np.clip(angles, *joint_limits(free_joints(rig)))
+    pose = RigPose(np.eye(3)[None], rig.joints[:1], angles[None])
+    (pose,) = resolve_penetration([(rig, pose)], [Touch((0, 0), (0, finger)) for finger in touch])
+    return pose.angles[0]
+
+
+@dataclass(frozen=True, eq=False)
+class GesturePose:
+    """Pose of a hand without its position.
+
+    Attributes:
+        name: Name of the gesture.
+        angles: Angles (5, 3, 3) in radians, see `RigPose.angles`.
+        touch: Fingers, 1 (index) to 4 (little), whose tips meet the thumb's.
+    """
+
+    name: str
+    angles: FloatArray
+    touch: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def gestures() -> Mapping[str, GesturePose]:
+    """Return all gestures by name, then their variants, then additional hand shapes of manual alphabets."""
+    table = _gesture_table()
+    entries = {name: table[part] for part in ("gestures", "variants", "spelling") for name in table[part]}
+    return {name: _gesture(name, part[name], table) for name, part in entries.items()}
+
+
+def random_gestures() -> tuple[str, ...]:
+    """Return the names of the gestures that random poses are drawn from: those of the first part."""
+    table = _gesture_table()
+    return tuple(table["gestures"])
+
+
+def spelling_shapes() -> tuple[str, ...]:
+    """Return the names of the hand shapes of manual alphabets that are no gestures."""
+    table = _gesture_table()
+    return tuple(table["spelling"])
+
+
+@lru_cache(maxsize=1)
+def thumb_postures() -> FloatArray:
+    """Return the thumb angles (T, 3, 3) in radians of all gestures."""
+    table = _gesture_table()
+    return np.stack([_thumb(values) for values in table["thumbs"].values()])
+
+
+@lru_cache(maxsize=1)
+def _gesture_table() -> Mapping[str, Any]:
+    return read_toml_table(files("sonjit.lab.synthesis") / "gestures.toml")
+
+
+def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> GesturePose:
+    angles = np.zeros((5, 3, 3))
+    angles[0] = _thumb(table["thumbs"][entry["thumb"]])
+    angles[1:, :, 1] = np.deg2rad([table["fingers"][posture] for posture in entry["fingers"]])
+    angles[1:, 0, 0] = np.deg2rad(entry.get("turns", entry.get("spread", 0) * _FAN))
+    return GesturePose(name, angles, tuple(entry.get("touch", ())))
+
+
+def _thumb(values: list[float]) -> FloatArray:
+    """Return thumb angles (3, 3) in radians of six angles in degrees."""
+    angles = np.zeros((3, 3))
+    angles[0] = values[:3]
+    angles[1, :2] = values[3:5]
+    angles[2, 1] = values[5]
+    return np.deg2rad(angles)
+
+
+@dataclass(frozen=True)
+class Station:
+    """Gesture and position of a hand.
+
+    Attributes:
+        gesture: Name of the gesture.
+        palm: Direction that the palm faces, a word of the file.
+        fingers: Direction that the fingers point to, a word of the file.
+        at_m: Position of the palm's middle in metres: towards its own side, down, away from the camera.
+        tilt_rad: Rotation around the palm's normal, towards the thumb.
+    """
+
+    gesture: str
+    palm: str
+    fingers: str
+    at_m: tuple[float, float, float]
+    tilt_rad: float = 0.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """Sequence as defined in the file.
+
+    Attributes:
+        name: Name without number.
+        stations: Stations of each hand that takes part, equally many for both.
+        touch: Fingers of the right and the left hand whose tips meet at every station.
+    """
+
+    name: str
+    stations: Mapping[Side, tuple[Station, ...]]
+    touch: tuple[tuple[int, int], ...] = ()
+
+
+@lru_cache(maxsize=1)
+def scripts() -> Mapping[str, tuple[Script, ...]]:
+    """Return scripts by kind: `peak`, `both`, `range` and `range_both`. Those of one hand are for the right one."""
+    kinds = ("peak", "range", "both", "range_both")
+    return {kind: tuple(_script(entry) for entry in _table()[kind]) for kind in kinds}
+
+
+def pair_names() -> tuple[str, ...]:
+    """Return the names of the interacting poses."""
+    return tuple(script.name for script in scripts()["both"])
+
+
+@lru_cache(maxsize=1)
+def neutral_station() -> Station:
+    """Return the neutral station: in front of the chest, away from the other hand."""
+    return _station(_table()["neutral"])
+
+
+def pose_from_station(rig: Rig, station: Station, rng: np.random.Generator | None = None) -> RigPose:
+    """Return a pose of one frame, whose origin is the point in front of the chest.
+
+    Args:
+        rig: Rig from `rig_from_shape`.
+        station: Gesture and position of the hand.
+        rng: Generator of deviations of position, rotation and joints by some millimetres and degrees; None for none.
+    """
+    mirror = np.array([1.0 if rig.side == "Right" else -1.0, 1, 1])
+    palm, fingers = (np.array(_DIRECTIONS[word]) * mirror for word in (station.palm, station.fingers))
+    rest = rig.frames[0]
+    rotation = _basis(fingers, palm) @ _basis(-rest[:, 2], -rest[:, 1]).T
+    rotation = matrix_from_rotation_vector(palm * station.tilt_rad * -mirror[0]) @ rotation
+    at = np.array(station.at_m) * [-mirror[0], 1, 1]  # the right hand's own side is the image's left
+    if rng is not None:
+        rotation = matrix_from_rotation_vector(rng.normal(0, np.deg2rad(6), 3)) @ rotation
+        at = at + rng.normal(0, 0.006, 3)
+    middle = (rig.joints[11] - rig.joints[0]) / 2
+    angles = angles_from_gesture(rig, station.gesture, rng)
+    return RigPose(rotation[None], (at - rotation @ middle)[None], angles[None])
+
+
+def _basis(along: FloatArray, across: FloatArray) -> FloatArray:
+    """Return orthonormal columns (3, 3) whose first is `along` and whose second is near `across`."""
+    across = across - along * (across @ along)
+    across = across / np.linalg.norm(across)
+    return np.stack([along, across, np.cross(along, across)], 1)
+
+
+class _Entry(TypedDict, total=False):
+    """Entry of the file: a station, or a script with one or several stations for each hand."""
+
+    name: str
+    gesture: str
+    palm: str
+    fingers: str
+    at: list[float]
+    tilt: float
+    stations: list[_Entry]
+    right: _Entry | list[_Entry]
+    left: _Entry | list[_Entry]
+    touch: list[tuple[int, int]]
+
+
+class _Table(TypedDict):
+    neutral: _Entry
+    defaults: _Entry
+    peak: list[_Entry]
+    both: list[_Entry]
+    range: list[_Entry]
+    range_both: list[_Entry]
+
+
+@lru_cache(maxsize=1)
+def _table() -> _Table:
+    return cast("_Table", read_toml_table(files("sonjit.lab.synthesis") / "sequences.toml"))
+
+
+def _script(entry: _Entry) -> Script:
+    hands: dict[Side, _Entry | list[_Entry]] = {"Right": entry.get("right", entry.get("stations", entry))}
+    if "left" in entry:
+        hands["Left"] = entry["left"]
+    stations: dict[Side, tuple[Station, ...]] = {
+        side: tuple(map(_station, item if isinstance(item, list) else [item])) for side, item in hands.items()
+    }
+    return Script(entry.get("name", ""), stations, tuple((right, left) for right, left in entry.get("touch", ())))
+
+
+def _station(entry: _Entry) -> Station:
+    values: Mapping[str, Any] = {"tilt": 0, **_table()["defaults"], **entry}
+    out, down, away = (value / 100 for value in values["at"])
+    tilt_rad = float(np.deg2rad(values["tilt"]))
+    return Station(values["gesture"], values["palm"], values["fingers"], (out, down, away), tilt_rad)

@@ -1,1 +1,0 @@
-"""Hands of persons as meshes: shape, skin, gloves, rings, forearm and sleeve."""

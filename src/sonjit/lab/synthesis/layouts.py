@@ -1,0 +1,764 @@
+"""Layouts of the samples of a run in a folder: COCO, InterHand2.6M, WebDataset shards, and videos.
+
+Samples are written in chunks of scenes, so that a stopped run resumes. The file of a chunk appears when all images of
+the chunk are written. It contains the truth of each image as a JSON line in the form that shards use for samples.
+Images that are written again after a stop have the same names and bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TextIO, TypedDict
+
+import av
+import cv2
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.data_files import read_json, write_json
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file, atomic_text, write_bytes, write_text
+from sonjit._util.json_text import json_from
+from sonjit._util.version import __version__
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
+from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.datasets.registry import spread_indices
+from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.lab.datasets.shards import (
+    INDEX,
+    add_sample,
+    instance_to_dict,
+    plain,
+    sample_from_dict,
+    sample_to_dict,
+    shard_name,
+)
+from sonjit.lab.synthesis.backgrounds import BackgroundFolder
+from sonjit.lab.synthesis.drawable import Buffers
+from sonjit.lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
+from sonjit.lab.synthesis.mesh import HandFiles
+from sonjit.lab.synthesis.motions import NamedMotions, VideoMotion, load_motion
+from sonjit.lab.synthesis.samples import DATASET
+from sonjit.lab.synthesis.scenes import RigKind, SceneSampler, check_rig
+from sonjit.media import open_source
+from sonjit.media.encode import encode_image
+from sonjit.results.skeletons import load_skeleton
+
+FolderFormat = Literal["coco", "interhand", "shards", "video"]
+
+Extra = Literal["depth", "normals", "masks"]
+
+TRUTH: Final = "truth"
+MIN_PIXELS: Final = 16
+_MAX_COUNT: Final = 10**8
+"""Minimum visible pixels of a labelled hand."""
+_DEPTH_UNIT_M: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """Settings of a run.
+
+    Attributes:
+        count: Number of stills or sequences.
+        seed: Seed of all random choices.
+        factors: Texts `name=value`, see `factors.Factors`.
+        rig: Kind of camera rig.
+        views: Number of cameras.
+        size: Width and height in pixels.
+        format: Format of the folder.
+        extras: Additional images written for each image.
+        backgrounds: Folder of images to cut backgrounds from; None for procedural ones.
+        sequence: Sequences to choose from, see `motions.NamedMotions.chosen`; None for stills.
+        fps: Frames per second of a sequence.
+        poses: Table of detected hands in a video, which define the motion.
+        hands: Files of the user's own hands; None for the catalog's rig.
+    """
+
+    count: int
+    seed: int = 0
+    factors: tuple[str, ...] = ()
+    rig: RigKind = "webcam"
+    views: int = 1
+    size: tuple[int, int] = (256, 256)
+    format: FolderFormat = "coco"
+    extras: tuple[Extra, ...] = ()
+    backgrounds: str | None = None
+    sequence: str | None = None
+    fps: float = 30.0
+    poses: str | None = None
+    hands: HandFiles | None = None
+
+    def sampler(self) -> SceneSampler:
+        """Return the sampler of the scenes.
+
+        Raises:
+            InputError: The settings are impossible.
+        """
+        for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
+            if value < least:
+                raise InputError(f"{name} {value}: must be at least {least}")
+        if self.count > _MAX_COUNT:
+            raise InputError(f"--count {self.count}: must be at most {_MAX_COUNT}")
+        if not all(32 <= side <= 8192 for side in self.size):
+            raise InputError(f"--size {self.size[0]}x{self.size[1]}: must be 32 to 8192 pixels each")
+        check_rig(self.rig, self.views)
+        images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
+        motions = self._motions()
+        factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
+        return SceneSampler(
+            factors=factors,
+            seed=self.seed,
+            rig=self.rig,
+            views=self.views,
+            size=self.size,
+            images=images,
+            motions=motions,
+            files=self.hands,
+        )
+
+    @property
+    def moves(self) -> bool:
+        """Return whether sequences are rendered, not stills."""
+        return self.sequence is not None or self.poses is not None
+
+    def _motions(self) -> NamedMotions | VideoMotion | None:
+        if self.poses is not None:
+            if self.sequence is not None:
+                raise InputError("--poses cannot be combined with --sequence")
+            load_motion(self.poses, self.hands)
+            return VideoMotion(self.poses, self.hands)
+        return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps, self.hands)
+
+
+class CameraTruth(TypedDict):
+    """Camera in a line of truth."""
+
+    K: list[list[float]]
+    R: list[list[float]]
+    t: list[float]
+
+
+class HandDetails(TypedDict):
+    """Values that only rendered hands have, see `samples.render_samples`."""
+
+    causes: list[str]
+    palm_box: list[float]
+    keypoints_world_m: list[list[float]]
+    shape: dict[str, float]
+    pose: dict[str, list[object]]
+    instance: int
+    group: dict[str, int]
+
+
+class HandTruth(TypedDict):
+    """Hand in a line of truth."""
+
+    side: Literal["Left", "Right"]
+    keypoints_px: list[list[float]]
+    valid_px: list[bool]
+    visible: list[bool]
+    keypoints_m: list[list[float]]
+    box: list[float]
+    area_px2: NotRequired[float]
+    mask: dict[str, object]
+    category_id: int
+    extra: HandDetails
+
+
+class ImageTruth(TypedDict):
+    """Line of truth: one image without its pixels."""
+
+    id: str
+    width: int
+    height: int
+    camera: CameraTruth
+    instances: list[HandTruth]
+    subject: str
+    sequence: str
+    frame: int
+    view: str
+    tags: dict[str, object]
+
+
+class RenderedImage(NamedTuple):
+    """Image with its labels.
+
+    Attributes:
+        number: Index of its still or sequence in the run.
+        row: Index in its chunk.
+        time_s: Time within its sequence, seconds.
+        sample: Sample whose `image` is the array (H, W, 3); the layout sets its id.
+        buffers: Other buffers of the camera.
+    """
+
+    number: int
+    row: int
+    time_s: float
+    sample: Sample
+    buffers: Buffers
+
+
+@dataclass(frozen=True)
+class FolderLayout(ABC):
+    """Layout of a folder.
+
+    Attributes:
+        root: Folder.
+        settings: Settings of the run.
+    """
+
+    root: Path
+    settings: SynthSettings
+
+    images_per_chunk: ClassVar[int] = 32
+
+    @property
+    def per_chunk(self) -> int:
+        """Return the number of stills per chunk; a sequence is a chunk of its own."""
+        return 1 if self.settings.moves else max(1, self.images_per_chunk // self.settings.views)
+
+    @property
+    def chunks(self) -> int:
+        """Return the number of chunks."""
+        return -(-self.settings.count // self.per_chunk)
+
+    def numbers(self, chunk: int) -> range:
+        """Return the indices of the stills or sequences of a chunk."""
+        return range(chunk * self.per_chunk, min((chunk + 1) * self.per_chunk, self.settings.count))
+
+    def check(self) -> None:
+        """Refuse settings that this layout cannot store.
+
+        Raises:
+            InputError: The message names the setting.
+        """
+        return
+
+    def chunk_path(self, chunk: int) -> Path:
+        """Return the file that exists when the chunk is finished."""
+        return self.root / TRUTH / f"{chunk:06d}.jsonl"
+
+    @abstractmethod
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write one chunk."""
+
+    @abstractmethod
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write the files that describe all finished chunks together."""
+
+    @abstractmethod
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return some samples spread over the finished chunks."""
+
+
+class ImageLayout(FolderLayout):
+    """Images as files, their truth in lines of JSON."""
+
+    @abstractmethod
+    def name(self, image: RenderedImage, chunk: int) -> str:
+        """Return an image's name below the root."""
+
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write the images, then the chunk's truth."""
+        lines: list[bytes] = []
+        for image in images:
+            name = self.name(image, chunk)
+            write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
+            lines.append(truth_line(image.sample, id=name))
+            for kind in self.settings.extras:
+                write_bytes(
+                    self.extra_path(kind, name),
+                    encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),
+                )
+        write_bytes(self.chunk_path(chunk), b"".join(lines))
+
+    def extra_path(self, kind: Extra, name: str) -> Path:
+        """Return the path of an additional image of the image with a name."""
+        return self.root / kind / f"{name.partition('/')[2].rpartition('.')[0]}.png"
+
+    def records(self, chunks: Iterable[int]) -> Iterator[ImageTruth]:
+        """Yield the truth of each image in some chunks."""
+        for number in chunks:
+            yield from read_truth(self.chunk_path(number))
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return samples spread over the chunks as evenly as complete chunks allow."""
+        chosen = [chunks[index] for index in spread_indices(len(chunks), count, "spread")]
+        records = [list(read_truth(self.chunk_path(number))) for number in chosen]
+        pooled = [record for row in zip_longest(*records) for record in row if record][:count]
+        return [sample_from_truth(record, self.root) for record in pooled]
+
+
+def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
+    """Write the members of a JSON list or object, one per line."""
+    for number, text in enumerate(texts):
+        write(f",\n{text}" if number else text)
+
+
+def _extra_image(kind: Extra, buffers: Buffers) -> NDArray[Any]:
+    """Return an additional image of a kind."""
+    match kind:
+        case "depth":
+            return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
+        case "normals":
+            return _normals(buffers)
+        case "masks":
+            return buffers.instances
+
+
+def _normals(buffers: Buffers) -> Image:
+    is_foreground = buffers.instances[..., None] > 0
+    return np.where(is_foreground, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
+
+
+def truth_line(sample: Sample, **more: str) -> bytes:
+    """Return a sample without its image as one line, with some of its fields replaced."""
+    return json_from(sample_to_dict(sample) | more, sort_keys=True).encode() + b"\n"
+
+
+def read_truth(path: Path) -> Iterator[ImageTruth]:
+    """Yield the records of one file of truth.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run again") from None
+
+
+def sample_from_truth(record: ImageTruth, root: Path) -> Sample:
+    """Return the sample of a record, whose image is the file below `root` named by the sample's id."""
+    return sample_from_dict(dict(record), root / record["id"])
+
+
+COCO: Final = "coco.json"
+INSTANCES: Final = "masks/instances.json"
+_INSTANCE_CATEGORIES: Final = ("left_hand", "right_hand", "arm", "object")
+_FIRST_GLOVE, _FIRST_ARM, _FIRST_OBJECT = 100, 150, 200  # of the values in masks
+_IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
+_HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
+
+
+class CocoLayout(ImageLayout):
+    """`coco.json`, its images in `images`."""
+
+    def name(self, image: RenderedImage, chunk: int) -> str:
+        """Return a name in a folder for each chunk, so that no folder grows too large."""
+        return f"images/{chunk:06d}/{image.row:06d}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write the annotations in one pass over the truth and the images in another, without loading all of it."""
+        skeleton = load_skeleton("hand_mediapipe21")
+        names, lines = list(skeleton.keypoints), [[a + 1, b + 1] for a, b in skeleton.connections]
+        categories = [
+            {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
+            for number, side in enumerate(("left", "right"), 1)
+        ]
+        info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
+        with atomic_text(self.root / COCO) as file:
+            file.write(f'{{"info": {json_from(info, spaced=True)},\n')
+            file.write(f'"categories": {json_from(categories, spaced=True)},\n"annotations": [\n')
+            join(file.write, (json_from(annotation, spaced=True) for annotation in self._annotations(chunks)))
+            file.write('\n],\n"images": [\n')
+            join(file.write, (json_from(_image(*item), spaced=True) for item in enumerate(self.records(chunks), 1)))
+            file.write("\n]}\n")
+
+        if "masks" in self.settings.extras:
+            self._write_instances(chunks)
+
+    def _write_instances(self, chunks: Sequence[int]) -> None:
+        """Write the masks of hands, arms and objects as instances in COCO's format, for `sonjit train mask-rcnn`."""
+        categories = [{"id": number, "name": name} for number, name in enumerate(_INSTANCE_CATEGORIES, 1)]
+        images: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
+        for record in self.records(chunks):
+            name = record["id"].removeprefix("images/")
+            images.append(
+                {"id": len(images) + 1, "file_name": name, "width": record["width"], "height": record["height"]}
+            )
+            mask = cv2.imread(str(self.extra_path("masks", record["id"])), cv2.IMREAD_UNCHANGED)
+            assert mask is not None
+            sides = {int(hand["extra"]["instance"]): int(hand["category_id"]) for hand in record["instances"]}
+            for value, category in _instances(np.unique(mask).tolist(), sides):
+                shown = np.isin(mask, value)
+                if (area := int(shown.sum())) >= MIN_PIXELS:
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": len(images),
+                            "category_id": category,
+                            "iscrowd": 0,
+                            "area": area,
+                            "bbox": list(cv2.boundingRect(shown.astype(np.uint8))),
+                            "segmentation": rle_from_mask(shown),
+                        }
+                    )
+        write_json(self.root / INSTANCES, {"images": images, "annotations": annotations, "categories": categories})
+
+    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, object]]:
+        count = 0
+        for image, record in enumerate(self.records(chunks), 1):
+            for instance in record["instances"]:
+                if instance.get("area_px2", 0) >= MIN_PIXELS:
+                    count += 1
+                    yield _annotation(count, image, instance)
+
+
+def _instances(values: Sequence[int], sides: Mapping[int, int]) -> Iterator[tuple[list[int], int]]:
+    """Yield each instance of a mask as its values and its index in the categories, counted from 1.
+
+    Args:
+        values: Values in the mask.
+        sides: Category of each labelled hand by its number.
+    """
+    for number, category in sides.items():
+        yield [number, number + _FIRST_GLOVE], category
+    for value in values:
+        if value >= _FIRST_ARM:
+            yield [value], 4 if value >= _FIRST_OBJECT else 3
+
+
+def _image(number: int, record: ImageTruth) -> dict[str, object]:
+    camera: Mapping[str, object] = record["camera"]
+    fields: Mapping[str, object] = record
+    return {
+        "id": number,
+        "file_name": record["id"],
+        "width": record["width"],
+        "height": record["height"],
+        "camera": {("t_m" if name == "t" else name): value for name, value in camera.items()},
+        **{name: fields[name] for name in _IMAGE_FIELDS if name in fields},
+    }
+
+
+def _annotation(number: int, image: int, hand: HandTruth) -> dict[str, object]:
+    details: Mapping[str, object] = hand["extra"]
+    x_min, y_min, x_max, y_max = hand["box"]
+    points: list[float] = []
+    for (x, y), valid, is_visible in zip(hand["keypoints_px"], hand["valid_px"], hand["visible"], strict=True):
+        points += [x, y, 2 if is_visible else 1] if valid else [0, 0, 0]
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": hand["category_id"],
+        "iscrowd": 0,
+        "hand_side": hand["side"].lower(),
+        "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+        "area": hand.get("area_px2", 0),
+        "segmentation": hand["mask"],
+        "num_keypoints": sum(hand["valid_px"]),
+        "keypoints": points,
+        "keypoints3d": [[round(1000 * value, 3) for value in point] for point in hand["keypoints_m"]],
+        **{name: details[name] for name in _HAND_FIELDS},
+    }
+
+
+SPLIT: Final = "train"
+_SIDES: Final = ("Right", "Left")
+
+
+class InterHandLayout(ImageLayout):
+    """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
+
+    def name(self, image: RenderedImage, chunk: int) -> str:
+        """Return the name of an image in the set."""
+        sample = image.sample
+        folder = f"Capture{image.number}/{sample.sequence}/cam{sample.view}"
+        return f"images/{SPLIT}/{folder}/image{sample.frame}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write all annotations; each file is a pass over the truth."""
+        folder = self.root / "annotations"
+        stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
+        write_text(folder / "skeleton.txt", skeleton_lines())
+        with atomic_text(stem.with_name(f"{stem.name}_data.json")) as file:
+            file.write('{"images": [\n')
+            join(
+                file.write,
+                (
+                    json_from(_interhand_image(number, item), spaced=True)
+                    for number, item in self._enumerate_records(chunks)
+                ),
+            )
+            file.write('\n],\n"annotations": [\n')
+            join(
+                file.write,
+                (
+                    json_from(_interhand_record(number, item), spaced=True)
+                    for number, item in self._enumerate_records(chunks)
+                    if item["instances"]
+                ),
+            )
+            file.write("\n]}\n")
+        with atomic_text(stem.with_name(f"{stem.name}_camera.json")) as file:
+            self._write_captures(file.write, chunks, _cameras)
+        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
+            self._write_captures(file.write, chunks, _joints)
+
+    def _enumerate_records(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
+        return enumerate(self.records(chunks), 1)
+
+    def _write_captures(
+        self, write: Callable[[str], object], chunks: Sequence[int], to_json: Callable[[Iterator[ImageTruth]], object]
+    ) -> None:
+        """Write `{capture: make(records)}`. The records of a capture are consecutive."""
+        write("{\n")
+        captures = groupby(self.records(chunks), _capture)
+        join(
+            write,
+            (
+                f"{json_from(capture, spaced=True)}: {json_from(to_json(group), spaced=True)}"
+                for capture, group in captures
+            ),
+        )
+        write("\n}\n")
+
+
+def _capture(record: ImageTruth) -> str:
+    return record["id"].split("/")[2].removeprefix("Capture")
+
+
+def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
+    return {
+        "id": number,
+        "file_name": record["id"].removeprefix(f"images/{SPLIT}/"),
+        "width": record["width"],
+        "height": record["height"],
+        "capture": int(_capture(record)),
+        "subject": record["subject"],
+        "seq_name": record["sequence"],
+        "camera": record["view"],
+        "frame_idx": record["frame"],
+    }
+
+
+def _interhand_record(number: int, record: ImageTruth) -> Mapping[str, object]:
+    points = _by_side(record, lambda item: item["keypoints_px"], 2)
+    is_labelled = [[any(instance["side"] == side for instance in record["instances"])] * 21 for side in _SIDES]
+    return annotation_record(number, points, np.array(is_labelled))
+
+
+def _cameras(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+    cameras = {record["view"]: record["camera"] for record in records}
+    return cameras_record(
+        {view: (np.array(item["K"]), np.array(item["R"]), np.array(item["t"])) for view, item in cameras.items()}
+    )
+
+
+def _joints(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+    frames: dict[str, object] = {}
+    for record in records:
+        if str(record["frame"]) not in frames and record["instances"]:
+            points = _by_side(record, lambda item: item["extra"]["keypoints_world_m"], 3)
+            frames[str(record["frame"])] = joints_record(points)
+    return frames
+
+
+def _by_side(record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int) -> FloatArray:
+    """Return points (2, 21, size) of the right and the left hand; NaN without."""
+    points = np.full((2, 21, size), np.nan)
+    for instance in record["instances"]:
+        points[_SIDES.index(instance["side"])] = points_of(instance)
+    return points
+
+
+class ShardLayout(FolderLayout):
+    """`000000.tar`, `000001.tar` ... and `index.json`."""
+
+    images_per_chunk: ClassVar[int] = 512
+
+    def check(self) -> None:
+        """Refuse settings that add anything to an image and its labels."""
+        if extras := self.settings.extras:
+            raise InputError(f"--{extras[0]} cannot be combined with --format shards")
+        if self.settings.moves:
+            raise InputError("--format shards applies only to single images, not to sequences")
+
+    def chunk_path(self, chunk: int) -> Path:
+        """Return the shard itself."""
+        return self.root / shard_name(chunk)
+
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write sample by sample."""
+        first = self.numbers(chunk).start * self.settings.views
+        path = self.chunk_path(chunk)
+        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for image in images:
+                instances = tuple(hand for hand in image.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
+                place = first + image.row
+                sample = replace(
+                    image.sample, id=f"{place:08d}", image=encode_image(image.sample.rgb(), ".jpg"), instances=instances
+                )
+                add_sample(tar, place, sample)
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write the index with the number of samples up to the first missing shard."""
+        gap = next((number for number, chunk in enumerate(chunks) if number != chunk), len(chunks))
+        index = {
+            "dataset": DATASET,
+            "split": "all",
+            "licence": "your own",
+            "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
+            "per_shard": self.per_chunk * self.settings.views,
+        }
+        write_json(self.root / INDEX, index, indent=1)
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return samples of the shards up to the first missing one."""
+        dataset = open_dataset("shards", self.root, check="none")
+        return [dataset[index] for index in spread_indices(len(dataset), count, "spread")]
+
+
+_ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
+"""Encoder options: one thread, and no x264 feature that may encode the same images to other bytes."""
+_TICKS_PER_SECOND: Final = 90_000
+_VIDEO_HAND_FIELDS: Final = ("causes", "palm_box", "shape", "pose")
+
+
+class _Clip:
+    """Video and truth of one camera while they are written."""
+
+    def __init__(self, stack: ExitStack, path: Path, fps: float, first: Sample) -> None:
+        draft = stack.enter_context(atomic_file(path))
+        self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
+        rate = Fraction(fps).limit_denominator(1001)
+        self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
+        self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
+        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json")))
+        self._truth.write(json_from(_head(first, fps), spaced=True)[:-1] + ',\n"frames": [\n')
+        self._count = 0
+
+    def write(self, sample: Sample, time: float) -> None:
+        """Write one frame."""
+        frame = av.VideoFrame.from_ndarray(sample.rgb(), format="rgb24")
+        frame.pts, frame.time_base = round(time * _TICKS_PER_SECOND), Fraction(1, _TICKS_PER_SECOND)
+        self._container.mux(self._stream.encode(frame))
+        hands = [_hand(instance_to_dict(instance)) for instance in sample.instances]
+        line = json_from({"index": self._count, "time": round(time, 6), "hands": hands})
+        self._truth.write(f",\n{line}" if self._count else line)
+        self._count += 1
+
+    def finish(self) -> None:
+        """Write the last frames of the encoder and the end of the JSON."""
+        self._container.mux(self._stream.encode(None))
+        self._truth.write("\n]}\n")
+
+
+class VideoLayout(FolderLayout):
+    """`videos/{sequence}/cam{camera}.mp4` and `.json`."""
+
+    def check(self) -> None:
+        """Refuse settings without a motion or with additional images."""
+        if not self.settings.moves:
+            raise InputError("--format video requires a motion: --sequence any or --poses hands.json")
+        if extras := self.settings.extras:
+            raise InputError(f"--{extras[0]} cannot be combined with --format video")
+        if any(side % 2 for side in self.settings.size):
+            width, height = self.settings.size
+            raise InputError(f"--size {width}x{height}: videos require even width and height")
+
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write the videos of all cameras, then their list."""
+        clips: dict[str, _Clip] = {}
+        names: list[str] = []
+        with ExitStack() as stack:
+            for image in images:
+                sample = image.sample
+                assert sample.view is not None
+                if sample.view not in clips:
+                    names.append(f"videos/{sample.sequence}/cam{sample.view}.mp4")
+                    clips[sample.view] = _Clip(stack, self.root / names[-1], self.settings.fps, sample)
+                clips[sample.view].write(sample, image.time_s)
+            for clip in clips.values():
+                clip.finish()
+        write_json(self.chunk_path(chunk), names)
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Do nothing: each video has its own truth."""
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return samples from the middles of the videos."""
+        names = [name for chunk in chunks for name in read_json(self.chunk_path(chunk))]
+        samples: list[Sample] = []
+        for name in (names[place] for place in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)):
+            truth: Mapping[str, Any] = read_json((self.root / name).with_suffix(".json"))
+            middle = len(truth["frames"]) // 3
+            with open_source(self.root / name) as source:
+                rgb = next(frame.rgb for frame in source if frame.index == middle)
+            samples.append(_sample(truth, middle, name, rgb))
+        return samples
+
+
+def _head(first: Sample, fps: float) -> dict[str, object]:
+    """Return the fields that are the same for all frames."""
+    camera = first.camera
+    assert camera is not None
+    eye = camera.intrinsics
+    return {
+        "width": first.width,
+        "height": first.height,
+        "fps": fps,
+        **{name: getattr(eye, name) for name in ("fx", "fy", "cx", "cy")},
+        "R": plain(camera.R),
+        "t_m": plain(camera.t),
+        "sequence": first.sequence,
+        "view": first.view,
+        "factors": plain(first.tags),
+    }
+
+
+def _hand(record: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "handedness": record["side"],
+        "xy": record["keypoints_px"],
+        "xyz_m": record["keypoints_m"],
+        "box": record.get("box"),
+        "mask": record["mask"],
+        **{name: record["extra"][name] for name in _VIDEO_HAND_FIELDS},
+    }
+
+
+def _sample(truth: Mapping[str, Any], frame: int, name: str, rgb: Image) -> Sample:
+    """Return one frame of a video as a sample."""
+    hands = truth["frames"][frame]["hands"]
+    eye = np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]])
+    return Sample(
+        dataset=DATASET,
+        id=f"{name} {frame}",
+        image=rgb,
+        width=truth["width"],
+        height=truth["height"],
+        instances=tuple(
+            Instance(
+                kind="hand",
+                side=hand["handedness"],
+                skeleton=HAND_SKELETON,
+                keypoints_px=np.array(hand["xy"], np.float64),
+                visible=np.array(hand["causes"]) == "visible",
+                keypoints_m=np.array(hand["xyz_m"], np.float64),
+                box=hand["box"],
+                read_mask=partial(mask_from_segmentation, hand["mask"], truth["height"], truth["width"]),
+            )
+            for hand in hands
+        ),
+        camera=CalibratedCamera(eye),
+    )

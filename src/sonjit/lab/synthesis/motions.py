@@ -1,0 +1,354 @@
+"""Generate hand motions from named sequences, or load detected hands of a video.
+
+A peak pose (PP) moves from the neutral pose (separate hands in front of the chest) to a named pose and back. A range of
+motion (ROM) has several poses. Names are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand, 02.. both.
+Between two poses, joints and positions follow one minimum-jerk trajectory (Flash and Hogan 1985), with small time
+offsets of the fingers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.lab.hand_models.rig import Rig, RigPose, Side
+from sonjit.lab.hand_models.rig_ik import fit_lengths, fit_pose
+from sonjit.lab.meshes.hand_mesh import weak_view
+from sonjit.lab.synthesis import look_up
+from sonjit.lab.synthesis.contacts import separate_frames
+from sonjit.lab.synthesis.gestures import Script, Station, gestures, neutral_station, pose_from_station, scripts
+from sonjit.lab.synthesis.mesh import HandFiles
+from sonjit.lab.synthesis.person import SHAPE_NAMES, rig_from_shape
+from sonjit.lab.synthesis.poses import poses_from_stations
+from sonjit.media import load_frames
+from sonjit.results import Frame, Hand
+
+_REST_S: Final = (0.1, 0.3)  # at the neutral pose
+_TRANSITION_S: Final = (0.45, 0.9)  # between two poses
+_PAUSE_S: Final = (0.1, 0.5)  # at a pose
+_LAG: Final = 0.12  # share of a transition by which a finger starts late or ends early
+_DRIFT_M: Final = 0.002
+_DRIFT_RAD: Final = 0.015
+_BUSY_RAD: Final = 0.6
+_OUT_OF_VIEW: Final = 0.9
+_LENGTH_M: Final = 0.002  # standard deviation of the bone lengths of a measured hand
+
+SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
+_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
+_MIN_FRAMES: Final = 2
+"""Minimum number of frames of a hand. Hands in fewer frames are ignored as false detections."""
+
+
+@dataclass(frozen=True, eq=False)
+class HandSequence:
+    """Hands over time.
+
+    Attributes:
+        name: Name with its number.
+        kind: PP for a peak pose, ROM for a range of motion.
+        times: Times (N,) in seconds.
+        poses: Poses of N frames of each hand in the sequence, relative to the point in front of the chest.
+    """
+
+    name: str
+    kind: Literal["PP", "ROM"]
+    times: FloatArray
+    poses: Mapping[Side, RigPose]
+
+
+@lru_cache(maxsize=1)
+def sequence_names() -> tuple[str, ...]:
+    """Return the names of all sequences: peak poses first, then ranges of motion."""
+    return tuple(_known())
+
+
+def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
+    """Return one performance of a sequence.
+
+    Args:
+        name: Name from `sequence_names`.
+        rigs: The person's hands, from `rig_from_shape`.
+        fps: Frames per second.
+        rng: Generator of duration and deviations.
+
+    Raises:
+        InputError: The sequence is unknown, or `fps` is not positive.
+    """
+    kind, script = look_up("sequence", _known(), name)
+    if not fps > 0:
+        raise InputError(f"{fps} frames per second: must be above 0")
+    keys = _key_poses(script, rigs, rng)
+    starts, ends = _timing(len(keys), rng)
+    times = np.arange(0, ends[-1], 1 / fps)
+    poses: dict[Side, RigPose] = {
+        side: _add_drift(_interpolate([key[side] for key in keys], starts, ends, times, rng), times, rng)
+        for side in script.stations
+    }
+    return HandSequence(name, kind, times, separate_frames(poses, rigs, times))
+
+
+def retarget(
+    side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
+) -> tuple[FloatArray, RigPose]:
+    """Return the shape (36,) and the pose in every frame of a detected hand, in the axes of the keypoints.
+
+    Args:
+        side: Side of the hand.
+        keypoints: Keypoints (N, 21, 3) in metres in MediaPipe's order.
+        times: Times (N,) in seconds, increasing; None fits each frame separately.
+        files: Files of the user's own hand; None for the catalog's rig.
+
+    Raises:
+        InputError: The keypoints have another shape or are not finite.
+    """
+    shape = np.zeros(len(SHAPE_NAMES))
+    plain = rig_from_shape(side, shape, files)
+    measured = fit_lengths(plain, keypoints)
+    each = (
+        np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1) - plain.lengths[:, None]
+    )
+    is_bone = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
+    slopes = each[is_bone] / _LENGTH_M
+    shape = np.linalg.solve(
+        slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (measured - plain.lengths)[is_bone] / _LENGTH_M
+    )
+    shape = np.asarray(shape.clip(-4, 4), np.float64)
+    return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
+
+
+@lru_cache(maxsize=1)
+def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
+    found: dict[str, tuple[Literal["PP", "ROM"], Script]] = {}
+    sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
+    for side, group, _ in sides:
+        for number, script in enumerate(scripts()["peak"]):
+            found[f"0{group}{number:02d}_{script.name}"] = "PP", _move_to_side(script, side)
+    for number, script in enumerate(scripts()["both"]):
+        found[f"02{number:02d}_dh_{script.name}"] = "PP", script
+    for side, _, short in sides:
+        for number, script in enumerate(scripts()["range"], 1):
+            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", _move_to_side(script, side)
+    for number, script in enumerate(scripts()["range_both"], 1):
+        found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
+    return found
+
+
+def _move_to_side(script: Script, side: Side) -> Script:
+    return replace(script, stations={side: script.stations["Right"]})
+
+
+def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generator) -> list[Mapping[Side, RigPose]]:
+    """Return the neutral pose, each station of the hands without penetration, and the neutral pose."""
+    sides = list(script.stations)
+    neutral: Mapping[Side, RigPose] = {side: pose_from_station(rigs[side], neutral_station(), rng) for side in sides}
+    keys: list[Mapping[Side, RigPose]] = [neutral]
+    for number in range(len(script.stations[sides[0]])):
+        stations: Mapping[Side, Station] = {side: script.stations[side][number] for side in sides}
+        keys.append(poses_from_stations(stations, rigs, script.touch, rng))
+    return [*keys, neutral]
+
+
+def _timing(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Return the times at which each pose starts and ends, in seconds."""
+    pauses = rng.uniform(*_PAUSE_S, count)
+    pauses[[0, -1]] = rng.uniform(*_REST_S, 2)
+    durations = np.append(0, rng.uniform(*_TRANSITION_S, count - 1))
+    starts = (durations + np.append(0, pauses[:-1])).cumsum()
+    return starts, starts + pauses
+
+
+def _interpolate(
+    keys: list[RigPose], starts: FloatArray, ends: FloatArray, times: FloatArray, rng: np.random.Generator
+) -> RigPose:
+    """Interpolate key poses at some times."""
+    key = np.clip(np.searchsorted(starts, times, "right") - 1, 0, len(keys) - 2)
+    share = np.clip((times - ends[key]) / (starts[key + 1] - ends[key]), 0, 1)
+    late = rng.uniform(0, _LAG, (len(keys), 5))[key]
+    early = rng.uniform(0, _LAG, (len(keys), 5))[key]
+    fingers = _minimum_jerk(np.clip((share[:, None] - late) / (1 - late - early), 0, 1))[..., None, None]
+    hand = _minimum_jerk(share)[:, None]
+    angles, places = (np.stack([getattr(pose, name)[0] for pose in keys]) for name in ("angles", "translation"))
+    moved = angles[key] + fingers * (angles[key + 1] - angles[key])
+    # the thumb avoids fingers that open or close below it
+    busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
+    aside = (_OUT_OF_VIEW * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
+    moved[:, 0] += aside * (gestures()["cup"].angles[0] - moved[:, 0])
+    rotations = np.stack([pose.rotation[0] for pose in keys])
+    turns = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
+    return RigPose(
+        rotations[key] @ matrix_from_rotation_vector(hand * turns[key]),
+        places[key] + hand * (places[key + 1] - places[key]),
+        moved,
+    )
+
+
+def _minimum_jerk(share: FloatArray) -> FloatArray:
+    return share**3 * (10 - 15 * share + 6 * share**2)
+
+
+def _add_drift(pose: RigPose, times: FloatArray, rng: np.random.Generator) -> RigPose:
+    """Add slow waves of some millimetres, since no hand is completely still."""
+    waves = np.sin(times[:, None, None] * rng.uniform(1.5, 6, (2, 6)) + rng.uniform(0, 7, (2, 6))).mean(1)
+    turn = matrix_from_rotation_vector(waves[:, :3] * _DRIFT_RAD)
+    return replace(pose, rotation=turn @ pose.rotation, translation=pose.translation + waves[:, 3:] * _DRIFT_M)
+
+
+@dataclass(frozen=True, eq=False)
+class HandTrack:
+    """One hand through a sequence.
+
+    Attributes:
+        rig: Rig of its person.
+        shape: Shape (36,) of the rig.
+        pose: Pose of M frames.
+        rows: Index into the pose, by frame of the sequence.
+    """
+
+    rig: Rig
+    shape: FloatArray
+    pose: RigPose
+    rows: Mapping[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class HandMotion:
+    """Hands over time.
+
+    Attributes:
+        name: Name of the sequence.
+        times: Times (N,) in seconds.
+        hands: Hands that take part.
+        camera: Camera whose frame they are in; None if they are relative to the point in front of a person's chest.
+    """
+
+    name: str
+    times: FloatArray
+    hands: tuple[HandTrack, ...]
+    camera: Intrinsics | None = None
+
+
+@dataclass(frozen=True)
+class NamedMotions:
+    """Performances of named sequences.
+
+    Attributes:
+        names: Names to choose from.
+        fps: Frames per second.
+        files: Files of the user's own hands; None for the catalog's rig.
+    """
+
+    names: tuple[str, ...]
+    fps: float
+    files: HandFiles | None = None
+
+    @classmethod
+    def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> NamedMotions:
+        """Choose sequences by `peak`, `rom` or `any`, or by names separated by commas.
+
+        Raises:
+            InputError: A name is unknown, or `fps` is not positive.
+        """
+        if not 0 < fps <= 240:
+            raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
+        known = sequence_names()
+        match text:
+            case "any":
+                return cls(known, fps, files)
+            case "peak":
+                return cls(tuple(name for name in known if not name.startswith("ROM")), fps, files)
+            case "rom":
+                return cls(tuple(name for name in known if name.startswith("ROM")), fps, files)
+            case _:
+                names = tuple(text.split(","))
+        if wrong := [name for name in names if name not in known]:
+            raise InputError(unknown_name("--sequence", wrong[0], (*SEQUENCE_GROUPS, *known)))
+        return cls(names, fps, files)
+
+    def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
+        """Return a performance of one of the sequences."""
+        rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
+        sequence = perform_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
+        rows = {frame: frame for frame in range(len(sequence.times))}
+        hands = tuple(HandTrack(rigs[side], shape, pose, rows) for side, pose in sequence.poses.items())
+        return HandMotion(sequence.name, sequence.times, hands)
+
+
+@dataclass(frozen=True)
+class VideoMotion:
+    """Motion of detected hands in a video; shapes are fitted to the hands.
+
+    Attributes:
+        path: Table with hands that `sonjit hands VIDEO --save` wrote.
+        files: Files of the user's own hands; None for the catalog's rig.
+    """
+
+    path: str
+    files: HandFiles | None = None
+
+    def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
+        """Return the motion, always the same one."""
+        return load_motion(self.path, self.files)
+
+
+@lru_cache(maxsize=2)
+def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
+    """Load the motion of the hands in a table, in front of the camera that is assumed for a video of its size.
+
+    Raises:
+        InputError: The table has no hands or no times.
+    """
+    header, frames = load_frames(path)
+    if not header.width or not header.height:
+        raise InputError(f"{path} does not define the size of the images; save the hands as .json")
+    camera = assumed_camera(header.width, header.height)
+    tracks: defaultdict[int, list[tuple[int, Hand]]] = defaultdict(list)
+    for number, frame in enumerate(frames):
+        for index, hand in enumerate(frame.hands):
+            tracks[index if hand.id is None else hand.id].append((number, hand))
+    times = _times(frames, header.fps)
+    hands = tuple(_hand_track(track, times, camera, files) for track in tracks.values() if len(track) >= _MIN_FRAMES)
+    if not hands:
+        raise InputError(f"{path} has no hand in {_MIN_FRAMES} or more frames; record it from a video")
+    return HandMotion(Path(path).stem, times, hands, camera)
+
+
+def _times(frames: Sequence[Frame], fps: float | None) -> FloatArray:
+    stamps = [frame.time for frame in frames]
+    known = [time for time in stamps if time is not None]
+    return np.array(known) if len(known) == len(stamps) else np.arange(len(frames)) / (fps or 30.0)
+
+
+def _hand_track(
+    track: list[tuple[int, Hand]], times: FloatArray, camera: Intrinsics, files: HandFiles | None
+) -> HandTrack:
+    """Return one hand with the side of the majority of its frames; x and y from the image, z from the metric
+    keypoints.
+    """
+    numbers = [number for number, _ in track]
+    sides = [hand.handedness for _, hand in track]
+    side: Side = max(_SIDES, key=sides.count)
+    points = np.stack([_to_camera_frame(hand, camera) for _, hand in track])
+    shape, pose = retarget(side, points, times[numbers], files)
+    rows = {number: row for row, number in enumerate(numbers)}
+    return HandTrack(rig_from_shape(side, shape, files), shape, pose, rows)
+
+
+def _to_camera_frame(hand: Hand, camera: Intrinsics) -> FloatArray:
+    """Return keypoints (21, 3) in metres in the camera's frame."""
+    metric, pixels = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
+    view = weak_view(metric, pixels)
+    metric[:, :2] = (pixels - np.array(view.offset)) / view.scale
+    shift = translation_to_view(metric, pixels, camera)
+    if shift is None:
+        raise InputError("the keypoints of a hand fit no camera; detect the hands again")
+    return metric + shift

@@ -1,1 +1,0 @@
-"""From scenes to labelled samples and files."""

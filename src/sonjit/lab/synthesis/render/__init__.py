@@ -1,1 +1,0 @@
-"""Render meshes, light and a camera to images with OpenGL, without a screen."""

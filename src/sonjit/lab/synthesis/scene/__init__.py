@@ -1,1 +1,0 @@
-"""Content of a rendered scene: people, poses, contact, objects, light and cameras."""

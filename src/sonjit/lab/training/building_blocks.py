@@ -1,0 +1,244 @@
+"""Building blocks of recipes: lazy sequences, arrays of hands, pictures for reports, and exported networks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, fields
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, ClassVar, Self, TypeVar, overload
+
+import numpy as np
+
+from sonjit._util.arrays import BoolArray, Image, IntArray, RealArray
+from sonjit._util.data_files import read_npz
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
+from sonjit.engines import EngineOptions, load_engine
+from sonjit.lab.networks import InputSpec, Network
+from sonjit.lab.networks.export import ENDINGS, export_network
+from sonjit.lab.training.recipes import TrainingRequest
+from sonjit.media.drawing.strokes import Colour, draw_path, draw_ring
+
+P = TypeVar("P")
+
+
+class LazySequence(Sequence[P]):
+    """Base class of sequences that define `__len__` and `item`; slices are lazy, too."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def item(self, index: int) -> P:
+        """Return the item at 0 <= index < len(self)."""
+
+    @overload
+    def __getitem__(self, index: int) -> P: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[P]: ...
+    def __getitem__(self, index: int | slice) -> P | Sequence[P]:
+        """Return one item, or the subset of a slice; negative indices count from the end."""
+        indices = range(len(self))[index]
+        return self.item(indices) if isinstance(indices, int) else Subset(self, indices)
+
+
+class Subset(LazySequence[P]):
+    """The items of a sequence at the given indices, in their order."""
+
+    def __init__(self, items: Sequence[P], indices: Sequence[int]) -> None:
+        self._items, self._indices = items, np.array(indices, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def item(self, index: int) -> P:
+        """Return the item of the underlying sequence."""
+        return self._items[int(self._indices[index])]
+
+
+class Concat(LazySequence[P]):
+    """Several sequences, one after the other."""
+
+    def __init__(self, parts: Sequence[Sequence[P]]) -> None:
+        self._parts, self._starts = parts, [0, *accumulate(map(len, parts))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def item(self, index: int) -> P:
+        """Return the item of the part that contains the index."""
+        part = bisect_right(self._starts, index) - 1
+        return self._parts[part][index - self._starts[part]]
+
+
+def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
+    """Return at most `maximum` evenly spaced items; 0 returns all."""
+    if not maximum or maximum >= len(items):
+        return items
+    return Subset(items, [i * len(items) // maximum for i in range(maximum)])
+
+
+class ArrayRows:
+    """Base class of dataclasses of arrays of equal length.
+
+    Attributes:
+        image: (N,) index of the image of each row.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    image: IntArray
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def take(self, rows: BoolArray | IntArray) -> Self:
+        """Return a selection of the rows."""
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate several parts; each part's image indices continue after those of the part before."""
+        values = {item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)}
+        starts = np.cumsum([0, *(part.image.max(initial=-1) + 1 for part in parts[:-1])])
+        values["image"] = np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)])
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file that `save` wrote."""
+        arrays = read_npz(path)
+        return cls(**{item.name: arrays[item.name] for item in fields(cls)})
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` file atomically."""
+        with atomic_file(path) as draft:
+            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def from_folders(
+        cls,
+        request: TrainingRequest,
+        names: Iterable[str],
+        file_name: str,
+        compute: Callable[[Path, Callable[[int, int], None]], Self],
+    ) -> Self:
+        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there.
+
+        Args:
+            request: Training request.
+            names: Names of the folders, relative to the data.
+            file_name: File name for a folder, relative to the run's folder, with `{}` for the folder's name.
+            compute: Function that returns the rows of a folder and reports the number of finished images and of all
+                images.
+        """
+        assert request.data is not None
+        parts: list[Self] = []
+        for name in names:
+            file = request.out / file_name.format(name)
+            if not file.is_file():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
+            parts.append(cls.load(file))
+        return cls.concatenate(parts)
+
+
+PICTURE = "predictions (orange) and labels (green)"
+"""Name of the picture, which is its caption in the report."""
+MAX_CROPS = 16
+"""Maximum number of crops in a picture."""
+
+_CELL_PX, _COLUMNS, _GAP_PX = 256, 4, 4
+_PREDICTED: Colour = (255, 96, 32)
+_LABELLED: Colour = (64, 255, 128)
+
+
+def draw_predictions(
+    crops: Sequence[Image], predicted: Sequence[RealArray], labelled: Sequence[RealArray], known: Sequence[BoolArray]
+) -> Image:
+    """Draw predicted and labelled keypoints into crops, side by side.
+
+    Args:
+        crops: Images (S, S, 3) uint8; the first `MAX_CROPS` are drawn.
+        predicted: Keypoints (K, 2) in pixels of each crop.
+        labelled: Labels (K, 2) in pixels of each crop.
+        known: Flags (K,), True for labelled keypoints.
+
+    Returns:
+        RGB image (H, W, 3) uint8 with at most four crops in a row.
+    """
+    import cv2
+
+    shown = range(min(len(crops), MAX_CROPS))
+    columns = max(1, min(len(shown), _COLUMNS))
+    step = _CELL_PX + _GAP_PX
+    sheet = np.full((-(-len(shown) // columns) * step, columns * step, 3), 40, np.uint8)
+    for index in shown:
+        cell = np.array(cv2.resize(crops[index], (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+        scale = _CELL_PX / crops[index].shape[0]
+        for found, label in zip(
+            (predicted[index] * scale)[known[index]], (labelled[index] * scale)[known[index]], strict=True
+        ):
+            draw_path(cell, np.stack([found, label]).astype(np.float64), _PREDICTED, 1)
+            draw_ring(cell, label, 4.0, _LABELLED, 1)
+            draw_ring(cell, found, 1.5, _PREDICTED, 2)
+        top, left = index // columns * step, index % columns * step
+        sheet[top : top + _CELL_PX, left : left + _CELL_PX] = cell
+    return sheet
+
+
+_WARM_UP_RUNS, _TIMED_RUNS = 20, 200
+
+
+def export_trained(network: Network, name: str, side: int, request: TrainingRequest) -> dict[str, object]:
+    """Export a trained network if the request asks for it.
+
+    Args:
+        network: Trained network.
+        name: File name without the ending.
+        side: Side of the input images in pixels.
+        request: Training request with the format and the folder of the run.
+
+    Returns:
+        The path of the file as "export", or an empty dict.
+    """
+    if request.export is None:
+        return {}
+    file = request.out / f"{name}{ENDINGS[request.export]}"
+    return {"export": export_network(network.cpu(), (InputSpec("images", (3, side, side)),), file).path}
+
+
+def refuse_export(request: TrainingRequest) -> None:
+    """Refuse `--export` for a recipe whose weights `sonjit export` converts.
+
+    Raises:
+        InputError: The request has an export format.
+    """
+    if request.export is not None:
+        raise InputError(
+            f"--export does not apply to {request.recipe}, which writes PyTorch weights; convert them with "
+            f"sonjit export {request.recipe} --weights FILE --out FILE"
+        )
+
+
+def median_run_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:
+    """Return the median duration of 200 runs on one image in milliseconds, in float32 on one thread of OpenVINO.
+
+    Args:
+        network: Network in eval mode, on the CPU.
+        inputs: Inputs of the network.
+        folder: Folder in which the exported file `timed.onnx` stays.
+    """
+    file = export_network(network, inputs, folder / "timed.onnx").path
+    engine = load_engine(file, EngineOptions(precision="f32", threads=1))
+    engine.input[...] = np.random.default_rng(0).random(engine.input.shape, np.float32).astype(engine.input.dtype)
+    times: list[float] = []
+    for _ in range(_WARM_UP_RUNS + _TIMED_RUNS):
+        start = perf_counter()
+        engine.run()
+        times.append(1000 * (perf_counter() - start))
+    return median(times[_WARM_UP_RUNS:])

@@ -1,0 +1,380 @@
+"""Training images of classifiers: images of a data set, or crops of a clip with known hands, each with one or none.
+
+The class of an image is its tag `class`. An image without that tag has the class of its instances, if they have only
+one category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
+from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
+from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
+from sonjit.lab.metrics.detection import localization_error
+from sonjit.lab.networks.classifiers import Classifier, View
+from sonjit.lab.training.augment import (
+    Augmentation,
+    AugmentationSettings,
+    draw_augmentation,
+    mirrored_order,
+)
+from sonjit.media import open_source
+from sonjit.results import Box
+
+_MAX_TRIES = 50
+"""Maximum number of images that are drawn to find one with a class."""
+_HELD_OUT = ("val", "test")
+"""Names of splits to evaluate on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One example.
+
+    Attributes:
+        image: (size, size, 3) uint8.
+        label: Index of the class.
+        box: Box of the object of the class in pixels of the crop; None if it is unknown or there is no object.
+    """
+
+    image: Image
+    label: int
+    box: Box | None = None
+
+
+def images_from(crops: Sequence[Crop]) -> Tensor:
+    """Return the crops as (B, 3, size, size) float32 in 0..1."""
+    stacked = np.stack([crop.image for crop in crops])  # (B, size, size, 3)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+
+
+def class_of(sample: Sample) -> str | None:
+    """Return the class of an image, or None if it has none or several."""
+    if (named := sample.tags.get("class")) is not None:
+        return str(named)
+    found = {instance.category or instance.kind for instance in sample.instances}
+    return found.pop() if len(found) == 1 else None
+
+
+class ClassImages:
+    """Training images and held-out images with classes.
+
+    Args:
+        training: Training images with classes.
+        held_out: Images to evaluate on.
+        size: Side of a network's square input in pixels.
+        view: Part of an image that is shown.
+        cropper: Classifier whose map crops images, for the view "crop".
+
+    Attributes:
+        names: Names of the classes.
+        ids: Ids of the classes in the data set.
+
+    Raises:
+        InputError: There are fewer than two classes.
+    """
+
+    def __init__(
+        self, training: Dataset, held_out: Dataset, size: int, view: View = "full", cropper: Classifier | None = None
+    ) -> None:
+        self._training, self._held_out = training, held_out
+        self._size, self._view, self._cropper = size, view, cropper
+        if "class" in training[0].tags:
+            found = sorted({name for sample in training if (name := class_of(sample)) is not None})
+            categories: Mapping[int, str] = dict(enumerate(found))
+        else:
+            categories = training.categories()
+        self.ids, self.names = tuple(categories), tuple(categories.values())
+        if len(self.names) < 2:
+            raise InputError(f"{training.root}: {len(self.names)} class; a classifier requires images of at least two")
+        self._mirrored = mirrored_order(self.names)
+        self._boxes: dict[int, Box] = {}
+
+    def __len__(self) -> int:
+        """Return the number of training images."""
+        return len(self._training)
+
+    def draw(
+        self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings | None = None
+    ) -> list[Crop]:
+        """Draw augmented examples of the training set, each of a random part of the shown area."""
+        return [self._draw_crop(own, augmentation) for own in rng.spawn(count)]
+
+    def select_held_out(self, maximum: int) -> list[Sample]:
+        """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
+        count = len(self._held_out)
+        indices = range(count) if count <= maximum else [i * count // maximum for i in range(maximum)]
+        return [sample for index in indices if class_of(sample := self._held_out[index]) in self.names]
+
+    def _draw_crop(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
+        for _ in range(_MAX_TRIES):
+            index = int(rng.integers(len(self._training)))
+            sample = self._training[index]
+            name = class_of(sample)
+            if name not in self.names:
+                continue
+            rgb = sample.rgb()
+            area = self._area(index, sample, rgb)
+            if area is None:
+                continue
+            change, label = draw_augmentation(augmentation or AugmentationSettings(), rng), self.names.index(name)
+            image = change.image(_random_part(rgb, area, self._size, rng, change))
+            return Crop(image, self._mirrored[label] if change.mirror else label)
+        raise InputError(f"None of {_MAX_TRIES} images has a class. Choose another data set or split.")
+
+    def _area(self, index: int, sample: Sample, rgb: NDArray[np.uint8]) -> Box | None:
+        """Return the shown area of an image, or None if the data set has no box."""
+        if self._view == "full":
+            return 0.0, 0.0, float(rgb.shape[1]), float(rgb.shape[0])
+        if self._view == "box":
+            return next((instance.box for instance in sample.instances if instance.box is not None), None)
+        assert self._cropper is not None
+        if index not in self._boxes:
+            self._boxes[index] = crop_box(self._cropper, rgb)
+        return self._boxes[index]
+
+
+def open_class_images(
+    dataset: str,
+    data: Path,
+    images: Path | None,
+    *,
+    split: str,
+    held_out_split: str,
+    size: int,
+    view: View,
+    cropper: Classifier | None,
+) -> ClassImages:
+    """Open the images of a data set; without a split to evaluate on, every fifth image is held out.
+
+    Args:
+        dataset: Name of the data set.
+        data: Folder or COCO file of the data set.
+        images: Folder or video of the images; None for that of the data set.
+        split: Split to train on; "" for the training set, or else the first split.
+        held_out_split: Split to evaluate on; "" for the data set's validation or test split.
+        size: Side of a network's square input in pixels.
+        view: Part of an image that is shown.
+        cropper: Classifier whose map crops images, for the view "crop".
+
+    Raises:
+        InputError: The data cannot be used.
+    """
+    entry = dataset_entry(dataset)
+    options: dict[str, Any] = {"images": str(images)} if images else {}
+    chosen = split or ("train" if "train" in entry.splits else entry.splits[0])
+    own: dict[str, Any] = {}
+    if (
+        "labels" in entry.options
+    ):  # COCO: all objects instead of people's keypoints; ImageNet: also images without boxes
+        own["labels"] = "folders" if chosen == "train" and dataset == "ilsvrc-loc" else "instances"
+    if dataset == "ilsvrc-loc" and chosen != "train":
+        own.clear()
+    training = open_dataset(dataset, data, chosen, **options, **own)
+    other = held_out_split or next((name for name in _HELD_OUT if name in entry.splits and name != chosen), "")
+    if other:
+        own = own if dataset != "ilsvrc-loc" else {}
+        return ClassImages(training, open_dataset(dataset, data, other, **options, **own), size, view, cropper)
+    count = len(training)
+    held_out = range(4, count, 5)
+    if not held_out:
+        raise InputError(f"{data} has {count} images: too few to train on some and evaluate on others")
+    rest = training.subset(index for index in range(count) if index % 5 != 4)
+    return ClassImages(rest, training.subset(held_out), size, view, cropper)
+
+
+def classification_metrics(
+    classifier: Classifier, samples: Sequence[Sample], by: LocalizeBy = "cam"
+) -> dict[str, float]:
+    """Return errors on images in the definition of ILSVRC, in per cent.
+
+    Args:
+        classifier: Classifier with the names of its classes.
+        samples: Images with classes; localization is evaluated on those with boxes.
+        by: Method that computes boxes; a network without maps supports only backprop.
+
+    Returns:
+        classification_error_1 and _5, and with boxes localization_error_1 and _5.
+    """
+    by = "backprop" if classifier.pooling is None else by
+    found: list[list[ClassBox]] = []
+    for sample in samples:
+        true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
+        found.append(localize_classes(classifier, sample.rgb(), by=by, view=classifier.view, true_box=true_box))
+    labels = [classifier.names.index(class_of(sample) or "") for sample in samples]
+    errors: dict[str, float] = {}
+    for top in (1, 5):
+        wrong = [label not in [box.label for box in boxes[:top]] for label, boxes in zip(labels, found, strict=True)]
+        errors[f"classification_error_{top}"] = 100 * float(np.mean(wrong)) if wrong else float("nan")
+    truth = [
+        (label, [instance.box for instance in sample.instances if instance.box is not None])
+        for label, sample in zip(labels, samples, strict=True)
+    ]
+    with_boxes = [index for index, (_, boxes) in enumerate(truth) if boxes]
+    if with_boxes:
+        predictions = [[(item.label, item.box) for item in found[index]] for index in with_boxes]
+        for top in (1, 5):
+            error = localization_error(predictions, [truth[index] for index in with_boxes], top)
+            errors[f"localization_error_{top}"] = 100 * error
+    return errors
+
+
+def _random_part(
+    rgb: NDArray[np.uint8], area: Box, size: int, rng: np.random.Generator, change: Augmentation
+) -> NDArray[np.uint8]:
+    """Return a random part of an upright area, stretched to a square and rotated; from a scale of 1, all of it."""
+    height, width = rgb.shape[:2]
+    left, top = max(round(area[0]), 0), max(round(area[1]), 0)
+    right, bottom = max(min(round(area[2]), width), left + 1), max(min(round(area[3]), height), top + 1)
+    aspect = np.exp(rng.uniform(-0.25, 0.25)) if change.scale < 1 else 1.0
+    wide = max(min(round((right - left) * change.scale * aspect), right - left), 1)
+    high = max(min(round((bottom - top) * change.scale / aspect), bottom - top), 1)
+    x, y = int(rng.integers(left, right - wide + 1)), int(rng.integers(top, bottom - high + 1))
+    part = cv2.resize(rgb[y : y + high, x : x + wide], (size, size), interpolation=cv2.INTER_AREA)
+    box = RotatedBox(size / 2, size / 2, size, size, change.rotation_rad)
+    return crop(np.asarray(part, np.uint8), box, size, size) if change.rotation_rad else np.asarray(part, np.uint8)
+
+
+_UNCHANGED = Augmentation()
+CLASSES = ("Left", "Right", "none")
+_LONG_SIDE_PX = 320  # longer side of the frames in memory; crops are smaller
+_MAX_BOXES = 10  # maximum number of boxes that are tried for a held-out crop without another hand
+_MARGIN = 0.12  # distance of the skin from the keypoints, relative to the hand's size
+
+
+class HandCrops:
+    """Crops of a clip with known hands.
+
+    Args:
+        clip: Path of a video.
+        truth: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels.
+        size: Side of a crop in pixels.
+        context: Side of a crop as a multiple of the hand's.
+        segment: Length of segments in frames; the first three quarters of each are for training.
+    """
+
+    def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
+        self._size, self._context = size, context
+        try:
+            frames = read_json(truth)["frames"]
+            hands = {
+                int(frame["index"]): [
+                    (CLASSES.index(hand["handedness"]), np.array(hand["xy"], float)) for hand in frame["hands"]
+                ]
+                for frame in frames
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{truth}: no frames with hands that have handedness and xy ({error})") from None
+        self._images: dict[int, NDArray[np.uint8]] = {}
+        self._hands: dict[int, list[tuple[int, FloatArray]]] = {}
+        with open_source(clip) as source:
+            for frame in source:
+                if frame.index in hands:
+                    image, scale = _shrink(frame.rgb)
+                    self._images[frame.index] = image
+                    self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
+        quarter = segment * 3 // 4
+        self.training = [index for index in sorted(self._images) if index % segment < quarter]
+        self.held_out = [index for index in sorted(self._images) if index % segment >= quarter]
+        if not self.training or not self.held_out:
+            raise InputError(f"{clip} is too short for segments of {segment} frames; set a smaller segment")
+
+    def draw(
+        self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings | None = None
+    ) -> list[Crop]:
+        """Draw augmented crops of the training set at random positions; a mirror shows the other hand."""
+        crops: list[Crop] = []
+        while len(crops) < count:
+            index = int(rng.choice(self.training))
+            hands = self._hands[index]
+            hand = int(rng.integers(len(hands) + 1)) if hands else 0  # the last index is a crop without a hand
+            change = draw_augmentation(augmentation or AugmentationSettings(), rng)
+            found = self._crop(index, hand, rng, change)
+            if found is not None:
+                found = _mirror(found) if change.mirror else found
+                crops.append(replace(found, image=change.change_colours(found.image)))
+        return crops
+
+    def test(self, *, none: bool = False) -> list[Crop]:
+        """Return every hand of the held-out frames and its mirror image; with `none`, as many crops without a hand."""
+        crops: list[Crop] = []
+        for index in self.held_out:
+            for hand in range(len(self._hands[index])):
+                number = len(self._hands[index]) if none else hand
+                rngs = (np.random.default_rng((index, hand, attempt)) for attempt in range(_MAX_BOXES))
+                tries = (self._crop(index, number, rng) for rng in rngs)
+                found = next((candidate for candidate in tries if candidate is not None), None)
+                crops += [] if found is None else [found, _mirror(found)]
+        return crops
+
+    def _crop(
+        self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = _UNCHANGED
+    ) -> Crop | None:  # fmt: skip
+        """Return a crop of one hand of a frame or, for an index beyond the last hand, without a hand.
+
+        None if the hand is outside the image or another hand is in the crop.
+        """
+        rgb, hands, size = self._images[index], self._hands[index], self._size
+        height, width = rgb.shape[:2]
+        _, points = hands[min(hand, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))
+        box = _box_around(points)
+        hand_side = max(box[2] - box[0], box[3] - box[1])
+        side = self._context * change.scale * hand_side
+        if hand < len(hands):
+            free = max(side - 1.2 * hand_side, 0) / 2
+            cx, cy = (np.array(box).reshape(2, 2).mean(0) + rng.uniform(-free, free, 2)).tolist()
+        else:
+            cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+        area = RotatedBox(cx, cy, side, side, change.rotation_rad)
+        for number, (_, xy) in enumerate(hands):
+            x_min, y_min, x_max, y_max = _box_around(points_into_crop(xy, area, size))
+            if number != hand and x_max > 0 and y_max > 0 and x_min < size and y_min < size:
+                return None
+        image = crop(rgb, area, size, size)
+        if hand >= len(hands):
+            return Crop(image, CLASSES.index("none"), None)
+        label, xy = hands[hand]
+        if not ((xy >= 0) & (xy < (width, height))).all():
+            return None
+        x_min, y_min, x_max, y_max = np.clip(_box_around(points_into_crop(xy, area, size)), 0, size).tolist()
+        return Crop(image, label, (x_min, y_min, x_max, y_max))
+
+
+def _shrink(rgb: Image) -> tuple[NDArray[np.uint8], float]:
+    """Return a frame of at most `_LONG_SIDE_PX`, and the factor of its coordinates."""
+    import cv2
+
+    scale = min(_LONG_SIDE_PX / max(rgb.shape[:2]), 1.0)
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _mirror(example: Crop) -> Crop:
+    """Return the mirror image, which shows the other hand."""
+    box = example.box
+    if box is not None:
+        size = example.image.shape[1]
+        box = size - box[2], box[1], size - box[0], box[3]
+    label = {"Left": "Right", "Right": "Left"}.get(CLASSES[example.label], CLASSES[example.label])
+    return Crop(np.ascontiguousarray(example.image[:, ::-1]), CLASSES.index(label), box)
+
+
+def _box_around(points: FloatArray) -> Box:
+    """Return the box around a hand's keypoints (K, 2) with a margin for the skin."""
+    low, high = points.min(0), points.max(0)
+    margin = _MARGIN * float((high - low).max())
+    x_min, y_min, x_max, y_max = *(low - margin).tolist(), *(high + margin).tolist()
+    return x_min, y_min, x_max, y_max

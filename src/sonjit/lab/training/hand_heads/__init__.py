@@ -1,1 +1,0 @@
-"""Train heads for visibility and handedness on the published hand networks."""

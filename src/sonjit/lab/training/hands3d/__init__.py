@@ -1,1 +1,0 @@
-"""Train networks for hands in space: InterNet, RootNet, HandOccNet and Deformer."""

@@ -1,1 +1,0 @@
-"""Train networks on images: image classifiers, Mask R-CNN and visual question answering."""

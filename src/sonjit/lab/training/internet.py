@@ -1,0 +1,468 @@
+"""Train InterNet (recipe `internet`) on images of one or two hands from calibrated cameras.
+
+It is trained on augmented crops of two hands. Losses compare Gaussian volumes around joints, the distance of the roots,
+and which hands are present. Source: Moon et al. 2020, InterHand2.6M, section 5.3; numbers as in the released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_crop
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
+from sonjit.lab.networks import create_network, load_checkpoint
+from sonjit.lab.networks.hands3d.hand_layouts import JOINTS, SIDES, HandLayout, Side
+from sonjit.lab.networks.hands3d.heatmap_space import (
+    HeatmapSpace,
+    area_of_box,
+    box_of_joints,
+    joints_in_camera,
+    two_hands_from_outputs,
+)
+from sonjit.lab.networks.hands3d.internet import LAYOUTS, InterNet
+from sonjit.lab.networks.hands3d.rootnet import RootNet
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.building_blocks import export_trained
+from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
+
+
+def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device: str) -> None:
+    """Load the weights of a trunk, move a network to a device and set it to train mode.
+
+    Args:
+        network: Network, changed in place.
+        trunk_weights: File of torchvision's ResNet for ImageNet; "" keeps the network's own weights.
+        device: Device for the training.
+    """
+    if trunk_weights:
+        network.load_official(load_checkpoint(Path(trunk_weights)), strict=False)
+    network.to(device).train()
+
+
+PEAK, SIGMA_BINS = 255.0, 2.5
+
+_UNCHANGED, _SPACE = Augmentation(), HeatmapSpace()
+_MM: Final = 1000.0
+_MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
+
+
+class InterNetTargets(NamedTuple):
+    """Ground truth of a batch of crops, in the layout's order of joints.
+
+    Attributes:
+        joints: (B, 42, 3) x, y, z in bins.
+        valid: (B, 42) 1 for joints that are known and in the volume; 0 for all joints of an absent hand.
+        rel_root: (B, 1) bins from the right root to the left one.
+        rel_valid: (B, 1) 1 if both roots are known and in range.
+        hand_type: (B, 2) 1 for a right and a left hand that is present.
+        hand_type_valid: (B,) 1 if presence is known.
+    """
+
+    joints: Tensor
+    valid: Tensor
+    rel_root: Tensor
+    rel_valid: Tensor
+    hand_type: Tensor
+    hand_type_valid: Tensor
+
+
+def heatmap_from_joints(joints: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return volumes (B, J, z, y, x) with a Gaussian around joints (B, J, 3), which are x, y, z in bins."""
+    axes: list[Tensor] = []
+    for axis, count in zip((2, 1, 0), shape, strict=True):
+        off = torch.arange(count, dtype=joints.dtype, device=joints.device) - joints[..., axis, None]  # (B, J, count)
+        axes.append((-(off**2) / (2 * SIGMA_BINS**2)).exp())
+    z, y, x = axes  # a 3D Gaussian is the product of three 1D ones
+    return PEAK * z[..., :, None, None] * (y[..., :, None] * x[..., None, :])[..., None, :, :]
+
+
+def internet_losses(outputs: Mapping[str, Tensor], targets: InterNetTargets) -> dict[str, Tensor]:
+    """Return the three losses, whose sum is minimised.
+
+    Returns:
+        `joints`: Squared difference of the volumes of valid joints, divided by the number of all joints. `rel_root`:
+        Distance in bins. `hand_type`: Cross-entropy. Each is a mean over the batch.
+    """
+    heatmap = outputs["heatmap"]
+    off = heatmap - heatmap_from_joints(targets.joints, (heatmap.shape[2], heatmap.shape[3], heatmap.shape[4]))
+    joints = (off.square().mean((2, 3, 4)) * targets.valid).mean()
+    rel_root = ((outputs["rel_root_depth"] - targets.rel_root).abs() * targets.rel_valid).mean()
+    hand = F.binary_cross_entropy_with_logits(outputs["hand_type_logits"], targets.hand_type, reduction="none")
+    return {"joints": joints, "rel_root": rel_root, "hand_type": (hand.mean(1) * targets.hand_type_valid).mean()}
+
+
+@dataclass(frozen=True, eq=False)
+class TwoHandImage:
+    """One labelled image.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        box: Upright box around the hands in pixels.
+        joints: (42, 3) x, y in pixels, depth in mm from the camera, in the layout's order.
+        valid: (42,) True for known joints.
+        hand_type: (2,) True for a right and a left hand that is present.
+        hand_type_valid: True if presence is known.
+    """
+
+    rgb: Image
+    box: RotatedBox
+    joints: FloatArray
+    valid: BoolArray
+    hand_type: BoolArray
+    hand_type_valid: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class TwoHandExample:
+    """One crop and its ground truth; the fields are those of `InterNetTargets` for a single crop."""
+
+    image: Float32Array  # (S, S, 3) in 0..1
+    joints: FloatArray
+    valid: BoolArray
+    rel_root: float
+    rel_valid: bool
+    hand_type: BoolArray
+    hand_type_valid: bool
+
+
+def mirror_example(image: TwoHandImage) -> TwoHandImage:
+    """Return the mirror image with swapped labels of the hands; pixels count from the centre of the first one."""
+    last = image.rgb.shape[1] - 1
+    joints = np.roll(image.joints, JOINTS, 0)
+    joints[:, 0] = last - joints[:, 0]
+    return replace(
+        image,
+        rgb=np.ascontiguousarray(image.rgb[:, ::-1]),
+        box=image.box._replace(cx=last - image.box.cx),
+        joints=joints,
+        valid=np.roll(image.valid, JOINTS),
+        hand_type=image.hand_type[::-1].copy(),
+    )
+
+
+def example_from_image(
+    labelled: TwoHandImage, layout: HandLayout, augmentation: Augmentation = _UNCHANGED, space: HeatmapSpace = _SPACE
+) -> TwoHandExample:
+    """Augment an image, crop its hands, and return the crop with its ground truth."""
+    if augmentation.mirror:
+        labelled = mirror_example(labelled)
+    area = area_of_box(augmentation.shifted(labelled.box))
+    area = replace(augmentation, shift=(0.0, 0.0)).box(area)
+    size = space.size_px
+    image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
+    image = augmentation.change_colours(image) / np.float32(255)
+    joints = labelled.joints.copy()
+    joints[:, :2] = points_into_crop(joints[:, :2], area, size)
+    bins, valid, rel_root = targets_from_crop(joints, _have_known_root(labelled.valid, layout), layout, space)
+    both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
+    return TwoHandExample(
+        image=image.astype(np.float32),
+        joints=bins,
+        valid=valid,
+        rel_root=rel_root,
+        rel_valid=bool(both) and 0 <= rel_root < space.bins,
+        hand_type=labelled.hand_type,
+        hand_type_valid=labelled.hand_type_valid,
+    )
+
+
+def targets_from_crop(
+    joints: RealArray, valid: BoolArray, layout: HandLayout, space: HeatmapSpace = _SPACE
+) -> tuple[FloatArray, BoolArray, float]:
+    """Convert joints to bins.
+
+    Args:
+        joints: (42, 3) x, y in pixels of the crop, depth in mm from the camera.
+        valid: (42,) True for known joints.
+        layout: Layout of the joints.
+        space: Heatmap space of the network.
+
+    Returns:
+        (42, 3) x, y, z in bins, with depths relative to the same hand's root; (42,) True for known joints in the
+        volume; the bins from the right root to the left one, which may be out of range.
+    """
+    depth = np.array(joints[:, 2], np.float64)
+    right, left = (layout.root(side) for side in SIDES)
+    rel_root = space.bins_from_mm(float(depth[left] - depth[right]))
+    for side, root in zip(SIDES, (right, left), strict=True):
+        depth[layout.joints(side)] -= joints[root, 2]
+    bins = np.column_stack([space.bins_from_px(joints[:, :2].astype(np.float64)), space.bins_from_mm(depth)])
+    return bins, valid & ((bins >= 0) & (bins < space.bins)).all(1), rel_root
+
+
+def _have_known_root(valid: BoolArray, layout: HandLayout) -> BoolArray:
+    """Return which joints are known together with the root that their depth is relative to."""
+    known = valid.copy()
+    for side in SIDES:
+        known[layout.joints(side)] &= valid[layout.root(side)]
+    return known
+
+
+def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tensor, InterNetTargets]:
+    """Return crops (B, 3, S, S) and their ground truth as float32 tensors."""
+    images = torch.from_numpy(np.stack([example.image for example in examples])).permute(0, 3, 1, 2)
+    targets = InterNetTargets(
+        joints=torch.from_numpy(np.stack([example.joints for example in examples])).float(),
+        valid=torch.from_numpy(np.stack([example.valid for example in examples])).float(),
+        rel_root=torch.tensor([[example.rel_root] for example in examples]),
+        rel_valid=torch.tensor([[float(example.rel_valid)] for example in examples]),
+        hand_type=torch.from_numpy(np.stack([example.hand_type for example in examples])).float(),
+        hand_type_valid=torch.tensor([float(example.hand_type_valid) for example in examples]),
+    )
+    return images, targets
+
+
+@dataclass(frozen=True)
+class InterNetSettings(CropSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        layout: Order of hands and joints: interhand with both hands in a crop; stb or rhd with one hand in a crop.
+        depth: Number of layers of the residual network.
+        width: Channels of its first stage.
+        channels: Channels of the upsampled maps.
+        hidden: Width of the two heads on the mean of the features.
+        trunk_weights: File of torchvision's ResNet for ImageNet; "" starts with random weights.
+        hand_type: True to train the head that predicts which hands are present.
+    """
+
+    layout: Literal["interhand", "stb", "rhd"] = "interhand"
+    depth: int = 50
+    width: int = 64
+    channels: int = 256
+    hidden: int = 512
+    trunk_weights: str = ""
+    hand_type: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
+
+    @property
+    def space(self) -> HeatmapSpace:
+        """The space of the network's bins."""
+        return HeatmapSpace(self.side, self.side // 4)
+
+
+def train_internet(request: TrainingRequest) -> Mapping[str, object]:
+    """Train InterNet.
+
+    Returns:
+        "weights", and metrics on held-out images: `mpjpe_mm`, joints relative to their hand's root, with the true depth
+        of the root; `mean_pose_mpjpe_mm`, the error of the training set's mean pose; `mrrpe_mm`, the left root relative
+        to the right one; `handedness`, the share of images with the correct hands.
+
+    Raises:
+        InputError: The data have no hands in camera space, or weights do not fit.
+    """
+    settings = settings_from(InterNetSettings, request.settings)
+    torch.manual_seed(settings.seed)
+    options = {name: getattr(settings, name) for name in ("layout", "depth", "width", "channels", "hidden")}
+    network = create_network("internet", request.weights, **options, bins=settings.space.bins)
+    assert isinstance(network, InterNet)
+    prepare_for_training(network, settings.trunk_weights, request.device)
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
+    make_example = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
+    batch = partial(
+        draw_batch, samples=data.training, make_example=make_example, join=batch_from_examples, count=settings.batch
+    )
+
+    def losses(model: InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
+        parts = internet_losses(model(batch[0]), batch[1])
+        return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
+
+    metrics = train(
+        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+        evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
+    )  # fmt: skip
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    results |= export_trained(network, "internet", settings.side, request)
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCrop:
+    """An input crop of InterNet and the 3D joints of its hands.
+
+    Attributes:
+        image: Image with the box to crop.
+        joints_mm: (42, 3) in the camera frame, in the layout's order; 0 where unknown.
+        known: (42,) True for known joints.
+    """
+
+    image: TwoHandImage
+    joints_mm: FloatArray
+    known: BoolArray
+
+
+def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
+    """Return the crops of an image: both hands in one, or one for each; none if no hand is known in camera space.
+
+    The box is that of the data set, as in InterHand2.6M, or else the box around the joints.
+    """
+    hands = _hands(sample)
+    if layout.both_in_a_crop:
+        return [_crop(sample, hands, layout)] if hands else []
+    return [_crop(sample, {side: hand}, layout) for side, hand in hands.items()]
+
+
+def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) -> LabelledCrop:
+    joints_mm, known = _joints_mm(hands, layout)
+    joints = joints_mm.copy()
+    for side, instance in hands.items():
+        assert instance.keypoints_px is not None
+        own = layout.joints(side)
+        joints[own, :2] = layout.from_mediapipe21(instance.keypoints_px)
+        if "wrist" not in layout.skeleton.keypoints and sample.camera is not None:  # the centre in space, not in pixels
+            root = layout.root(side)
+            joints[root, :2] = sample.camera.project(joints_mm[[root]] / _MM)[0]
+    valid = known & np.isfinite(joints).all(1)
+    joints = np.where(valid[:, None], joints, 0)
+    shared = sample.box if layout.both_in_a_crop else None
+    boxes = [shared] if shared else [hand.box for hand in hands.values() if hand.box]
+    if shared or len(boxes) == len(hands):
+        (x_min, y_min), (x_max, y_max) = np.min(boxes, 0)[:2].tolist(), np.max(boxes, 0)[2:].tolist()
+        box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+    else:
+        pixels = [hand.keypoints_px for hand in hands.values() if hand.keypoints_px is not None]
+        points = np.concatenate(pixels)
+        box = box_of_joints(points[np.isfinite(points).all(1)])
+    hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
+    present = np.array([side in hands for side in SIDES])
+    return LabelledCrop(
+        TwoHandImage(
+            rgb=sample.rgb(), box=box, joints=joints, valid=valid, hand_type=present, hand_type_valid=hand_type_valid
+        ),
+        joints_mm,
+        known,
+    )
+
+
+def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[FloatArray, BoolArray]:
+    """Return joints (42, 3) in mm in the camera frame, in the layout's order, and which are known (42,)."""
+    joints = np.full((2 * JOINTS, 3), np.nan)
+    for side, instance in hands.items():
+        assert instance.keypoints_m is not None
+        joints[layout.joints(side)] = layout.from_mediapipe21(instance.keypoints_m) * _MM
+    known = np.asarray(np.isfinite(joints).all(1))
+    return np.where(known[:, None], joints, 0), known
+
+
+def _hands(sample: Sample) -> dict[Side, Instance]:
+    """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
+    hands: dict[Side, Instance] = {
+        instance.side: _mask_invalid_joints(instance)
+        for instance in sample.instances
+        if instance.kind == "hand" and instance.side is not None
+    }
+    return {
+        side: instance
+        for side, instance in hands.items()
+        if instance.keypoints_px is not None
+        and instance.keypoints_m is not None
+        and (np.isfinite(instance.keypoints_px).all(1) & np.isfinite(instance.keypoints_m).all(1)).any()
+    }
+
+
+def _mask_invalid_joints(hand: Instance) -> Instance:
+    """Set a hand's joints that its data set marks as invalid to NaN."""
+    pairs = ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
+    pixels, metres = (
+        points if points is None or valid is None else np.where(valid[:, None], points, np.nan)
+        for points, valid in pairs
+    )
+    return replace(hand, keypoints_px=pixels, keypoints_m=metres)
+
+
+def _example(
+    sample: Sample,
+    rng: np.random.Generator,
+    layout: HandLayout,
+    space: HeatmapSpace,
+    augmentation: AugmentationSettings,
+) -> TwoHandExample | None:
+    crops, change = crops_from_sample(sample, layout), draw_augmentation(augmentation, rng)
+    if not crops:
+        return None
+    chosen = crops[int(rng.integers(len(crops)))] if len(crops) > 1 else crops[0]
+    return example_from_image(chosen.image, layout, change, space)
+
+
+@torch.inference_mode()
+def evaluate(
+    network: InterNet, training: Sequence[Sample], held_out: Sequence[Sample], settings: InterNetSettings, device: str
+) -> dict[str, float]:
+    """Return metrics on held-out images; see `train_internet`."""
+    network.eval()
+    layout, space, side = LAYOUTS[settings.layout], settings.space, settings.side
+    own_roots = [layout.root(hand) for hand in SIDES]
+    found: list[FloatArray] = []
+    with_root: list[FloatArray] = []
+    truth: list[FloatArray] = []
+    valid: list[BoolArray] = []
+    scores: list[FloatArray] = []
+    present: list[BoolArray] = []
+    crops = ((labelled, sample.camera) for sample in held_out for labelled in crops_from_sample(sample, layout))
+    for labelled, camera in ((labelled, camera.intrinsics) for labelled, camera in crops if camera is not None):
+        area = area_of_box(labelled.image.box)
+        image = crop(labelled.image.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
+        outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
+        predicted = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
+        depths = labelled.joints_mm[None, own_roots, 2]
+        # MRRPE measures the left root as predicted relative to the right one.
+        relative = np.array([[depths[0, 0], depths[0, 0] + predicted.rel_root_mm[0]]])
+        found.append(joints_in_camera(predicted, depths, layout, camera)[0])
+        with_root.append(joints_in_camera(predicted, relative, layout, camera)[0])
+        truth.append(labelled.joints_mm)
+        valid.append(labelled.known)
+        scores.append(outputs["hand_type"][0].double().cpu().numpy())
+        present.append(labelled.image.hand_type)
+    if not found:
+        raise InputError("No hand in camera space in the held-out images. Choose another test_split.")
+    mean = _mean_pose(training, layout) + np.stack(truth)[:, _root_of_each(layout)]
+    order = [index for side in SIDES for index in range(42)[layout.joints(side)]]  # the right hand's joints first
+    roots = (own_roots[0] % JOINTS, JOINTS + own_roots[1] % JOINTS)
+    points, known = np.stack(truth)[:, order], np.stack(valid)[:, order]
+    both = known[:, roots].all(1)
+    metrics = {
+        "mpjpe_mm": float(np.nanmean(two_hand_errors(np.stack(found)[:, order], points, known, roots=roots))),
+        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean[:, order], points, known, roots=roots))),
+        "handedness": float(handedness_hits(scores, present).mean()),
+    }
+    if both.any():
+        metrics["mrrpe_mm"] = mrrpe(np.stack(with_root)[:, order], points, known, interacting=both, roots=roots)
+    return metrics
+
+
+def _root_of_each(layout: HandLayout) -> list[int]:
+    """Return the (42,) root indices of the hands that a layout's joints belong to."""
+    sides = SIDES if layout.first == SIDES[0] else SIDES[::-1]
+    return [layout.root(side) for side in sides for _ in range(JOINTS)]
+
+
+def _mean_pose(samples: Sequence[Sample], layout: HandLayout) -> FloatArray:
+    """Return joints (42, 3) in mm relative to their hand's root, averaged over evenly spaced images."""
+    total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
+    roots = _root_of_each(layout)
+    for index in range(0, len(samples), max(len(samples) // _MEAN_IMAGES, 1)):
+        joints, known = _joints_mm(_hands(samples[index]), layout)
+        known &= known[roots]
+        total += np.where(known[:, None], joints - joints[roots], 0)
+        count += known
+    return total / np.maximum(count, 1)[:, None]

@@ -1,0 +1,374 @@
+"""Train Mask R-CNN (recipe `mask-rcnn`) on a data set with masks or boxes, evaluated by COCO's average precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sonjit._util.arrays import Image, IntArray
+from sonjit._util.data_files import write_json
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop_matrix
+from sonjit.lab.datasets import Dataset, Instance, Sample, dataset_entry, open_dataset, rle_from_mask
+from sonjit.lab.explain.segment import results_from_instances
+from sonjit.lab.metrics import coco_precision
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
+    Category,
+    MaskRCNN,
+    SavedMaskRCNN,
+    Target,
+    load_mask_rcnn,
+    save_mask_rcnn_description,
+)
+from sonjit.lab.networks.mask_rcnn.roi_align import Pooling
+from sonjit.lab.networks.mask_rcnn.roi_heads import MaskHeadName
+from sonjit.lab.networks.registry import create_network
+from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
+from sonjit.lab.training.hands.samples import SHARDS, allow_any_order
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_SIDE, MAX_WIDTH, check_range
+
+_MAX_SIDE_PX = 1333  # longer images are scaled down
+_MIN_MASK_PX = 16  # instances with smaller masks are dropped after augmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image and its instances.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        labels: (N,) int64, 1 and up.
+        masks: (N, H, W) uint8, 0 or 1.
+    """
+
+    rgb: Image
+    labels: IntArray
+    masks: NDArray[np.uint8]
+
+
+def example_from_sample(sample: Sample, categories: Mapping[int, str], max_side: int) -> Example:
+    """Return an image, scaled down to `max_side`, without crowds and empty masks."""
+    rgb = sample.rgb()
+    height, width = rgb.shape[:2]
+    scale = min(max_side / max(height, width), 1.0)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    labels: list[int] = []
+    masks: list[NDArray[np.uint8]] = []
+    for instance in sample.instances:
+        filled = instance.filled_mask(height, width).astype(np.float32)
+        mask = cv2.resize(filled, size, interpolation=cv2.INTER_AREA) >= 0.5
+        if not instance.crowd and mask.any():
+            labels.append(list(categories).index(category_of(instance, categories)) + 1)
+            masks.append(mask.astype(np.uint8))
+    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
+    return Example(small, np.array(labels, np.int64), stacked)
+
+
+class Examples(LazySequence[Example]):
+    """The images of a data set with a maximum long side in pixels; each is read on access."""
+
+    def __init__(self, samples: Sequence[Sample], categories: Mapping[int, str], max_side: int = _MAX_SIDE_PX) -> None:
+        self._samples, self._categories, self._max_side = samples, categories, max_side
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def item(self, index: int) -> Example:
+        """Return one image; see `example_from_sample`."""
+        return example_from_sample(self._samples[index], self._categories, self._max_side)
+
+
+def category_of(instance: Instance, categories: Mapping[int, str]) -> int:
+    """Return the id of an instance's category in its data set, see `Dataset.categories`."""
+    if instance.category_id is not None:
+        return instance.category_id
+    return next(number for number, name in categories.items() if name == (instance.category or instance.kind))
+
+
+def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) -> dict[str, list[dict[str, object]]]:
+    """Return the ground truth in COCO's format; the id of an image is its index."""
+    annotations: list[dict[str, object]] = []
+    for index, sample in enumerate(samples):
+        for instance in sample.instances:
+            x_min, y_min, x_max, y_max = instance.bounds() or (0, 0, 0, 0)
+            mask = instance.filled_mask(sample.height, sample.width)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index,
+                    "category_id": category_of(instance, categories),
+                    "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+                    "area": instance.area_px2 or int(mask.sum()),
+                    "iscrowd": int(instance.crowd),
+                    "segmentation": rle_from_mask(mask),
+                }
+            )
+    return {
+        "images": [
+            {"id": index, "width": sample.width, "height": sample.height} for index, sample in enumerate(samples)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in categories.items()],
+    }
+
+
+def mirrored_labels(names: Sequence[str]) -> IntArray:
+    """Return the label of each label's mirror image; left and right in the names swap where both are known.
+
+    >>> mirrored_labels(["left_hand", "right_hand", "cup"]).tolist()
+    [0, 2, 1, 3]
+    """
+    return np.array([0, *(1 + index for index in mirrored_order(names))])
+
+
+def augment(example: Example, mirror: IntArray, change: Augmentation) -> Example:
+    """Augment an example; in a mirror labels change, and instances outside the image are dropped."""
+    height, width = example.rgb.shape[:2]
+    matrix = crop_matrix(change.box(RotatedBox(width / 2, height / 2, width, height)), width, height)
+    size, back = (width, height), cv2.WARP_INVERSE_MAP
+    fill = tuple(example.rgb.mean(axis=(0, 1)).tolist())
+    rgb = cv2.warpAffine(example.rgb, matrix, size, flags=back | cv2.INTER_LINEAR, borderValue=fill)
+    flags = back | cv2.INTER_NEAREST
+    masks = [np.asarray(cv2.warpAffine(mask, matrix, size, flags=flags), np.uint8) for mask in example.masks]
+    large_enough = [i for i, mask in enumerate(masks) if mask.sum() >= _MIN_MASK_PX]
+    labels = mirror[example.labels] if change.mirror else example.labels
+    stacked = np.stack([change.mirrored(masks[i]) for i in large_enough]) if large_enough else example.masks[:0]
+    return Example(change.image(np.asarray(rgb, np.uint8)), labels[large_enough], np.asarray(stacked, np.uint8))
+
+
+def tensors_from_example(example: Example) -> tuple[Tensor, Target]:
+    """Return (3, H, W) RGB 0..1 and the target, whose boxes are tight around the masks."""
+    boxes = np.zeros((len(example.masks), 4), np.float32)
+    for box, mask in zip(boxes, example.masks, strict=True):
+        x, y, wide, high = cv2.boundingRect(mask)
+        box[:] = x, y, x + wide, y + high
+    labels, masks = torch.from_numpy(example.labels), torch.from_numpy(example.masks)
+    return image_tensor(example.rgb, "cpu"), Target(torch.from_numpy(boxes), labels, masks)
+
+
+def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
+    """Convert (H, W, 3) uint8 to (3, H, W) float32, 0..1."""
+    return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 255
+
+
+METRICS = "metrics.json"
+_SIDE_PX = 192  # short side of images for a new network
+_COCO_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
+
+
+@dataclass(frozen=True)
+class MaskRCNNSettings(AugmentedSettings):
+    """Settings of the recipe; those of the layers apply only without initial weights.
+
+    Attributes:
+        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and
+            other own files.
+        split: Split to train on; "" is the first split of the data set.
+        images: Number of training images, evenly spaced over the data set; 0 for four in five.
+        held_out: Maximum number of other images to evaluate on.
+        batch: Number of images in a step.
+        side: Short side of the images after scaling, in pixels; 0 for 192, or that of the given weights.
+        depth: Number of layers of the residual network.
+        width: Channels of its first stage.
+        channels: Channels of the pyramid and the heads.
+        hidden: Width of the box head's fully connected layers.
+        masks: False for Faster R-CNN, the same network without masks.
+        roi: Pooling of regions: align, or pool for a comparison.
+        mask_head: Mask head: fcn, or skip for a comparison with skip layers.
+        samples: Number of anchors and proposals of an image in the losses.
+    """
+
+    steps: int = 600
+    learning_rate: float = 2e-3
+    dataset: str = "folder"
+    split: str = ""
+    images: int = 0
+    held_out: int = 100
+    batch: int = 4
+    side: int = 0
+    depth: int = 18
+    width: int = 24
+    channels: int = 48
+    hidden: int = 128
+    masks: bool = True
+    roi: Pooling = "align"
+    mask_head: MaskHeadName = "fcn"
+    samples: int = 128
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES), side=(0, MAX_SIDE))
+        check_range(self, depth=(1, MAX_DEPTH), width=(8, MAX_WIDTH), channels=(8, MAX_WIDTH), hidden=(8, MAX_WIDTH))
+        check_range(self, samples=(8, MAX_BATCH))
+
+    @property
+    def layers(self) -> dict[str, object]:
+        """Options of a small network for few images, with norms that do not require large batches."""
+        return {
+            "depth": self.depth,
+            "width": self.width,
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "norm": "group",
+            "masks": self.masks,
+            "roi": self.roi,
+            "mask_head": self.mask_head,
+            "before_nms": 300,
+            "after_nms": 100,
+        }
+
+
+def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
+    """Train Mask R-CNN on a data set and evaluate it on held-out images.
+
+    Args:
+        request: Training request with `data`, the data set or its COCO file, and `images`, its folder or video.
+
+    Returns:
+        "weights", and average precisions of boxes and masks on the held-out images.
+
+    Raises:
+        InputError: The data are missing or cannot be used, or weights do not fit.
+    """
+    settings = settings_from(MaskRCNNSettings, request.settings)
+    if request.data is None:
+        raise InputError("mask-rcnn requires --data, a COCO file or a folder")
+    if request.export is not None:
+        raise InputError("--export does not apply to mask-rcnn, which writes PyTorch weights for sonjit segment")
+    data = _open(request.data, request.images, settings)
+    names = data.categories()
+    data = allow_any_order(data, request.out / SHARDS)
+    categories = tuple(Category(number, name) for number, name in names.items())
+    torch.manual_seed(settings.seed)
+    saved = _network(request.weights, categories, settings)
+    network = saved.network.to(request.device)
+    training, held_out = _split(data, settings)
+    examples = Examples(training, names)
+    mirror = mirrored_labels(list(names.values()))
+
+    def losses(model: MaskRCNN, batch: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
+        return model.losses([image for image, _ in batch], [target for _, target in batch])
+
+    save_mask_rcnn_description(request.out, saved)
+    metrics = train(
+        network, partial(draw_batch, examples=examples, mirror=mirror, settings=settings), losses, settings,
+        out=request.out, inputs=request.inputs() | {"images": str(request.images)}, progress=request.progress,
+        evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
+    )  # fmt: skip
+    write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
+    return {"weights": request.out / WEIGHTS, "training_images": len(examples), "held_out": len(held_out), **metrics}
+
+
+def draw_batch(
+    rng: np.random.Generator, examples: Sequence[Example], mirror: IntArray, settings: MaskRCNNSettings
+) -> list[tuple[Tensor, Target]]:
+    """Return augmented images and targets of a step."""
+    chosen = [examples[int(i)] for i in rng.integers(len(examples), size=settings.batch)]
+    return [
+        tensors_from_example(augment(example, mirror, draw_augmentation(settings.augmentation, rng)))
+        for example in chosen
+    ]
+
+
+@torch.no_grad()
+def evaluate(
+    network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
+) -> dict[str, float]:
+    """Return average precisions of a network on images, and the number of images per second.
+
+    Args:
+        network: Network in eval mode, whose labels 1, 2, ... are the categories in order.
+        samples: Images with their ground truth.
+        categories: Names by id, from `Dataset.categories`.
+        device: Device of the network.
+    """
+    results: list[Mapping[str, object]] = []
+    seconds = 0.0
+    for index, sample in enumerate(samples):
+        rgb = sample.rgb()
+        start = time.perf_counter()
+        (found,) = network.find([image_tensor(rgb, device)])
+        results += results_from_instances(found, rgb.shape[:2], index, list(categories))
+        seconds += time.perf_counter() - start
+    metrics = average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
+    return {**metrics, "frames_per_second": len(samples) / seconds}
+
+
+def _open(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Dataset:
+    options: dict[str, Any] = {"images": str(images)} if images else {}
+    if "labels" in dataset_entry(settings.dataset).options:  # COCO: all objects instead of people's keypoints
+        options["labels"] = "instances"
+    return open_dataset(settings.dataset, data, settings.split or None, **options)
+
+
+def _network(weights: str | None, categories: Sequence[Category], settings: MaskRCNNSettings) -> SavedMaskRCNN:
+    """Return a new small network, or one with weights, whose norms keep their statistics because batches are small."""
+    classes = len(categories) + 1
+    if weights is None:
+        side = settings.side or _SIDE_PX
+        options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
+        network = create_network("mask-rcnn", **options)
+        assert isinstance(network, MaskRCNN)
+        saved = SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
+    else:
+        sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
+        saved = load_mask_rcnn(weights, **dict(sides))
+        if [category.name for category in saved.categories] != [category.name for category in categories]:
+            saved.network.forget_classes(classes)
+        options = {**saved.options, "classes": classes}
+        saved = saved._replace(categories=tuple(categories), options=options)
+    saved.network.train()
+    for module in saved.network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    saved.network.box_samples = saved.network.rpn.samples = settings.samples
+    return saved
+
+
+def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
+    """Return the training set and the held-out images, both evenly spaced over the data set."""
+    count = len(data)
+    requested = settings.images or count * 4 // 5
+    if not 0 < requested < count:
+        raise InputError(
+            f"{data.root} has {count} images, of which {requested} are for training; keep at least one to evaluate on"
+        )
+    chosen = {i * count // requested for i in range(requested)}
+    others = sorted(set(range(count)) - chosen)
+    return data.subset(sorted(chosen)), data.subset(list(evenly_spaced(others, settings.held_out)))
+
+
+def average_precisions(
+    truth: Mapping[str, object], results: Sequence[Mapping[str, object]], *, masks: bool = True
+) -> dict[str, float]:
+    """Return the AP over IoU 0.5 to 0.95, and the AP at IoU 0.5.
+
+    Args:
+        truth: Annotations in COCO's format.
+        results: Results in COCO's format.
+        masks: True if the results contain masks.
+
+    Returns:
+        "box_ap", "box_ap50" and, with masks, "mask_ap", "mask_ap50"; NaN without annotations.
+    """
+    scores: dict[str, float] = {}
+    for name, kind in _COCO_KINDS.items():
+        if kind == "bbox" or masks:
+            stats = coco_precision(truth, results, kind).stats
+            scores |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
+    return scores

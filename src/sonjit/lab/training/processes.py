@@ -1,0 +1,262 @@
+"""Prefetch batches in worker processes, and train in several processes that `torchrun` starts.
+
+A batch depends only on the seed of the run and the index of its step. The number of workers and the step at which a run
+continues do not change it.
+
+`torchrun --nproc-per-node 2 -m sonjit train cam --out runs/cam` trains with two processes by DistributedDataParallel.
+Each process draws its own batches. Gradients are averaged, so that every network stays the same. Only the first process
+writes files.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, TypeVar, cast
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter  # pyright: ignore[reportPrivateUsage]
+
+from sonjit._util.errors import InputError, JobError, SonjitError
+from sonjit.lab.training.signals import ignore_signals
+
+
+@contextmanager
+def processes(device: str = "cpu") -> Generator[str]:
+    """Join the process group if torchrun started this process.
+
+    Args:
+        device: Requested device. With several GPUs, each process takes its own.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        InputError: There are more processes than GPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield device
+        return
+    if device == "cuda":
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"--nproc-per-node starts process {local + 1}, but there are {torch.cuda.device_count()} GPUs; "
+                "set a smaller --nproc-per-node"
+            )
+        device = f"cuda:{local}"
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the index of this process; process 0 writes the files."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def own_batch_indices(accumulate: int) -> tuple[Sequence[int], int]:
+    """Return the indices of this process's batches in a step, and the total number of batches, at least one a process.
+
+    Raises:
+        InputError: The batches cannot be divided evenly.
+    """
+    count = distributed.get_world_size() if distributed.is_initialized() else 1
+    total = max(accumulate, count)
+    if total % count:
+        raise InputError(f"accumulate={accumulate}: must be a multiple of {count}, the number of processes")
+    return range(rank(), total, count), total
+
+
+def synchronise(module: nn.Module, *, find_unused: bool = False) -> nn.Module:
+    """Return a module whose gradients are averaged over all processes, with the weights of the first process.
+
+    Args:
+        module: Network with its losses.
+        find_unused: True to search the weights without a gradient in every step. Otherwise, such weights are an error.
+    """
+    if not distributed.is_initialized():
+        return module
+    return DistributedDataParallel(module, find_unused_parameters=find_unused)
+
+
+def no_sync(module: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which the gradients of a `synchronise` module accumulate without being averaged."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+
+def broadcast(value: T) -> T:
+    """Return the first process's value in all processes."""
+    if not distributed.is_initialized():
+        return value
+    values: list[T] = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def max_over_processes(value: int, device: torch.device) -> int:
+    """Return the maximum of a value over all processes."""
+    if not distributed.is_initialized():
+        return value
+    values = torch.tensor(value, device=device)
+    distributed.all_reduce(values, distributed.ReduceOp.MAX)
+    return int(values.item())
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Return the mean over all processes."""
+    if distributed.is_initialized():
+        distributed.all_reduce(values)
+        values /= distributed.get_world_size()
+    return values
+
+
+T = TypeVar("T")
+
+BatchIndex = tuple[int, int]
+"""Index of the step from 0, and index of the batch in the step."""
+
+
+def prefetch(
+    batch: Callable[[np.random.Generator], T],
+    indices: Iterable[BatchIndex],
+    *,
+    seed: int,
+    workers: int,
+    device: torch.device,
+) -> Generator[T]:
+    """Yield the batches of steps in order, on a device.
+
+    Workers are forked where the system supports it, so that a data set is not copied. Otherwise they are spawned and
+    `batch` is pickled.
+
+    Args:
+        batch: Function that makes a batch, with tensors on the CPU.
+        indices: Indices of the batches.
+        seed: Seed of the run.
+        workers: Number of processes, at most the number of cores. Each prefetches two batches. 0 makes each batch when
+            it is requested.
+        device: Device of the tensors.
+
+    Raises:
+        InputError: `batch` cannot be pickled for spawned processes.
+        JobError: A worker was killed.
+        SonjitError: `batch` raised it.
+    """
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    workers = min(workers, os.cpu_count() or 1)
+    loader = DataLoader(
+        _Batches(batch, seed),
+        batch_size=None,
+        sampler=cast("Any", indices),
+        num_workers=workers,
+        collate_fn=_identity,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context=("fork" if forks else "spawn") if workers else None,
+        worker_init_fn=ignore_signals,
+    )
+    try:
+        with _single_threaded_opencv():
+            iterator = iter(loader)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"workers={workers}: the data of this recipe cannot be pickled ({error}); set workers=0"
+        ) from None
+    try:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise JobError(
+                    f"a worker process was killed ({error}; out of memory?); set fewer than workers={workers}"
+                ) from None
+            if isinstance(item, SonjitError):
+                raise item
+            yield to_device(item, device)
+    finally:
+        _shut_down_workers(iterator)
+
+
+def seeds_of(seed: int, step: int, number: int) -> tuple[np.random.Generator, int]:
+    """Return the generator of a step's batch and the seed of the numbers that its network draws.
+
+    Args:
+        seed: Seed of the run.
+        step: Index of the step, from 0.
+        number: Index of the batch in the step.
+    """
+    rng = np.random.default_rng((seed, step, number) if number else (seed, step))
+    return rng, int(rng.integers(2**63))
+
+
+def to_device(value: T, device: torch.device) -> T:
+    """Move a batch to a device: a tensor, or tuples, lists and mappings of tensors. Other values stay as they are."""
+    return cast("T", _to_device(value, device))
+
+
+def _to_device(value: Any, device: torch.device) -> Any:  # noqa: ANN401  # any content of a batch
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {name: _to_device(item, device) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_to_device(item, device) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_to_device(item, device) for item in value)
+    return value
+
+
+class _Batches(Dataset[Any]):
+    """Batches by their index."""
+
+    def __init__(self, batch: Callable[[np.random.Generator], object], seed: int) -> None:
+        self._batch, self._seed = batch, seed
+
+    def __getitem__(self, index: BatchIndex) -> object:
+        """Return a batch or a SonjitError; an error raised in a worker would turn its line into a traceback."""
+        rng, network_seed = seeds_of(self._seed, *index)
+        torch.manual_seed(network_seed ^ 1)  # not the numbers that the network draws
+        try:
+            return self._batch(rng)
+        except SonjitError as error:
+            return error
+
+
+def _shut_down_workers(iterator: object) -> None:
+    """Shut down the workers now: the garbage collector would wait until the error that ended the run is released.
+
+    Errors of workers whose batches are no longer needed are ignored.
+    """
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):
+        with suppress(RuntimeError):
+            iterator._shutdown_workers()  # pyright: ignore[reportPrivateUsage]  # PyTorch has no public function
+
+
+def _identity(value: T) -> T:
+    return value
+
+
+@contextmanager
+def _single_threaded_opencv() -> Generator[None]:
+    """Disable OpenCV's thread pool: a forked process does not have its threads but would wait for them."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
