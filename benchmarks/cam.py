@@ -37,7 +37,7 @@ from sonjit.lab.networks.cam import class_activation_map
 from sonjit.lab.training.cam import CamSettings, accuracy, train_classifier
 from sonjit.lab.training.class_images import CLASSES, HandCrops, images_from
 from sonjit.media import open_source
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESEARCH = Path(__file__).parents[1] / "research"

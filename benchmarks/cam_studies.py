@@ -27,7 +27,7 @@ from sonjit.lab.networks.answers import load_answerer
 from sonjit.lab.networks.classifiers import load_classifier
 from sonjit.lab.training.ablation import mean_with_interval
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 RESEARCH = Path(__file__).parents[1] / "research"
 BEGIN, END = "<!-- python benchmarks/cam_studies.py --write -->", "<!-- end of studies -->"

@@ -21,7 +21,7 @@ import psutil
 
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.convert import convert_dataset
-from sonjit.media.sources.decode import decode_image, load_image
+from sonjit.media.sources.images import decode_image, load_image
 
 _ROUNDS = 40
 

@@ -21,7 +21,7 @@ from sonjit.lab.datasets import rle_from_mask
 from sonjit.lab.explain.hand_masks import CATEGORIES, load_hand_masks
 from sonjit.lab.explain.segment import results_from_instances
 from sonjit.lab.metrics import coco_precision
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import load_image
 
 LABELS = Path(__file__).with_name("hand_masks.json")
 PARTS = ("hand", "arm", "object")

@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 import sonjit
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.lab.synthesis.hands import GLOVES
 from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings

@@ -1,6 +1,6 @@
 """Progress that tests can inspect."""
 
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 
 
 class ProgressLog(Progress):

@@ -16,7 +16,7 @@ from sonjit.cli import build_app
 from sonjit.detectors.kinds import KINDS
 from sonjit.media.tables.rows import BOX_COLUMNS, COLUMNS, ERROR_COLUMN, INSTANCE_COLUMNS, SOURCE_COLUMN
 from sonjit.results.measures import MEASURE_NAMES, TRANSFORM_COLUMNS
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.annotations import table_columns
 from sonjit.runs.frame_tables import EVENT_COLUMNS, MOTION_COLUMNS
 

@@ -42,7 +42,7 @@ from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
 from sonjit.results.skeletons import face_regions
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import events as run_events
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.glb import GlbBuilder
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.weights import add_bundle
 from sonjit.weights.store import cache_folder, models_folder
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.runs.resume import LOG
+from sonjit.runs.inputs import LOG
 
 FRAMES = 8
 FOREIGN = {

@@ -16,7 +16,7 @@ def short_demo(media, tmp_path, monkeypatch):
     (package / "_util" / "assets").mkdir(parents=True)
     shutil.copy(media / "clip.mp4", package / "_util" / "assets" / "demo.mp4")
     resources = SimpleNamespace(files=lambda _: package, as_file=nullcontext)
-    monkeypatch.setattr("sonjit.cli.demo.resources", resources)
+    monkeypatch.setattr("sonjit.cli.find.resources", resources)
 
 
 @pytest.mark.slow

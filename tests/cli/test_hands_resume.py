@@ -16,7 +16,7 @@ import pytest
 from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.media import load_frames, open_source
 from sonjit.runs import run as runs
-from sonjit.runs.resume import LOG
+from sonjit.runs.inputs import LOG
 from sonjit.weights import find_weight
 
 

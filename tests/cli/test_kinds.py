@@ -12,7 +12,7 @@ from sonjit._util.errors import InputError
 from sonjit.gestures import Gesture
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame, Hand
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import AngleLimits, RepetitionCounts, annotate, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}

@@ -9,7 +9,7 @@ import pytest
 
 import sonjit
 from sonjit._util.errors import InputError
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.weights import find_weight
 
 pytestmark = pytest.mark.golden

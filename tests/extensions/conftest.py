@@ -9,7 +9,7 @@ import sonjit.detectors.kinds
 import sonjit.lab.datasets
 import sonjit.lab.evaluation.run
 import sonjit.media.drawing
-import sonjit.media.tables.tables
+import sonjit.media.tables
 import sonjit.results
 import sonjit.results.measures
 import sonjit.results.skeletons
@@ -22,7 +22,7 @@ REGISTRIES = (
     sonjit.detectors.kinds.KINDS,
     sonjit.lab.evaluation.run.EVALUATORS,
     sonjit._util.extensions._modules,
-    sonjit.media.tables.tables._FORMATS,
+    sonjit.media.tables._FORMATS,
     sonjit.results.RESULT_TYPES,
     sonjit.results.skeletons._REGISTERED,
 )

@@ -8,7 +8,7 @@ import pytest
 import sonjit.detectors.kinds
 import sonjit.lab.datasets.registry
 import sonjit.lab.evaluation.run
-import sonjit.media.tables.tables
+import sonjit.media.tables
 import sonjit.results
 from sonjit.lab.datasets import list_datasets
 
@@ -19,7 +19,7 @@ REGISTRIES = {
     "result type": sonjit.results.RESULT_TYPES,
     "data set": sonjit.lab.datasets.registry._ENTRIES,
     "task": sonjit.lab.evaluation.run.EVALUATORS,
-    "table format": sonjit.media.tables.tables._FORMATS,
+    "table format": sonjit.media.tables._FORMATS,
 }
 NEW = {
     "spots": {"kind": {"spots"}, "result type": {"spots"}},

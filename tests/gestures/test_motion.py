@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.cli.motions import motions
+from sonjit.cli.gestures import motions
 from sonjit.gestures import MOTIONS, MotionRecognizer
 from sonjit.media import load_frames, open_source
 from sonjit.results import Frame, Hand
@@ -289,7 +289,7 @@ def test_invalid_values_are_refused(poses):
 
 def test_the_command_line_reports_that_there_are_no_motions(monkeypatch, capsys):
     monkeypatch.setattr(
-        "sonjit.cli.motions.track", lambda *_, **__: iter([Frame(index, index / 30) for index in range(3)])
+        "sonjit.cli.gestures.track", lambda *_, **__: iter([Frame(index, index / 30) for index in range(3)])
     )
     motions("clip.mp4")
     assert capsys.readouterr() == ("", "0 motions in 3 frames\n")
@@ -301,7 +301,7 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
         hand = mixed(poses["open"], poses["open"], 0)
         hand.keypoints[:, 0] += 1.8 * smooth(index / 30, 0.47, 0.3) * hand_length_m(hand.keypoints)
         frames.append(Frame(index, index / 30, [hand]))
-    monkeypatch.setattr("sonjit.cli.motions.track", lambda *_, **__: iter(frames))
+    monkeypatch.setattr("sonjit.cli.gestures.track", lambda *_, **__: iter(frames))
     motions("clip.mp4")
     printed = capsys.readouterr()
     assert printed.err == "1 motion in 48 frames\n"

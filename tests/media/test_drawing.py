@@ -9,8 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
 from sonjit.media.drawing import draw_regions
-from sonjit.media.drawing.regions import Region, merge_regions
-from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_captions, draw_labels
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, Region, draw_captions, draw_labels, merge_regions
 from sonjit.results import Body, Face, Frame, Hand, Person
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sonjit.media.sources.sniff import image_format, image_size
+from sonjit.media.sources.images import image_format, image_size
 
 FORMATS = {
     "jpeg": ({}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\xff\xd8\xff\xc0" * 9}),

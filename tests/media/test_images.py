@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
-from sonjit.media.sources.decode import decode_image
+from sonjit.media.sources.images import decode_image
 
 
 def encoded(rgb, ending):

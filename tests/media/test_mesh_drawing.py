@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sonjit.geometry.triangles import vertex_normals
-from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.geometry.rotations import vertex_normals
+from sonjit.media.drawing.instances import draw_mesh
 
 WHITE = (255, 255, 255)
 

@@ -10,7 +10,7 @@ from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.annotated.planes import _changed_regions, drawn_on_planes, has_planes
-from sonjit.media.drawing.regions import Region
+from sonjit.media.drawing.strokes import Region
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)

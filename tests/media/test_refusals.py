@@ -10,8 +10,7 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
 from sonjit.media.annotated.writers import BestEffortDrawing, DrawingError, DrawingWriter
-from sonjit.media.encode import encode_image
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import encode_image, load_image
 from sonjit.results import Frame
 
 TIMES = [i / 25 for i in range(25)]

@@ -11,10 +11,10 @@ import pytest
 import sonjit
 from sonjit import InputError, JobError
 from sonjit.media import Header, load_frames, open_writer
-from sonjit.media.tables import excel_tables
+from sonjit.media.tables import columns
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 
 HEADER = Header("clip.mp4", 640, 480, 30.0, "hands-full", version="1.2", options={"max_instances": 3})
 
@@ -144,7 +144,7 @@ def test_equal_workbooks_are_equal_files(tmp_path, frames):
 
 
 def test_excel_refuses_more_rows_than_a_sheet_has(tmp_path, frames, monkeypatch):
-    monkeypatch.setattr(excel_tables, "_MAX_ROWS", 3)
+    monkeypatch.setattr(columns, "_MAX_ROWS", 3)
     with pytest.raises(JobError, match="at most 3 rows"):
         write(tmp_path / "t.xlsx", frames)
     assert list(tmp_path.iterdir()) == []

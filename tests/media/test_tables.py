@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_source, open_writer
+from sonjit.media.tables import open_row_writer
 from sonjit.media.tables.rows import COLUMNS
-from sonjit.media.tables.tables import open_row_writer
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")
@@ -306,7 +306,7 @@ def test_csv_has_the_pinned_columns(tmp_path, hand):
 
 def test_parquet_types_groups_and_metadata(tmp_path, hand, monkeypatch):
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("sonjit.media.tables.parquet_tables.ROWS_PER_GROUP", 100)
+    monkeypatch.setattr("sonjit.media.tables.columns.ROWS_PER_GROUP", 100)
     with open_writer(tmp_path / "t.parquet", HEADER) as writer:
         for i in range(20):
             writer.write(Frame(i, i / 25, [hand()]))

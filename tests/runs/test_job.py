@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
-from sonjit.runs.records import RecordTable
+from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.run import _JoinThread
 
 from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages

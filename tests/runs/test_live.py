@@ -10,7 +10,7 @@ from pythonosc.osc_server import ThreadingOSCUDPServer
 
 from sonjit import Body, Event, Face, Hand, InputError
 from sonjit.results import Frame, Gesture
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.live import LiveOutput
 
 from ..media.characters.actors import SIZE, actor, body_of  # noqa: TID252  # one actor for files and streams

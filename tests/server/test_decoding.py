@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.media.sources.decode import decode_image
+from sonjit.media.sources.images import decode_image
 from sonjit.server.decoding import Decoders, answer_requests, read_answer
 from sonjit.server.processes import start
 
@@ -25,7 +25,7 @@ PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
 
 FAULTY = """
 import os, time
-from sonjit.media.sources.decode import decode_image
+from sonjit.media.sources.images import decode_image
 
 def decode(data, name):
     if data.endswith(b"crash"):
@@ -176,7 +176,7 @@ def test_a_server_short_of_memory_ends_the_decoder_that_it_cannot_read(decoders,
 
 @pytest.mark.slow
 def test_a_request_that_a_killed_server_left_half_ends_its_decoder():
-    process = start("sonjit.server.decoding", "sonjit.media.sources.decode:decode_image", "30", "1000000000")
+    process = start("sonjit.server.decoding", "sonjit.media.sources.images:decode_image", "30", "1000000000")
     out, _ = process.communicate(struct.pack("<Q", len(PNG)) + PNG[:9], timeout=60)
     assert (process.returncode, out) == (1, b"")
 

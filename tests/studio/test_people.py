@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.media.tables import open_writer
 from sonjit.media.tables.base import Header
-from sonjit.media.tables.tables import open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cameras.files import save_cameras

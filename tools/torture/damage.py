@@ -35,7 +35,7 @@ from sonjit.lab.hand_models.mano_files import SHAPES, read_mano
 from sonjit.lab.hand_models.rig_files import read_rig
 from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.sources.convert import rgb_from
+from sonjit.media.sources.images import rgb_from
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.marks import Mark
 from sonjit.weights import find_weight

@@ -1,4 +1,4 @@
-"""Read and write data files.
+"""Read and write data files, and parse settings.
 
 The formats are JSON, TOML and NumPy archives. Every reader raises `InputError` with the file's name where a file is
 missing, damaged or of another type.
@@ -13,6 +13,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from importlib.resources import files
 from types import NoneType, UnionType
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +23,7 @@ from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -304,3 +307,58 @@ def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a
         return kind(value)
     except ValueError:
         raise wrong from None
+
+
+@cache
+def load_spec(name: str) -> dict[str, Any]:
+    """Return the content of a file of `spec/` by its name without ending."""
+    return read_json(files("sonjit") / "spec" / f"{name}.json")
+
+
+def rgb_from_hex(text: str) -> tuple[int, int, int]:
+    """Return the red, green and blue of a colour, 0 to 255.
+
+    >>> rgb_from_hex("#ffaa33")
+    (255, 170, 51)
+    """
+    red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    return red, green, blue
+
+
+def key_values(texts: Iterable[str], *, option: str = "--set", form: str = "key=value") -> list[tuple[str, str]]:
+    """Return the two sides of each `key=value`, without blanks around them.
+
+    >>> key_values(["steps=200", "mix = a=1"])
+    [('steps', '200'), ('mix', 'a=1')]
+
+    Args:
+        texts: Settings as typed, `key=value`.
+        option: Option name shown in error messages.
+        form: Required form shown in error messages.
+
+    Raises:
+        InputError: A setting lacks `=` or its key.
+    """
+    pairs: list[tuple[str, str]] = []
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals):
+            raise InputError(f"{option} {text}: give {form}")
+        pairs.append((key, value))
+    return pairs
+
+
+def json_values(texts: Iterable[str], *, option: str = "--set") -> dict[str, Any]:
+    """Parse each `key=value`: numbers, true, false and lists as JSON, any other value as text.
+
+    >>> json_values(["joints=21", "root=true", "split=val"])
+    {'joints': 21, 'root': True, 'split': 'val'}
+    """
+    return {key: _value(text) for key, text in key_values(texts, option=option)}
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

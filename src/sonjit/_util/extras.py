@@ -1,10 +1,15 @@
-"""Map optional dependencies to the extras that install them."""
+"""Optional parts: the extras that install dependencies, and the functions of the lab that the tracker reaches.
+
+The tracker never imports `sonjit.lab` and `sonjit.studio`. A command of the tracker may offer one function of the lab,
+such as lifting hands into the camera's space. It names the function here and loads it when a user asks for it.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sonjit._util.errors import MissingExtraError
 
@@ -74,3 +79,27 @@ def require(module: str, purpose: str) -> None:
     """
     if find_spec(module) is None:
         raise MissingExtraError(purpose, extra_of(module) or module)
+
+
+FunctionName = Literal["FineTuning", "create_lifter", "network_entry", "project_router", "renderer_name"]
+
+FUNCTIONS: Final[dict[FunctionName, str]] = {
+    "FineTuning": "sonjit.lab.training.int8",
+    "create_lifter": "sonjit.lab.lifting",
+    "network_entry": "sonjit.lab.networks",
+    "project_router": "sonjit.studio.server.annotation",
+    "renderer_name": "sonjit.lab.synthesis.opengl",
+}
+"""The module of each function."""
+
+
+def load_function(name: FunctionName) -> Any:  # noqa: ANN401  # each function has a type of its own
+    """Return a function of the lab or the studio.
+
+    Args:
+        name: Name of the function.
+
+    Raises:
+        MissingExtraError: The function needs an extra that is not installed.
+    """
+    return getattr(import_module(FUNCTIONS[name]), name)

@@ -1,4 +1,4 @@
-"""Write files that receive their final name only when they are complete.
+"""Write files that receive their final name only when they are complete, and compare files by their hashes.
 
 A process locks its drafts and work folders. The operating system releases the locks when the process ends, even if it
 is killed. The next process that writes into a folder removes all unlocked drafts. Windows does not remove open files,
@@ -8,6 +8,7 @@ which has the same effect. On disks without locks nothing is removed.
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -23,14 +24,15 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from sonjit._util.errors import InputError, JobError
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import TracebackType
 
 _LOG = logging.getLogger(__name__)
 
@@ -335,3 +337,56 @@ def failing_as_job(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise JobError(f"writing {path} failed: {error.strerror or error}") from error
+
+
+def has_settings(folder: Path, name: str, settings: str) -> bool:
+    """Check whether a folder contains a run, which must have the same settings.
+
+    Args:
+        folder: Folder of the run.
+        name: Name of the file with its settings, relative to the folder.
+        settings: Settings of the present run, as text.
+
+    Raises:
+        InputError: The folder contains a run with other settings.
+    """
+    file = folder / name
+    if not file.is_file():
+        return False
+    if file.read_text("utf-8") != settings:
+        raise InputError(f"{folder}: contains a run with other settings ({name}). Choose another folder or delete it.")
+    return True
+
+
+_LABEL_ENDINGS = {
+    *(".json", ".jsonl", ".csv", ".txt", ".toml", ".yaml", ".yml", ".xml", ".parquet"),
+    *(".mat", ".pkl", ".npz", ".npy", ".pts", ".xyz", ".safetensors"),
+}
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_folder(folder: Path, *, without: Path | None = None) -> str:
+    """Return a SHA-256 of the relative paths and sizes of all files, and of the content of label files.
+
+    The content of images and videos is not read, because a data set may contain millions of them.
+
+    Args:
+        folder: Folder of a data set.
+        without: Subfolder to leave out, such as the folder of a run.
+    """
+    digest = hashlib.sha256()
+    excluded = None if without is None else without.resolve()
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if Path(parent, name).resolve() != excluded)
+        for name in sorted(files):
+            file = Path(parent, name)
+            with suppress(OSError):  # a link without its file
+                digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+                if file.suffix.lower() in _LABEL_ENDINGS:
+                    digest.update(sha256_of_file(file).encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Call one function many times with plain arguments and results.
+"""Call one function many times with plain arguments and results, and report the progress.
 
 The calls run in this process, in a pool of processes, or on a cluster with Ray. They share nothing but the disk, and
 each call returns a plain result.
@@ -26,6 +26,25 @@ from typing import Any, Final, Self, TypeVar, TypeVarTuple
 from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.version import __version__
+
+
+class Progress:
+    """Receiver of the progress of an operation. This class ignores it; subclasses show or send it.
+
+    An exception of a method ends the operation.
+    """
+
+    def start(self, total: int | None) -> None:
+        """Set the expected number of steps, or None if it is unknown."""
+
+    def advance(self, count: int = 1, *, instances: int = 0) -> None:
+        """Add finished steps.
+
+        Args:
+            count: Number of steps.
+            instances: Number of instances that were found in them.
+        """
+
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")

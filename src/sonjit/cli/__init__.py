@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 _CORE = {
-    "demo": ("sonjit.cli.demo:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
+    "demo": ("sonjit.cli.find:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
     "serve": ("sonjit.cli.serve:serve", "Serve the live app and its endpoints on this machine."),
-    "page": ("sonjit.cli.page:page", "Write the live app as a folder for any web host."),
+    "page": ("sonjit.cli.serve:page", "Write the live app as a folder for any web host."),
     "gestures": ("sonjit.cli.gestures:app", "Record, train and test custom gestures."),
-    "motions": ("sonjit.cli.motions:motions", "Find swipes, waves, pinches and other motions of hands."),
-    "control": ("sonjit.cli.control:control", "Control other programs with hands: OSC, MIDI, MQTT, keys."),
+    "motions": ("sonjit.cli.gestures:motions", "Find swipes, waves, pinches and other motions of hands."),
+    "control": ("sonjit.cli.stream:control", "Control other programs with hands: OSC, MIDI, MQTT, keys."),
     "stream": ("sonjit.cli.stream:stream", "Send live keypoints, JSON or blendshapes to other programs."),
     "models": ("sonjit.cli.models:app", "List, download and verify the published weight files."),
     "doctor": ("sonjit.cli.doctor:doctor", "Check this installation: versions, weights, extras, cameras."),

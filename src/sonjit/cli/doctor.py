@@ -124,7 +124,7 @@ def _video() -> Iterator[Finding]:
 
 def _opengl() -> Finding:
     from sonjit._util.errors import JobError
-    from sonjit._util.optional import load_function
+    from sonjit._util.extras import load_function
 
     try:
         return Finding("ok", "OpenGL without a screen", load_function("renderer_name")())

@@ -1,27 +1,41 @@
-"""`sonjit hands|face|body|holistic`: one command per kind of detector, made from the options of the kind."""
+"""`sonjit hands|face|body|holistic`: one command per kind of detector, made from its options; and `sonjit demo`."""
 
 from __future__ import annotations
 
 import inspect
+import sys
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
-from sonjit.cli.lifting import Lifting, lift_from, print_notes
-from sonjit.cli.options import FINDING, OUTPUT, RUNNING, BatchOptions, FileName, Input, Output
-from sonjit.cli.report import run_and_report
+from sonjit.cli.options import (
+    FINDING,
+    OUTPUT,
+    RUNNING,
+    BatchOptions,
+    FileName,
+    Input,
+    Lifting,
+    Output,
+    lift_from,
+    print_notes,
+)
+from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, find_kind, make_options, options_of, refuse_unused_options
-from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
+from sonjit.media import load_frames, open_writer
+from sonjit.media.tables.characters import CHARACTER_ENDINGS
 from sonjit.results import Hand
-from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.option import Option, OptionValue
-    from sonjit.runs.lifting import Lift
+    from sonjit.runs.task import Lift
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
@@ -162,3 +176,40 @@ def __getattr__(name: str) -> Callable[..., int]:
     if name not in KINDS:
         raise AttributeError(name)
     return detect_command(name)
+
+
+def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:
+    """Run on the bundled clip: a table, JSON and a drawn video.
+
+    Example: `sonjit models pull && sonjit demo`
+
+    Args:
+        out: Folder for the results. Created if it does not exist.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder with --out") from None
+    results = {
+        "hands.json": "21 keypoints per hand and frame, in pixels and metres",
+        "hands.csv": "the same as a table",
+        "hands.mp4": "the clip with the hands drawn in",
+    }
+    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip:
+        task = Detect("hands", {"model": "full", "max_instances": 2})
+        outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
+        with progress_bar(None, "frames") as bar:
+            inputs = Inputs.find([str(clip)])
+            summary = run_job(task, inputs, outputs, progress=bar)
+    header, frames = load_frames(folder / "hands.json")
+    with open_writer(folder / "hands.csv", header) as table:
+        for frame in frames:
+            table.write(frame)
+    sys.stdout.write(
+        f"{summary.frames} frames, {summary.instances} hands in {summary.seconds:.1f} s "
+        f"({summary.frames / summary.seconds:.0f} frames/s, with reading, drawing and writing)\n"
+    )
+    for name, description in results.items():
+        sys.stdout.write(f"  {folder / name}  {description}\n")
+    return 0

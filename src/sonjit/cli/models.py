@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util.extras import load_function, optional_import
 from sonjit._util.json_text import json_from
-from sonjit._util.optional import load_function
 from sonjit.weights import (
     add_bundle,
     find_weight,

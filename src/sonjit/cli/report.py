@@ -6,8 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sonjit._util.progress import Progress
-from sonjit._util.text import pluralize
+from sonjit._util.errors import pluralize
+from sonjit._util.pools import Progress
 from sonjit.runs import run_job
 from sonjit.runs.detect import value_text
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from sonjit.results.classes import LEAST_SIDE_SCORE, Body, Face, Frame, Hand, HandPoints, Instance, Person
-from sonjit.results.events import Event, Gesture, Handedness, MotionEvent, Phase
+from sonjit.results.classes import (
+    LEAST_SIDE_SCORE,
+    Body,
+    Event,
+    Face,
+    Frame,
+    Gesture,
+    Hand,
+    Handedness,
+    HandPoints,
+    Instance,
+    MotionEvent,
+    Person,
+    Phase,
+)
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Define the result types Hand, Face, Body, Person and Frame.
+"""Define the result types Hand, Face, Body, Person and Frame, and the events of a stream.
 
 Conventions: image keypoints are continuous pixel coordinates of the input image (x right, y down, the top left
 corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). Unknown values are
@@ -10,14 +10,13 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
 
 from sonjit._util.arrays import Float32Array
-from sonjit._util.spec import load_spec
-from sonjit.results.events import Event, Gesture, Handedness, MotionEvent
+from sonjit._util.data_files import load_spec
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 
 if TYPE_CHECKING:
@@ -25,6 +24,108 @@ if TYPE_CHECKING:
 
     from sonjit._util.json_text import JsonObject
     from sonjit.results.skeletons import Skeleton
+
+Handedness = Literal["Left", "Right"]
+Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
+"""Of a motion."""
+
+
+class Gesture(NamedTuple):
+    """Gesture of a hand.
+
+    Attributes:
+        name: Name in `sonjit.gestures.GESTURES`, or of a custom gesture.
+        score: Probability of the gesture, 0..1.
+    """
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MotionEvent:
+    """One step of a motion of one hand.
+
+    Attributes:
+        name: Name in `sonjit.gestures.MOTIONS`, or of a custom motion, which is reported once at its end.
+        phase: `begin`, then `progress` with every frame, then `end`; `cancel` in place of `end` where the hand was lost
+            or what began as a swipe became another movement.
+        id: ID of the hand; with two hands, the one that is tracked longest.
+        handedness: Handedness of the hand.
+        time: Time of the event in seconds.
+        strength: Strength 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is
+            closed; of a custom motion its score.
+        moved: Movement since the begin of the motion, to the right and down in the image, in hand lengths.
+        count: Turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
+            of the hands, of a push the size of the hand, both over that at the begin; else 0.
+    """
+
+    name: str
+    phase: Phase
+    id: int
+    handedness: Handedness
+    time: float
+    strength: float
+    moved: tuple[float, float]
+    count: float
+
+    def to_dict(self) -> JsonObject:
+        """Return the event as JSON types."""
+        record: JsonObject = asdict(self)
+        record["time"] = round(self.time, 4)
+        record["strength"] = round(self.strength, 3)
+        record["moved"] = [round(item, 3) for item in self.moved]
+        record["count"] = round(self.count, 2)
+        return record
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create an event from the rounded values that `to_dict` wrote."""
+        x, y = data["moved"]
+        values: dict[str, Any] = {**data, "moved": (x, y)}
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The begin or end of a held gesture, of a motion, or of a measure beyond a limit; or a finished repetition.
+
+    Attributes:
+        name: Name of the gesture, motion or measure; of a repetition the angle.
+        type: Subject of the event: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
+            `end`.
+        phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
+            motion became another one.
+        begin: Time of the begin in seconds.
+        end: Time of the end in seconds; None at the begin.
+        id: Track ID of the instance.
+        handedness: Handedness of a hand; None for other instances.
+        value: Highest score of a gesture, highest strength of a motion, the extreme of a measure so far, or the
+            lowest angle of a repetition.
+    """
+
+    name: str
+    type: Literal["gesture", "motion", "measure", "repetition"]
+    phase: Literal["begin", "end", "cancel"]
+    begin: float
+    end: float | None
+    id: int
+    handedness: Handedness | None
+    value: float
+
+    def to_dict(self) -> JsonObject:
+        """Return the event as JSON types, with times in tenths of a millisecond and the value in five digits."""
+        record: JsonObject = asdict(self)
+        record["begin"] = round(self.begin, 4)
+        record["end"] = None if self.end is None else round(self.end, 4)
+        record["value"] = float(f"{self.value:.5g}")
+        return record
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create an event from the rounded values that `to_dict` wrote."""
+        return cls(**data)
+
 
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
@@ -158,7 +259,7 @@ class Face(Result):
         box: Box around the mesh or from the detector: x_min, y_min, x_max, y_max in pixels. It may exceed the image.
         id: Track id, stable while the face is tracked; None for stills.
         blendshapes: Strength of each expression, 0..1, by names of
-            `sonjit.results.skeletons.blendshapes.BLENDSHAPES`: all 52 with a task bundle, otherwise 22, or 14 without
+            `sonjit.results.skeletons.faces.BLENDSHAPES`: all 52 with a task bundle, otherwise 22, or 14 without
             irises. Requires `blendshapes=True`; otherwise None.
         transform: Matrix (4, 4) as float32 from an average face to the camera, in centimetres, x right, y up, z towards
             the viewer. The origin of the average face is between the eyes; with a task bundle it is MediaPipe's

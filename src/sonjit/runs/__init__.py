@@ -1,8 +1,15 @@
 """Run tasks over inputs: one way from images to files for commands, server jobs and worker processes."""
 
-from sonjit.runs.annotations import AngleLimits, Annotations, RepetitionCounts, annotate, table_columns
+from sonjit.runs.annotations import (
+    AngleLimits,
+    Annotations,
+    EventLimits,
+    EventTracker,
+    RepetitionCounts,
+    annotate,
+    table_columns,
+)
 from sonjit.runs.detect import Detect
-from sonjit.runs.events import EventLimits, EventTracker
 from sonjit.runs.frame_tables import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.runs.inputs import Inputs
 from sonjit.runs.run import run_input, run_job

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from sonjit._util.errors import InputError
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import find_kind, find_model, make_options, options_of
@@ -20,15 +19,13 @@ from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
 from sonjit.media.drawing import draw_regions
-from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
-from sonjit.media.tables.tables import CHOICE_OF_ROWS
+from sonjit.media.tables import CHOICE_OF_ROWS
+from sonjit.media.tables.characters import CHARACTER_ENDINGS
 from sonjit.results import Frame
-from sonjit.runs.annotations import RepetitionCounts, annotate, table_columns
-from sonjit.runs.events import EventTracker
+from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, table_columns
 from sonjit.runs.frame_tables import FrameTable
-from sonjit.runs.lifting import create_lifter
-from sonjit.runs.resume import WITHOUT_EFFECT
-from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
+from sonjit.runs.inputs import WITHOUT_EFFECT
+from sonjit.runs.task import Outputs, Summary, Task, Worker, create_lifter, is_still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,13 +33,12 @@ if TYPE_CHECKING:
     from sonjit._util.arrays import Image
     from sonjit.detectors import Detector
     from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
-    from sonjit.media.drawing.regions import Region
+    from sonjit.media.drawing.strokes import Region
     from sonjit.media.tables.base import Extras, TableRows
-    from sonjit.media.tables.characters.bones import BoneNames
+    from sonjit.media.tables.characters import BoneNames
     from sonjit.results import Instance, MotionEvent, Result
-    from sonjit.runs.annotations import AngleLimits, Columns
-    from sonjit.runs.events import EventLimits
-    from sonjit.runs.lifting import Lift
+    from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
+    from sonjit.runs.task import Lift
 
 _MIN_FRAMES: Final = 10
 """Number of frames without results after which a more thorough search is suggested."""

@@ -16,17 +16,17 @@ from sonjit._util.json_text import json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.osc import osc_message
 from sonjit.gestures.outlets import WebSocketClient, open_udp
-from sonjit.media.tables.characters.bones import BONES, PARENTS
-from sonjit.media.tables.characters.live import LiveCharacter
+from sonjit.media.tables.characters import BONES, PARENTS
+from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Face, Hand
-from sonjit.results.skeletons.blendshapes import NO_EXPRESSION
+from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from sonjit._util.arrays import FloatArray, RealArray
-    from sonjit.media.tables.characters.motion import Motion
+    from sonjit.media.tables.characters import Motion
     from sonjit.results import Frame, Instance
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")

@@ -16,14 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory
+from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory, pluralize
 from sonjit._util.files import sole_writer
-from sonjit._util.pools import check_workers, run_calls
-from sonjit._util.progress import Progress
-from sonjit._util.text import pluralize
+from sonjit._util.pools import Progress, check_workers, run_calls
 from sonjit.media import open_source
-from sonjit.runs.inputs import is_many, output_paths, shown_paths
-from sonjit.runs.resume import FinishedFiles, remove_finished
+from sonjit.runs.inputs import FinishedFiles, is_many, output_paths, remove_finished, shown_paths
 from sonjit.runs.task import Outputs, Summary, is_still
 
 if TYPE_CHECKING:
@@ -32,9 +29,8 @@ if TYPE_CHECKING:
 
     from sonjit.media import Source, SourceFrame
     from sonjit.media.sources.remote import File
-    from sonjit.runs.frame_tables import FrameTable
+    from sonjit.runs.frame_tables import FrameTable, RecordTable
     from sonjit.runs.inputs import Inputs
-    from sonjit.runs.records import RecordTable
     from sonjit.runs.task import Task, Worker
 
 _NO_OUTPUTS = Outputs()

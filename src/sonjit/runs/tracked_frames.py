@@ -17,20 +17,19 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import open_source
 from sonjit.media.found import TrackedFrame
+from sonjit.media.sources import ImageSource
 from sonjit.media.sources.base import Source
-from sonjit.media.sources.convert import rgb_from
-from sonjit.media.sources.open import ImageSource
+from sonjit.media.sources.images import rgb_from
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
-from sonjit.runs.annotations import AngleLimits, RepetitionCounts
-from sonjit.runs.events import EventLimits, EventTracker
+from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts
 from sonjit.runs.inputs import Inputs, is_video
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from sonjit.detectors.option import OptionValue
-    from sonjit.media.sources.convert import ImageLike
+    from sonjit.media.sources.images import ImageLike
     from sonjit.results import Instance
 
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"

@@ -20,7 +20,7 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from sonjit._util.extensions import load_extensions
-from sonjit._util.optional import load_function
+from sonjit._util.extras import load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server.addresses import address_router

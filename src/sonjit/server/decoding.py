@@ -22,7 +22,7 @@ import numpy as np
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, SonjitError
-from sonjit.media.sources.decode import decode_image
+from sonjit.media.sources.images import decode_image
 from sonjit.server.processes import OTHER_BYTES, PIXEL_BYTES, end, limit_memory, pipe_of_answers, start
 
 _REQUEST = struct.Struct("<Q")

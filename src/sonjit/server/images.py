@@ -16,7 +16,7 @@ from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import json_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
-from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size
+from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size
 from sonjit.server.decoding import Decoders
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError

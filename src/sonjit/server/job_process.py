@@ -24,7 +24,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import atomic_file
 from sonjit._util.json_text import JsonObject, json_from
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.media import natural_key, open_source
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input

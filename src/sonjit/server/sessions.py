@@ -13,7 +13,7 @@ from sonjit._util.json_text import JsonObject
 from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.gestures import LearnedGestures
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.results import Event, Frame, Hand, MotionEvent, Result
 from sonjit.results.result_json import results_to_json
 from sonjit.results.schema import shortest_floats

@@ -16,8 +16,8 @@ from python_multipart.multipart import parse_options_header
 
 from sonjit._util.errors import InputError
 from sonjit.media import IMAGE_ENDINGS
-from sonjit.media.sources.open import is_mp4
-from sonjit.media.sources.sniff import SNIFF_BYTES, image_damage, image_format, image_size, is_text
+from sonjit.media.sources import is_mp4
+from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_process import JobInput, JobProcess
 

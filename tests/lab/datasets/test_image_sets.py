@@ -9,7 +9,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
 from sonjit.lab.datasets.registry import draw_sample
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import load_image
 
 TOLERANCE = 1e-4
 

@@ -16,7 +16,7 @@ from sonjit.lab.hand_models.mesh_files import (
     obj_from_meshes,
 )
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
-from sonjit.media.tables.characters.bones import NAMES, BoneNames
+from sonjit.media.tables.characters import NAMES, BoneNames
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30

@@ -17,7 +17,7 @@ from sonjit.lab.meshes.run import MeshHands, MeshWorker
 from sonjit.media import open_source
 from sonjit.results import Frame, Hand
 from sonjit.runs import Outputs, run_input
-from sonjit.runs.lifting import Lift
+from sonjit.runs.task import Lift
 
 ASSETS = Path(sonjit.__file__).parent / "_util" / "assets"
 CLIP = json.loads((ASSETS / "demo.json").read_text("utf-8"))

@@ -24,7 +24,7 @@ from sonjit.lab.training.faces_and_bodies import (
 from sonjit.lab.training.losses import point_loss
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.face_points import face_points, face_weights
+from sonjit.results.skeletons.faces import face_points, face_weights
 
 BODY = load_skeleton("body_blazepose33").keypoints
 

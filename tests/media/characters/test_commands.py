@@ -5,7 +5,7 @@ import pytest
 
 from sonjit.geometry.cameras import assumed_camera, translation_to_view
 from sonjit.media import load_frames
-from sonjit.media.tables.characters.bones import BONES, PARENTS
+from sonjit.media.tables.characters import BONES, PARENTS
 
 from .actors import FROM_CAMERA, JOINTS, Bvh, Gltf
 

@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import InputError, JobError
 from sonjit.media import Header, convert_table, load_frames, open_writer
-from sonjit.media.tables.characters.bones import BONES, NAMES, PARENTS, BoneNames
+from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames
 from sonjit.results import Face, Frame
 
 from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, people_of

@@ -5,9 +5,17 @@ import pytest
 
 from sonjit.geometry.cameras import assumed_camera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
-from sonjit.media.tables.characters.bones import BONES, PARENTS
-from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground
-from sonjit.media.tables.characters.limbs import aligned, bent_limb, half_twisted, mean_rotations, swung
+from sonjit.media.tables.characters import BONES, PARENTS
+from sonjit.media.tables.characters.fit import (
+    Track,
+    aligned,
+    bent_limb,
+    fit_motion,
+    half_twisted,
+    mean_rotations,
+    on_ground,
+    swung,
+)
 
 from .actors import FPS, FROM_CAMERA, JOINTS, SIZE, UPPER_ARM, UPPER_LEG, actor, body_of, people_of
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sonjit.media import open_writer
-from sonjit.media.tables.characters.bones import BONES
-from sonjit.media.tables.characters.live import LiveCharacter
+from sonjit.media.tables.characters import BONES
+from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Frame
 
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of

@@ -5,9 +5,8 @@ import pytest
 
 import sonjit
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.results.measures.expressions import blendshapes_from_mesh
-from sonjit.results.measures.faces import STABLE_POINTS
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
+from sonjit.results.skeletons.faces import BLENDSHAPES
 
 OTHERS = {  # relaxed positions of the points that expressions move
     473: (0.345, 0.02, 0), 468: (-0.345, 0.02, 0), 285: (0.13, -0.13, -0.1), 55: (-0.13, -0.13, -0.1),

@@ -12,7 +12,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit.compat.mediapipe.errors import ImageError, MissingFileError
 from sonjit.compat.mediapipe.image_format import ImageFormat
 from sonjit.compat.mediapipe.versions import follows_current
-from sonjit.media.sources.decode import decode_channels
+from sonjit.media.sources.images import decode_channels
 
 _ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
 _CHANNELS = {

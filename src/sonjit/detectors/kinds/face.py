@@ -16,7 +16,7 @@ import numpy as np
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds.face_refinement import refined
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
-from sonjit.geometry.metric_faces import face_transform
+from sonjit.geometry.rotations import face_transform
 from sonjit.results import Face
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
-    from sonjit.geometry.metric_faces import CanonicalFace
+    from sonjit.geometry.rotations import CanonicalFace
     from sonjit.results import Box
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes

@@ -13,8 +13,8 @@ import numpy as np
 from sonjit._util.errors import InputError
 from sonjit._util.wire_format import int_from_varint, wire_fields
 from sonjit.engines import load_number_engine
-from sonjit.geometry.metric_faces import CanonicalFace
-from sonjit.results.skeletons.blendshapes import BLENDSHAPE_LANDMARKS, BLENDSHAPES
+from sonjit.geometry.rotations import CanonicalFace
+from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

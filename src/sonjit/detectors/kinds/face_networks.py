@@ -18,9 +18,8 @@ from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import mean_size_of
-from sonjit.geometry.metric_faces import CanonicalFace
-from sonjit.results.measures.expressions import blendshapes_from_mesh
-from sonjit.results.measures.faces import STABLE_POINTS
+from sonjit.geometry.rotations import CanonicalFace
+from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Callable

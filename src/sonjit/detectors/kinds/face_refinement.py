@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.results.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
+from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
+from sonjit._util.data_files import json_values, key_values
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, write_text
 from sonjit._util.json_text import json_from
-from sonjit._util.key_values import json_values, key_values
 from sonjit.cli.report import progress_bar
 from sonjit.lab.datasets import (
     Dataset,
@@ -26,7 +26,7 @@ from sonjit.lab.datasets import (
 )
 from sonjit.lab.datasets.convert import convert_dataset
 from sonjit.lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 app = App(
     name="datasets",

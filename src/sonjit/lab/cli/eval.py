@@ -36,7 +36,7 @@ from sonjit.lab.evaluation.published import load_group_file
 from sonjit.lab.evaluation.records import EvaluationRecord, load_evaluation
 from sonjit.lab.evaluation.report import draw_comparison, metric_cells
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 
 def evaluate(

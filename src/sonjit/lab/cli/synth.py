@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, pluralize
 from sonjit._util.pools import check_workers
-from sonjit._util.text import pluralize
 from sonjit.cli.report import progress_bar
 from sonjit.lab.synthesis.layouts import Extra
 from sonjit.lab.synthesis.mesh import HandFiles

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit._util.data_files import json_values, key_values
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
-from sonjit._util.key_values import json_values, key_values
 from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_recipe, run_recipe
 from sonjit.lab.training.signals import ignore_early_saves
 

@@ -20,7 +20,7 @@ from sonjit._util.arrays import IntArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_text, write_bytes
 from sonjit._util.json_text import json_from
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.lab.datasets.coco import rle_from_mask
 from sonjit.lab.datasets.dataset import Dataset
 from sonjit.lab.datasets.sample import Instance, Sample

@@ -25,8 +25,7 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
-from sonjit.media.sources.decode import read_bytes
-from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size, jpeg_segments
+from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
 from sonjit.results import Box
 
 _APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF

@@ -58,7 +58,7 @@ from sonjit.lab.datasets.reading import (
     pickled_numbers,
 )
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, Sample, Side
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import load_image
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 

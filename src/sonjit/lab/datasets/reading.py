@@ -27,7 +27,7 @@ from sonjit._util.extras import optional_import
 from sonjit._util.pickles import plain_array
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Side
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import load_image
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 

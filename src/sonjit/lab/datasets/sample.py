@@ -23,7 +23,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.media.sources.base import SourceFrame
-from sonjit.media.sources.decode import decode_image, load_image
+from sonjit.media.sources.images import decode_image, load_image
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 

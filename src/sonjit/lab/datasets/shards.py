@@ -32,15 +32,13 @@ from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, naming
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
-from sonjit.media.encode import encode_image
-from sonjit.media.sources.decode import read_bytes
-from sonjit.media.sources.sniff import SNIFF_BYTES, image_format
-from sonjit.media.tables.parquet_tables import arrow
+from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, read_bytes
+from sonjit.media.tables.columns import arrow
 
 INDEX = "index.json"
 _ENDINGS = {"jpeg": "jpg", "tiff": "tif"}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.data_files import read_json, read_toml_table
 from sonjit._util.errors import InputError
-from sonjit._util.hashes import sha256_of_file
+from sonjit._util.files import sha256_of_file
 from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine

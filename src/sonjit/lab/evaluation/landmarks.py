@@ -52,7 +52,7 @@ from sonjit.lab.metrics import (
     pupil_distances,
 )
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.face_points import face_points
+from sonjit.results.skeletons.faces import face_points
 
 _METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
 _TORSO = ("left_shoulder", "right_hip")

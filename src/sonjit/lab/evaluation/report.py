@@ -42,10 +42,10 @@ from sonjit.lab.evaluation.run import Evaluation
 from sonjit.lab.evaluation.scenes import draw_patterns
 from sonjit.media.drawing.instances import draw_tint
 from sonjit.media.drawing.strokes import Colour, draw_captions, draw_path
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.base import ColumnType
 from sonjit.results.skeletons import load_skeleton
-from sonjit.runs.records import RecordTable
+from sonjit.runs.frame_tables import RecordTable
 
 CASE_PX = 360
 """Side of a drawn case in pixels."""

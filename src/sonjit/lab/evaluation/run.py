@@ -14,8 +14,7 @@ from pathlib import Path
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import Registry
 from sonjit._util.files import append_line
-from sonjit._util.pools import check_workers, run_calls
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress, check_workers, run_calls
 from sonjit._util.version import __version__, installed_versions
 from sonjit.engines.machine import describe_machine
 from sonjit.lab.datasets import Sample

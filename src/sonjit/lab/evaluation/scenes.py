@@ -23,7 +23,7 @@ from sonjit.lab.metrics import mean_interval
 from sonjit.lab.metrics.detection import TIGHT, box_from_map
 from sonjit.lab.metrics.statistics import Part
 from sonjit.media.drawing.strokes import draw_captions
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.results import Box
 
 _MIN_SHARE = 0.5

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sonjit._util.errors import InputError
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, pluralize
 from sonjit.engines.devices import torch_device
 from sonjit.lab.explain.saliency import ClassSaliency, Explained, HandSaliency
 from sonjit.media import Source, SourceFrame
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box
-from sonjit.runs.records import Record, RecordTable
+from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
 
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}

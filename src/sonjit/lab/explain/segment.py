@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 
 from sonjit._util.arrays import BoolArray, Image
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import atomic_folder
-from sonjit._util.text import pluralize
 from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import coco_result
 from sonjit.lab.datasets.coco import CocoResult
@@ -21,9 +20,9 @@ from sonjit.lab.explain.hand_masks import CATEGORIES, is_hand_masks, load_hand_m
 from sonjit.lab.explain.segment_drawing import draw_instances, draw_tasks, step_images
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, Steps, load_mask_rcnn, paste_masks
 from sonjit.media import Source, SourceFrame
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.base import ColumnType
-from sonjit.runs.records import Record, RecordTable
+from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 _COLUMNS: dict[str, ColumnType] = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from sonjit.geometry.rotations import zxy_angles_from_matrix
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
-from sonjit.media.tables.characters.bones import BoneNames
+from sonjit.media.tables.characters import BoneNames
 
 _FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"

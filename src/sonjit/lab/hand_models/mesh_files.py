@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, RealArray
 from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
-from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.geometry.triangles import vertex_normals
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
-from sonjit.media.tables.characters.bones import BoneNames
+from sonjit.media.tables.characters import BoneNames
 
 _MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))

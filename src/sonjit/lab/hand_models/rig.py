@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray, IndexArray, IntArray, RealArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.media.tables.characters.bones import FINGER_PARTS, NAMES, BoneNames
+from sonjit.media.tables.characters import FINGER_PARTS, NAMES, BoneNames
 
 Side = Literal["Left", "Right"]
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
-from sonjit.geometry.rotations import align_rigidly
-from sonjit.geometry.triangles import vertex_normals
+from sonjit.geometry.rotations import align_rigidly, vertex_normals
 from sonjit.lab.hand_models.mano_files import LAYOUTS, TO_MEDIAPIPE21
 from sonjit.lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig, Side
 from sonjit.weights import find_weight

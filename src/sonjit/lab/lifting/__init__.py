@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._util.errors import InputError
-from sonjit.runs.lifting import Lift
+from sonjit.runs.task import Lift
 
 if TYPE_CHECKING:
     from sonjit.lab.lifting.lifter import Lifter

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, pluralize
 from sonjit._util.extras import require
 from sonjit._util.files import Output, write_bytes
-from sonjit._util.text import pluralize
 from sonjit.detectors import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
@@ -18,7 +17,7 @@ from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.rigged import RiggedHands
 from sonjit.lab.meshes.save import check_save, save_meshes
-from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.results import Frame
 from sonjit.runs.task import Outputs, Summary, Task, Worker
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
     from sonjit.lab.networks import Network
     from sonjit.media import DrawingWriter, Source, SourceFrame
-    from sonjit.media.tables.characters.bones import BoneNames
-    from sonjit.runs.lifting import Lift
+    from sonjit.media.tables.characters import BoneNames
+    from sonjit.runs.task import Lift
 
 
 _BAR_SHARE = 0.02
@@ -233,7 +232,7 @@ def _draw_maps(path: Path, model: MeshModel) -> bool:
     """Draw the maps of the first hand. Returns false if there is no hand."""
     from sonjit.lab.explain.overlay import draw_feature_maps, occlusion_maps
     from sonjit.lab.meshes.mano_networks import HandOccHands
-    from sonjit.media.encode import encode_image
+    from sonjit.media.sources.images import encode_image
 
     assert isinstance(model, HandOccHands)
     if model.first_hand is None:

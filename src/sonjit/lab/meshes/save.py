@@ -15,7 +15,7 @@ from sonjit.lab.hand_models.bvh import bvh_from_motion
 from sonjit.lab.hand_models.mesh_files import Mesh, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
 from sonjit.media import Source
-from sonjit.media.tables.characters.bones import BoneNames
+from sonjit.media.tables.characters import BoneNames
 
 MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
 _INDEX: Final = "{index}"

@@ -21,7 +21,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.drawable import Buffers
 from sonjit.media import IMAGE_ENDINGS, natural_key
-from sonjit.media.sources.decode import load_image
+from sonjit.media.sources.images import load_image
 
 BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
 BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, IndexArray, IntArray, RealArray
 from sonjit._util.errors import InputError
-from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.geometry.triangles import vertex_normals
+from sonjit.geometry.rotations import matrix_from_rotation_vector, vertex_normals
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.drawable import Drawable, Material, Surface

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from sonjit._util.errors import InputError
-from sonjit._util.files import failing_as_job, sole_writer, write_bytes, write_text
+from sonjit._util.files import failing_as_job, has_settings, sole_writer, write_bytes, write_text
 from sonjit._util.json_text import json_from
-from sonjit._util.pools import run_calls
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress, run_calls
 from sonjit._util.version import __version__
-from sonjit._util.work_folder import has_settings
 from sonjit.lab.datasets.registry import draw_contact_sheet
 from sonjit.lab.synthesis.layouts import (
     TRUTH,
@@ -30,7 +28,7 @@ from sonjit.lab.synthesis.layouts import (
 from sonjit.lab.synthesis.mesh import load_hand_mesh
 from sonjit.lab.synthesis.renderer import Renderer
 from sonjit.lab.synthesis.samples import render_samples
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 SHEET: Final = "sheet.jpg"
 

@@ -54,7 +54,7 @@ from sonjit.lab.synthesis.motions import NamedMotions, VideoMotion, load_motion
 from sonjit.lab.synthesis.samples import DATASET
 from sonjit.lab.synthesis.scenes import RigKind, SceneSampler, check_rig
 from sonjit.media import open_source
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 
 FolderFormat = Literal["coco", "interhand", "shards", "video"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray, IntArray
 from sonjit._util.errors import InputError
-from sonjit.geometry.triangles import vertex_normals
+from sonjit.geometry.rotations import vertex_normals
 from sonjit.lab.hand_models.mano_files import read_mano
 from sonjit.lab.hand_models.rig import FINGERS, Rig, Side
 from sonjit.lab.hand_models.rig_files import load_rig, read_rig, rig_from_mano

@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.errors import InputError
-from sonjit.geometry.triangles import vertex_normals
+from sonjit.geometry.rotations import vertex_normals
 from sonjit.lab.hand_models.rig import FINGERS, Rig, Side
 from sonjit.lab.synthesis.drawable import Material
 from sonjit.lab.synthesis.mesh import HandFiles, load_hand_mesh, rest_rig

@@ -35,7 +35,7 @@ from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import check_range
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.face_points import face_weights
+from sonjit.results.skeletons.faces import face_weights
 
 _SIZES = {"face": 192, "pose": 256}
 _FOREHEAD = 0.8

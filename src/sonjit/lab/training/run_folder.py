@@ -19,7 +19,7 @@ from sonjit._util.extras import require
 from sonjit._util.files import atomic_file, write_bytes, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.version import installed_versions
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 TENSORBOARD = "tensorboard"
 """Subfolder of TensorBoard's files."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
-from sonjit.media.drawing.regions import TILE_PX, Region
+from sonjit.media.drawing.strokes import TILE_PX, Region
 from sonjit.media.sources.video import DecodedFrame, turned_upright
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Write annotated images as a video with the sound of its source.
+"""Write annotated images as a video with the sound of its source, or as a looping animation.
 
 Video is H.264, VP9, MPEG-4, or ProRes with transparency, at the times of the source. The sound track is copied if the
 container supports its codec, and re-encoded otherwise.
@@ -8,26 +8,161 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import Draft
 from sonjit.media.annotated.planes import Colours, drawn_on_planes, frame_of, has_planes, reformat
-from sonjit.media.annotated.sound import SoundTrack
 from sonjit.media.annotated.writers import AnnotatedImage, DrawingWriter, failing_as_drawing
+from sonjit.media.sources.base import Source
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.filter import Graph
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from sonjit._util.arrays import Image
-    from sonjit.media.sources.base import Source, SourceFrame
+    from sonjit.media.sources.base import SourceFrame
+
+
+class SoundTrack:
+    """First sound track of a video file, read separately from the images.
+
+    Args:
+        container: Video file, opened only for this track.
+        start_s: Start of the images on the container's clock in seconds; the track is shifted by it.
+    """
+
+    def __init__(self, container: InputContainer, start_s: float) -> None:
+        self._in = container
+        self._stream = container.streams.audio[0]
+        self._packets: Iterator[Packet[AudioStream]] = container.demux(self._stream)
+        self._start_s = start_s
+        self._waiting: Packet[AudioStream] | None = None
+        self._last_tick = -(1 << 62)
+        self._out: OutputContainer | None = None
+        self._track: Any = None
+        self._resampler: Any = None
+
+    @classmethod
+    def of_source(cls, source: Source) -> Self | None:
+        """Open the sound track of a source; return None for cameras, pipes and silent videos."""
+        from sonjit.media.sources.video import VideoSource, open_container
+
+        if not isinstance(source, VideoSource) or source.path is None:
+            return None
+        container = open_container(source.path, source.name)
+        if any(getattr(stream, "rate", 0) for stream in container.streams.audio[:1]):  # no rate: a broken header
+            return cls(container, source.start_s)
+        container.close()
+        return None
+
+    def begin(self, container: OutputContainer) -> None:
+        """Add the track to the video being written, before its first packet."""
+        import av
+
+        self._out = container
+        if _takes(container.format.name, self._stream):
+            self._track = container.add_stream_from_template(self._stream)
+            return
+        codec = "libopus" if container.format.name == "webm" else "aac"
+        rate = 48_000 if codec == "libopus" else self._stream.rate
+        layout = "mono" if self._stream.layout.nb_channels == 1 else "stereo"
+        self._track = container.add_stream(codec, rate=rate, layout=layout)
+        self._track.codec_context.open(strict=False)
+        context = self._track.codec_context
+        self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
+
+    def copy_until(self, time_s: float | None) -> None:
+        """Carry over what sounds before `time_s` on the images' clock; `None` carries all the rest.
+
+        If the rest of the track is damaged, the sound ends and the images continue.
+        """
+        from av.error import FFmpegError
+
+        try:
+            while (packet := self._waiting or next(self._packets, None)) is not None:
+                self._waiting = packet
+                starts_s = float((packet.pts or 0) * packet.time_base) - self._start_s
+                if time_s is not None and starts_s >= time_s:
+                    return
+                self._waiting = None
+                if packet.pts is not None and not packet.is_corrupt:
+                    self._put(packet)
+        except (FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
+            if isinstance(error, OSError):  # the disk, not the track
+                raise
+            self._waiting, self._packets, self._resampler = None, iter(()), None
+
+    def close(self) -> None:
+        """Write the buffered frames of the encoder and close the file."""
+        try:
+            if self._resampler is not None:
+                self._encode(None)
+        finally:
+            self._in.close()
+
+    def _put(self, packet: Packet[AudioStream]) -> None:
+        if self._resampler is not None:
+            self._put_decoded(packet)
+            return
+        ticks = self._ticks(packet.time_base)
+        assert packet.pts is not None
+        assert self._out is not None
+        packet.dts = (packet.pts if packet.dts is None else packet.dts) - ticks
+        packet.pts -= ticks
+        if packet.dts > self._last_tick:  # a container takes rising times only
+            self._last_tick = packet.dts
+            packet.stream = self._track
+            self._out.mux(packet)
+
+    def _put_decoded(self, packet: Packet[AudioStream]) -> None:
+        from av.error import FFmpegError
+
+        try:
+            frames = packet.decode()
+        except (FFmpegError, OSError):  # a damaged packet is silence
+            return
+        for frame in frames:
+            frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
+            self._encode(frame)
+
+    def _ticks(self, time_base: Any) -> int:  # noqa: ANN401  # Fraction | None
+        return round(self._start_s / time_base) if time_base else 0
+
+    def _encode(self, frame: AudioFrame | None) -> None:
+        assert self._out is not None
+        for part in self._resampler.resample(frame):
+            self._out.mux(self._track.encode(part))
+        if frame is None:
+            self._out.mux(self._track.encode(None))
+
+
+def _takes(container_format: str, stream: AudioStream) -> bool:
+    """Check whether a container accepts the track unchanged, by writing a header into memory."""
+    from io import BytesIO
+
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
 
 _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
 _VERYFAST_PIXELS = 1280 * 720
@@ -217,3 +352,78 @@ class VideoWriter(ContainerWriter):
                 self._sound.close()
         finally:
             super()._release()
+
+
+ANIMATION_ENDINGS = (".gif", ".webp")
+_TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
+_WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
+_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
+
+
+class AnimationWriter(ContainerWriter):
+    """Encode images at the times given: a GIF with a palette for each image, or a WebP, which is far smaller.
+
+    Times are rounded to the format's clock, 1/100 s of GIF and 1/1000 s of WebP. All images take the size of the
+    first. RGBA images keep their alpha in WebP.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        super().__init__(path, {"loop": "0"})
+        self._tick_s = _TICK_S[self._ending]
+        self._rate = Fraction(source.fps or 30).limit_denominator(1001)
+        self._palettes: Graph | None = None
+
+    def _encode(self, image: AnnotatedImage, time: float) -> None:
+        """Encode one image at `time`."""
+        from av import VideoFrame
+
+        rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
+        stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
+        pixels = "rgb24" if self._palettes is not None else "bgra"
+        frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
+        self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
+        frame.time_base = self._tick_s
+        for encoded in self._with_palette(frame):
+            self._container.mux(stream.encode(encoded))
+
+    def _begin(self, width: int, height: int) -> VideoStream:
+        is_gif = self._ending == ".gif"
+        name, pixels = ("gif", "pal8") if is_gif else ("libwebp_anim", "bgra")
+        stream: Any = self._container.add_stream(name, rate=self._rate, options={} if is_gif else _WEBP_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.time_base = self._tick_s
+        self._stream, self._palettes = stream, _palette_graph(width, height, self._tick_s) if is_gif else None
+        return stream
+
+    def _with_palette(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """Return the frame for the encoder, reduced to its own 256 colours for GIF."""
+        from av.error import BlockingIOError, EOFError
+
+        if self._palettes is None:
+            yield frame
+            return
+        self._palettes.push(frame)
+        try:
+            while True:
+                yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # a video graph returns video frames
+        except (BlockingIOError, EOFError):
+            return
+
+
+def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
+    """Build the FFmpeg filters that reduce each image to its own 256 colours."""
+    from av import VideoFormat
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=time_base)
+    split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=single")
+    use, sink = graph.add("paletteuse", _DITHERING), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(palette)
+    split.link_to(use, output_idx=1)
+    palette.link_to(use, input_idx=1)
+    use.link_to(sink)
+    graph.configure()
+    return graph

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from sonjit.media.drawing.regions import Region
+    from sonjit.media.drawing.strokes import Region
     from sonjit.media.sources.base import Source, SourceFrame
 
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")

@@ -21,19 +21,20 @@ from sonjit.media.drawing.instances import (
     hand_label,
     head_box,
 )
-from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.drawing.strokes import (
     HAND_WIDTH,
     INK,
     NEUTRAL,
     Label,
     PlacedLabel,
+    Region,
     Strokes,
     label_of,
+    merge_regions,
     place_labels,
     shade,
 )
-from sonjit.media.sources.convert import ImageLike, rgb_from
+from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
 __all__ = ["Drawing", "Label", "draw_frame", "draw_regions"]

@@ -1,4 +1,7 @@
-"""Draw lines, dots and labels at sub-pixel positions, and skip points that are unknown or far outside."""
+"""Draw lines, dots and labels at sub-pixel positions, and find the regions that a drawing needs.
+
+Points that are unknown or far outside are skipped.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,64 @@ import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
-from sonjit._util.spec import load_spec, rgb_from_hex
+from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit.results import Box, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TILE_PX = 32
+"""Side of the tiles to which regions are aligned, in pixels."""
+
+
+class Region(NamedTuple):
+    """Rectangle of whole pixels. The right and bottom edges are exclusive.
+
+    Its edges are multiples of `TILE_PX`, or edges of the image.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @classmethod
+    def around(cls, box: Box, width: int, height: int) -> Self:
+        """Return the smallest region that contains a box, inside an image of a size in pixels; empty if outside."""
+        left, top = (max(math.floor(edge / TILE_PX), 0) * TILE_PX for edge in box[:2])
+        right, bottom = (math.ceil(edge / TILE_PX) * TILE_PX for edge in box[2:])
+        return cls(min(left, width), min(top, height), min(max(right, 0), width), min(max(bottom, 0), height))
+
+    def touches(self, other: Region) -> bool:
+        """Check whether two regions overlap, or have a common edge or corner."""
+        is_apart = self.right < other.left or other.right < self.left
+        return not (is_apart or self.bottom < other.top or other.bottom < self.top)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Return the rows and columns of the region."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def merge_regions(regions: Iterable[Region]) -> list[Region]:
+    """Replace regions that overlap or touch, also at a corner, by the region that contains both."""
+    merged: list[Region] = []
+    for region in regions:
+        touching = [region]
+        while touching:
+            lefts, tops, rights, bottoms = zip(region, *touching, strict=True)
+            region = Region(min(lefts), min(tops), max(rights), max(bottoms))
+            touching = [other for other in merged if region.touches(other)]
+            merged = [other for other in merged if other not in touching]
+        merged.append(region)
+    return merged
+
 
 Colour: TypeAlias = tuple[int, int, int]
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:

@@ -1,1 +1,336 @@
-"""Write and read tables as JSON, JSON Lines, CSV and Parquet."""
+"""Write and read tables in the format of the file name ending."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, KeysView, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import Registry, extension_problems
+from sonjit._util.files import Draft, failing_as_job
+from sonjit._util.json_text import JsonObject, json_from
+from sonjit.media.tables.base import (
+    ColumnTypes,
+    Extras,
+    ExtraTypes,
+    FrameWriter,
+    Header,
+    RowWriter,
+    TableRows,
+    TextOutput,
+    extra_types,
+    known_extras,
+)
+from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
+from sonjit.media.tables.rows import COLUMNS, ERROR_COLUMN, SOURCE_COLUMN, CsvRows, CsvWriter, load_csv
+from sonjit.results import RESULT_TYPES, Frame, Person
+
+
+def _line_of_frame(header: Header, extra: ExtraTypes, frame: Frame, extras: Extras | None) -> str:
+    """Return a frame as a line of JSON. An instance with additional values contains them as "measures"."""
+    data = frame.to_dict((header.kind,))
+    measured = known_extras(frame, extras, extra)
+    if extra:
+        for instance, values in zip(_instances(data), measured, strict=True):
+            instance["measures"] = dict(zip(extra, values, strict=True))
+    return json_from(data)
+
+
+def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
+    """Return the results of a frame in the order of `Frame.instances()`."""
+    lists: dict[str, Any] = frame
+    for name, kind in RESULT_TYPES.items():
+        for item in lists.get(name, []):
+            yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
+
+
+class JsonWriter(TextOutput, FrameWriter):
+    """Frames as JSON or JSON Lines, one frame a line.
+
+    JSON is `{"source", "width", "height", "fps", "model", "frames": [...]}`. JSON Lines begin with the header.
+    """
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+        super().__init__(path, newline="\n")
+        self._header, self._extra = header, extra
+        self._is_array = path.suffix.lower() == ".json"
+        self._file.write(self._start(header))
+        self._separator = ""
+
+    def _start(self, header: Header) -> str:
+        """Return the text before the frames."""
+        text = json_from(header.to_dict())
+        return f'{text[:-1]},"frames":[\n' if self._is_array else f"{text}\n"
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append one frame."""
+        with failing_as_job(self._draft.final):
+            self._file.write(self._separator + _line_of_frame(self._header, self._extra, frame, extras))
+        self._separator = ",\n" if self._is_array else "\n"
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._file.write("\n]}\n" if self._is_array else "\n")
+            if self.sources:
+                self._file.close()
+                self._add_sources()
+        super()._finish()
+
+    def _add_sources(self) -> None:
+        """Write the file again with the size of each source in its header."""
+        header, written = self._header, self._draft
+        self._draft = Draft(written.final)
+        with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
+            file.seek(len(_encoded(self._start(header))))
+            complete.write(_encoded(self._start(replace(header, sources=self.sources))))
+            shutil.copyfileobj(file, complete)
+        written.drop()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+class StandardOutputWriter(FrameWriter):
+    """A line of JSON for each frame on standard output at once, with its source, for the next program in a pipe."""
+
+    def __init__(self, header: Header, extra: ExtraTypes) -> None:
+        super().__init__()
+        self._header, self._extra = header, extra
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Print one frame."""
+        frame = replace(frame, source=frame.source or self._header.source)
+        sys.stdout.write(_line_of_frame(self._header, self._extra, frame, extras) + "\n")
+        sys.stdout.flush()
+
+    def _finish(self) -> None: ...
+
+    def _abort(self) -> None: ...
+
+
+def load_json(path: Path) -> tuple[Header, list[Frame]]:
+    """Read the JSON that JsonWriter wrote."""
+    data = json.loads(path.read_text("utf-8"))
+    return Header.from_dict(data), [Frame.from_dict(frame) for frame in data["frames"]]
+
+
+def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
+    """Read the JSON Lines that JsonWriter wrote."""
+    with path.open(encoding="utf-8") as lines:
+        header = Header.from_dict(json.loads(next(lines, "")))
+        return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
+
+
+@contextmanager
+def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, Extras]]]]:
+    """Read the JSON Lines that JsonWriter wrote frame by frame, each with its instances' further values."""
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        header = Header.from_dict(json.loads(next(lines, "")))
+        frames = (json.loads(line) for line in lines)
+        yield (
+            header,
+            ((Frame.from_dict(f), [instance.get("measures", {}) for instance in _instances(f)]) for f in frames),
+        )
+
+
+Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
+Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
+RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, ColumnTypes], RowWriter]"
+
+EXCEL_ENDING: Final = ".xlsx"
+CHOICE_OF_ROWS: Final = (".csv", ".parquet", EXCEL_ENDING)
+"""Endings of tables with a choice of rows."""
+
+_FORMATS: Registry[tuple[Opener, Loader, RowOpener | None]] = Registry("table format")
+
+
+TABLE_ENDINGS: KeysView[str] = _FORMATS.keys()
+"""Of the files that `open_writer` writes; it grows with `register_table_format`."""
+
+
+def register_table_format(ending: str, open_table: Opener, load: Loader, open_rows: RowOpener | None = None) -> None:
+    """Make a table format known.
+
+    Args:
+        ending: File name ending in lower case, such as ".json".
+        open_table: Function that opens a `FrameWriter` for a path, a header and the types of further columns.
+        load: Function that reads the header and the frames of a file.
+        open_rows: Function that opens a `RowWriter` for a path, a header (or None) and the columns' types. It writes
+            other rows than frames: maps, COCO results, evaluations. Without it the format supports only frames.
+
+    Raises:
+        InputError: An ending without a dot, or one that is taken.
+    """
+    if not ending.startswith("."):
+        raise InputError(f"table format {ending!r}: give an ending such as .txt")
+    _FORMATS.add(ending, (open_table, load, open_rows))
+
+
+def _open_parquet(path: Path, header: Header, types: ExtraTypes, rows: TableRows = "keypoint") -> FrameWriter:
+    from sonjit.media.tables.columns import ParquetWriter
+
+    return ParquetWriter(path, header, types, rows)
+
+
+def _open_rows(path: Path, header: Header, types: ExtraTypes, rows: TableRows | None) -> FrameWriter:
+    """Open a table of one of `CHOICE_OF_ROWS`."""
+    match path.suffix.lower():
+        case ".csv":
+            return CsvWriter(path, header, types, rows or "keypoint")
+        case ".parquet":
+            return _open_parquet(path, header, types, rows or "keypoint")
+        case _:
+            from sonjit.media.tables.columns import ExcelWriter
+
+            return ExcelWriter(path, header, types, rows or "instance")
+
+
+def _open_character(path: Path, header: Header, bones: BoneNames | None) -> FrameWriter:
+    from sonjit.media.tables.characters.writer import CharacterWriter
+
+    return CharacterWriter(path, header, bones or "vrm")
+
+
+def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+    from sonjit.media.tables.columns import ParquetRows
+
+    return ParquetRows(path, header, columns)
+
+
+def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
+    from sonjit.media.tables.columns import load_parquet
+
+    return load_parquet(path)
+
+
+register_table_format(".json", JsonWriter, load_json)
+register_table_format(".jsonl", JsonWriter, load_json_lines)
+register_table_format(".csv", CsvWriter, load_csv, lambda path, _, columns: CsvRows(path, columns))
+register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_rows)
+
+
+def open_writer(
+    path: str | os.PathLike[str],
+    header: Header,
+    extra: Iterable[str] | ExtraTypes = (),
+    *,
+    rows: TableRows | None = None,
+    bones: BoneNames | None = None,
+) -> FrameWriter:
+    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
+
+    `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values.
+
+    The file appears under its name when the writer is closed, complete and valid after any number of frames. Memory
+    does not grow with the number of frames.
+
+    Args:
+        path: File to write; missing folders are created. `-` prints each frame as a line of JSON with its source.
+        header: Description of the source; CSV files omit it.
+        extra: Names of further values that `write` receives for each instance, such as its measures. They become
+            columns, in JSON an object "measures". They are numbers, or text as in `{"gesture": str}`.
+        rows: What a row of `.csv`, `.parquet` and `.xlsx` describes: a "keypoint", an "instance", or an instance with
+            a column per keypoint and axis ("wide"). Default: "keypoint", for `.xlsx` "instance".
+        bones: Bone names of a character: "vrm" (default), "mixamo", "unreal" or "webxr".
+
+    Raises:
+        InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
+        MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
+    """
+    types = extra_types(extra, (*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
+    if os.fspath(path) == "-":
+        return StandardOutputWriter(header, types)
+    path = Path(path)
+    if bones is not None and path.suffix.lower() not in CHARACTER_ENDINGS:
+        raise InputError(f"{path}: bones={bones!r} applies only to {', '.join(CHARACTER_ENDINGS)}")
+    if path.suffix.lower() in CHOICE_OF_ROWS:
+        return _open_rows(path, header, types, rows)
+    if rows is not None:
+        raise InputError(f"{path}: rows={rows!r} applies only to {', '.join(CHOICE_OF_ROWS)}")
+    if path.suffix.lower() in CHARACTER_ENDINGS:
+        return _open_character(path, header, bones)
+    return _FORMATS[_ending(path)][0](path, header, types)
+
+
+def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+    """Open a table of rows that are not frames.
+
+    Raises:
+        InputError: As in `open_writer`, or the format contains only frames.
+    """
+    ending = path.suffix.lower()
+    open_rows = None if ending in (EXCEL_ENDING, *CHARACTER_ENDINGS) else _FORMATS[_ending(path)][2]
+    if open_rows is None:
+        endings = ", ".join([".json", ".jsonl", *(item for item, (*_, rows) in _FORMATS.items() if rows)])
+        raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
+    return open_rows(path, header, columns)
+
+
+def convert_table(
+    lines: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    extra: Iterable[str] | ExtraTypes = (),
+    *,
+    rows: TableRows | None = None,
+    bones: BoneNames | None = None,
+) -> None:
+    """Convert a JSON Lines table to the format of another ending, with the content of a table written at once.
+
+    Args:
+        lines: Path of a `.jsonl` file from `open_writer`, read frame by frame.
+        path: Output path, as in `open_writer`.
+        extra: Additional columns of the `.jsonl` file.
+        rows: What a row describes, as in `open_writer`.
+        bones: Bone names of a character, as in `open_writer`.
+    """
+    with ExitStack() as stack:
+        header, frames = stack.enter_context(open_json_lines(Path(lines)))
+        writer = stack.enter_context(open_writer(path, replace(header, sources={}), extra, rows=rows, bones=bones))
+        writer.sources.update(header.sources)
+        for frame, extras in frames:
+            writer.write(frame, extras)
+
+
+def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
+    """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints, without extra columns.
+
+    No table contains a body's mask. The row tables contain less than JSON. Values without a column are unknown: a
+    hand's `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN. A mesh's box
+    is tight around its keypoints. CSV has no header, so its kind follows from its rows: a body with hands or a face is
+    a person, and people without either are read as bodies. Parquet's header contains the kind.
+
+    Raises:
+        InputError: A missing or damaged file, or an unknown ending.
+        MissingExtraError: `.parquet` without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix.lower() == EXCEL_ENDING:
+        raise InputError(f"{path}: Excel workbooks cannot be read back. Use .json, .csv or .parquet")
+    if path.suffix.lower() in CHARACTER_ENDINGS:
+        raise InputError(f"{path}: Characters cannot be read back. Use .json, .csv or .parquet")
+    ending = _ending(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return _FORMATS[ending][1](path)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if not _FORMATS.has(ending):
+        known = ", ".join((*_FORMATS, EXCEL_ENDING, *CHARACTER_ENDINGS))
+        raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {known}{extension_problems()}")
+    return ending

@@ -33,7 +33,7 @@ from sonjit.media.tables.base import (
 )
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 
 _VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
 COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)

@@ -43,12 +43,13 @@ from sonjit.results.measures.hands import (
     pinch_distance_m,
     thumb_spread_rad,
 )
-from sonjit.results.measures.joints import joint_angles_rad, joint_triples
-from sonjit.results.measures.repetitions import (
+from sonjit.results.measures.joints import (
     Repetition,
     RepetitionCounter,
     count_repetitions,
     find_repetitions,
+    joint_angles_rad,
+    joint_triples,
 )
 
 __all__ = [

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import file_stamp
-from sonjit._util.text import pluralize
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.marks import check_name
 from sonjit.studio.cameras.files import load_cameras, save_cameras

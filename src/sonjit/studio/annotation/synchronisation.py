@@ -19,9 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, IndexArray
-from sonjit._util.errors import InputError
-from sonjit._util.progress import Progress
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, pluralize
+from sonjit._util.pools import Progress
 from sonjit.lab.datasets.reading import file_bytes
 from sonjit.media import Source, open_source
 from sonjit.media.sources.video import open_container, video_stream

@@ -17,8 +17,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import sole_writer, write_text
 from sonjit._util.json_text import json_from
-from sonjit._util.pools import run_calls
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress, run_calls
 from sonjit.studio.annotation.marks import MACHINE, ReviewPriority, review_priorities
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.detection import detect_chunk, detect_frames, refine_chunk

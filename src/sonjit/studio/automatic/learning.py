@@ -14,10 +14,10 @@ from sonjit._util.arrays import IntArray, RealArray
 from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.lab.training.recipes import Progress as TrainingProgress
 from sonjit.lab.training.recipes import TrainingRequest, no_progress, run_recipe
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.annotation.marks import MACHINE, Mark, mark_table
 from sonjit.studio.annotation.project import Project

@@ -22,7 +22,7 @@ from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from sonjit._util.data_files import read_json, read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.media.tables.parquet_tables import arrow
+from sonjit.media.tables.columns import arrow
 from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.cameras.rig import CameraRig

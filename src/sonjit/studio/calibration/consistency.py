@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import BoolArray, FloatArray, RealArray
-from sonjit._util.errors import InputError
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, pluralize
 from sonjit.studio.calibration.estimates import angle_between, poses_from_points
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate

@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray, Image, IndexArray
 from sonjit._util.errors import InputError
-from sonjit._util.progress import Progress
+from sonjit._util.pools import Progress
 from sonjit.media import open_source
 from sonjit.studio.calibration.board import CalibrationBoard, CalibrationTarget, MarkerBody, detect_markers
 from sonjit.studio.cameras.views import frame_numbers

@@ -17,7 +17,7 @@ from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.datasets.interhand import index_images
 from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, numbers
-from sonjit.media.sources.open import natural_key
+from sonjit.media.sources import natural_key
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 _HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])

@@ -18,8 +18,8 @@ from sonjit.geometry.rotations import (
     quaternion_wxyz_from_matrix,
 )
 from sonjit.lab.datasets.reading import load_yaml, one_line
-from sonjit.media.sources.open import natural_key
-from sonjit.media.sources.sniff import IMAGE_ENDINGS
+from sonjit.media.sources import natural_key
+from sonjit.media.sources.images import IMAGE_ENDINGS
 from sonjit.studio.cameras.formats import (
     camera_from_record,
     check_no_skew,

@@ -23,9 +23,8 @@ from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
-from sonjit.media.sources.decode import load_image
-from sonjit.media.sources.open import image_files, is_pattern, natural_key
-from sonjit.media.sources.sniff import IMAGE_ENDINGS
+from sonjit.media.sources import image_files, is_pattern, natural_key
+from sonjit.media.sources.images import IMAGE_ENDINGS, load_image
 from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from sonjit._util.data_files import key_values
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
-from sonjit._util.key_values import key_values
 from sonjit.cli.report import progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.lab.cli.train import show_progress

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError, JobError
-from sonjit._util.text import pluralize
+from sonjit._util.errors import InputError, JobError, pluralize
 from sonjit.lab.hand_models.rig import Side
-from sonjit.media.tables.tables import TABLE_ENDINGS
+from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.studio.calibration.consistency import check_views
 from sonjit.studio.cameras.files import load_cameras
 from sonjit.studio.cameras.views import find_views, load_frame_sets

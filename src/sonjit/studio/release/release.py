@@ -17,13 +17,12 @@ import numpy as np
 from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import failing_as_job, sole_writer, write_bytes, write_text
+from sonjit._util.files import failing_as_job, has_settings, sole_writer, write_bytes, write_text
 from sonjit._util.json_text import json_from
-from sonjit._util.progress import Progress
-from sonjit._util.work_folder import has_settings
+from sonjit._util.pools import Progress
 from sonjit.lab.datasets.interhand import skeleton_lines
 from sonjit.lab.hand_models.rig import Side
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.cameras.rig import CameraRig, RigCamera

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.errors import InputError
-from sonjit.media.encode import encode_image
+from sonjit.media.sources.images import encode_image
 from sonjit.server.client_text import load_json
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited

@@ -19,8 +19,8 @@ from sonjit._util.files import atomic_file
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.lab.hand_models.rig import RigMotion, Side
 from sonjit.media import open_source
-from sonjit.media.annotated.output import open_drawing_writer
-from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.media.annotated import open_drawing_writer
+from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
 from sonjit.studio.cameras.rig import RigCamera
 from sonjit.studio.cameras.views import frame_numbers

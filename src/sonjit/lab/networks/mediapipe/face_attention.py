@@ -28,7 +28,7 @@ from sonjit.lab.networks.mediapipe.face_landmark import (
     narrowing,
 )
 from sonjit.lab.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
-from sonjit.results.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
+from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
 
 _MAP_STRIDE = 4  # pixels of the crop for each pixel of the map that regions are cropped from
 _REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # side of a region and of its last map, and scale of its box

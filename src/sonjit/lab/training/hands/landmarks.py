@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util.arrays import Image
+from sonjit._util.data_files import json_values
 from sonjit._util.errors import InputError
-from sonjit._util.key_values import json_values
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import InputSpec, Network

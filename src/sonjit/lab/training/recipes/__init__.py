@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 from sonjit._util.data_files import dataclass_from_table, read_toml_table
 from sonjit._util.errors import InputError, JobError, SonjitError, is_out_of_memory
 from sonjit._util.extensions import VARIABLE, extension_packages
-from sonjit._util.files import WorkFolder, sole_writer, write_text
-from sonjit._util.hashes import sha256_of_file, sha256_of_folder
+from sonjit._util.files import WorkFolder, sha256_of_file, sha256_of_folder, sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit.engines.devices import torch_device
 

@@ -1,1 +1,131 @@
-"""Characters: skeletons with constant bone lengths that follow tracked people, as BVH, GLB and VRMA."""
+"""Define characters: the names of their bones, and their motion.
+
+Axes of a character are x to the person's left in the rest pose, y up and z forward, in metres. The rest pose is a T
+with the palms down. All bones then have no rotation. Bones are in the order parents first, named by four conventions.
+
+Sources: VRM 1.0, humanoid bones. Adobe, rig of Mixamo. Epic Games, skeleton of Unreal's mannequin. W3C, WebXR Body
+Tracking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sonjit._util.arrays import BoolArray, FloatArray
+
+BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
+"""Convention of bone names."""
+
+
+CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")
+"""Endings of character files."""
+
+SIDES: Final = ("left", "right")
+FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")
+_THUMB_PARTS: Final = ("Metacarpal", "Proximal", "Distal")
+_PARTS: Final = ("Proximal", "Intermediate", "Distal")
+FINGER_PARTS: Final = {finger: _THUMB_PARTS if finger == "Thumb" else _PARTS for finger in FINGERS}
+"""Names of a finger's three bones, from the palm to the tip."""
+
+_TRUNK: Final = (
+    # VRM, parent, Mixamo, Unreal, WebXR
+    ("hips", "", "Hips", "pelvis", "hips"),
+    ("spine", "hips", "Spine", "spine_01", "spine-lower"),
+    ("chest", "spine", "Spine1", "spine_02", "spine-middle"),
+    ("upperChest", "chest", "Spine2", "spine_03", "spine-upper"),
+    ("neck", "upperChest", "Neck", "neck_01", "neck"),
+    ("head", "neck", "Head", "head", "head"),
+)
+_LIMBS: Final = (
+    # VRM, parent, Mixamo, Unreal, WebXR; each for a side
+    ("{side}Shoulder", "upperChest", "{Side}Shoulder", "clavicle_{s}", "{side}-shoulder"),
+    ("{side}UpperArm", "{side}Shoulder", "{Side}Arm", "upperarm_{s}", "{side}-arm-upper"),
+    ("{side}LowerArm", "{side}UpperArm", "{Side}ForeArm", "lowerarm_{s}", "{side}-arm-lower"),
+    ("{side}Hand", "{side}LowerArm", "{Side}Hand", "hand_{s}", "{side}-hand-wrist"),
+    ("{side}UpperLeg", "hips", "{Side}UpLeg", "thigh_{s}", "{side}-upper-leg"),
+    ("{side}LowerLeg", "{side}UpperLeg", "{Side}Leg", "calf_{s}", "{side}-lower-leg"),
+    ("{side}Foot", "{side}LowerLeg", "{Side}Foot", "foot_{s}", "{side}-foot-ankle"),
+    ("{side}Toes", "{side}Foot", "{Side}ToeBase", "ball_{s}", "{side}-foot-ball"),
+)
+_FINGERS: Final = tuple(
+    (
+        f"{{side}}{finger}{part}",
+        f"{{side}}{finger}{FINGER_PARTS[finger][number - 2]}" if number > 1 else "{side}Hand",
+        f"{{Side}}Hand{'Pinky' if finger == 'Little' else finger}{number}",
+        f"{'pinky' if finger == 'Little' else finger.lower()}_{number:02d}_{{s}}",
+        f"{{side}}-hand-{finger.lower()}-{'' if part == 'Metacarpal' else 'phalanx-'}{part.lower()}",
+    )
+    for finger in FINGERS
+    for number, part in enumerate(FINGER_PARTS[finger], 1)
+)
+_ROWS: Final = _TRUNK + tuple(
+    tuple(name.format(side=side, Side=side.title(), s=side[0]) for name in row)
+    for side in SIDES
+    for row in _LIMBS + _FINGERS
+)
+
+PARENTS: Final = {bone: parent for bone, parent, *_ in _ROWS}
+"""Parent of each bone by its name in VRM. The parent of the hips is empty."""
+
+BONES: Final = tuple(PARENTS)
+"""Names of all bones as in VRM. A parent comes before its children."""
+
+NAMES: Final[dict[BoneNames, dict[str, str]]] = {
+    "vrm": {bone: bone for bone in BONES},
+    "mixamo": {bone: f"mixamorig:{name}" for bone, _, name, *_ in _ROWS},
+    "unreal": {bone: name for bone, *_, name, _ in _ROWS},
+    "webxr": {bone: name for bone, *_, name in _ROWS},
+}
+"""Name of each bone by convention and its name in VRM."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A character in F frames.
+
+    Attributes:
+        name: Name of the person.
+        offsets: Position of each bone (B, 3) relative to its parent in the rest pose, in metres. The first has the
+            height of the hips.
+        ends: End of each bone without a child, relative to the bone, by name.
+        rotations: Rotations (F, B, 3, 3) relative to the parent.
+        hips: Position of the hips (F, 3) in metres.
+        is_held: Frames (F,) that repeat the pose of another frame.
+        expressions: Weight (F,) of each blendshape, by name.
+    """
+
+    name: str
+    offsets: FloatArray
+    ends: dict[str, FloatArray]
+    rotations: FloatArray
+    hips: FloatArray
+    is_held: BoolArray
+    expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
+
+    def joints(self) -> tuple[FloatArray, FloatArray]:
+        """Return the positions (F, B, 3) of the bones in metres, and their rotations (F, B, 3, 3) in space."""
+        positions, rotations = np.empty(self.rotations.shape[:3]), self.rotations.copy()
+        for number, bone in enumerate(BONES):
+            if not PARENTS[bone]:
+                positions[:, number] = self.hips
+                continue
+            parent = BONES.index(PARENTS[bone])
+            positions[:, number] = positions[:, parent] + rotations[:, parent] @ self.offsets[number]
+            rotations[:, number] = rotations[:, parent] @ rotations[:, number]
+        return positions, rotations
+
+    def rest_joints(self) -> FloatArray:
+        """Return the positions (B, 3) of the bones in the rest pose in metres."""
+        positions = self.offsets.copy()
+        for number, parent in enumerate(PARENTS.values()):
+            if parent:
+                positions[number] += positions[BONES.index(parent)]
+        return positions
+
+    def moved(self, offset: FloatArray) -> Motion:
+        """Return the motion at another position (3,)."""
+        return replace(self, hips=self.hips + offset)

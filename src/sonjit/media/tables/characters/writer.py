@@ -1,33 +1,340 @@
-"""Write the people of a video as characters."""
+"""Write people as characters in BVH, GLB and VRMA, and follow a person of a stream.
+
+Sources: Khronos Group, glTF 2.0. VRM Consortium, VRMC_vrm_animation 1.0.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
-from sonjit._util.text import pluralize
+from sonjit._util.glb import GlbBuilder
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, zxy_angles_from_matrix
 from sonjit.media.tables.base import FrameWriter
-from sonjit.media.tables.characters.encode import bvh_from_character, glb_from_characters, vrma_from_character
-from sonjit.media.tables.characters.fit import fit_motion, on_ground
-from sonjit.media.tables.characters.people import (
-    Appearance,
-    expressions_of_people,
-    people_of_frame,
-    track_from_people,
-)
+from sonjit.media.tables.characters import BONES, NAMES, PARENTS
+from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground
+from sonjit.results import Body, Person
+from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sonjit._util.arrays import FloatArray
+    from sonjit._util.arrays import Float32Array, FloatArray
     from sonjit.media.tables.base import Extras, Header
-    from sonjit.media.tables.characters.bones import BoneNames
-    from sonjit.media.tables.characters.motion import Motion
-    from sonjit.results import Frame
+    from sonjit.media.tables.characters import BoneNames, Motion
+    from sonjit.results import Frame, Hand
+
+
+class Appearance(NamedTuple):
+    """A person in one frame."""
+
+    row: int
+    body: Body
+    hands: tuple[Hand | None, Hand | None]
+    blendshapes: dict[str, float] | None = None
+
+
+def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
+    """Yield each person of a frame with the track ID. Still images have no track IDs and get negative numbers.
+
+    Args:
+        frame: Frame of the kind `body` or `holistic`.
+        row: Position of the frame in the list of all frames.
+    """
+    for number, result in enumerate(frame.all_results()):
+        body = result.body if isinstance(result, Person) else result
+        hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
+        face = result.face if isinstance(result, Person) else None
+        if isinstance(body, Body):
+            appearance = Appearance(row, body, hands, None if face is None else face.blendshapes)
+            yield -1 - number if body.id is None else body.id, appearance
+
+
+def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
+    """Return the keypoints of one person. Unknown presence counts as present.
+
+    Args:
+        people: The person in M frames.
+        times: Seconds of all frames.
+        mirrored_width: Width in pixels of images that are mirrored. The track is as in images that are not.
+    """
+    frames = np.array([person.row for person in people])
+    bodies = [person.body for person in people]
+    left, right = (np.array([_hand(person.hands[side]) for person in people], np.float64) for side in (0, 1))
+    metric = np.array([body.keypoints_3d for body in bodies], np.float64)
+    pixels = np.array([body.keypoints[:, :2] for body in bodies], np.float64)
+    if mirrored_width is not None:
+        pixels[..., 0] = mirrored_width - pixels[..., 0]
+        for points in (metric, left, right):
+            points[..., 0] *= -1
+    return Track(
+        frames,
+        times[frames],
+        metric,
+        pixels,
+        np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0),
+        (left, right),
+    )
+
+
+def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str, FloatArray]:
+    """Return the weight (F,) of each blendshape, by name. Frames without a face repeat the latest weights.
+
+    Args:
+        people: The person in M frames.
+        count: Number of all frames F.
+    """
+    known = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
+    if not known:
+        return {}
+    rows = np.array([row for row, _ in known])
+    latest = np.maximum(np.searchsorted(rows, np.arange(count), side="right") - 1, 0)
+    names = [name for name in known[0][1] if name != NO_EXPRESSION]
+    return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
+
+
+def _hand(hand: Hand | None) -> Float32Array:
+    """Return the keypoints (21, 3) of a hand in metres; NaN if it is unknown."""
+    return np.full((21, 3), np.nan, np.float32) if hand is None else hand.keypoints_3d
+
+
+_MAX_FRAMES: Final = 24
+"""Frames whose median bone lengths a character has."""
+
+
+class LiveCharacter:
+    """Pose of one person of a stream, as a character that begins above the origin.
+
+    The first person that is found is followed until it is lost. Each pose follows from the latest frames only.
+
+    Args:
+        mirrored: The images are selfie views.
+    """
+
+    def __init__(self, *, mirrored: bool = False) -> None:
+        self._mirrored = mirrored
+        self._latest: deque[tuple[float, Appearance]] = deque(maxlen=_MAX_FRAMES)
+        self._id: int | None = None
+        self._origin: FloatArray | None = None
+
+    def pose(self, frame: Frame, size: tuple[int, int]) -> Motion | None:
+        """Return the pose of a frame as a motion of one frame; None if the frame has no person.
+
+        Args:
+            frame: Frame of the kind `body` or `holistic`.
+            size: Width and height of the image in pixels.
+        """
+        people = dict(people_of_frame(frame, 0))
+        if not people:
+            return None
+        if self._id not in people:
+            self._id = next(iter(people))
+            self._latest.clear()
+        time_s = frame.time or 0.0
+        if self._latest and time_s <= self._latest[-1][0]:
+            self._latest.clear()  # a video that repeats
+        self._latest.append((time_s, people[self._id]))
+        track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
+        times = np.array([time for time, _ in self._latest])
+        keypoints = track_from_people(track, times, size[0] if self._mirrored else None)
+        motion = on_ground(fit_motion("person", keypoints, len(times), size))
+        hips = motion.hips[-1:]
+        self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
+        return replace(motion, hips=hips - self._origin, rotations=motion.rotations[-1:], is_held=motion.is_held[-1:])
+
+
+_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
+_COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
+_CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M = 0.16, 0.05, 0.01
+"""Half width of a bone relative to its length, its maximum, and minimum length of a drawn bone."""
+
+
+def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
+    """Return a BVH file in metres with y up. All rotations of the rest pose are zero.
+
+    Args:
+        motion: Motion of the character.
+        times: Seconds (F,) of the frames.
+        step_s: Seconds between frames of the file. A frame of the file repeats the latest frame of the motion.
+        convention: Convention of the bone names.
+    """
+    order: list[str] = []
+    hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
+    angles = np.rad2deg(zxy_angles_from_matrix(motion.rotations[:, [BONES.index(bone) for bone in order]]))
+    rows = np.concatenate([motion.hips, angles.reshape(len(angles), -1)], 1)
+    count = round(float(times[-1] - times[0]) / step_s) + 1
+    latest = np.searchsorted(times, times[0] + (np.arange(count) + 0.25) * step_s, side="right") - 1
+    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows[latest].tolist())
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {count}\nFrame Time: {step_s:.8f}\n{body}\n"
+
+
+def _hierarchy(motion: Motion, bone: str, indent: str, names: dict[str, str], order: list[str]) -> list[str]:
+    """Return the lines of a bone and its descendants, and append their names to the order of the channels."""
+    order.append(bone)
+    inner = indent + "  "
+    is_root = not PARENTS[bone]
+    offset = np.zeros(3) if is_root else motion.offsets[BONES.index(bone)]
+    channels = f"6 Xposition Yposition Zposition {_ROTATION_CHANNELS}" if is_root else f"3 {_ROTATION_CHANNELS}"
+    lines = [f"{indent}{'ROOT' if is_root else 'JOINT'} {names[bone]}", f"{indent}{{", _offset(offset, inner)]
+    lines.append(f"{inner}CHANNELS {channels}")
+    for child in (child for child, parent in PARENTS.items() if parent == bone):
+        lines += _hierarchy(motion, child, inner, names, order)
+    if bone in motion.ends:
+        lines += [f"{inner}End Site", f"{inner}{{", _offset(motion.ends[bone], inner + "  "), f"{inner}}}"]
+    return [*lines, f"{indent}}}"]
+
+
+def _offset(vector: FloatArray, indent: str) -> str:
+    return f"{indent}OFFSET {' '.join(f'{value:.6f}' for value in vector.tolist())}"
+
+
+def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention: BoneNames) -> bytes:
+    """Return a GLB file with a skinned figure of simple bones for each character, and one animation.
+
+    Args:
+        motions: Motions of the characters.
+        times: Seconds (F,) of the frames.
+        convention: Convention of the bone names.
+    """
+    scene = _Scene(times, convention)
+    for number, motion in enumerate(motions):
+        first = scene.add(motion)
+        scene.add_figure(motion, first, _COLOURS[number % len(_COLOURS)])
+    return scene.to_bytes()
+
+
+def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames) -> bytes:
+    """Return a VRM animation, which avatars of VRM 1.0 play; see `glb_from_characters`."""
+    scene = _Scene(times, convention)
+    first = scene.add(motion)
+    bones = {bone: {"node": first + number} for number, bone in enumerate(BONES)}
+    extension: dict[str, Any] = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
+    if motion.expressions:
+        extension["expressions"] = {"custom": scene.add_expressions(motion.expressions)}
+    scene.document["extensionsUsed"] = ["VRMC_vrm_animation"]
+    scene.document["extensions"] = {"VRMC_vrm_animation": extension}
+    return scene.to_bytes()
+
+
+class _Scene:
+    """Nodes and one animation of characters.
+
+    Args:
+        times: Seconds (F,) of the frames.
+        convention: Convention of the bone names.
+    """
+
+    def __init__(self, times: FloatArray, convention: BoneNames) -> None:
+        self._builder, self._names = GlbBuilder(), NAMES[convention]
+        self._nodes: list[dict[str, Any]] = []
+        self._roots: list[int] = []
+        self._channels: list[dict[str, Any]] = []
+        self._samplers: list[dict[str, Any]] = []
+        self._clock = self._builder.add((times - times[0]).astype(np.float32), bounds=True)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """JSON part of the file."""
+        return self._builder.document
+
+    def add(self, motion: Motion) -> int:
+        """Add the nodes of a character in the rest pose, and their animation. Return the node of the hips."""
+        self._roots.append(len(self._nodes))
+        held = np.flatnonzero(motion.is_held).tolist()
+        self._nodes.append({"name": motion.name, "extras": {"framesThatHoldThePose": held}})
+        first = len(self._nodes)
+        self._nodes[-1]["children"] = [first]
+        for number, bone in enumerate(BONES):
+            children = [first + BONES.index(child) for child, parent in PARENTS.items() if parent == bone]
+            node: dict[str, Any] = {"name": self._names[bone], "translation": motion.offsets[number].tolist()}
+            self._nodes.append(node | ({"children": children} if children else {}))
+            quaternions = np.roll(quaternion_wxyz_from_matrix(motion.rotations[:, number]), -1, 1)
+            signs = np.cumprod(np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1, 1))
+            quaternions[1:] *= signs[:, None]  # q and -q are the same rotation: keep neighbours close
+            self._animate(first + number, "rotation", quaternions)
+        self._animate(first, "translation", motion.hips)
+        return first
+
+    def add_expressions(self, expressions: dict[str, FloatArray]) -> dict[str, dict[str, int]]:
+        """Add a node for each expression, whose x animates the weight. Return the nodes by name."""
+        added: dict[str, dict[str, int]] = {}
+        for name, weights in expressions.items():
+            node = len(self._nodes)
+            self._roots.append(node)
+            self._nodes.append({"name": name})
+            self._animate(node, "translation", np.pad(weights.clip(0, 1)[:, None], ((0, 0), (0, 2))))
+            added[name] = {"node": node}
+        return added
+
+    def add_figure(self, motion: Motion, first: int, colour: tuple[float, float, float]) -> None:
+        """Add a mesh of bones that is bound to the nodes of a character."""
+        rest = motion.rest_joints()
+        segments = [(BONES.index(parent), rest[number]) for number, parent in enumerate(PARENTS.values()) if parent]
+        segments += [(BONES.index(bone), rest[BONES.index(bone)] + end) for bone, end in motion.ends.items()]
+        segments = [(joint, end) for joint, end in segments if np.linalg.norm(end - rest[joint]) > _SHORTEST_M]
+        vertices = np.concatenate([_octahedron(rest[joint], end) for joint, end in segments])
+        corners = vertices.reshape(-1, 3, 3)
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+        joints = np.zeros((len(vertices), 4), np.uint8)
+        joints[:, 0] = np.repeat([joint for joint, _ in segments], len(vertices) // len(segments))
+        weights = np.zeros((len(vertices), 4), np.float32)
+        weights[:, 0] = 1
+        mesh = self._builder.add_mesh(
+            motion.name,
+            np.arange(len(vertices)).reshape(-1, 3),
+            colour,
+            POSITION=vertices.astype(np.float32),
+            NORMAL=np.repeat(normals, 3, 0).astype(np.float32),
+            JOINTS_0=joints,
+            WEIGHTS_0=weights,
+        )
+        inverse = np.tile(np.eye(4, dtype=np.float32), (len(BONES), 1, 1))
+        inverse[:, :3, 3] = -rest
+        skins = self.document.setdefault("skins", [])
+        skins.append({
+            "name": motion.name,
+            "joints": list(range(first, first + len(BONES))),
+            "skeleton": first,
+            "inverseBindMatrices": self._builder.add(inverse),
+        })  # fmt: skip
+        self._roots.append(len(self._nodes))
+        self._nodes.append({"name": f"{motion.name} figure", "mesh": mesh, "skin": len(skins) - 1})
+
+    def _animate(self, node: int, path: str, values: FloatArray) -> None:
+        target = {"node": node, "path": path}
+        self._channels.append({"sampler": len(self._samplers), "target": target})
+        self._samplers.append({"input": self._clock, "output": self._builder.add(values.astype(np.float32))})
+
+    def to_bytes(self) -> bytes:
+        """Return the complete file."""
+        animation = {"name": "motion", "channels": self._channels, "samplers": self._samplers}
+        scene = {"scenes": [{"nodes": self._roots}], "scene": 0}
+        self._builder.document |= {"nodes": self._nodes, "animations": [animation], **scene}
+        return self._builder.to_bytes()
+
+
+def _octahedron(start: FloatArray, end: FloatArray) -> FloatArray:
+    """Return the corners (24, 3) of eight triangles between two points, thickest near the start."""
+    way = end - start
+    length = float(np.linalg.norm(way))
+    side = np.cross(way, np.eye(3)[np.argmin(np.abs(way))])
+    side /= np.linalg.norm(side)
+    axes = np.stack([side, np.cross(way / length, side)])
+    ring = start + 0.15 * way + min(_THICKNESS * length, _MAX_RADIUS_M) * _CORNERS @ axes
+    triangles: list[FloatArray] = []
+    for corner in range(4):
+        this, following = ring[corner], ring[(corner + 1) % 4]
+        triangles += [np.stack([start, following, this]), np.stack([end, this, following])]
+    return np.concatenate(triangles)
+
 
 CHARACTER_LISTS: Final = ("bodies", "people")
 """Kinds of results that become characters."""

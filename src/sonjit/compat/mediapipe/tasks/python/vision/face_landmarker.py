@@ -25,7 +25,7 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     normalized_landmarks,
 )
 from sonjit.results import Face
-from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.faces import BLENDSHAPES
 
 __all__ = [
     "Blendshapes",

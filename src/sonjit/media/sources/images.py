@@ -1,0 +1,494 @@
+"""Read and write image files: format and size from the bytes, decoding to RGB, and encoding.
+
+The content of a file decides its format, not its name. Decoders fill missing parts of an image with grey or garbage, so
+damage is detected before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError, JobError, check_memory
+from sonjit._util.extras import optional_import
+from sonjit.media.sources.remote import File
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+"""File name endings of images in a folder, in lower case."""
+
+SNIFF_BYTES = 64
+"""Number of bytes from the start of a file that `image_format` and `is_text` need."""
+
+Size: TypeAlias = tuple[int, int]
+"""Width and height in pixels as stored, before the EXIF orientation is applied."""
+
+_MAGIC: Final = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"BM", "bmp"),
+    (b"GIF8", "gif"),
+    (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"P4\n", "pnm"),
+    (b"P5\n", "pnm"),
+    (b"P6\n", "pnm"),
+)
+
+_HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
+_JPEG_SCAN: Final = 0xDA
+_NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
+_TIFF_TAGS: Final = {256: 0, 257: 1}
+_TIFF_FORMATS: Final = {3: "H", 4: "I", 16: "Q"}
+_PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
+_TRUNCATED: Final = "the image is cut short"
+
+
+def image_format(head: bytes) -> str | None:
+    """Return the image format that the first bytes of a file announce, or `None`.
+
+    >>> image_format(bytes([0x89]) + b"PNG" + bytes([13, 10, 26, 10]))
+    'png'
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        brands = {head[i : i + 4] for i in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
+        return "avif" if b"avif" in brands else "heic" if head[8:12] in _HEIF_BRANDS else None
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def is_text(head: bytes) -> bool:
+    """Check whether the first bytes of a file are printable text, which no image or video has."""
+    return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and b"\x7f" not in head
+
+
+def image_size(data: bytes, image_format: str | None) -> Size | None:
+    """Return the width and height that an image header states, or `None` if it states none.
+
+    Args:
+        data: Content of the image file.
+        image_format: Result of the function `image_format`.
+    """
+    readers: dict[str | None, Callable[[bytes], Size | None]] = {
+        "jpeg": _jpeg_size,
+        "png": _png_size,
+        "webp": _webp_size,
+        "bmp": _bmp_size,
+        "gif": _gif_size,
+        "tiff": _tiff_size,
+        "heic": _heif_size,
+        "avif": _heif_size,
+        "jpeg2000": _jpeg2000_size,
+        "pnm": _pnm_size,
+    }
+    read = readers.get(image_format)
+    try:
+        size = read(data) if read else None
+    except (struct.error, IndexError):
+        return None
+    return size if size and min(size) > 0 else None
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each marker of a JPEG file with the offset of its segment, up to the first scan; skip junk between them."""
+    position = 2
+    while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
+        marker, position = found[1][0], found.end()
+        yield marker, position
+        if marker == _JPEG_SCAN:
+            return
+        position += max(2, int.from_bytes(data[position : position + 2]))
+
+
+def _jpeg_size(data: bytes) -> Size | None:
+    for marker, position in jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height
+    return None
+
+
+def _png_size(data: bytes) -> Size | None:
+    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+
+
+def _webp_size(data: bytes) -> Size | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return (width & 0x3FFF, height & 0x3FFF) if kind == b"VP8 " else None
+
+
+def _bmp_size(data: bytes) -> Size | None:
+    (header,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
+    return width, abs(height)
+
+
+def _gif_size(data: bytes) -> Size | None:
+    return struct.unpack_from("<HH", data, 6)
+
+
+def _tiff_size(data: bytes) -> Size | None:
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    (position,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, position)
+    position += 8 if is_big else 2
+    size = [0, 0]
+    for _ in range(min(count, 0xFFFF)):
+        tag, kind = struct.unpack_from(order + "HH", data, position)
+        if tag in _TIFF_TAGS and kind in _TIFF_FORMATS:
+            value = position + (12 if is_big else 8)
+            (size[_TIFF_TAGS[tag]],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
+        if tag >= max(_TIFF_TAGS):  # tags are in order
+            break
+        position += 20 if is_big else 12
+    return size[0], size[1]
+
+
+def _heif_size(data: bytes) -> Size | None:
+    """Return the largest size in the file: the image, its tiles and its thumbnail each state one."""
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"meta":
+            sizes = re.finditer(rb"ispe\0\0\0\0(.{8})", data[position : position + length], re.DOTALL)
+            return max((struct.unpack(">II", found[1]) for found in sizes), key=math.prod, default=None)
+        if length < 8:
+            return None
+        position += length
+    return None
+
+
+def _jpeg2000_size(data: bytes) -> Size | None:
+    start = data.find(b"\xff\x4f\xff\x51")
+    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
+    return (width - left, height - top) if start >= 0 else None
+
+
+def _pnm_size(data: bytes) -> Size | None:
+    found = _PNM.match(data[:4096])
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def image_damage(data: bytes, image_format: str | None) -> str | None:
+    """Return the damage that the structure of an image file shows, or `None`.
+
+    A JPEG must reach its end marker, and a PNG its last chunk with correct checksums. WebP and BMP must have the length
+    that they state. The decoder checks all other formats.
+    """
+    checks = {"jpeg": _jpeg_damage, "png": _png_damage, "webp": _webp_damage, "bmp": _bmp_damage}
+    check = checks.get(image_format or "")
+    return check(data) if check else None
+
+
+def _jpeg_damage(data: bytes) -> str | None:
+    # A thumbnail before the first scan may contain an end marker.
+    scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
+    is_complete = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0
+    return None if is_complete else f"{_TRUNCATED} (JPEG without its end marker)"
+
+
+def _png_damage(data: bytes) -> str | None:
+    view = memoryview(data)
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            return f"the PNG image is damaged (checksum of its {kind.decode('latin-1')!r} part is wrong)"
+        if kind == b"IEND":
+            return None
+        position = end + 4
+    return f"{_TRUNCATED} (PNG without its last part)"
+
+
+def _webp_damage(data: bytes) -> str | None:
+    stated = int.from_bytes(data[4:8], "little") + 8
+    return f"{_TRUNCATED} ({len(data)} of {stated} bytes)" if len(data) < stated - 1 else None
+
+
+def _bmp_damage(data: bytes) -> str | None:
+    stated = int.from_bytes(data[2:6], "little")
+    return f"{_TRUNCATED} ({len(data)} of {stated} bytes)" if len(data) < stated else None
+
+
+_SILENT: Final = 0  # OpenCV's log level
+
+_lock = threading.Lock()
+_quiet_threads = 0
+_level_before = 0
+
+
+def read_bytes(path: File) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: name one image, or open it with open_source") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+def load_image(path: File, *, upright: bool = True) -> Image:
+    """Return an image file as (H, W, 3) uint8 RGB, see `decode_image`."""
+    return decode_image(read_bytes(path), str(path), upright=upright)
+
+
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> Image:
+    """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
+
+    Args:
+        data: Content of the image file.
+        name: File name shown in error messages.
+        upright: Apply the EXIF orientation. HEIC images are always upright.
+
+    Raises:
+        InputError: The data is empty, truncated, damaged or no image.
+        MissingExtraError: The image is HEIC, and pillow-heif is not installed.
+    """
+    found = _checked_format(data, name)
+    if found == "heic":
+        return _decode_heic(data, name)
+    import cv2
+
+    orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
+        return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
+    bgr = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def decode_channels(data: bytes, name: str) -> NDArray[Any]:
+    """Return an encoded image with the channels and depth that it has: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Args:
+        data: Content of the image file.
+        name: File name shown in error messages.
+
+    Raises:
+        InputError: The data is empty, truncated, damaged or no image.
+    """
+    import cv2
+
+    image = _decode_opencv(data, name, _checked_format(data, name), cv2.IMREAD_UNCHANGED)
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def _checked_format(data: bytes, name: str) -> str | None:
+    if not data:
+        raise InputError(f"{name} is empty (0 bytes): copy or export it again")
+    found = image_format(data[:SNIFF_BYTES])
+    if found is None and is_text(data[:SNIFF_BYTES]):
+        raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+    if damage := image_damage(data, found):
+        raise InputError(f"{name}: {damage}; copy or export it again")
+    return found
+
+
+def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int) -> NDArray[Any]:
+    import cv2
+
+    try:
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError) as error:
+        reason = getattr(error, "err", "") or "out of memory"
+        raise InputError(f"{name} cannot be decoded: {reason}; make it smaller or export it again") from None
+    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # what OpenCV returns for no image
+        if image_format is None:
+            raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+        raise InputError(f"{name} is a damaged {image_format} image and cannot be decoded; copy or export it again")
+    return image
+
+
+def _decode_heic(data: bytes, name: str) -> Image:
+    with optional_import("HEIC images"):
+        import pillow_heif
+    from io import BytesIO
+
+    try:
+        image = pillow_heif.read_heif(BytesIO(data)).to_pillow()
+        return np.array(image.convert("RGB"), np.uint8)
+    except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
+        raise InputError(f"{name} is a damaged HEIC image: {error}; copy or export it again") from None
+
+
+@contextmanager
+def quiet_opencv() -> Generator[None]:
+    """Silence OpenCV's logger inside the block; the last thread to leave restores the caller's level."""
+    global _quiet_threads, _level_before
+    with _lock:
+        if _quiet_threads == 0:
+            _level_before = _set_log_level(_SILENT)
+        _quiet_threads += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _quiet_threads -= 1
+            if _quiet_threads == 0:
+                _set_log_level(_level_before)
+
+
+def _set_log_level(level: int) -> int:
+    """Set OpenCV's log level and return the previous one."""
+    import cv2
+
+    if set_level := getattr(cv2, "setLogLevel", None):  # OpenCV 4
+        return set_level(level)
+    from cv2.utils import logging
+
+    return logging.setLogLevel(level)
+
+
+ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
+
+_UINT8: Final = np.dtype(np.uint8)
+
+
+class PilImage(Protocol):
+    """Describe the part of a PIL image that Sonjit uses."""
+
+    mode: str
+
+    def convert(self, mode: str) -> PilImage:
+        """Return the image in another mode."""
+        ...
+
+    def getbands(self) -> tuple[str, ...]:
+        """Return the names of the channels."""
+        ...
+
+
+def rgb_from(image: ImageLike) -> Image:
+    """Return an image as a C-contiguous (H, W, 3) uint8 RGB array.
+
+    A uint8 RGB array is returned without a copy. Grey becomes three equal channels, an alpha channel is dropped
+    (colours keep their stored values), and uint16 is divided by 256. The EXIF orientation is applied to image files and
+    encoded bytes, but not to PIL images.
+
+    Args:
+        image: Image as a (H, W, 3|4|1) or (H, W) uint8 or uint16 array in RGB order, a path, encoded bytes (JPEG,
+            PNG, ...), or a PIL image.
+
+    Raises:
+        InputError: The array has another dtype, is empty or has its channels first, or the file is missing, truncated
+            or no image.
+        MissingExtraError: The image is HEIC, and pillow-heif is not installed.
+    """
+    if isinstance(image, np.ndarray):
+        is_rgb = image.dtype == _UINT8 and image.ndim == 3 and image.shape[2] == 3 and image.size
+        return image if is_rgb and image.flags.c_contiguous else _rgb_from_array(image)
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(Path(image))
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_image(bytes(image), f"{len(image)} bytes")
+    if hasattr(image, "getbands"):  # a PIL image; Pillow itself is never imported
+        is_deep = image.mode == "F" or image.mode.startswith("I")  # convert("RGB") would clip these
+        return rgb_from(np.array(image if is_deep else image.convert("RGB")))
+    kind = type(image).__name__
+    raise InputError(
+        f"a {kind} is not an image: give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
+    )
+
+
+def _rgb_from_array(array: NDArray[Any]) -> Image:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        array = (array >> 8).astype(np.uint8)
+    elif array.dtype != _UINT8:
+        raise InputError(_dtype_problem(array))
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3:
+        raise InputError(
+            f"array of shape {array.shape}: one image has 2 or 3 axes, (H, W) or (H, W, 3); "
+            "pass the images of a batch one by one"
+        )
+    height, width, channels = array.shape
+    if array.size == 0:
+        raise InputError(f"array of shape {array.shape} is empty: an image needs at least one pixel")
+    if channels not in (1, 3, 4):
+        if height in (1, 3, 4):
+            raise InputError(
+                f"array of shape {array.shape} looks channels-first: pass image.transpose(1, 2, 0), (H, W, 3)"
+            )
+        raise InputError(f"array of shape {array.shape} has {channels} channels ({width} wide): pass RGB, (H, W, 3)")
+    if channels == 1:
+        array = np.repeat(array, 3, axis=2)  # (H, W, 3)
+    return np.ascontiguousarray(array[:, :, :3])
+
+
+def _dtype_problem(array: NDArray[Any]) -> str:
+    kind = array.dtype.kind
+    if kind == "f":
+        note = " with NaN" if np.isnan(array).any() else ""
+        return f"{array.dtype} array{note}: scale to uint8 yourself, 0..255"
+    if kind == "b":
+        return "bool array is a mask, no image: pass uint8 RGB, (H, W, 3), 0..255"
+    return f"{array.dtype} array: an image is uint8 (or uint16); convert it with .astype('uint8') if it is 0..255"
+
+
+_QUALITY: Final = 95  # JPEG and WebP, 0 to 100
+
+
+def encode_image(image: NDArray[Any], ending: str, options: Sequence[int] | None = None) -> bytes:
+    """Return an image as the content of an image file.
+
+    Args:
+        image: Grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) image as uint8; PNG and TIFF also accept uint16.
+        ending: File name ending in lower case: .png, .jpg, .jpeg, .webp, .bmp, .tif or .tiff.
+        options: OpenCV's encoding flags and values. Default: quality 95 for JPEG and WebP.
+
+    Raises:
+        JobError: The format cannot store an image of this size.
+    """
+    import cv2
+
+    quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
+    if options is None:
+        options = (quality[ending], _QUALITY) if ending in quality else ()
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    try:
+        with quiet_opencv():
+            pixels = image if image.ndim == 2 else cv2.cvtColor(image, order[image.shape[2]])
+            done, data = cv2.imencode(ending, pixels, options)
+    except cv2.error as error:
+        check_memory(error)
+        raise JobError(f"a {image.shape[1]} x {image.shape[0]} image does not fit {ending}: {error.err}") from None
+    if not done:
+        raise JobError(f"a {image.shape[1]} x {image.shape[0]} image does not fit {ending}: choose .png")
+    return data.tobytes()
