@@ -30,7 +30,7 @@ from sonjit.detectors.kinds import (
     options_of,
 )
 from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import faces, geometry, light, people, score, stream_finders, streams
+from sonjit.detectors.search import faces, geometry, light, network, people, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
 from sonjit.detectors.selfie import SELFIE_WEIGHTS
 from sonjit.detectors.smoothing import OneEuro
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
-SEARCH = (geometry, search_hands, search_bodies, faces, people, light, score, streams, stream_finders)
+SEARCH = (geometry, search_hands, search_bodies, faces, people, light, network, score, streams, stream_finders)
 FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
 PACE = ("refresh_frames", "min_presence", "inferences")
 GRIDS = {

@@ -74,7 +74,7 @@ for (const variant of VARIANTS) {
     copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
   }
 }
-for (const name of ["gestures.npz", "asl.npz", "hand_heads.npz", "hand_refinement.npz"]) {
+for (const name of ["gestures.npz", "asl.npz", "hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz"]) {
   copyFileSync(join(HERE, "../src/sonjit/_util/assets", name), join(DIST, "models", name));
 }
 if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own

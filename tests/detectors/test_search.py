@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search.agenda import Agenda, Budget, Candidate, without_duplicates
 from sonjit.detectors.search.bodies import is_same_person, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch, mesh_proportions
 from sonjit.detectors.search.geometry import (
@@ -20,17 +20,18 @@ from sonjit.detectors.search.geometry import (
     Window,
     head_from_detection,
     is_same_instance,
-    merged,
+    merge_proposals,
     oks,
     torso_distance,
     torso_size,
     window_around,
     windows,
-    without_same_heads,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
+from sonjit.detectors.search.network import HandBox, Proposed, _people
+from sonjit.detectors.search.people import hands_of_bodies
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, Score, logit
+from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -70,58 +71,13 @@ def test_a_score_is_a_logistic_regression():
     assert Score(0, {"p": 1.0})({"p": logit(0.8)}) == pytest.approx(0.8)
 
 
-def test_proposals_that_show_the_same_are_one_with_all_their_votes():
+def test_proposals_with_nearly_one_crop_are_merged():
     near, far = RotatedBox(50, 50, 40, 40, 0.0), RotatedBox(90, 50, 40, 40, 0.0)
-    proposals = [Proposal(near, 0.4, {1}), Proposal(near._replace(cx=51), 0.9, {2}), Proposal(far, 0.3, {3})]
-    (first, second) = merged(proposals, 400)
-    assert (first.score, first.votes, second.votes) == (0.9, {1, 2}, {3})
+    proposals = [Proposal(near, 0.4, "a"), Proposal(near._replace(cx=51), 0.9, "b"), Proposal(far, 0.3, "c")]
+    assert [proposal.source for proposal in merge_proposals(proposals, 400)] == ["b", "c"]
 
 
-@pytest.fixture
-def tasks(monkeypatch):
-    """Return tasks whose expected gain is their feature."""
-    table = {
-        name: {"cost": cost, "follow_up": cost, "bias": 0.0, "weights": {"p": 1.0}}
-        for name, cost in (("cheap", 1), ("dear", 10))
-    }
-    monkeypatch.setitem(CONSTANTS["tasks"], "test", table)
-
-
-def run(budget, *added, enough=lambda done: False):
-    agenda, done = Agenda("test", budget), []
-    for name, p in added:
-        agenda.add(name, lambda name=name, p=p: done.append((name, p)), lambda p=p: {"p": logit(p)})
-    agenda.run(lambda: enough(done))
-    return done, agenda.complete
-
-
-@pytest.mark.usefixtures("tasks")
-def test_tasks_run_by_their_expected_gain_per_cost_until_the_budget_is_spent():
-    added = [("dear", 0.9), ("cheap", 0.2), ("cheap", 0.01)]
-    assert run(Budget(), *added) == ([("cheap", 0.2), ("dear", 0.9), ("cheap", 0.01)], True)
-    assert run(Budget(cost=5), *added) == ([("cheap", 0.2), ("cheap", 0.01)], False)
-    assert run(Budget(worth=0.05), *added) == ([("cheap", 0.2), ("dear", 0.9)], False)
-    assert run(Budget(), *added, enough=lambda done: len(done) == 1) == ([("cheap", 0.2)], True)
-
-
-@pytest.mark.usefixtures("tasks")
-def test_a_task_that_is_worth_less_by_now_waits():
-    agenda, done, p = Agenda("test", Budget()), [], [0.9]
-
-    def first():
-        done.append("first")
-        p[0] = 0.1
-
-    agenda.add("cheap", first, lambda: {"p": logit(0.95)})
-    agenda.add("cheap", lambda: done.append("changed"), lambda: {"p": logit(p[0])})
-    agenda.add("cheap", lambda: done.append("same"), lambda: {"p": logit(0.5)})
-    agenda.run(lambda: False)
-    assert done == ["first", "same", "changed"]
-
-
-def test_thorough_searches_run_every_task():
-    assert Budget.of("hands", "thorough", 2) == Budget(enough=2)
-    assert Budget.of("hands", "auto", 2).worth > 0
+NOWHERE = Proposal(RotatedBox(0, 0, 1, 1), 0.5, "test")
 
 
 def a_find(x, head, size=100.0):
@@ -130,7 +86,7 @@ def a_find(x, head, size=100.0):
     points[:, 1] = np.linspace(0, 2 * size, 33)
     ones = np.ones(33, np.float32)
     body = BodyObservation(0.9, points, points, ones, ones, np.zeros((2, 2), np.float32))
-    return Candidate([body], 0.5, set(), features={"own_head": float(head)})
+    return Candidate([body], NOWHERE, features={"own_head": float(head)})
 
 
 def test_one_person_has_one_face_and_one_torso():
@@ -149,7 +105,7 @@ def test_a_body_inside_another_one_is_another_person_if_the_torsos_are_apart():
 
 def test_two_faces_with_nearly_one_torso_are_one_person():
     torso = torso_size(a_find(0, 1).last)
-    assert is_same_person(a_find(0, 1), a_find(0.5 * torso, 2))
+    assert is_same_person(a_find(0, 1), a_find(0.4 * torso, 2))
     assert not is_same_person(a_find(0, 1), a_find(0.6 * torso, 2))
 
 
@@ -214,12 +170,6 @@ def test_each_arm_has_one_hand_and_each_hand_one_arm():
     assert hands_of_bodies([a_body(50, (100, 100), (101, 100))], [a_hand(100, 100, left=0.0)]).keys() == {(0, 1)}
 
 
-def test_each_face_is_on_one_neck():
-    bodies = [a_body(50, (0, 0), (0, 0)), a_body(70, (0, 0), (0, 0))]
-    faces = [FaceObservation(1.0, np.array([[x - 20, 30, 0], [x + 20, 70, 0]], np.float32)) for x in (68, 55, 300)]
-    assert faces_of_bodies(bodies, faces) == {1: faces[0], 0: faces[1]}
-
-
 def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
     points = np.zeros((478, 3), np.float32)
     points[[10, 152, 234, 454, 33, 263]] = [[0, -60, 0], [0, 60, 0], [-50, 0, 0], [50, 0, 0], [-30, 0, 0], [30, 0, 0]]
@@ -249,8 +199,6 @@ def test_a_head_lies_below_the_eyes_of_its_window():
     assert head.score == 0.8
     assert 20 < head.height < 30
     np.testing.assert_allclose(head.middle, (150, 253.9))
-    nearby = Head(0.9, head.middle + 3, head.down)
-    assert without_same_heads([head, nearby, Head(0.1, head.middle + 99, head.down)])[0] is nearby
 
 
 class Palms:
@@ -262,6 +210,9 @@ class Palms:
         points[2] -= 0, 10
         box = np.array([width / 2 - 10, height / 2 - 10, width / 2 + 10, height / 2 + 10])
         return [[Detection(0.9, box, points)] for _ in min_scores]
+
+    def find(self, rgb, min_score):
+        return self.find_from(rgb, min_score)[0]
 
 
 class Landmarks:
@@ -281,10 +232,6 @@ class Landmarks:
     def is_same_instance(box, other):
         return box == other
 
-    @staticmethod
-    def likeness(observation):
-        return 0.0
-
 
 def an_image():
     rgb = np.zeros((200, 300, 3), np.uint8)
@@ -292,24 +239,64 @@ def an_image():
     return rgb
 
 
-def test_certain_hands_end_a_search_before_faces_are_detected():
-    def load():
-        raise AssertionError("loaded")
+class Network:
+    """Network that finds no people and these hands."""
 
-    palms = Palms()
-    found = HandSearch(an_image(), palms, Landmarks(0.98), load, budget=Budget(enough=1)).search()
-    assert found.complete
-    assert found.candidates[0].certain
-    with pytest.raises(AssertionError, match="loaded"):
-        HandSearch(an_image(), palms, Landmarks(0.98), load, budget=Budget(enough=2)).search()
+    def __init__(self, *hands):
+        self.hands, self.runs = [*hands], 0
+
+    def find(self, rgb, window, min_person, min_hand=None):
+        self.runs += 1
+        return Proposed([], self.hands)
+
+
+def test_certain_hands_end_a_search_before_the_network_runs():
+    network = Network()
+    search = partial(HandSearch, an_image(), Palms(), Landmarks(0.98), lambda: network, lambda: None)
+    for enough, runs in ((1, 0), (2, 1)):
+        assert search(enough=enough).search().candidates[0].certain
+        assert network.runs == runs
 
 
 def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_are_observed_again():
     for score, views in ((0.999, 1), (0.96, 1), (0.94, 2)):
         hands = Landmarks(score)
-        candidate = HandSearch(an_image(), Palms(), hands).search().candidates[0]
+        candidate = HandSearch(an_image(), Palms(), hands, lambda: Network(), lambda: None).search().candidates[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
+
+
+@pytest.mark.parametrize(("score", "verified"), [(0.9, True), (0.16, False)])
+def test_a_hand_of_the_network_is_verified_if_its_scores_are_high_enough(score, verified):
+    """Without a palm around it, its own crop is verified."""
+    box = RotatedBox(60, 60, 50, 50, 0.2)
+    hands = Landmarks(0.02)
+    search = HandSearch(an_image(), NoPalms(), hands, lambda: Network(HandBox(score, box)), lambda: None)
+    assert search.search().candidates == []
+    assert len(hands.images) == verified
+
+
+class NoPalms(Palms):
+    """Palm detector that finds nothing."""
+
+    def find_from(self, rgb, *min_scores):
+        return [[] for _ in min_scores]
+
+
+def test_people_are_decoded_from_anchors_and_neighbours_are_suppressed():
+    """Use anchors of the coarsest layers, whose boxes are known."""
+    codes, logits = np.zeros((1917, 4), np.float32), np.full(1917, -9.0, np.float32)
+    logits[[-1, -2, 0]] = 2.0, 1.0, -5.0
+    people = _people(codes, logits, RotatedBox(150, 150, 300, 300), 0.2)
+    assert [round(person.score, 3) for person in people] == [0.881, 0.731]
+    assert people[0].box == pytest.approx((3.8, 3.8, 296.2, 296.2), abs=0.1)
+
+
+def test_a_person_at_the_inner_edge_of_a_window_is_left_out():
+    window, rgb = Window(0, 0, 100, 100), np.zeros((100, 200, 3), np.uint8)
+    assert window.cuts((20, 10, 99, 90), rgb)
+    assert not window.cuts((0, 0, 90, 100), rgb)
+    assert window.clipped((-5, 10, 90, 120)) == (0, 10, 90, 100)
 
 
 class Meshes:
@@ -342,9 +329,9 @@ class OneFace:
     def __init__(self, score: float) -> None:
         self.score = score
 
-    def find_from(self, rgb, *min_scores):
+    def find(self, rgb, min_score):
         face = Detection(self.score, np.array([30, 30, 70, 70]), np.array([[42, 42], [58, 42], [50, 50], [50, 58]]))
-        return [[face] if self.score >= least else [] for least in min_scores]
+        return [face] if self.score >= min_score else []
 
 
 @pytest.mark.parametrize(
@@ -352,52 +339,16 @@ class OneFace:
 )
 def test_plain_faces_are_observed_once_and_doubtful_ones_again(score, presence, runs):
     meshes = Meshes(presence)
-    found = FaceSearch(OneFace(score), meshes, budget=Budget(worth=0.02)).search(np.zeros((100, 100, 3), np.uint8))
+    found = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(score), meshes).search()
     assert len(meshes.boxes) == runs
     assert [len(face.views) for face in found.candidates] == ([runs] if presence > 0.1 else [])
-
-
-def test_a_find_of_the_published_search_replaces_a_better_one_of_the_same_instance():
-    published, better, other = (Candidate([a_hand(x, 100)], 0.5, set(), score=score) for x, score in
-                                ((100, 0.6), (100.5, 0.9), (200, 0.7)))  # fmt: skip
-    published.published = True
-    kept = without_duplicates([better, other, published])
-    assert kept == [published, other]
-    assert published.score == 0.9
-
-
-def test_a_better_find_replaces_one_of_the_published_search():
-    published = [Candidate([a_hand(x, 100)], 0.5, set(), score=0.6, published=True) for x in (100, 108)]
-    better = Candidate([a_hand(104, 100)], 0.5, set(), score=0.9)
-    for _ in range(2):  # with the same result when repeated
-        kept = without_duplicates([*published, better], lambda *_: True)
-        assert kept[0] is better
-        assert len(kept) == 2
-        assert kept[1].published
-
-
-def test_a_find_of_the_published_search_stays_where_no_better_one_overlaps_it():
-    published = Candidate([a_hand(100, 100)], 0.5, set(), score=0.6, published=True)
-    better = Candidate([a_hand(118, 100)], 0.5, set(), score=0.9)
-    assert without_duplicates([better, published], lambda *_: True) == [published]
-    third = Candidate([a_hand(101, 100)], 0.5, set(), score=0.8)
-    assert without_duplicates([better, third, published], lambda a, b: b is better and a is published) == [
-        better,
-        third,
-    ]
-
-
-def test_the_published_search_decides_whether_two_of_its_candidates_are_duplicates():
-    near = [Candidate([a_hand(x, 100)], 0.5, set(), published=True) for x in (100, 106)]
-    assert len(without_duplicates(near)) == 2
-    near[1].published = False
-    assert without_duplicates(near) == near[:1]
 
 
 @pytest.mark.parametrize("score", [0.55, 0.9])
 def test_what_the_published_search_finds_is_found_whatever_the_score(score, monkeypatch):
     monkeypatch.setitem(CONSTANTS["scores"]["hand"], "bias", -99.0)
-    candidate = HandSearch(an_image(), Palms(), Landmarks(score), budget=Budget(worth=1.0)).search().candidates[0]
+    search = HandSearch(an_image(), Palms(), Landmarks(score), lambda: Network(), lambda: None)
+    candidate = search.search().candidates[0]
     assert candidate.published
     assert candidate.score > 0.5
 

@@ -42,7 +42,7 @@ class Dots(Finder):
         self.windows.append(window)
         ys, xs = np.nonzero(window.cut(rgb)[..., 0])
         return [
-            Proposal(RotatedBox(float(x) + window.left, float(y) + window.top, 60, 60), 0.5, set())
+            Proposal(RotatedBox(float(x) + window.left, float(y) + window.top, 60, 60), 0.5, "dots")
             for x, y in zip(xs, ys, strict=True)
         ]
 
@@ -266,14 +266,18 @@ class Bodies:
 def test_a_body_needs_a_face_or_a_high_score(score, heatmap, admitted):
     seen = body(heatmap)
     rgb = np.zeros((300, 300, 3), np.uint8)
-    finder = BodyFinder(Faces(face_in_window(seen), score), Bodies(heatmap))
+    finder = BodyFinder(Faces(face_in_window(seen), score), None, Bodies(heatmap))
     assert [finder.accepts_new(rgb, seen, detections) for detections in (1, 2, 3)] == admitted
 
 
 @pytest.mark.parametrize(("score", "admitted"), [(0.4, False), (0.9, True)])
 def test_the_score_of_the_search_decides_on_a_body_without_a_face(score, admitted):
-    finder, rgb, seen = BodyFinder(Faces(), Bodies()), np.zeros((300, 300, 3), np.uint8), replace(body(), score=score)
-    person = Proposal(held_at(0, 1).box, 0.5, set())
+    finder, rgb, seen = (
+        BodyFinder(Faces(), None, Bodies()),
+        np.zeros((300, 300, 3), np.uint8),
+        replace(body(), score=score),
+    )
+    person = Proposal(held_at(0, 1).box, 0.5, "dots")
     assert finder.accepts_new(rgb, seen, 3, person) == admitted
     assert not finder.accepts_new(rgb, seen, 3, replace(person, head=head_of_body(seen)))  # its face must be detected
 
@@ -284,7 +288,7 @@ def test_a_face_that_only_a_window_shows_must_be_confirmed_by_a_second_detection
     keypoints = np.array([[x - 5, y - 6], [x + 5, y - 6], [x, y], [x, y + 6], [x - 9, y], [x + 9, y]])
     face = SimpleNamespace(score=0.9, keypoints=keypoints, box=np.zeros(4))
     faces.find = lambda part, min_score: [face] if part.shape == rgb.shape else []
-    finder = BodyFinder(faces, Bodies())
+    finder = BodyFinder(faces, None, Bodies())
     (proposal,) = finder.sources[0].find(rgb, Window(0, 0, 300, 300))
     assert [finder.accepts_new(rgb, seen, detections, proposal) for detections in (1, 2)] == [False, True]
 
@@ -304,14 +308,14 @@ def test_a_body_with_its_head_outside_the_image_is_not_accepted():
     outside = replace(seen, keypoints=seen.keypoints - np.float32([0, 151, 0]))
     bodies = Bodies(0.8)
     bodies.observe = lambda rgb, box: outside
-    finder = BodyFinder(Faces(), bodies)
+    finder = BodyFinder(Faces(), None, bodies)
     assert not finder.accepts_new(np.zeros((300, 300, 3), np.uint8), outside, 3)
 
 
 @pytest.mark.parametrize(("heatmap", "stays"), [(0.1, False), (0.8, True)])
 def test_a_held_body_without_a_face_stays_while_its_score_is_high(heatmap, stays):
     seen = body(heatmap)
-    finder, rgb, own = BodyFinder(Faces(), Bodies(heatmap)), np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
+    finder, rgb, own = BodyFinder(Faces(), None, Bodies(heatmap)), np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
     own.observation = seen
     assert all(finder.verify(rgb, own, seen, [own]) for _ in range(60)) == stays
 
@@ -326,7 +330,7 @@ def held_at(x, number):
 
 def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
     own, other = held_at(0, 1), held_at(90, 2)
-    finder = BodyFinder(Faces(face_in_window(own.observation)), Bodies())
+    finder = BodyFinder(Faces(face_in_window(own.observation)), None, Bodies())
     rgb = np.zeros((300, 400, 3), np.uint8)
     kept = finder.verify(rgb, own, other.observation, [own, other])
     np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
@@ -337,7 +341,7 @@ def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
     rgb, own = np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
     faint = replace(own.observation, score=0.05)
     faces = Faces(face_in_window(faint))
-    finder = BodyFinder(faces, Bodies())
+    finder = BodyFinder(faces, None, Bodies())
     scores = [finder.verify(rgb, own, faint, [own]).score for _ in range(30)]
     assert scores[0] > 0.9
     assert scores[-1] < 0.5
@@ -347,7 +351,7 @@ def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
 
 def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
     rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
-    finder = BodyFinder(Faces(), Bodies())
+    finder = BodyFinder(Faces(), None, Bodies())
     assert finder.image_for_track(rgb, own, [own]) is rgb
     x, y = other.observation.keypoints[[2, 5, 9, 10], :2].mean(axis=0).round().astype(int)
     assert finder.image_for_track(rgb, own, [own, other])[y, x].any()
@@ -358,7 +362,7 @@ def test_a_detected_head_is_covered_for_some_frames_unless_its_body_is_tracked()
     keypoints = np.array([[235, 140], [245, 140], [240, 148], [240, 156], [230, 142], [250, 142]], float)
     faces = Faces((225, 130, 255, 160))
     faces.find = lambda rgb, min_score: [SimpleNamespace(score=0.9, keypoints=keypoints)]
-    finder = BodyFinder(faces, Bodies())
+    finder = BodyFinder(faces, None, Bodies())
 
     def covered(frames, tracked=()):
         finder.reset()

@@ -14,7 +14,7 @@ from sonjit.detectors import quantization
 from sonjit.detectors.kinds.face_networks import load_faces
 from sonjit.detectors.kinds.hands import load_palm_finder
 from sonjit.detectors.options import FaceOptions, HandOptions
-from sonjit.detectors.search.load import load_guide
+from sonjit.detectors.search.load import load_arms
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
@@ -250,17 +250,16 @@ def test_bodies_that_guide_the_search_for_hands_need_no_int8_form(tmp_path, monk
         precisions.append(options.precision)
         raise InputError("enough")
 
-    monkeypatch.setattr("sonjit.detectors.search.load.load_face_detector", lambda *_: None)
     monkeypatch.setattr("sonjit.detectors.kinds.body.load_engine", load)
     weight = load_catalog()["body-full"]
     with (tmp_path / weight.file).open("wb") as file:
         file.truncate(weight.bytes)
     options = HandOptions(precision="int8", models_dir=tmp_path)
     with pytest.raises(InputError, match="enough"):
-        load_guide(options)
+        load_arms(options)
     int8_path(tmp_path / weight.file).touch()
     with pytest.raises(InputError, match="enough"):
-        load_guide(options)
+        load_arms(options)
     assert precisions == ["f32", "int8"]
 
 

@@ -23,9 +23,9 @@ export interface OptionRecord {
 }
 /**
  * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and face. `search` detects faces
- * in windows, `guide` finds the bodies below them, and `palms` the hands at the ends of arms.
+ * in windows, `people` proposes people, `guide` finds their bodies for their arms, and `palms` the hands at the ends of arms.
  */
-export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms";
+export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms" | "people";
 export interface KindRecord {
   /** Name of the list of results in an answer. */
   readonly list: string;

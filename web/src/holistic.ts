@@ -189,6 +189,11 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
 
+  /** Networks of the faces. */
+  get faces(): FaceMeshes {
+    return this.#networks.faces;
+  }
+
   find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     return this.#networks.bodies.find(image, minScore);
   }

@@ -16,13 +16,13 @@ import type { Settings } from "./options.js";
 import { Detector, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { Results } from "./results.js";
-import { resultOf, type Found } from "./search/agenda.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
-import { HandSearch, type Limits } from "./search/hands.js";
+import { HandSearch } from "./search/hands.js";
+import { PeopleNetwork } from "./search/network.js";
 import { searchPeople } from "./search/people.js";
-import { LIMITS, budgetOf, type BudgetName } from "./search/score.js";
+import { resultOf, type Found, type Limits } from "./search/stills.js";
 import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
 
@@ -48,6 +48,8 @@ export interface Sources {
   handHeads(): Promise<ReadonlyMap<string, NumpyArray>>;
   /** Return the arrays of the refinement of hand keypoints. */
   handRefinement(): Promise<ReadonlyMap<string, NumpyArray>>;
+  /** Return the arrays of the hand head of the network that proposes people. */
+  handProposals(): Promise<ReadonlyMap<string, NumpyArray>>;
   /** True if faces use the networks of a custom bundle, with all options. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
@@ -62,7 +64,7 @@ export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector 
 
 /** For each kind, compiles the networks of a model and returns a function that creates detectors with them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
-  hands: async ({ model, open, hasOwnLandmarks, handHeads, handRefinement }) => {
+  hands: async ({ model, open, hasOwnLandmarks, handHeads, handRefinement, handProposals }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
     const { TAPS } = constants.hand_heads;
@@ -72,7 +74,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return { landmarks: await tapped(), heads: new HandHeads(await handHeads(), model, TAPS) };
     });
     const refining = once(async () => new HandRefinement(await handRefinement(), model, TAPS));
-    const wide = openWideDetector(open);
+    const people = once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: constants.search.network.TAPS }), await handProposals()));
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
       const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
@@ -82,9 +84,9 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         const networks = await withHeads();
         return new Hands(palms, networks.landmarks, settings.mirrored, networks.heads, withAppearance, refinement);
       });
-      const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
-      const limits = limitsOf(settings, "hands", LIMITS.palm_share);
-      const stillSearch = ifFilesExist(settings, async (image) => new HandSearch(image, { palms, hands: await stillHands(), guide }, limits).search());
+      const bodies = once(async () => new Bodies(null, await bodyLandmarks(), settings.mirrored));
+      const search = async (image: Pixels) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limitsOf(settings)).search();
+      const stillSearch = ifFilesExist(settings, search);
       if (!searchesStreams(settings)) return stillHands().then((all) => new Detector(all, settings, null, stillSearch));
       return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), stillSearch);
     };
@@ -96,7 +98,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces);
-        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings, "face"));
+        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings));
         return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
@@ -106,8 +108,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     return async (settings) => {
       const meshes = await (hasOwnBundle || usesBundle(settings) ? bundledMeshes(settings) : published());
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
-      const limits = limitsOf(settings, "face", LIMITS.face_share);
-      const search = async (image: Pixels) => new FaceSearch(await wide(), meshes, limits).search(image);
+      const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings)).search();
       const stillSearch = ifFilesExist(settings, search);
       if (!searchesStreams(settings)) return new Detector(meshes, settings, null, stillSearch);
       const finder = faceFinder(await wide(), meshes, settings.min_detection_score);
@@ -117,16 +118,14 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
   body: async ({ open, recrops }) => {
     const bodiesOf = await openBodies(open);
     const wide = openWideDetector(open);
-    const { landmark } = KINDS.face!.models.attention!;
-    const meshes = once(async () => new FaceMeshes(await openFaceDetector(open, "face_detector", "face-short"), await open("face", meshShape(landmark!))));
+    const people = openPeople(open);
     return async (settings) => {
       const bodies = await bodiesOf(settings);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
       const search = async (image: Pixels) => {
-        const faces = new FaceSearch(await wide(), await meshes(), guideLimits(settings));
-        return new BodySearch(image, bodies, faces, limitsOf(settings, "body")).search();
+        return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings)).search();
       };
-      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), ifFilesExist(settings, search));
+      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide, people), ifFilesExist(settings, search));
     };
   },
   holistic: async ({ model, others, open, handRefinement, searchesParts }) => {
@@ -143,6 +142,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const recrop = await open("recrop", { sizes: [4] });
     const wide = openWideDetector(open);
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
+    const network = openPeople(open);
     return async (settings) => {
       const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
       const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
@@ -150,15 +150,14 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
-        const faceSearch = new FaceSearch(await wide(), faces, guideLimits(settings));
-        const handLimits = { ...withoutLimit(limitsOf(settings, "hands", LIMITS.palm_share)), published: PUBLISHED };
+        const handLimits = { ...limitsOf(settings), enough: Infinity, published: PUBLISHED };
         const searches = {
-          bodies: new BodySearch(image, bodies, faceSearch, limitsOf(settings, "body")),
+          bodies: new BodySearch(image, { bodies, people: await network(), faces: await wide() }, limitsOf(settings)),
           hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
         };
         return searchPeople(image, people, searches, settings);
       };
-      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide), ifFilesExist(settings, search));
+      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide, network), ifFilesExist(settings, search));
     };
   },
 };
@@ -169,19 +168,9 @@ export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blen
 /** Minimum score of instances that lead to instances of another kind, in the published search. */
 const PUBLISHED = 0.5;
 
-/** Return the thresholds of a search; `share`: threshold in windows relative to that of the options. */
-function limitsOf({ min_detection_score: published, max_instances, search }: Settings, kind: BudgetName, share = 1): Limits {
-  return { published, least: share * published, budget: budgetOf(kind, search, max_instances) };
-}
-
-/** Return the limits of a search without a limit of instances. */
-function withoutLimit({ budget, ...limits }: Limits): Limits {
-  return { ...limits, budget: { ...budget, enough: Infinity } };
-}
-
-/** Return the limits of the search for faces that lead to bodies. */
-function guideLimits(settings: Settings): Limits {
-  return withoutLimit(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body_faces", LIMITS.face_share));
+/** Return the limits of a search. */
+function limitsOf({ min_detection_score: published, max_instances: enough, search }: Settings): Limits {
+  return { published, enough, isThorough: search === "thorough" };
 }
 
 /** Return a function that calls another one once and then returns its result. */
@@ -243,8 +232,17 @@ async function bodiesInStreams(
   bodies: Bodies,
   settings: Settings,
   wide: () => Promise<SingleShotDetector>,
+  people: () => Promise<PeopleNetwork>,
 ): Promise<StreamSearch<BodyObservation> | null> {
-  return searchesStreams(settings) ? new StreamSearch(new BodyFinder(await wide(), bodies)) : null;
+  return searchesStreams(settings) ? new StreamSearch(new BodyFinder(await wide(), people, bodies)) : null;
+}
+
+/** Outputs of the network that proposes people: codes of the boxes, and class logits. */
+const PEOPLE_SHAPE = { sizes: [4 * 1917, 24 * 1917], range: constants.search.network.INPUT_RANGE };
+
+/** Return a function that opens the network that proposes people, compiled on first use. */
+function openPeople(open: Open): () => Promise<PeopleNetwork> {
+  return once(async () => new PeopleNetwork(await open("people", PEOPLE_SHAPE), null));
 }
 
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };

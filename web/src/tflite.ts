@@ -70,8 +70,8 @@ export class TfliteFile {
   }
 
   /**
-   * Return the intermediate tensors: for each side in pixels the last residual sum (1, side, side, C), then the mean (1, C)
-   * of the last map.
+   * Return the intermediate tensors: for each side in pixels the last residual sum (1, side, side, C), then, if there is
+   * one, the mean (1, C) of the last map.
    *
    * @throws {Error} a tensor is missing
    */
@@ -85,9 +85,9 @@ export class TfliteFile {
       if (kind === MEAN) mean = outputs[0];
       else if (isSum && shape.length === 4 && shape[1] === shape[2]) sums.set(shape[1]!, outputs[0]!);
     }
-    const found = [...sides.map((side) => sums.get(side)), mean];
-    if (found.includes(undefined)) throw new Error(`it has no maps of ${sides.join(", ")} pixels, or no mean`);
-    return found as number[];
+    const found = sides.map((side) => sums.get(side));
+    if (found.includes(undefined)) throw new Error(`it has no maps of ${sides.join(", ")} pixels`);
+    return [...found, ...(mean === undefined ? [] : [mean])] as number[];
   }
 
   /** Return the tensors that are constants, including those of half precision. */

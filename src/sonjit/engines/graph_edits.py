@@ -182,10 +182,10 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
         sides: Sides in pixels of the selected maps, each the last residual sum (1, C, side, side).
 
     Returns:
-        The network, with an output for each side and one (1, C) for the mean of its last map.
+        The network, with an output for each side and, if it computes one, the mean (1, C) of its last map.
 
     Raises:
-        InputError: The network has no such map or no mean.
+        InputError: The network has no such map.
     """
     sums: dict[int, ov.Output] = {}
     mean: ov.Output | None = None
@@ -198,8 +198,9 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
             if shape.rank.get_length() == 4 and shape[2].is_static and shape[2] == shape[3]:
                 sums[shape[2].get_length()] = node.output(0)
     lacking = [str(side) for side in sides if side not in sums]
-    if lacking or mean is None:
-        pattern = f"residual map of {lacking[0]} x {lacking[0]}" if lacking else "mean of a map"
+    if lacking:
+        pattern = f"residual map of {lacking[0]} x {lacking[0]}"
         raise InputError(f"{path}: has no {pattern}; the heads were trained on the published networks")
-    ends = [ov.op.Result(port) for port in [*(sums[side] for side in sides), mean]]
+    taps = [*(sums[side] for side in sides), *([] if mean is None else [mean])]
+    ends = [ov.op.Result(port) for port in taps]
     return ov.Model([*model.get_results(), *ends], model.get_parameters())  # pyright: ignore

@@ -13,6 +13,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.engines import EngineOptions
 from sonjit.engines.devices import onnxruntime_providers
+from sonjit.engines.tflite import TfliteFile
 from sonjit.engines.tflite_to_onnx import onnx_from_tflite
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class OnnxRuntimeEngine:
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
         names: list[str] = [output.name for output in self._session.get_outputs()]
-        count = len(names) - (len(taps) + 1 if taps else 0)
+        count = len(names) if not taps else len(TfliteFile(path.read_bytes()).outputs)
         if outputs is not None and max(outputs) >= count:
             raise InputError(f"{path}: has {count} output(s), not the {max(outputs) + 1} of the published network")
         self._outputs = None if outputs is None else [*(names[index] for index in outputs), *names[count:]]

@@ -93,13 +93,14 @@ class _Conversion:
                 if len(shape) == 4 and shape[1] == shape[2]:
                     sums[shape[1]] = number
         lacking = [f"map of {side} x {side}" for side in sides if side not in sums]
-        if mean is None or lacking:
-            raise ValueError(f"no {(lacking or ['mean of a map'])[0]} to read hidden keypoints from")
+        if lacking:
+            raise ValueError(f"no {lacking[0]} for the heads")
         ends: list[tuple[str, tuple[int, ...]]] = [
             (self._turned(str(sums[side]), _FIRST), (1, self._shape(sums[side])[-1], side, side)) for side in sides
         ]
-        channels = self._shape(mean)[-1]
-        ends.append((self._reshaped(str(mean), (1, channels)), (1, channels)))
+        if mean is not None:
+            channels = self._shape(mean)[-1]
+            ends.append((self._reshaped(str(mean), (1, channels)), (1, channels)))
         float32 = self._onnx.TensorProto.FLOAT
         return [self._onnx.helper.make_tensor_value_info(name, float32, shape) for name, shape in ends]
 

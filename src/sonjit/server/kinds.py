@@ -29,7 +29,7 @@ _ON_A_SERVER = ("explain", "visibility", "measures", "distance")
 _OF_BUNDLE = ("blendshapes", "transform")
 
 
-_HAND_FILES = ("hand_heads.npz", "hand_refinement.npz")
+_HAND_FILES = ("hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz")
 """Further files that hands require in web pages."""
 
 
@@ -138,17 +138,16 @@ class PageNetworks(NamedTuple):
 
 def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
     """Return the weights that pages use for a model."""
-    search = {"search": "face-full"}
+    people = {"people": "person-detector"}
     if entry.name == "hands":
-        return PageNetworks(model.weights, {**search, "guide": KINDS["body"].models["full"].weights["landmark"]})
-    if model.is_box:
-        return PageNetworks(model.weights, search)
-    mesh = KINDS["face"].models["attention"].weights
-    for_stills = {
-        "body": {"face_detector": mesh["detector"], "face": mesh["landmark"]},
-        "holistic": {"palms": KINDS["hands"].models["full"].weights["detector"]},
-    }
-    return PageNetworks({**model.weights, **search}, for_stills.get(entry.name, {}))
+        return PageNetworks(model.weights, {**people, "guide": KINDS["body"].models["full"].weights["landmark"]})
+    search = {"search": "face-full"}
+    if entry.name == "face":
+        return PageNetworks(
+            model.weights if model.is_box else {**model.weights, **search}, search if model.is_box else {}
+        )
+    palms = {"palms": KINDS["hands"].models["full"].weights["detector"]}
+    return PageNetworks({**model.weights, **search, **people}, palms if entry.name == "holistic" else {})
 
 
 def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:

@@ -1,164 +1,134 @@
-/** Search an image for bodies: proposals of the person detector and of faces, verified by two inferences. */
+/** Search an image for bodies: people of two detectors and heads without a body, verified by two inferences. */
 
-import type { Bodies, BodyObservation, Person } from "../body.js";
-import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
+import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
+import { latestBoxes, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { distance, overlapOverSmaller, sizeOf } from "../observations.js";
+import { cornersOf, distance, overlapOverSmaller, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
-import { Agenda, addVotes, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
-import { foundSoFar, type FaceCandidate, type FaceSearch } from "./faces.js";
+import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
-import type { Head, Hint, Proposal, Window } from "./geometry.js";
-import type { Limits } from "./hands.js";
-import { LIMITS, logit, type Features } from "./score.js";
+import type { Corners, Head, Proposal } from "./geometry.js";
+import { boxIou, hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
+import { LIMITS, logit, scoreOf, type Features } from "./score.js";
+import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.bodies;
 const { PRESENT, TORSO } = constants.search.geometry;
-const FACE = "face";
 
 type BodyCandidate = Candidate<BodyObservation>;
 
+/** Networks of a search for bodies. */
+export interface BodyNetworks {
+  readonly bodies: Bodies;
+  readonly people: PeopleNetwork;
+  readonly faces: SingleShotDetector;
+}
+
 /** Searches one image for bodies. */
-export class BodySearch {
-  /** Faces that `search` found. */
-  faces: readonly FaceCandidate[] = [];
-  readonly #image: Pixels;
-  readonly #bodies: Bodies;
-  readonly #faces: FaceSearch;
-  readonly #limits: Limits;
-  readonly #agenda: Agenda;
-  readonly #candidates: BodyCandidate[] = [];
-  readonly #proposed: RotatedBox[] = [];
-  readonly #hints: Hint[] = [];
-  #heads: readonly Head[] = [];
+export class BodySearch extends StillSearch<BodyObservation> {
+  /** Heads that the search found. */
+  heads: readonly Head[] = [];
+  readonly #people: PersonBox[] = [];
 
-  constructor(image: Pixels, bodies: Bodies, faces: FaceSearch, limits: Limits) {
-    [this.#image, this.#bodies, this.#faces, this.#limits] = [image, bodies, faces, limits];
-    this.#agenda = new Agenda("body", limits.budget);
+  constructor(image: Pixels, private readonly networks: BodyNetworks, limits: Limits) {
+    super(image, limits);
   }
 
-  /** Return all candidates with their scores, best first. */
-  async search(): Promise<Found<BodyObservation>> {
-    const { enough } = this.#limits.budget;
-    await this.#searchPeople(geometry.fullWindow(this.#image), true);
-    this.#agenda.add("faces", () => this.#searchFaces());
-    for (const window of geometry.windows(this.#image, 2, true)) {
-      this.#agenda.add("part2", () => this.#searchPeople(window), () => this.#windowFeatures(window));
+  /** Yield the people of the published search, those of the network, and heads without a body. */
+  protected async *propose(): AsyncGenerator<Proposal[]> {
+    const { image, networks: { bodies, faces }, limits } = this;
+    const found = (await bodies.people(image, limits.published)).map(({ box, score }) => ({ ...box, score }));
+    const latest = latestBoxes(found, (box, other) => bodies.isSameInstance(box, other));
+    yield latest.map(({ score, ...box }) => ({ box, score, source: "published" }));
+    this.heads = await geometry.headsIn(faces, image, geometry.fullWindow(image), LIMITS.head);
+    yield* this.#peopleIn(1);
+    for (const head of this.heads) {
+      yield [...OF.PLACEMENTS.keys()].map((placement) => ({ box: geometry.boxBelow(head, placement), score: head.score, source: "head", head }));
     }
-    await this.#agenda.run(() => {
-      if (this.#candidates.filter(isCertain).length < enough) return false;
-      return this.#best().filter(({ score }) => score > LIMITS.confident).length >= enough;
-    });
-    return { candidates: this.#best(), complete: this.#agenda.complete };
+    if (limits.isThorough || hasSmall(this.#people, image)) yield* this.#peopleIn(2);
+    else this.isComplete = false;
   }
 
-  async #searchFaces(): Promise<void> {
-    const { candidates } = await this.#faces.search(this.#image);
-    this.faces = candidates.filter(({ score }) => score > LIMITS.face);
-    this.#heads = this.faces.map((candidate) => geometry.headFromMesh(candidate.score, lastView(candidate).keypoints));
-    for (const head of this.#heads) this.#addBelow(head, 0);
-  }
-
-  #addBelow(head: Head, placement: number): void {
-    const features = { head: logit(head.score), heads: Math.log(this.#heads.length) };
-    this.#agenda.add(`head${placement}`, () => this.#verifyBelow(head, placement), () => features);
-  }
-
-  async #verifyBelow(head: Head, placement: number): Promise<void> {
-    if (this.#certainBodies().some((body) => geometry.isHeadOf(body, head))) return;
-    const box = geometry.boxBelow(head, placement);
-    const masked = geometry.withoutOtherHeads(this.#image, box, this.#heads, head);
-    const candidate = await this.#verified(masked, { box, score: head.score, votes: new Set([FACE]) });
-    const isOwn = candidate !== null && geometry.isHeadOf(lastView(candidate), head);
-    if (isOwn) this.#candidates.push(candidate);
-    if (!(isOwn && isCertain(candidate)) && placement + 1 < OF.PLACEMENTS.length) this.#addBelow(head, placement + 1);
-  }
-
-  /** Propose the people in a window, and verify those of the published search. */
-  async #searchPeople(window: Window, isPublished = false): Promise<void> {
-    const minScores = [this.#limits.published, LIMITS.person, LIMITS.hint];
-    const [asPublished, people, faint] = await this.#bodies.peopleFrom(geometry.partOf(this.#image, window), minScores) as [Person[], Person[], Person[]];
-    this.#hints.push(...geometry.hintsIn(window, faint.map(({ score, middle }) => ({ score, at: middle })), LIMITS.person));
-    const key = geometry.keyOf(window);
-    const first = geometry.proposalsIn(window, isPublished ? asPublished : [], ({ box }) => box, key, geometry.PUBLISHED);
-    const boxes = first.map((proposal) => ({ ...proposal.box, proposal }));
-    for (const { proposal } of latestBoxes(boxes, (box, other) => this.#bodies.isSameInstance(box, other))) {
-      this.#proposed.push(proposal.box);
-      await this.#verify(proposal);
-    }
-    for (const proposal of geometry.proposalsIn(window, people, ({ box }) => box, key)) {
-      const { box } = proposal;
-      const isSized = box.width > 8 && box.width < 6 * geometry.longestOf(this.#image);
-      if (!isSized || this.#proposed.some((other) => geometry.isNear(box, other))) continue;
-      this.#proposed.push(box);
-      this.#agenda.add("person", () => this.#verifyUnknown(proposal), () => this.#proposalFeatures(proposal));
+  /** Yield the crops of the people that the network finds in windows. */
+  async *#peopleIn(parts: number): AsyncGenerator<Proposal[]> {
+    for (const window of geometry.windows(this.image, parts, true)) {
+      const { people } = await this.networks.people.find(this.image, window, LIMITS.person);
+      for (const person of newPeople(people, this.#people)) {
+        this.#people.push(person);
+        yield [{ box: cropOf(person.box), score: person.score, source: `person${parts}`, person: person.box }];
+      }
     }
   }
 
-  /** Verify a proposal if it is not at the hips of a certain body, which otherwise gets its votes. */
-  async #verifyUnknown(proposal: Proposal): Promise<void> {
-    const known = this.#candidates.find((candidate) => isCertain(candidate) && geometry.hasHipsOf(proposal, lastView(candidate)));
-    if (known) addVotes(known, proposal.votes, proposal.score);
-    else await this.#verify(proposal);
+  /** Check whether a certain body has the head or fills the box of a proposal. */
+  protected isKnown({ head, person }: Proposal): boolean {
+    return this.certain.some((body) =>
+      head ? geometry.isHeadOf(body, head) : boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box);
   }
 
-  async #verify(proposal: Proposal): Promise<void> {
-    const candidate = await this.#verified(this.#image, proposal);
-    if (candidate) this.#candidates.push(candidate);
-  }
-
-  /** Observe a proposal and the box from its keypoints. Return null if there is no body. */
-  async #verified(image: Pixels, proposal: Proposal): Promise<BodyCandidate | null> {
-    const first = await this.#bodies.observe(image, proposal.box);
+  /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */
+  protected async verify(proposal: Proposal): Promise<BodyCandidate | null> {
+    const { bodies } = this.networks;
+    const image = this.#withoutOthers(proposal);
+    const first = await bodies.observe(image, proposal.box);
     if (first.score < LIMITS.body_seen) return null;
-    const second = await this.#bodies.observe(image, geometry.boxAroundBody(first));
-    const isPublished = proposal.votes.has(geometry.PUBLISHED) && first.score > PRESENT;
-    if (second.score < LIMITS.body_seen && !isPublished) return null;
-    const views = isPublished ? [second, first] : [first, second];
-    return newCandidate(views, proposal, geometry.bodyOks(first, second, image), isPublished);
+    const second = await bodies.observe(image, geometry.boxAroundBody(first));
+    const agreement = geometry.bodyOks(first, second, image);
+    if (proposal.source === "published") return first.score > PRESENT ? newCandidate([second, first], proposal, agreement, true) : null;
+    if (second.score < LIMITS.body_seen) return null;
+    if (proposal.head && !geometry.isHeadOf(second, proposal.head)) return null;
+    if (proposal.person && boxIou(proposal.person, clippedBox(second, image)) < LIMITS.person_overlap) return null;
+    return newCandidate([first, second], proposal, agreement);
   }
 
-  #certainBodies(): BodyObservation[] {
-    return this.#candidates.filter(isCertain).map(lastView);
+  /** Return the image without what belongs to other people. The network finds only one person in a crop. */
+  #withoutOthers({ box, head, person }: Proposal): Pixels {
+    if (person) return onlyBox(this.image, person);
+    return head ? geometry.withoutOtherHeads(this.image, box, this.heads, head) : this.image;
   }
 
-  /** Return the features of the expected gain of a proposal. */
-  #proposalFeatures({ box, score }: Proposal): Features {
-    const certain = this.#certainBodies();
-    return {
-      detection: logit(score),
-      taken: Number(certain.some((body) => iou(geometry.boxAroundBody(body), box) > OF.OVERLAP)),
-      many: Number(this.#proposed.length > OF.MANY),
-      faceless: Number(certain.length > 0 && this.#heads.length === 0),
-    };
+  protected score(candidate: BodyCandidate): number {
+    candidate.features = bodyFeatures(candidate, this.image, this.heads, this.#people);
+    return scoreOf("body", candidate.features);
   }
 
-  /** Return the features of the expected gain of a window. */
-  #windowFeatures(window: Window): Features {
-    const certain = this.#certainBodies();
-    const free = this.#heads.filter((head) => !certain.some((body) => geometry.isHeadOf(body, head)));
-    return {
-      ...foundSoFar(certain.map(({ keypoints }) => sizeOf(keypoints)), this.#image),
-      hint: geometry.hintScore(window, this.#hints),
-      heads: Number(free.some(({ middle }) => geometry.hasPoint(window, middle))),
-      body: Number(certain.some(({ keypoints }) => geometry.hasPoint(window, geometry.meanOf(keypoints, TORSO)))),
-      faceless: Number(certain.length > 0 && this.#heads.length === 0),
-    };
-  }
-
-  /** Return one candidate per person, best first. */
-  #best(): BodyCandidate[] {
-    for (const candidate of this.#candidates) {
-      candidate.features = bodyFeatures(candidate, this.#image, this.#heads);
-      rate(candidate, candidate.features.own_head! >= 0 ? "body_faced" : "body");
-    }
-    return withoutDuplicates(this.#candidates, isSamePerson);
+  protected override isSame(candidate: BodyCandidate, better: BodyCandidate): boolean {
+    return isSamePerson(candidate, better);
   }
 }
 
+/** Return the box around the keypoints of a body in an image. */
+export function clippedBox({ keypoints }: BodyObservation, { width, height }: Pixels): Corners {
+  const [left, top, right, bottom] = cornersOf(keypoints);
+  const limit = (value: number, most: number) => Math.min(Math.max(value, 0), most);
+  return [limit(left, width), limit(top, height), limit(right, width), limit(bottom, height)];
+}
+
+/** Return the crop of a person with an upright box. */
+export function cropOf([left, top, right, bottom]: Corners): RotatedBox {
+  const [x, height] = [(left + right) / 2, bottom - top];
+  return boxFromAlignment([x, top + OF.HIPS * height], [x, top + (OF.HIPS - OF.RADIUS) * height]);
+}
+
+/** Return an image that is grey outside a box and its margin. */
+export function onlyBox({ width, height, data }: Pixels, [left, top, right, bottom]: Corners): Pixels {
+  const [marginX, marginY] = [OF.MARGIN * (right - left), OF.MARGIN * (bottom - top)];
+  const [from, to] = [Math.max(Math.trunc(left - marginX), 0), Math.min(Math.trunc(right + marginX), width)];
+  const masked = new Uint8ClampedArray(data.length).fill(255);
+  for (let i = 0; i < data.length; i += 4) masked.fill(OF.GREY, i, i + 3);
+  for (let y = Math.max(Math.trunc(top - marginY), 0); y < Math.min(Math.trunc(bottom + marginY), height); y++) {
+    masked.set(data.subarray(4 * (y * width + from), 4 * (y * width + to)), 4 * (y * width + from));
+  }
+  return { width, height, data: masked };
+}
+
 /** Return the features of the score of a body; `own_head` is the index of its head, or -1. */
-export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels, heads: readonly Head[]): Features {
+export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: readonly Head[], people: readonly PersonBox[] = []): Features {
+  const { width, height } = image;
   const body = lastView(candidate);
+  const around = clippedBox(body, image);
+  const overlaps = people.map(({ score, box }) => ({ overlap: boxIou(around, box), score }));
+  const { overlap, score: person } = overlaps.sort((a, b) => b.overlap - a.overlap)[0] ?? { overlap: 0, score: 0 };
   const { keypoints, visibility } = body;
   const isInside = Array.from(visibility, (_, k) => {
     const [x, y] = geometry.pointAt(keypoints, k);
@@ -172,14 +142,16 @@ export function bodyFeatures(candidate: BodyCandidate, { width, height }: Pixels
     lower: logit(presenceOf(candidate)),
     upper: logit(Math.max(...candidate.views.map(({ score }) => score))),
     agreement: logit(candidate.agreement),
-    detection: candidate.votes.has(FACE) ? 0 : logit(candidate.detection),
-    from_face: Number(candidate.votes.has(FACE)),
+    published: Number(candidate.isPublished),
+    person: logit(overlap > OF.OWN_BOX ? person : OF.UNSEEN),
+    overlap,
     core: geometry.mean(TORSO.map((k) => visibility[k]!)),
     visible: geometry.mean(visibility),
     heatmap: body.heatmapPeak,
     inside: geometry.mean(isInside),
     size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
-    votes: Math.log(candidate.votes.size),
+    faced: Number(own !== undefined),
+    face: own ? logit(own.score) : 0,
     neck: own ? neckFit(body, own) : 0,
     head_size: own ? Math.abs(Math.log(geometry.heightOf(geometry.headOfBody(body)) / geometry.heightOf(own))) : 0,
     torso: own ? Math.min(Math.log(torso / geometry.heightOf(own)), 1) : 0,

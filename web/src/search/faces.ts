@@ -5,109 +5,87 @@ import { constants } from "../data.js";
 import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
-import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, areEnough, bestFirst, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
-import { PUBLISHED, cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, mergeProposals, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
-import type { Limits } from "./hands.js";
-import { LIMITS, logit, type Features } from "./score.js";
+import type { SingleShotDetector } from "../ssd.js";
+import { cutsOff, isSameInstance, longestOf, mergeProposals, oks, partOf, proposalsIn, windows, type Proposal, type Window } from "./geometry.js";
+import { LIMITS, logit, scoreOf, type Features } from "./score.js";
+import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
 const OF = constants.search.faces;
 
-export type FaceCandidate = Candidate<FaceObservation>;
+type FaceCandidate = Candidate<FaceObservation>;
 
-/** Return features of the sizes of the instances found so far, in pixels. */
-export function foundSoFar(sizes: readonly number[], image: Pixels): Features {
-  const smallest = sizes.length ? Math.min(...sizes) / longestOf(image) : 0;
-  return { found: Number(sizes.length > 0), size: smallest, several: Number(sizes.length > 1) };
-}
-
-/** Searches images for faces. */
-export class FaceSearch {
-  readonly #detector: SingleShotDetector;
-  readonly #meshes: FaceMeshes;
-  readonly #limits: Limits;
-
-  /** @param detector full-range face detector. Faces of the published search keep the keypoints of the first view. */
-  constructor(detector: SingleShotDetector, meshes: FaceMeshes, limits: Limits) {
-    [this.#detector, this.#meshes, this.#limits] = [detector, meshes, limits];
+/** Searches one image for faces. */
+export class FaceSearch extends StillSearch<FaceObservation> {
+  /** @param detector full-range face detector */
+  constructor(image: Pixels, private readonly detector: SingleShotDetector, private readonly meshes: FaceMeshes, limits: Limits) {
+    super(image, limits);
   }
 
-  /** Return all candidates with their scores, best first. */
-  async search(image: Pixels): Promise<Found<FaceObservation>> {
-    const { published, least, budget } = this.#limits;
-    const [agenda, candidates]: [Agenda, FaceCandidate[]] = [new Agenda("face", budget), []];
-    const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isSameInstance(box, other));
-    await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), candidates);
-    const accept = (window: Window, faces: readonly Detection[]) => {
-      const proposals = faces.map(({ box, keypoints, score }) =>
-        ({ box: placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set([keyOf(window)]) }));
-      return this.#verify(image, proposals, candidates);
+  /** Yield the faces of the published search, and those in finer windows while there are small ones. */
+  protected async *propose(): AsyncGenerator<Proposal[]> {
+    const { image, meshes, limits: { published, isThorough } } = this;
+    const least = LIMITS.face_share * published;
+    const boxes = latestBoxes(await meshes.find(image, published), (box, other) => meshes.isSameInstance(box, other));
+    yield boxes.map((box) => ({ box, score: least, source: "published" }));
+    const levels = new FinerWindows(image, () => this.certain.map(({ keypoints }) => sizeOf(keypoints)), isThorough);
+    for (const window of levels.windows()) {
+        const found = await this.detector.find(partOf(image, window), least);
+      const proposals = proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "window");
+      yield mergeProposals(proposals, image);
+    }
+    this.isComplete = levels.isComplete;
+  }
+
+  /** Check whether a proposal shows a certain face, and add its score to that. */
+  protected isKnown(proposal: Proposal): boolean {
+    const known = this.candidates.find((candidate) =>
+      isCertain(candidate) && iou(proposal.box, this.meshes.boxAfter(lastView(candidate))) > OF.SAME_FACE);
+    if (known) known.detection = Math.max(known.detection, proposal.score);
+    return known !== undefined;
+  }
+
+  /** Run the mesh network on a proposal, and in doubt again on the box that it found. */
+  protected async verify(proposal: Proposal): Promise<FaceCandidate | null> {
+    const { image, meshes } = this;
+    const first = await meshes.observe(image, proposal.box);
+    if (first.score < LIMITS.seen) return null;
+    const isFirst = proposal.source === "published";
+    const isPublished = isFirst && first.score > constants.search.geometry.PRESENT;
+    if (first.score > LIMITS.sure && (isPublished || proposal.score >= this.limits.published)) return newCandidate([first], proposal, 1, isPublished);
+    const second = await meshes.observe(image, meshes.boxAfter(first));
+    return newCandidate(isFirst ? [second, first] : [first, second], proposal, oks(first.keypoints, second.keypoints), isPublished);
+  }
+
+  protected score(candidate: FaceCandidate): number {
+    candidate.features = {
+      detection: logit(candidate.detection),
+      presence: logit(presenceOf(candidate)),
+      agreement: logit(candidate.agreement),
+      ...meshProportions(lastView(candidate)),
     };
-    const sizes = () => candidates.filter(({ score }) => score > 0.5).map((candidate) => sizeOf(lastView(candidate).keypoints));
-    addWindows(agenda, image, this.#detector, least, sizes, accept);
-    await agenda.run(() => areEnough(candidates.filter(({ score }) => score > LIMITS.confident), budget));
-    return { candidates: withoutDuplicates(candidates), complete: agenda.complete };
-  }
-
-  /** Run the mesh network on proposals without a certain face, and in doubt again on the box of its keypoints. */
-  async #verify(image: Pixels, proposals: readonly Proposal[], candidates: FaceCandidate[]): Promise<void> {
-    for (const proposal of mergeProposals(proposals, image)) {
-      let candidate = candidates.find((known) => iou(proposal.box, this.#meshes.boxAfter(lastView(known))) > OF.SAME_FACE);
-      if (candidate && isCertain(candidate)) addVotes(candidate, [], proposal.score);
-      else {
-        const first = await this.#meshes.observe(image, proposal.box);
-        if (first.score < LIMITS.seen) continue;
-        const isFirst = proposal.votes.has(PUBLISHED);
-        let [views, agreement] = [[first], 1];
-        if (first.score <= LIMITS.sure || !(isFirst || proposal.score >= this.#limits.published)) {
-          const second = await this.#meshes.observe(image, this.#meshes.boxAfter(first));
-          views = isFirst ? [second, first] : [first, second];
-          agreement = oks(first.keypoints, second.keypoints);
-        }
-        candidate = newCandidate(views, proposal, agreement, isFirst && first.score > constants.search.geometry.PRESENT);
-        candidates.push(candidate);
-      }
-      candidate.features = {
-        detection: logit(candidate.detection),
-        presence: logit(presenceOf(candidate)),
-        agreement: logit(candidate.agreement),
-        ...meshProportions(lastView(candidate)),
-      };
-      rate(candidate, "face");
-    }
+    return scoreOf("face", candidate.features);
   }
 }
 
-/**
- * Add the windows of an image level by level. A level is added after the coarser one has run.
- *
- * @param least minimum score of a detection
- * @param sizes returns the sizes of the faces found so far, in pixels
- * @param accept processes the detections in a window
- */
-function addWindows(
-  agenda: Agenda,
-  image: Pixels,
-  detector: SingleShotDetector,
-  least: number,
-  sizes: () => readonly number[],
-  accept: (window: Window, faces: readonly Detection[]) => Promise<void>,
-): void {
-  const hints: Hint[] = [];
-  const addLevel = (parts: number) => {
-    const level = parts <= OF.MOST_PARTS ? windows(image, parts) : [];
-    let left = level.length;
-    for (const window of level) {
-      const search = async () => {
-        const [faces, faint] = await detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
-        hints.push(...hintsIn(window, faint.map(middleOf), least));
-        await accept(window, faces);
-        if (--left === 0) addLevel(parts + 1);
-      };
-      agenda.add(`part${parts}`, search, () => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+/** Windows of an image, level by level. A finer level follows if a small face was found before. */
+class FinerWindows {
+  /** False if a level was left out. */
+  isComplete = true;
+
+  /** @param sizes returns the sizes of the faces found so far, in pixels */
+  constructor(private readonly image: Pixels, private readonly sizes: () => readonly number[], private readonly isThorough: boolean) {}
+
+  *windows(): Generator<Window> {
+    for (let parts = 1; parts <= OF.MOST_PARTS; parts++) {
+      const sizes = this.sizes();
+      const smallest = Math.min(...sizes) / longestOf(this.image);
+      if (parts > 1 && !this.isThorough && smallest > LIMITS[`face_part${parts}` as "face_part2"]) {
+        this.isComplete = false;
+        return;
+      }
+      yield* windows(this.image, parts);
     }
-  };
-  addLevel(1);
+  }
 }
 
 /** Return log ratios of a mesh: height to width, depth to height, and eye distance in the image to that in space. */
@@ -132,25 +110,20 @@ function lengthOf(a: Float32Array, b: Float32Array): number {
 }
 
 /** Return the boxes of faces with the scores of their detector, as published and by the full-range detector in windows. */
-export async function searchBoxes(
-  image: Pixels,
-  boxes: FaceBoxes,
-  detector: SingleShotDetector,
-  { published, budget }: Limits,
-): Promise<Found<FaceObservation>> {
+export async function searchBoxes(image: Pixels, boxes: FaceBoxes, detector: SingleShotDetector, limits: Limits): Promise<Found<FaceObservation>> {
   const found: FaceObservation[] = [];
-  for (const box of await boxes.find(image, published)) found.push(await boxes.observe(image, box));
-  const agenda = new Agenda("face", budget);
-  const accept = async (window: Window, faces: readonly Detection[]) => {
-    for (const face of faces) {
+  for (const box of await boxes.find(image, limits.published)) found.push(await boxes.observe(image, box));
+  const levels = new FinerWindows(image, () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!)), limits.isThorough);
+  for (const window of levels.windows()) {
+    if (found.length >= limits.enough) break;
+    for (const face of await detector.find(partOf(image, window), Math.max(limits.published, OF.BOX_SCORE))) {
       const observation = boxObservation(face, window.left, window.top);
+      const [left, top, , right, bottom] = observation.keypoints as unknown as [number, number, number, number, number];
       const isKnown = found.some((other) => isSameInstance(observation.keypoints, other.keypoints));
-      if (!cutsOff(window, face.box, image) && !isKnown) found.push(observation);
+      if (!cutsOff(window, [left, top, right, bottom], image) && !isKnown) found.push(observation);
     }
-  };
-  const sizes = () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!));
-  addWindows(agenda, image, detector, Math.max(published, OF.BOX_SCORE), sizes, accept);
-  await agenda.run(() => found.length >= budget.enough);
-  const candidates = found.map((face): FaceCandidate => ({ ...newCandidate([face], { score: face.score, votes: new Set() }), score: face.score }));
-  return { candidates: bestFirst(candidates), complete: agenda.complete };
+  }
+  const proposal: Proposal = { box: { cx: 0, cy: 0, width: 0, height: 0, rotation: 0 }, score: 0, source: "box" };
+  const candidates = found.map((face): FaceCandidate => ({ ...newCandidate([face], proposal), score: face.score }));
+  return { candidates: candidates.sort((a, b) => b.score - a.score), complete: levels.isComplete };
 }

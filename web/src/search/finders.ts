@@ -9,16 +9,20 @@ import { cornersOf, distance, sizeOf, type Observation, type Point } from "../ob
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
-import { newCandidate } from "./agenda.js";
-import { bodyFeatures } from "./bodies.js";
+import { bodyFeatures, cropOf, onlyBox } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
+import { boxIou, type PeopleNetwork } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
+import { newCandidate } from "./stills.js";
 import type { Finder, Source } from "./streams.js";
 
 const OF = constants.search.stream_finders;
 const { PARTS, TRACKED_IOU } = constants.search.streams;
 const { PLACEMENTS } = constants.search.bodies;
+
+/** Proposal of a tracked body. */
+const NO_PROPOSAL: Proposal = { box: { cx: 0, cy: 0, width: 1, height: 1, rotation: 0 }, score: 0.5, source: "track" };
 
 type BodyTrack = Track<BodyObservation>;
 
@@ -76,7 +80,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
       cost: 1,
       async find(image, window) {
         const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
-        return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm));
+        return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), "palm");
       },
     }],
     async score(image, _, first, second) {
@@ -106,7 +110,7 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       cost: 1,
       async find(image, window) {
         const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
-        return geometry.proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!));
+        return geometry.proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "face");
       },
     }],
     score(_, { score }, first, second) {
@@ -148,18 +152,19 @@ export class BodyFinder implements Finder<BodyObservation> {
   readonly refresh_frames = FINDERS.BodyFinder.refresh_frames;
   readonly sources: readonly Source[] = [
     { find: (image, window) => this.#bodiesBelowFaces(image, window), parts: PARTS, cost: OF.FACE_COST },
-    { find: (image, window) => this.#peopleIn(image, window), parts: OF.PEOPLE_PARTS, cost: 1, isFewer: true },
+    { find: (image, window) => this.#peopleIn(image, window), parts: OF.PEOPLE_PARTS, cost: OF.PEOPLE_COST, isFewer: true },
   ];
   readonly boxAfter = geometry.boxAroundBody;
   readonly isSame = geometry.isSameTorso;
   readonly #faces: SingleShotDetector;
+  readonly #people: () => Promise<PeopleNetwork>;
   readonly #bodies: Bodies;
   readonly #records = new WeakMap<object, Record>();
   #frame = 0;
   #heads: WindowHead[] = [];
 
-  constructor(faces: SingleShotDetector, bodies: Bodies) {
-    [this.#faces, this.#bodies] = [faces, bodies];
+  constructor(faces: SingleShotDetector, people: () => Promise<PeopleNetwork>, bodies: Bodies) {
+    [this.#faces, this.#people, this.#bodies] = [faces, people, bodies];
   }
 
   /** Forget the previous stream. */
@@ -175,8 +180,8 @@ export class BodyFinder implements Finder<BodyObservation> {
   }
 
   async #peopleIn(image: Pixels, window: Window): Promise<Proposal[]> {
-    const found = await this.#bodies.people(geometry.partOf(image, window), LIMITS.person);
-    return geometry.proposalsIn(window, found, ({ box }) => box, geometry.keyOf(window));
+    const { people } = await (await this.#people()).find(image, window, LIMITS.stream_person);
+    return people.map(({ score, box }) => ({ box: cropOf(box), score, source: "person", person: box }));
   }
 
   async #bodiesBelowFaces(image: Pixels, window: Window): Promise<Proposal[]> {
@@ -189,20 +194,22 @@ export class BodyFinder implements Finder<BodyObservation> {
 
   /** Run the landmark network with all heads covered except that of the proposal. */
   observe(image: Pixels, box: RotatedBox, proposal: Proposal, tracked: readonly BodyObservation[]): Promise<BodyObservation> {
-    const { head } = proposal;
+    const { head, person } = proposal;
+    if (person) return this.#bodies.observe(onlyBox(image, person), box);
     const shown = head ? this.#withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head) : image;
     return this.#bodies.observe(shown, box);
   }
 
-  /** Check whether a proposal has the head or, without one, the hips of a tracked body. */
-  isTracked(proposal: Proposal, tracked: BodyObservation): boolean {
-    return proposal.head ? geometry.isHeadOf(tracked, proposal.head) : geometry.hasHipsOf(proposal, tracked);
+  /** Check whether a proposal has the head or, without one, the box of a tracked body. */
+  isTracked({ head, person }: Proposal, tracked: BodyObservation): boolean {
+    if (head) return geometry.isHeadOf(tracked, head);
+    return person !== undefined && boxIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
   }
 
   /** Score a detected person as in stills, and a body below a face if the face is its own. */
   async score(image: Pixels, proposal: Proposal, first: BodyObservation, second: BodyObservation): Promise<number> {
     const agreement = geometry.bodyOks(first, second, image, true);
-    if (!proposal.head) return scoreAsStill(image, [first, second], proposal, agreement);
+    if (!proposal.head) return facelessScore(image, [first, second], agreement);
     if (!geometry.isHeadOf(second, proposal.head)) return 0;
     return scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) });
   }
@@ -265,20 +272,19 @@ export class BodyFinder implements Finder<BodyObservation> {
     const [x, y] = geometry.meanOf(observation.keypoints, geometry.HEAD);
     if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
     const again = await this.#bodies.observe(image, geometry.boxAroundBody(observation));
-    const proposal = { score: OF.FACELESS_DETECTION, votes: new Set([""]) };
-    return scoreAsStill(image, [again, observation], proposal, geometry.bodyOks(observation, again, image));
+    return facelessScore(image, [again, observation], geometry.bodyOks(observation, again, image));
   }
 }
 
-/** Return the score of a body without a face in the search of stills. */
-function scoreAsStill(image: Pixels, views: BodyObservation[], proposal: Pick<Proposal, "score" | "votes">, agreement: number): number {
-  return scoreOf("body", bodyFeatures(newCandidate(views, proposal, agreement), image, []));
+/** Return the score of a body without a face from two observations. */
+function facelessScore(image: Pixels, views: BodyObservation[], agreement: number): number {
+  return scoreOf("faceless", bodyFeatures(newCandidate(views, NO_PROPOSAL, agreement), image, []));
 }
 
 /** Return the proposal of a body below a head, whose alternatives are the further placements. */
 function proposalBelow(head: Head, placement = 0): Proposal {
   const otherwise = placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : undefined;
-  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), votes: new Set(), head, otherwise };
+  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), source: "head", head, otherwise };
 }
 
 /** Return the heads of the other visible people. */

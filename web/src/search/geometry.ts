@@ -6,12 +6,10 @@ import { constants } from "../data.js";
 import { cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, sizeOf, type Point } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { LIMITS, logit } from "./score.js";
+import { LIMITS } from "./score.js";
 
 const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
-/** Vote of proposals of the published search. */
-export const PUBLISHED = "published";
 /** Keypoints of a body that are on its head. */
 export const HEAD = [...Array(11).keys()];
 const MIN_WINDOW_PX = 24;
@@ -32,10 +30,12 @@ export interface Proposal {
   readonly box: RotatedBox;
   /** Score of the detector, 0..1. */
   readonly score: number;
-  /** Windows and sources that led to this box. */
-  readonly votes: Set<string>;
+  /** Name of the source. "published" is the published search. */
+  readonly source: string;
   /** Head below which a body is proposed; absent for what a detector found. */
   readonly head?: Head;
+  /** Upright box around a person that the network found. */
+  readonly person?: Corners;
   /** Proposal that replaces this one if it is not verified. */
   readonly otherwise?: Proposal | undefined;
 }
@@ -71,14 +71,14 @@ export function placed(box: RotatedBox, { left, top }: Window): RotatedBox {
   return { ...box, cx: box.cx + left, cy: box.cy + top };
 }
 
-/** Return the boxes of detections in a window as proposals with these votes. */
+/** Return the boxes of detections in a window as proposals of a source. */
 export function proposalsIn<D extends { readonly score: number }>(
   window: Window,
   found: readonly D[],
   boxFrom: (detection: D) => RotatedBox,
-  ...votes: readonly string[]
+  source: string,
 ): Proposal[] {
-  return found.map((one) => ({ box: placed(boxFrom(one), window), score: one.score, votes: new Set(votes) }));
+  return found.map((detection) => ({ box: placed(boxFrom(detection), window), score: detection.score, source }));
 }
 
 /** Check whether a point of the image lies in a window. */
@@ -86,32 +86,10 @@ export function hasPoint({ left, top, right, bottom }: Window, [x, y]: Point): b
   return left <= x && x < right && top <= y && y < bottom;
 }
 
-/** Check whether a box of a window reaches an edge of the window that is not an edge of the image. */
+/** Check whether a box of the image reaches an edge of a window that is not an edge of the image. */
 export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
-  const isFirst = (xMin < OF.EDGE_PX && left > 0) || (yMin < OF.EDGE_PX && top > 0);
-  return isFirst || (xMax > right - left - OF.EDGE_PX && right < width) || (yMax > bottom - top - OF.EDGE_PX && bottom < height);
-}
-
-/** Detection whose score is too low to verify it; `at`: position in pixels of the image. */
-export interface Hint {
-  readonly at: Point;
-  readonly score: number;
-}
-
-/** Return the hints of the detections in a window whose score is below a minimum. */
-export function hintsIn(window: Window, found: readonly { score: number; at: Point }[], least: number): Hint[] {
-  const faint = found.filter(({ score }) => score < least);
-  return faint.map(({ score, at: [x, y] }) => ({ score, at: [x + window.left, y + window.top] }));
-}
-
-/** Return the middle of a detection's box. */
-export function middleOf({ score, box: [xMin, yMin, xMax, yMax] }: Detection): { score: number; at: Point } {
-  return { score, at: [(xMin + xMax) / 2, (yMin + yMax) / 2] };
-}
-
-/** Return the log odds of the best hint in a window, at least those of `LIMITS.hint`. */
-export function hintScore(window: Window, hints: readonly Hint[]): number {
-  return logit(Math.max(LIMITS.hint, ...hints.filter(({ at }) => hasPoint(window, at)).map(({ score }) => score)));
+  const isFirst = (xMin < left + OF.EDGE_PX && left > 0) || (yMin < top + OF.EDGE_PX && top > 0);
+  return isFirst || (xMax > right - OF.EDGE_PX && right < width) || (yMax > bottom - OF.EDGE_PX && bottom < height);
 }
 
 /**
@@ -145,16 +123,15 @@ export function windowAround([cx, cy]: Point, side: number, { width, height }: P
   return Math.min(right - left, bottom - top) >= MIN_WINDOW_PX ? { left, top, right, bottom } : null;
 }
 
-/** Return proposals without weaker duplicates and without boxes far wider than the image. */
-export function mergeProposals<P extends Proposal>(proposals: readonly P[], image: Pixels): P[] {
-  const accepted: P[] = [];
+/** Return proposals without weaker duplicates and without boxes far wider than the image, best first. */
+export function mergeProposals(proposals: readonly Proposal[], image: Pixels): Proposal[] {
+  const kept: Proposal[] = [];
   for (const proposal of [...proposals].sort((a, b) => b.score - a.score)) {
-    if (!(proposal.box.width > MIN_BOX_PX && proposal.box.width < 4 * longestOf(image))) continue;
-    const other = accepted.find(({ box }) => isNear(proposal.box, box));
-    if (!other) accepted.push(proposal);
-    else for (const vote of proposal.votes) other.votes.add(vote);
+    const { width } = proposal.box;
+    const isSized = width > MIN_BOX_PX && width < 4 * longestOf(image);
+    if (isSized && !kept.some(({ box }) => isNear(proposal.box, box))) kept.push(proposal);
   }
-  return accepted;
+  return kept;
 }
 
 /** Check whether two boxes give the landmark network nearly the same crop. */
@@ -254,6 +231,12 @@ export function squareOf(head: Head): Corners {
   return [x - half, y - half, x + half, y + half];
 }
 
+/** Return the crop of the face mesh at a head. */
+export function faceCrop(head: Head): RotatedBox {
+  const [side, [cx, cy], [dx, dy]] = [OF.FACE_CROP * heightOf(head), head.middle, head.down];
+  return { cx, cy, width: side, height: side, rotation: Math.atan2(-dx, dy) };
+}
+
 function headFromPoints(score: number, eyes: Point, mouth: Point): Head {
   const down: Point = [mouth[0] - eyes[0], mouth[1] - eyes[1]];
   return { score, middle: pointBelow({ score, middle: eyes, down }, OF.MIDDLE), down: [OF.HEIGHT * down[0], OF.HEIGHT * down[1]] };
@@ -269,24 +252,8 @@ export async function headsIn(faces: SingleShotDetector, image: Pixels, window: 
   return (await faces.find(partOf(image, window), least)).map(headFrom);
 }
 
-/** Return the head of a face mesh (K, 3). */
-export function headFromMesh(score: number, keypoints: Float32Array): Head {
-  const [forehead, chin] = [pointAt(keypoints, OF.FOREHEAD), pointAt(keypoints, OF.CHIN)];
-  return { score, middle: meanOf(keypoints, [OF.FOREHEAD, OF.CHIN]), down: [chin[0] - forehead[0], chin[1] - forehead[1]] };
-}
-
 export function headOfBody({ score, keypoints }: BodyObservation): Head {
   return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
-}
-
-/** Return heads without weaker duplicates, best first. */
-export function suppressDuplicateHeads(heads: readonly Head[]): Head[] {
-  const accepted: Head[] = [];
-  for (const head of [...heads].sort((a, b) => b.score - a.score)) {
-    const isSame = (other: Head) => distance(head.middle, other.middle) < OF.SAME_HEAD * Math.max(heightOf(head), heightOf(other));
-    if (!accepted.some(isSame)) accepted.push(head);
-  }
-  return accepted;
 }
 
 /** Return the distance from the middle of a body's face to a point, in pixels. */
@@ -329,12 +296,6 @@ export function isSameHead(a: BodyObservation, b: BodyObservation): boolean {
 /** Return the box around a body from its alignment points (2, 3). */
 export function boxAroundBody({ alignment }: BodyObservation): RotatedBox {
   return boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
-}
-
-/** Check whether a proposal is at the hips of a body. */
-export function hasHipsOf({ box }: Proposal, body: BodyObservation): boolean {
-  const own = boxAroundBody(body);
-  return Math.hypot(own.cx - box.cx, own.cy - box.cy) < LIMITS.same_hips * own.width;
 }
 
 /** Return the box of a body below a head; `placement` is an index in `PLACEMENTS`. */

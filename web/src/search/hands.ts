@@ -1,277 +1,200 @@
-/** Search an image for hands: proposals of the palm detector and of arms, verified by one or two inferences. */
+/** Search an image for hands: palms, hands of a proposal network and ends of arms, verified by one or two inferences. */
 
 import type { Bodies, BodyObservation } from "../body.js";
 import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { handBox } from "../holistic.js";
 import { centreOf, cornersOf, distance, sizeOf, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { Agenda, addVotes, areEnough, newCandidate, isCertain, lastView, presenceOf, rate, withoutDuplicates, type Candidate, type Found } from "./agenda.js";
+import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Head, Hint, Proposal, Window } from "./geometry.js";
-import { LIMITS, logit, scoreOf, type Budget, type Features } from "./score.js";
+import type { Head, Proposal, Window } from "./geometry.js";
+import { boxIou, hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
+import { LIMITS, logit, scoreOf } from "./score.js";
+import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
 const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
-const ARM = "arm";
-/** Vote of the hand crop of a body, as in the published graph. */
-export const CROP = "crop";
 
 type Side = (typeof SIDES)[number];
 type HandCandidate = Candidate<HandObservation>;
 
-/** Networks that find faces and the bodies below them, to propose hands at the ends of arms. */
-export interface Guide {
-  readonly faces: SingleShotDetector;
-  readonly bodies: Bodies;
-}
-
-/** Networks of a search for hands. Without a guide, only palms propose hands. */
+/** Networks of a search for hands. Hands of known people need no network that proposes people. */
 export interface HandNetworks {
   readonly palms: SingleShotDetector;
   readonly hands: Hands;
-  readonly guide?: () => Promise<Guide>;
-}
-
-/** Thresholds of a search. */
-export interface Limits {
-  /** Minimum score of the published search. */
-  readonly published: number;
-  /** Minimum score of a detection in a window. */
-  readonly least: number;
-  readonly budget: Budget;
+  readonly people?: () => Promise<PeopleNetwork>;
+  /** Bodies whose arms propose hands. */
+  readonly bodies?: () => Promise<Bodies>;
 }
 
 /** Searches one image for hands. */
-export class HandSearch {
-  readonly #image: Pixels;
-  readonly #networks: HandNetworks;
-  readonly #limits: Limits;
-  readonly #agenda: Agenda;
-  readonly #candidates: HandCandidate[] = [];
-  readonly #verifiedBoxes: { readonly box: RotatedBox; readonly candidate: HandCandidate | null }[] = [];
-  readonly #thirds = new Set<string>();
+export class HandSearch extends StillSearch<HandObservation> {
+  readonly #least: number;
+  readonly #verifiedBoxes: RotatedBox[] = [];
   readonly #bodies: BodyObservation[] = [];
-  readonly #hints: Hint[] = [];
-  #heads: readonly Head[] = [];
+  readonly #people: PersonBox[] = [];
+  #examined = 0;
+  /** Hands of the network; null before it has run. */
+  #networkHands: HandBox[] | null = null;
 
-  constructor(image: Pixels, networks: HandNetworks, limits: Limits) {
-    [this.#image, this.#networks, this.#limits] = [image, networks, limits];
-    this.#agenda = new Agenda("hands", limits.budget);
+  constructor(image: Pixels, private readonly networks: HandNetworks, limits: Limits) {
+    super(image, limits);
+    this.#least = LIMITS.palm_share * limits.published;
   }
 
-  /** Return all candidates with their scores, from palms in windows and at the ends of the arms of bodies below faces. */
-  async search(): Promise<Found<HandObservation>> {
-    const image = this.#image;
-    const whole = geometry.fullWindow(image);
-    const proposals = await this.#palmsIn(whole, geometry.keyOf(whole), true);
-    for (const proposal of proposals) if (proposal.votes.has(geometry.PUBLISHED)) await this.#verify(proposal);
-    this.#propose(proposals.filter(({ votes }) => !votes.has(geometry.PUBLISHED)));
-    for (const parts of this.#networks.guide ? [1, 2] : []) {
-      for (const window of geometry.windows(image, parts, true)) {
-        this.#agenda.add(`faces${parts}`, () => this.#searchFaces(window), () => this.#windowFeatures(window));
-      }
-    }
-    for (const half of geometry.windows(image, 2, true)) this.#addWindow("half", half, () => this.#addThirds(half));
-    return this.#run();
+  /** Yield palms of the image, hands that the network finds, and ends of arms, then those in windows. */
+  protected async *propose(): AsyncGenerator<Proposal[]> {
+    const { image, networks: { palms, hands }, limits: { published, isThorough } } = this;
+    const [asPublished, more] = await palms.findFrom(image, [published, this.#least]) as [Detection[], Detection[]];
+    const boxes = asPublished.map((palm) => ({ ...boxFromPalm(palm), score: palm.score }));
+    const latest = latestBoxes(boxes, (box, other) => hands.isSameInstance(box, other));
+    yield latest.map(({ score, ...box }) => ({ box, score, source: "published" }));
+    yield* this.#networkIn(1);
+    yield this.#likely(geometry.proposalsIn(geometry.fullWindow(image), [...asPublished, ...more], (palm) => boxFromPalm(palm), "palm"));
+    yield* this.#arms();
+    if (isThorough || hasSmall(this.#people, image)) {
+      yield* this.#networkIn(2);
+      yield* this.#arms();
+    } else this.isComplete = false;
   }
 
-  /** Return the hands of known people, from these proposals and from the ends of their arms. */
-  around(heads: readonly Head[], bodies: readonly BodyObservation[], proposals: readonly Proposal[]): Promise<Found<HandObservation>> {
-    this.#heads = heads;
+  /** Return the hands of known people, from these crops and from the ends of their arms. */
+  around(bodies: readonly BodyObservation[], crops: readonly RotatedBox[]): Promise<Found<HandObservation>> {
     this.#bodies.push(...bodies);
-    this.#propose(proposals);
-    for (const body of bodies) this.#addArms(body);
-    return this.#run();
+    const handsOf = (body: BodyObservation) => this.#handsOf(body);
+    return this.run((async function* (): AsyncGenerator<Proposal[]> {
+      yield crops.map((box) => ({ box, score: OF.CROP_SCORE, source: "crop" }));
+      for (const body of bodies) yield* handsOf(body);
+    })());
   }
 
-  async #run(): Promise<Found<HandObservation>> {
-    await this.#agenda.run(() => areEnough(this.#candidates.filter(isCertain), this.#limits.budget));
-    const candidates = withoutDuplicates(this.#scored());
-    for (const candidate of candidates) candidate.views.push({ ...candidate.views.pop()!, left: scoreOf("side", candidate.features) });
-    return { candidates, complete: this.#agenda.complete };
+  protected override async run(sources: AsyncIterable<readonly Proposal[]>): Promise<Found<HandObservation>> {
+    const found = await super.run(sources);
+    for (const candidate of found.candidates) candidate.views.push({ ...candidate.views.pop()!, left: scoreOf("side", candidate.features) });
+    return found;
   }
 
-  #addWindow(name: string, window: Window, next: () => void = () => {}): void {
-    const search = async () => {
-      this.#propose(await this.#palmsIn(window, geometry.keyOf(window)));
-      next();
-    };
-    this.#agenda.add(name, search, () => this.#windowFeatures(window));
-  }
-
-  #addThirds(half: Window): void {
-    for (const third of geometry.windows(this.#image, 3, true)) {
-      const [middle, key]: [Point, string] = [[(third.left + third.right) / 2, (third.top + third.bottom) / 2], geometry.keyOf(third)];
-      if (!geometry.hasPoint(half, middle) || this.#thirds.has(key)) continue;
-      this.#thirds.add(key);
-      this.#addWindow("third", third);
-    }
-  }
-
-  /** Return the features of the expected gain of a window. */
-  #windowFeatures(window: Window): Features {
-    const longest = geometry.longestOf(this.#image);
-    const plain = this.#candidates.filter(isCertain).map(lastView);
-    const ends = this.#bodies.flatMap(({ keypoints }) => OF.WRISTS.map((k) => geometry.pointAt(keypoints, k)));
-    const inside = ends.filter((end) => geometry.hasPoint(window, end));
-    const heads = this.#heads.map((head) => geometry.heightOf(head) / longest);
-    return {
-      heads: Number(this.#heads.some(({ middle }) => geometry.hasPoint(window, middle))),
-      arms: Number(inside.length > 0),
-      free_arms: Number(inside.some((end) => !plain.some((hand) => isAt(hand, end)))),
-      hands: Number(plain.some((hand) => geometry.hasPoint(window, centreOf(hand)))),
-      people: Number(heads.length > 0),
-      several: Number(heads.length > 1),
-      small_head: Number(Math.min(...heads) < LIMITS.small_head),
-      hand_size: Math.max(0, ...plain.map(({ keypoints }) => sizeOf(keypoints) / longest)),
-      plain: Math.min(plain.length, 3),
-      hint: geometry.hintScore(window, this.#hints),
-    };
-  }
-
-  async #searchFaces(window: Window): Promise<void> {
-    const { faces } = await this.#networks.guide!();
-    const known = this.#heads;
-    this.#heads = geometry.suppressDuplicateHeads([...known, ...(await geometry.headsIn(faces, this.#image, window, LIMITS.head))]);
-    for (const head of this.#heads) if (!known.includes(head)) this.#addBody(head, 0);
-  }
-
-  #addBody(head: Head, placement: number): void {
-    const search = async () => {
-      const body = await (await this.#networks.guide!()).bodies.observe(this.#image, geometry.boxBelow(head, placement));
-      if (!(body.score > LIMITS.guide && geometry.isHeadOf(body, head))) {
-        if (placement === 0) this.#addBody(head, 1);
-      } else if (!this.#bodies.some((other) => geometry.isSameTorso(body, other))) {
-        this.#bodies.push(body);
-        this.#addArms(body);
+  /** Yield the palms around the hands that the network finds in windows, and keep its people. */
+  async *#networkIn(parts: number): AsyncGenerator<Proposal[]> {
+    const network = await this.networks.people!();
+    const least = this.limits.isThorough ? LIMITS.hand_thorough : LIMITS.hand;
+    for (const window of geometry.windows(this.image, parts, true)) {
+      const { people, hands } = await network.find(this.image, window, LIMITS.arm_person, LIMITS.faint_hand);
+      this.#people.push(...newPeople(people, this.#people));
+      this.#networkHands = [...(this.#networkHands ?? []), ...hands];
+      for (const { score, box } of hands) {
+        const hand: Proposal = { box, score, source: `hand${parts}` };
+        if (score <= least || this.isKnown(hand)) continue;
+        const around = geometry.windowAround([box.cx, box.cy], OF.HAND_WINDOW * box.width, this.image);
+        const palms = around ? await this.#palmsIn(around, hand.source) : [];
+        yield palms.length ? palms : this.#likely([hand]);
       }
-    };
-    const features = { head: logit(head.score), size: Math.log(geometry.heightOf(head) / geometry.longestOf(this.#image)) };
-    this.#agenda.add(`body${placement}`, search, () => features);
-  }
-
-  #addArms(body: BodyObservation): void {
-    const { width, height } = this.#image;
-    for (const side of SIDES) {
-      const [x, y] = geometry.pointAt(body.keypoints, OF.WRISTS[side]!);
-      if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
-      this.#addArm("arm", body, side, async () => {
-        await this.#searchArm(body, side);
-        this.#addArm("arm_box", body, side, async () => {
-          const box = handBox(body, side);
-          if (box) this.#propose([{ box, score: this.#limits.least, votes: new Set([ARM]) }]);
-        });
-      });
     }
   }
 
-  /** Add a search at the end of an arm, which runs if no certain hand is there. */
-  #addArm(name: string, body: BodyObservation, side: Side, search: () => Promise<void>): void {
-    const k = OF.WRISTS[side]!;
-    const wrist = geometry.pointAt(body.keypoints, k);
-    const isFree = () => !this.#candidates.some((candidate) => isCertain(candidate) && isAt(lastView(candidate), wrist));
-    const [seen, size] = [logit(body.visibility[k]!), Math.log(faceHeight(body) / geometry.longestOf(this.#image))];
-    this.#agenda.add(name, async () => { if (isFree()) await search(); }, () => ({ seen, size, free: Number(isFree()) }));
+  /** Return boxes of palms in a window. */
+  async #palmsIn(window: Window, source: string): Promise<Proposal[]> {
+    const found = await this.networks.palms.find(geometry.partOf(this.image, window), this.#least);
+    return this.#likely(geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), source));
   }
 
-  async #searchArm(body: BodyObservation, side: Side): Promise<void> {
+  /** Return the proposals with a sufficient score of their detector and of the network, without duplicates. */
+  #likely(proposals: readonly Proposal[]): Proposal[] {
+    const least = this.limits.isThorough ? LIMITS.hand_odds_thorough : LIMITS.hand_odds;
+    return geometry.mergeProposals(proposals, this.image)
+      .filter(({ score, box }) => logit(score) + OF.NETWORK_SHARE * this.#networkOdds(box) > least);
+  }
+
+  /** Return the log odds of the best hand of the network near a crop. */
+  #networkOdds(box: RotatedBox): number {
+    if (this.#networkHands === null) return 0;
+    const near = this.#networkHands.filter((hand) => isNearCrop(hand.box, box)).map(({ score }) => score);
+    return logit(near.length ? Math.max(...near) : OF.UNSEEN);
+  }
+
+  /** Yield the hands at the arms of the people that were not examined before. */
+  async *#arms(): AsyncGenerator<Proposal[]> {
+    const bodies = await this.networks.bodies!();
+    const people = this.#people.slice(this.#examined);
+    this.#examined = this.#people.length;
+    for (const { box } of people) {
+      const body = await bodies.observe(this.image, cropOf(box));
+      const isOwn = boxIou(clippedBox(body, this.image), box) > LIMITS.person_overlap;
+      if (!(body.score > LIMITS.guide) || !isOwn || this.#bodies.some((other) => geometry.isSameTorso(body, other))) continue;
+      this.#bodies.push(body);
+      yield* this.#handsOf(body);
+    }
+  }
+
+  /** Yield the palms near the wrists of a body where no certain hand is. */
+  async *#handsOf(body: BodyObservation): AsyncGenerator<Proposal[]> {
+    const { width, height } = this.image;
     const face = faceHeight(body);
-    const [[x, y], elbow] = [geometry.pointAt(body.keypoints, OF.WRISTS[side]!), geometry.pointAt(body.keypoints, OF.ELBOWS[side]!)];
-    const [dx, dy] = [x - elbow[0], y - elbow[1]];
-    const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
-    const window = geometry.windowAround([x + part * dx, y + part * dy], OF.ARM_WINDOW * face, this.#image);
-    if (window) this.#propose(await this.#palmsIn(window, `${ARM} ${side}`));
-  }
-
-  /** Return boxes of hands in a window. Palms of the two minimum scores differ slightly, because blending depends on the minimum. */
-  async #palmsIn(window: Window, vote: string, isWhole = false): Promise<Proposal[]> {
-    const { published, least } = this.#limits;
-    const found = await this.#networks.palms.findFrom(geometry.partOf(this.#image, window), [published, least, LIMITS.hint]);
-    const [asPublished, more, faint] = found as [Detection[], Detection[], Detection[]];
-    this.#hints.push(...geometry.hintsIn(window, faint.map(geometry.middleOf), least));
-    const proposals = geometry.proposalsIn(window, [...asPublished, ...more], (palm) => boxFromPalm(palm), vote);
-    const boxes = proposals.slice(0, isWhole ? asPublished.length : 0).map(({ box }) => box);
-    const latest = latestBoxes(boxes, (box, other) => this.#networks.hands.isSameInstance(box, other));
-    for (const { box, votes } of proposals) if (latest.includes(box)) votes.add(geometry.PUBLISHED);
-    return proposals;
-  }
-
-  #propose(proposals: readonly Proposal[]): void {
-    for (const proposal of geometry.mergeProposals(proposals, this.#image)) {
-      if (!this.#isKnown(proposal)) this.#agenda.add("hand", () => this.#verify(proposal), () => this.#proposalFeatures(proposal));
+    for (const side of SIDES) {
+      const end = geometry.pointAt(body.keypoints, OF.WRISTS[side]!);
+      const [x, y] = end;
+      if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
+      if (this.certain.some((hand) => isAt(hand, end))) continue;
+      const elbow = geometry.pointAt(body.keypoints, OF.ELBOWS[side]!);
+      const [dx, dy] = [x - elbow[0], y - elbow[1]];
+      const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
+      const window = geometry.windowAround([x + part * dx, y + part * dy], OF.ARM_WINDOW * face, this.image);
+      if (window) yield await this.#palmsIn(window, "arm");
     }
   }
 
-  /** Return the features of the expected gain of a proposal. */
-  #proposalFeatures({ box, score, votes }: Proposal): Features {
-    return {
-      detection: logit(score),
-      arm: Number([...votes].some((vote) => vote.startsWith(`${ARM} `))),
-      box: Number(votes.has(ARM)),
-      taken: Number(this.#candidates.some((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.NEAR_HAND)),
-      doubtful: Number(this.#verifiedBoxes.some((other) => other.candidate === null && iou(other.box, box) > OF.SAME_HAND)),
-      size: Math.log(box.width / geometry.longestOf(this.#image)),
-    };
+  /** Check whether a proposal shows a certain hand or a box that was verified before. */
+  protected isKnown({ box, score }: Proposal): boolean {
+    const known = this.candidates.find((candidate) => isCertain(candidate) && iou(boxAroundHand(lastView(candidate).keypoints), box) > OF.SAME_HAND);
+    if (known) known.detection = Math.max(known.detection, score);
+    return known !== undefined || this.#verifiedBoxes.some((other) => geometry.isNear(box, other));
   }
 
-  /** Check whether a proposal shows a certain hand or a verified box, and add its score to that. */
-  #isKnown({ box, score }: Proposal): boolean {
-    const certain = this.#candidates.find((candidate) => isCertain(candidate) && overlap(candidate, box) > OF.SAME_HAND);
-    const verified = this.#verifiedBoxes.find((other) => geometry.isNear(box, other.box));
-    const candidate = certain ?? verified?.candidate;
-    if (candidate) addVotes(candidate, [], score);
-    return Boolean(certain ?? verified);
-  }
-
-  async #verify(proposal: Proposal): Promise<void> {
-    if (!proposal.votes.has(geometry.PUBLISHED) && this.#isKnown(proposal)) return;
-    const candidate = await this.#verified(proposal);
-    if (candidate) this.#candidates.push(candidate);
-    this.#verifiedBoxes.push({ box: proposal.box, candidate });
-  }
-
-  /** Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return null if there is no hand. */
-  async #verified(proposal: Proposal): Promise<HandCandidate | null> {
-    const { hands } = this.#networks;
-    const isPublished = proposal.votes.has(geometry.PUBLISHED);
-    const first = await hands.observe(this.#image, proposal.box);
-    const sure = isPublished ? LIMITS.published_sure : LIMITS.sure;
-    if (first.score > sure && proposal.score >= this.#limits.published) return newCandidate([first], proposal, 1, isPublished);
+  /** Observe a proposal, and in doubt the box of its keypoints in the mirrored image. */
+  protected async verify(proposal: Proposal): Promise<HandCandidate | null> {
+    const { image, networks: { hands } } = this;
+    this.#verifiedBoxes.push(proposal.box);
+    const isFirst = proposal.source === "published";
+    const first = await hands.observe(image, proposal.box);
+    const sure = isFirst ? LIMITS.published_sure : LIMITS.sure;
+    if (first.score > sure && proposal.score >= this.limits.published) return newCandidate([first], proposal, 1, isFirst);
     if (first.score < LIMITS.hand_seen) return null;
-    const mirrored = await hands.observeMirrored(this.#image, hands.boxAfter(first));
-    const stays = isPublished && first.score > constants.search.geometry.PRESENT;
-    if (mirrored.score < LIMITS.hand_mirrored && !stays) return null;
-    const views = stays || proposal.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
-    return newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), stays);
+    const isPublished = isFirst && first.score > constants.search.geometry.PRESENT;
+    const mirrored = await hands.observeMirrored(image, hands.boxAfter(first));
+    if (mirrored.score < LIMITS.hand_mirrored && !isPublished) return null;
+    const views = isPublished || proposal.source === "crop" ? [mirrored, first] : [first, mirrored];
+    return newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), isPublished);
   }
 
-  #scored(): HandCandidate[] {
-    for (const candidate of this.#candidates) {
-      const [hand, { views }] = [lastView(candidate), candidate];
-      candidate.features = {
-        lower: logit(presenceOf(candidate)),
-        presence: geometry.mean(views.map(({ score }) => logit(score))),
-        agreement: logit(candidate.agreement),
-        detection: logit(candidate.detection),
-        wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
-        people: Number(this.#heads.length > 0),
-        face: shareInFace(hand, this.#heads),
-        foot: footNearness(hand, this.#bodies),
-        published: Number(candidate.isPublished),
-        seen: hand.visibility ? geometry.mean(hand.visibility) : 0.5,
-        small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
-        likeness: geometry.mean(views.map(({ likeness }) => likeness)),
-        side: geometry.mean(views.map(({ left }) => logit(left))),
-        arm: armSide(hand, this.#bodies),
-        ...proportions(hand),
-      };
-      rate(candidate, "hand");
-    }
-    return this.#candidates;
+  protected score(candidate: HandCandidate): number {
+    const [hand, { views }] = [lastView(candidate), candidate];
+    candidate.features = {
+      lower: logit(presenceOf(candidate)),
+      presence: geometry.mean(views.map(({ score }) => logit(score))),
+      agreement: logit(candidate.agreement),
+      detection: logit(candidate.detection),
+      network: this.#networkOdds(boxAroundHand(hand.keypoints)),
+      wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
+      people: Number(this.#bodies.length > 0),
+      face: shareInFace(hand, this.#bodies.map(geometry.headOfBody)),
+      foot: footNearness(hand, this.#bodies),
+      published: Number(candidate.isPublished),
+      seen: hand.visibility ? geometry.mean(hand.visibility) : 0.5,
+      small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
+      side: geometry.mean(views.map(({ left }) => logit(left))),
+      arm: armSide(hand, this.#bodies),
+      ...proportions(hand),
+    };
+    return scoreOf("hand", candidate.features);
   }
+}
+
+/** Check whether two crops show one hand, whatever their rotation. */
+function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
+  const isNear = Math.hypot(a.cx - b.cx, a.cy - b.cy) < OF.NEAR_CROP * Math.max(a.width, b.width);
+  return isNear && a.width / b.width > 1 / OF.NEAR_SIZE && a.width / b.width < OF.NEAR_SIZE;
 }
 
 /** Return log ratios of lengths in space: palm length to palm width, and fingers to palm. */
@@ -281,10 +204,6 @@ function proportions({ keypoints3D }: HandObservation): { palm: number; fingers:
   const fingers = [5, 9, 13, 17].flatMap((k) => [length(k, k + 1), length(k + 1, k + 2), length(k + 2, k + 3)]);
   const finger = fingers.reduce((sum, length) => sum + length, 0) / 4;
   return { palm: Math.log((palm + 1e-3) / (across + 1e-3)), fingers: Math.log((finger + 1e-3) / (palm + 1e-3)) };
-}
-
-function overlap(candidate: HandCandidate, box: RotatedBox): number {
-  return iou(boxAroundHand(lastView(candidate).keypoints), box);
 }
 
 function isAt({ keypoints }: HandObservation, wrist: Point): boolean {

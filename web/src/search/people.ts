@@ -3,16 +3,15 @@
 import type { BodyObservation } from "../body.js";
 import { constants } from "../data.js";
 import type { FaceObservation } from "../face.js";
+import type { RotatedBox } from "../boxes.js";
 import type { HandObservation } from "../hands.js";
 import { wristDistance, type Holistic, type PersonObservation } from "../holistic.js";
-import { cornersOf } from "../observations.js";
 import type { Settings } from "../options.js";
 import type { Pixels } from "../pixels.js";
-import { lastView, resultOf, type Found } from "./agenda.js";
 import type { BodySearch } from "./bodies.js";
-import { headDistance, headFromMesh, isSameInstance, type Proposal } from "./geometry.js";
-import { CROP, type HandSearch } from "./hands.js";
-import { LIMITS } from "./score.js";
+import { faceCrop, isHeadOf, isSameInstance, type Head } from "./geometry.js";
+import type { HandSearch } from "./hands.js";
+import { lastView, resultOf, type Found } from "./stills.js";
 
 const OF = constants.search.people;
 const SIDES = [0, 1] as const;
@@ -31,45 +30,36 @@ export async function searchPeople(
   const bodies = await search.search();
   const candidates = bodies.candidates.filter(({ score }) => score > least);
   const shown = candidates.slice(0, max_instances);
-  const faces = search.faces.filter(({ score }) => score > least);
-  const bodyObservations = shown.map(lastView);
-  const proposals: Proposal[] = [];
-  for (const body of bodyObservations) {
+  const observations = shown.map(lastView);
+  const crops: RotatedBox[] = [];
+  for (const body of observations) {
     for (const side of SIDES) {
       const box = await people.handCrop(image, body, side);
-      if (box) proposals.push({ box, score: OF.CROP_SCORE, votes: new Set([CROP]) });
+      if (box) crops.push(box);
     }
   }
-  const around = await handSearch.around(faces.map((face) => headFromMesh(face.score, lastView(face).keypoints)), bodyObservations, proposals);
-  const hands = handsOfBodies(bodyObservations, around.candidates.map(resultOf).filter(({ score }) => score > least));
-  const ownFaces = await facesIn(image, people, bodyObservations, faces.map(resultOf));
-  for (const [number, candidate] of shown.entries()) {
-    const pair = SIDES.map((side) => hands.get(armIndex(number, side)) ?? null) as [HandObservation | null, HandObservation | null];
-    const person: PersonObservation = { ...lastView(candidate), hands: pair, face: ownFaces.get(number) ?? null };
+  const around = await handSearch.around(observations, crops);
+  const hands = handsOfBodies(observations, around.candidates.map(resultOf).filter(({ score }) => score > least));
+  const faces: FaceObservation[] = [];
+  for (const [index, candidate] of shown.entries()) {
+    const pair = SIDES.map((side) => hands.get(armIndex(index, side)) ?? null) as [HandObservation | null, HandObservation | null];
+    let face = await faceOf(image, people, lastView(candidate), search.heads);
+    if (face && faces.some((other) => isSameInstance(face!.keypoints, other.keypoints))) face = null;
+    if (face) faces.push(face);
+    const person: PersonObservation = { ...lastView(candidate), hands: pair, face };
     candidate.views.push(person);
   }
   return { candidates, complete: bodies.complete && around.complete };
 }
 
-/**
- * Return the faces by body, from the head crops of the published graph or from the search.
- *
- * The search for bodies may end before it has found all faces. The head crops provide the others.
- */
-async function facesIn(
-  image: Pixels,
-  people: Holistic,
-  bodies: readonly BodyObservation[],
-  faces: readonly FaceObservation[],
-): Promise<Map<number, FaceObservation>> {
-  const found = facesOfBodies(bodies, faces);
-  for (const [number, body] of bodies.entries()) {
-    const near = found.get(number);
-    const face = await people.faceIn(image, body, near ? cornersOf(near.keypoints) : null);
-    const others = [...found].filter(([other]) => other !== number);
-    if (face && !others.some(([, other]) => isSameInstance(face.keypoints, other.keypoints))) found.set(number, face);
-  }
-  return found;
+/** Return the face in the head crop of a body, or at the head that the search found. */
+async function faceOf(image: Pixels, people: Holistic, body: BodyObservation, heads: readonly Head[]): Promise<FaceObservation | null> {
+  const face = await people.faceIn(image, body, null);
+  const own = heads.find((head) => isHeadOf(body, head));
+  if (face || !own) return face;
+  const first = await people.faces.observe(image, faceCrop(own));
+  const second = await people.faces.observe(image, people.faces.boxAfter(first));
+  return Math.min(first.score, second.score) > constants.search.geometry.PRESENT ? second : null;
 }
 
 /** Return the index of an arm from the index of its body and its side, 0 left, 1 right. */
@@ -84,16 +74,6 @@ function handsOfBodies(bodies: readonly BodyObservation[], hands: readonly HandO
     const other = side === 0 ? 1 - hand.left : hand.left;
     return distance < OF.MAX_WRIST_DISTANCE ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: armIndex(number, side), part: hand }] : [];
   })));
-  return nearestFirst(pairs);
-}
-
-/** Assign faces to bodies, by index of the body. Each face belongs to at most one body. */
-function facesOfBodies(bodies: readonly BodyObservation[], faces: readonly FaceObservation[]): Map<number, FaceObservation> {
-  const pairs = bodies.flatMap((body, number) => faces.flatMap((face) => {
-    const [left, top, right, bottom] = cornersOf(face.keypoints);
-    const distance = headDistance(body, [(left + right) / 2, (top + bottom) / 2]) / Math.max(bottom - top, 1);
-    return distance < LIMITS.own_face ? [{ cost: distance, of: number, part: face }] : [];
-  }));
   return nearestFirst(pairs);
 }
 

@@ -10,14 +10,9 @@ interface Regression {
   readonly bias: number;
   readonly weights: Readonly<Record<string, number>>;
 }
-export type TaskTable = Readonly<Record<string, Regression & { readonly cost: number; readonly follow_up: number }>>;
 export type Features = Readonly<Record<string, number>>;
 export type ScoreName = keyof typeof fitted.scores;
-export type SearchKind = keyof typeof fitted.tasks;
-/** Kind of a search, or of a part of one, with its own budget. */
-export type BudgetName = keyof typeof fitted.budgets;
 
-export const TASKS: Readonly<Record<SearchKind, TaskTable>> = fitted.tasks;
 const SCORES: Readonly<Record<ScoreName, Regression>> = fitted.scores;
 export const LIMITS = fitted.limits;
 
@@ -36,19 +31,4 @@ export function scoreOf(name: ScoreName, features: Features): number {
 export function logit(value: number): number {
   const p = Math.min(Math.max(value, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY);
   return Math.log(p / (1 - p));
-}
-
-/** Limit of a search. */
-export interface Budget {
-  /** Maximum total cost of the tasks. */
-  readonly cost: number;
-  /** Minimum expected gain per cost of a task. */
-  readonly worth: number;
-  /** Number of confident instances that end the search. */
-  readonly enough: number;
-}
-
-/** Return the fitted budget of a kind. `"thorough"` has no limit of cost. */
-export function budgetOf(kind: BudgetName, search: string, enough: number): Budget {
-  return { ...(search === "thorough" ? { cost: Infinity, worth: 0 } : fitted.budgets[kind]), enough };
 }

@@ -76,6 +76,8 @@ export class StreamSearch<O extends Observation> {
   #frame = 0;
   #number = 0;
   #inferencesLeft = 0;
+  /** Time of the last windows that is not balanced yet, in inferences. */
+  #debt = 0;
   #proposals: Proposal[] = [];
   #candidates: Candidate<O>[] = [];
   #detected: Candidate<O>[] = [];
@@ -87,7 +89,7 @@ export class StreamSearch<O extends Observation> {
 
   /** Forget the previous stream. */
   reset(): void {
-    this.#frame = this.#number = 0;
+    this.#frame = this.#number = this.#debt = 0;
     [this.#proposals, this.#candidates, this.#detected] = [[], [], []];
     this.#searchedWindows.clear();
     this.#lastThumbnail = null;
@@ -150,7 +152,8 @@ export class StreamSearch<O extends Observation> {
 
   /** Add the proposals of the next windows, or of a window around a lost instance, if inferences are left. */
   async #searchWindows(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[]): Promise<void> {
-    if (this.#inferencesLeft <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return;
+    this.#debt = Math.max(this.#debt - 1, 0);
+    if (this.#debt > 0 || this.#inferencesLeft <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return;
     this.#inferencesLeft -= 1;
     this.#number += 1;
     if (lost.length && this.#number % 2) {
@@ -161,7 +164,9 @@ export class StreamSearch<O extends Observation> {
         return;
       }
     }
-    for (const shown of this.#nextWindows(image, tracked)) {
+    const chosen = this.#nextWindows(image, tracked);
+    this.#debt = chosen.reduce((sum, { source }) => sum + source.cost, 0);
+    for (const shown of chosen) {
       const free = this.#untracked(await shown.source.find(image, shown.window), tracked);
       if (free.length) shown.pause = 1;
       this.#proposals.push(...free);

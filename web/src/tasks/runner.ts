@@ -187,6 +187,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       hasOwnLandmarks: networks.isOwn,
       handHeads: () => Promise.reject(new Error("tasks search fast")),
       handRefinement: () => Promise.reject(new Error("tasks have published keypoints")),
+      handProposals: () => Promise.reject(new Error("tasks search fast")),
       hasOwnBundle: networks.isOwn,
       bundle: networks.bundle,
       searchesParts: true,

@@ -193,7 +193,7 @@ register_kind(KindEntry(
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
     stream_search="sonjit.detectors.search.load:hands_in_streams",
-    search_weights=("face-full", "body-full"),
+    search_weights=("person-detector", "body-full"),
     examples=(
         ("sonjit hands photo.jpg", "prints the hands of an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
@@ -243,7 +243,7 @@ register_kind(KindEntry(
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
     stream_search="sonjit.detectors.search.load:bodies_in_streams",
-    search_weights=("face-full", "face-short", "face-attention"),
+    search_weights=("face-full", "person-detector"),
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
         ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
@@ -269,7 +269,7 @@ register_kind(KindEntry(
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
     stream_search="sonjit.detectors.search.load:people_in_streams",
-    search_weights=("face-full", "palm-full"),
+    search_weights=("face-full", "palm-full", "person-detector"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("holistic",),
 ))  # fmt: skip

@@ -1,239 +1,214 @@
-"""Search an image for bodies: proposals of the person detector and of faces, verified by two inferences."""
+"""Search an image for bodies: people of two detectors and heads without a body, verified by two inferences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
-from sonjit.detectors.search.faces import found_so_far
+from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
     PRESENT,
-    PUBLISHED,
     TORSO,
     Head,
-    Hint,
     Proposal,
-    Window,
     head_distance,
-    head_from_mesh,
     head_of_body,
-    hint_score,
-    hints_in,
     is_head_of,
-    is_near,
     is_same_head,
     oks,
     torso_distance,
     torso_size,
-    windows,
 )
+from sonjit.detectors.search.network import has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes, overlap_over_smaller, size_of
+from sonjit.detectors.search.stills import Candidate, StillSearch
+from sonjit.geometry.boxes import Box, RotatedBox, box_iou, latest_boxes, overlap_over_smaller, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.kinds.body import Bodies
-    from sonjit.detectors.kinds.face import FaceObservation
-    from sonjit.detectors.search.faces import FaceSearch
     from sonjit.detectors.search.geometry import Image
+    from sonjit.detectors.search.network import PeopleNetwork, PersonBox
     from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _TOLERANCE = 0.05
 """See `oks`."""
-PLACEMENTS = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
-"""Distance from the face to the hips and radius of the circle around the body, in face heights. The three placements
-are those of standing people, of sitting people, and of children and crouching people."""
+_OWN_BOX, _UNSEEN = 0.3, 0.1
+"""Minimum IoU of a body and its person box, and score of a person that the network does not find."""
+_MARGIN = 0.1
+"""Margin of a person's box that stays visible, relative to the box."""
+_HIPS, _RADIUS = 0.72, 0.75
+"""Distance from the upper edge of a person's box to the hips, and radius of the circle around the body, in heights."""
+PLACEMENTS = ((3.35, 4.5), (2.8, 3.6))
+"""Distance from the face to the hips and radius of the circle around the body, in face heights, of standing and of
+sitting people."""
 _COVER, _KEPT, _HAIR = 0.75, 0.7, 0.15
 """Radius of the cover of a head, radius of the uncovered own face, and shift of the cover towards the hair, in face
 heights."""
 _GREY = 128
-_FACE = "face"
-"""Vote of a body below a face."""
 _NECK, _NECK_TOLERANCE = 1.25, 0.35
 """Distance from the centre of a face to that of the shoulders, and its standard deviation, in face heights."""
-_OVERLAP, _MANY = 0.4, 10
-"""IoU with a certain body, and number of proposals, above which the expected gain of a proposal is lower."""
 
 
-class BodySearch:
+class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies.
 
     Args:
         rgb: Image (H, W, 3).
-        people: Person detector.
+        people: Detector of people as published.
+        network: Network that proposes people.
+        faces: Full-range face detector.
         bodies: Landmark network.
-        faces: Search for the faces that lead to bodies.
-        published: Minimum score of the published search.
-        budget: Limit of the search.
-
-    Attributes:
-        faces: Faces that the search found.
+        min_detection: Minimum score of a person in the published search.
+        enough: See `StillSearch`.
+        thorough: See `StillSearch`.
     """
 
     def __init__(
         self,
         rgb: Image,
         people: SingleShotDetector,
+        network: PeopleNetwork,
+        faces: SingleShotDetector,
         bodies: Bodies,
-        faces: FaceSearch,
         *,
-        published: float = 0.5,
-        budget: Budget = COMPLETE,
+        min_detection: float = 0.5,
+        enough: int | None = None,
+        thorough: bool = False,
     ) -> None:
-        self._rgb, self._people, self._bodies, self._face_search = rgb, people, bodies, faces
-        self._published, self._budget = published, budget
-        self._agenda = Agenda("body", budget)
-        self._candidates: list[Candidate[BodyObservation]] = []
-        self._proposed: list[RotatedBox] = []
-        self._heads: list[Head] = []
-        self._hints: list[Hint] = []
-        self.faces: list[Candidate[FaceObservation]] = []
+        super().__init__(rgb, enough=enough, thorough=thorough)
+        self._people, self._network, self._faces, self._bodies = people, network, faces, bodies
+        self._min_detection = min_detection
+        self.heads: list[Head] = []
+        self._boxes: list[PersonBox] = []
 
-    def search(self) -> Found[BodyObservation]:
-        """Return all candidates with their scores, best first."""
-        height, width = self._rgb.shape[:2]
-        self._search_people(Window(0, 0, width, height), published=True)
-        self._agenda.add("faces", self._search_faces, dict)
-        for window in windows(width, height, 2, fewer=True):
-            self._agenda.add("part2", partial(self._search_people, window), partial(self._window_features, window))
-        self._agenda.run(self._are_enough)
-        return Found(self._best(), self._agenda.complete, self._agenda.log)
+    def propose(self) -> Iterator[list[Proposal]]:
+        """Yield the people of the published search, those of the network, and heads without a body."""
+        found = self._people.find(self.rgb, self._min_detection)
+        by_box = {box_of_person(person): person.score for person in found}
+        boxes = latest_boxes(by_box, self._bodies.is_same_instance)
+        yield [Proposal(box, by_box[box], "published") for box in boxes]
+        self.heads = detected_heads(self._faces, self.rgb, self.image_window, LIMITS["head"])
+        yield from self._people_in(1)
+        for head in self.heads:
+            boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
+            yield [Proposal(box, head.score, "head", head=head) for box in boxes]
+        if self.thorough or has_small(self._boxes, self.rgb):
+            yield from self._people_in(2)
+        else:
+            self.complete = False
 
-    def _are_enough(self) -> bool:
-        enough = self._budget.enough
-        if enough is None or len(self._certain()) < enough:
-            return False
-        return sum(candidate.score > LIMITS["confident"] for candidate in self._best()) >= enough
+    def _people_in(self, parts: int) -> Iterator[list[Proposal]]:
+        """Yield the crops of the people that the network finds in windows."""
+        for window in self.windows(parts):
+            found = self._network.find(self.rgb, window, LIMITS["person"])
+            for person in new_people(found.people, self._boxes):
+                self._boxes.append(person)
+                yield [Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
-    def _certain(self) -> list[BodyObservation]:
-        return [candidate.last for candidate in self._candidates if candidate.certain]
+    def is_known(self, proposal: Proposal) -> bool:
+        """Check whether a certain body has the head or fills the box of a proposal."""
+        if proposal.head is not None:
+            return any(is_head_of(body, proposal.head) for body in self.certain)
+        assert proposal.person is not None
+        return any(
+            box_iou(proposal.person, clipped(body, self.rgb)) > LIMITS["same_person_box"] for body in self.certain
+        )
 
-    def _search_faces(self) -> None:
-        found = self._face_search.search(self._rgb).candidates
-        self.faces = [candidate for candidate in found if candidate.score > LIMITS["face"]]
-        self._heads = [head_from_mesh(candidate.score, candidate.last.keypoints) for candidate in self.faces]
-        for head in self._heads:
-            self._add_below(head, 0)
-
-    def _add_below(self, head: Head, placement: int) -> None:
-        features = {"head": logit(head.score), "heads": math.log(len(self._heads))}
-        self._agenda.add(f"head{placement}", partial(self._verify_below, head, placement), lambda: features)
-
-    def _verify_below(self, head: Head, placement: int) -> None:
-        if any(is_head_of(body, head) for body in self._certain()):
-            return
-        box = box_below(head, placement)
-        masked = without_other_heads(self._rgb, box, self._heads, head)
-        candidate = self._verified(masked, Proposal(box, head.score, {_FACE}))
-        is_own = candidate is not None and is_head_of(candidate.last, head)
-        if candidate is not None and is_own:
-            self._candidates.append(candidate)
-        if (candidate is None or not is_own or not candidate.certain) and placement + 1 < len(PLACEMENTS):
-            self._add_below(head, placement + 1)
-
-    def _search_people(self, window: Window, *, published: bool = False) -> None:
-        """Propose the people in a window, and verify those of the published search."""
-        limits = self._published, LIMITS["person"], LIMITS["hint"]
-        as_published, people, faint = self._people.find_from(window.cut(self._rgb), *limits)
-        self._hints += hints_in(window, [person for person in faint if person.score < LIMITS["person"]])
-        first = window.proposals(as_published if published else [], box_of_person, window, PUBLISHED)
-        by_box = {proposal.box: proposal for proposal in first}
-        for box in latest_boxes(by_box, self._bodies.is_same_instance):
-            self._proposed.append(box)
-            self._verify(by_box[box])
-        for proposal in window.proposals(people, box_of_person, window):
-            box = proposal.box
-            if 8 < box.width < 6 * max(self._rgb.shape) and not any(is_near(box, other) for other in self._proposed):
-                self._proposed.append(box)
-                features = partial(self._proposal_features, proposal)
-                self._agenda.add("person", partial(self._verify_unknown, proposal), features)
-
-    def _verify_unknown(self, proposal: Proposal) -> None:
-        """Verify a proposal if it is not at the hips of a certain body, which otherwise gets its votes."""
-        for candidate in self._candidates:
-            if candidate.certain and has_hips_of(proposal, candidate.last):
-                candidate.detection = max(candidate.detection, proposal.score)
-                candidate.votes |= proposal.votes
-                return
-        self._verify(proposal)
-
-    def _verify(self, proposal: Proposal) -> None:
-        candidate = self._verified(self._rgb, proposal)
-        if candidate is not None:
-            self._candidates.append(candidate)
-
-    def _verified(self, rgb: Image, proposal: Proposal) -> Candidate[BodyObservation] | None:
-        """Observe a proposal and the box from its keypoints. Return None if there is no body."""
+    def verify(self, proposal: Proposal) -> Candidate[BodyObservation] | None:
+        """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
+        rgb = self._without_others(proposal)
         first = self._bodies.observe(rgb, proposal.box)
         if first.score < LIMITS["body_seen"]:
             return None
         second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        published = PUBLISHED in proposal.votes and first.score > PRESENT
-        if second.score < LIMITS["body_seen"] and not published:
+        published = proposal.published and first.score > PRESENT
+        if published:
+            return Candidate([second, first], proposal, body_oks(first, second, rgb), published=True)
+        if second.score < LIMITS["body_seen"] or proposal.published:
             return None
-        views = [second, first] if published else [first, second]
-        agreement = body_oks(first, second, rgb)
-        return Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreement, published)
+        if proposal.head is not None and not is_head_of(second, proposal.head):
+            return None
+        if proposal.person is not None and box_iou(proposal.person, clipped(second, rgb)) < LIMITS["person_overlap"]:
+            return None
+        return Candidate([first, second], proposal, body_oks(first, second, rgb))
 
-    def _proposal_features(self, proposal: Proposal) -> dict[str, float]:
-        """Return the features of the expected gain of a proposal."""
-        certain = self._certain()
-        return {
-            "detection": logit(proposal.score),
-            "taken": float(any(iou(self._bodies.box_after(body), proposal.box) > _OVERLAP for body in certain)),
-            "many": float(len(self._proposed) > _MANY),
-            "faceless": float(bool(certain) and not self._heads),
-        }
+    def _without_others(self, proposal: Proposal) -> Image:
+        """Return the image without what belongs to other people. The network finds only one person in a crop."""
+        if proposal.person is not None:
+            return only_box(self.rgb, proposal.person)
+        if proposal.head is not None:
+            return without_other_heads(self.rgb, proposal.box, self.heads, proposal.head)
+        return self.rgb
 
-    def _window_features(self, window: Window) -> dict[str, float]:
-        """Return the features of the expected gain of a window."""
-        certain = self._certain()
-        free = [head for head in self._heads if not any(is_head_of(body, head) for body in certain)]
-        return {
-            **found_so_far([size_of(body.keypoints[:, :2]) for body in certain], self._rgb),
-            "hint": hint_score(window, self._hints),
-            "heads": float(any(window.has(*head.middle.tolist()) for head in free)),
-            "body": float(any(window.has(*body.keypoints[TORSO, :2].mean(0).tolist()) for body in certain)),
-            "faceless": float(bool(certain) and not self._heads),
-        }
+    def score(self, candidate: Candidate[BodyObservation]) -> float:
+        """Return the probability that a candidate is a body."""
+        candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
+        return Score.named("body")(candidate.features)
 
-    def _best(self) -> list[Candidate[BodyObservation]]:
-        """Return one candidate per person, best first."""
-        for candidate in self._candidates:
-            candidate.features = body_features(candidate, self._rgb, self._heads)
-            candidate.rate(Score.named("body_faced" if candidate.features["own_head"] >= 0 else "body"))
-        return without_duplicates(self._candidates, is_same_person)
+    def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
+        """Check whether two candidates are the same person."""
+        return is_same_person(candidate, better)
 
 
-def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequence[Head]) -> dict[str, float]:
+def clipped(body: BodyObservation, rgb: Image) -> Box:
+    """Return the box around the keypoints of a body in an image (H, W, 3)."""
+    height, width = rgb.shape[:2]
+    x, y = body.keypoints[:, 0].clip(0, width), body.keypoints[:, 1].clip(0, height)
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def crop_of(box: Box) -> RotatedBox:
+    """Return the crop of a person with an upright box."""
+    x_min, y_min, x_max, y_max = box
+    x, height = (x_min + x_max) / 2, y_max - y_min
+    return box_from_alignment(np.array([(x, y_min + _HIPS * height), (x, y_min + (_HIPS - _RADIUS) * height)]))
+
+
+def only_box(rgb: Image, box: Box) -> Image:
+    """Return an image (H, W, 3) that is grey outside a box and its margin."""
+    x_min, y_min, x_max, y_max = box
+    margin_x, margin_y = _MARGIN * (x_max - x_min), _MARGIN * (y_max - y_min)
+    rows = slice(max(int(y_min - margin_y), 0), int(y_max + margin_y))
+    columns = slice(max(int(x_min - margin_x), 0), int(x_max + margin_x))
+    masked = np.full_like(rgb, _GREY)
+    masked[rows, columns] = rgb[rows, columns]
+    return masked
+
+
+def body_features(
+    candidate: Candidate[BodyObservation], rgb: Image, heads: Sequence[Head], people: Sequence[PersonBox] = ()
+) -> dict[str, float]:
     """Return the features of the score of a body. `own_head` is the index of its head, or -1."""
     height, width = rgb.shape[:2]
     body, torso = candidate.last, torso_size(candidate.last)
     own = [number for number, head in enumerate(heads) if is_head_of(body, head)]
     distances = {number: head_distance(body, heads[number].middle.tolist()) / heads[number].height for number in own}
     nearest = min(own, key=distances.__getitem__, default=-1)
+    around = clipped(body, rgb)
+    overlap, person = max(((box_iou(around, box), score) for score, box in people), default=(0.0, 0.0))
     x, y = body.keypoints[:, 0], body.keypoints[:, 1]
     features = {
         "own_head": float(nearest),
         "lower": logit(candidate.presence),
         "upper": logit(max(view.score for view in candidate.views)),
         "agreement": logit(candidate.agreement),
-        "detection": 0.0 if _FACE in candidate.votes else logit(candidate.detection),
-        "from_face": float(_FACE in candidate.votes),
+        "published": float(candidate.published),
+        "person": logit(person if overlap > _OWN_BOX else _UNSEEN),
+        "overlap": overlap,
         "core": float(body.visibility[TORSO].mean()),
         "visible": float(body.visibility.mean()),
         "heatmap": body.heatmap_peak,
         "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
         "size": math.log(size_of(body.keypoints[:, :2]) / max(width, height)),
-        "votes": math.log(len(candidate.votes)),
+        "faced": 0.0,
+        "face": 0.0,
         "neck": 0.0,
         "head_size": 0.0,
         "torso": 0.0,
@@ -241,6 +216,8 @@ def body_features(candidate: Candidate[BodyObservation], rgb: Image, heads: Sequ
     if nearest >= 0:
         head = heads[nearest]
         features |= {
+            "faced": 1.0,
+            "face": logit(head.score),
             "neck": _neck_fit(body, head),
             "head_size": abs(math.log(head_of_body(body).height / head.height)),
             "torso": min(math.log(torso / head.height), 1.0),
@@ -280,12 +257,6 @@ def box_below(head: Head, placement: int) -> RotatedBox:
     """Return the box of a body below a head; `placement` is an index in `PLACEMENTS`."""
     hips, radius = PLACEMENTS[placement]
     return box_from_alignment(np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down]))
-
-
-def has_hips_of(proposal: Proposal, body: BodyObservation) -> bool:
-    """Check whether a proposal is at the hips of a body."""
-    own = box_from_alignment(body.alignment)
-    return math.dist(own[:2], proposal.box[:2]) < LIMITS["same_hips"] * own.width
 
 
 def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[Head], own: Head) -> Image:

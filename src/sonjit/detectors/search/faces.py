@@ -3,57 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.detectors.kinds.face import FaceObservation, box_around_face
 from sonjit.detectors.kinds.face_boxes import box_observation
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
 from sonjit.detectors.search.geometry import (
     PRESENT,
-    PUBLISHED,
     Head,
-    Hint,
+    Image,
     Proposal,
     Window,
     head_from_detection,
-    hint_score,
-    hints_in,
     is_same_instance,
-    merged,
+    merge_proposals,
     oks,
     windows,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.geometry.boxes import iou, latest_boxes, size_of
+from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.kinds.face import FaceMeshes
     from sonjit.detectors.kinds.face_boxes import FaceBoxes
-    from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _SAME_FACE = 0.4
 """Minimum overlap of the box of a proposal and that of a known face that it shows."""
-_BOX_SCORE = 0.6
-"""Published threshold of the full-range detector."""
 _MOST_PARTS = 3
 """Maximum number of windows along the longer side of an image."""
+_BOX_SCORE = 0.6
+"""Published threshold of the full-range detector."""
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
 """Keypoints at the ends of the mesh, to measure its height and width."""
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 """Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
-
-
-def found_so_far(sizes: Sequence[float], rgb: Image) -> dict[str, float]:
-    """Return features of the sizes of the instances found so far, in pixels."""
-    smallest = min(sizes, default=0.0) / max(rgb.shape)
-    return {"found": float(bool(sizes)), "size": smallest, "several": float(len(sizes) > 1)}
 
 
 def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
@@ -61,121 +50,82 @@ def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min
     return [head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
 
 
-class FaceSearch:
-    """Search images for faces.
+class FaceSearch(StillSearch[FaceObservation]):
+    """Search of one image for faces.
 
     Args:
+        rgb: Image (H, W, 3).
         detector: Full-range face detector.
         meshes: Face mesh network with the published search.
-        published: Minimum score of the published search.
-        least: Minimum score of a detection in a window.
-        budget: Limit of the search.
+        min_detection: Minimum score of the published search.
+        enough: See `StillSearch`.
+        thorough: See `StillSearch`.
     """
 
     def __init__(
         self,
+        rgb: Image,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
         *,
-        published: float = 0.5,
-        least: float = 0.3,
-        budget: Budget = COMPLETE,
+        min_detection: float = 0.5,
+        enough: int | None = None,
+        thorough: bool = False,
     ) -> None:
-        self._detector, self._meshes = detector, meshes
-        self._published, self._least, self._budget = published, least, budget
-        self._score = Score.named("face")
+        super().__init__(rgb, enough=enough, thorough=thorough)
+        self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
-    def search(self, rgb: Image) -> Found[FaceObservation]:
-        """Return all candidates with their scores, best first."""
-        agenda, candidates = Agenda("face", self._budget), list[Candidate[FaceObservation]]()
+    def propose(self) -> Iterator[list[Proposal]]:
+        """Yield the faces of the published search, and those in finer windows while there are small ones."""
+        published = self._meshes.find(self.rgb, self._min_detection)
+        boxes, least = (
+            latest_boxes(published, self._meshes.is_same_instance),
+            LIMITS["face_share"] * self._min_detection,
+        )
+        yield [Proposal(box, least, "published") for box in boxes]
+        levels = FinerWindows(
+            self.rgb, lambda: [size_of(face.keypoints[:, :2]) for face in self.certain], thorough=self.thorough
+        )
+        for window in levels:
+            found = self._detector.find(window.cut(self.rgb), least)
+            proposals = window.proposals(found, box_around_detection, "window")
+            yield merge_proposals(proposals, 4 * max(self.rgb.shape))
+        self.complete = levels.complete
 
-        def verify(proposals: Sequence[Proposal]) -> None:
-            for proposal in merged(proposals, 4 * max(rgb.shape)):
-                self._verify(rgb, proposal, candidates, agenda)
+    def is_known(self, proposal: Proposal) -> bool:
+        """Check whether a proposal shows a certain face, and add its score to that."""
+        for candidate in self.candidates:
+            if candidate.certain and iou(proposal.box, self._meshes.box_after(candidate.last)) > _SAME_FACE:
+                candidate.detection = max(candidate.detection, proposal.score)
+                return True
+        return False
 
-        def accept(window: Window, faces: Sequence[Detection]) -> None:
-            boxes = (box_around_face(face.box.tolist(), *face.keypoints[:2].tolist()) for face in faces)
-            verify([Proposal(window.placed(b), face.score, {window}) for b, face in zip(boxes, faces, strict=True)])
+    def verify(self, proposal: Proposal) -> Candidate[FaceObservation] | None:
+        """Run the mesh network on a proposal, and in doubt again on the box that it found."""
+        first = self._meshes.observe(self.rgb, proposal.box)
+        if first.score < LIMITS["seen"]:
+            return None
+        published = proposal.published and first.score > PRESENT
+        if first.score > LIMITS["sure"] and (published or proposal.score >= self._min_detection):
+            return Candidate([first], proposal, published=published)
+        second = self._meshes.observe(self.rgb, self._meshes.box_after(first))
+        views = [second, first] if proposal.published else [first, second]
+        return Candidate(views, proposal, oks(first.keypoints, second.keypoints), published)
 
-        def sizes() -> list[float]:
-            return [size_of(candidate.last.keypoints[:, :2]) for candidate in candidates if candidate.score > 0.5]
-
-        boxes = latest_boxes(self._meshes.find(rgb, self._published), self._meshes.is_same_instance)
-        verify([Proposal(box, self._least, {PUBLISHED}) for box in boxes])
-        _add_windows(agenda, rgb, self._detector, self._least, sizes, accept)
-        agenda.run(lambda: are_enough([one for one in candidates if one.score > LIMITS["confident"]], self._budget))
-        return Found(without_duplicates(candidates), agenda.complete, agenda.log)
-
-    def _verify(
-        self, rgb: Image, proposal: Proposal, candidates: list[Candidate[FaceObservation]], agenda: Agenda
-    ) -> None:
-        """Run the mesh network on a proposal without a certain face, and in doubt again on the box it found."""
-        known = next((f for f in candidates if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None)
-        if known is not None and known.certain:
-            known.detection = max(known.detection, proposal.score)
-        else:
-            first = self._meshes.observe(rgb, proposal.box)
-            if first.score < LIMITS["seen"]:
-                return
-            as_published = PUBLISHED in proposal.votes
-            views, agreement = [first], 1.0
-            if first.score <= LIMITS["sure"] or not (as_published or proposal.score >= self._published):
-                second = self._meshes.observe(rgb, self._meshes.box_after(first))
-                views = [second, first] if as_published else [first, second]
-                agreement = oks(first.keypoints, second.keypoints)
-            published = as_published and first.score > PRESENT
-            known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
-            candidates.append(known)
-        known.features = {
-            "detection": logit(known.detection),
-            "presence": logit(known.presence),
-            "agreement": logit(known.agreement),
-            **mesh_proportions(known.last),
+    def score(self, candidate: Candidate[FaceObservation]) -> float:
+        """Return the probability that a candidate is a face."""
+        candidate.features = {
+            "detection": logit(candidate.detection),
+            "presence": logit(candidate.presence),
+            "agreement": logit(candidate.agreement),
+            **mesh_proportions(candidate.last),
         }
-        known.rate(self._score)
+        return Score.named("face")(candidate.features)
 
 
-def _add_windows(
-    agenda: Agenda,
-    rgb: Image,
-    detector: SingleShotDetector,
-    least: float,
-    sizes: Callable[[], Sequence[float]],
-    accept: Callable[[Window, Sequence[Detection]], None],
-) -> None:
-    """Add the windows of an image level by level. A level is added after the coarser one has run.
-
-    Args:
-        agenda: Tasks of the image.
-        rgb: Image (H, W, 3).
-        detector: Full-range face detector.
-        least: Minimum score of a detection.
-        sizes: Function that returns the sizes of the faces found so far, in pixels.
-        accept: Function that processes the detections in a window.
-    """
-    height, width = rgb.shape[:2]
-    hints: list[Hint] = []
-
-    def add_level(parts: int) -> None:
-        level = windows(width, height, parts) if parts <= _MOST_PARTS else []
-        left = len(level)
-
-        def search(window: Window) -> None:
-            nonlocal left
-            faces, every = detector.find_from(window.cut(rgb), least, LIMITS["hint"])
-            hints.extend(hints_in(window, [face for face in every if face.score < least]))
-            accept(window, faces)
-            left -= 1
-            if left == 0:
-                add_level(parts + 1)
-
-        def features(window: Window) -> dict[str, float]:
-            return {**found_so_far(sizes(), rgb), "hint": hint_score(window, hints)}
-
-        for window in level:
-            agenda.add(f"part{parts}", partial(search, window), partial(features, window))
-
-    add_level(1)
+def box_around_detection(face: Detection) -> RotatedBox:
+    """Return the crop of a detected face."""
+    return box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:
@@ -196,36 +146,52 @@ def _length(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return max(math.dist(a.tolist(), b.tolist()), 1.0)
 
 
-class BoxSearch:
-    """Search images for boxes of faces, as published and by the full-range detector in windows.
+def search_boxes(
+    rgb: Image,
+    detector: SingleShotDetector,
+    boxes: FaceBoxes,
+    *,
+    min_detection: float,
+    enough: int | None = None,
+    thorough: bool = False,
+) -> Found[FaceObservation]:
+    """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
+    found = [boxes.observe(rgb, box) for box in boxes.find(rgb, min_detection)]
+    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough=thorough)
+    for window in levels:
+        if enough is not None and len(found) >= enough:
+            break
+        for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
+            box = box_observation(face, (window.left, window.top))
+            is_known = any(is_same_instance(box.keypoints, other.keypoints) for other in found)
+            if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
+                found.append(box)
+    candidates = [Candidate([face], Proposal(RotatedBox(0, 0, 0, 0), 0, "box"), score=face.score) for face in found]
+    return Found(sorted(candidates, key=lambda candidate: -candidate.score), levels.complete)
+
+
+class FinerWindows:
+    """Windows of an image, level by level. A finer level follows if a small face was found before.
 
     Args:
-        boxes: Model of the boxes.
-        detector: Full-range face detector.
-        published: Minimum score of the published search.
-        budget: Limit of the search.
+        rgb: Image (H, W, 3).
+        sizes: Function that returns the sizes of the faces found so far, in pixels.
+        thorough: True for all levels.
+
+    Attributes:
+        complete: False if a level was left out.
     """
 
-    def __init__(self, boxes: FaceBoxes, detector: SingleShotDetector, *, published: float, budget: Budget) -> None:
-        self._boxes, self._detector, self._published, self._budget = boxes, detector, published, budget
+    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
+        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough
+        self.complete = True
 
-    def search(self, rgb: Image) -> Found[FaceObservation]:
-        """Return all faces with the scores of their detector, best first."""
-        found = [self._boxes.observe(rgb, box) for box in self._boxes.find(rgb, self._published)]
-        agenda, enough = Agenda("face", self._budget), self._budget.enough
-
-        def accept(window: Window, faces: Sequence[Detection]) -> None:
-            for face in faces:
-                detected = box_observation(face, (window.left, window.top))
-                if not window.cuts(face.box, rgb) and not any(
-                    is_same_instance(detected.keypoints, other.keypoints) for other in found
-                ):
-                    found.append(detected)
-
-        def sizes() -> list[float]:
-            return [float(np.ptp(face.keypoints[:2, 1])) for face in found]
-
-        _add_windows(agenda, rgb, self._detector, max(self._published, _BOX_SCORE), sizes, accept)
-        agenda.run(lambda: enough is not None and len(found) >= enough)
-        candidates = [Candidate([face], face.score, set(), score=face.score) for face in found]
-        return Found(sorted(candidates, key=lambda candidate: -candidate.score), agenda.complete, agenda.log)
+    def __iter__(self) -> Iterator[Window]:
+        """Yield the windows."""
+        height, width = self._rgb.shape[:2]
+        for parts in range(1, _MOST_PARTS + 1):
+            smallest = min(self._sizes(), default=math.inf) / max(height, width)
+            if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
+                self.complete = False
+                return
+            yield from windows(width, height, parts)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.detectors.search.score import LIMITS, logit
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
+from sonjit.detectors.search.score import LIMITS
+from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sonjit.detectors.kinds.body import BodyObservation
     from sonjit.detectors.ssd import Detection
 
-    Image = NDArray[np.uint8]
 
+Image: TypeAlias = NDArray[np.uint8]
 _MIN_WINDOW_PX = 96
 """Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
 _OVERLAP = 1.15
@@ -31,10 +30,8 @@ _SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
 _NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
 _MIDDLE, _HEIGHT = 0.39, 2.41
 """Centre of a face mesh below the eyes, and height of the mesh, in distances from eyes to mouth."""
-_SAME_HEAD = 0.5
-"""Maximum distance of two detections of one head, in heights of the larger."""
-PUBLISHED = "published"
-"""Vote of proposals of the published search."""
+_FACE_CROP = 1.5
+"""Side of the crop of a face mesh, in face heights."""
 PRESENT = 0.5
 """Minimum presence of an instance in the published search."""
 _SHOULDERS, _EYES, _MOUTH = [11, 12], [2, 5], [9, 10]
@@ -62,22 +59,27 @@ class Window(NamedTuple):
         """Return a box of the window in pixels of the image."""
         return box._replace(cx=box.cx + self.left, cy=box.cy + self.top)
 
-    def cuts(self, box: NDArray[np.floating], rgb: Image) -> bool:
-        """Check whether a box of the window reaches an edge of the window that is not an edge of the image."""
-        (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box.ravel().tolist()
-        at_left, at_top = x_min < _EDGE_PX and self.left > 0, y_min < _EDGE_PX and self.top > 0
-        at_right = x_max > self.right - self.left - _EDGE_PX and self.right < width
-        return at_left or at_top or at_right or (y_max > self.bottom - self.top - _EDGE_PX and self.bottom < height)
+    def cuts(self, box: Box, rgb: Image) -> bool:
+        """Check whether a box in pixels of the image reaches an edge of the window that is not an edge of the image."""
+        (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box
+        at_left, at_top = x_min < self.left + _EDGE_PX and self.left > 0, y_min < self.top + _EDGE_PX and self.top > 0
+        at_right = x_max > self.right - _EDGE_PX and self.right < width
+        return at_left or at_top or at_right or (y_max > self.bottom - _EDGE_PX and self.bottom < height)
+
+    def clipped(self, box: Box) -> Box:
+        """Return the part of a box that lies in the window."""
+        x_min, y_min, x_max, y_max = box
+        return max(x_min, self.left), max(y_min, self.top), min(x_max, self.right), min(y_max, self.bottom)
 
     def has(self, x: float, y: float) -> bool:
         """Check whether a point of the image lies in the window."""
         return self.left <= x < self.right and self.top <= y < self.bottom
 
     def proposals(
-        self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], *votes: object
+        self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
     ) -> list[Proposal]:
-        """Return the boxes of detections in the window as proposals with these votes."""
-        return [Proposal(self.placed(box_from(one)), one.score, set(votes)) for one in found]
+        """Return the boxes of detections in the window as proposals."""
+        return [Proposal(self.placed(box_from(detection)), detection.score, source) for detection in found]
 
 
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
@@ -122,29 +124,30 @@ class Proposal:
     Attributes:
         box: Crop of the landmark network, in pixels of the image.
         score: Score of the detector, 0..1.
-        votes: Windows and sources that led to this box.
-        head: Head below which a body is proposed; None for what a detector found.
+        source: Name of the source. `"published"` is the published search.
+        head: Head below which a body is proposed.
+        person: Upright box around a person that the network found.
         otherwise: Proposal that replaces this one if it is not verified.
     """
 
     box: RotatedBox
     score: float
-    votes: set[object]
+    source: str
     head: Head | None = None
+    person: Box | None = None
     otherwise: Proposal | None = None
 
+    @property
+    def published(self) -> bool:
+        """Whether the published search proposes it."""
+        return self.source == "published"
 
-def merged(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
-    """Return proposals without weaker duplicates and without boxes wider than `limit_px`."""
+
+def merge_proposals(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
+    """Return proposals without weaker duplicates and without boxes wider than `limit_px`, best first."""
     kept: list[Proposal] = []
     for proposal in sorted(proposals, key=lambda p: -p.score):
-        if not 4 < proposal.box.width < limit_px:
-            continue
-        for other in kept:
-            if is_near(proposal.box, other.box):
-                other.votes |= proposal.votes
-                break
-        else:
+        if 4 < proposal.box.width < limit_px and not any(is_near(proposal.box, other.box) for other in kept):
             kept.append(proposal)
     return kept
 
@@ -214,6 +217,12 @@ class Head(NamedTuple):
         (x, y), half = self.middle.tolist(), self.height / 2
         return x - half, y - half, x + half, y + half
 
+    @property
+    def crop(self) -> RotatedBox:
+        """Return the crop of the face mesh."""
+        side, (cx, cy), (dx, dy) = _FACE_CROP * self.height, self.middle.tolist(), self.down.tolist()
+        return RotatedBox(cx, cy, side, side, math.atan2(-dx, dy))
+
 
 def head_from_points(score: float, eyes: NDArray[np.float64], mouth: NDArray[np.float64]) -> Head:
     """Return a head from the middle (2,) of its eyes and of its mouth, in pixels."""
@@ -237,42 +246,6 @@ def head_of_body(body: BodyObservation) -> Head:
     """Return the head of a body."""
     points = body.keypoints[:, :2].astype(np.float64)
     return head_from_points(body.score, points[_EYES].mean(axis=0), points[_MOUTH].mean(axis=0))
-
-
-class Hint(NamedTuple):
-    """Detection whose score is too low to verify it.
-
-    Attributes:
-        x: Position in pixels of the image.
-        y: Position in pixels of the image.
-        score: Score of the detector.
-    """
-
-    x: float
-    y: float
-    score: float
-
-
-def hints_in(window: Window, found: Iterable[Detection]) -> list[Hint]:
-    """Return the hints of the detections in a window."""
-    middles = ((detection.score, detection.box.reshape(2, 2).mean(axis=0).tolist()) for detection in found)
-    return [Hint(x + window.left, y + window.top, score) for score, (x, y) in middles]
-
-
-def hint_score(window: Window, hints: Iterable[Hint]) -> float:
-    """Return the log odds of the best hint in a window, at least those of `LIMITS["hint"]`."""
-    return logit(max((hint.score for hint in hints if window.has(hint.x, hint.y)), default=LIMITS["hint"]))
-
-
-def without_same_heads(heads: Iterable[Head]) -> list[Head]:
-    """Return heads without weaker duplicates, best first."""
-    kept: list[Head] = []
-    for head in sorted(heads, key=lambda h: -h.score):
-        if not any(
-            math.dist(head.middle, other.middle) < _SAME_HEAD * max(head.height, other.height) for other in kept
-        ):
-            kept.append(head)
-    return kept
 
 
 def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:

@@ -1,40 +1,33 @@
-"""Search an image for hands: proposals of the palm detector and of arms, verified by one or two inferences."""
+"""Search an image for hands: palms, hands of a proposal network and ends of arms, verified by one or two inferences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
-from sonjit.detectors.kinds.holistic import hand_box
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, are_enough, without_duplicates
-from sonjit.detectors.search.bodies import box_below
-from sonjit.detectors.search.faces import detected_heads
+from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.geometry import (
     PRESENT,
-    PUBLISHED,
     Head,
-    Hint,
     Proposal,
     Window,
-    hint_score,
-    hints_in,
-    is_head_of,
+    head_of_body,
     is_near,
     is_same_torso,
-    merged,
+    merge_proposals,
     oks,
     window_around,
-    windows,
-    without_same_heads,
 )
+from sonjit.detectors.search.network import has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, shared_area, size_of
+from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,15 +35,15 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.body import Bodies, BodyObservation
     from sonjit.detectors.kinds.hands import Hands
     from sonjit.detectors.search.geometry import Image
+    from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox
     from sonjit.detectors.ssd import SingleShotDetector
 
-CROP = "crop"
-"""Vote of the hand crop of a body, as in the published graph."""
-_ARM = "arm"
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
-_NEAR_HAND, _SAME_HAND = 0.15, 0.4
-"""Minimum IoU of a proposal near a certain hand, and of a proposal that shows it."""
+_CROP_SCORE = 0.5
+"""Score of the proposals from a body's own crops of its hands."""
+_SAME_HAND = 0.4
+"""Minimum IoU of a proposal and a certain hand that it shows."""
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
 """Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
@@ -58,6 +51,14 @@ _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
 _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
 """Terms of `arm_side`: maximum distance of the nearer arm, limit of the distances, and term added to them, in hand
 sizes; and limit of the log ratio."""
+_HAND_WINDOW = 2.0
+"""Side of the window around a hand of the network, in sides of its crop."""
+_NETWORK_SHARE = 0.5
+"""Weight of the log odds of the network, relative to those of the palm detector."""
+_NEAR_CROP, _NEAR_SIZE = 0.3, 2.0
+"""Maximum distance, in sides, and maximum ratio of two crops of one hand."""
+_UNSEEN = 0.02
+"""Score of a hand that the network does not find."""
 _VISIBLE_FOOT = 0.3
 """Minimum visibility of a foot."""
 _SMALL_PX = 48.0
@@ -66,18 +67,19 @@ _PART_OF_FACE = 0.6
 """Maximum size of a candidate that may be an ear or a nose, in face heights."""
 
 
-class HandSearch:
+class HandSearch(StillSearch[HandObservation]):
     """Search of one image for hands.
 
     Args:
         rgb: Image (H, W, 3).
         palms: Palm detector.
         hands: Landmark network. Its heads calibrate the side.
-        guide: Function that returns the full-range face detector and the body networks, which propose hands at the ends
-            of arms. It is called when they are needed. None to use only palms.
-        published: Minimum score of a palm in the published search, whose hands keep their keypoints.
+        network: Network that proposes people and hands.
+        bodies: Landmark network of the bodies whose arms propose hands.
+        min_detection: Minimum score of a palm in the published search.
         least: Minimum score of a palm that is verified.
-        budget: Limit of the search.
+        enough: See `StillSearch`.
+        thorough: See `StillSearch`.
     """
 
     def __init__(
@@ -85,249 +87,156 @@ class HandSearch:
         rgb: Image,
         palms: SingleShotDetector,
         hands: Hands,
-        guide: Callable[[], tuple[SingleShotDetector, Bodies]] | None = None,
+        network: Callable[[], PeopleNetwork] | None = None,
+        bodies: Callable[[], Bodies] | None = None,
         *,
-        published: float = 0.5,
-        least: float = 0.2,
-        budget: Budget = COMPLETE,
+        min_detection: float = 0.5,
+        least: float = 0.15,
+        enough: int | None = None,
+        thorough: bool = False,
     ) -> None:
-        self._rgb, self._palms, self._hands, self._guide = rgb, palms, hands, guide
-        self._published, self._least, self._budget = published, least, budget
-        self._agenda = Agenda("hands", budget)
-        self._candidates: list[Candidate[HandObservation]] = []
-        self._verified_boxes: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
-        self._heads: list[Head] = []
-        self._bodies: list[BodyObservation] = []
-        self._hints: list[Hint] = []
-        self._image_window = Window(0, 0, rgb.shape[1], rgb.shape[0])
-        self._longest = max(rgb.shape)
-        self._thirds: set[Window] = set()
+        super().__init__(rgb, enough=enough, thorough=thorough)
+        self._palms, self._hands, self._network, self._load_bodies = palms, hands, network, bodies
+        self._min_detection, self._least = min_detection, least
+        self._verified_boxes: list[RotatedBox] = []
+        self.bodies: list[BodyObservation] = []
+        self._people: list[PersonBox] = []
+        self._network_hands: list[HandBox] | None = None  # before the network has run
+        self._examined = 0
 
-    def search(self) -> Found[HandObservation]:
-        """Return all candidates with their scores, best first."""
-        palms = self._palms_in(self._image_window, self._image_window)
-        for palm in palms:
-            if PUBLISHED in palm.votes:
-                self._verify(palm)
-        self._propose([palm for palm in palms if PUBLISHED not in palm.votes])
-        for parts in (1, 2) if self._guide is not None else ():
-            for window in self._windows(parts):
-                self._add_window(f"faces{parts}", window, self._search_faces)
-        for window in self._windows(2):
-            self._add_window("half", window, self._search_half)
-        return self._run()
+    def propose(self) -> Iterator[list[Proposal]]:
+        """Yield palms of the image, hands that the network finds, and ends of arms, then those in windows."""
+        as_published, more = self._palms.find_from(self.rgb, self._min_detection, self._least)
+        boxes = {box_from_palm(palm): palm.score for palm in as_published}
+        latest = latest_boxes(boxes, self._hands.is_same_instance)
+        yield [Proposal(box, boxes[box], "published") for box in latest]
+        yield from self._network_in(1)
+        yield self._likely(self.image_window.proposals([*as_published, *more], box_from_palm, "palm"))
+        yield from self._arms()
+        if self.thorough or has_small(self._people, self.rgb):
+            yield from self._network_in(2)
+            yield from self._arms()
+        else:
+            self.complete = False
 
-    def around(
-        self, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
-    ) -> Found[HandObservation]:
-        """Return the hands of known people, from these proposals and from the ends of their arms."""
-        self._heads, self._bodies = list(heads), list(bodies)
-        self._propose(proposals)
-        for body in bodies:
-            self._add_arms(body)
-        return self._run()
+    def _network_in(self, parts: int) -> Iterator[list[Proposal]]:
+        """Yield the palms around the hands that the network finds in windows, and keep its people."""
+        assert self._network is not None
+        least = LIMITS["hand_thorough" if self.thorough else "hand"]
+        for window in self.windows(parts):
+            found = self._network().find(self.rgb, window, LIMITS["arm_person"], LIMITS["faint_hand"])
+            self._people += new_people(found.people, self._people)
+            self._network_hands = [*(self._network_hands or []), *found.hands]
+            for score, box in found.hands:
+                hand = Proposal(box, score, f"hand{parts}")
+                if score > least and not self.is_known(hand):
+                    around = window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
+                    palms = [] if around is None else [*self._palms_in(around, hand.source)]
+                    yield palms or self._likely([hand])
 
-    def _run(self) -> Found[HandObservation]:
-        self._agenda.run(lambda: are_enough([one for one in self._candidates if one.certain], self._budget))
-        for candidate in self._candidates:
-            candidate.features = self._features(candidate)
-            candidate.rate(Score.named("hand"))
-        candidates = without_duplicates(self._candidates)
-        for candidate in candidates:
-            candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
-        return Found(candidates, self._agenda.complete, self._agenda.log)
+    def _palms_in(self, window: Window, source: str) -> list[Proposal]:
+        """Return boxes of palms in a window."""
+        return self._likely(
+            window.proposals(self._palms.find(window.cut(self.rgb), self._least), box_from_palm, source)
+        )
 
-    def _windows(self, parts: int) -> list[Window]:
-        return windows(self._rgb.shape[1], self._rgb.shape[0], parts, fewer=True)
+    def _likely(self, proposals: Iterable[Proposal]) -> list[Proposal]:
+        """Return the proposals with a sufficient score of their detector and of the network, without duplicates."""
+        least = LIMITS["hand_odds_thorough" if self.thorough else "hand_odds"]
+        merged = merge_proposals(proposals, 4 * max(self.rgb.shape))
+        return [p for p in merged if logit(p.score) + _NETWORK_SHARE * self._network_odds(p.box) > least]
 
-    def _add_window(self, name: str, window: Window, search: Callable[[Window], None]) -> None:
-        self._agenda.add(name, partial(search, window), partial(self._window_features, window))
+    def _network_odds(self, box: RotatedBox) -> float:
+        """Return the log odds of the best hand of the network near a crop."""
+        if self._network_hands is None:
+            return 0.0
+        return logit(max((hand.score for hand in self._network_hands if is_near_crop(hand.box, box)), default=_UNSEEN))
 
-    def _window_features(self, window: Window) -> dict[str, float]:
-        """Return the features of the expected gain of a window."""
-        certain = [candidate.last for candidate in self._candidates if candidate.certain]
-        ends = [body.keypoints[wrist, :2] for body in self._bodies for wrist in _WRISTS]
-        inside = [end for end in ends if window.has(*end.tolist())]
-        sizes = [size_of(hand.keypoints[:, :2]) / self._longest for hand in certain]
-        heads = [head.height / self._longest for head in self._heads]
-        return {
-            "heads": float(any(window.has(*head.middle.tolist()) for head in self._heads)),
-            "arms": float(bool(inside)),
-            "free_arms": float(any(not any(_is_at(hand, end) for hand in certain) for end in inside)),
-            "hands": float(any(window.has(*hand.keypoints[:, :2].mean(0).tolist()) for hand in certain)),
-            "people": float(bool(heads)),
-            "several": float(len(heads) > 1),
-            "small_head": float(bool(heads) and min(heads) < LIMITS["small_head"]),
-            "hand_size": max(sizes, default=0.0),
-            "plain": float(min(len(certain), 3)),
-            "hint": hint_score(window, self._hints),
-        }
+    def _arms(self) -> Iterator[list[Proposal]]:
+        """Yield the hands at the arms of the people that were not examined before."""
+        assert self._load_bodies is not None
+        people, self._examined = self._people[self._examined :], len(self._people)
+        for person in people:
+            body = self._load_bodies().observe(self.rgb, crop_of(person.box))
+            is_own = box_iou(clipped(body, self.rgb), person.box) > LIMITS["person_overlap"]
+            if body.score > LIMITS["guide"] and is_own and not any(is_same_torso(body, other) for other in self.bodies):
+                self.bodies.append(body)
+                yield from self._hands_of(body)
 
-    def _search_palms(self, window: Window) -> None:
-        self._propose(self._palms_in(window, window))
-
-    def _search_half(self, window: Window) -> None:
-        self._search_palms(window)
-        for third in self._windows(3):
-            if third not in self._thirds and window.has((third.left + third.right) / 2, (third.top + third.bottom) / 2):
-                self._thirds.add(third)
-                self._add_window("third", third, self._search_palms)
-
-    def _search_faces(self, window: Window) -> None:
-        assert self._guide is not None
-        known = self._heads
-        found = detected_heads(self._guide()[0], self._rgb, window, LIMITS["head"])
-        self._heads = without_same_heads([*known, *found])
-        for head in self._heads:
-            if not any(head is other for other in known):
-                self._add_body(head, 0)
-
-    def _add_body(self, head: Head, placement: int) -> None:
-        features = {"head": logit(head.score), "size": math.log(head.height / self._longest)}
-        self._agenda.add(f"body{placement}", partial(self._search_body, head, placement), lambda: features)
-
-    def _search_body(self, head: Head, placement: int) -> None:
-        """Find the body below a head, whose arms lead to hands."""
-        assert self._guide is not None
-        body = self._guide()[1].observe(self._rgb, box_below(head, placement))
-        if body.score <= LIMITS["guide"] or not is_head_of(body, head):
-            if placement == 0:
-                self._add_body(head, 1)
-        elif not any(is_same_torso(body, other) for other in self._bodies):
-            self._bodies.append(body)
-            self._add_arms(body)
-
-    def _add_arms(self, body: BodyObservation) -> None:
-        height, width = self._rgb.shape[:2]
-        for side, wrist in enumerate(_WRISTS):
-            x, y = body.keypoints[wrist, :2].tolist()
-            if -0.05 * width < x < 1.05 * width and -0.05 * height < y < 1.05 * height:
-                self._add_arm("arm", body, side, self._search_arm)
-
-    def _add_arm(
-        self, name: str, body: BodyObservation, side: int, search: Callable[[BodyObservation, int], None]
-    ) -> None:
-        """Add a search at the end of an arm, which runs if no certain hand is there."""
-        wrist = body.keypoints[_WRISTS[side], :2]
-        seen = logit(float(body.visibility[_WRISTS[side]]))
-        size = math.log(face_height(body) / self._longest)
-
-        def is_free() -> bool:
-            return not any(candidate.certain and _is_at(candidate.last, wrist) for candidate in self._candidates)
-
-        def run() -> None:
-            if is_free():
-                search(body, side)
-
-        self._agenda.add(name, run, lambda: {"seen": seen, "free": float(is_free()), "size": size})
-
-    def _search_arm(self, body: BodyObservation, side: int) -> None:
-        """Search for palms at the end of an arm."""
+    def _hands_of(self, body: BodyObservation) -> Iterator[list[Proposal]]:
+        """Yield the palms near the wrists of a body where no certain hand is."""
+        height, width = self.rgb.shape[:2]
         face = face_height(body)
-        wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
-        arm = wrist - body.keypoints[_ELBOWS[side], :2]
-        cx, cy = wrist + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
-        window = window_around(cx, cy, _ARM_WINDOW * face, self._rgb)
-        if window is not None:
-            self._propose(self._palms_in(window, (_ARM, side)))
-        self._add_arm("arm_box", body, side, self._propose_arm_box)
+        for side, wrist in enumerate(_WRISTS):
+            end = body.keypoints[wrist, :2].astype(np.float64)
+            if not (-0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height):
+                continue
+            if any(_is_at(hand, end) for hand in self.certain):
+                continue
+            arm = end - body.keypoints[_ELBOWS[side], :2]
+            cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
+            window = window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
+            if window is not None:
+                yield self._palms_in(window, "arm")
 
-    def _propose_arm_box(self, body: BodyObservation, side: int) -> None:
-        box = hand_box(body, side)
-        if box is not None:
-            self._propose([Proposal(box, self._least, {_ARM})])
+    def is_known(self, proposal: Proposal) -> bool:
+        """Check whether a proposal shows a certain hand or a box that was verified before."""
+        for candidate in self.candidates:
+            if candidate.certain and iou(box_around_hand(candidate.last.keypoints), proposal.box) > _SAME_HAND:
+                candidate.detection = max(candidate.detection, proposal.score)
+                return True
+        return any(is_near(proposal.box, box) for box in self._verified_boxes)
 
-    def _palms_in(self, window: Window, vote: object) -> list[Proposal]:
-        """Return boxes of hands in a window. `merged` later removes palms that were blended in two ways."""
-        limits = self._published, self._least, LIMITS["hint"]
-        as_published, more, faint = self._palms.find_from(window.cut(self._rgb), *limits)
-        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._least])
-        proposals = window.proposals([*as_published, *more], box_from_palm, vote)
-        if window == self._image_window:
-            boxes = [proposal.box for proposal in proposals[: len(as_published)]]
-            latest = latest_boxes(boxes, self._hands.is_same_instance)
-            for proposal, box in zip(proposals, boxes, strict=False):
-                proposal.votes |= {PUBLISHED} if box in latest else set()
-        return proposals
+    def verify(self, proposal: Proposal) -> Candidate[HandObservation] | None:
+        """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""
+        self._verified_boxes.append(proposal.box)
+        first = self._hands.observe(self.rgb, proposal.box)
+        sure = LIMITS["published_sure" if proposal.published else "sure"]
+        if first.score > sure and proposal.score >= self._min_detection:
+            return Candidate([first], proposal, published=proposal.published)
+        if first.score < LIMITS["hand_seen"]:
+            return None
+        published = proposal.published and first.score > PRESENT
+        mirrored = observe_mirrored(self._hands, self.rgb, box_around_hand(first.keypoints))
+        if mirrored.score < LIMITS["hand_mirrored"] and not published:
+            return None
+        views = [mirrored, first] if published or proposal.source == "crop" else [first, mirrored]
+        return Candidate(views, proposal, oks(first.keypoints, mirrored.keypoints), published)
 
-    def _propose(self, proposals: Sequence[Proposal]) -> None:
-        for proposal in merged(proposals, 4 * self._longest):
-            if not self._is_known(proposal):
-                self._agenda.add("hand", partial(self._verify, proposal), partial(self._proposal_features, proposal))
-
-    def _proposal_features(self, proposal: Proposal) -> dict[str, float]:
-        """Return the features of the expected gain of a proposal."""
-        taken = any(
-            f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _NEAR_HAND for f in self._candidates
-        )
-        doubtful = any(
-            candidate is None and iou(box, proposal.box) > _SAME_HAND for box, candidate in self._verified_boxes
-        )
-        return {
-            "detection": logit(proposal.score),
-            "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in proposal.votes)),
-            "box": float(_ARM in proposal.votes),
-            "taken": float(taken),
-            "doubtful": float(doubtful),
-            "size": math.log(proposal.box.width / self._longest),
-        }
-
-    def _is_known(self, proposal: Proposal) -> bool:
-        """Check whether a proposal shows a certain hand or a verified box, and add its score to that."""
-        known = [
-            f
-            for f in self._candidates
-            if f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _SAME_HAND
-        ]
-        known += [candidate for box, candidate in self._verified_boxes if is_near(proposal.box, box)][:1]
-        if known and known[0] is not None:
-            known[0].detection = max(known[0].detection, proposal.score)
-        return bool(known)
-
-    def _verify(self, proposal: Proposal) -> None:
-        if PUBLISHED not in proposal.votes and self._is_known(proposal):
-            return
-        candidate = self._verified(proposal)
-        self._candidates += [candidate] if candidate is not None else []
-        self._verified_boxes.append((proposal.box, candidate))
-
-    def _verified(self, proposal: Proposal) -> Candidate[HandObservation] | None:
-        """Observe a proposal, and in doubt the box of its keypoints in the mirrored image. Return None for no hand."""
-        published = PUBLISHED in proposal.votes
-        first = self._hands.observe(self._rgb, proposal.box)
-        views, agreement = [first], 1.0
-        sure = LIMITS["published_sure" if published else "sure"]
-        if first.score <= sure or proposal.score < self._published:
-            if first.score < LIMITS["hand_seen"]:
-                return None
-            published = published and first.score > PRESENT
-            mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
-            if mirrored.score < LIMITS["hand_mirrored"] and not published:
-                return None
-            views = [mirrored, first] if published or CROP in proposal.votes else [first, mirrored]
-            agreement = oks(first.keypoints, mirrored.keypoints)
-        return Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreement, published)
-
-    def _features(self, candidate: Candidate[HandObservation]) -> dict[str, float]:
-        """Return the features of the score of a hand."""
+    def score(self, candidate: Candidate[HandObservation]) -> float:
+        """Return the probability that a candidate is a hand."""
         hand, views = candidate.last, candidate.views
-        return {
+        candidate.features = {
             "lower": logit(candidate.presence),
             "presence": float(np.mean([logit(view.score) for view in views])),
             "agreement": logit(candidate.agreement),
             "detection": logit(candidate.detection),
-            "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
-            "people": float(bool(self._heads)),
-            "face": share_in_face(hand, self._heads),
-            "foot": foot_nearness(hand, self._bodies),
+            "network": self._network_odds(box_around_hand(hand.keypoints)),
+            "wrist": max(1 - wrist_distance(hand, self.bodies), 0),
+            "people": float(bool(self.bodies)),
+            "face": share_in_face(hand, [head_of_body(body) for body in self.bodies]),
+            "foot": foot_nearness(hand, self.bodies),
             "published": float(candidate.published),
             "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
             "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
-            "likeness": float(np.mean([self._hands.likeness(view) for view in views])),
             "side": float(np.mean([logit(view.left) for view in views])),
-            "arm": arm_side(hand, self._bodies),
+            "arm": arm_side(hand, self.bodies),
             **proportions(hand),
         }
+        return Score.named("hand")(candidate.features)
+
+    def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[HandObservation]:
+        """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
+        found = super().run(sources)
+        for candidate in found.candidates:
+            candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
+        return found
+
+    def around(self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]) -> Found[HandObservation]:
+        """Return the hands of known people, from these crops and from the ends of their arms."""
+        self.bodies = [*bodies]
+        own = [Proposal(box, _CROP_SCORE, "crop") for box in crops]
+        return self.run(chain([own], *map(self._hands_of, bodies)))
 
 
 def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
@@ -354,6 +263,12 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
 
 def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
     return math.dist(hand.keypoints[0, :2], wrist) < size_of(hand.keypoints[:, :2])
+
+
+def is_near_crop(a: RotatedBox, b: RotatedBox) -> bool:
+    """Check whether two crops show one hand, whatever their rotation."""
+    is_near = math.dist(a[:2], b[:2]) < _NEAR_CROP * max(a.width, b.width)
+    return is_near and 1 / _NEAR_SIZE < a.width / b.width < _NEAR_SIZE
 
 
 def face_height(body: BodyObservation) -> float:

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
-from sonjit.detectors.kinds.face_networks import load_face_detector, load_meshes
+from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.options import BodyOptions
-from sonjit.detectors.search.agenda import Budget, Found, O
 from sonjit.detectors.search.bodies import BodySearch
-from sonjit.detectors.search.faces import BoxSearch, FaceSearch
+from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
+from sonjit.detectors.search.network import INPUT_RANGE, TAPS, PeopleNetwork
 from sonjit.detectors.search.people import find_people
 from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.stills import Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
+from sonjit.engines import load_engine
 from sonjit.engines.int8_accuracy import available_precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
     from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
     from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.ssd import SingleShotDetector
 
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
@@ -39,10 +40,11 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms.detector,
         hands=hands,
-        guide=cache(partial(load_guide, options)),
-        published=options.min_detection_score,
+        network=cache(partial(load_network, options, TAPS)),
+        bodies=cache(partial(load_arms, options)),
+        min_detection=options.min_detection_score,
         least=LIMITS["palm_share"] * options.min_detection_score,
-        budget=_budget(options, "hands"),
+        **_limits(options),
     )
     return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
@@ -51,8 +53,8 @@ def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions)
     """Return a search as `Detector` calls it.
 
     Args:
-        search: Function that returns every candidate of an image (H, W, 3) with its score, best first.
-        options: Options of the detector. Stills are brightened before the search, frames of streams are not.
+        search: Function that returns every instance of an image (H, W, 3) with its score, best first.
+        options: Options of the detector. Stills are brightened before the search.
     """
 
     def run(rgb: Image) -> tuple[list[O], bool]:
@@ -62,12 +64,18 @@ def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions)
     return run
 
 
-def _budget(options: CommonOptions, name: str) -> Budget:
-    return Budget.of(name, options.search, options.max_instances)
+def _limits(options: CommonOptions) -> dict[str, Any]:
+    return {"enough": options.max_instances, "thorough": options.search == "thorough"}
 
 
-def load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
-    """Load the face detector and the bodies that propose hands at the ends of arms."""
+def load_network(options: CommonOptions, taps: tuple[int, ...] = ()) -> PeopleNetwork:
+    """Load the network that proposes people and, with `TAPS`, hands."""
+    engine = load_engine(options.file("person-detector"), options.running, value_range=INPUT_RANGE, taps=taps)
+    return PeopleNetwork(engine)
+
+
+def load_arms(options: HandOptions) -> Bodies:
+    """Load the bodies that propose hands at the ends of arms."""
     as_in_streams = options.as_kind(  # bf16 is precise enough for proposals
         BodyOptions,
         model="full",
@@ -78,26 +86,26 @@ def load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
         landmark_model=None,
         precision=available_precision(options.precision, options.file("body-full")),
     )
-    return load_face_detector(options, "face-full"), load_bodies(as_in_streams, finds=False)
+    return load_bodies(as_in_streams, finds=False)
 
 
 def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> StillSearch[FaceObservation] | None:
     """Return the search for faces, or None for boxes in streams, which use the published search in every frame."""
     if isinstance(meshes, FaceBoxes) and not options.static_image:
         return None
-    detector, published = load_face_detector(options, "face-full"), options.min_detection_score
+    detector, limits = load_face_detector(options, "face-full"), _limits(options)
     if isinstance(meshes, FaceBoxes):
-        search = BoxSearch(meshes, detector, published=published, budget=_budget(options, "face"))
-    else:
-        least = LIMITS["face_share"] * published
-        search = FaceSearch(detector, meshes, published=published, least=least, budget=_budget(options, "face"))
-    return as_still_search(search.search, options)
+        find_boxes = partial(search_boxes, detector=detector, boxes=meshes, min_detection=options.min_detection_score)
+        return as_still_search(partial(find_boxes, **limits), options)
+    new_search = partial(
+        FaceSearch, detector=detector, meshes=meshes, min_detection=options.min_detection_score, **limits
+    )
+    return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
-    published = replace(options, detector_model=None, landmark_model=None)
-    new_search = _new_body_search(options, bodies, load_meshes(published, "attention"))
+    new_search = _new_body_search(options, bodies)
     return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
@@ -105,28 +113,34 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     """Return the search for people in stills, or for their bodies in streams."""
     if not options.static_image:
         return search_bodies(options, people.bodies)
-    new_body_search = _new_body_search(options, people.bodies, people.faces)
     new_hand_search = partial(
         HandSearch,
         palms=load_palm_finder(options, "palm-full").detector,
         hands=people.hands,
         least=LIMITS["palm_share"] * options.min_detection_score,
-        budget=_budget(options, "hands")._replace(enough=None),
     )
-    find = partial(find_people, min_score=options.min_presence_score, max_instances=options.max_instances)
-    return as_still_search(lambda rgb: find(rgb, people, new_body_search(rgb), new_hand_search(rgb)), options)
+    find = partial(
+        find_people,
+        people=people,
+        new_body_search=_new_body_search(options, people.bodies),
+        new_hand_search=new_hand_search,
+        min_score=options.min_presence_score,
+        max_instances=options.max_instances,
+    )
+    return as_still_search(find, options)
 
 
-def _new_body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> Callable[[Image], BodySearch]:
+def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
     assert bodies.people is not None
-    budget = _budget(options, "body_faces")._replace(enough=None)
+    published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
         people=bodies.people.detector,
+        network=load_network(published),
+        faces=load_face_detector(published, "face-full"),
         bodies=bodies,
-        faces=FaceSearch(load_face_detector(options, "face-full"), meshes, budget=budget),
-        published=options.min_detection_score,
-        budget=_budget(options, "body"),
+        min_detection=options.min_detection_score,
+        **_limits(options),
     )
 
 
@@ -145,7 +159,7 @@ def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch
 
 def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
     """Search for bodies window by window."""
-    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), bodies))
+    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), load_network(options), bodies))
 
 
 def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:

@@ -6,26 +6,23 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from sonjit.detectors.kinds.holistic import PersonObservation, wrist_distance
-from sonjit.detectors.search.agenda import Found
-from sonjit.detectors.search.geometry import Proposal, head_distance, head_from_mesh, is_same_instance
-from sonjit.detectors.search.hands import CROP
-from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.geometry import PRESENT, is_head_of, is_same_instance
+from sonjit.detectors.search.stills import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sonjit.detectors.kinds.body import BodyObservation
     from sonjit.detectors.kinds.face import FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
     from sonjit.detectors.kinds.holistic import Holistic
     from sonjit.detectors.search.bodies import BodySearch
-    from sonjit.detectors.search.geometry import Image
+    from sonjit.detectors.search.geometry import Head, Image
     from sonjit.detectors.search.hands import HandSearch
 
 _A = TypeVar("_A")
 
-_CROP_SCORE = 0.5
-"""Score of the proposals from a body's own crops of its hands."""
+
 _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance from the wrist of a hand to the wrist of its body, in hand sizes."""
 _OTHER_SIDE_COST = 0.5
@@ -34,10 +31,10 @@ _OTHER_SIDE_COST = 0.5
 
 def find_people(
     rgb: Image,
-    people: Holistic,
-    bodies: BodySearch,
-    hands: HandSearch,
     *,
+    people: Holistic,
+    new_body_search: Callable[[Image], BodySearch],
+    new_hand_search: Callable[[Image], HandSearch],
     min_score: float,
     max_instances: int,
 ) -> Found[BodyObservation]:
@@ -46,41 +43,39 @@ def find_people(
     Args:
         rgb: Image (H, W, 3).
         people: Networks of the parts of a body, as in the published graph.
-        bodies: Search of the image for bodies.
-        hands: Search of the image for the hands that a body's own crops miss.
+        new_body_search: Function that returns the search of an image for bodies.
+        new_hand_search: Function that returns the search of an image for the hands that a body's own crops miss.
         min_score: Minimum score of a body, hand or face.
         max_instances: Maximum number of people with hands and faces.
     """
-    every_body = bodies.search()
+    body_search = new_body_search(rgb)
+    every_body = body_search.search()
     found = [candidate for candidate in every_body.candidates if candidate.score > min_score]
-    faces = [candidate for candidate in bodies.faces if candidate.score > min_score]
     shown = [candidate.last for candidate in found[:max_instances]]
     crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
-    proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
-    around = hands.around([head_from_mesh(face.score, face.last.keypoints) for face in faces], shown, proposals)
+    around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
     own_hands = hands_of_bodies(shown, [hand.result for hand in around.candidates if hand.score > min_score])
-    own_faces = _faces_in(rgb, people, shown, [face.result for face in faces])
-    for number, body in enumerate(shown):
+    faces: list[FaceObservation] = []
+    for index, body in enumerate(shown):
+        face = _face_of(rgb, people, body, body_search.heads)
+        if face is not None and any(is_same_instance(face.keypoints, other.keypoints) for other in faces):
+            face = None
+        faces += [] if face is None else [face]
         body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
-        pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-        found[number].views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
-    return Found(found, every_body.complete and around.complete, every_body.log)
+        pair = own_hands.get((index, 0)), own_hands.get((index, 1))
+        found[index].views[-1] = PersonObservation(**body_fields, hands=pair, face=face)
+    return Found(found, every_body.complete and around.complete)
 
 
-def _faces_in(
-    rgb: Image, people: Holistic, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
-) -> dict[int, FaceObservation]:
-    """Return the faces by body, from the head crops of the published graph or from the search.
-
-    The search for bodies may end before it has found all faces. The head crops provide the others.
-    """
-    found = faces_of_bodies(bodies, faces)
-    for number, body in enumerate(bodies):
-        cropped = people.face_in(rgb, body, found[number].box if number in found else None)
-        others = (face for other, face in found.items() if other != number)
-        if cropped is not None and not any(is_same_instance(cropped.keypoints, face.keypoints) for face in others):
-            found[number] = cropped
-    return found
+def _face_of(rgb: Image, people: Holistic, body: BodyObservation, heads: Sequence[Head]) -> FaceObservation | None:
+    """Return the face in the head crop of a body, or at the head that the search found. Return None for no face."""
+    face = people.face_in(rgb, body)
+    own = next((head for head in heads if is_head_of(body, head)), None)
+    if face is not None or own is None:
+        return face
+    first = people.faces.observe(rgb, own.crop)
+    second = people.faces.observe(rgb, people.faces.box_after(first))
+    return second if min(first.score, second.score) > PRESENT else None
 
 
 def hands_of_bodies(
@@ -96,18 +91,6 @@ def hands_of_bodies(
                     other = 1 - hand.left if side == 0 else hand.left
                     pairs.append((distance + _OTHER_SIDE_COST * other, (number, side), which))
     return {arm: hands[which] for arm, which in _nearest_first(pairs)}
-
-
-def faces_of_bodies(bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]) -> dict[int, FaceObservation]:
-    """Assign faces to bodies. Each face belongs to at most one body."""
-    pairs: list[tuple[float, int, int]] = []
-    for number, body in enumerate(bodies):
-        for which, face in enumerate(faces):
-            x_min, y_min, x_max, y_max = face.box
-            distance = head_distance(body, ((x_min + x_max) / 2, (y_min + y_max) / 2)) / max(y_max - y_min, 1.0)
-            if distance < LIMITS["own_face"]:
-                pairs.append((distance, number, which))
-    return {body: faces[which] for body, which in _nearest_first(pairs)}
 
 
 def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:

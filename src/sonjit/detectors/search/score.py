@@ -40,22 +40,3 @@ def logit(probability: float) -> float:
     """Return log odds of a probability, which is first limited to 0.001..0.999."""
     p = min(max(probability, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
     return math.log(p / (1 - p))
-
-
-class Budget(NamedTuple):
-    """Limit of a search.
-
-    Attributes:
-        cost: Maximum total cost of the tasks.
-        worth: Minimum expected gain per cost of a task.
-        enough: Number of confident instances that end the search, or None for no limit.
-    """
-
-    cost: float = math.inf
-    worth: float = 0.0
-    enough: int | None = None
-
-    @classmethod
-    def of(cls, kind: str, search: str, enough: int | None) -> Budget:
-        """Return the fitted budget of a kind. `"thorough"` has no limit of cost."""
-        return cls(enough=enough) if search == "thorough" else cls(**CONSTANTS["budgets"][kind], enough=enough)

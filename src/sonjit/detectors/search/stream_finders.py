@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
-from sonjit.detectors.search.agenda import Candidate
 from sonjit.detectors.search.bodies import (
     PLACEMENTS,
     body_features,
     body_oks,
     box_below,
-    box_of_person,
-    has_hips_of,
+    crop_of,
+    only_box,
     without_other_heads,
 )
-from sonjit.detectors.search.faces import detected_heads
+from sonjit.detectors.search.faces import box_around_detection, detected_heads
 from sonjit.detectors.search.geometry import (
     HEAD,
     Head,
@@ -35,14 +34,15 @@ from sonjit.detectors.search.geometry import (
 )
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.streams import Finder, Source
-from sonjit.geometry.boxes import size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
 
 if TYPE_CHECKING:
     from sonjit.detectors.search.geometry import Image
+    from sonjit.detectors.search.network import PeopleNetwork
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
-    from sonjit.geometry.boxes import RotatedBox
 
 _WINDOW = 3.0
 """Side of the window in which a face is searched, in widths of the head."""
@@ -52,14 +52,17 @@ _MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
 """Number of failures in a row that end a track: without a success, more for each success, and the maximum."""
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
 """Fit of a face to a mesh: maximum distance of the centres and range of the width, in head sizes; minimum score."""
+_NO_PROPOSAL = Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
 _HEAD_SCORE = 0.5
 """Minimum score of a face that proposes a body."""
+_TRACKED_IOU = 0.4
+"""Minimum IoU of the box of a proposed person and that of a tracked body that it shows."""
 _HEAD_FRAMES = 40
 """Number of frames for which a detected head counts."""
 _PEOPLE_PARTS = (1, 2)
 """Numbers of windows along the longer side of an image in which people are detected."""
-_FACE_COST = 0.25
-"""Time in which faces are detected in a window, in inferences of the landmark network of bodies."""
+_FACE_COST, _PEOPLE_COST = 0.25, 3.0
+"""Time in which faces and people are detected in a window, in inferences of the landmark network of bodies."""
 _MIN_HEAD_PX = 8.0
 _FACELESS_DETECTION = 0.75
 """Detection score that is assumed for a body without a face."""
@@ -126,7 +129,7 @@ class HandFinder(Finder[HandObservation]):
         return (Source(self._hands_in),)
 
     def _hands_in(self, rgb: Image, window: Window) -> list[Proposal]:
-        return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm)
+        return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm, "palm")
 
     def score(self, rgb: Image, proposal: Proposal, first: HandObservation, second: HandObservation) -> float:
         """Return the score from the presence in both frames and in the mirrored image."""
@@ -155,7 +158,7 @@ class FaceFinder(Finder[FaceObservation]):
 
     def _faces_in(self, rgb: Image, window: Window) -> list[Proposal]:
         faces = self._detector.find(window.cut(rgb), self._min_detection)
-        return window.proposals(faces, lambda f: box_around_face(f.box.tolist(), *f.keypoints[:2].tolist()))
+        return window.proposals(faces, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
@@ -199,18 +202,17 @@ class BodyFinder(Finder[BodyObservation]):
     refresh_frames = 30
     min_presence = 0.02
 
-    def __init__(self, faces: SingleShotDetector, bodies: Bodies) -> None:
-        assert bodies.people is not None
+    def __init__(self, faces: SingleShotDetector, network: PeopleNetwork, bodies: Bodies) -> None:
         super().__init__(bodies, bodies.box_after)
         self._records: WeakKeyDictionary[Track[BodyObservation], Record] = WeakKeyDictionary()
-        self._faces, self._people = faces, bodies.people.detector
+        self._faces, self._network = faces, network
         self.reset()
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The face detector and the person detector."""
+        """The face detector and the network that proposes people."""
         below_faces = Source(self._bodies_below_faces, cost=_FACE_COST)
-        return below_faces, Source(self._people_in, _PEOPLE_PARTS, fewer=True)
+        return below_faces, Source(self._people_in, _PEOPLE_PARTS, cost=_PEOPLE_COST, fewer=True)
 
     def reset(self) -> None:
         """Forget the previous stream."""
@@ -228,7 +230,8 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the people in a window."""
-        return window.proposals(self._people.find(window.cut(rgb), LIMITS["person"]), box_of_person, window)
+        people = self._network.find(rgb, window, LIMITS["stream_person"]).people
+        return [Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
 
     def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of bodies below the faces of a window."""
@@ -247,20 +250,24 @@ class BodyFinder(Finder[BodyObservation]):
         """Run the landmark network with all heads covered except that of the proposal."""
         if proposal.head is not None:
             rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(head_of_body, tracked))
+        elif proposal.person is not None:
+            rgb = only_box(rgb, proposal.person)
         return self._kind.observe(rgb, box)
 
     def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
         agreement = body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
-            return _score_as_still(rgb, [first, second], proposal.score, proposal.votes, agreement)
+            return _faceless_score(rgb, [first, second], agreement)
         if not is_head_of(second, proposal.head):
             return 0.0
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
     def is_tracked(self, proposal: Proposal, tracked: BodyObservation) -> bool:
-        """Check whether a proposal has the head or, without one, the hips of a tracked body."""
-        return has_hips_of(proposal, tracked) if proposal.head is None else is_head_of(tracked, proposal.head)
+        """Check whether a proposal has the head or, without one, the box of a tracked body."""
+        if proposal.head is not None:
+            return is_head_of(tracked, proposal.head)
+        return proposal.person is not None and box_iou(proposal.person, box_around(tracked.keypoints)) > _TRACKED_IOU
 
     def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
         """Check whether two bodies share one torso."""
@@ -335,20 +342,18 @@ class BodyFinder(Finder[BodyObservation]):
             return 0.0
         again = self._kind.observe(rgb, self.box_after(observation))
         agreement = body_oks(observation, again, rgb)
-        return _score_as_still(rgb, [again, observation], _FACELESS_DETECTION, {None}, agreement)
+        return _faceless_score(rgb, [again, observation], agreement)
 
 
-def _score_as_still(
-    rgb: Image, views: list[BodyObservation], detection: float, votes: set[object], agreement: float
-) -> float:
-    """Return the score of a body without a face in the search of stills; see `Candidate`."""
-    return Score.named("body")(body_features(Candidate(views, detection, votes, agreement=agreement), rgb, ()))
+def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:
+    """Return the score of a body without a face from two observations."""
+    return Score.named("faceless")(body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
 def _proposal_below(head: Head, placement: int = 0) -> Proposal:
     """Return the proposal of a body below a head, whose alternatives are the further placements."""
     otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(PLACEMENTS) else None
-    return Proposal(box_below(head, placement), head.score / (1 + placement), set(), head, otherwise)
+    return Proposal(box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise)
 
 
 def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[Head]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 import cv2
 import numpy as np
 
-from sonjit.detectors.search.agenda import O
-from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merged, window_around, windows
+from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merge_proposals, window_around, windows
+from sonjit.detectors.search.stills import O
 from sonjit.geometry.boxes import iou
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ class StreamSearch(Generic[O]):
     def reset(self) -> None:
         """Forget the previous stream."""
         self._frame = self._number = self._inferences_left = 0
+        self._debt = 0.0  # time of the last windows that is not balanced yet, in inferences
         self._proposals: list[Proposal] = []
         self._candidates: list[_Candidate[O]] = []
         self._detected: list[_Candidate[O]] = []
@@ -221,7 +222,8 @@ class StreamSearch(Generic[O]):
 
     def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> None:
         """Add the proposals of the next windows, or of a window around a lost instance, if inferences are left."""
-        if self._inferences_left <= min(_MIN_INFERENCES, len(self._proposals)):
+        self._debt = max(self._debt - 1, 0.0)
+        if self._debt > 0 or self._inferences_left <= min(_MIN_INFERENCES, len(self._proposals)):
             return
         self._inferences_left -= 1
         self._number += 1
@@ -232,7 +234,9 @@ class StreamSearch(Generic[O]):
                 for source in self._finder.sources:
                     self._proposals += source.find(rgb, around)
                 return
-        for source, window in self._next_windows(rgb, tracked):
+        chosen = self._next_windows(rgb, tracked)
+        self._debt = sum(source.cost for source, _ in chosen)
+        for source, window in chosen:
             new = self._untracked(source.find(rgb, window), tracked)
             if new:
                 self._searched_windows[source, window].pause = 1
@@ -240,7 +244,7 @@ class StreamSearch(Generic[O]):
 
     def _observe_proposals(self, rgb: Image, tracked: Sequence[O], limit: int) -> None:
         """Observe the best proposals. Those that show an instance are verified in the next frame."""
-        proposals = merged(self._proposals, 4 * max(rgb.shape))
+        proposals = merge_proposals(self._proposals, 4 * max(rgb.shape))
         self._proposals = self._untracked(proposals, tracked)[:limit]
         while self._proposals and self._inferences_left > 0:
             self._inferences_left -= 1

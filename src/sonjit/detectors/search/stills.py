@@ -1,0 +1,155 @@
+"""Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, NamedTuple, TypeVar
+
+from sonjit.detectors.observations import Observation
+from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, windows
+from sonjit.detectors.search.score import LIMITS
+
+O = TypeVar("O", bound=Observation)  # noqa: E741
+
+
+@dataclass(eq=False)
+class Candidate(Generic[O]):
+    """A possible instance with its observations.
+
+    Attributes:
+        views: Observations of the landmark network. The last one becomes the result.
+        proposal: Proposal that led to it.
+        detection: Maximum score of the proposals of the instance.
+        agreement: Keypoint similarity of two views, 0..1.
+        published: True if the published search finds it too.
+        score: Probability that this is an instance.
+        features: Features of the score by name.
+    """
+
+    views: list[O]
+    proposal: Proposal
+    detection: float = field(init=False)
+    agreement: float = 1.0
+    published: bool = False
+    score: float = 0.0
+    features: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        self.detection = self.proposal.score
+
+    @property
+    def last(self) -> O:
+        """The observation that becomes the result."""
+        return self.views[-1]
+
+    @property
+    def result(self) -> O:
+        """The observation with the score of the candidate."""
+        return replace(self.last, score=self.score)  # pyright: ignore[reportArgumentType, reportReturnType, reportUnknownVariableType]  # every observation is a dataclass
+
+    @property
+    def presence(self) -> float:
+        """Minimum presence of the views."""
+        return min(view.score for view in self.views)
+
+    @property
+    def certain(self) -> bool:
+        """Whether presence and agreement of the views are high."""
+        return min(self.presence, self.agreement) > LIMITS["certain"]
+
+
+class Found(NamedTuple, Generic[O]):
+    """Result of the search of an image.
+
+    Attributes:
+        candidates: All candidates, best first.
+        complete: True if all sources were searched or enough instances were found.
+    """
+
+    candidates: list[Candidate[O]]
+    complete: bool
+
+
+class StillSearch(ABC, Generic[O]):
+    """Search of one image.
+
+    Args:
+        rgb: Image (H, W, 3).
+        enough: Number of certain instances that ends the search, or None for no limit.
+        thorough: True to search all windows.
+    """
+
+    def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
+        self.rgb, self.enough, self.thorough = rgb, enough, thorough
+        self.candidates: list[Candidate[O]] = []
+        self.complete = True
+
+    @property
+    def image_window(self) -> Window:
+        """The window of the complete image."""
+        return Window(0, 0, self.rgb.shape[1], self.rgb.shape[0])
+
+    @property
+    def certain(self) -> list[O]:
+        """Observations of the certain candidates."""
+        return [candidate.last for candidate in self.candidates if candidate.certain]
+
+    def windows(self, parts: int) -> list[Window]:
+        """Return nearly square windows, `parts` of them along the longer side of the image."""
+        return windows(self.rgb.shape[1], self.rgb.shape[0], parts, fewer=True)
+
+    @abstractmethod
+    def propose(self) -> Iterator[Sequence[Proposal]]:
+        """Yield the proposals of one source after another. Those of the published search come first."""
+
+    @abstractmethod
+    def is_known(self, proposal: Proposal) -> bool:
+        """Check whether a proposal shows a certain instance or an area that was verified before."""
+
+    @abstractmethod
+    def verify(self, proposal: Proposal) -> Candidate[O] | None:
+        """Observe a proposal. Return None if it shows no instance."""
+
+    @abstractmethod
+    def score(self, candidate: Candidate[O]) -> float:
+        """Return the probability that a candidate is an instance."""
+
+    def is_same(self, candidate: Candidate[O], better: Candidate[O]) -> bool:
+        """Check whether two candidates show the same instance."""
+        return is_same_instance(candidate.last.keypoints, better.last.keypoints)
+
+    def search(self) -> Found[O]:
+        """Return all instances with their scores, best first."""
+        return self.run(self.propose())
+
+    def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[O]:
+        """Verify the proposals of one source after another, until enough instances are certain.
+
+        Returns:
+            All instances with their scores, best first.
+        """
+        for proposals in sources:
+            for proposal in proposals:
+                if proposal.published or not self.is_known(proposal):
+                    candidate = self.verify(proposal)
+                    self.candidates += [] if candidate is None else [candidate]
+            if self._has_enough():
+                break
+        return Found(self.suppressed(), self.complete)
+
+    def _has_enough(self) -> bool:
+        if self.enough is None or len(self.certain) < self.enough:
+            return False
+        return sum(candidate.certain for candidate in self.suppressed()) >= self.enough
+
+    def suppressed(self) -> list[Candidate[O]]:
+        """Score the candidates and return one per instance, best first."""
+        for candidate in self.candidates:
+            candidate.score = max(self.score(candidate), LIMITS["published"] * candidate.published)
+        kept: list[Candidate[O]] = []
+        for candidate in sorted(self.candidates, key=lambda c: -c.score):
+            if not any(self.is_same(candidate, better) for better in kept):
+                kept.append(candidate)
+        return kept

@@ -1,0 +1,128 @@
+/** Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass. */
+
+import type { Observation } from "../observations.js";
+import type { Pixels } from "../pixels.js";
+import { isSameInstance, type Proposal } from "./geometry.js";
+import { LIMITS, type Features } from "./score.js";
+
+/** A possible instance with its observations. */
+export interface Candidate<O extends Observation> {
+  /** Observations of the landmark network. The last one becomes the result. */
+  views: O[];
+  /** Proposal that led to it. */
+  readonly proposal: Proposal;
+  /** Maximum score of the proposals of the instance. */
+  detection: number;
+  /** Keypoint similarity of two views, 0..1. */
+  agreement: number;
+  /** True if the published search finds it too. */
+  readonly isPublished: boolean;
+  /** Probability that this is an instance. */
+  score: number;
+  /** Features of the score by name. */
+  features: Features;
+}
+
+/** Result of the search of an image. */
+export interface Found<O extends Observation> {
+  /** All instances, best first. */
+  readonly candidates: Candidate<O>[];
+  /** True if all sources were searched. */
+  readonly complete: boolean;
+}
+
+/** Limits of a search. */
+export interface Limits {
+  /** Minimum score of the published search. */
+  readonly published: number;
+  /** Number of certain instances that ends the search. */
+  readonly enough: number;
+  /** True to search all windows. */
+  readonly isThorough: boolean;
+}
+
+export function newCandidate<O extends Observation>(views: O[], proposal: Proposal, agreement = 1, isPublished = false): Candidate<O> {
+  return { views, proposal, detection: proposal.score, agreement, isPublished, score: 0, features: {} };
+}
+
+/** Return the observation that becomes the result. */
+export function lastView<O extends Observation>({ views }: Candidate<O>): O {
+  return views.at(-1)!;
+}
+
+/** Return the observation with the score of the candidate. */
+export function resultOf<O extends Observation>(candidate: Candidate<O>): O {
+  return { ...lastView(candidate), score: candidate.score };
+}
+
+/** Return the minimum presence of the views. */
+export function presenceOf({ views }: Candidate<Observation>): number {
+  return Math.min(...views.map(({ score }) => score));
+}
+
+/** Check whether presence and agreement of the views are high. */
+export function isCertain(candidate: Candidate<Observation>): boolean {
+  return Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
+}
+
+/** Searches one image. */
+export abstract class StillSearch<O extends Observation> {
+  protected readonly candidates: Candidate<O>[] = [];
+  protected isComplete = true;
+
+  constructor(protected readonly image: Pixels, protected readonly limits: Limits) {}
+
+  /** Yield the proposals of one source after another. Those of the published search come first. */
+  protected abstract propose(): AsyncGenerator<Proposal[]>;
+  /** Check whether a proposal shows a certain instance or an area that was verified before. */
+  protected abstract isKnown(proposal: Proposal): boolean;
+  /** Observe a proposal. Return null if it shows no instance. */
+  protected abstract verify(proposal: Proposal): Promise<Candidate<O> | null>;
+  /** Return the probability that a candidate is an instance. */
+  protected abstract score(candidate: Candidate<O>): number;
+
+  /** Check whether two candidates show the same instance. */
+  protected isSame(candidate: Candidate<O>, better: Candidate<O>): boolean {
+    return isSameInstance(lastView(candidate).keypoints, lastView(better).keypoints);
+  }
+
+  /** Observations of the certain candidates. */
+  protected get certain(): O[] {
+    return this.candidates.filter(isCertain).map(lastView);
+  }
+
+  /** Return all instances with their scores, best first. */
+  search(): Promise<Found<O>> {
+    return this.run(this.propose());
+  }
+
+  /** Verify the proposals of one source after another, until enough instances are certain. */
+  protected async run(sources: AsyncIterable<readonly Proposal[]>): Promise<Found<O>> {
+    for await (const proposals of sources) {
+      for (const proposal of proposals) {
+        if (proposal.source !== "published" && this.isKnown(proposal)) continue;
+        const candidate = await this.verify(proposal);
+        if (candidate) this.candidates.push(candidate);
+      }
+      if (this.#hasEnough()) break;
+    }
+    return { candidates: this.#suppressed(), complete: this.isComplete };
+  }
+
+  #hasEnough(): boolean {
+    if (this.certain.length < this.limits.enough) return false;
+    return this.#suppressed().filter(isCertain).length >= this.limits.enough;
+  }
+
+  /** Score the candidates and return one per instance, best first. */
+  #suppressed(): Candidate<O>[] {
+    for (const candidate of this.candidates) {
+      candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
+    }
+    const kept: Candidate<O>[] = [];
+    for (const candidate of [...this.candidates].sort((a, b) => b.score - a.score)) {
+      if (!kept.some((better) => this.isSame(candidate, better))) kept.push(candidate);
+    }
+    return kept;
+  }
+}
