@@ -34,16 +34,16 @@ from sonjit.detectors.search import faces, geometry, light, network, people, sco
 from sonjit.detectors.search import hands as search_hands
 from sonjit.detectors.selfie import SELFIE_WEIGHTS
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.geometry import metric_faces
+from sonjit.geometry import rotations
 from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features, vocabulary
 from sonjit.gestures.motions import events, holds, strokes, tracks
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
-from sonjit.results.skeletons import face_regions
+from sonjit.results.skeletons import faces as face_points
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import events as run_events
+from sonjit.runs import annotations
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
@@ -71,11 +71,16 @@ def data() -> dict[str, Any]:
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
-    face_modules = (face, face_refinement, face_networks, face_regions, face_bundle, metric_faces)
+    face_modules = (face, face_refinement, face_networks, face_bundle)
     kind_modules = (hands, hand_heads, hand_refinement, *face_modules, body, holistic)
     modules = (observations, tracking, pipeline, *kind_modules)
     return {
-        "constants": {**_by_name(modules), "search": _by_name(SEARCH)},
+        "constants": {
+            **_by_name(modules),
+            "face_regions": {name: getattr(face_points, name) for name in ("LIPS", "LEFT_EYE", "RIGHT_EYE")},
+            "metric_faces": {name: _constants(rotations)[name] for name in ("NEAR", "HALF_HEIGHT")},
+            "search": _by_name(SEARCH),
+        },
         "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
         "gestures": _gestures(),
         "measures": {
@@ -85,7 +90,7 @@ def data() -> dict[str, Any]:
             "face": _constants(face_measures),
         },
         "motions": _motions(),
-        "events": _constants(run_events),
+        "events": _constants(annotations),
         "one_euro": _defaults(OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
