@@ -1,5 +1,5 @@
 /**
- * Additional heads of the published hand networks: keypoint visibility, handedness, likeness and gesture features.
+ * Additional heads of the published hand networks: keypoint visibility, handedness and gesture features.
  *
  * Their inputs are feature maps of the landmark network; see `sonjit.detectors.kinds.hand_heads`.
  */
@@ -28,7 +28,7 @@ export interface HeadInputs {
   readonly mean: Float32Array;
 }
 
-/** Heads of one network: visibility, handedness, likeness and appearance. */
+/** Heads of one network: visibility, handedness and appearance. */
 export class HandHeads {
   readonly #weights: ReadonlyMap<string, Matrix>;
   readonly #sides: readonly number[];
@@ -55,7 +55,7 @@ export class HandHeads {
    * Return the probability of a left hand in a selfie view, the visibility of each keypoint, and how much the crop looks
    * like a hand, in log odds.
    */
-  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array; likeness: number } {
+  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
     const near = this.#rectified(local, "local", "keypoint");
     const hidden = this.#weights.get("side_context")!.values.slice();
     this.#add(hidden, mean, "side_mean");
@@ -63,13 +63,7 @@ export class HandHeads {
     this.#add(hidden, near, "side_near");
     const side = this.#weights.get("side")!.values;
     const logit = hidden.reduce((sum, value, i) => sum + Math.max(value, 0) * side[i]!, this.#weights.get("side_bias")!.values[0]!);
-    return { left: sigmoid(logit), visibility: this.#visibility(near), likeness: this.#likeness(mean) };
-  }
-
-  /** Return how much a crop looks like a hand, in log odds; 0 on average over candidates of the search. */
-  #likeness(mean: Float32Array): number {
-    const { values } = this.#weights.get("likeness")!;
-    return mean.reduce((total, value, i) => total + value * values[i]!, this.#weights.get("likeness_bias")!.values[0]!);
+    return { left: sigmoid(logit), visibility: this.#visibility(near) };
   }
 
   /** Return the visibility of each keypoint from the features (K * H) near it, near its neighbours, and their mean. */

@@ -22,8 +22,6 @@ export interface HandObservation extends Observation {
   readonly colours: null;
   /** (K,) probability that a keypoint is in the image and not occluded; null without heads. */
   readonly visibility: Float32Array | null;
-  /** How much the crop looks like a hand, in log odds; 0 without heads. */
-  readonly likeness: number;
   /** (K * E) features of the maps at each keypoint, by which gestures are classified; null for occluded hands, and if nothing reads them. */
   readonly appearance: Float32Array | null;
   /** Refined keypoints for results; null without refinement, and once they have replaced the others. */
@@ -125,9 +123,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     const [points, presence, handedness, world, ...taps] = await this.#landmarks.run();
     // The network was trained on selfie views, in which its label is the person's own hand.
     const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
-    const { left, visibility, likeness } = inputs
-      ? this.#heads!.read(inputs)
-      : { left: handedness![0]!, visibility: null, likeness: 0 };
+    const { left, visibility } = inputs ? this.#heads!.read(inputs) : { left: handedness![0]!, visibility: null };
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
@@ -135,7 +131,6 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
       visibility,
-      likeness,
       appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
       refined: this.#refinement && this.#refined(this.#refinement, points!, world!, taps, box),
       errorPx: null,

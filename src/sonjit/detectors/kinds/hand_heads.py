@@ -1,4 +1,4 @@
-"""Additional heads of the published hand networks: keypoint visibility, handedness, likeness and gesture features.
+"""Additional heads of the published hand networks: keypoint visibility, handedness and gesture features.
 
 Their inputs are feature maps that the landmark network computes anyway: maps sampled at its own keypoints, and the
 mean of its last map. They were trained on rendered hands with exact ground truth: docs/hand-heads.md.
@@ -65,13 +65,11 @@ class HandReading:
     Attributes:
         visibility: (21,) Probability that each keypoint is in the image and not occluded.
         left: Probability of a left hand in a selfie view, as in the network's own output.
-        pooled: (C,) Mean of the network's last map.
         appearance: Inputs of the gesture features. None if the network has no such head.
     """
 
     visibility: Floats
     left: float
-    pooled: Floats
     appearance: AppearanceInputs | None
 
 
@@ -99,16 +97,7 @@ class HandHeads:
         if "appearance" in self._weights:
             maps = [each.copy() for each in taps[1:-1]]  # the engine reuses its output buffers
             appearance = AppearanceInputs(keypoints, maps)
-        return HandReading(visible[0], float(side[0]), inputs.mean.copy(), appearance)
-
-    def likeness(self, pooled: Floats) -> float:
-        """Return how much a crop looks like a hand, in log odds; 0 on average over candidates of the search.
-
-        Args:
-            pooled: Mean (C,) of the last map.
-        """
-        weights = self._weights
-        return float(pooled @ weights["likeness"] + weights["likeness_bias"][0])
+        return HandReading(visible[0], float(side[0]), appearance)
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.

@@ -77,7 +77,6 @@ class HandObservation:
     """Observation of a hand in one box; see `Observation`.
 
     Attributes:
-        pooled: (C,) mean of the landmark network's last map; None without heads.
         refinable: Inputs of the refinement; None without one, and for refined keypoints.
         error_px: (21,) expected error of refined keypoints in pixels; None for others.
         published: Observation before the refinement; None for published keypoints.
@@ -89,7 +88,6 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
-    pooled: NDArray[np.float32] | None = None
     appearance: AppearanceInputs | None = None
     refinable: RefinableCrop | None = None
     error_px: NDArray[np.float32] | None = None
@@ -179,10 +177,10 @@ class Hands(Kind[HandObservation, Hand]):
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
-        left, visibility, pooled, appearance = float(handedness.flat[0]), None, None, None
+        left, visibility, appearance = float(handedness.flat[0]), None, None
         if self._heads is not None:
             read = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
-            left, visibility, pooled, appearance = read.left, read.visibility, read.pooled, read.appearance
+            left, visibility, appearance = read.left, read.visibility, read.appearance
         refinable = None
         if self._refinement is not None:
             keypoints = image.reshape(-1, 3) / np.float32(self._size)
@@ -196,7 +194,6 @@ class Hands(Kind[HandObservation, Hand]):
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
-            pooled=pooled,
             appearance=appearance,
             refinable=refinable,
         )
@@ -223,10 +220,6 @@ class Hands(Kind[HandObservation, Hand]):
             error_px=refined.error * np.float32(box.width),
             published=published,
         )
-
-    def likeness(self, observation: HandObservation) -> float:
-        """Return how much an observation looks like a hand, in log odds; 0 without heads."""
-        return self._heads.likeness(observation.pooled) if self._heads and observation.pooled is not None else 0.0
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
         """Return the box of the next frame, from the observation without smoothing, which would lag."""

@@ -452,7 +452,6 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         raw = networks[model].arrays()
         heads = calibrate(raw, HandHeads(raw).logits(*calibration[model].inputs()), calibration[model])
         arrays |= {f"{model}.{name}": value for name, value in heads.items()}
-        arrays |= shipped_arrays(f"{model}.likeness")  # fitted by `benchmarks/fit_search.py`
         metrics = head_metrics(HandHeads(heads), HandHeads(raw), held_out[model])
         results |= {f"{model}_{name}": value for name, value in metrics.items()}
     arrays |= shipped_arrays("full.appearance")  # trained by `sonjit train gestures`
