@@ -17,7 +17,7 @@ import torch
 from sections import write_section
 
 import sonjit
-from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.documents import Table, markdown_of
 from sonjit.lab.evaluation.published import load_table, table_block
 from sonjit.lab.explain import (
     box_from_map,
@@ -173,10 +173,10 @@ def report(seeds, steps):
         f"{len(held_out)} held-out crops (every hand in the last quarter of each 2 s, and its mirror image), "
         f"{settings.steps} steps of {settings.batch} crops of 96 px.",
         "", *lines, "", "**Left or right hand, held-out crops** (seed 0, boxes at each method's best share)", "",
-        markdown_table(own),
+        markdown_of(own),
     ]  # fmt: skip
     for table in map(load_table, ("ilsvrc-loc", "ilsvrc-loc-test")):
-        text += ["", f"**{table.title}**", "", markdown_table(table_block(table))]
+        text += ["", f"**{table.title}**", "", markdown_of(table_block(table))]
     return "\n".join(text), image
 
 

@@ -20,7 +20,7 @@ from sections import write_section
 
 from sonjit.cli import main as sonjit
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.documents import Table, markdown_of
 from sonjit.lab.explain import draw_boxes, enlarge, grid, panel
 from sonjit.lab.explain.classes import crop_box, explain_classes
 from sonjit.lab.networks.answers import load_answerer
@@ -216,7 +216,7 @@ def rows_of(table):
     """Return table rows from label -> [(classification error, localization error)] with a pair for each seed."""
     titles = "", "classification error, %", "localization error, %", "maximum outside the box, %"
     rows = [(label, *(shown(values) for values in zip(*found, strict=True))) for label, found in table.items()]
-    return markdown_table(Table(titles[: len(rows[0])], tuple(rows), text_columns=1))
+    return markdown_of(Table(titles[: len(rows[0])], tuple(rows), text_columns=1))
 
 
 def errors(results):
@@ -330,7 +330,7 @@ def scene_study(folder):
         raise SystemExit("eval failed")
     (found,) = json.loads((out / "eval.json").read_text("utf-8"))["runs"]
     rows = tuple((row["name"], f"{row['mean']:.0f} %", str(row["counted"])) for row in found["parts"]["object"])
-    table = markdown_table(Table(("scene: object", "in the region", "images"), rows, text_columns=1))
+    table = markdown_of(Table(("scene: object", "in the region", "images"), rows, text_columns=1))
     pictures = [cv2.imread(str(out / file))[..., ::-1] for file in found["patterns"].values()]
     held_out = results["classification_error_1"]
     text = ["**Scenes: objects in the regions**", "", table, "", f"{held_out:.1f} % of the held-out scenes are wrong."]
@@ -357,7 +357,7 @@ def question_study(folder):
             title = f"{text} {asked.names[best.label]} {best.probability:.2f}"
             row.append(panel(large, enlarge(best.values, 2 * WIDTH, 2 * HEIGHT), title))
         rows.append(row)
-    table = markdown_table(Table(("from", "accuracy, %"), tuple(accuracies), text_columns=1))
+    table = markdown_of(Table(("from", "accuracy, %"), tuple(accuracies), text_columns=1))
     return ["**Answers to held-out questions (240)**", "", table], grid(rows)
 
 

@@ -22,7 +22,7 @@ import psutil
 import torch
 
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.documents import Table, markdown_of
 from sonjit.lab.training.augment import AugmentationSettings
 from sonjit.lab.training.hands.keypoint_detector import example_from_sample, tensors_from_examples
 from sonjit.lab.training.hands.samples import draw_batch
@@ -134,7 +134,7 @@ def main():
         f"{os.cpu_count()} cores\n\n"
     )
     sys.stdout.write(
-        markdown_table(Table(("images", "workers", "in the network", "memory", "worker memory"), tuple(rows)))
+        markdown_of(Table(("images", "workers", "in the network", "memory", "worker memory"), tuple(rows)))
     )
 
 

@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 import sonjit
 from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
-from sonjit.lab.documents.plots import INK, line_mark, svg_of
+from sonjit.lab.documents import INK, line_mark, svg_of
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.rigged import RiggedHands
 from sonjit.lab.meshes.run import draw_meshes

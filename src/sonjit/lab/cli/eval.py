@@ -6,19 +6,20 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
+from sonjit._util.extras import require
 from sonjit._util.files import note_kept, sole_writer, write_bytes
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import closing_line, progress_bar
-from sonjit.lab.documents.document import Plot, number, save_files
+from sonjit.lab.documents import Plot, number, save_files
 from sonjit.lab.evaluation import (
     Evaluation,
     EvaluationRequest,
@@ -31,8 +32,7 @@ from sonjit.lab.evaluation import (
     write_units,
 )
 from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
-from sonjit.lab.evaluation.predictions import Mode
-from sonjit.lab.evaluation.published import load_group_file
+from sonjit.lab.evaluation.published import FEWEST, load_group_file
 from sonjit.lab.evaluation.records import EvaluationRecord, load_evaluation
 from sonjit.lab.evaluation.report import draw_comparison, metric_cells
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
@@ -42,35 +42,19 @@ from sonjit.media.sources.images import encode_image
 def evaluate(
     *,
     protocol: str | None = None,
-    model: str | None = None,
-    root: str | None = None,
-    predictions: str | None = None,
-    out: str = "evaluation",
+    root: Path | None = None,
+    choice: ModelChoice | None = None,
+    out: Path = Path("evaluation"),
     data: str | None = None,
     split: str | None = None,
     mode: Literal["tracking", "reacquisition", "both"] = "both",
     limit: int | None = None,
-    weights: str | None = None,
-    layout: Literal["interhand", "stb", "rhd"] | None = None,
-    root_weights: str | None = None,
-    root_input_scale: Literal[1, 255] | None = None,
-    boxes: str | None = None,
-    mano: str | None = None,
-    mano_left: str | None = None,
-    pooling: Literal["gap", "gmp"] | None = None,
-    localize_by: Literal["cam", "heuristics", "backprop"] | None = None,
-    view: Literal["full", "crop", "box"] | None = None,
-    models_dir: str | None = None,
-    landmark_model: str | None = None,
-    search: Literal["auto", "fast", "thorough"] | None = None,
-    max_instances: int | None = None,
-    device: str | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
     workers: str = "pool",
     save: str | None = None,
-    submission: str | None = None,
+    submission: Path | None = None,
 ) -> int:
     """Evaluate a model with a protocol and write a report.
 
@@ -82,34 +66,12 @@ def evaluate(
 
     Args:
         protocol: Name of a protocol, or the path of your own .toml file.
-        model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
         root: Folder of the data set, or the folder that contains several sets.
-        predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
-            vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
-            of images.
         out: Folder for the results.
         data: Data sets to use instead of the protocol's: NAME or NAME:SPLIT, separated by commas.
         split: Split to use instead of the protocol's.
         mode: Mode of detectors: tracking crops around the previous result, reacquisition searches each image.
         limit: Maximum number of images per data set.
-        weights: Checkpoint of a network, or folder of its run; demo for placeholder weights.
-        layout: Training data set of an official InterNet checkpoint. Sonjit's checkpoints contain it.
-        root_weights: Checkpoint of RootNet, for InterNet.
-        root_input_scale: Value of white for an official RootNet checkpoint, 255 in the release. Sonjit's contain it.
-        boxes: JSON file with InterNet's crops and root depths: RootNet's released results, or a list with annot_id or
-            sample (and side), bbox (x, y, width, height of the square crop) and abs_depth in mm.
-        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for meshes of sets with MANO parameters.
-        mano_left: MANO_LEFT.pkl, for left hands.
-        pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
-        localize_by: Source of a classifier's boxes: cam, the map of each class; heuristics, the paper's five boxes of
-            three classes; backprop, the saliency of each class. Default: cam.
-        view: Part of the image for a classifier: the full image (full), the crop by its map (crop), or the labelled
-            box (box). Default: the part that it was trained on.
-        models_dir: Folder with the published weight files.
-        landmark_model: File of a custom landmark network, for detectors.
-        search: Search of detectors. Default: the search of the protocol.
-        max_instances: Maximum number of instances of detectors. Default: the number of the protocol.
-        device: Device: cpu, gpu, npu or auto for a detector; cpu, gpu, cuda:1, mps or auto for a network.
         resume: Continue an interrupted evaluation.
         skip_bad: Omit bad samples and list them.
         jobs: Number of processes that share the samples. The metrics stay the same.
@@ -121,68 +83,44 @@ def evaluate(
     from sonjit.lab.evaluation import evaluate as run
 
     if protocol is None:
-        return _list()
+        for name in list_protocols():
+            sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
+        sys.stdout.write(f"models: {', '.join(list_models())}\n")
+        return 0
     if root is None:
         raise InputError("--protocol requires --root, the folder of the data")
-    choice = ModelChoice(
-        name=model,
-        predictions=predictions,
-        weights=weights,
-        root_weights=root_weights,
-        mano=mano,
-        mano_left=mano_left,
-        models_dir=models_dir,
-        landmark_model=landmark_model,
-        pooling=pooling,
-        localize_by=localize_by,
-        view=view,
-        search=search,
-        max_instances=max_instances,
-        device=device,
-        layout=layout,
-        root_input_scale=root_input_scale,
-        boxes=boxes,
-    )
-    modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = EvaluationRequest(
         protocol=protocol,
-        model=choice,
-        root=Path(root),
+        model=choice or ModelChoice(),
+        root=root,
         data=tuple(part.strip() for part in data.split(",")) if data else (),
         split=split,
-        modes=modes,
+        modes=None if mode == "both" else (mode,),
         limit=limit,
         skip_bad=skip_bad,
         resume=resume,
         command=shlex.join(["sonjit", *sys.argv[1:]]),
         jobs=jobs,
         workers=workers,
-        submission=None if submission is None else Path(submission),
+        submission=submission,
     )
+    require("matplotlib", "the report of an evaluation")
     with nullcontext() if save is None else open_unit_table(save) as table:
-        folder = Path(out)
-        with sole_writer(folder):
+        with sole_writer(out):
             with progress_bar(None, "images") as bar:
-                outcome = run(request, folder, progress=bar)
-            save_report(outcome, folder)
+                outcome = run(request, out, progress=bar)
+            save_report(outcome, out)
         if table is not None:
             write_units(outcome, table)
     _print_metrics(outcome)
     summary = outcome.summary
-    summary.written = [str(folder / name) for name in ("eval.json", "report.html", "report.md")]
-    summary.written += [path for path in (save, submission) if path is not None]
+    summary.written = [str(out / name) for name in ("eval.json", "report.html", "report.md")]
+    summary.written += [str(path) for path in (save, submission) if path is not None]
     sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")
     if outcome.stopped:
         stop = KeyboardInterrupt()
         note_kept(stop)
         raise stop
-    return 0
-
-
-def _list() -> int:
-    for name in list_protocols():
-        sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
-    sys.stdout.write(f"models: {', '.join(list_models())}\n")
     return 0
 
 
@@ -208,14 +146,14 @@ def _print_metrics(outcome: Evaluation) -> None:
 
 
 def card(
-    evaluations: Annotated[tuple[str, ...], Parameter(name="EVAL_JSON")] = (),
+    evaluations: Annotated[tuple[Path, ...], Parameter(name="EVAL_JSON")] = (),
     /,
     *,
-    out: str = "cards",
-    groups: str | None = None,
+    out: Path = Path("cards"),
+    groups: Path | None = None,
     goal: float | None = None,
-    fewest: int = 20,
-    bench: str | None = None,
+    fewest: int = FEWEST,
+    bench: Path | None = None,
     name: str = "",
     licence: str = "",
     training_data: str = "",
@@ -243,12 +181,15 @@ def card(
         raise InputError("sonjit card requires at least one eval.json of sonjit eval")
     if fewest < 2:
         raise InputError(f"--fewest {fewest}: give at least 2")
-    records = [load_evaluation(Path(path)) for path in evaluations]
+    records = [load_evaluation(path) for path in evaluations]
+    times = None if bench is None else read_json(bench)
+    if not (times is None or isinstance(times, dict)):
+        raise InputError(f"--bench {bench} is not a file of sonjit bench --save")
     request = CardRequest(
-        groups=load_group_file(Path(groups)) if groups else (),
+        groups=load_group_file(groups) if groups else (),
         goal=math.nan if goal is None else goal,
         fewest=fewest,
-        bench=_json(Path(bench)) if bench else None,
+        bench=times,
         maps=_maps(records),
         name=name,
         licence=licence,
@@ -256,14 +197,13 @@ def card(
         intended_use=intended_use,
     )
     files = card_files(records, request)
-    folder = Path(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from None
-    save_files(folder, files)
+    save_files(out, files)
     names = sorted(name for name in files if name.endswith(".md"))
-    sys.stderr.write(f"wrote {', '.join(str(folder / name) for name in names)}, each also as .html\n")
+    sys.stderr.write(f"wrote {', '.join(str(out / name) for name in names)}, each also as .html\n")
     return 0
 
 
@@ -284,13 +224,6 @@ def _maps(records: Sequence[EvaluationRecord]) -> dict[str, Plot]:
         else:
             found[key] = plot
     return found
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise InputError(f"--bench {path} is not a file of sonjit bench --save")
-    return data
 
 
 def compare(

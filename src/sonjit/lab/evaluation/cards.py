@@ -23,19 +23,20 @@ from sonjit._util.files import sha256_of_file
 from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
-from sonjit.lab.documents.document import (
+from sonjit.lab.documents import (
     Block,
     BulletList,
     Heading,
     Plot,
     Table,
     Text,
+    bars_svg,
     html_from,
+    maps_svg,
     markdown_from,
     number,
     plots_of,
 )
-from sonjit.lab.documents.plots import bars_svg, maps_svg
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.evaluation.published import (
     FEWEST,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.documents.plots import Curve
+from sonjit.lab.documents import Curve
 from sonjit.lab.evaluation.metrics import (
     Metric,
     MetricSummary,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.documents.plots import Curve
+from sonjit.lab.documents import Curve
 from sonjit.lab.evaluation.joints import motion_metrics
 from sonjit.lab.evaluation.metrics import (
     MetricSummary,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.documents.plots import Curve
+from sonjit.lab.documents import Curve
 from sonjit.lab.evaluation.records import CurveRecord, MetricRecord, PartRecord, SummaryRecord
 from sonjit.lab.metrics import (
     Part,

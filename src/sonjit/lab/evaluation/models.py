@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, cast
 
 import numpy as np
+from cyclopts import Group, Parameter
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError, unknown_name
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     from sonjit.lab.evaluation.network_models import DeformerModel
-    from sonjit.lab.explain.classes import LocalizeBy
-    from sonjit.lab.networks.classifiers import View
 
 TRACKING_PASSES = 5
 """Number of passes over an image without predecessor, so that tracking takes its crop from the previous pass."""
@@ -105,32 +104,38 @@ def is_window_model(model: Model) -> TypeGuard[DeformerModel]:
     return hasattr(model, "predict_window")
 
 
+@Parameter(name="*", group=Group("Model", sort_key=1))
 @dataclass(frozen=True)
 class ModelChoice:
-    """Model with its files and options.
+    """Model with its files and options, as for `sonjit eval`.
 
     Attributes:
-        name: Detector kind and model such as hands-full, or a network of the registry.
-        predictions: File of predictions in place of a model.
-        weights: Checkpoint of a network.
-        root_weights: Checkpoint of RootNet, used with InterNet.
-        mano: MANO's right hand, for networks that need it, and for the meshes of data sets with MANO parameters.
-        mano_left: MANO's left hand, for the same purposes.
-        models_dir: Folder with the published files.
-        landmark_model: Landmark network of a detector in place of the published one.
-        pooling: Pooling of a classifier, gap or gmp, if its checkpoint does not contain it.
-        localize_by: Source of a classifier's boxes: cam, heuristics or backprop.
-        view: Input of a classifier: full, crop or box.
-        search: Search of a detector, see `create_detector`; by default the protocol's.
-        max_instances: Maximum number of instances, see `create_detector`; by default the protocol's.
+        name: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
+        predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
+            vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
+            of images.
+        weights: Checkpoint of a network, or folder of its run; demo for placeholder weights.
+        layout: Training data set of an official InterNet checkpoint. Sonjit's checkpoints contain it.
+        root_weights: Checkpoint of RootNet, for InterNet.
+        root_input_scale: Value of white for an official RootNet checkpoint, 255 in the release. Sonjit's contain it.
+        boxes: JSON file with InterNet's crops and root depths: RootNet's released results, or a list with annot_id or
+            sample (and side), bbox (x, y, width, height of the square crop) and abs_depth in mm.
+        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for meshes of sets with MANO parameters.
+        mano_left: MANO_LEFT.pkl, for left hands.
+        pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
+        localize_by: Source of a classifier's boxes: cam, the map of each class; heuristics, the paper's five boxes of
+            three classes; backprop, the saliency of each class. Default: cam.
+        view: Part of the image for a classifier: the full image (full), the crop by its map (crop), or the labelled
+            box (box). Default: the part that it was trained on.
+        models_dir: Folder with the published weight files.
+        landmark_model: File of a custom landmark network, for detectors.
+        search: Search of detectors. Default: the search of the protocol.
+        max_instances: Maximum number of instances of detectors. Default: the number of the protocol.
+        device: Device: cpu, gpu, npu or auto for a detector; cpu, gpu, cuda:1, mps or auto for a network.
         labels: Kind of the data's labels, which predictions from a file then have.
-        device: Device of a detector (see `create_detector`) or of a network (see `torch_device`).
-        layout: Layout of InterNet's official weights, see `load_internet`.
-        root_input_scale: Input scale of RootNet's official weights, see `load_rootnet`.
-        boxes: File of InterNet's crops, see `CropFile`; by default the labels' boxes.
     """
 
-    name: str | None = None
+    name: Annotated[str | None, Parameter(name="--model")] = None
     predictions: str | None = None
     weights: str | None = None
     root_weights: str | None = None
@@ -138,16 +143,16 @@ class ModelChoice:
     mano_left: str | None = None
     models_dir: str | None = None
     landmark_model: str | None = None
-    pooling: str | None = None
-    localize_by: LocalizeBy | None = None
-    view: View | None = None
-    search: str | None = None
+    pooling: Literal["gap", "gmp"] | None = None
+    localize_by: Literal["cam", "heuristics", "backprop"] | None = None
+    view: Literal["full", "crop", "box"] | None = None
+    search: Literal["auto", "fast", "thorough"] | None = None
     max_instances: int | None = None
     device: str | None = None
-    layout: str | None = None
-    root_input_scale: float | None = None
+    layout: Literal["interhand", "stb", "rhd"] | None = None
+    root_input_scale: Literal[1, 255] | None = None
     boxes: str | None = None
-    labels: LandmarkKind = "hand"
+    labels: Annotated[LandmarkKind, Parameter(parse=False)] = "hand"
 
     def __post_init__(self) -> None:
         """Refuse no model, and two models at once."""

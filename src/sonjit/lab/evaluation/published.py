@@ -21,7 +21,7 @@ import numpy as np
 
 from sonjit._util.data_files import read_toml_table
 from sonjit._util.errors import InputError, unknown_name
-from sonjit.lab.documents.document import Block, BulletList, Heading, Table, Text, number
+from sonjit.lab.documents import Block, BulletList, Heading, Table, Text, number
 from sonjit.lab.evaluation.metrics import class_order
 from sonjit.lab.evaluation.records import EvaluationRecord, ImpossibleTableError, MetricRecord, Units
 from sonjit.lab.metrics import (

@@ -18,21 +18,23 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import Json, json_from
 from sonjit.lab.datasets import Sample, mask_from_segmentation
-from sonjit.lab.documents.document import (
+from sonjit.lab.documents import (
     Block,
     BulletList,
+    Curve,
     Heading,
     Image,
     Plot,
     Table,
     Text,
+    bars_svg,
+    curves_svg,
     html_from,
     markdown_from,
     number,
     plots_of,
     save_files,
 )
-from sonjit.lab.documents.plots import Curve, bars_svg, curves_svg
 from sonjit.lab.evaluation.metrics import CONDITIONS
 from sonjit.lab.evaluation.predictions import EvaluatedItem, known_points
 from sonjit.lab.evaluation.protocols import ProtocolData, load_protocol

@@ -19,20 +19,21 @@ from typing import NamedTuple
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.json_text import json_from
-from sonjit.lab.documents.document import (
+from sonjit.lab.documents import (
     Block,
     BulletList,
     Heading,
     Plot,
     Table,
     Text,
+    bars_svg,
     html_from,
     markdown_from,
     number,
     plots_of,
     save_files,
 )
-from sonjit.lab.documents.plots import bars_svg
+from sonjit.lab.documents import bars_svg
 from sonjit.lab.training.processes import broadcast, processes, rank
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT

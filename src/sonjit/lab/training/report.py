@@ -11,8 +11,20 @@ from statistics import fmean, median
 from typing import cast
 
 from sonjit._util.data_files import read_json
-from sonjit.lab.documents.document import Block, BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
-from sonjit.lab.documents.plots import Line, lines_svg, smooth_values
+from sonjit.lab.documents import (
+    Block,
+    BulletList,
+    Heading,
+    Image,
+    Line,
+    Plot,
+    Table,
+    Text,
+    html_from,
+    lines_svg,
+    save_files,
+    smooth_values,
+)
 from sonjit.lab.training.run_folder import ENVIRONMENT, IMAGES, LOG, RESULT, SETTINGS, LogRow
 
 REPORT = "report.html"

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.errors import pluralize
-from sonjit.lab.documents.document import Block, Heading, Plot, Table, Text, html_from, save_files
-from sonjit.lab.documents.plots import arrows_svg, heat_map_svg
+from sonjit.lab.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit.media.sources.images import encode_image
 from sonjit.studio.calibration.calibrate import RigCalibration, rms_of
 from sonjit.studio.calibration.estimates import angle_between, compose_transforms, observation_poses

@@ -16,7 +16,7 @@ from sonjit._util.data_files import read_toml_table, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_text
 from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record
-from sonjit.lab.documents.document import Heading, Table, Text, markdown_from
+from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.studio.automatic.learning import coco_annotation, coco_category
 from sonjit.studio.automatic.run_folder import SOURCES
 from sonjit.studio.cameras.rig import CameraRig

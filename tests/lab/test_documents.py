@@ -1,0 +1,105 @@
+"""Documents: pages that show any text, and plots that are readable, repeatable and fit their values."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonjit.lab.documents import (
+    BulletList,
+    Curve,
+    Heading,
+    Image,
+    Line,
+    Plot,
+    Table,
+    Text,
+    arrows_svg,
+    bars_svg,
+    curves_svg,
+    heat_map_svg,
+    html_from,
+    lines_svg,
+    maps_svg,
+    markdown_from,
+)
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+def texts(svg):
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img"
+    return [part for item in root.iter() if item.tag.endswith(("text", "title")) for part in item.itertext()]
+
+
+def test_a_page_shows_text_as_it_is_and_plots_within_it():
+    blocks = [
+        Heading("By <size>"),
+        Text("1 < 2 & so on", strong=True),
+        BulletList(("a", "b")),
+        Table(("name", "mm"), (("a|b", "1"), ("<c>", "2"))),
+        Plot("curve", "<svg>drawn</svg>", "curve", captioned=True),
+        Image("worst.jpg", 'an "image"'),
+    ]
+    page = html_from("T & U", blocks)
+    body = page.partition("<body>")[2]
+    assert "<h1>T &amp; U</h1>" in body
+    assert "<h2>By &lt;size&gt;</h2>" in body
+    assert "<strong>1 &lt; 2 &amp; so on</strong>" in body
+    assert "<td>a|b</td>" in body
+    assert "<td>&lt;c&gt;</td>" in body
+    assert "<figure><svg>drawn</svg><figcaption>curve</figcaption></figure>" in body
+    assert 'alt="an &quot;image&quot;"' in body
+    text = markdown_from("T", blocks)
+    assert "| a\\|b | 1 |" in text
+    assert "![curve](curve.svg)" in text
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.lists(NUMBERS, min_size=1, max_size=700), min_size=1, max_size=4))
+def test_lines_of_any_values_can_be_drawn(values):
+    svg = lines_svg([Line("a", range(len(value)), value) for value in values], "step", "losses <of> a run")
+    assert "step" in texts(svg)
+    assert 'aria-label="losses &lt;of&gt; a run"' in svg
+
+
+def test_an_axis_over_decades_is_logarithmic():
+    def is_logarithmic(*values, **options):
+        return "mathdefault{10^" in lines_svg([Line("a", range(len(values)), values)], "step", "t", **options)
+
+    assert is_logarithmic(1e-4, 1e-2, 1.0)
+    assert not is_logarithmic(1e-4, 1e-2, 1.0, straight=True)
+    assert not is_logarithmic(1.0, 4.0)
+    assert is_logarithmic(1.0, 40.0, logarithmic=True)
+    assert not is_logarithmic(0.0, 1e4, logarithmic=True)
+
+
+def test_every_plot_is_valid_names_its_parts_and_repeats_its_bytes():
+    nan = float("nan")
+    curve = Curve("PCK", [0.0, 10.0], [0.0, nan], "mm")
+    drawn = {
+        curves_svg: ([("tracking", curve), ("b", curve)],),
+        bars_svg: ([("wrist", 2.0, 1.0, 3.0), ("tip", nan, nan, nan)], "mm", "bars"),
+        maps_svg: ([("x", np.eye(3)), ("y", np.zeros((3, 3)))], np.array([[0.1, 0.1], [0.9, 0.5]]), [(0, 1)], "maps"),
+        heat_map_svg: (["camera 1"], {(0, 0): (0.2, "0.2 px")}, 1, "errors"),
+        arrows_svg: ((640, 480), np.zeros((2, 2)), np.ones((2, 2)), "arrows"),
+    }
+    svgs = {function: function(*arguments) for function, arguments in drawn.items()}
+    assert {"tracking", "threshold, mm"} <= set(texts(svgs[curves_svg]))
+    assert [text.strip() for text in texts(svgs[bars_svg])][-2:] == ["2 mm", "no data"]
+    assert {"x", "y"} <= set(texts(svgs[maps_svg]))
+    assert {"camera 1", "0.2 px"} <= set(texts(svgs[heat_map_svg]))
+    assert all(function(*arguments) == svgs[function] for function, arguments in drawn.items())
+    assert not re.search(r"\d{4}-\d\d-\d\d", "".join(svgs.values()))
+
+
+def test_a_long_line_is_drawn_by_means_and_gaps_are_left_out():
+    def points(svg):
+        return max((len(re.findall("[ML] ", path)) for path in re.findall(r' d="([^"]*)"', svg)), default=0)
+
+    noise = np.random.default_rng(0).normal(5, 0.1, 9600).tolist()
+    assert points(lines_svg([Line("", range(9600), noise)], "step", "t")) <= 320
+    lines_svg([Line("a", [1, 2, 3], [1.0, float("nan"), 2.0])], "s", "t")
