@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sonjit._util.errors import SonjitError
 from sonjit.lab.benchmark.cases import save_clip
-from sonjit.lab.benchmark.run import check_peer, run_python
+from sonjit.lab.benchmark.run import check_peer, run_worker
 
 ASSETS = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "assets"
 WRIST, MIDDLE_MCP = 0, 9
@@ -94,10 +94,10 @@ def main():
     parser.add_argument("--save", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     truth = json.loads(options.truth.read_text())
-    sides = {f"sonjit {options.precision}": (sys.executable, "worker.py")}
+    sides = {f"sonjit {options.precision}": (sys.executable, "sonjit")}
     if options.peer:
         check_peer(options.peer)
-        sides["mediapipe"] = (options.peer, "peer_mediapipe.py")
+        sides["mediapipe"] = (options.peer, "solutions")
     job = {
         "task": "find",
         "count": len(truth["frames"]),
@@ -113,8 +113,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="sonjit-accuracy-") as folder:
         job["frames"] = str(Path(folder) / "clip.npy")
         save_clip(options.media, Path(job["frames"]), job["count"])
-        for name, (python, script) in sides.items():
-            outcome[name] = measure(run_python(python, script, json.dumps(job))["frames"], truth)
+        for name, (python, library) in sides.items():
+            outcome[name] = measure(run_worker(python, json.dumps({**job, "library": library}))["frames"], truth)
     table = Table("", *outcome, box=None, pad_edge=False)
     for figure in next(iter(outcome.values())):
         values = (side[figure] for side in outcome.values())

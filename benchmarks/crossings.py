@@ -28,7 +28,7 @@ from streams import SEARCHES, hand_figures, keypoints, plain_hands, run
 
 from sonjit import SonjitError, create_detector
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.benchmark.run import check_peer, run_python
+from sonjit.lab.benchmark.run import check_peer, run_worker
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.factors import FACTORS, Factors
 from sonjit.lab.synthesis.gestures import sample_angles
@@ -159,7 +159,7 @@ def peer_hands(python, frames, most):
         np.save(path, np.stack([rgb for _, rgb in frames]))
         job = {"task": "find", "frames": str(path), "count": len(frames), "kind": "hands", "model": "full"}
         job |= {"max_instances": most, "static_image": False}
-        return run_python(python, "peer_mediapipe.py", json.dumps(job))["frames"]
+        return run_worker(python, json.dumps({**job, "library": "solutions"}))["frames"]
 
 
 def cross_hands(options):

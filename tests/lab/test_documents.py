@@ -82,7 +82,7 @@ def test_every_plot_is_valid_names_its_parts_and_repeats_its_bytes():
     curve = Curve("PCK", [0.0, 10.0], [0.0, nan], "mm")
     drawn = {
         curves_svg: ([("tracking", curve), ("b", curve)],),
-        bars_svg: ([("wrist", 2.0, 1.0, 3.0), ("tip", nan, nan, nan)], "mm", "bars"),
+        bars_svg: (["wrist", "tip"], np.array([[2.0, 1.0, 3.0], [nan] * 3]), "mm", "bars"),
         maps_svg: ([("x", np.eye(3)), ("y", np.zeros((3, 3)))], np.array([[0.1, 0.1], [0.9, 0.5]]), [(0, 1)], "maps"),
         heat_map_svg: (["camera 1"], {(0, 0): (0.2, "0.2 px")}, 1, "errors"),
         arrows_svg: ((640, 480), np.zeros((2, 2)), np.ones((2, 2)), "arrows"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sonjit._util.arrays import FloatArray, RealArray
 from sonjit._util.extras import optional_import
@@ -36,7 +37,7 @@ tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }
 """
-_PLOT_STYLE: dict[str, Any] = {
+_PLOT_STYLE: Any = {
     "svg.hashsalt": "sonjit", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.linewidth": 0.4,
     "legend.frameon": False, "grid.color": INK, "grid.linewidth": 0.4,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
@@ -259,28 +260,28 @@ def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
     return _plot(draw, "share of keypoints within a threshold")
 
 
-def bars_svg(rows: Sequence[tuple[str, float, float, float]], unit: str, title: str) -> str:
+def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> str:
     """Draw a bar per row with its interval. A row without a number stays empty.
 
     Args:
-        rows: Name, mean and the ends of its interval for each row; NaN where unknown.
+        names: Names of the rows.
+        values: Mean and the ends of its interval of each row (N, 3); NaN where unknown.
         unit: Unit of the values.
         title: Alternative text.
     """
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
-        table = np.maximum(np.array([row[1:] for row in rows], np.float64).reshape(-1, 3), 0)  # NaN stays
-        axes.barh(range(len(rows)), np.nan_to_num(table[:, 0]), height=0.7, color=COLOURS[0], alpha=0.75)
-        axes.hlines(range(len(rows)), table[:, 1], table[:, 2], color=COLOURS[1], linewidth=2)
-        for index, (_, mean, *_) in enumerate(rows):
-            end = np.nanmax(table[index], initial=0)
+        ends = np.maximum(np.asarray(values, np.float64), 0)  # NaN stays
+        axes.barh(range(len(names)), np.nan_to_num(ends[:, 0]), height=0.7, color=COLOURS[0], alpha=0.75)
+        axes.hlines(range(len(names)), ends[:, 1], ends[:, 2], color=COLOURS[1], linewidth=2)
+        for index, mean in enumerate(ends[:, 0]):
             text = f" {mean:.3g} {unit}" if math.isfinite(mean) else " no data"
-            axes.text(end, index, text, va="center")
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+            axes.text(np.nanmax(ends[index], initial=0), index, text, va="center")
+        axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
-        axes.set_xlim(0, 1.15 * float(np.nanmax(table, initial=0)) or 1)
+        axes.set_xlim(0, 1.15 * float(np.nanmax(ends, initial=0)) or 1)
 
-    return _plot(draw, title, height=40 + 20 * len(rows))
+    return _plot(draw, title, height=40 + 20 * len(names))
 
 
 def maps_svg(

@@ -11,9 +11,8 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.benchmark import CASES, worker
 from sonjit.lab.benchmark.cases import save_bundle, save_clip
-from sonjit.lab.benchmark.run import METRICS, benchmark, run_python
-from sonjit.lab.benchmark.tasks import Tasks
-from sonjit.lab.benchmark.worker import Clip, Sonjit, run_job
+from sonjit.lab.benchmark.run import METRICS, benchmark, run_worker
+from sonjit.lab.benchmark.worker import Clip, Sonjit, Tasks, measure_closure, run_job
 from sonjit.weights import find_weight
 
 pytestmark = pytest.mark.slow
@@ -66,7 +65,7 @@ def test_a_clip_of_one_frame_has_no_motion(tmp_path):
 
 @pytest.mark.usefixtures("needs_weights")
 def test_worker_prints_one_line_with_every_figure(clip):
-    command = [sys.executable, "-m", "sonjit.lab.benchmark.worker", json.dumps(job(clip))]
+    command = [sys.executable, worker.__file__, json.dumps(job(clip))]
     (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     outcome = json.loads(line)
     assert set(outcome) == {*METRICS, "found", "precision"}
@@ -77,7 +76,7 @@ def test_worker_prints_one_line_with_every_figure(clip):
 
 @pytest.mark.usefixtures("needs_weights")
 def test_worker_describes_what_it_finds(clip):
-    frames = run_python(sys.executable, "worker.py", json.dumps(job(clip, task="find")))["frames"]
+    frames = run_worker(sys.executable, json.dumps(job(clip, task="find")))["frames"]
     assert len(frames) == COUNT
     (hand,) = frames[0]
     assert np.shape(hand["xy"]) == (21, 2)
@@ -87,15 +86,15 @@ def test_worker_describes_what_it_finds(clip):
 
 def test_crashed_worker_is_one_line(tmp_path):
     with pytest.raises(JobError, match=r"^worker\.py in .* crashed: KeyError: 'kind'$"):
-        run_python(sys.executable, "worker.py", json.dumps({"task": "time"}))
+        run_worker(sys.executable, json.dumps({"task": "time"}))
 
 
 def test_hanging_worker_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "hang.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("sonjit.lab.benchmark.run._HERE", tmp_path)
+    monkeypatch.setattr("sonjit.lab.benchmark.run._WORKER", tmp_path / "hang.py")
     monkeypatch.setattr("sonjit.lab.benchmark.run._TIMEOUT_S", 0.2)
     with pytest.raises(JobError, match=r"^hang\.py in .* did not respond for 0\.2 s"):
-        run_python(sys.executable, "hang.py", "")
+        run_worker(sys.executable, "")
 
 
 @pytest.mark.usefixtures("needs_weights")
@@ -155,25 +154,34 @@ def test_worker_measures_every_kind(case, tmp_path):
 
 
 @pytest.mark.usefixtures("needs_weights")
-def test_tasks_are_measured_as_libraries_are(clip, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "worker", worker)  # the script imports it from beside itself
+def test_tasks_are_measured_as_libraries_are(clip, tmp_path):
     bundle = tmp_path / "hand_landmarker.task"
     save_bundle(bundle.name, bundle)
     library = Tasks("sonjit.compat.mediapipe")
     outcome = run_job(job(clip, bundle=str(bundle), max_instances=2), library)
     assert outcome["found"] == {"1": COUNT}
-    assert outcome["precision"] == library.extras(job(clip), np.zeros(0))["precision"]
+    assert outcome["precision"] == library.extras(job(clip))["precision"]
     frame = np.load(clip)[0]
     (hand,) = library.describe(library.detect(frame), frame)
     assert np.shape(hand["xy"]) == (21, 2)
     assert hand["handedness"] in ("Left", "Right")
 
 
-@pytest.mark.parametrize("script", ["worker", "peer_mediapipe", "tasks"])
-def test_scripts_import_nothing_of_the_package_or_of_either_library(script):
+def test_the_script_imports_nothing_of_the_package_or_of_either_library():
     code = (
         f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parent)!r}); sys.modules['sonjit'] = None; "
-        f"import {script}; print(sorted({{'numpy', 'openvino', 'cv2'}} & set(sys.modules)))"
+        "import worker; print(sorted({'numpy', 'openvino', 'cv2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_size_of_a_distribution_contains_its_requirements_without_extras():
+    closure = measure_closure("sonjit")
+    assert {"sonjit", "numpy", "openvino", "rich", "cyclopts", "av"} <= set(closure["distributions"])
+    assert "pytest" not in closure["distributions"]
+    assert closure["bytes"] == sum(entry["bytes"] for entry in closure["distributions"].values())
+    assert closure["distributions"]["sonjit"]["bytes"] > 500_000  # the package itself, even where it is editable
+    command = [sys.executable, "-I", "-S", worker.__file__, "numpy"]
+    alone = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (alone["bytes"], alone["distributions"]) == (0, {})  # -S: no site-packages in sight

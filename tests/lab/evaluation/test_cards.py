@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def evaluated(clip_folder, tmp_path_factory):
 def test_groups_have_their_means_and_the_worst_is_named():
     values = [1.0, 3.0, 10.0, 14.0, None, 2.0]
     groups = [{"sample": str(index), "gender": "fm"[2 <= index < 4]} for index in range(6)]
-    (factor,) = factors_of(units(values, [True] * 4 + [False, True]), groups, model="m", better="lower", fewest=2)
+    (factor,) = factors_of(units(values, [True] * 4 + [False, True]), groups, better="lower", fewest=2)
     women, men = factor.rows
     assert (women.name, women.mean, women.count, women.missing) == ("f", 2.0, 3, 1)
     assert (men.mean, men.least, men.greatest) == (12.0, 10.0, 14.0)
@@ -57,13 +58,13 @@ def test_groups_have_their_means_and_the_worst_is_named():
     assert "within the goal" in verdict(factor, 5.0, "%")
     assert "beyond the goal" in verdict(factor, 4.9, "%")
     assert "No goal was set" in verdict(factor, float("nan"), "%")
-    (factor,) = factors_of(units(values), groups, model="m", better="higher", fewest=2)
+    (factor,) = factors_of(units(values), groups, better="higher", fewest=2)
     assert factor.worst == "f"
 
 
 def test_few_are_not_evaluated():
     groups = [{"sample": str(index), "age": "old" if index else "young"} for index in range(5)]
-    (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
+    (factor,) = factors_of(units([1.0] * 5), groups, better="lower", fewest=3)
     assert [row.enough for row in factor.rows] == [True, False]
     message = verdict(factor, 1.0, "%")
     assert "large enough to compare" in message
@@ -75,7 +76,7 @@ def test_two_factors_give_their_intersection():
         {"sample": str(index), "gender": "fm"[index % 2], "region": "ab"[index // 4], "fitzpatrick": ""}
         for index in range(8)
     ]
-    factors = factors_of(units([1.0] * 8), groups, model="m", better="lower", fewest=1)
+    factors = factors_of(units([1.0] * 8), groups, better="lower", fewest=1)
     names = {factor.name: factor for factor in factors}
     assert [row.name for row in names["gender x region"].rows] == ["f x a", "f x b", "m x a", "m x b"]
     assert names["fitzpatrick"].unknown == 8
@@ -84,13 +85,13 @@ def test_two_factors_give_their_intersection():
 
 def test_groups_may_be_by_subject():
     data = units([1.0, 2.0, 3.0]) | {"subject": ["x", "y", "x"]}
-    (factor,) = factors_of(data, [{"subject": "x", "gender": "f"}], model="m", better="lower", fewest=1)
+    (factor,) = factors_of(data, [{"subject": "x", "gender": "f"}], better="lower", fewest=1)
     assert (factor.rows[0].mean, factor.rows[0].subjects, factor.unknown) == (2.0, 1, 1)
 
 
 def test_a_file_without_samples_of_the_evaluation_is_refused():
     with pytest.raises(InputError, match="contains no sample of the evaluation, such as sample 0"):
-        factors_of(units([1.0]), [{"sample": "x", "age": "1"}], model="m", better="lower")
+        factors_of(units([1.0]), [{"sample": "x", "age": "1"}], better="lower")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,5 @@ def test_hand_networks_show_their_activation_maps(evaluated, weights):
     files = card_files([record], CardRequest(maps={landmark_file(record)["sha256"]: plot}))
     assert "## Class activation maps" in files["hands-lite.md"]
     assert files["hands-lite-maps.svg"] == plot.svg
-    cells = [float(part.split('"')[0]) for part in plot.svg.split('fill-opacity="')[1:]]
-    assert len(cells) == 4 * 7 * 7
-    assert max(cells) == 0.9
-    assert np.std(cells) > 0.1  # it looks somewhere rather than everywhere
+    images = re.findall(r'href="data:image/png;base64,\s*([^"]*)"', plot.svg)
+    assert len(set(images)) == 4  # a map for each target

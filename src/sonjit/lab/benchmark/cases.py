@@ -64,7 +64,6 @@ class Case:
 ONE_HAND_FRAMES = 75
 """Frames at the start of the bundled clip with exactly one hand. A second hand enters after them."""
 
-
 _HANDS, _MESHES, _BOXES = ("full", "lite"), ("mesh", "attention"), ("box", "box-full")
 _FULL = "body: tracked, full"
 _HAND_BUNDLE = "hand_landmarker.task"
@@ -73,7 +72,6 @@ DRIFT_FRAMES = 60
 _DRIFT = 1 / 25
 """Maximum drift of an image either way, as a share of its shorter side: about 1/240 of it per frame."""
 _MAX_CLIP_BYTES = 1_000_000_000
-
 
 CASES = (
     *(Case(f"hands: tracked, 1 of max 1, {m}", "hands", m, 1, False, ONE_HAND_FRAMES) for m in _HANDS),

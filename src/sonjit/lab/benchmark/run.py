@@ -26,8 +26,7 @@ from sonjit.detectors.create import create_detector
 from sonjit.engines import Precision, check_threads, profiled_networks
 from sonjit.engines.machine import Machine, describe_machine, load_average
 from sonjit.lab.benchmark.cases import Case, check_media, open_media, save_bundle, save_clip
-from sonjit.lab.benchmark.installed import Closure
-from sonjit.lab.benchmark.worker import WARM_UP, Timed, engines_of
+from sonjit.lab.benchmark.worker import WARM_UP, Closure, Timed, engines_of
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -41,18 +40,16 @@ FRAMES = 300
 METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _TIMEOUT_S = 300
 """Time limit of a worker, which usually takes a few seconds."""
-_HERE = Path(__file__).parent
-
+_WORKER = Path(__file__).with_name("worker.py")
+_LAYER_FRAMES = 10
+"""Frames that the detector processes before its layers are measured, so that each network has a real input."""
+_LAYER_RUNS = 20
+"""Runs of each network per turn."""
 
 _COLUMNS = {
-    "p50_ms": ("p50 ms", 2),
-    "p90_ms": ("p90 ms", 2),
-    "mean_ms": ("mean ms", 2),
-    "cpu_ms": ("CPU ms", 2),
-    "rss_mb": ("RSS MB", 0),
-    "import_s": ("import s", 2),
-    "cold_s": ("cold s", 2),
-}
+    "p50_ms": ("p50 ms", 2), "p90_ms": ("p90 ms", 2), "mean_ms": ("mean ms", 2), "cpu_ms": ("CPU ms", 2),
+    "rss_mb": ("RSS MB", 0), "import_s": ("import s", 2), "cold_s": ("cold s", 2),
+}  # fmt: skip
 
 
 class Side(TypedDict):
@@ -73,22 +70,11 @@ class MeasuredCase(TypedDict):
     load_after: float | None
 
 
-class BenchmarkSettings(TypedDict):
-    """Settings of a benchmark: media by subject, frames per process, skipped frames, processes per side."""
-
-    media: dict[str, str]
-    frames: int
-    warm_up: int
-    repeat: int
-    precision: str
-    threads: int | None
-
-
 class BenchmarkReport(TypedDict):
-    """All results; `weights` are bytes by file name."""
+    """All results; `weights` are bytes by file name, and `settings` those of `benchmark` with the media by subject."""
 
     machine: Machine
-    settings: BenchmarkSettings
+    settings: dict[str, Any]
     libraries: dict[LibraryName, Closure]
     weights: dict[str, int]
     cases: list[MeasuredCase]
@@ -128,9 +114,17 @@ def benchmark(
     media = dict(media or {})
     if repeat < 1 or count <= WARM_UP:
         raise InputError(f"repeat={repeat}, count={count}: measure at least once and more than {WARM_UP} frames")
-    _check_cases(cases, media, precision, threads)
+    check_threads(threads)
+    for case in cases:
+        check_media(case, media)
+    tasks = any(case.bundle for case in cases)
+    if tasks and not (all(case.bundle for case in cases) and (precision, threads) == ("auto", None)):
+        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
-    sides = _choose_sides(peer, tasks=any(case.bundle for case in cases))
+    sides: Sides = {"sonjit": (sys.executable, "tasks" if tasks else "sonjit")}
+    if peer is not None:
+        check_peer(peer, "tasks.vision" if tasks else "solutions.hands")
+        sides["mediapipe"] = (peer, "tasks" if tasks else "solutions")
     subjects = dict.fromkeys(case.subject for case in cases)
     report: BenchmarkReport = {
         "machine": describe_machine(),
@@ -138,7 +132,7 @@ def benchmark(
             "media": {subject: Path(media.get(subject, "bundled clip")).name for subject in subjects},
             "frames": count, "warm_up": WARM_UP, "repeat": repeat, "precision": precision, "threads": threads,
         },
-        "libraries": {name: run_python(python, "installed.py", name) for name, (python, _) in sides.items()},
+        "libraries": {name: run_worker(python, name) for name, (python, _) in sides.items()},
         "weights": weights,
         "cases": [],
     }  # fmt: skip
@@ -160,28 +154,6 @@ def benchmark(
     return report
 
 
-def _check_cases(
-    cases: tuple[Case, ...], media: Mapping[str, str | Path], precision: Precision, threads: int | None
-) -> None:
-    """Check that each case has a medium, and that cases of tasks are measured separately and with the defaults."""
-    check_threads(threads)
-    for case in cases:
-        check_media(case, media)
-    if any(case.bundle for case in cases) and not (
-        all(case.bundle for case in cases) and (precision, threads) == ("auto", None)
-    ):
-        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
-
-
-def _choose_sides(peer: str | None, *, tasks: bool) -> Sides:
-    """Return the interpreter and the script of each library, for MediaPipe's tasks or for other cases."""
-    sides: Sides = {"sonjit": (sys.executable, "tasks.py" if tasks else "worker.py")}
-    if peer is not None:
-        check_peer(peer, "tasks.vision" if tasks else "solutions.hands")
-        sides["mediapipe"] = (peer, "tasks.py" if tasks else "peer_mediapipe.py")
-    return sides
-
-
 def _save_inputs(case: Case, media: Mapping[str, str | Path], count: int, folder: Path) -> dict[str, Any]:
     """Save the frames and the bundle of a case in a folder, and return its fields with their paths."""
     max_frames = count if case.subject in media else min(case.clip_frames or count, count)
@@ -199,20 +171,17 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
     """Measure one case: a short run per side fills every cache, then both sides take turns."""
     runs: dict[LibraryName, list[Timed]] = {name: [] for name in sides}
     for turn in range(repeat + 1):
-        for name, (python, script) in sides.items():
-            turned = {**job, "module": _MODULES[name], "count": count if turn else WARM_UP + 1}
-            outcome = run_python(python, script, json.dumps(turned))
+        for name, (python, library) in sides.items():
+            more = {"library": library, "module": _MODULES[name], "count": count if turn else WARM_UP + 1}
+            outcome = run_worker(python, json.dumps({**job, **more}))
             if turn:
                 runs[name].append(outcome)
     result: dict[LibraryName, Side] = {}
     for name, outcomes in runs.items():
         metrics = {key: [value for item in outcomes if (value := item.get(key)) is not None] for key in METRICS}
-        result[name] = {
-            "median": {key: statistics.median(values) for key, values in metrics.items() if values},
-            "precision": outcomes[0]["precision"],
-            "found": outcomes[0]["found"],
-            "runs": outcomes,
-        }
+        median = {key: statistics.median(values) for key, values in metrics.items() if values}
+        first = outcomes[0]
+        result[name] = {"median": median, "precision": first["precision"], "found": first["found"], "runs": outcomes}
     return result
 
 
@@ -231,18 +200,19 @@ def check_peer(python: str, name: str = "solutions.hands") -> None:
         )
 
 
-def run_python(python: str, script: str, argument: str) -> Any:  # noqa: ANN401  # JSON
-    """Return the JSON that a script of this folder prints in a fresh process; raise JobError if it crashes or hangs."""
-    command = [python, _HERE / script, argument]
+def run_worker(python: str, argument: str) -> Any:  # noqa: ANN401  # JSON
+    """Return the JSON that the worker prints in a fresh process; raise JobError if it crashes or hangs."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            [python, _WORKER, argument], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise JobError(
-            f"{script} in {python} did not respond for {_TIMEOUT_S} s; try again on a quieter machine"
+            f"{_WORKER.name} in {python} did not respond for {_TIMEOUT_S} s; try again on a quieter machine"
         ) from None
     if done.returncode:
         reason = _last_line(done.stderr) or f"exit status {done.returncode}"
-        raise JobError(f"{script} in {python} crashed: {reason}")
+        raise JobError(f"{_WORKER.name} in {python} crashed: {reason}")
     return json.loads(done.stdout)
 
 
@@ -253,8 +223,6 @@ def _last_line(text: str) -> str:
 
 def draw_report(report: BenchmarkReport) -> Group:
     """Draw the results for a rich console: metrics per frame, ratios (below 1: Sonjit needs less) and sizes."""
-    from rich.console import Group
-
     machine, settings = report["machine"], report["settings"]
     media = ", ".join(f"{subject}: {name}" for subject, name in settings["media"].items())
     lines = [
@@ -332,19 +300,11 @@ def _sizes(report: BenchmarkReport) -> Table:
 
 
 def _table(*headings: str) -> Table:
-    from rich.table import Table
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
-        is_text = heading in ("case", "library", "version", "python", "largest")
+        is_text = heading in ("case", "library", "version", "python", "largest", "operation", "kernel")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "largest")
     return table
-
-
-_FRAMES = 10
-"""Frames that the detector processes first, so that each network has a real input."""
-_RUNS = 20
-"""Runs of each network per turn."""
 
 
 class LayerGroup(NamedTuple):
@@ -416,12 +376,12 @@ def measure_layers(
                 create_detector(case.kind, model=case.model, search="fast", precision=precision, threads=threads)
             ) as detector,
         ):
-            for frame in islice(source, _FRAMES):
+            for frame in islice(source, _LAYER_FRAMES):
                 detector.detect(frame.rgb, time=frame.time)
             for engine in engines_of(detector):
                 key = engine.name, engine.precision
                 if key not in measured:
-                    measured[key] = _measure_network(engine, repeat * _RUNS)
+                    measured[key] = _measure_network(engine, repeat * _LAYER_RUNS)
     return list(measured.values())
 
 
@@ -440,17 +400,10 @@ def _measure_network(engine: OpenVinoEngine, runs: int) -> NetworkLayers:
 
 def draw_layers(networks: Iterable[NetworkLayers]) -> Group:
     """Return a table per network, for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-
     tables: list[Table] = []
     for network in networks:
-        title = f"{network.network}, {network.precision}, {network.ms:.2f} ms"
-        table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-        for heading in ("operation", "kernel"):
-            table.add_column(heading)
-        for heading in ("layers", "ms", "share"):
-            table.add_column(heading, justify="right")
+        table = _table("operation", "kernel", "layers", "ms", "share")
+        table.title, table.title_justify = f"{network.network}, {network.precision}, {network.ms:.2f} ms", "left"
         for group in network.groups:
             share = f"{group.ms / network.ms:.0%}" if network.ms else "-"
             table.add_row(group.operation, group.kernel, str(group.layers), f"{group.ms:.2f}", share)

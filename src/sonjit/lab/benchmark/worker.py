@@ -1,18 +1,24 @@
-"""Measure one configuration in a fresh process: `python -m sonjit.lab.benchmark.worker JOB_JSON` prints one JSON line.
+"""Measure one configuration in a fresh process: `PYTHON worker.py JOB_JSON` prints one JSON line.
 
-Start it by its path, as the benchmark does, so that the import of the package is timed too. The loop is independent of
-the library and runs under Python 3.9 or newer: the peer's script calls it in the peer's interpreter, so that both sides
-are measured by the same lines.
+Start it by its path, as the benchmark does, so that the import of the package is timed too. The file runs under Python
+3.9 or newer and imports nothing of Sonjit at its top, so that the interpreter of MediaPipe measures it by the same
+lines. The library of a job is `sonjit` (its own interface), `solutions` (`mediapipe.solutions`), or `tasks` under the
+module's name.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import os
+import platform
+import re
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,20 +29,24 @@ if TYPE_CHECKING:
 
     from sonjit.engines.openvino import OpenVinoEngine
 
-Result = Any
-"""Result of one frame in the library's own form."""
 WARM_UP = 6
 """Frames at the start that do not count: networks are loaded and the first search runs there."""
 _BARE_RUNS = 100
+_FRAME_MS = 33
+_OTHER = {"Left": "Right", "Right": "Left"}
+_PARTS = {
+    "pose_landmarks": None, "left_hand_landmarks": "Left", "right_hand_landmarks": "Right", "face_landmarks": None
+}  # fmt: skip
 
 
 class Job(TypedDict):
     """Job of a worker: frames (path of the `.npy`), their number, and the options of `create_detector`.
 
-    Jobs of `tasks.py` also name the module with the tasks and the path of the bundle.
+    Jobs of tasks also name the module with the tasks and the path of the bundle.
     """
 
     task: Literal["time", "find"]
+    library: Literal["sonjit", "solutions", "tasks"]
     frames: str
     count: int
     kind: str
@@ -58,18 +68,12 @@ class Instance(TypedDict):
     xy: list[list[float]]
 
 
-class Extras(TypedDict):
-    """Figures that only one library has: the precision of its networks and the p50 of its landmark network alone."""
-
-    precision: str
-    bare_ms: NotRequired[float | None]
-
-
-class Timed(Extras):
+class Timed(TypedDict):
     """Result of "time".
 
     It has the time per frame, `cpu_ms` over all threads, the time of the first frame, the frames by number of
-    instances, the peak memory in 10^6 bytes, and the start-up time, whose parts add up to `cold_s`.
+    instances, the peak memory in 10^6 bytes, and the start-up time, whose parts add up to `cold_s`. Only some libraries
+    have `bare_ms`, the p50 of the landmark network without the rest.
     """
 
     p50_ms: float
@@ -82,30 +86,161 @@ class Timed(Extras):
     import_s: float
     create_s: float
     cold_s: float
+    precision: str
+    bare_ms: NotRequired[float | None]
 
 
-class Library(Protocol):
-    """Library under test. `load`, `create` and `detect` are timed, the other methods are not."""
+class Closure(TypedDict):
+    """Distribution with all its requirements, largest first, as version and bytes; none if it is not installed."""
+
+    python: str
+    bytes: int
+    distributions: dict[str, dict[str, Any]]
+
+
+class Sonjit:
+    """Sonjit as a library under test. `load`, `create` and `detect` of a library are timed, other methods are not."""
+
+    def load(self) -> None:
+        """Import the library. The runtime is loaded by `create`."""
+        from sonjit import create_detector
+
+        self._create = create_detector
+
+    def create(self, job: Job) -> None:
+        """Create a detector with the job's options."""
+        names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads", "keypoints")
+        options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
+        self._detector = self._create(job["kind"], search="fast", smoothing="published", **options)  # as the peer
+
+    def detect(self, rgb: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # the library's own form
+        """Process one frame."""
+        return self._detector.detect(rgb)
+
+    def describe(self, result: Any, rgb: NDArray[np.uint8]) -> list[Instance]:  # noqa: ANN401
+        """Return the instances as plain JSON types. The person of holistic counts by its parts."""
+        del rgb
+        parts = [part for item in result for part in getattr(item, "parts", (item,))]
+        return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
+
+    def extras(self, job: Job) -> dict[str, Any]:
+        """Return the precision, and `bare_ms` of the last network on its last crop; None for holistic, with several."""
+        engines = list(engines_of(self._detector))
+        walls: list[float] = []
+        for _ in range(0 if job["kind"] == "holistic" else _BARE_RUNS):
+            wall = time.perf_counter()
+            engines[-1].run()
+            walls.append(time.perf_counter() - wall)
+        bare_ms = sorted(walls)[len(walls) // 2] * 1e3 if walls else None
+        return {"bare_ms": bare_ms, "precision": "+".join(sorted({engine.precision for engine in engines}))}
+
+
+class Solutions:
+    """MediaPipe's solutions with their defaults."""
 
     def load(self) -> None:
         """Import the library."""
-        ...
+        self._module: Any = import_module("mediapipe")
 
     def create(self, job: Job) -> None:
-        """Create a detector."""
-        ...
+        """Create a detector with the job's options."""
+        solutions, model, count = self._module.solutions, job["model"], job["max_instances"]
+        shared: dict[str, Any] = {"static_image_mode": job["static_image"]}
+        complexity = {"lite": 0, "full": 1, "heavy": 2}.get(model)
+        if job["kind"] == "hands":
+            self._solution = solutions.hands.Hands(max_num_hands=count, model_complexity=complexity, **shared)
+        elif job["kind"] == "body":
+            segmentation = job.get("segmentation", False)
+            self._solution = solutions.pose.Pose(
+                model_complexity=complexity, enable_segmentation=segmentation, **shared
+            )
+        elif job["kind"] == "holistic":
+            shared.update(model_complexity=complexity, refine_face_landmarks=True)
+            self._solution = solutions.holistic.Holistic(**shared)
+        elif model in ("mesh", "attention"):
+            shared.update(max_num_faces=count, refine_landmarks=model == "attention")
+            self._solution = solutions.face_mesh.FaceMesh(**shared)
+        else:
+            number = {"box": 0, "box-full": 1}[model]
+            self._solution = solutions.face_detection.FaceDetection(model_selection=number)
 
-    def detect(self, rgb: NDArray[np.uint8]) -> Result:
-        """Process one frame and return the result in the library's own form."""
-        ...
+    def detect(self, rgb: NDArray[np.uint8]) -> Any:  # noqa: ANN401
+        """Process one frame."""
+        return self._solution.process(rgb)
 
-    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[Instance]:
-        """Return the hands, faces and bodies of a result. The person of holistic counts by its parts."""
-        ...
+    def describe(self, result: Any, rgb: NDArray[np.uint8]) -> list[Instance]:  # noqa: ANN401
+        """Return the instances as plain JSON types. A hand's label assumes a selfie view and is therefore exchanged."""
+        height, width = rgb.shape[:2]
+        found: list[tuple[str | None, Any]] = []
+        for number, hand in enumerate(getattr(result, "multi_hand_landmarks", None) or ()):
+            found.append((_OTHER[result.multi_handedness[number].classification[0].label], hand.landmark))
+        found += [(None, face.landmark) for face in getattr(result, "multi_face_landmarks", None) or ()]
+        faces = getattr(result, "detections", None) or ()
+        found += [(None, face.location_data.relative_keypoints) for face in faces]
+        parts = [(side, getattr(result, name, None)) for name, side in _PARTS.items()]
+        found += [(side, part.landmark) for side, part in parts if part is not None]
+        return [
+            {"handedness": side, "id": None, "xy": [[p.x * width, p.y * height] for p in points]}
+            for side, points in found
+        ]
 
-    def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
-        """Return metrics that only this library has, measured last."""
-        ...
+    def extras(self, job: Job) -> dict[str, Any]:
+        """Return the precision: XNNPACK runs in f32."""
+        del job
+        return {"precision": "f32"}
+
+
+class Tasks:
+    """Tasks of one module, run frame by frame as a video.
+
+    Args:
+        module: Name of the module: `mediapipe` or `sonjit.compat.mediapipe`.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._name, self._time_ms = module, 0
+
+    def load(self) -> None:
+        """Import the library."""
+        self._module: Any = import_module(self._name)
+
+    def create(self, job: Job) -> None:
+        """Create the task of the job's kind with its bundle; faces also output blendshapes and matrices."""
+        vision, count = self._module.tasks.vision, job["max_instances"]
+        data = Path(job.get("bundle", "")).read_bytes()
+        base = self._module.tasks.BaseOptions(model_asset_buffer=data)
+        shared: dict[str, Any] = {"base_options": base, "running_mode": vision.RunningMode.VIDEO}
+        if job["kind"] == "hands":
+            options = vision.HandLandmarkerOptions(num_hands=count, **shared)
+            self._task = vision.HandLandmarker.create_from_options(options)
+        else:
+            further = {"output_face_blendshapes": True, "output_facial_transformation_matrixes": True}
+            options = vision.FaceLandmarkerOptions(num_faces=count, **further, **shared)
+            self._task = vision.FaceLandmarker.create_from_options(options)
+
+    def detect(self, rgb: NDArray[np.uint8]) -> Any:  # noqa: ANN401
+        """Process one frame."""
+        self._time_ms += _FRAME_MS
+        image = self._module.Image(image_format=self._module.ImageFormat.SRGB, data=rgb)
+        return self._task.detect_for_video(image, self._time_ms)
+
+    def describe(self, result: Any, rgb: NDArray[np.uint8]) -> list[Instance]:  # noqa: ANN401
+        """Return hands or faces as plain JSON types."""
+        height, width = rgb.shape[:2]
+        faces = getattr(result, "face_landmarks", [])
+        sides = [item[0].category_name for item in getattr(result, "handedness", [])] or [None] * len(faces)
+        return [
+            {"handedness": side, "id": None, "xy": [[mark.x * width, mark.y * height] for mark in marks]}
+            for side, marks in zip(sides, getattr(result, "hand_landmarks", faces))  # noqa: B905  # Python 3.9
+        ]
+
+    def extras(self, job: Job) -> dict[str, Any]:
+        """Return the precision: XNNPACK runs in f32."""
+        del job
+        if self._name == "mediapipe":
+            return {"precision": "f32"}
+        engines = engines_of(self._task._loading.result())
+        return {"precision": "+".join(sorted({engine.precision for engine in engines}))}
 
 
 class Clip:
@@ -134,7 +269,7 @@ class Clip:
         self._file.close()
 
 
-def run_job(job: Job, library: Library) -> Timed | dict[str, list[list[Instance]]]:
+def run_job(job: Job, library: Sonjit | Solutions | Tasks) -> Timed | dict[str, list[list[Instance]]]:
     """Run a job with one library. "find" returns the instances of each frame as "frames"."""
     start = time.perf_counter()
     library.load()
@@ -144,37 +279,13 @@ def run_job(job: Job, library: Library) -> Timed | dict[str, list[list[Instance]
     clip = Clip(job["frames"])
     if job["task"] == "find":
         frames = (clip.read(turn) for turn in range(job["count"]))
-        outcome: Timed | dict[str, list[list[Instance]]] = {
-            "frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]
-        }
-    else:
-        import numpy as np  # not earlier: the library's own import of it is timed
+        return {"frames": [library.describe(library.detect(rgb), rgb) for rgb in frames]}
+    import numpy as np  # not earlier: the library's own import of it is timed
 
-        walls, cpus, found = _time_frames(clip, job["count"], library)
-        ms = np.array(walls[WARM_UP:]) * 1e3
-        outcome = {
-            "p50_ms": float(np.percentile(ms, 50)),
-            "p90_ms": float(np.percentile(ms, 90)),
-            "mean_ms": float(ms.mean()),
-            "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
-            "first_s": walls[0],
-            "found": found,
-            "rss_mb": peak_rss_mb(),  # before the extras, which are not the library's own need
-            "import_s": imported - start,
-            "create_s": created - imported,
-            "cold_s": created - start + walls[0],
-            **library.extras(job, clip.read(0)),
-        }
-    clip.close()
-    return outcome
-
-
-def _time_frames(clip: Clip, count: int, library: Library) -> tuple[list[float], list[float], dict[str, int]]:
-    """Return the wall and processor time of each frame in seconds, and the frames by number of instances."""
     walls: list[float] = []
     cpus: list[float] = []
     found: dict[str, int] = {}
-    for turn in range(count):
+    for turn in range(job["count"]):
         rgb = clip.read(turn)
         cpu, wall = time.process_time(), time.perf_counter()
         result = library.detect(rgb)
@@ -182,7 +293,21 @@ def _time_frames(clip: Clip, count: int, library: Library) -> tuple[list[float],
         cpus.append(time.process_time() - cpu)
         number = str(len(library.describe(result, rgb)))
         found[number] = found.get(number, 0) + 1
-    return walls, cpus, found
+    clip.close()
+    ms = np.array(walls[WARM_UP:]) * 1e3
+    return {  # pyright: ignore[reportReturnType]  # the extras complete it
+        "p50_ms": float(np.percentile(ms, 50)),
+        "p90_ms": float(np.percentile(ms, 90)),
+        "mean_ms": float(ms.mean()),
+        "cpu_ms": float(np.mean(cpus[WARM_UP:])) * 1e3,
+        "first_s": walls[0],
+        "found": found,
+        "rss_mb": peak_rss_mb(),  # before the extras, which are not the library's own need
+        "import_s": imported - start,
+        "create_s": created - imported,
+        "cold_s": created - start + walls[0],
+        **library.extras(job),
+    }
 
 
 def peak_rss_mb() -> float | None:
@@ -198,55 +323,8 @@ def peak_rss_mb() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-class Sonjit:
-    """Sonjit as a library under test."""
-
-    def load(self) -> None:
-        """Import the library. The runtime is loaded by `create`."""
-        from sonjit import create_detector
-
-        self._create = create_detector
-
-    def create(self, job: Job) -> None:
-        """Create a detector with the job's options."""
-        names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads", "keypoints")
-        options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
-        self._detector = self._create(job["kind"], search="fast", smoothing="published", **options)  # as the peer
-
-    def detect(self, rgb: NDArray[np.uint8]) -> Result:
-        """Process one frame."""
-        return self._detector.detect(rgb)
-
-    def describe(self, result: Result, rgb: NDArray[np.uint8]) -> list[Instance]:
-        """Return the instances as plain JSON types."""
-        del rgb
-        parts = [part for item in result for part in getattr(item, "parts", (item,))]
-        return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
-
-    def extras(self, job: Job, rgb: NDArray[np.uint8]) -> Extras:
-        """Report precision and `bare_ms` of the networks.
-
-        `bare_ms` is the p50 of the landmark network alone, or of the detector if there is no other, on its last crop;
-        None for holistic, which has several.
-        """
-        del rgb
-        engines = list(engines_of(self._detector))
-        precision = "+".join(sorted({engine.precision for engine in engines}))
-        if job["kind"] == "holistic":
-            return {"bare_ms": None, "precision": precision}
-        walls: list[float] = []
-        for _ in range(_BARE_RUNS):
-            wall = time.perf_counter()
-            engines[-1].run()
-            walls.append(time.perf_counter() - wall)
-        return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": precision}
-
-
 def engines_of(part: object) -> Iterator[OpenVinoEngine]:
-    """Yield the networks of a detector with their own threads, precision and outputs.
-
-    The landmark network comes last in every kind.
-    """
+    """Yield the networks of a detector with their own threads, precision and outputs. The landmark network is last."""
     from sonjit.engines.openvino import OpenVinoEngine
 
     if isinstance(part, OpenVinoEngine):
@@ -256,14 +334,57 @@ def engines_of(part: object) -> Iterator[OpenVinoEngine]:
             yield from engines_of(value)
 
 
-def main(library: Library) -> None:
-    """Run the job of the command line and print its result; nothing else may be printed to standard output."""
+def measure_closure(name: str) -> Closure:
+    """Measure the disk space of the installed distribution `name` and all that it requires without extras.
+
+    Requirements for another platform or Python are not installed and do not count. Bytecode does not count: whether a
+    RECORD lists it depends on the installer.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [name]
+    while waiting:
+        key = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if key in found:
+            continue
+        try:
+            distribution = importlib.metadata.distribution(key)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found[key] = {"version": distribution.version, "bytes": _size(distribution, key)}
+        required = (line for line in distribution.requires or () if not re.search(r";.*\bextra\b", line))
+        waiting += [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in required]
+    return {
+        "python": platform.python_version(),
+        "bytes": sum(entry["bytes"] for entry in found.values()),
+        "distributions": dict(sorted(found.items(), key=lambda item: -item[1]["bytes"])),
+    }
+
+
+def _size(distribution: importlib.metadata.Distribution, key: str) -> int:
+    """Return the size of a distribution's files in bytes; for an editable install, that of the package folder."""
+    paths = [Path(str(file.locate())) for file in distribution.files or ()]
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        spec = importlib.util.find_spec(key.replace("-", "_"))
+        for folder in (spec and spec.submodule_search_locations) or ():
+            paths += [Path(root, file) for root, _, files in os.walk(folder) for file in files]
+    return sum(path.stat().st_size for path in set(paths) if path.suffix != ".pyc" and path.is_file())
+
+
+def main(argument: str) -> None:
+    """Run a job, or measure the distribution of a name, and print the result and nothing else."""
     out = os.dup(1)
     os.dup2(2, 1)
-    line = json.dumps(run_job(json.loads(sys.argv[1]), library))
+    if argument.startswith("{"):
+        job: Job = json.loads(argument)
+        name = job.get("library", "sonjit")
+        library = Tasks(job.get("module", "")) if name == "tasks" else Solutions() if name == "solutions" else Sonjit()
+        result: object = run_job(job, library)
+    else:
+        result = measure_closure(argument)
     with os.fdopen(out, "w") as stdout:
-        stdout.write(line + "\n")
+        stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
-    main(Sonjit())
+    main(sys.argv[1])

@@ -7,22 +7,7 @@ from sonjit.lab.datasets.registry import dataset_entry, draw_contact_sheet, list
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
 
 __all__ = [
-    "Dataset",
-    "DatasetEntry",
-    "Instance",
-    "ManoParameters",
-    "Part",
-    "Sample",
-    "Skipped",
-    "VideoFrame",
-    "coco_result",
-    "convert_dataset",
-    "dataset_entry",
-    "draw_contact_sheet",
-    "list_datasets",
-    "mask_from_segmentation",
-    "open_dataset",
-    "register",
-    "rle_from_mask",
-    "split_dataset",
-]
+    "Dataset", "DatasetEntry", "Instance", "ManoParameters", "Part", "Sample", "Skipped", "VideoFrame",
+    "coco_result", "convert_dataset", "dataset_entry", "draw_contact_sheet", "list_datasets",
+    "mask_from_segmentation", "open_dataset", "register", "rle_from_mask", "split_dataset",
+]  # fmt: skip

@@ -203,7 +203,6 @@ class CocoSet(RecordDataset):
         self.keep(_by_image(data), str(annotations))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with all its annotations."""
         image, annotations = record
         path, name = self.image(image)
         size = int(image["width"]), int(image["height"])
@@ -213,24 +212,18 @@ class CocoSet(RecordDataset):
         return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
-        """Return an image's file and its name below the root, in the first folder that contains it or else in the first
-        one.
-        """
         folders, name = self._folders, image["file_name"]
         found = folders if len(folders) == 1 else (folder for folder in folders if Path(folder[0], name).is_file())
         folder, below = next(iter(found), folders[0])
         return Path(folder, name), name if below == "." else f"{below}/{name}"
 
     def categories(self) -> dict[int, str]:
-        """Return the names of the file's categories by id, sorted by id."""
         return {item: str(self.category_records[item]["name"]) for item in sorted(self.category_records)}
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
-        """Return additional fields of the sample."""
         return {}
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the instances of one annotation."""
         category = self.category_records.get(annotation["category_id"])
         if category is None:
             raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
@@ -309,7 +302,6 @@ class CocoWholeBody(CocoSet):
         self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the person, then face, left and right hand; `extra["person"]` is the person's number."""
         person = {"person": annotation["id"]}
         body = keypoint_fields(annotation, "keypoints", 17, has_visibility=True)
         feet = keypoint_fields(annotation, "foot_kpts", 6, has_visibility=True)

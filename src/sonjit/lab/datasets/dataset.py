@@ -273,11 +273,7 @@ class RecordDataset(Dataset):
     annotations: str
 
     def keep(self, records: Iterable[Any], annotations: str) -> None:
-        """Pack the records. Each loader calls it once, at the end of its `__init__`.
-
-        Raises:
-            InputError: There are no records.
-        """
+        """Pack the records. Each loader calls it once, at the end of its `__init__`."""
         self.annotations = annotations
         with naming(annotations):
             self.records = PackedRecords(records)
@@ -288,7 +284,6 @@ class RecordDataset(Dataset):
         return len(self.records)
 
     def load(self, index: int) -> Sample:
-        """Return the sample of one record. A record without a required field is an InputError with file and field."""
         with naming(f"{self.annotations}, sample {index}"):
             return self.sample(self.records[index])
 
@@ -324,9 +319,6 @@ def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     Args:
         path: Image file.
         upright: Return the size after rotation by the EXIF orientation (JPEG), not the stored size.
-
-    Raises:
-        InputError: The file is missing or no image.
     """
     try:
         with path.open("rb") as file:
@@ -367,9 +359,6 @@ def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tupl
 
     Returns:
         Points (K, 2) in pixels, NaN where the flag is 0, and flags (K,).
-
-    Raises:
-        ValueError: The number of keypoints differs.
     """
     values = np.asarray(record[field], np.float64)
     if values.size != 3 * count:
@@ -379,11 +368,7 @@ def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tupl
 
 
 def box_from_corner(record: Mapping[str, Any], field: str) -> Box | None:
-    """Return a box stored as x, y, width, height; None if the field is absent or empty.
-
-    Raises:
-        ValueError: The box is not four numbers.
-    """
+    """Return a box stored as x, y, width, height; None if the field is absent or empty."""
     value = record.get(field)
     if value is None:
         return None

@@ -50,7 +50,6 @@ _CATEGORIES = {
 """
 _CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
 
-
 _WFLW_POINTS = 98
 _ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
 
@@ -64,7 +63,6 @@ class FacePoints(RecordDataset):
         self.keep(self._find_labels(), str(self.need(".")))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with its one labelled face."""
         points_name, image_name = record
         file, stem = self.root / points_name, Path(image_name).stem
         face = Instance(
@@ -105,11 +103,7 @@ def _subset(points_name: str) -> str | None:
 
 
 def points_from_pts(path: Path) -> FloatArray:
-    """Return the points (68, 2) of a `.pts` file as stored.
-
-    Raises:
-        InputError: The file is missing or truncated, or has another number of points.
-    """
+    """Return the points (68, 2) of a `.pts` file as stored."""
     lines = read_lines(path)
     start = next((number for number, line in enumerate(lines) if line.strip() == "{"), len(lines))
     try:
@@ -130,7 +124,6 @@ class CocoFaces(CocoSet):
         self.read(_coco_file(root, split), root / "images", root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the face of an annotation."""
         points = keypoint_fields(annotation, "keypoints", _POINTS, has_visibility=False)
         points["keypoints_px"] -= self._origin
         box = box_from_corner(annotation, "bbox")
@@ -171,7 +164,6 @@ class Wflw(RecordDataset):
         self.keep(faces.items(), str(self._file))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with all its faces."""
         name, lines = record
         return self.sample_of(f"WFLW_images/{name}", (_face(line.split()[:-1]) for line in lines), self.annotations)
 
@@ -199,7 +191,6 @@ class CocoWflw(CocoSet):
         self.read(_wflw_file(root, split), root / "WFLW_images", root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the face of an annotation."""
         points = keypoint_fields(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)
 

@@ -36,7 +36,6 @@ _INSTANCE_FIELDS = ("group", "id", "causes")
 _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
-
 _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
 
@@ -54,7 +53,6 @@ class Folder(CocoSet):
         }
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
-        """Return the file, or the frame of the video."""
         if self._video is None:
             return super().image(image)
         name = str(image["file_name"])
@@ -62,7 +60,6 @@ class Folder(CocoSet):
         return VideoFrame(self._video, int(stem if stem.isdecimal() else image["id"])), name
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
-        """Return subject, recording and camera."""
         known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
         subjects = {
             annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})
@@ -74,7 +71,6 @@ class Folder(CocoSet):
         return {"upright": True} | known
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the instances of one annotation; none if it states that there is no hand."""
         if annotation.get("hand_presence", 1) == 0:
             return
         location = f"{image['file_name']}, annotation {annotation.get('id')}"
@@ -137,11 +133,9 @@ class ClassFolders(RecordDataset):
         )
 
     def categories(self) -> dict[int, str]:
-        """Return the folder names."""
         return dict(enumerate(self._classes))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with its class."""
         number, name = record
         item = Instance(kind="object", category=self._classes[number], category_id=number)
         return self.sample_of(f"{self._classes[number]}/{name}", [item], self.root)
@@ -211,7 +205,6 @@ class TableSet(RecordDataset):
     """Images of a table.
 
     Args:
-        entry: Record of the set.
         root: Folder that sample ids are relative to.
         split: Name of the split, "all".
         table: Table file.
@@ -224,7 +217,6 @@ class TableSet(RecordDataset):
         self.keep(_records(table), str(table))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with the instances of the table."""
         path = self._image(record["image"])
         if "width" in record:
             return sample_from_dict(record, path)

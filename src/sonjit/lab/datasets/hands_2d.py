@@ -62,7 +62,6 @@ class CocoHands(CocoSet):
         self.read(annotations, root / folder.format(split=split, Split=split.capitalize()), root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the one hand of an annotation."""
         yield Instance(
             kind="hand",
             side=_side(image["file_name"]) if self.entry.name == "panoptic-hand" else None,
@@ -86,7 +85,6 @@ class PanopticHands(RecordDataset):
         self.keep((file.stem for file in sorted(self._folder.glob("*.json"))), str(self._folder))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with its one labelled hand."""
         path = self._folder / f"{record}.jpg"
         size = size_of_image(path)
         file = path.with_suffix(".json")
@@ -138,7 +136,6 @@ class Hagrid(RecordDataset):
         self.keep(_hagrid_records(folder), str(folder))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image."""
         gesture, name, labels = record
         candidates = f"{self.split}/{gesture}/{name}.jpg", f"images/{gesture}/{name}.jpg", f"{gesture}/{name}.jpg"
         image_path = next(
@@ -215,7 +212,6 @@ class Photographs(RecordDataset):
         )
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one photograph."""
         image, labels = record
         sizes = {(value["width"], value["height"]) for value in labels.values()}
         if len(sizes) > 1:

@@ -67,16 +67,12 @@ class ParsedHands(Dataset):
     """Images with 2D hands, and 3D hands if the file has them.
 
     Args:
-        entry: Record of the set.
         root: Folder of the set.
         split: Name of the split.
         file: Annotation file, below the root.
         images: Folder of the images, below the root.
         order: Indices of MediaPipe's keypoints among the file's.
         side: Side of hands for which the file gives none.
-
-    Raises:
-        InputError: The file is missing or damaged, or names no image.
     """
 
     def __init__(
@@ -111,7 +107,6 @@ class ParsedHands(Dataset):
         return len(self._images)
 
     def load(self, index: int) -> Sample:
-        """Return one image. A wrong record is an InputError with file and field."""
         record = self._images[index]
         named = f"{self._path}: images[{index}]"
         name, width, height = (field(record, key, named) for key in ("file_name", "width", "height"))
@@ -172,14 +167,10 @@ class FreiHand(Dataset):
     """One split in its official form.
 
     Args:
-        entry: Record of the set.
         root: Folder with `training_K.json`.
         split: `training` or `evaluation`. The joints of the latter were published later and may be absent.
         versions: Versions of the training images: all, gs, hom, sample or auto.
         vertices: Also read the meshes, 300 MB in memory for the training split.
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(
@@ -213,7 +204,6 @@ class FreiHand(Dataset):
         return self._unique * len(self._versions)
 
     def load(self, index: int) -> Sample:
-        """Return one image. A wrong record is an InputError with file and field."""
         version, number = self._versions[index // self._unique], index % self._unique
         if number in self._wrong:
             raise InputError(self._wrong[number])
@@ -271,11 +261,7 @@ _METRES_PER_STEP = 5 / 65535
 
 
 class Rhd(Dataset):
-    """One split in its official form.
-
-    Raises:
-        InputError: A file is missing or damaged.
-    """
+    """One split in its official form."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -304,7 +290,6 @@ class Rhd(Dataset):
         return len(self._numbers)
 
     def load(self, index: int) -> Sample:
-        """Return one image. A wrong record is an InputError with file and field."""
         if index in self._wrong:
             raise InputError(self._wrong[index])
         keypoints, joints, matrix = (self._labels[name][index] for name in _FIELDS)
@@ -368,13 +353,9 @@ class Stb(Dataset):
     """One split as seen by one camera.
 
     Args:
-        entry: Record of the set.
         root: Folder with `images` and `labels`.
         split: `train` (backgrounds 2 to 6), `test` (background 1) or `all`.
         view: BB_left, BB_right or SK_color.
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, view: View = "BB_left") -> None:
@@ -395,7 +376,6 @@ class Stb(Dataset):
         return int(self._ends[-1])
 
     def load(self, index: int) -> Sample:
-        """Return one frame."""
         file_index = int(np.searchsorted(self._ends, index, side="right"))
         frame = index - (int(self._ends[file_index - 1]) if file_index else 0)
         sequence = self._files[file_index].name.partition("_")[0]
@@ -453,12 +433,8 @@ class Fpha(Dataset):
     """One split with every labelled frame.
 
     Args:
-        entry: Record of the set.
         root: Folder with `Video_files` and `Hand_pose_annotation_v1`.
         split: `all`, or the cross-subject split of hand poses: `train` (subjects 1, 3 and 4) and `test` (the others).
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
@@ -476,7 +452,6 @@ class Fpha(Dataset):
         return len(self._rows)
 
     def load(self, index: int) -> Sample:
-        """Return one frame."""
         file = self._files[int(np.searchsorted(self._ends, index, side="right"))]
         subject, action, repetition = file.parts[-4:-1]
         row = self._rows[index]

@@ -26,7 +26,6 @@ from sonjit.results import Box
 
 _PARTS = 15
 
-
 _Boxes = list[tuple[str, list[float]]]
 
 
@@ -45,11 +44,9 @@ class Cub200(RecordDataset):
         self._titles = {int(number) - 1: name for number, (name, *_) in titles.items()}
 
     def categories(self) -> dict[int, str]:
-        """Return all classes of the set, if it names them."""
         return self._titles or super().categories()
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image."""
         x, y, box_width, box_height = record["box"]
         parts = np.array(record["parts"], np.float64).reshape(-1, 3) if record["parts"] else None
         known = None if parts is None else parts[:, 2] > 0
@@ -135,11 +132,9 @@ class IlsvrcLocalization(RecordDataset):
         self.keep(boxes.items(), str(solution))
 
     def categories(self) -> dict[int, str]:
-        """Return all classes of the set."""
         return dict(enumerate(self._titles.values()))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
-        """Return one image with the boxes of its class."""
         name, boxes = record
         wnid = name.partition("_")[0]
         image_name = f"{wnid}/{name}" if self.split == "train" else name

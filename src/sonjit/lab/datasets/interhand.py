@@ -93,11 +93,7 @@ class ImageIndex:
     wrong: dict[int, str] = field(default_factory=dict[int, str])
 
     def image(self, index: int) -> ImageRecord:
-        """Return one record.
-
-        Raises:
-            InputError: The record is wrong. The message names file and field.
-        """
+        """Return one record."""
         if index in self.wrong:
             raise InputError(self.wrong[index])
         width, height, capture, subject, sequence, camera, kind, frame = self.columns[index].tolist()
@@ -122,11 +118,7 @@ class ImageIndex:
 
 
 def index_images(path: Path) -> ImageIndex:
-    """Read `..._data.json`.
-
-    Raises:
-        InputError: The file is missing, truncated or not in the set's format.
-    """
+    """Read `..._data.json`."""
     index = ImageIndex(path)
     images, image_rows, image_names, image_wrong = array("i"), dict[int, int](), dict[int, str](), dict[int, str]()
     ids, image_ids, boxes, valid, types = array("q"), array("q"), array("d"), bytearray(), array("b")
@@ -183,11 +175,7 @@ class FrameTable:
     wrong: dict[int, str]
 
     def row(self, capture: str, frame: int) -> FloatArray | None:
-        """Return the row of one frame, or None if the file has none.
-
-        Raises:
-            InputError: The row is wrong. The message names file and field.
-        """
+        """Return the row of one frame, or None if the file has none."""
         key = frame_key(capture, frame)
         position = int(np.searchsorted(self.keys, key))
         if position == len(self.keys) or self.keys[position] != key:
@@ -291,7 +279,6 @@ class InterHand(Dataset):
     """One split of one release.
 
     Args:
-        entry: Record of the set.
         root: Folder with `images` and `annotations`, or with the folders of several releases.
         split: `train`, `val` or `test`.
         annotations: Origin of the annotations: all, human or machine. Version 1.0 comes without lists of them: they are
@@ -300,9 +287,6 @@ class InterHand(Dataset):
 
     A sample's tags contain `hand_type` and `sequence_type`: PP, a motion from the neutral pose to a pose and back, or
     ROM, gestures through the range of motion.
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(
@@ -335,7 +319,6 @@ class InterHand(Dataset):
         return len(self._selected)
 
     def load(self, index: int) -> Sample:
-        """Return the sample of one annotation. A wrong record is an InputError with file and field."""
         image = self._index.image(int(self._selected[index]))
         key = image.capture, image.camera
         camera = (

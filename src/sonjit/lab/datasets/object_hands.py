@@ -51,13 +51,9 @@ class Ho3d(Dataset):
     """One split. Frames without labels are in `skipped`.
 
     Args:
-        entry: Record of the set.
         root: Folder with `train`, `evaluation` and their lists.
         split: `train` or `evaluation`.
         vertices: Also read `evaluation_verts.json`, 220 MB in memory, if it exists.
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, vertices: bool = False) -> None:
@@ -98,7 +94,6 @@ class Ho3d(Dataset):
             raise InputError(f"{self.entry.name}: {image.with_suffix(f'.{other}')} is of version {version}")
 
     def load(self, index: int) -> Sample:
-        """Return one frame. A wrong record is an InputError with file and field."""
         name = str(self._frames[index])
         sequence, frame = name.split("/")
         path = self._meta(name)
@@ -219,15 +214,11 @@ class DexYcb(Dataset):
     """One split: every frame of every camera. A sample without a visible hand has no instances.
 
     Args:
-        entry: Record of the set.
         root: Folder with the subjects' folders and `calibration`.
         split: `all`, or a setup with train, val or test, such as s0-test. Its test set has nothing new (s0), new people
             (s1), new cameras (s2) or new objects (s3). Splits count a subject's hundred sequences by name, so that all
             of them are required.
         visible: Also read from the segmentation which keypoints an object hides, 2 ms per image.
-
-    Raises:
-        InputError: A file is missing or damaged.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, visible: bool = False) -> None:
@@ -267,7 +258,6 @@ class DexYcb(Dataset):
         return int(self._ends[-1])
 
     def load(self, index: int) -> Sample:
-        """Return one frame of one camera. A wrong record is an InputError with file and field."""
         row = int(np.searchsorted(self._ends, index, side="right"))
         frame = index - (int(self._ends[row - 1]) if row else 0)
         number, view = self._rows[row]

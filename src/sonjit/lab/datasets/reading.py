@@ -44,9 +44,6 @@ def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...],
 
     Yields:
         Keys and indices that lead to a value, and the value. Values at a smaller depth are skipped.
-
-    Raises:
-        InputError: The file is missing, truncated or no JSON. The message names the position.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -147,9 +144,6 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
         value: Value read from a file.
         shape: Required shape.
         named: File and field, shown in error messages.
-
-    Raises:
-        InputError: The shape differs, or the values are no numbers or infinite.
     """
     try:
         array = np.asarray(value, np.float64)
@@ -166,11 +160,7 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
 
 
 def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> FloatArray:  # noqa: ANN401  # a stand-in
-    """Return numbers of a known shape from a pickle.
-
-    Raises:
-        InputError: The shape differs, or the values are no numbers or damaged.
-    """
+    """Return numbers of a known shape from a pickle."""
     try:
         return numbers(plain_array(value), shape, named)
     except InputError:
@@ -180,11 +170,7 @@ def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> FloatArra
 
 
 def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON
-    """Return one field of a record.
-
-    Raises:
-        InputError: The record has no such field.
-    """
+    """Return one field of a record."""
     try:
         return record[name]
     except (KeyError, TypeError, IndexError):
@@ -192,11 +178,7 @@ def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON
 
 
 def file_bytes(path: Path) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
+    """Return the content of a file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -214,10 +196,6 @@ def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
     Args:
         path: File, also shown in error messages.
         text: Content to use in place of the file's.
-
-    Raises:
-        InputError: The file is missing, damaged, no mapping, or has tags that would create objects.
-        MissingExtraError: PyYAML is not installed.
     """
     with optional_import("YAML files"):
         import yaml
@@ -242,9 +220,6 @@ def number_table(
         wrong: Dictionary that receives the problem of each wrong row by index; such rows are NaN. None raises an error
             instead.
         half: Return float32.
-
-    Raises:
-        InputError: The file is missing or damaged, or a row is wrong. The message names the row.
     """
     dtype = np.float32 if half else np.float64
     rows: list[NDArray[Any]] = []
@@ -271,9 +246,6 @@ def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = Fa
         path: PNG file.
         metres_per_step: Metres per step of the 16-bit value of two channels.
         red_is_high: The high byte is in red and the low byte in green, as in RHD.
-
-    Raises:
-        InputError: The file is missing or damaged.
     """
     red, green = np.moveaxis(load_image(path, upright=False)[..., :2].astype(np.float32), -1, 0)
     steps = red * 256 + green if red_is_high else red + green * 256
@@ -290,12 +262,7 @@ _MAX_ELEMENT = 1 << 30  # maximum size of a compressed variable in bytes
 
 
 def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a MATLAB file by name.
-
-    Raises:
-        InputError: The file is missing, damaged, of MATLAB's version 7.3 or 4, or has other data than real numbers.
-        MissingExtraError: SciPy is not installed.
-    """
+    """Return the arrays of a MATLAB file by name."""
     with optional_import("MATLAB files"):
         from scipy.io import loadmat
     content = file_bytes(path)
@@ -360,21 +327,12 @@ MANO: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8
 MM = 1e-3
 """Metres in a millimetre."""
 
-
 _SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
 _FINGERS = {
-    "thumb": "thumb",
-    "forefinger": "index_finger",
-    "index": "index_finger",
-    "index_finger": "index_finger",
-    "middle": "middle_finger",
-    "middle_finger": "middle_finger",
-    "ring": "ring_finger",
-    "ring_finger": "ring_finger",
-    "pinky": "pinky_finger",
-    "pinky_finger": "pinky_finger",
-    "little": "pinky_finger",
-}
+    "thumb": "thumb", "forefinger": "index_finger", "index": "index_finger", "index_finger": "index_finger",
+    "middle": "middle_finger", "middle_finger": "middle_finger", "ring": "ring_finger", "ring_finger": "ring_finger",
+    "pinky": "pinky_finger", "pinky_finger": "pinky_finger", "little": "pinky_finger",
+}  # fmt: skip
 
 
 def camera_matrix(focal: ArrayLike, centre: ArrayLike) -> NDArray[np.float64]:

@@ -36,7 +36,6 @@ _MIN_SHARE_INSIDE = 0.5  # of labels that must lie inside
 _MIN_KEYPOINTS = 10  # keypoints of a hand that may lie close together
 _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of their box
 
-
 CELL_PX = 360
 """Longer side of each image on the sheet."""
 _GAP_PX = 6
@@ -49,9 +48,6 @@ def check_sample(sample: Sample) -> None:
     Its image has to exist. 3D labels have to project onto the 2D labels and lie in front of the camera, and a hand
     needs the size of a hand. Some visible labels have to lie in the image, and half of them in their own box, with a
     margin: hands at the edge are labelled beyond it.
-
-    Raises:
-        InputError: The labels are wrong. The message names the set, the sample, the problem and its size in pixels.
     """
     if isinstance(sample.image, Path) and not sample.image.is_file():
         raise InputError(f"{sample.dataset} {sample.id}: the image {sample.image} is missing")
@@ -68,9 +64,6 @@ def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
     Args:
         dataset: Data set to check.
         skip_bad: Exclude bad samples and list them in `skipped`, instead of raising an error for the first one.
-
-    Raises:
-        InputError: A sample is bad.
     """
     good: list[int] = []
     bad: list[Skipped] = []
@@ -206,11 +199,7 @@ def spread_indices(count: int, maximum: int, order: Literal["spread", "first", "
 
 
 def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
-    """Draw all labels of a sample into its image, scaled so that the longer side has `size_px` pixels.
-
-    Raises:
-        InputError: The image cannot be read.
-    """
+    """Draw all labels of a sample into its image, scaled so that the longer side has `size_px` pixels."""
     import cv2
 
     left, top, right, bottom = _label_bounds(sample) if zoom else (0, 0, sample.width, sample.height)
@@ -315,7 +304,6 @@ def _colours_and_lines(instance: Instance, count: int) -> tuple[list[Colour], tu
 
 Check = Literal["first", "all", "none"]
 """Samples to check when a set is opened, see `checks.check_sample`."""
-
 
 _ENTRIES: Registry[DatasetEntry] = Registry("data set")
 

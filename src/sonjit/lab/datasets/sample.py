@@ -39,7 +39,6 @@ Side = Literal["Right", "Left"]
 HAND_SKELETON = "hand_mediapipe21"
 """Keypoint order of a hand in every loader, independent of the order in its files."""
 
-
 _VIDEO_LOCK = Lock()
 _FIRST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 """MediaPipe's keypoints that are joints of MANO: all except the tips, for which sets use different vertices."""
@@ -300,9 +299,6 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
         hand: Hand with a fit.
         camera: Camera of its image, needed for fits in the world frame only.
         mano: MANO model of the hand's side.
-
-    Raises:
-        InputError: There is no fit, the side differs, or translation or mean pose cannot be determined.
     """
     fit = hand.mesh
     if fit is None:

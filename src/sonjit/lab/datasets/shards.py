@@ -43,7 +43,6 @@ from sonjit.media.tables.columns import arrow
 INDEX = "index.json"
 _ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
 
-
 _TRUTHS = ("valid_px", "valid_m", "visible")
 _SKIPPED_FIELDS = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")
 Json = dict[str, Any]
@@ -62,10 +61,6 @@ def save_shards(
 
     Returns:
         Shards written by this call.
-
-    Raises:
-        InputError: The folder contains shards of another set, or a sample is bad.
-        JobError: The disk is full.
     """
     if per_shard < 1:
         raise InputError(f"per_shard is {per_shard} and must be at least 1")
@@ -125,7 +120,6 @@ class Shards(Dataset):
         return self._count
 
     def load(self, index: int) -> Sample:
-        """Return the sample at an index."""
         number, row = divmod(index, self._per_shard)
         path = self.root / shard_name(number)
         if number not in self._places:
@@ -262,46 +256,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # JSON
 _SAMPLES_PER_GROUP = 512
 _MARK = b"sonjit_dataset"
 _SAMPLE_COLUMNS = {
-    "sample": "int64",
-    "id": "string",
-    "image": "string",
-    "width": "int32",
-    "height": "int32",
-    "dataset": "string",
-    "subject": "string",
-    "sequence": "string",
-    "frame": "int64",
-    "view": "string",
-    "source": "string",
-    "licence": "string",
-    "upright": "bool",
-    "reduced": "bool",
-    "camera": "json",
-    "tags": "json",
+    "sample": "int64", "id": "string", "image": "string", "width": "int32", "height": "int32", "dataset": "string",
+    "subject": "string", "sequence": "string", "frame": "int64", "view": "string", "source": "string",
+    "licence": "string", "upright": "bool", "reduced": "bool", "camera": "json", "tags": "json",
     "sample_more": "json",
-}
+}  # fmt: skip
 _INSTANCE_COLUMNS = {
-    "instance": "int32",
-    "kind": "string",
-    "side": "string",
-    "skeleton": "string",
-    "category": "string",
-    "category_id": "int64",
-    "crowd": "bool",
-    "area_px2": "float64",
-    "box": "float64 list",
-    "keypoints_px": "float64 list",
-    "valid_px": "bool list",
-    "visible": "bool list",
-    "keypoints_m": "float64 list",
-    "valid_m": "bool list",
-    "derived": "int32 list",
-    "vertices_m": "float64 list",
-    "mesh": "json",
-    "mask": "json",
-    "extra": "json",
-    "instance_more": "json",
-}
+    "instance": "int32", "kind": "string", "side": "string", "skeleton": "string", "category": "string",
+    "category_id": "int64", "crowd": "bool", "area_px2": "float64", "box": "float64 list",
+    "keypoints_px": "float64 list", "valid_px": "bool list", "visible": "bool list", "keypoints_m": "float64 list",
+    "valid_m": "bool list", "derived": "int32 list", "vertices_m": "float64 list", "mesh": "json", "mask": "json",
+    "extra": "json", "instance_more": "json",
+}  # fmt: skip
 _COLUMNS = _SAMPLE_COLUMNS | _INSTANCE_COLUMNS
 _WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
 

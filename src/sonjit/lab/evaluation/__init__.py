@@ -7,21 +7,7 @@ from sonjit.lab.evaluation.report import open_unit_table, save_report, write_uni
 from sonjit.lab.evaluation.run import Evaluation, EvaluationRequest, Evaluator, evaluate, register_evaluator
 
 __all__ = [
-    "Evaluation",
-    "EvaluationRequest",
-    "Evaluator",
-    "ImpossibleTableError",
-    "ModelChoice",
-    "Protocol",
-    "evaluate",
-    "list_models",
-    "list_protocols",
-    "list_published",
-    "load_groups",
-    "load_protocol",
-    "load_table",
-    "open_unit_table",
-    "register_evaluator",
-    "save_report",
-    "write_units",
-]
+    "Evaluation", "EvaluationRequest", "Evaluator", "ImpossibleTableError", "ModelChoice", "Protocol", "evaluate",
+    "list_models", "list_protocols", "list_published", "load_groups", "load_protocol", "load_table",
+    "open_unit_table", "register_evaluator", "save_report", "write_units",
+]  # fmt: skip

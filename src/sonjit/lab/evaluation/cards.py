@@ -23,32 +23,12 @@ from sonjit._util.files import sha256_of_file
 from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
-from sonjit.lab.documents import (
-    Block,
-    BulletList,
-    Heading,
-    Plot,
-    Table,
-    Text,
-    bars_svg,
-    html_from,
-    maps_svg,
-    markdown_from,
-    number,
-    plots_of,
-)
+from sonjit.lab import documents as docs
+from sonjit.lab.documents import number
+from sonjit.lab.evaluation import published
 from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.evaluation.published import (
-    FEWEST,
-    cards_of,
-    factors_of,
-    groups_of,
-    load_groups,
-    published_groups,
-    verdict,
-)
 from sonjit.lab.evaluation.records import EvaluationRecord, FileRecord, RunRecord, main_metric
-from sonjit.lab.evaluation.report import PARTS, metric_cells
+from sonjit.lab.evaluation.report import PARTS, joint_bars, metric_cells
 from sonjit.lab.explain import load_hand_explainer
 from sonjit.media import open_source
 from sonjit.results.skeletons import load_skeleton
@@ -57,14 +37,31 @@ from sonjit.weights import find_weight
 _MIN_INSTANCES = 100
 """Number of instances below which metrics are only an example."""
 _DETECTION = {
-    "recall": "found",
-    "precision": "correct",
-    "false": "false",
-    "doubled": "duplicate",
-    "handedness": "side",
+    "recall": "found", "precision": "correct", "false": "false", "doubled": "duplicate", "handedness": "side",
     "side_known": "side, where it is known (0.8 and more)",
-}
+}  # fmt: skip
 """Rows of a card's detection table, by metric."""
+_ABOUT = {
+    "Intended use": "intended", "Out of scope": "out_of_scope", "Factors": "conditions", "Input": "input",
+    "Output": "output",
+}  # fmt: skip
+"""Sections of a published model's description, by heading."""
+_TRAINING = {
+    "recipe": "recipe", "data": "data", "data_sha256": "data, SHA-256", "weights": "initial weights",
+    "weights_sha256": "initial weights, SHA-256", "steps": "steps", "batch": "batch", "learning_rate": "learning rate",
+    "optimizer": "optimizer", "seed": "seed",
+}  # fmt: skip
+"""Titles of a run's settings."""
+_GROUP_HEADINGS = ("sd", "least", "greatest", "95 % interval", "of", "people", "not found")
+_TASK = "keypoint-detection"
+_OTHER_TASKS = {
+    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
+    "palms": "object-detection",
+}  # fmt: skip
+"""Hugging Face's name of a protocol's task, if it is not `_TASK`."""
+_TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
+_SIDE = "Right"  # a left hand's map is the mirrored one
+_MAP_FRAME_STEP = 10
 
 
 @dataclass(frozen=True)
@@ -88,47 +85,108 @@ class CardRequest:
 
     groups: Sequence[Mapping[str, str]] = ()
     goal: float = math.nan
-    fewest: int = FEWEST
+    fewest: int = published.FEWEST
     bench: Mapping[str, Any] | None = None
-    maps: Mapping[str, Plot] = field(default_factory=dict[str, Plot])
+    maps: Mapping[str, docs.Plot] = field(default_factory=dict[str, docs.Plot])
     name: str = ""
     licence: str = ""
     training_data: str = ""
     intended_use: Sequence[str] = ()
 
 
-def own_files(record: EvaluationRecord) -> list[FileRecord]:
+def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:
+    """Return the Markdown, HTML and plots of a card per evaluated model.
+
+    Args:
+        records: Contents of eval.json for one or several models.
+        request: Additional content of the cards.
+    """
+    described = request.name or request.licence or request.training_data or request.intended_use
+    titles = {_card_name(record, request) for record in records}
+    if described and (len(titles) > 1 or not all(map(_own_files, records))):
+        raise InputError(
+            "name, licence, training data and intended use apply only to evaluations of one network of your own"
+        )
+    files: dict[str, str] = {}
+    for title in sorted(titles):
+        own = [record for record in records if _card_name(record, request) == title]
+        blocks = list(_blocks(own, request))
+        files |= docs.plots_of(blocks)
+        stem = re.sub(r"[^\w.-]+", "-", title)
+        files[f"{stem}.md"] = docs.markdown_from(f"{title}: model card", blocks, _front_matter(title, own, request))
+        files[f"{stem}.html"] = docs.html_from(f"{title}: model card", blocks)
+    return files
+
+
+def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
+    """Return the name of the evaluated network: that of the model, with the caller's files."""
+    model, own = record["model"]["name"], _own_files(record)
+    if request.name:
+        return request.name
+    return f"{model} with {own[0]['file']}" if own and _description_of_kind(model) else model
+
+
+def _own_files(record: EvaluationRecord) -> list[FileRecord]:
     """Return the evaluated files that are not in the catalog of published weights."""
     return [item for item in record["model"]["files"] if "name" not in item]
 
 
-def describe_published_model(record: EvaluationRecord) -> Mapping[str, Any]:
+def _describe_published_model(record: EvaluationRecord) -> Mapping[str, Any]:
     """Return the description of a published model; empty for other models and for networks of the caller."""
-    return {} if own_files(record) else description_of_kind(record["model"]["name"])
+    return {} if _own_files(record) else _description_of_kind(record["model"]["name"])
 
 
-def description_of_kind(model: str) -> Mapping[str, Any]:
-    """Return the description of the published models of a kind; empty for other models."""
+def _description_of_kind(model: str) -> Mapping[str, Any]:
     file = resources.files("sonjit.lab.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
     return read_toml_table(file) if file.is_file() else {}
 
 
-def card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[Block]:
-    about, model = describe_published_model(records[0]), records[0]["model"]["name"]
+def _front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRequest) -> str:
+    """Return Hugging Face's metadata as YAML. Strings are written as JSON, which is valid YAML."""
+
+    def task_of(record: EvaluationRecord) -> str:
+        try:
+            return _OTHER_TASKS.get(load_protocol(record["protocol"]["name"]).task, _TASK)
+        except InputError:  # a protocol of the caller, whose file is elsewhere
+            return _TASK
+
+    about, task = _describe_published_model(records[0]), task_of(records[0])
+    licence = about.get("licence") or request.licence or "other"
+    lines = ["---", f"license: {licence if about else json_from(licence)}", "library_name: sonjit"]
+    lines += [f"pipeline_tag: {task}", "tags:"]
+    lines += [f"- {tag}" for tag in about.get("tags", ("landmarks",) if task == _TASK else (task,))]
+    lines += ["model-index:", f"- name: {json_from(name)}", "  results:"]
+    for record in records:
+        for run in record["runs"]:
+            description = mode_description(record, run)
+            lines += [
+                f"  - task: {{type: {task_of(record)}}}",
+                f"    dataset: {{name: {json_from(_sets(record))}, type: {record['protocol']['name']}}}",
+                "    metrics:",
+            ]
+            lines += [
+                f"    - {{type: {json_from(metric['name'])}, name: {json_from(metric['title'] + ', ' + description)}, "
+                f"value: {metric['value']:.6g}}}"
+                for metric in run["metrics"]
+                if metric["value"] is not None
+            ]
+    return "\n".join([*lines, "---"])
+
+
+def _sets(record: EvaluationRecord) -> str:
+    return ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
+
+
+def _blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
+    about, model = _describe_published_model(records[0]), records[0]["model"]["name"]
     if about:
-        yield Text(about["summary"])
-        for heading, key in (
-            ("Intended use", "intended"),
-            ("Out of scope", "out_of_scope"),
-            ("Factors", "conditions"),
-            ("Input", "input"),
-            ("Output", "output"),
-        ):
-            yield Heading(heading)
-            yield BulletList(tuple(about[key]))
+        yield docs.Text(about["summary"])
+        for heading, key in _ABOUT.items():
+            yield docs.Heading(heading)
+            yield docs.BulletList(tuple(about[key]))
     else:
         yield from _own_description(records, request)
-    yield Heading("Metrics")
+    yield docs.Heading("Metrics")
     written: set[tuple[str, str]] = set()
     for record in records:
         same = record["protocol"]["name"], record["data_sha256"]
@@ -136,128 +194,119 @@ def card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> It
         written.add(same)
     files = [file for record in records if (file := landmark_file(record)) is not None]
     if plot := next((request.maps[key] for file in files if (key := file.get("sha256", "")) in request.maps), None):
-        yield Heading("Class activation maps")
-        yield Text(
+        yield docs.Heading("Class activation maps")
+        yield docs.Text(
             "Exact for this network, averaged over hands in upright crops: evidence for the number (orange) and "
             "against it (blue), with the mean hand."
         )
         yield plot
-    yield Heading("By group")
-    if grouped := [block for record in records for block in _fairness(model, record, request)]:
+    yield docs.Heading("By group")
+    if grouped := [block for record in records for block in _fairness(record, request)]:
         yield from grouped
     else:
-        yield Text(
+        yield docs.Text(
             "Not evaluated, because the people in the images are unknown. `sonjit card --groups groups.csv` "
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
             "may contain the groups itself."
         )
-    yield from _published_card_blocks({run["main"] for record in records for run in record["runs"]})
+    main = sorted({run["main"] for record in records for run in record["runs"]})
+    if cards := [block for metric in main for block in published.published_groups(metric)]:
+        yield docs.Heading("Published cards")
+        yield from cards
     if request.bench is not None:
         yield from _latency(model, request.bench)
-    yield Heading("Licence")
+    yield docs.Heading("Licence")
     licence = about.get("licence") or request.licence or "not stated (`sonjit card --licence`)"
-    yield Text(f"Weights: {licence}. Data belong to their owners and are not part of the weights.")
-    yield Heading("Origin of this card")
-    yield BulletList(tuple(line for record in records for line in _facts(record)))
+    yield docs.Text(f"Weights: {licence}. Data belong to their owners and are not part of the weights.")
+    yield docs.Heading("Origin of this card")
+    yield docs.BulletList(tuple(line for record in records for line in _facts(record)))
 
 
-def _own_description(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[Block]:
+def _own_description(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
     """Yield what the caller states about a network, and how it was trained if its run's folder is here."""
-    yield Heading("Intended use")
+    yield docs.Heading("Intended use")
     if request.intended_use:
-        yield BulletList(tuple(request.intended_use))
+        yield docs.BulletList(tuple(request.intended_use))
     else:
-        yield Text("Not stated (`sonjit card --intended-use`).")
-    yield Heading("Training")
-    yield Text(f"Data: {request.training_data or 'not stated (`sonjit card --training-data`)'}.")
-    for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in own_files(record)):
-        settings, result = folder / "settings.json", folder / "result.json"
-        if settings.is_file() and result.is_file():
-            yield BulletList(tuple(_training_facts(read_json(settings), read_json(result))))
-
-
-def _training_facts(settings: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how a run trained its network."""
-    for key, title in (
-        ("recipe", "recipe"),
-        ("data", "data"),
-        ("data_sha256", "data, SHA-256"),
-        ("weights", "initial weights"),
-        ("weights_sha256", "initial weights, SHA-256"),
-        *((key, key.replace("_", " ")) for key in ("steps", "batch", "learning_rate", "optimizer", "seed")),
-    ):
-        if settings.get(key) is not None:
-            yield f"{title}: {settings[key]}"
-    started = settings.get("environment", {})
-    if started:
-        yield f"command: {' '.join(started['command'])}"
-        yield ", ".join(f"{name} {value}" for name, value in started["versions"].items())
-    for name, value in result.get("results", {}).items():
-        if isinstance(value, float):
-            yield f"{name} at the end of the training: {value:.4g}"
+        yield docs.Text("Not stated (`sonjit card --intended-use`).")
+    yield docs.Heading("Training")
+    yield docs.Text(f"Data: {request.training_data or 'not stated (`sonjit card --training-data`)'}.")
+    for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in _own_files(record)):
+        if not (folder / "settings.json").is_file() or not (folder / "result.json").is_file():
+            continue
+        settings, result = read_json(folder / "settings.json"), read_json(folder / "result.json")
+        facts = [f"{title}: {settings[key]}" for key, title in _TRAINING.items() if settings.get(key) is not None]
+        if started := settings.get("environment", {}):
+            facts.append(f"command: {' '.join(started['command'])}")
+            facts.append(", ".join(f"{name} {value}" for name, value in started["versions"].items()))
+        results = result.get("results", {}).items()
+        facts += [
+            f"{name} at the end of the training: {value:.4g}" for name, value in results if isinstance(value, float)
+        ]
+        yield docs.BulletList(tuple(facts))
 
 
 def landmark_file(record: EvaluationRecord) -> FileRecord | None:
     """Return the file of the hand landmark network that was evaluated, or None without one."""
     if record["model"]["name"].partition("-")[0] != "hands":
         return None
-    published = (item for item in record["model"]["files"] if item.get("name") in ("hand-full", "hand-lite"))
-    return next(iter(own_files(record)), None) or next(published, None)
+    of_catalog = (item for item in record["model"]["files"] if item.get("name") in ("hand-full", "hand-lite"))
+    return next(iter(_own_files(record)), None) or next(of_catalog, None)
 
 
-def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
+def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
     """Yield a record's metrics. Only the first record of a set of images shows detection by condition."""
     if record["protocol"].get("task") == "detection":
         yield from _detection(record, conditions=conditions)
         return
-    sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
     for run in record["runs"]:
-        yield Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
-        yield Text(f"{run['evaluated']} instances in {run['samples']} images of {sets}.")
+        yield docs.Heading(f"{record['protocol']['title']}, {run['mode']}", 3)
+        yield docs.Text(f"{run['evaluated']} instances in {run['samples']} images of {_sets(record)}.")
         if run["evaluated"] < _MIN_INSTANCES:
-            yield Text(
+            yield docs.Text(
                 f"{run['evaluated']} instances are too few for conclusions: the card is only an example; the results "
                 "do not describe the model on other images."
             )
         rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
-        yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
+        yield docs.Table(("metric", "value", "95 % interval", "of", "not found"), rows)
         main, joints = main_metric(run), run["parts"].get("joint", ())
         if main is not None and joints:
             title = f"{main['title']} by keypoint, {run['mode']}"
-            bars = [(item["name"], _float(item["mean"]), _float(item["low"]), _float(item["high"])) for item in joints]
             name = f"{record['model']['name']}-{record['protocol']['name']}-{run['mode'].replace(' ', '-')}"
-            yield Plot(name, bars_svg(bars, main["unit"], title), title)
+            yield docs.Plot(name, joint_bars(joints, main["unit"], title), title)
 
 
-def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
+def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
     """Yield recall by condition, false detections, and precision by score."""
-    sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
+
+    def count(percent: float | None, counted: int) -> str:
+        return f"{round((percent or 0) * counted / 100)} of {counted}"
+
     for run in record["runs"]:
-        yield Heading(f"{record['protocol']['title']}: {mode_description(record, run)}", 3)
-        yield Text(f"{run['samples']} images of {sets}. Intervals: bootstrap over {run['intervals_draw']}.")
+        yield docs.Heading(f"{record['protocol']['title']}: {mode_description(record, run)}", 3)
+        yield docs.Text(
+            f"{run['samples']} images of {_sets(record)}. Intervals: bootstrap over {run['intervals_draw']}."
+        )
         metrics = {metric["name"]: metric for metric in run["metrics"]}
-        rows = tuple(
-            (title, _count(entry["value"], entry["counted"]), *metric_cells(entry)[:2])
+        rows = [
+            (title, count(entry["value"], entry["counted"]), *metric_cells(entry)[:2])
             for name, title in _DETECTION.items()
             if (entry := metrics.get(name)) is not None
-        )
-        yield Table(("", "count", "share", "95 % interval"), rows)
+        ]
+        yield docs.Table(("", "count", "share", "95 % interval"), tuple(rows))
         for key, parts in run["parts"].items() if conditions else ():
+            cells = [
+                (
+                    part["name"],
+                    count(part["mean"], part["counted"]),
+                    number(part["mean"]),
+                    f"{number(part['low'])} to {number(part['high'])}",
+                )
+                for part in parts
+            ]
             what = "right" if key == "score" else "found"
-            yield Table(
-                (PARTS[key], what, "%", "95 % interval"),
-                tuple(
-                    (
-                        part["name"],
-                        _count(part["mean"], part["counted"]),
-                        number(part["mean"]),
-                        f"{number(part['low'])} to {number(part['high'])}",
-                    )
-                    for part in parts
-                ),
-            )
-    for note in record["protocol"]["notes"] if conditions else ():
-        yield Text(note)
+            yield docs.Table((PARTS[key], what, "%", "95 % interval"), tuple(cells))
+    yield from map(docs.Text, record["protocol"]["notes"] if conditions else ())
 
 
 def mode_description(record: EvaluationRecord, run: RunRecord) -> str:
@@ -266,73 +315,39 @@ def mode_description(record: EvaluationRecord, run: RunRecord) -> str:
     return run["mode"] if search is None else f"{run['mode']}, search {search!r}, at most {max_instances}"
 
 
-def _count(percent: float | None, counted: int) -> str:
-    return f"{round((percent or 0) * counted / 100)} of {counted}"
-
-
-def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Iterator[Block]:
-    groups = {run["mode"]: request.groups or groups_of(run["units"]) for run in record["runs"]}
+def _fairness(record: EvaluationRecord, request: CardRequest) -> Iterator[docs.Block]:
     for run in record["runs"]:
-        main = main_metric(run)
-        if main is None or not groups[run["mode"]]:
+        main, groups = main_metric(run), request.groups or published.groups_of(run["units"])
+        if main is None or not groups:
             continue
-        goal = _goal(main["name"], request.goal)
-        factors = factors_of(
-            run["units"], groups[run["mode"]], model=model, better=main["better"], fewest=request.fewest
-        )
-        for factor in factors:
-            yield Heading(f"{main['title']} by {factor.name}, {mode_description(record, run)}", 3)
-            unit = main["unit"]
-            headings = (
-                "group",
-                f"mean {unit}",
-                "sd",
-                "least",
-                "greatest",
-                "95 % interval",
-                "of",
-                "people",
-                "not found",
-            )
-            yield Table(
-                headings,
-                tuple(
-                    (
-                        row.name if row.enough else f"{row.name} (too small to evaluate)",
-                        *(number(item) for item in (row.mean, row.stdev, row.least, row.greatest)),
-                        f"{number(row.low)} to {number(row.high)}",
-                        str(row.count),
-                        str(row.subjects or "–"),
-                        str(row.missing),
-                    )
-                    for row in factor.rows
-                ),
-            )
+        goal, unit = request.goal, main["unit"]
+        if math.isnan(goal):
+            goal = next((card.goal for card in published.cards_of(main["name"])), math.nan)
+        for factor in published.factors_of(run["units"], groups, better=main["better"], fewest=request.fewest):
+            yield docs.Heading(f"{main['title']} by {factor.name}, {mode_description(record, run)}", 3)
+            rows = [
+                (
+                    row.name if row.enough else f"{row.name} (too small to evaluate)",
+                    *(number(item) for item in (row.mean, row.stdev, row.least, row.greatest)),
+                    f"{number(row.low)} to {number(row.high)}",
+                    str(row.count),
+                    str(row.subjects or "–"),
+                    str(row.missing),
+                )
+                for row in factor.rows
+            ]
+            yield docs.Table(("group", f"mean {unit}", *_GROUP_HEADINGS), tuple(rows))
             if factor.worst:
-                yield Text(
+                yield docs.Text(
                     f"Mean of the groups {number(factor.average)} {unit}, standard deviation {number(factor.stdev)}, "
                     f"greatest minus least {number(factor.range)}."
                 )
-            yield Text(verdict(factor, goal, unit))
+            yield docs.Text(published.verdict(factor, goal, unit))
             if factor.unknown:
-                yield Text(f"{factor.unknown} instances are of no known group.")
+                yield docs.Text(f"{factor.unknown} instances are of no known group.")
 
 
-def _goal(metric: str, goal: float) -> float:
-    """Return the given goal, or else that of the published card."""
-    if not math.isnan(goal):
-        return goal
-    return next((card.goal for card in map(load_groups, cards_of(metric))), math.nan)
-
-
-def _published_card_blocks(metrics: set[str]) -> Iterator[Block]:
-    blocks = [block for metric in sorted(metrics) for block in published_groups(cards_of(metric), metric)]
-    if blocks:
-        yield Heading("Published cards")
-        yield from blocks
-
-
-def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
+def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[docs.Block]:
     kind, _, variant = model.partition("-")
     try:
         rows = tuple(
@@ -346,12 +361,12 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
         machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"--bench requires a file of sonjit bench --save ({error} is missing)") from None
-    yield Heading("Latency")
+    yield docs.Heading("Latency")
     if not rows:
-        yield Text("Not measured: the file of sonjit bench has no case of this model.")
+        yield docs.Text("Not measured: the file of sonjit bench has no case of this model.")
         return
-    yield Table(("case", "median ms", "90 % ms", "memory MB"), rows)
-    yield Text(f"All work of a frame, on {machine}.")
+    yield docs.Table(("case", "median ms", "90 % ms", "memory MB"), rows)
+    yield docs.Text(f"All work of a frame, on {machine}.")
 
 
 def _facts(record: EvaluationRecord) -> Iterator[str]:
@@ -363,113 +378,11 @@ def _facts(record: EvaluationRecord) -> Iterator[str]:
     yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
 
 
-def _float(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-_TASK = "keypoint-detection"
-_OTHER_TASKS = {
-    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
-    "palms": "object-detection",
-}  # fmt: skip
-"""Hugging Face's name of a protocol's task, if it is not `_TASK`."""
-_TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
-_SIDE = "Right"  # a left hand's map is the mirrored one
-_MAP_FRAME_STEP = 10
-
-
-def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:
-    """Return the Markdown, HTML and plots of a card per evaluated model.
-
-    Args:
-        records: Contents of eval.json for one or several models.
-        request: Additional content of the cards.
-
-    Raises:
-        InputError: Name, licence, training data or intended use are given, but the records are not of one network of
-            the caller.
-    """
-    described = request.name or request.licence or request.training_data or request.intended_use
-    titles = {_card_name(record, request) for record in records}
-    if described and (len(titles) > 1 or not all(map(own_files, records))):
-        raise InputError(
-            "name, licence, training data and intended use apply only to evaluations of one network of your own"
-        )
-    files: dict[str, str] = {}
-    for title in sorted(titles):
-        own = [record for record in records if _card_name(record, request) == title]
-        blocks = list(card_blocks(own, request))
-        files |= plots_of(blocks)
-        stem = re.sub(r"[^\w.-]+", "-", title)
-        files[f"{stem}.md"] = markdown_from(f"{title}: model card", blocks, front_matter(title, own, request))
-        files[f"{stem}.html"] = html_from(f"{title}: model card", blocks)
-    return files
-
-
-def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
-    """Return the name of the evaluated network: that of the model, with the caller's files."""
-    model, own = record["model"]["name"], own_files(record)
-    if request.name:
-        return request.name
-    return f"{model} with {own[0]['file']}" if own and description_of_kind(model) else model
-
-
-def _hub_task(record: EvaluationRecord) -> str:
-    """Return Hugging Face's name of the evaluated task."""
-    try:
-        task = load_protocol(record["protocol"]["name"]).task
-    except InputError:  # a protocol of the caller, whose file is elsewhere
-        return _TASK
-    return _OTHER_TASKS.get(task, _TASK)
-
-
-def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRequest) -> str:
-    """Return Hugging Face's metadata as YAML. Strings are written as JSON, which is valid YAML.
-
-    Args:
-        name: Name of the network.
-        records: Evaluations of the network.
-        request: Additional content, with the licence of a network of the caller.
-    """
-    about = describe_published_model(records[0])
-    task, licence = _hub_task(records[0]), about.get("licence") or request.licence or "other"
-    lines = [
-        "---",
-        f"license: {licence if about else json_from(licence)}",
-        "library_name: sonjit",
-        f"pipeline_tag: {task}",
-    ]
-    lines += ["tags:", *(f"- {tag}" for tag in about.get("tags", ("landmarks",) if task == _TASK else (task,)))]
-    lines += ["model-index:", f"- name: {json_from(name)}", "  results:"]
-    for record in records:
-        for run in record["runs"]:
-            sets = ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
-            lines += [
-                f"  - task: {{type: {_hub_task(record)}}}",
-                f"    dataset: {{name: {json_from(sets)}, type: {record['protocol']['name']}}}",
-            ]
-            lines.append("    metrics:")
-            description = mode_description(record, run)
-            lines += [
-                f"    - {{type: {json_from(metric['name'])}, name: {json_from(metric['title'] + ', ' + description)}, "
-                f"value: {metric['value']:.6g}}}"
-                for metric in run["metrics"]
-                if metric["value"] is not None
-            ]
-    return "\n".join([*lines, "---"])
-
-
-def hand_maps_plot(record: EvaluationRecord) -> Plot | None:
+def hand_maps_plot(record: EvaluationRecord) -> docs.Plot | None:
     """Draw the mean class activation maps of the evaluated hand network, with the mean hand over them.
-
-    Args:
-        record: Evaluation of a hand detector.
 
     Returns:
         The plot, or None if the model is not a hand detector or its landmark network is no longer the same file.
-
-    Raises:
-        InputError: The weights are missing, or the network does not end in linear layers over a mean.
     """
     file = landmark_file(record)
     if file is None:
@@ -501,6 +414,6 @@ def hand_maps_plot(record: EvaluationRecord) -> Plot | None:
     name = file.get("name") or file["file"]
     title = f"Class activation maps of {name}: means over {len(hands)} right hands of the bundled clip"
     bones = load_skeleton("hand_mediapipe21").connections
-    svg = maps_svg(list(zip(_TARGETS, np.mean(maps, 0), strict=True)), np.mean(hands, 0), bones, title)
+    svg = docs.maps_svg(list(zip(_TARGETS, np.mean(maps, 0), strict=True)), np.mean(hands, 0), bones, title)
     stem = f"hands-{variant}" if "name" in file else re.sub(r"\W+", "-", f"own-{path.stem}")
-    return Plot(f"{stem}-maps", svg, title)
+    return docs.Plot(f"{stem}-maps", svg, title)

@@ -236,11 +236,9 @@ def image_number(sample: Sample) -> int:
 
 _BODY: Final = 17
 
-
 _WHOLE_BODY = "wholebody"
 _STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR")
 _PERSON = 1
-
 
 _PARTS: Final = {
     "body": PersonPart("body", None, "body_coco17", slice(None), COCO_SIGMAS),
@@ -258,9 +256,6 @@ class KeypointEvaluator:
     Args:
         protocol: Protocol. `parts` are evaluated in addition to the body: any of foot, face, lefthand, righthand and
             wholebody.
-
-    Raises:
-        InputError: A part is unknown.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -461,7 +456,6 @@ class PalmModel(Model):
         self._finder = load_palm_finder(options, name, None if weights is None else Path(weights))
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return boxes of palms in an image (H, W, 3), at every score."""
         del sample, mode
         return [
             Prediction(category_id=_CATEGORY, score=palm.score, box=_box(palm.box))

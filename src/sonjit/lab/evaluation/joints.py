@@ -236,7 +236,6 @@ _TITLE = {
     "procrustes": "Procrustes aligned",
 }
 
-
 _MOTION = (
     ("acceleration_error", "acceleration error", "frame²"),
     ("acceleration", "acceleration", "frame²"),

@@ -52,7 +52,6 @@ class DetectorModel(Model):
         self._frame = -1
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the predictions for an image (H, W, 3)."""
         detector = self._detector(mode)
         if mode == "reacquisition":
             return predictions_from_results(detector.detect(rgb))
@@ -60,12 +59,10 @@ class DetectorModel(Model):
         return predictions_from_results(found)
 
     def begin(self, mode: Mode) -> None:
-        """Load the networks. The next image has no predecessor."""
         self._detector(mode)
         self._before = None
 
     def close(self) -> None:
-        """Free the networks."""
         for detector in self._detectors.values():
             detector.close()
         self._detectors.clear()
@@ -199,12 +196,7 @@ def list_models() -> list[str]:
 
 
 def open_model(choice: ModelChoice) -> Model:
-    """Open a model.
-
-    Raises:
-        InputError: The name is unknown (the message lists the known ones), or a file is missing.
-        MissingExtraError: PyTorch is not installed and a network is requested.
-    """
+    """Open a model."""
     if choice.predictions is not None:
         from sonjit.lab.evaluation.prediction_files import PredictionsModel
 

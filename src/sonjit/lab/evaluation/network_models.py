@@ -92,7 +92,6 @@ class ClassifierModel(Model):
         self.settings: dict[str, str] = {**pooling, "localize_by": self._by, "view": shown}
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the classes of an image (H, W, 3); nothing if the true box is required and missing."""
         from sonjit.lab.explain.classes import localize_classes
 
         del mode
@@ -125,7 +124,6 @@ class InstancesModel(Model):
         self._network = self._saved.network.to(device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the instances of an image (H, W, 3)."""
         import torch
 
         del mode
@@ -147,7 +145,6 @@ class HandMasksModel(Model):
         self._finder = load_hand_masks(required_checkpoint("hand-masks", weights), min_score=_MIN_SCORE, device=device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the instances of an image (H, W, 3)."""
         from sonjit.lab.explain.hand_masks import CATEGORIES
 
         del mode
@@ -182,7 +179,6 @@ class HandOccNetModel(Model):
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the hands of an image (H, W, 3)."""
         del mode
         found: list[Prediction] = []
         for number, instance in enumerate(sample.instances):
@@ -217,7 +213,6 @@ class DeformerModel(Model):
         self._cache: OrderedDict[tuple[str, str, str | None], _Encoded] = OrderedDict()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the hands of an image (H, W, 3) without neighbouring frames."""
         del rgb, mode
         return self.predict_window([sample], 0)
 
@@ -354,9 +349,6 @@ class CropFile:
     enlarged; `annot_id`, the set's number of the annotation, or `sample`, the sample's id in Sonjit's data set, with
     `side`, Right or Left, if each hand has its own crop; and optionally `abs_depth` in mm, of the right and the left
     root, or of the only one.
-
-    Raises:
-        InputError: The file is missing or damaged, or a record lacks a field.
     """
 
     def __init__(self, path: Path) -> None:
@@ -378,9 +370,6 @@ class CropFile:
             sample: Image.
             group: Hands of the crop.
             is_only: True if the image has no other hands, so that records of the image apply to them.
-
-        Raises:
-            InputError: The file has no record of the hands.
         """
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
@@ -429,7 +418,6 @@ class InterNetModel(Model):
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: Image, mode: Mode) -> list[Prediction]:
-        """Return the hands of an image (H, W, 3) in its camera's frame."""
         del mode
         camera = assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
         groups = _groups(sample, self._layout)

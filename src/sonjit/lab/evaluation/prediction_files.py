@@ -45,7 +45,6 @@ _ARRAYS = {
 }
 """Arrays of an .npz in addition to `id`: their shape after the first axis, None for any size, and their content."""
 
-
 _PARTS: dict[str, tuple[str, str | None, int]] = {
     "foot": ("body_coco23", None, 6),
     "face": ("face_300w68", None, 68),
@@ -61,9 +60,6 @@ class PredictionsModel(Model):
     `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; the boolean `placed` means that 3D is in the camera's
     frame. `.json` in COCO's results format: by the image's id. `.json`, `.jsonl`, `.csv` or `.parquet` that Sonjit
     wrote for a folder: by the images' names.
-
-    Raises:
-        InputError: The file is missing or damaged, or an array has a wrong shape. The message has the right one.
     """
 
     modes = ("predictions",)
@@ -82,7 +78,6 @@ class PredictionsModel(Model):
             self._by_id = _from_frames(path)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the predictions of a sample."""
         del mode
         if self._by_number:
             height, width = rgb.shape[:2]
@@ -96,11 +91,7 @@ class PredictionsModel(Model):
         return found
 
     def check(self, samples: Iterable[Sample]) -> None:
-        """Refuse predictions of another data set.
-
-        Raises:
-            InputError: The file contains none of these samples, or one of its images is the image of two samples.
-        """
+        """Refuse predictions of another data set."""
         name, matches = None, False
         seen: dict[str | int, str] = {}
         for sample in samples:
@@ -314,11 +305,7 @@ _FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 
 
 def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> None:
-    """Refuse a submission that no server accepts, before any work.
-
-    Raises:
-        InputError: The protocol has no such server, the ending is unknown, or there is more than one mode.
-    """
+    """Refuse a submission that no server accepts, before any work."""
     if not protocol.submission:
         raise InputError(f"--submission applies only to protocols with a challenge server, not to {protocol.name}")
     ending = ".txt" if protocol.submission == "dexycb" else ".json"
@@ -329,12 +316,7 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> No
 
 
 def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:
-    """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found.
-
-    Raises:
-        InputError: A prediction has no vertices or an unknown point, or an image has several hands or, for FreiHAND and
-            HO-3D, none.
-    """
+    """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found."""
     named = f"{sample.dataset} {sample.id}"
     hands = [(number, instance) for number, instance in enumerate(sample.instances) if instance.kind == "hand"]
     if protocol.submission == "dexycb" and not hands:
@@ -379,9 +361,6 @@ def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]
 
     Returns:
         Number of zero rows, where nothing was found.
-
-    Raises:
-        JobError: The disk refuses the file.
     """
     with atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         if protocol.submission == "dexycb":

@@ -32,7 +32,6 @@ _MIN_VISIBILITY = 0.5
 _MAX_MATCH_DISTANCE = 0.5
 """Maximum mean distance of a match, as a share of the truth's longer side."""
 
-
 LandmarkKind = Literal["hand", "body", "face"]
 """Kinds of instances with keypoints."""
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
@@ -234,11 +233,7 @@ def hidden_share(instance: Instance) -> float:
 
 
 def match_shape(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Return a prediction in the shape of the truth (K, D); NaN without one.
-
-    Raises:
-        InputError: The shape differs.
-    """
+    """Return a prediction in the shape of the truth (K, D); NaN without one."""
     if prediction is None:
         return np.full(truth.shape, np.nan)
     if prediction.shape != truth.shape:

@@ -135,9 +135,6 @@ class ProtocolData:
         split: Split to use in place of the protocol's.
         skip_bad: Exclude bad samples.
         limit: Maximum number of samples of each set.
-
-    Raises:
-        InputError: No set exists. The message names what is missing.
     """
 
     def __init__(

@@ -12,22 +12,26 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from sonjit._util.data_files import read_toml_table
+from sonjit._util.data_files import read_toml, read_toml_table
 from sonjit._util.errors import InputError, unknown_name
-from sonjit.lab.documents import Block, BulletList, Heading, Table, Text, number
+from sonjit.lab import documents as docs
+from sonjit.lab.documents import number
 from sonjit.lab.evaluation.metrics import class_order
 from sonjit.lab.evaluation.records import EvaluationRecord, ImpossibleTableError, MetricRecord, Units
-from sonjit.lab.metrics import (
-    group_report,
-    mean_interval,
-)
+from sonjit.lab.metrics import group_report, mean_interval
+
+T = TypeVar("T")
+
+FEWEST = 20
+"""Minimum number of instances of a group."""
+_GROUP_KEYS = ("dataset", "sample", "subject", "instance")
+_PAIR_SEPARATOR = " x "
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,14 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Statistics of the means of groups, published or computed.
+    """Published statistics of the means of groups.
 
     Attributes:
         model: Name of the model.
         factor: Factor in which the groups differ.
-        mean: Mean of the groups' means; NaN where not given, as for the following attributes.
         low: Smallest group mean.
         high: Largest group mean.
+        mean: Mean of the groups' means; NaN where not given, as for the following attributes.
         stdev: Standard deviation over the groups.
         discrepancy: Difference between groups: largest minus smallest, or average minus worst.
         count: Number of groups; None where not given.
@@ -134,7 +138,8 @@ class PublishedGroups:
 
 def list_published() -> list[str]:
     """Return the sorted names of all published tables."""
-    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+    files = (resources.files("sonjit.lab.evaluation") / "published").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def load_table(name: str) -> PublishedTable:
@@ -143,22 +148,13 @@ def load_table(name: str) -> PublishedTable:
     Raises:
         InputError: The name is unknown, or is that of a card's groups.
     """
-    data = _read(name)
-    if "columns" not in data:
-        raise InputError(f"{name} contains the groups of a model card: use load_groups")
-    columns = tuple(Column(**column) for column in data["columns"])
-    rows = tuple(Row(**row | {"values": tuple(map(float, row["values"]))}) for row in data["rows"])
-    for row in rows:
-        if len(row.values) != len(columns):
-            raise ImpossibleTableError(f"{name}: {row.method} has {len(row.values)} values for {len(columns)} columns")
-    return PublishedTable(
-        name=name,
-        title=data["title"],
-        columns=columns,
-        rows=rows,
-        notes=tuple(data.get("notes", ())),
-        kind=data.get("kind", ""),
-    )
+    table = _load(name, PublishedTable, "columns", f"{name} contains the groups of a model card: use load_groups")
+    for row in table.rows:
+        if len(row.values) != len(table.columns):
+            raise ImpossibleTableError(
+                f"{name}: {row.method} has {len(row.values)} values for {len(table.columns)} columns"
+            )
+    return table
 
 
 def load_groups(name: str) -> PublishedGroups:
@@ -167,12 +163,16 @@ def load_groups(name: str) -> PublishedGroups:
     Raises:
         InputError: The name is unknown, or is that of a benchmark.
     """
-    data = _read(name)
-    if "groups" not in data:
-        raise InputError(f"{name} contains the rows of a benchmark: use load_table")
-    groups = tuple(GroupSummary(**group) for group in data["groups"])
-    about = {key: value for key, value in data.items() if key != "groups"}
-    return PublishedGroups(name=name, groups=groups, **about)
+    return _load(name, PublishedGroups, "groups", f"{name} contains the rows of a benchmark: use load_table")
+
+
+def _load(name: str, kind: type[T], key: str, problem: str) -> T:
+    if name not in (known := list_published()):
+        raise InputError(unknown_name("published table", name, known))
+    file = resources.files("sonjit.lab.evaluation") / "published" / f"{name}.toml"
+    if key not in read_toml_table(file):
+        raise InputError(problem)
+    return read_toml(file, kind, name=name)
 
 
 def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
@@ -181,65 +181,49 @@ def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
     Args:
         summary: Statistics of the groups.
         rounding: Maximum rounding error of each printed number.
-
-    Raises:
-        ImpossibleTableError: The message names model, factor, the number and the contradiction.
     """
-    label = f"{summary.model}, {summary.factor}{f', {summary.mode}' if summary.mode else ''}"
-    if summary.low > summary.high + rounding:
-        raise ImpossibleTableError(f"{label}: the minimum {summary.low:g} is above the maximum {summary.high:g}")
-    slack = 2 * rounding
-    if not math.isnan(summary.mean) and not summary.low - slack <= summary.mean <= summary.high + slack:
-        raise ImpossibleTableError(
-            f"{label}: the mean {summary.mean:g} is outside of its range, {summary.low:g} to {summary.high:g}"
+    low, high, slack = summary.low, summary.high, 2 * rounding
+    groups = max(summary.count or 0, 2)
+    bound = (high - low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
+    if low > high + rounding:
+        problem = f"the minimum {low:g} is above the maximum {high:g}"
+    elif summary.mean < low - slack or summary.mean > high + slack:
+        problem = f"the mean {summary.mean:g} is outside of its range, {low:g} to {high:g}"
+    elif summary.stdev < 0 or summary.stdev > bound + slack:
+        problem = (
+            f"groups between {low:g} and {high:g} cannot have a standard deviation of {summary.stdev:g}; "
+            f"at most {bound:.3g}"
         )
-    if not math.isnan(summary.stdev):
-        groups = summary.count if summary.count and summary.count > 1 else 2
-        bound = (summary.high - summary.low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
-        if not 0 <= summary.stdev <= bound + slack:
-            raise ImpossibleTableError(
-                f"{label}: groups between {summary.low:g} and {summary.high:g} cannot have a standard deviation of "
-                f"{summary.stdev:g}; at most {bound:.3g}"
-            )
-    if not math.isnan(summary.discrepancy) and not -slack <= summary.discrepancy <= summary.high - summary.low + slack:
-        raise ImpossibleTableError(
-            f"{label}: a discrepancy of {summary.discrepancy:g} is more than the range, "
-            f"{summary.low:g} to {summary.high:g}"
-        )
+    elif summary.discrepancy < -slack or summary.discrepancy > high - low + slack:
+        problem = f"a discrepancy of {summary.discrepancy:g} is more than the range, {low:g} to {high:g}"
+    else:
+        return
+    mode = f", {summary.mode}" if summary.mode else ""
+    raise ImpossibleTableError(f"{summary.model}, {summary.factor}{mode}: {problem}")
 
 
-def _read(name: str) -> Mapping[str, Any]:
-    if name not in (known := list_published()):
-        raise InputError(unknown_name("published table", name, known))
-    return read_toml_table(_folder() / f"{name}.toml")
-
-
-def _folder() -> Traversable:
-    return resources.files("sonjit.lab.evaluation") / "published"
-
-
-def published_blocks(record: EvaluationRecord) -> Iterator[Block]:
+def published_blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
     """Yield every published table of a record's protocol that shares a metric with it, and the groups of published
     cards.
     """
     main = {run["main"] for run in record["runs"]}
     tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
     shown = [(table, block) for table, block in tables if block is not None]
-    groups = [block for metric in sorted(main) for block in published_groups(cards_of(metric), metric)]
-    if not shown and not groups:
-        return
-    yield Heading("Comparison with published results")
+    groups = [block for metric in sorted(main) for block in published_groups(metric)]
+    if shown or groups:
+        yield docs.Heading("Comparison with published results")
     for table, block in shown:
-        yield Heading(table.title, 3)
+        yield docs.Heading(table.title, 3)
         yield block
-        yield from map(Text, table.notes)
+        yield from map(docs.Text, table.notes)
     yield from groups
 
 
-def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
+def comparison(table: PublishedTable, record: EvaluationRecord) -> docs.Table | None:
     """Return a published table with a row of ours per mode; None without a common metric."""
-    model = record["model"]
+    model, samples = record["model"], record["samples"]
     name = ", ".join([model["name"], *model.get("settings", {}).values()])
+    sets = f"{', '.join(item['set'] for item in record['data'])}: {samples} image{'s' * (samples != 1)}"
     ours: list[tuple[str, ...]] = []
     for run in record["runs"]:
         metrics = {metric["name"]: metric for metric in run["metrics"]}
@@ -249,11 +233,19 @@ def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
         ]
         if any(cell != "–" for cell in cells):
             kind = (model.get("supervision", "–"),) if table.kind else ()
-            ours.append((f"Sonjit: {name}, {run['mode']}", *kind, *cells, _sets(record)))
+            ours.append((f"Sonjit: {name}, {run['mode']}", *kind, *cells, sets))
     return table_block(table, ours) if ours else None
 
 
-def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> Table:
+def _convert_unit(metric: MetricRecord, unit: str) -> float | None:
+    """Return a metric in a published table's unit: shares and per cent differ by 100."""
+    value = metric["value"]
+    if value is None or metric["unit"] == unit:
+        return value
+    return value / 100 if metric["unit"] == "%" else value * 100
+
+
+def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> docs.Table:
     """Return a published table below our rows: method, kind if the table has that column, values, data."""
     headings = (f"{column.title} {column.unit}".strip() for column in table.columns)
     rows = [
@@ -265,15 +257,12 @@ def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> 
         for row in table.rows
     ]
     kind = (table.kind,) if table.kind else ()
-    return Table(("method", *kind, *headings, "data or source"), (*ours, *rows), text_columns=1 + len(kind))
+    return docs.Table(("method", *kind, *headings, "data or source"), (*ours, *rows), text_columns=1 + len(kind))
 
 
-def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
+def published_groups(metric: str) -> Iterator[docs.Block]:
     """Yield the groups of published cards for a metric, and report impossible ones."""
-    for name in names:
-        card = load_groups(name)
-        if card.metric != metric:
-            continue
+    for card in cards_of(metric):
         rows: list[tuple[str, ...]] = []
         refused: list[str] = []
         for group in card.groups:
@@ -285,35 +274,18 @@ def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
             model_and_mode = f"{group.model}{f', {group.mode}' if group.mode else ''}"
             cells = (group.mean, group.stdev, group.low, group.high, group.high - group.low)
             rows.append((model_and_mode, group.factor, *(number(value) for value in cells), str(group.count or "–")))
-        yield Heading(f"Published: {card.title}", 3)
-        yield Table(("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups"), tuple(rows))
+        yield docs.Heading(f"Published: {card.title}", 3)
+        headings = ("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups")
+        yield docs.Table(headings, tuple(rows))
         if refused:
-            yield BulletList(tuple(refused))
-        yield Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
+            yield docs.BulletList(tuple(refused))
+        yield docs.Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
 
 
-def cards_of(metric: str) -> tuple[str, ...]:
+def cards_of(metric: str) -> list[PublishedGroups]:
     """Return the published cards with that metric."""
-    return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).metric == metric)
-
-
-def _convert_unit(metric: MetricRecord, unit: str) -> float | None:
-    """Return a metric in a published table's unit: shares and per cent differ by 100."""
-    value = metric["value"]
-    if value is None or metric["unit"] == unit:
-        return value
-    return value / 100 if metric["unit"] == "%" else value * 100
-
-
-def _sets(record: EvaluationRecord) -> str:
-    samples = record["samples"]
-    return f"{', '.join(item['set'] for item in record['data'])}: {samples} image{'s' * (samples != 1)}"
-
-
-FEWEST = 20
-"""Minimum number of instances of a group."""
-_GROUP_KEYS = ("dataset", "sample", "subject", "instance")
-_PAIR_SEPARATOR = " x "
+    cards = (load_groups(name) for name in list_published() if name.startswith("card-"))
+    return [card for card in cards if card.metric == metric]
 
 
 @dataclass(frozen=True)
@@ -354,31 +326,27 @@ class Factor:
     Attributes:
         name: Name of a column of the group file, or of two.
         rows: Groups in order.
-        average: Mean of the means of the groups that can be evaluated, with equal weights; NaN with fewer than two, as
-            for the following attributes.
+        unknown: Number of instances without a known group.
+        worst: Name of the worst group; "" with fewer than two that can be evaluated.
+        average: Mean of the means of those groups, with equal weights; NaN with fewer than two, as for the following.
         stdev: Standard deviation of those means.
         gap: Gap between the worst group and the average.
         range: Largest minus smallest mean.
-        worst: Name of the worst group; "" with fewer than two.
-        unknown: Number of instances without a known group.
     """
 
     name: str
     rows: tuple[GroupRow, ...]
-    average: float
-    stdev: float
-    gap: float
-    range: float
-    worst: str
     unknown: int
+    worst: str = ""
+    average: float = math.nan
+    stdev: float = math.nan
+    gap: float = math.nan
+    range: float = math.nan
 
 
 def load_group_file(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV file with `subject`, or `sample` and optionally `dataset` and `instance`, then a column
     per factor.
-
-    Raises:
-        InputError: The file is missing or damaged, names no person, or has no factor.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -411,7 +379,6 @@ def factors_of(
     units: Units,
     groups: Sequence[Mapping[str, str]],
     *,
-    model: str,
     better: Literal["lower", "higher"],
     fewest: int = FEWEST,
 ) -> list[Factor]:
@@ -420,28 +387,8 @@ def factors_of(
     Args:
         units: Units of a run in eval.json: sample, subject, instance, value and so on, one per instance.
         groups: Rows of the group file.
-        model: Name of the model, shown in error messages.
         better: Direction of improvement.
         fewest: Minimum number of instances of a group.
-
-    Raises:
-        InputError: The file names no person of the run.
-        ImpossibleTableError: A table contradicts itself.
-    """
-    names = [name for name in groups[0] if name and name not in _GROUP_KEYS]
-    rows = _rows_of_units(units, groups)
-    labels = {name: [(row[name] or "").strip() or None if row else None for row in rows] for name in names}
-    for first, second in combinations(names, 2):
-        pairs = zip(labels[first], labels[second], strict=True)
-        labels[first + _PAIR_SEPARATOR + second] = [_PAIR_SEPARATOR.join((a, b)) if a and b else None for a, b in pairs]
-    return [_factor(name, units, item, model=model, better=better, fewest=fewest) for name, item in labels.items()]
-
-
-def _rows_of_units(units: Units, groups: Sequence[Mapping[str, str]]) -> list[Mapping[str, str] | None]:
-    """Return the row of each unit in the group file, or None.
-
-    Raises:
-        InputError: The file names no unit.
     """
     keys = [name for name in _GROUP_KEYS if name in groups[0]]
     by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
@@ -450,7 +397,50 @@ def _rows_of_units(units: Units, groups: Sequence[Mapping[str, str]]) -> list[Ma
     if not any(rows):
         example = ", ".join(f"{key} {column[0]}" for key, column in zip(keys, columns, strict=True) if column)
         raise InputError(f"the file of --groups contains no sample of the evaluation, such as {example}")
-    return rows
+    names = [name for name in groups[0] if name and name not in _GROUP_KEYS]
+    labels = {name: [(row[name] or "").strip() or None if row else None for row in rows] for name in names}
+    for first, second in combinations(names, 2):
+        pairs = zip(labels[first], labels[second], strict=True)
+        labels[first + _PAIR_SEPARATOR + second] = [_PAIR_SEPARATOR.join((a, b)) if a and b else None for a, b in pairs]
+    return [_factor(name, units, item, higher=better == "higher", fewest=fewest) for name, item in labels.items()]
+
+
+def _factor(name: str, units: Units, labels: Sequence[str | None], *, higher: bool, fewest: int) -> Factor:
+    rows = tuple(
+        _row(group, units, [index for index, label in enumerate(labels) if label == group], fewest)
+        for group in sorted({label for label in labels if label is not None}, key=class_order)
+    )
+    evaluated, unknown = [row for row in rows if row.enough], sum(label is None for label in labels)
+    if len(evaluated) < 2:
+        return Factor(name, rows, unknown)
+    report = group_report([row.mean for row in evaluated], [row.name for row in evaluated])
+    worst = (min if higher else max)(evaluated, key=lambda row: row.mean).name
+    gap = report.worst_vs_average(higher_is_better=higher)
+    return Factor(name, rows, unknown, worst, report.average, report.stdev_sample, gap, report.max_minus_min)
+
+
+def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupRow:
+    values = np.array([units["value"][index] for index in indices], np.float64)  # None becomes NaN
+    known = values[np.isfinite(values)]
+    subjects = [units["subject"][index] for index in indices]
+    clusters = [  # of resampling: a person, or an image
+        ("sample", units["sample"][index]) if subject is None else ("subject", subject)
+        for index, subject in zip(indices, subjects, strict=True)
+    ]
+    low, high = mean_interval(values, clusters=clusters)
+    return GroupRow(
+        name=name,
+        count=int(known.size),
+        missing=sum(not units["found"][index] for index in indices),
+        subjects=len(set(subjects) - {None}),
+        mean=float(known.mean()) if known.size else math.nan,
+        stdev=float(known.std(ddof=1)) if known.size > 1 else math.nan,
+        least=float(known.min()) if known.size else math.nan,
+        greatest=float(known.max()) if known.size else math.nan,
+        low=low,
+        high=high,
+        enough=known.size >= fewest,
+    )
 
 
 def verdict(factor: Factor, goal: float, unit: str) -> str:
@@ -469,87 +459,3 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
     if math.isnan(goal):
         return f"{gap}. No goal was set.{small}"
     return f"{gap}, {'within' if factor.gap <= goal else 'beyond'} the goal of {goal:g} {unit}.{small}"
-
-
-def _factor(
-    name: str,
-    units: Units,
-    labels: Sequence[str | None],
-    *,
-    model: str,
-    better: Literal["lower", "higher"],
-    fewest: int,
-) -> Factor:
-    rows = tuple(
-        _row(group, units, [index for index, label in enumerate(labels) if label == group], fewest)
-        for group in sorted({label for label in labels if label is not None}, key=class_order)
-    )
-    evaluated = [row for row in rows if row.enough]
-    unknown = sum(label is None for label in labels)
-    if len(evaluated) < 2:
-        return Factor(
-            name=name,
-            rows=rows,
-            average=math.nan,
-            stdev=math.nan,
-            gap=math.nan,
-            range=math.nan,
-            worst="",
-            unknown=unknown,
-        )
-    report = group_report([row.mean for row in evaluated], [row.name for row in evaluated])
-    low, high = report.range
-    summary = GroupSummary(
-        model=model,
-        factor=name,
-        low=low,
-        high=high,
-        mean=report.average,
-        stdev=report.stdev_sample,
-        discrepancy=report.max_minus_min,
-        count=len(evaluated),
-    )
-    check_summary(summary, rounding=1e-9 * max(1.0, abs(high)))
-    worst = (min if better == "higher" else max)(evaluated, key=lambda row: row.mean)
-    gap = report.worst_vs_average(higher_is_better=better == "higher")
-    return Factor(
-        name=name,
-        rows=rows,
-        average=report.average,
-        stdev=report.stdev_sample,
-        gap=gap,
-        range=report.max_minus_min,
-        worst=worst.name,
-        unknown=unknown,
-    )
-
-
-def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupRow:
-    values = np.array([_number(units["value"][index]) for index in indices], np.float64)
-    known = values[np.isfinite(values)]
-    subjects = {units["subject"][index] for index in indices} - {None}
-    clusters = [_person(units, index) for index in indices]
-    low, high = mean_interval(values, clusters=clusters)
-    return GroupRow(
-        name=name,
-        count=int(known.size),
-        missing=sum(not units["found"][index] for index in indices),
-        subjects=len(subjects),
-        mean=float(known.mean()) if known.size else math.nan,
-        stdev=float(known.std(ddof=1)) if known.size > 1 else math.nan,
-        least=float(known.min()) if known.size else math.nan,
-        greatest=float(known.max()) if known.size else math.nan,
-        low=low,
-        high=high,
-        enough=known.size >= fewest,
-    )
-
-
-def _person(units: Units, index: int) -> tuple[str, str]:
-    """Return the unit of resampling: a person, or an image."""
-    subject = units["subject"][index]
-    return ("subject", str(subject)) if subject is not None else ("sample", str(units["sample"][index]))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -144,12 +144,7 @@ class EvaluationRecord(TypedDict):
 
 
 def load_evaluation(path: Path) -> EvaluationRecord:
-    """Load an eval.json and check its consistency.
-
-    Raises:
-        InputError: The file is missing or no evaluation of Sonjit.
-        ImpossibleTableError: A mean is outside of its values.
-    """
+    """Load an eval.json and check its consistency."""
     record = read_json(path)
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
         raise InputError(f"{path} is not an eval.json of sonjit eval")
@@ -233,9 +228,6 @@ class Journal:
 
     Attributes:
         left: Groups still to evaluate.
-
-    Raises:
-        InputError: The file cannot be written, or is of another run. The message names the difference.
     """
 
     def __init__(

@@ -349,11 +349,7 @@ def _evaluate_in_worker(request: EvaluationRequest, mode: Mode, indices: tuple[i
 
 
 def evaluator_of(protocol: Protocol, choice: ModelChoice) -> Evaluator:
-    """Return the evaluator of a protocol.
-
-    Raises:
-        InputError: The task has no registered evaluator.
-    """
+    """Return the evaluator of a protocol."""
     return EVALUATORS.find(protocol.task)(protocol, choice)
 
 

@@ -20,7 +20,6 @@ from sonjit._util.errors import InputError
 _MAX_COORDINATE = 1e100
 """Coordinates beyond this are not measurements, and their squares would overflow."""
 
-
 RESAMPLES: Final = 1000
 _BLOCK: Final = 1 << 20  # weights in memory at one time
 

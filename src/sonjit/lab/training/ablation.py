@@ -305,8 +305,12 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     if has_published_order is not None:
         yield Text("The published order holds." if has_published_order else "The published order does not hold.")
         yield BulletList(tuple(steps))
-    bars = [(row.label, row.mean.value, row.mean.low, row.mean.high) for row in rows]
-    yield Plot("ablation", bars_svg(bars, grid.unit, grid.title), f"{grid.title}: means and intervals")
+    bars = [(row.mean.value, row.mean.low, row.mean.high) for row in rows]
+    yield Plot(
+        "ablation",
+        bars_svg([row.label for row in rows], bars, grid.unit, grid.title),
+        f"{grid.title}: means and intervals",
+    )
     if grid.notes:
         yield Heading("Notes")
         yield BulletList(grid.notes)
