@@ -21,7 +21,6 @@ from sonjit.lab.evaluation.metrics import individual_typology_angle, instance_co
 from sonjit.lab.evaluation.models import describe_model
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.records import load_evaluation
-from sonjit.lab.evaluation.report import save_report
 
 LABEL = (100.0, 100.0, 140.0, 160.0)
 

@@ -38,7 +38,7 @@ def evaluated(tmp_path, capsys):
             file.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(file), np.zeros((SIDE, SIDE, 3), np.uint8))
         truth = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "hand"}]}
-        (root / "annotations").mkdir()
+        (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / "instances_val2017.json").write_text(json.dumps(truth))
         (root / "val2017" / "dataset.json").write_text(json.dumps(truth))
         (tmp_path / "results.json").write_text(json.dumps(results))
@@ -87,9 +87,25 @@ def test_an_object_whose_box_has_no_extent_is_not_found(evaluated):
     assert found["mask_ap"] == pytest.approx(100)
 
 
-def test_images_of_one_number_in_two_folders_are_two_images(evaluated):
-    error = evaluated(TRUTH, RESULTS, names=("a/000001.jpg", "b/000001.jpg"), data="folder")
-    assert "1 is a/000001.jpg and b/000001.jpg" in error
+def test_images_are_those_of_the_annotation_file_whatever_their_names_are(evaluated):
+    for names in (("a/000001.jpg", "b/000001.jpg"), ("000000.jpg", "000001.jpg"), ("000002.jpg", "000001.jpg")):
+        assert evaluated(TRUTH, RESULTS, names=names, data="folder")["mask_ap"] == pytest.approx(100)
+
+
+def test_records_of_unknown_images_and_categories_are_counted(evaluated, tmp_path):
+    more = [RESULTS[0] | {"image_id": 7}, RESULTS[0] | {"category_id": 3, "score": 0.1}]
+    assert evaluated(TRUTH, [*RESULTS, *more])["mask_ap"] == pytest.approx(100)
+    notes = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert notes[0] == "1 of 4 predictions are of images that are not evaluated, such as 7"
+    assert "1 of 4 predictions have a category_id that the data set lacks, such as 3; it has 1 (hand)" in notes[1]
+    assert "such as 7" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_corners_in_place_of_sizes_are_noted(evaluated, tmp_path):
+    boxes = [row | {"bbox": [60, 20, 100, 60]} for row in RESULTS]
+    evaluated(TRUTH, boxes)
+    (note,) = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert note.startswith("2 of 2 boxes reach beyond their image")
 
 
 @pytest.mark.parametrize(

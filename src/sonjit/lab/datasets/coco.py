@@ -8,9 +8,8 @@ plain or packed into text, or polygons. Runs follow the columns and begin with t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -19,15 +18,16 @@ import numpy as np
 from sonjit._util.arrays import BoolArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
 from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
+from sonjit.lab.datasets.reading import one_line
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 
-_BITS, _CONTINUE, _SIGN, _ZERO_CODE = 5, 0x20, 0x10, 48  # of one character: its payload, two flags, the code of zero
-_SHIFT = 4  # fractional bits of OpenCV's polygon corners
+_MAX_CORNER = 1e6  # pixels: edges are drawn point by point
 
 
 def mask_from_segmentation(segmentation: object, height: int, width: int) -> BoolArray:
-    """Return the mask of an annotation.
+    """Return the mask of an annotation by the functions of faster-coco-eval, which equal those of pycocotools.
 
     Args:
         segmentation: Run lengths `{"size": [h, w], "counts": [...] or text}`, or a list of polygons `[x, y, x, y, ...]`
@@ -40,6 +40,7 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> Boo
 
     Raises:
         InputError: The segmentation is of neither form or of another size.
+        MissingExtraError: faster-coco-eval is not installed.
 
     >>> mask_from_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 2, 3).astype(int)
     array([[0, 1, 0],
@@ -49,11 +50,46 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> Boo
            [0, 1, 1, 0],
            [0, 0, 0, 0]])
     """
+    functions = _mask_functions()
     if isinstance(segmentation, Mapping):
-        return _mask_from_rle(segmentation, height, width)
-    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
-        return _mask_from_polygons(segmentation, height, width)
-    raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
+        if segmentation.get("size") != [height, width]:
+            raise InputError(
+                f"a mask of size {segmentation.get('size')} does not fit an image of size {[height, width]}"
+            )
+        encoded = segmentation
+        if not isinstance(segmentation.get("counts"), str | bytes):
+            encoded = _checked(functions.frPyObjects, segmentation, height, width)
+    elif isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
+        polygons = [_polygon(part) for part in segmentation]
+        if not polygons:
+            return np.zeros((height, width), np.bool_)
+        encoded = functions.merge(_checked(functions.frPyObjects, polygons, height, width))
+    else:
+        raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
+    return _checked(functions.decode, encoded).reshape(height, width).astype(np.bool_)
+
+
+def _mask_functions() -> Any:  # noqa: ANN401  # its types are partial
+    with optional_import("masks in COCO's format", "eval"):
+        from faster_coco_eval.core import mask
+    return mask
+
+
+def _checked(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+    try:
+        return function(*arguments)
+    except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
+        raise InputError(f"a mask's run lengths are damaged: {one_line(error)}") from None
+
+
+def _polygon(corners: object) -> list[float]:
+    try:
+        numbers = np.asarray(corners, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if numbers.ndim != 1 or len(numbers) < 6 or len(numbers) % 2 or not (np.abs(numbers) < _MAX_CORNER).all():
+        raise InputError("a polygon is a list x, y, x, y, ... of at least three corners in pixels")
+    return numbers.tolist()
 
 
 class RunLengths(TypedDict):
@@ -79,17 +115,8 @@ def rle_from_mask(mask: BoolArray) -> RunLengths:
     >>> rle_from_mask(np.array([[False, True, False], [True, False, False]]))
     {'size': [2, 3], 'counts': '123'}
     """
-    runs = _runs(mask.T.ravel())
-    text: list[str] = []
-    for index, run in enumerate(runs):
-        left = run - runs[index - 2] if index > 2 else run
-        more = True
-        while more:
-            part = left & 0x1F
-            left >>= _BITS
-            more = left != (-1 if part & _SIGN else 0)
-            text.append(chr((part | (_CONTINUE if more else 0)) + _ZERO_CODE))
-    return {"size": [mask.shape[0], mask.shape[1]], "counts": "".join(text)}
+    counts = _mask_functions().encode(np.asfortranarray(mask, np.uint8))["counts"]
+    return {"size": [mask.shape[0], mask.shape[1]], "counts": counts.decode()}
 
 
 def coco_result(
@@ -113,61 +140,6 @@ def coco_result(
     if mask is not None:
         record["segmentation"] = rle_from_mask(mask)
     return record
-
-
-def _runs(column_major: BoolArray) -> list[int]:
-    changes = np.flatnonzero(np.diff(column_major)) + 1
-    edges = [0, *([0] if column_major.size and column_major[0] else []), *changes.tolist(), column_major.size]
-    return [end - start for start, end in pairwise(edges)]
-
-
-def _mask_from_rle(rle: Mapping[Any, Any], height: int, width: int) -> BoolArray:
-    counts = rle.get("counts")
-    if rle.get("size") != [height, width]:
-        raise InputError(f"a mask of size {rle.get('size')} does not fit an image of size {[height, width]}")
-    runs = _unpack_runs(counts) if isinstance(counts, str) else counts
-    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
-        raise InputError("a mask's counts are a text or a list of whole numbers")
-    if sum(runs) > height * width:
-        raise InputError(f"a mask's counts add up to {sum(runs)} pixels and the image has {height * width}")
-    flat = np.zeros(height * width, np.bool_)
-    flat[: sum(runs)] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(width, height).T
-
-
-def _unpack_runs(text: str) -> list[int]:
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        part = ord(character) - _ZERO_CODE
-        if not 0 <= part < 2 * _CONTINUE:
-            raise InputError(f"a mask's counts contain {character!r}, which is not part of packed run lengths")
-        value |= (part & 0x1F) << shift
-        shift += _BITS
-        if not part & _CONTINUE:
-            value -= (1 << shift) if part & _SIGN else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
-
-
-def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> BoolArray:
-    """Fill the pixels with centres inside a polygon. OpenCV decides about those on its edge."""
-    import cv2
-
-    mask = np.zeros((height, width), np.uint8)
-    for polygon in polygons:
-        try:
-            corners = np.asarray(polygon, np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
-            corners = np.zeros((0, 2))
-        if len(corners) < 3 or not (np.abs(corners) < 1e6).all():
-            raise InputError("a polygon is a list x, y, x, y, ... of at least three corners in pixels")
-        # OpenCV's pixel centres are integers, and it fills the edge too: a small shift inwards keeps 2 of 2 pixels.
-        middle = corners.mean(axis=0)
-        inner = corners - 0.5 - np.sign(corners - middle) * 0.45
-        cv2.fillPoly(mask, [np.round(inner * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
-    return mask.astype(np.bool_)
 
 
 _VISIBLE = 2  # the flag of a keypoint that is not hidden
@@ -208,7 +180,7 @@ class CocoSet(RecordDataset):
         size = int(image["width"]), int(image["height"])
         instances = (instance for annotation in annotations for instance in self.instances(annotation, image))
         licence = self._licences.get(image.get("license"), self.entry.licence)
-        more = self.about(image, annotations)
+        more = {"image_id": image["id"]} | self.about(image, annotations)
         return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
@@ -220,7 +192,7 @@ class CocoSet(RecordDataset):
     def categories(self) -> dict[int, str]:
         return {item: str(self.category_records[item]["name"]) for item in sorted(self.category_records)}
 
-    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
         return {}
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:

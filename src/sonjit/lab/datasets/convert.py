@@ -68,14 +68,20 @@ def _write_coco(file: TextIO, dataset: Dataset, path: Path, progress: Progress) 
     """Write annotations as they come, then images and categories, which are small."""
     images: list[str] = []
     categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
-    count = 0
+    used, count = set[int](), 0
     file.write('{"annotations": [')
-    for number, sample in enumerate(dataset, 1):
-        images.append(json_from(_image(number, sample, path), spaced=True))
+    for index, sample in enumerate(dataset, 1):
+        number = index if sample.image_id is None else sample.image_id
+        images.append(json_from(_image(number, index, sample, path), spaced=True))
         for instance in sample.instances:
             skeleton = instance.skeleton if instance.keypoints_px is not None else None
             key = instance.category or instance.kind, skeleton, instance.keypoint_names
-            category = categories.setdefault(key, _category(len(categories) + 1, *key))
+            if key not in categories:
+                own = instance.category_id
+                own = max(used, default=0) + 1 if own is None or own in used else own
+                categories[key] = _category(own, *key)
+                used.add(own)
+            category = categories[key]
             file.write(",\n" if count else "\n")
             count += 1
             file.write(json_from(_annotation(count, number, category["id"], instance), spaced=True))
@@ -85,10 +91,10 @@ def _write_coco(file: TextIO, dataset: Dataset, path: Path, progress: Progress) 
     file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
 
 
-def _image(number: int, sample: Sample, path: Path) -> Json:
+def _image(number: int, index: int, sample: Sample, path: Path) -> Json:
     record: Json = {
         "id": number,
-        "file_name": _image_file(sample, number, path),
+        "file_name": _image_file(sample, index, path),
         "width": sample.width,
         "height": sample.height,
         "license": 1,

@@ -13,7 +13,7 @@ data sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Folder(CocoSet):
         stem = Path(name).stem
         return VideoFrame(self._video, int(stem if stem.isdecimal() else image["id"])), name
 
-    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
         known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
         subjects = {
             annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})

@@ -201,6 +201,7 @@ class Sample:
     Attributes:
         dataset: Name of the set.
         id: Unique id within the set, e.g. the image's path below the root.
+        image_id: Id of the image in the annotation file, as in COCO's format; None if the format has no ids.
         image: File, encoded bytes, video frame, or image (H, W, 3), uint8 RGB.
         width: Width in pixels that the labels refer to.
         height: Height in pixels that the labels refer to.
@@ -236,6 +237,7 @@ class Sample:
     licence: str = ""
     upright: bool = False
     reduced: bool = False
+    image_id: int | None = None
     read_depth: Callable[[], Float32Array] | None = None
 
     def rgb(self) -> Image:

@@ -229,7 +229,9 @@ def _precision_of(
 
 
 def image_number(sample: Sample) -> int:
-    """Return an image's id: the number in its file name, as in COCO, or else a hash of the name."""
+    """Return an image's id in its annotation file, or else the number in its file name or a hash of the name."""
+    if isinstance(sample.image_id, int):
+        return sample.image_id
     stem = Path(sample.id).stem
     return int(stem) if stem.isdecimal() else crc32(sample.id.encode())
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ _ARRAYS = {
 }
 """Arrays of an .npz in addition to `id`: their shape after the first axis, None for any size, and their content."""
 
+_MAX_BEYOND = 1.05
+"""Maximum edge of a box, as a share of its image's side, that is no sign of another form of box."""
 _PARTS: dict[str, tuple[str, str | None, int]] = {
     "foot": ("body_coco23", None, 6),
     "face": ("face_300w68", None, 68),
@@ -67,7 +69,7 @@ class PredictionsModel(Model):
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise InputError(f"--predictions {path}: no such file")
-        self._path = path
+        self._path, self.notes = path, list[str]()
         self._by_id: Mapping[str, list[Prediction]] = {}
         self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
         if path.suffix == ".npz":
@@ -90,27 +92,50 @@ class PredictionsModel(Model):
                 raise InputError(f"{self._path}: {sample.id} has {count} instances; there is no {prediction.instance}")
         return found
 
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Refuse predictions of another data set."""
-        name, matches = None, False
-        seen: dict[str | int, str] = {}
+    def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
+        """Refuse predictions of another data set, and note records of unknown images and categories.
+
+        Raises:
+            InputError: The file contains none of these samples, or one of its images is the image of two samples.
+        """
+        known: dict[str | int, str] = {}  # keys of the file, and the sample of each
+        name, key, beyond = None, "", 0
         for sample in samples:
             name = sample.id
-            if name in self._by_id:
-                matches = True
+            key = image_number(sample) if self._by_number else name if name in self._by_id else Path(name).name
+            if key not in (self._by_number or self._by_id):
                 continue
-            short = image_number(sample) if self._by_number else Path(name).name
-            if short not in (self._by_number or self._by_id):
-                continue
-            matches = True
-            if short in seen:
+            if known.setdefault(key, name) != name:
                 raise InputError(
-                    f"{self._path}: {short} is {seen[short]} and {name}; use an .npz with the ids of the samples"
+                    f"{self._path}: {key} is {known[key]} and {name}; use an .npz with the ids of the samples"
                 )
-            seen[short] = name
-        if name is not None and not matches:
+            boxes = [record["bbox"] for record in self._by_number.get(image_number(sample), ()) if record.get("bbox")]
+            far = (_MAX_BEYOND * sample.width, _MAX_BEYOND * sample.height)
+            beyond += sum(x + width > far[0] or y + height > far[1] for x, y, width, height in boxes)
+        if name is not None and not known:
             named = next(iter(self._by_id or self._by_number), "nothing")
-            raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {name}")
+            own = f"the image {key} ({name})" if self._by_number else name
+            raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {own}")
+        rows = {key: len(items) for key, items in (self._by_number or self._by_id).items()}
+        total, unknown = sum(rows.values()), [key for key in rows if key not in known]
+        if unknown:
+            count = sum(rows[key] for key in unknown)
+            self.notes.append(
+                f"{count} of {total} predictions are of images that are not evaluated, such as {unknown[0]}"
+            )
+        if self._by_number:
+            names = categories()
+            ids = [record["category_id"] for records in self._by_number.values() for record in records]
+            if strange := [item for item in ids if item not in names]:
+                listed = ", ".join(f"{item} ({title})" for item, title in list(names.items())[:5])
+                self.notes.append(
+                    f"{len(strange)} of {total} predictions have a category_id that the data set lacks, such as "
+                    f"{strange[0]}; it has {listed or 'none'}"
+                )
+        if beyond:
+            self.notes.append(
+                f"{beyond} of {total} boxes reach beyond their image; bbox is x, y, width, height and not two corners"
+            )
 
 
 def _from_arrays(path: Path) -> dict[str, list[Prediction]]:

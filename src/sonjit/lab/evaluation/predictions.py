@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -94,16 +94,18 @@ class Model(ABC):
 
     Attributes:
         modes: Modes in which it can be evaluated.
+        notes: Findings of `check`, for the report.
     """
 
     modes: tuple[Mode, ...] = ("ground-truth boxes",)
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """Return the predictions for an image (H, W, 3)."""
 
-    def check(self, samples: Iterable[Sample]) -> None:  # noqa: B027  # most models accept all samples
-        """Refuse samples for which the model has no predictions. Called before any work."""
+    def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:  # noqa: B027
+        """Refuse samples for which the model has no predictions, before any work; `categories` names the classes."""
 
     def begin(self, mode: Mode) -> None:  # noqa: B027  # most models keep no state
         """Prepare a mode. The next image has no predecessor."""

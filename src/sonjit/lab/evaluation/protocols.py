@@ -212,6 +212,10 @@ class ProtocolData:
                     return instance.kind
         return "hand"
 
+    def categories(self) -> dict[int, str]:
+        """Return the names of the classes of all sets by id."""
+        return {item: name for dataset in self.sets for item, name in dataset.categories().items()}
+
     def describe(self) -> list[dict[str, str]]:
         """Return sets, splits, licences and download pages."""
         return [

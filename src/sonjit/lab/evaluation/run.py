@@ -153,7 +153,7 @@ def evaluate(
     modes = _modes(worker.model, request.modes or worker.protocol.modes)
     if request.submission is not None:
         check_submission(worker.protocol, request.submission, modes)
-    worker.model.check(data.readable())
+    worker.model.check(data.readable(), data.categories)
     progress.start(len(data) * len(modes))
     described = describe_model(worker.choice, worker.model)
     about = {
@@ -186,6 +186,7 @@ def evaluate(
         seconds=time.perf_counter() - start,
         skipped=skipped,
     )
+    summary.notes += worker.model.notes
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
@@ -206,7 +207,7 @@ def _evaluation_record(
         "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
         "machine": describe_machine(),
         "versions": installed_versions(_LIBRARIES),
-        "skipped": worker.data.skipped,
+        "skipped": [*worker.data.skipped, *worker.model.notes],
         "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
 
