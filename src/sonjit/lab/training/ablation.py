@@ -33,7 +33,6 @@ from sonjit.lab.documents import (
     plots_of,
     save_files,
 )
-from sonjit.lab.documents import bars_svg
 from sonjit.lab.training.processes import broadcast, processes, rank
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
