@@ -25,16 +25,34 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError, unknown_name
 from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
+from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample, rle_from_mask
 from sonjit.lab.evaluation.landmarks import is_of, reorder_keypoints
-from sonjit.lab.evaluation.metrics import Metric, MetricSummary, mean_metric
+from sonjit.lab.evaluation.metrics import Metric, MetricSummary, column
 from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction
 from sonjit.lab.evaluation.protocols import Protocol
-from sonjit.lab.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS, box_iou, coco_precision
+from sonjit.lab.metrics import box_iou, coco_precision
 from sonjit.results import Box
 
 _TOPS = (1, 5)
 _OVERLAP = 0.5
+_BODY: Final = 17
+_WHOLE_BODY = "wholebody"
+_STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR")
+_PERSON = 1
+_PARTS: Final = {
+    "body": PersonPart("body", None, "body_coco17", slice(None), metrics.COCO_SIGMAS),
+    "foot": PersonPart("body", None, "body_coco23", slice(_BODY, None), metrics.FOOT_SIGMAS),
+    "face": PersonPart("face", None, "face_300w68", slice(None), metrics.FACE_SIGMAS),
+    "lefthand": PersonPart("hand", "Left", "hand_mediapipe21", slice(None), metrics.HAND_SIGMAS),
+    "righthand": PersonPart("hand", "Right", "hand_mediapipe21", slice(None), metrics.HAND_SIGMAS),
+}
+"""Parts in the order of COCO-WholeBody's 133 keypoints."""
+PALM_MODELS = ("palm-full", "palm-lite")
+_PALM = 1
+_MIN_PALM_SCORE = 0.02
+"""Minimum score of a palm, so low that average precision sees nearly all of the curve."""
+Record = dict[str, Any]
 
 
 class LocalizationEvaluator:
@@ -51,18 +69,17 @@ class LocalizationEvaluator:
         boxes = [(instance.category_id, instance.box) for instance in sample.instances if instance.box is not None]
         best = sorted(predictions, key=lambda prediction: -prediction.score)
         classes = list(dict.fromkeys(prediction.category_id for prediction in best))  # several boxes of one count once
+        overlapping = [
+            {label for label, box in boxes if item.box is not None and box_iou(item.box, box) >= _OVERLAP}
+            for item in best
+        ]
         numbers: dict[str, float] = {}
         for top in _TOPS:
             named = not labels.isdisjoint(classes[:top])
-            placed = any(
-                prediction.category_id == label and _overlaps(prediction.box, box)
-                for prediction in best[:top]
-                for label, box in boxes
-            )
+            placed = any(item.category_id in own for item, own in zip(best[:top], overlapping, strict=False))
             numbers[f"classification_error_{top}"] = 100 * float(not named)
             numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
-        anywhere = any(_overlaps(prediction.box, box) for prediction in best[:1] for _, box in boxes)
-        numbers["localization_error_any"] = 100 * float(not anywhere) if boxes else math.nan
+        numbers["localization_error_any"] = 100 * float(not any(overlapping[:1])) if boxes else math.nan
         drawn = [
             {"bbox": corner_and_size(item.box), "name": item.category or str(item.category_id)}
             for item in best[:1]
@@ -72,49 +89,22 @@ class LocalizationEvaluator:
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return the errors of the first and of the first five predictions."""
-        summary = MetricSummary()
-        names = {
-            f"{task}_error_{top}": f"{task} error, top {top}"
-            for task in ("localization", "classification")
-            for top in _TOPS
-        }
-        names["localization_error_any"] = "localization error of the first box, whatever its class"
-        for name, title in names.items():
-            column = np.array([item.numbers[name] for item in evaluated], np.float64).reshape(-1, 1)
-            summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters))
-        summary.values = [item.numbers[self.main] for item in evaluated]
+        summary = MetricSummary(values=column(evaluated, self.main).tolist())
+        for task in ("localization", "classification"):
+            for top in _TOPS:
+                name = f"{task}_error_{top}"
+                summary.add(name, f"{task} error, top {top}", column(evaluated, name), "%", clusters)
+        title, name = "localization error of the first box, whatever its class", "localization_error_any"
+        summary.add(name, title, column(evaluated, name), "%", clusters)
         return summary
 
 
-def _instance_result(number: int, prediction: Prediction) -> dict[str, Any]:
-    """Return a record of COCO's results format. Without a box, COCO takes box and area from the mask."""
-    result: dict[str, Any] = {
-        "image_id": number,
-        "category_id": prediction.category_id,
-        "score": prediction.score,
-    }
-    if prediction.box is not None and not prediction.box_of_mask:
-        result["bbox"] = corner_and_size(prediction.box)
-    if prediction.mask is not None:
-        result["segmentation"] = rle_from_mask(prediction.mask)
-    return result
-
-
-def numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the images and all other records of evaluated images, each image with a number of its own.
-
-    Images in different folders may have one number. The order of their numbers decides between equal scores, as in
-    COCO's evaluation, so the new numbers keep it.
-    """
-    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["image"])
-    numbers = {index: number for number, index in enumerate(order, 1)}
-    images = [dict(item.records[0]) | {"image": numbers[index]} for index, item in enumerate(evaluated)]
-    records = [
-        dict(record) | {"image_id": numbers[index]}
-        for index, item in enumerate(evaluated)
-        for record in item.records[1:]
-    ]
-    return images, records
+def image_number(sample: Sample) -> int:
+    """Return an image's id in its annotation file, or else the number in its file name or a hash of the name."""
+    if isinstance(sample.image_id, int):
+        return sample.image_id
+    stem = Path(sample.id).stem
+    return int(stem) if stem.isdecimal() else crc32(sample.id.encode())
 
 
 def corner_and_size(box: Box) -> list[float]:
@@ -123,8 +113,32 @@ def corner_and_size(box: Box) -> list[float]:
     return [x_min, y_min, x_max - x_min, y_max - y_min]
 
 
-def _overlaps(box: Box | None, true: Box) -> bool:
-    return box is not None and box_iou(box, true) >= _OVERLAP
+def _numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[Record], list[Record]]:
+    """Return the images and all other records of evaluated images, each image with a number of its own.
+
+    Images of different sets may have one id. The order of their ids decides between equal scores, as in COCO's
+    evaluation, so the new numbers keep it.
+    """
+    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["id"])
+    numbers = {index: number for number, index in enumerate(order, 1)}
+    images = [dict(item.records[0]) | {"id": numbers[index]} for index, item in enumerate(evaluated)]
+    records = [
+        dict(record) | {"image_id": numbers[index]}
+        for index, item in enumerate(evaluated)
+        for record in item.records[1:]
+    ]
+    return images, records
+
+
+def _annotations(
+    images: Sequence[Record], records: Sequence[Record], labelled: Sequence[int] = ()
+) -> tuple[Record, list[Record]]:
+    """Return the labels among records in COCO's format, and the results. All ids of categories are known."""
+    truth = [record | {"id": number} for number, record in enumerate((r for r in records if "truth" in r), 1)]
+    results = [record for record in records if "truth" not in record]
+    ids = sorted({*labelled, *(record["category_id"] for record in (*truth, *results))})
+    categories = [{"id": item, "name": str(item)} for item in ids]
+    return {"images": list(images), "annotations": truth, "categories": categories}, results
 
 
 class InstanceEvaluator:
@@ -133,7 +147,7 @@ class InstanceEvaluator:
     main = "mask_ap"
 
     def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
+        del protocol
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the image as COCO records; those of the truth are marked.
@@ -155,57 +169,43 @@ class InstanceEvaluator:
             if prediction.box is None and prediction.mask is None:
                 raise InputError(f"{sample.id}: a prediction has neither box nor mask")
         number = image_number(sample)
-        records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
+        records: list[Record] = [{"id": number, "width": sample.width, "height": sample.height}]
         for instance in sample.instances:
             if instance.category_id is None or (instance.box is None and instance.area_px2 is None):
                 continue
-            mask = instance.mask()
+            mask, area = instance.mask(), instance.area_px2
             # COCO counts an object whose box has no extent. No result finds it.
-            x_min, y_min, x_max, y_max = instance.box or (0.0, 0.0, 0.0, 0.0)
-            width, height = x_max - x_min, y_max - y_min
-            area = (
-                instance.area_px2
-                if instance.area_px2 is not None
-                else width * height
-                if mask is None
-                else float(mask.sum())
-            )
-            record: dict[str, Any] = {
-                "truth": True,
-                "image_id": number,
-                "category_id": instance.category_id,
-                "bbox": [x_min, y_min, width, height],
-                "area": area,
+            box = corner_and_size(instance.box or (0.0, 0.0, 0.0, 0.0))
+            if area is None:
+                area = box[2] * box[3] if mask is None else float(mask.sum())
+            record: Record = {
+                "truth": True, "image_id": number, "category_id": instance.category_id, "bbox": box, "area": area,
                 "iscrowd": int(instance.crowd),
-            }
-            if mask is not None:
-                record["segmentation"] = rle_from_mask(mask)
-            records.append(record)
-        records += [_instance_result(number, prediction) for prediction in predictions]
+            }  # fmt: skip
+            records.append(record if mask is None else record | {"segmentation": rle_from_mask(mask)})
+        for item in predictions:  # without a box, COCO takes box and area from the mask
+            record = {"image_id": number, "category_id": item.category_id, "score": item.score}
+            if item.box is not None and not item.box_of_mask:
+                record["bbox"] = corner_and_size(item.box)
+            records.append(record if item.mask is None else record | {"segmentation": rle_from_mask(item.mask)})
         return [EvaluatedItem(records=records)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return AP and AR of boxes and, if there are any, of masks."""
         del clusters  # average precision is of all images at once: it has no interval here
-        images, records = numbered_images(evaluated)
-        truth = [dict(record) for record in records if "truth" in record]
-        results = [record for record in records if "truth" not in record]
-        categories = sorted({record["category_id"] for record in (*truth, *results)})
-        for number, record in enumerate(truth, 1):
-            record["id"] = number
-            del record["truth"]
-        data = {
-            "images": [{"id": image["image"], "width": image["width"], "height": image["height"]} for image in images],
-            "annotations": truth,
-            "categories": [{"id": category, "name": str(category)} for category in categories],
-        }
-        summary = MetricSummary()
+        images, records = _numbered_images(evaluated)
+        data, results = _annotations(images, records)
+        truth = data["annotations"]
         kinds = [("box", "bbox")]
-        if any("segmentation" in truth_record for truth_record in truth) and any(
-            "segmentation" in result for result in results
-        ):
+        if all(any("segmentation" in record for record in some) for some in (truth, results)):
             kinds.insert(0, ("mask", "segm"))
-        summary.values = [_precision_of(data, results, image["image"], kinds[0][1]) for image in images]
+        summary = MetricSummary()
+        for image in images:  # each alone, to find the worst images
+            own = [record for record in truth if record["image_id"] == image["id"]]
+            found = [record for record in results if record["image_id"] == image["id"]]
+            alone = data | {"images": [image], "annotations": own}
+            value = coco_precision(alone, found, kinds[0][1]).stats["AP"] if own else math.nan  # pyright: ignore[reportArgumentType]
+            summary.values.append(100 * value)
         for name, kind in kinds:
             stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
             summary.metrics += [
@@ -213,43 +213,6 @@ class InstanceEvaluator:
                 for key, value in stats.items()
             ]
         return summary
-
-
-def _precision_of(
-    data: Mapping[str, Sequence[Mapping[str, Any]]], results: Sequence[Mapping[str, Any]], image: int, kind: str
-) -> float:
-    """Return the average precision of one image in per cent, which finds the worst images; NaN without labels."""
-    own = {"images": [item for item in data["images"] if item["id"] == image], "categories": data["categories"]}
-    truth = [annotation for annotation in data["annotations"] if annotation["image_id"] == image]
-    if not truth:
-        return math.nan
-    found = [result for result in results if result["image_id"] == image]
-    stats = coco_precision({**own, "annotations": truth}, found, kind).stats  # pyright: ignore[reportArgumentType]
-    return 100 * stats["AP"] if stats["AP"] >= 0 else math.nan
-
-
-def image_number(sample: Sample) -> int:
-    """Return an image's id in its annotation file, or else the number in its file name or a hash of the name."""
-    if isinstance(sample.image_id, int):
-        return sample.image_id
-    stem = Path(sample.id).stem
-    return int(stem) if stem.isdecimal() else crc32(sample.id.encode())
-
-
-_BODY: Final = 17
-
-_WHOLE_BODY = "wholebody"
-_STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR")
-_PERSON = 1
-
-_PARTS: Final = {
-    "body": PersonPart("body", None, "body_coco17", slice(None), COCO_SIGMAS),
-    "foot": PersonPart("body", None, "body_coco23", slice(_BODY, None), FOOT_SIGMAS),
-    "face": PersonPart("face", None, "face_300w68", slice(None), FACE_SIGMAS),
-    "lefthand": PersonPart("hand", "Left", "hand_mediapipe21", slice(None), HAND_SIGMAS),
-    "righthand": PersonPart("hand", "Right", "hand_mediapipe21", slice(None), HAND_SIGMAS),
-}
-"""Parts in the order of COCO-WholeBody's 133 keypoints."""
 
 
 class KeypointEvaluator:
@@ -276,28 +239,22 @@ class KeypointEvaluator:
         if any(prediction.keypoints_px is None for prediction in predictions):
             raise InputError(f"{sample.id}: a prediction has no keypoints")
         number = image_number(sample)
-        records: list[Mapping[str, Any]] = [{"image": number, "width": sample.width, "height": sample.height}]
+        records: list[Mapping[str, Any]] = [{"id": number, "width": sample.width, "height": sample.height}]
         for person in (instance for instance in sample.instances if instance.kind == "body"):
-            own = [
-                instance
-                for instance in sample.instances
-                if instance.extra.get("person") == person.extra.get("person", -1)
-            ]
+            index = person.extra.get("person", -1)
+            own = [instance for instance in sample.instances if instance.extra.get("person") == index]
             records += self._truth(number, person, own or [person])
         for part in self._parts:
             if part != _WHOLE_BODY:
-                records += [
-                    _keypoint_result(number, part, points, item) for item, points in _predicted_parts(part, predictions)
-                ]
+                records += [_result(number, part, points, item) for item, points in _predicted_parts(part, predictions)]
         if _WHOLE_BODY in self._parts:
             records += _whole_body_results(number, predictions)
         return [EvaluatedItem(records=records)]
 
-    def _truth(self, number: int, person: Instance, own: Sequence[Instance]) -> Iterable[dict[str, Any]]:
+    def _truth(self, number: int, person: Instance, own: Sequence[Instance]) -> Iterable[Record]:
         points = {part: _labelled(definition, own) for part, definition in _PARTS.items()}
         points[_WHOLE_BODY] = np.concatenate(list(points.values()))
-        x_min, y_min, x_max, y_max = person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0)
-        width, height = x_max - x_min, y_max - y_min
+        box = corner_and_size(person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0))
         for part in self._parts:
             yield {
                 "truth": True,
@@ -306,45 +263,31 @@ class KeypointEvaluator:
                 "category_id": _PERSON if person.category_id is None else person.category_id,
                 "keypoints": points[part].ravel().tolist(),
                 "num_keypoints": int((points[part][:, 2] > 0).sum()),
-                "bbox": [x_min, y_min, width, height],
-                "area": width * height if person.area_px2 is None else person.area_px2,
+                "bbox": box,
+                "area": box[2] * box[3] if person.area_px2 is None else person.area_px2,
                 "iscrowd": int(person.crowd),
             }
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return AP and AR of each part. They have no interval because they are computed over all images at once."""
         del clusters
-        images, records = numbered_images(evaluated)
+        images, records = _numbered_images(evaluated)
         summary = MetricSummary(values=[math.nan] * len(evaluated))
         for part in self._parts:
             own = [record for record in records if record["part"] == part]
-            truth = [instance for instance in own if "truth" in instance]
-            results = [instance for instance in own if "truth" not in instance]
-            data = _coco_annotations(images, truth, results)
+            labelled = sorted({record["category_id"] for record in own if "truth" in record}) or [_PERSON]
+            for record in own:  # results without a category get the first one of the labels
+                if record["category_id"] is None:
+                    record["category_id"] = labelled[0]
+            data, results = _annotations(images, own, labelled)
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
             stats = coco_precision(data, results, "keypoints", sigmas=part_sigmas(part)).stats
-            labelled = sum(truth_record["num_keypoints"] > 0 and not truth_record["iscrowd"] for truth_record in truth)
+            counted = sum(label["num_keypoints"] > 0 and not label["iscrowd"] for label in data["annotations"])
             for key in _STATS if part == "body" else ("AP", "AP50", "AP75", "AR"):
                 name, title = f"{part}_{key.lower()}", f"{part} {key.replace('_', ', ')}"
-                summary.metrics.append(Metric(name, title, 100 * stats[key], "%", "higher", counted=labelled))
+                summary.metrics.append(Metric(name, title, 100 * stats[key], "%", "higher", counted=counted))
         return summary
-
-
-def _coco_annotations(
-    images: Sequence[Mapping[str, Any]], truth: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return labels in COCO's format. Results without a category get the first one of the labels."""
-    labelled = sorted({record["category_id"] for record in truth}) or [_PERSON]
-    for result in results:
-        if result["category_id"] is None:
-            result["category_id"] = labelled[0]
-    categories = sorted({*labelled, *(result["category_id"] for result in results)})
-    return {
-        "images": [{"id": image["image"], "width": image["width"], "height": image["height"]} for image in images],
-        "annotations": [record | {"id": number} for number, record in enumerate(truth, 1)],
-        "categories": [{"id": category, "name": str(category)} for category in categories],
-    }
 
 
 def part_sigmas(part: str) -> tuple[float, ...]:
@@ -357,14 +300,15 @@ def part_sigmas(part: str) -> tuple[float, ...]:
 def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
     """Return a person's keypoints of a part (K, 3) in COCO's form: x, y, flag; zeros where unlabelled."""
     result = np.zeros((len(definition.sigmas), 3))
+    end = _BODY if definition.skeleton == "body_coco17" else None
     for instance in own:
         if instance.kind == definition.kind and instance.side == definition.side and instance.keypoints_px is not None:
-            points = instance.keypoints_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
+            points = instance.keypoints_px[:end][definition.chosen]
             if len(points) != len(result):
                 continue
             known = np.isfinite(points).all(1)
             if instance.valid_px is not None:
-                known &= instance.valid_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
+                known &= instance.valid_px[:end][definition.chosen]
             result[known] = np.column_stack([points[known], np.full(known.sum(), 2.0)])
     return result
 
@@ -383,17 +327,12 @@ def _predicted_parts(
     definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
-        if (
-            not is_of(prediction, definition.kind)
-            or prediction.side not in (None, definition.side)
-            or prediction.keypoints_px is None
-        ):
+        if not is_of(prediction, definition.kind) or prediction.side not in (None, definition.side):
             continue
         if not hidden and prediction.person is not None and not _any_visible(prediction):
             continue
-        points = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)[
-            definition.chosen, :2
-        ]
+        ordered = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)
+        points = ordered[definition.chosen, :2]
         known = np.isfinite(points).all(1, keepdims=True)
         if known.any():
             flags = np.where(known, 2.0, 0.0)
@@ -401,28 +340,24 @@ def _predicted_parts(
     return found
 
 
-def _keypoint_result(number: int, part: str, points: NDArray[np.float64], prediction: Prediction) -> dict[str, Any]:
+def _result(number: int, part: str, points: NDArray[np.float64], prediction: Prediction) -> Record:
     """Return a record of COCO's results format.
 
     COCO takes the area of a result from its box if the results have boxes, else from its keypoints. Predictions without
     a category are not from such a file, and their area is that of their keypoints.
     """
-    result = {
-        "part": part,
-        "image_id": number,
-        "category_id": prediction.category_id,
-        "keypoints": points.ravel().tolist(),
+    result: Record = {
+        "part": part, "image_id": number, "category_id": prediction.category_id, "keypoints": points.ravel().tolist(),
         "score": prediction.score,
-    }
+    }  # fmt: skip
     if prediction.category_id is not None and prediction.box is not None:
         result["bbox"] = corner_and_size(prediction.box)
     return result
 
 
-def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Iterable[dict[str, Any]]:
+def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Iterable[Record]:
     """Yield all parts of each person as one result, with the score of the body or else of the best part."""
-    people = sorted({prediction.person for prediction in predictions if prediction.person is not None})
-    for person in people:
+    for person in sorted({prediction.person for prediction in predictions if prediction.person is not None}):
         own = [prediction for prediction in predictions if prediction.person == person]
         found = {part: _predicted_parts(part, own, hidden=True)[:1] for part in _PARTS}
         predicted = [value[0][0] for value in found.values() if value]
@@ -430,14 +365,8 @@ def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Itera
             continue
         points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in found.items()]
         best = found["body"][0][0] if found["body"] else max(predicted, key=lambda item: item.score)
-        result = _keypoint_result(number, _WHOLE_BODY, np.concatenate(points), best)
+        result = _result(number, _WHOLE_BODY, np.concatenate(points), best)
         yield result if best.person_score is None else result | {"score": best.person_score}
-
-
-PALM_MODELS = ("palm-full", "palm-lite")
-_CATEGORY = 1
-_MIN_SCORE = 0.02
-"""Minimum score of a detection, so low that average precision sees nearly all of the curve."""
 
 
 class PalmModel(Model):
@@ -459,9 +388,9 @@ class PalmModel(Model):
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         del sample, mode
+        palms = [(palm, palm.box.tolist()) for palm in self._finder.detector.find(rgb, _MIN_PALM_SCORE)]
         return [
-            Prediction(category_id=_CATEGORY, score=palm.score, box=_box(palm.box))
-            for palm in self._finder.detector.find(rgb, _MIN_SCORE)
+            Prediction(category_id=_PALM, score=palm.score, box=(box[0], box[1], box[2], box[3])) for palm, box in palms
         ]
 
 
@@ -497,11 +426,6 @@ def _palm(instance: Instance, sample: Sample) -> Instance:
         cx, cy, side, _ = palm_squares(points[None])[0].tolist()
         box = (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2)
         inside = 0 < cx < sample.width and 0 < cy < sample.height
-        return replace(instance, category_id=_CATEGORY, box=box, area_px2=side * side, crowd=not inside, read_mask=None)
+        return replace(instance, category_id=_PALM, box=box, area_px2=side * side, crowd=not inside, read_mask=None)
     box = instance.bounds() or (0.0, 0.0, float(sample.width), float(sample.height))
-    return replace(instance, category_id=_CATEGORY, box=box, area_px2=None, crowd=True, read_mask=None)
-
-
-def _box(corners: NDArray[np.floating]) -> tuple[float, float, float, float]:
-    x_min, y_min, x_max, y_max = corners.tolist()
-    return x_min, y_min, x_max, y_max
+    return replace(instance, category_id=_PALM, box=box, area_px2=None, crowd=True, read_mask=None)

@@ -10,9 +10,10 @@ area.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation.metrics import (
     MetricSummary,
+    column,
     image_conditions,
     instance_conditions,
-    mean_metric,
     parts_by_condition,
 )
 from sonjit.lab.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction, group_of, hidden_share
@@ -106,23 +107,12 @@ class DetectionCounts:
     def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:
         """Count the items of a run."""
         numbers = [item.numbers for item in evaluated]
-
-        def count(name: str) -> int:
-            return sum(number.get(name, 0) > 0 for number in numbers)
-
-        def known(name: str) -> int:
-            return sum(name in number for number in numbers)
-
-        wrong = count("false"), count("doubled")
+        known = Counter(name for item in numbers for name in item)
+        right = Counter(name for item in numbers for name, value in item.items() if value > 0)
         return cls(
-            known("found"),
-            count("found"),
-            *wrong,
-            known("side"),
-            count("side"),
-            known("side_known"),
-            count("side_known"),
-        )
+            known["found"], right["found"], right["false"], right["doubled"],
+            known["side"], right["side"], known["side_known"], right["side_known"],
+        )  # fmt: skip
 
     @property
     def precision(self) -> float:
@@ -150,20 +140,22 @@ class DetectionEvaluator:
         """
         if self._kind not in sample.tags.get("labelled", _KINDS):
             return []
-        own = [instance for instance in enumerate(sample.instances) if instance[1].kind == self._kind]
-        crowds = [box for _, item in own if item.crowd and (box := item.bounds()) is not None]
-        labels = [(number, item, box) for number, item in own if not item.crowd and (box := item.bounds()) is not None]
-        detections = [
-            (box, prediction) for prediction in predictions if (box := self._box(prediction, sample)) is not None
+        own = [
+            (number, item, box)
+            for number, item in enumerate(sample.instances)
+            if item.kind == self._kind and (box := item.bounds()) is not None
         ]
-        assigned = assign([(box, item.score) for box, item in detections], [box for *_, box in labels], crowds)
+        crowds, labels = [box for _, item, box in own if item.crowd], [label for label in own if not label[1].crowd]
+        found = [(box, item) for item in predictions if (box := self._box(item, sample)) is not None]
+        assigned = assign([(box, item.score) for box, item in found], [box for *_, box in labels], crowds)
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
         result: list[EvaluatedItem] = []
-        for label_index, (number, label, box) in enumerate(labels):
-            if not _is_clear(label):
+        for index, (number, label, box) in enumerate(labels):
+            # The label's own flag, or else whether at least half of the keypoints are visible, if that is known.
+            if not label.extra.get("clear", not hidden_share(label) > _MAX_HIDDEN):
                 continue
-            detection = detections[assigned.found[label_index]][1] if label_index in assigned.found else None
+            detection = found[assigned.found[index]][1] if index in assigned.found else None
             result.append(
                 EvaluatedItem(
                     instance=number,
@@ -175,79 +167,50 @@ class DetectionEvaluator:
                     conditions=about | instance_conditions(label, box, sample, rgb),
                 )
             )
-        if self._exhaustive:
-            for name, indices in (("doubled", assigned.doubled), ("false", assigned.false)):
-                result += [
-                    EvaluatedItem(
-                        numbers={name: 1.0, "score": detections[index][1].score},
-                        points_px=_points(detections[index][1]),
-                    )
-                    for index in indices
-                ]
+        for name in ("doubled", "false") if self._exhaustive else ():
+            wrong = [found[index][1] for index in getattr(assigned, name)]
+            result += [
+                EvaluatedItem(numbers={name: 1.0, "score": item.score}, points_px=_points(item)) for item in wrong
+            ]
         return result
 
     def _box(self, prediction: Prediction, sample: Sample) -> Box | None:
         """Return the box within the image; None for another kind of instance."""
         kind = (prediction.skeleton or "").partition("_")[0]
-        if kind in _KINDS and kind != self._kind:
+        corners = _points(prediction)
+        if (kind in _KINDS and kind != self._kind) or corners is None or not np.isfinite(corners).any():
             return None
-        points = prediction.keypoints_px
-        if prediction.box is not None and (points is None or len(points) < _MIN_KEYPOINTS):
-            x_min, y_min, x_max, y_max = prediction.box
-        elif points is not None and np.isfinite(points).any():
-            (x_min, y_min), (x_max, y_max) = np.nanmin(points[:, :2], 0).tolist(), np.nanmax(points[:, :2], 0).tolist()
-        else:
-            return None
+        (x_min, y_min), (x_max, y_max) = np.nanmin(corners, 0).tolist(), np.nanmax(corners, 0).tolist()
         return max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(sample.width)), min(y_max, float(sample.height))
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return recall, precision and sides, recall by condition, and precision by score."""
-        found = _column(evaluated, lambda item: item.numbers.get("found", math.nan))
-        right = _column(evaluated, _is_right)
-        summary = MetricSummary()
-
-        def add(name: str, title: str, column: NDArray[np.float64], *, better: Any = "higher") -> None:  # noqa: ANN401
-            summary.metrics.append(
-                mean_metric(name, title, column.reshape(-1, 1), "%", clusters=clusters, better=better)
-            )
-
-        add("recall", "recall: clear labels found", found)
+        found, scores = column(evaluated, "found"), column(evaluated, "score")
+        # 100 for the detection of a clear label, 0 for a false or duplicate one, and NaN for a missed label.
+        right = np.where(np.isnan(scores), np.nan, np.where(np.isnan(found), 0.0, 100.0))
+        summary = MetricSummary(values=np.nan_to_num(found).tolist())
+        summary.add("recall", "recall: clear labels found", found, "%", clusters, better="higher")
         if self._exhaustive:
-            add("precision", "precision: correct detections", right)
-            for name, title in (
-                ("false", "false detections"),
-                ("doubled", "duplicates"),
-            ):
-                wrong = _column(evaluated, lambda item, name=name: 100.0 * (name in item.numbers))
-                add(name, title, np.where(np.isnan(right), np.nan, wrong), better="lower")
+            summary.add("precision", "precision: correct detections", right, "%", clusters, better="higher")
+            for name, title in (("false", "false detections"), ("doubled", "duplicates")):
+                wrong = np.where(np.isnan(right), np.nan, 100.0 * np.isfinite(column(evaluated, name)))
+                summary.add(name, title, wrong, "%", clusters)
         for name, number, title in (
             ("handedness", "side", "side"),
             ("side_known", "side_known", f"known sides, {LEAST_SIDE_SCORE:g} and more"),
         ):
-            side = _column(evaluated, lambda item, number=number: item.numbers.get(number, math.nan))
-            if np.isfinite(side).any():
-                add(name, title, side)
+            if np.isfinite(side := column(evaluated, number)).any():
+                summary.add(name, title, side, "%", clusters, better="higher")
         summary.parts = parts_by_condition(found[:, None], [item.conditions for item in evaluated], clusters)
         if self._exhaustive:
-            summary.parts["score"] = _precision_by_score(evaluated, right, clusters)
-        summary.values = [item.numbers.get("found", 0.0) for item in evaluated]
+            summary.parts["score"] = _precision_by_score(scores, right, clusters)
         return summary
 
 
-def _is_clear(instance: Instance) -> bool:
-    """Return the label's own flag, or else whether at least half of the keypoints are visible, as far as that is
-    known.
-    """
-    return bool(instance.extra.get("clear", not hidden_share(instance) > _MAX_HIDDEN))
-
-
 def _fits(box: Box, label: Box) -> bool:
-    if box_iou(box, label) >= _MIN_IOU:
-        return True
-    return (
-        _contains_centre(label, box)
-        and _MIN_SIZE_RATIO <= _longest_side(box) / max(_longest_side(label), 1e-6) <= _MAX_SIZE_RATIO
-    )
+    ratio = _longest_side(box) / max(_longest_side(label), 1e-6)
+    is_near = _contains_centre(label, box) and _MIN_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO
+    return is_near or box_iou(box, label) >= _MIN_IOU
 
 
 def _contains_centre(area: Box, box: Box) -> bool:
@@ -279,28 +242,18 @@ def _points(prediction: Prediction) -> NDArray[np.float64] | None:
     return np.array(prediction.box, np.float64).reshape(2, 2)
 
 
-def _is_right(item: EvaluatedItem) -> float:
-    """Return 100 for the detection of a clear label, 0 for a false or duplicate one, and NaN for a missed label."""
-    return math.nan if "score" not in item.numbers else 100.0 * ("found" in item.numbers)
-
-
-def _column(evaluated: Sequence[EvaluatedItem], value: Callable[[EvaluatedItem], float]) -> NDArray[np.float64]:
-    return np.array([value(item) for item in evaluated], np.float64)
-
-
 def _precision_by_score(
-    evaluated: Sequence[EvaluatedItem], right: NDArray[np.float64], clusters: Sequence[Hashable]
+    scores: NDArray[np.float64], right: NDArray[np.float64], clusters: Sequence[Hashable]
 ) -> list[Part]:
-    scores = _column(evaluated, lambda item: item.numbers.get("score", math.nan))
     rows: list[Part] = []
     for low, high in zip(_SCORE_EDGES, (*_SCORE_EDGES[1:], math.inf), strict=True):
         inside = (scores >= low) & (scores < high)
-        if inside.any():
-            rows.append(_part(f"{low:g} to {min(high, 1):g}", right, inside, clusters))
+        if not inside.any():
+            continue
+        values = np.where(inside, right, np.nan)
+        known = values[np.isfinite(values)]
+        mean = float(known.mean()) if known.size else math.nan
+        rows.append(
+            Part(f"{low:g} to {min(high, 1):g}", mean, mean_interval(values, clusters=clusters), int(known.size), 0)
+        )
     return rows
-
-
-def _part(name: str, values: NDArray[np.float64], inside: NDArray[np.bool_], clusters: Sequence[Hashable]) -> Part:
-    known = values[inside & np.isfinite(values)]
-    interval = mean_interval(np.where(inside, values, np.nan), clusters=clusters)
-    return Part(name, float(known.mean()) if known.size else math.nan, interval, int(known.size), 0)

@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
+from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.documents import Curve
-from sonjit.lab.evaluation.joints import motion_metrics
+from sonjit.lab.evaluation.joints import add_motion_metrics
 from sonjit.lab.evaluation.metrics import (
     MetricSummary,
     areas_under_pck,
+    column,
     image_conditions,
     instance_conditions,
-    mean_metric,
     parts_by_condition,
     parts_of,
     row_means,
@@ -41,16 +42,6 @@ from sonjit.lab.evaluation.predictions import (
     match_predictions,
 )
 from sonjit.lab.evaluation.protocols import Protocol
-from sonjit.lab.metrics import (
-    eye_distances,
-    found,
-    normalised_errors,
-    outer_corner_distances,
-    palm_sizes,
-    pck_curve,
-    pdj_hits,
-    pupil_distances,
-)
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import face_points
 
@@ -82,80 +73,73 @@ class LandmarkEvaluator:
         """Return every labelled instance of the kind. Other predictions do not count, since instances may be
         unlabelled.
         """
-        truth = [
-            (number, instance)
+        labels = [
+            (number, instance, truth)
             for number, instance in enumerate(sample.instances)
             if instance.kind == self._kind
             and not instance.crowd
-            and known_points(instance.keypoints_px, instance.valid_px) is not None
+            and (truth := known_points(instance.keypoints_px, instance.valid_px)) is not None
         ]
-        if not truth:
+        if not labels:
             return []
-        skeleton = truth[0][1].skeleton
-        own = match_predictions(
-            truth,
-            [reorder_keypoints(prediction, skeleton) for prediction in predictions if is_of(prediction, self._kind)],
-        )
+        skeleton = labels[0][1].skeleton
+        ordered = [reorder_keypoints(item, skeleton) for item in predictions if is_of(item, self._kind)]
+        own = match_predictions([label[:2] for label in labels], ordered)
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
         items: list[EvaluatedItem] = []
-        for number, truth_instance in truth:
-            item = self._evaluate(number, truth_instance, own.get(number))
-            conditions = about | instance_conditions(
-                truth_instance, truth_instance.bounds() or (0, 0, 0, 0), sample, rgb
+        for number, instance, truth in labels:
+            prediction = own.get(number)
+            points = np.full(truth.shape, np.nan)
+            if prediction is not None and prediction.keypoints_px is not None:
+                points = np.asarray(prediction.keypoints_px, np.float64)[:, :2]
+            item = EvaluatedItem(
+                instance=number,
+                hidden=hidden_share(instance),
+                group=group_of(instance),
+                conditions=about | instance_conditions(instance, instance.bounds() or (0, 0, 0, 0), sample, rgb),
+                points_px=None if prediction is None else points,
             )
+            item = self._evaluate(item, instance, truth, points, prediction)
             if sample.sequence is not None and sample.frame is not None:
-                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{truth_instance.side or number}"
-                items.append(replace(item, conditions=conditions, track=track, frame=sample.frame))
-            else:
-                items.append(replace(item, conditions=conditions, motion=None))
+                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{instance.side or number}"
+                item = replace(item, track=track, frame=sample.frame, motion=np.stack([points, truth]))
+            items.append(item)
         return items
 
-    def _evaluate(self, number: int, instance: Instance, prediction: Prediction | None) -> EvaluatedItem:
-        truth = known_points(instance.keypoints_px, instance.valid_px)
-        assert truth is not None
+    def _evaluate(
+        self,
+        item: EvaluatedItem,
+        instance: Instance,
+        truth: NDArray[np.float64],
+        points: NDArray[np.float64],
+        prediction: Prediction | None,
+    ) -> EvaluatedItem:
+        """Return an item with its errors: true and predicted points (K, 2) in pixels, NaN where unknown."""
         truth[list(instance.derived)] = np.nan  # keypoints derived from other keypoints are not labels
         if self._kind == "body":  # feet are labelled more finely than they are found
             truth[[name not in _names(_BODY) for name in _names(instance.skeleton)]] = np.nan
-        points = _predicted_points(prediction, truth)
-        size = self._size(instance, truth)
-        errors = 100 * normalised_errors(points[None], truth[None], np.array([size]))
-        evaluated = {self._name: errors[0]}
+        size = np.array([self._size(instance, truth)])
+        errors = 100 * metrics.normalised_errors(points[None], truth[None], size)[0]
+        evaluated = {_METRICS[self._kind][0]: errors}
         if self._kind == "body":
-            true_visible = np.ones(len(truth), np.bool_) if instance.visible is None else instance.visible
-            visible = (
-                np.zeros(len(truth), np.bool_) if prediction is None else _predicted_visible(prediction, len(truth))
-            )
-            hits = pdj_hits(
-                points[None],
-                truth[None],
-                predicted_visible=visible[None],
-                true_visible=true_visible[None],
-                sizes=np.array([size]),
+            shown = np.full(len(truth), prediction is not None)
+            if prediction is not None and prediction.visible is not None:
+                shown = prediction.visible
+            visible = np.ones(len(truth), np.bool_) if instance.visible is None else instance.visible
+            hits = metrics.pdj_hits(
+                points[None], truth[None], predicted_visible=shown[None], true_visible=visible[None], sizes=size
             )
             evaluated["pdj"] = 100 * hits[0]
         numbers = {"found": math.nan if np.isnan(errors).all() else float(prediction is not None)}
         if instance.side and prediction is not None and prediction.side:
             numbers["handedness"] = float(instance.side == prediction.side)
-        return EvaluatedItem(
-            instance=number,
-            side=instance.side,
-            hidden=hidden_share(instance),
-            group=group_of(instance),
-            errors=evaluated,
-            numbers=numbers,
-            points_px=None if prediction is None else points,
-            motion=np.stack([points, truth]),
-        )
-
-    @property
-    def _name(self) -> str:
-        return _METRICS[self._kind][0]
+        return replace(item, side=instance.side, errors=evaluated, numbers=numbers)
 
     def _size(self, instance: Instance, truth: NDArray[np.float64]) -> float:
         """Return the unit of the errors in pixels; NaN if its keypoints are not labelled."""
         if self._kind == "hand":
-            return float(palm_sizes(truth[None])[0])
+            return float(metrics.palm_sizes(truth[None])[0])
         if self._kind == "face":
             return _eye_distance_px(instance, truth)
         names = _names(instance.skeleton)
@@ -168,27 +152,20 @@ class LandmarkEvaluator:
         """Return means, share found, PCK and its area, with parts by joint and part."""
         name, title = _METRICS[self._kind]
         errors = stack_rows([item.errors[name] for item in evaluated])
+        main = stack_rows([item.errors[self.main] for item in evaluated])
         low, high, steps = self._curve
-        rates = {key: _column(evaluated, key) for key in ("found", "handedness")}
         summary = MetricSummary()
         if self._kind == "body":
-            hits = stack_rows([item.errors["pdj"] for item in evaluated])
-            summary.metrics.append(mean_metric("pdj", "PDJ", hits, "%", clusters=clusters, better="higher"))
-        summary.metrics.append(mean_metric(name, title, errors, "%", clusters=clusters))
+            summary.add("pdj", "PDJ", main, "%", clusters, better="higher")
+        summary.add(name, title, errors, "%", clusters)
         areas = 100 * areas_under_pck(errors, low, high, steps)
-        until = f"PCK, area from {low:g} to {high:g} %"
-        summary.metrics.append(mean_metric("auc", until, areas, "%", clusters=clusters, better="higher"))
-        summary.metrics.append(
-            mean_metric("found", "found", 100 * rates["found"], "%", clusters=clusters, better="higher")
-        )
-        if np.isfinite(rates["handedness"]).any():
-            summary.metrics.append(
-                mean_metric("handedness", "side", 100 * rates["handedness"], "%", clusters=clusters, better="higher")
-            )
-        main = stack_rows([item.errors[self.main] for item in evaluated])
-        self._add_parts(summary, evaluated, clusters, by_point=main, by_item=main)
+        summary.add("auc", f"PCK, area from {low:g} to {high:g} %", areas, "%", clusters, better="higher")
+        summary.add("found", "found", 100 * column(evaluated, "found"), "%", clusters, better="higher")
+        if np.isfinite(sides := column(evaluated, "handedness")).any():
+            summary.add("handedness", "side", 100 * sides, "%", clusters, better="higher")
+        self._add_parts(summary, evaluated, clusters, main, main)
         summary.curves.append(self._pck("PCK", errors))
-        summary.values = row_means(main if self.main != "pdj" else found(main))
+        summary.values = row_means(main if self.main != "pdj" else metrics.found(main))
         return summary
 
     def _add_parts(
@@ -196,12 +173,11 @@ class LandmarkEvaluator:
         summary: MetricSummary,
         evaluated: Sequence[EvaluatedItem],
         clusters: Sequence[Hashable],
-        *,
         by_point: NDArray[np.float64],
         by_item: NDArray[np.float64],
     ) -> None:
         """Add metrics of motion, and parts by keypoint of values (N, K) and by condition of values (N, K or 1)."""
-        summary.metrics += motion_metrics(evaluated, clusters, "px", "")
+        add_motion_metrics(summary, evaluated, clusters, "px", "")
         skeleton = _SKELETONS.get(by_point.shape[1])
         hidden = np.array([item.hidden for item in evaluated], np.float64)
         summary.parts = parts_of(by_point, load_skeleton(skeleton) if skeleton else None, hidden, clusters)
@@ -209,22 +185,7 @@ class LandmarkEvaluator:
 
     def _pck(self, title: str, errors: NDArray[np.float64]) -> Curve:
         x = np.linspace(*self._curve)
-        return Curve(title, x.tolist(), pck_curve(errors, x, average="all").tolist(), "%")
-
-
-def _predicted_points(prediction: Prediction | None, truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the predicted keypoints (K, 2), or NaN in the shape of the truth."""
-    if prediction is None or prediction.keypoints_px is None:
-        return np.full(truth.shape, np.nan)
-    return np.asarray(prediction.keypoints_px, np.float64)[:, :2]
-
-
-def _column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64]:
-    return np.array([item.numbers.get(name, math.nan) for item in evaluated], np.float64).reshape(-1, 1)
-
-
-def _predicted_visible(prediction: Prediction, count: int) -> NDArray[np.bool_]:
-    return np.ones(count, np.bool_) if prediction.visible is None else prediction.visible
+        return Curve(title, x.tolist(), metrics.pck_curve(errors, x, average="all").tolist(), "%")
 
 
 def is_of(prediction: Prediction, kind: str) -> bool:
@@ -236,17 +197,21 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
     """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks.
 
     Points of 300W and WFLW are computed from a face mesh, see `face_points`.
+
+    Raises:
+        InputError: It has none of the keypoints, or is in the labels' order and has another number of them.
     """
     points = prediction.keypoints_px
     if skeleton is None or prediction.skeleton == skeleton or points is None:
         return prediction
+    expected = _names(skeleton)
     if prediction.skeleton is None:
-        if len(points) != len(_names(skeleton)):
-            raise InputError(f"keypoints_px {points.shape} for {skeleton}: must have {len(_names(skeleton))}")
+        if len(points) != len(expected):
+            raise InputError(f"keypoints_px {points.shape} for {skeleton}: must have {len(expected)}")
         return prediction
     if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
         return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
-    own, expected = _names(prediction.skeleton), _names(skeleton)
+    own = _names(prediction.skeleton)
     if prediction.skeleton in _MESHES and skeleton in _MESHES:  # the longer mesh starts with the shorter one
         own, expected = (tuple(map(str, range(len(names)))) for names in (own, expected))
     has = np.array([name in own for name in expected], np.bool_)
@@ -261,11 +226,12 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
 def _eye_distance_px(instance: Instance, truth: NDArray[np.float64]) -> float:
     """Return the distance of the eyes of a true face (K, 2): in 3D if the face has 3D labels, else in the image."""
     if instance.keypoints_m is None:
-        return float(eye_distances(truth[None])[0])
+        return float(metrics.eye_distances(truth[None])[0])
     known = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
     pixels, metres = truth[known], instance.keypoints_m[known, :2]
     pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
-    return float(eye_distances(instance.keypoints_m[None])[0] * (pixels * metres).sum() / np.square(metres).sum())
+    pixels_per_metre = (pixels * metres).sum() / np.square(metres).sum()
+    return float(metrics.eye_distances(instance.keypoints_m[None])[0] * pixels_per_metre)
 
 
 class FaceEvaluator(LandmarkEvaluator):
@@ -280,63 +246,51 @@ class FaceEvaluator(LandmarkEvaluator):
         self.main = "nme"
         self._pupils = protocol.pupils
 
-    def _evaluate(self, number: int, instance: Instance, prediction: Prediction | None) -> EvaluatedItem:
-        truth = known_points(instance.keypoints_px, instance.valid_px)
-        assert truth is not None
-        points = _predicted_points(prediction, truth)
-        sizes = {"nme": outer_corner_distances(truth[None])}
+    def _evaluate(
+        self,
+        item: EvaluatedItem,
+        instance: Instance,
+        truth: NDArray[np.float64],
+        points: NDArray[np.float64],
+        prediction: Prediction | None,
+    ) -> EvaluatedItem:
+        sizes = {"nme": metrics.outer_corner_distances(truth[None])}
         if self._pupils:
-            sizes["nme_pupils"] = pupil_distances(truth[None])
-        errors = {name: 100 * normalised_errors(points[None], truth[None], size)[0] for name, size in sizes.items()}
-        numbers = {name: _image_error(values) for name, values in errors.items()}
+            sizes["nme_pupils"] = metrics.pupil_distances(truth[None])
+        numbers: dict[str, float] = {}
+        errors: dict[str, NDArray[np.float64]] = {}
+        for name, size in sizes.items():
+            errors[name] = 100 * metrics.normalised_errors(points[None], truth[None], size)[0]
+            labelled = errors[name][~np.isnan(errors[name])]
+            numbers[name] = float(labelled.mean()) if labelled.size else math.nan  # inf if a point was not predicted
         if not math.isnan(numbers["nme"]):
             numbers["found"] = float(prediction is not None)
-        return EvaluatedItem(
-            instance=number,
-            hidden=hidden_share(instance),
-            group=group_of(instance),
-            errors={"nme": errors["nme"]},
-            numbers=numbers,
-            points_px=None if prediction is None else points,
-            motion=np.stack([points, truth]),
-        )
+        return replace(item, errors={"nme": errors["nme"]}, numbers=numbers)
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return NME, FR and AUC of all images and of the set's subsets, with errors by part of the face and by
         condition.
         """
-        limit = self._curve[1]
-        summary = MetricSummary()
-        nme = _column(evaluated, "nme")
-
-        def add(name: str, title: str, values: NDArray[np.float64], *, higher: bool = False) -> None:
-            better = "higher" if higher else "lower"
-            summary.metrics.append(mean_metric(name, title, values, "%", clusters=clusters, better=better))
-
+        limit, nme = self._curve[1], column(evaluated, "nme")
+        summary = MetricSummary(values=nme.tolist())
         own = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]
         for subset in ("", *sorted(set[str]().union(*own) - {""})):
-            inside = np.array([not subset or subset in names for names in own], np.bool_)[:, None]
+            inside = np.array([not subset or subset in names for names in own], np.bool_)
             ending, of = (f"_{subset.replace(' ', '_')}", f", {subset.replace('_', '-')}") if subset else ("", "")
             errors = np.where(inside, nme, np.nan)
             known = ~np.isnan(errors)
-            add(f"nme{ending}", f"NME{of}", errors)
-            add(f"fr{ending}", f"FR above {limit:g} %{of}", np.where(known, 100.0 * (errors > limit), np.nan))
+            failed = np.where(known, 100.0 * (errors > limit), np.nan)
             areas = np.where(known, 100 * np.maximum(0, 1 - errors / limit), np.nan)
-            add(f"auc{ending}", f"AUC to {limit:g} %{of}", areas, higher=True)
+            summary.add(f"nme{ending}", f"NME{of}", errors, "%", clusters)
+            summary.add(f"fr{ending}", f"FR above {limit:g} %{of}", failed, "%", clusters)
+            summary.add(f"auc{ending}", f"AUC to {limit:g} %{of}", areas, "%", clusters, better="higher")
         if self._pupils:
-            add("nme_pupils", "NME, by the pupils", _column(evaluated, "nme_pupils"))
-        add("found", "found", 100 * _column(evaluated, "found"), higher=True)
+            summary.add("nme_pupils", "NME, by the pupils", column(evaluated, "nme_pupils"), "%", clusters)
+        summary.add("found", "found", 100 * column(evaluated, "found"), "%", clusters, better="higher")
         points = stack_rows([item.errors["nme"] for item in evaluated])
-        self._add_parts(summary, evaluated, clusters, by_point=points, by_item=nme)
-        summary.curves.append(self._pck("images", nme))
-        summary.values = nme[:, 0].tolist()
+        self._add_parts(summary, evaluated, clusters, points, nme[:, None])
+        summary.curves.append(self._pck("images", nme[:, None]))
         return summary
-
-
-def _image_error(errors: NDArray[np.float64]) -> float:
-    """Return the mean of the labelled points: inf if one of them was not predicted, NaN without any."""
-    labelled = errors[~np.isnan(errors)]
-    return float(labelled.mean()) if labelled.size else math.nan
 
 
 @cache

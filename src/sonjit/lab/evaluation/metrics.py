@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.documents import Curve
+from sonjit.lab.evaluation.predictions import EvaluatedItem
 from sonjit.lab.evaluation.records import CurveRecord, MetricRecord, PartRecord, SummaryRecord
 from sonjit.lab.metrics import (
     Part,
@@ -27,7 +28,7 @@ from sonjit.lab.metrics import (
     mean_error,
     missing_count,
 )
-from sonjit.lab.metrics.statistics import intervals, resampled_means
+from sonjit.lab.metrics.statistics import intervals, ratio, resampled_means, rows
 from sonjit.results import Box
 from sonjit.results.skeletons import Skeleton
 
@@ -180,6 +181,7 @@ def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
 
 
 Average = Literal["joint", "all"]
+Better = Literal["lower", "higher"]
 
 _MAX_JOINTS = 42
 """Maximum number of joints with a row each. A face mesh is reported by its parts only."""
@@ -205,7 +207,7 @@ class Metric:
     title: str
     value: float
     unit: str
-    better: Literal["lower", "higher"] = "lower"
+    better: Better = "lower"
     low: float = math.nan
     high: float = math.nan
     counted: int = 0
@@ -228,11 +230,34 @@ class MetricSummary:
     curves: list[Curve] = field(default_factory=list[Curve])
     values: list[float] = field(default_factory=list[float])
 
+    def add(
+        self,
+        name: str,
+        title: str,
+        values: NDArray[np.float64],
+        unit: str,
+        clusters: Sequence[Hashable],
+        *,
+        better: Better = "lower",
+        average: Average = "all",
+    ) -> None:
+        """Add the mean of values (N,) or (N, K), see `mean_metric`."""
+        self.metrics.append(mean_metric(name, title, values, unit, average=average, clusters=clusters, better=better))
+
     def to_dict(self) -> SummaryRecord:
         """Return plain JSON types; NaN and inf stay."""
+        parts: dict[str, list[PartRecord]] = {name: [] for name in self.parts}
+        for name, own in self.parts.items():
+            for row in own:
+                low, high = row.interval
+                parts[name].append(
+                    PartRecord(
+                        name=row.name, mean=row.mean, low=low, high=high, counted=row.counted, missing=row.missing
+                    )
+                )
         return SummaryRecord(
             metrics=[MetricRecord(**asdict(metric)) for metric in self.metrics],
-            parts={name: [_part(row) for row in rows] for name, rows in self.parts.items()},
+            parts=parts,
             curves=[CurveRecord(**asdict(curve)) for curve in self.curves],
         )
 
@@ -245,33 +270,28 @@ def mean_metric(
     *,
     average: Average = "all",
     clusters: Sequence[Hashable] | None = None,
-    better: Literal["lower", "higher"] = "lower",
+    better: Better = "lower",
 ) -> Metric:
-    """Return the mean of the predicted errors (N, K) with its interval.
+    """Return the mean of the predicted errors (N,) or (N, K) with its interval.
 
     Args:
         name: Name of the metric.
         title: Title for reports.
-        errors: Errors (N, K): NaN is not evaluated, inf not predicted.
+        errors: Errors: NaN is not evaluated, inf not predicted.
         unit: Unit of the errors.
         average: Averaging by joint first, or over all values.
         clusters: Unit of resampling (N,), such as the subject.
         better: Direction of improvement.
     """
-    known = found(errors)
+    known = rows(found(errors))
     low, high = _interval(known, average, clusters)
-    counted = int(np.isfinite(known).sum())
-    return Metric(
-        name=name,
-        title=title,
-        value=mean_error(known, average),
-        unit=unit,
-        better=better,
-        low=low,
-        high=high,
-        counted=counted,
-        missing=missing_count(errors),
-    )
+    mean, counted, missing = mean_error(known, average), int(np.isfinite(known).sum()), missing_count(errors)
+    return Metric(name, title, mean, unit, better, low, high, counted, missing)
+
+
+def column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64]:
+    """Return a number of each item (N,); NaN where it has none."""
+    return np.array([item.numbers.get(name, math.nan) for item in evaluated], np.float64)
 
 
 def areas_under_pck(errors: NDArray[np.float64], low: float, high: float, steps: int) -> NDArray[np.float64]:
@@ -343,24 +363,8 @@ def _interval(known: NDArray[np.float64], average: Average, clusters: Sequence[H
     elif (finite.sum(0) == 1).any():
         return math.nan, math.nan  # undefined for a joint that one sample has, and for a mean with it
     else:
-        drawn = _known_means(resampled_means(sums, finite.astype(np.int64), clusters=clusters))
+        table = resampled_means(sums, finite.astype(np.int64), clusters=clusters)  # (R, K)
+        known = np.isfinite(table)
+        drawn = ratio(np.where(known, table, 0).sum(1), known.sum(1))[:, None]
     low, high = intervals(drawn)[0]
     return low, high
-
-
-def _known_means(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the means of rows (R, K) without NaN, as (R, 1)."""
-    known = np.isfinite(table)
-    counts = known.sum(1, keepdims=True)
-    return np.where(counts > 0, np.where(known, table, 0).sum(1, keepdims=True) / np.maximum(counts, 1), np.nan)
-
-
-def _part(row: Part) -> PartRecord:
-    return {
-        "name": row.name,
-        "mean": row.mean,
-        "low": row.interval.low,
-        "high": row.interval.high,
-        "counted": row.counted,
-        "missing": row.missing,
-    }
