@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -64,7 +65,7 @@ def mask_of_polygon(polygon, height, width):
             t = longest - step if flip else step
             points.append((int(xs + slope * t + 0.5), t + ys) if steep else (t + xs, int(ys + slope * t + 0.5)))
     toggles = np.zeros(height * width + 1, int)
-    for (before, above), (u, v) in zip(points, points[1:], strict=False):
+    for (before, above), (u, v) in pairwise(points):
         column = ((u if u < before else u - 1) + 0.5) / 5 - 0.5
         if u != before and column == int(column) and 0 <= column < width:
             row = math.ceil(min(max((min(v, above) + 0.5) / 5 - 0.5, 0), height))

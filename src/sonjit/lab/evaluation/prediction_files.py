@@ -69,7 +69,7 @@ class PredictionsModel(Model):
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise InputError(f"--predictions {path}: no such file")
-        self._path, self.notes = path, list[str]()
+        self._path = path
         self._by_id: Mapping[str, list[Prediction]] = {}
         self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
         if path.suffix == ".npz":
@@ -99,6 +99,7 @@ class PredictionsModel(Model):
             InputError: The file contains none of these samples, or one of its images is the image of two samples.
         """
         known: dict[str | int, str] = {}  # keys of the file, and the sample of each
+        self.notes = notes = list[str]()
         name, key, beyond = None, "", 0
         for sample in samples:
             name = sample.id
@@ -120,20 +121,18 @@ class PredictionsModel(Model):
         total, unknown = sum(rows.values()), [key for key in rows if key not in known]
         if unknown:
             count = sum(rows[key] for key in unknown)
-            self.notes.append(
-                f"{count} of {total} predictions are of images that are not evaluated, such as {unknown[0]}"
-            )
+            notes.append(f"{count} of {total} predictions are of images that are not evaluated, such as {unknown[0]}")
         if self._by_number:
             names = categories()
             ids = [record["category_id"] for records in self._by_number.values() for record in records]
             if strange := [item for item in ids if item not in names]:
                 listed = ", ".join(f"{item} ({title})" for item, title in list(names.items())[:5])
-                self.notes.append(
+                notes.append(
                     f"{len(strange)} of {total} predictions have a category_id that the data set lacks, such as "
                     f"{strange[0]}; it has {listed or 'none'}"
                 )
         if beyond:
-            self.notes.append(
+            notes.append(
                 f"{beyond} of {total} boxes reach beyond their image; bbox is x, y, width, height and not two corners"
             )
 
