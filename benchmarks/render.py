@@ -16,8 +16,7 @@ import numpy as np
 from sonjit.lab.synthesis.backgrounds import Effects, apply_effects
 from sonjit.lab.synthesis.factors import FACTORS, Factors
 from sonjit.lab.synthesis.hands import drawables_from_hand
-from sonjit.lab.synthesis.opengl import Targets, renderer_name
-from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.renderer import Renderer, Targets, renderer_name
 from sonjit.lab.synthesis.scenes import SceneSampler
 
 STAGES = {

@@ -46,7 +46,7 @@ def test_every_finding_has_a_message(weights):
 
 
 def test_rendering_without_opengl_is_a_note_with_the_line_to_type(monkeypatch):
-    monkeypatch.setattr("sonjit.lab.synthesis.opengl._EGL", "libnone.so.1")
+    monkeypatch.setattr("sonjit.lab.synthesis.renderer._EGL", "libnone.so.1")
     (finding,) = [finding for finding in examine() if finding.what == "OpenGL without a screen"]
     assert finding.state == "note"
     assert "apt-get install libegl1 libgl1-mesa-dri" in finding.detail

@@ -88,7 +88,7 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
     "create_lifter": "sonjit.lab.lifting",
     "network_entry": "sonjit.lab.networks",
     "project_router": "sonjit.studio.server.annotation",
-    "renderer_name": "sonjit.lab.synthesis.opengl",
+    "renderer_name": "sonjit.lab.synthesis.renderer",
 }
 """The module of each function."""
 

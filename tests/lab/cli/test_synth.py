@@ -10,7 +10,7 @@ import pytest
 from sonjit._util.errors import SonjitError
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.lab.synthesis.factors import FACTORS
-from sonjit.lab.synthesis.opengl import renderer_name
+from sonjit.lab.synthesis.renderer import renderer_name
 
 from .commands import refusal_of, run_command
 

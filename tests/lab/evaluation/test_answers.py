@@ -12,8 +12,8 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.explain.classes import explain_classes
 from sonjit.lab.networks.answers import load_answerer
+from sonjit.lab.training.cam import read_questions, train_vqa, vqa_accuracy
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.vqa import read_questions, train_vqa, vqa_accuracy
 from sonjit.media import rgb_from
 
 from .drawn_sets import write_questions

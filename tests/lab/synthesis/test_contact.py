@@ -8,8 +8,7 @@ from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.lab.synthesis.contacts import DEPTH_M, Touch, penetration_depth, regions_of, resolve_penetration
 from sonjit.lab.synthesis.gestures import gestures, pair_names
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.mesh import coarse_faces
-from sonjit.lab.synthesis.person import rig_from_shape
+from sonjit.lab.synthesis.person import coarse_faces, rig_from_shape
 from sonjit.lab.synthesis.poses import pose_pair
 
 from .solid_angle import depth_inside

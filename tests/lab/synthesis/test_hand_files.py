@@ -14,8 +14,7 @@ from sonjit.lab.synthesis.gestures import angles_from_gesture, sample_angles
 from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
-from sonjit.lab.synthesis.person import HandAppearance, rig_from_shape
+from sonjit.lab.synthesis.person import HandAppearance, HandFiles, hand_mesh_from_rig, load_hand_mesh, rig_from_shape
 from sonjit.weights import find_weight
 
 from .mano_twin import mano_twin

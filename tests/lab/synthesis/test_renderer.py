@@ -18,7 +18,7 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.hand_models.rig_files import load_rig
-from sonjit.lab.synthesis import opengl, renderer
+from sonjit.lab.synthesis import renderer as opengl
 from sonjit.lab.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.lab.synthesis.person import HandAppearance
@@ -216,7 +216,7 @@ def test_background_is_stretched(drawn):
 def test_strips_join_without_a_seam(drawn, monkeypatch):
     things = [ball((0, 0, 0.6), 0.15), flat([[-0.3, -0.2, 0.9], [0.3, -0.1, 0.8], [0, 0.3, 0.7]], 2)]
     integer = drawn(things, camera())
-    monkeypatch.setattr(renderer, "_MAX_PIXELS", 64 * 13)
+    monkeypatch.setattr(opengl, "_MAX_PIXELS", 64 * 13)
     parts = drawn(things, camera())
     assert (integer.instances == parts.instances).all()
     assert np.allclose(integer.depth, parts.depth, atol=1e-5)
@@ -346,7 +346,7 @@ def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Check that Mesa and Triton, which the first optimizer loads, work with their own LLVM each."""
     pytest.importorskip("torch", reason="sonjit[train] is not installed")
     script = """
-from sonjit.lab.synthesis.opengl import open_context
+from sonjit.lab.synthesis.renderer import open_context
 context = open_context()
 program = context.program(
     "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",

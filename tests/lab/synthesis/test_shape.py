@@ -5,8 +5,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS, KEYPOINTS
-from sonjit.lab.synthesis.mesh import coarse_faces, load_hand_mesh
-from sonjit.lab.synthesis.person import SHAPE_NAMES, SHAPE_SPREADS, rig_from_shape
+from sonjit.lab.synthesis.person import SHAPE_NAMES, SHAPE_SPREADS, coarse_faces, load_hand_mesh, rig_from_shape
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")

@@ -5,12 +5,12 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS
-from sonjit.lab.synthesis.mesh import load_hand_mesh
 from sonjit.lab.synthesis.person import (
     MONK_TONES,
     TEXTURES,
     HandAppearance,
     albedo_from_tone,
+    load_hand_mesh,
     skin_marks,
     skin_material,
 )

@@ -15,7 +15,7 @@ from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
 from sonjit.gestures.features import FEATURES, aligned
 from sonjit.lab.hand_models.rig_files import load_rig
-from sonjit.lab.synthesis.opengl import renderer_name
+from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training.alphabets import POSES, load_alphabet, shipped_gestures
 from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings, exact_positions
 from sonjit.lab.training.gesture_data import (
@@ -84,12 +84,12 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     settings += ("background=plain", "person=800..999")
     arguments = [part for setting in settings for part in ("--set", setting)]
     assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *arguments]) == 0
-    hands = posed_hands(rendered, 2)
+    hands = posed_hands(rendered, crops=2)
     assert 2 <= len(hands) <= 8
     assert set(hands.pose.tolist()) <= {"open", "victory"}
     apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
     assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
-    shown = detect_hands(rendered, 1)
+    shown = detect_hands(rendered, more=1)
     np.testing.assert_array_equal(shown.keypoints[: len(np.unique(shown.image))][0], hands.keypoints[0])
     assert shown.appearance.shape == (len(shown), 21, 66)
     assert shown.errors().max() <= 0.2
@@ -113,7 +113,7 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     labels = json.loads((rendered / "coco.json").read_text())
     labels["annotations"][0]["keypoints"][:3] = 0, 0, 0  # not labelled, as where it is far outside
     (rendered / "coco.json").write_text(json.dumps(labels))
-    assert len(posed_hands(rendered, 1)) == len(np.unique(hands.image)) - 1
+    assert len(posed_hands(rendered, crops=1)) == len(np.unique(hands.image)) - 1
 
 
 def seen(count, seed):

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
+from sonjit.lab.training import hand_heads as recipe
 from sonjit.lab.training.hand_heads import (
     CAUSES,
     HandFeatures,
@@ -28,7 +29,6 @@ from sonjit.lab.training.hand_heads import (
     pasted_over,
     platt,
 )
-from sonjit.lab.training.hand_heads import train as recipe
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.run_folder import LOG
 from sonjit.results.skeletons import load_skeleton

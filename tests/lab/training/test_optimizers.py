@@ -1,4 +1,4 @@
-"""Optimizers by name, compared with the textbook rules on one weight, and initialisations by name."""
+"""Optimizers by name, compared with the textbook rules on one weight, and vanishing gradients."""
 
 import math
 from typing import get_args
@@ -8,13 +8,7 @@ import torch
 
 from sonjit.lab.training.loop import layer_gradients
 from sonjit.lab.training.report import vanishing
-from sonjit.lab.training.settings import (
-    InitialisationName,
-    OptimizerName,
-    TrainingSettings,
-    create_optimizer,
-    initialise,
-)
+from sonjit.lab.training.settings import OptimizerName, TrainingSettings, create_optimizer
 
 RATE = 0.1
 
@@ -77,50 +71,15 @@ def test_each_optimizer_follows_its_rule(name, decay):
         assert bowl.x.item() == pytest.approx(x, rel=1e-6)
 
 
-def deviation(name, inputs=400, outputs=300):
-    layers = torch.nn.Sequential(torch.nn.Linear(inputs, outputs), torch.nn.LayerNorm(outputs))
-    initialise(layers, name, seed=3)
-    assert torch.equal(layers[1].weight, torch.ones(outputs))
-    return layers[0]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("xavier", math.sqrt(2 / 700)), ("he", math.sqrt(2 / 400)), ("normal", 0.01), ("zeros", 0.0)],
-)
-def test_initialisations_have_the_published_deviation(name, expected):
-    layer = deviation(name)
-    assert layer.weight.std().item() == pytest.approx(expected, rel=0.01)
-    assert not layer.bias.any()
-
-
-def test_orthogonal_rows_are_and_own_changes_nothing():
-    weight = deviation("orthogonal").weight
-    torch.testing.assert_close(weight @ weight.T, torch.eye(300), atol=1e-4, rtol=0)
-    layer = torch.nn.Linear(4, 4)
-    before = layer.weight.clone()
-    initialise(layer, "own", seed=0)
-    assert torch.equal(layer.weight, before)
-
-
-@pytest.mark.parametrize("name", sorted(set(get_args(InitialisationName)) - {"own"}))
-def test_the_seed_decides_and_frozen_layers_stay(name):
-    layers = [torch.nn.Conv2d(3, 5, 3) for _ in range(2)]
-    for layer in layers:
-        initialise(layer, name, seed=1)
-    assert torch.equal(layers[0].weight, layers[1].weight)
-    frozen = torch.nn.Conv2d(3, 5, 3).requires_grad_(False)
-    before = frozen.weight.clone()
-    initialise(frozen, name, seed=1)
-    assert torch.equal(frozen.weight, before)
-
-
 def test_sigmoids_let_gradients_vanish_and_rectifiers_do_not():
     messages = {}
     for activation in (torch.nn.Sigmoid, torch.nn.ReLU):
         torch.manual_seed(0)
         layers = torch.nn.Sequential(*(each for _ in range(9) for each in (torch.nn.Linear(32, 32), activation())))
-        initialise(layers, "he" if activation is torch.nn.ReLU else "xavier", seed=0)
+        for layer in layers[::2]:
+            init = torch.nn.init.xavier_uniform_ if activation is torch.nn.Sigmoid else torch.nn.init.kaiming_normal_
+            init(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
         layers(torch.randn(64, 32)).square().mean().backward()
         gradients = layer_gradients(layers)
         assert len(gradients) == 9

@@ -8,7 +8,7 @@ from sonjit import InputError, SonjitError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hand_heads import sampled_maps
 from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
-from sonjit.lab.synthesis.opengl import renderer_name
+from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training import refinement as recipe
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.refinement import (

@@ -14,7 +14,7 @@ from sonjit._util.errors import InputError, pluralize
 from sonjit._util.pools import check_workers
 from sonjit.cli.report import progress_bar
 from sonjit.lab.synthesis.layouts import Extra
-from sonjit.lab.synthesis.mesh import HandFiles
+from sonjit.lab.synthesis.person import HandFiles
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""

@@ -8,8 +8,11 @@ camera, effects make an image of them, `samples` computes labels from the scene,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
 
+from sonjit._util.data_files import read_toml_table
 from sonjit._util.errors import InputError, unknown_name
 
 T = TypeVar("T")
@@ -20,3 +23,9 @@ def look_up(kind: str, table: Mapping[str, T], name: str) -> T:
     if name not in table:
         raise InputError(unknown_name(kind, name, table))
     return table[name]
+
+
+@cache
+def read_table(name: str) -> Mapping[str, Any]:
+    """Return a TOML file of this package: `scenes`, `gestures` or `sequences`."""
+    return read_toml_table(files("sonjit.lab.synthesis") / f"{name}.toml")

@@ -32,11 +32,9 @@ _FINE: Final = 4  # fraction bits of cv2's coordinates
 def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> Image:
     """Draw a procedural background.
 
-    Args:
-        kind: `plain` is a wall in uneven light, `blobs` out-of-focus shapes, `texture` cloth, stone or stripes, `room`
-            walls, floor and furniture, `clutter` sharp shapes of all colours, also those of skin.
-        size: Width and height in pixels.
-        rng: Generator of all random choices.
+    `kind`: `plain` is a wall in uneven light, `blobs` out-of-focus shapes, `texture` cloth, stone or stripes, `room`
+    walls, floor and furniture, `clutter` sharp shapes of all colours, also those of skin; `size`: width and height in
+    pixels.
 
     Returns:
         Image (H, W, 3), uint8 RGB.
@@ -46,14 +44,7 @@ def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.
 
 
 class BackgroundFolder:
-    """Crops of a folder's images, subfolders included.
-
-    Args:
-        folder: Folder of images that Sonjit reads.
-
-    Raises:
-        InputError: The folder is missing or has no images.
-    """
+    """Crops of a folder's images, subfolders included."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -65,11 +56,7 @@ class BackgroundFolder:
         self._last: tuple[Path, NDArray[np.uint8]] | None = None
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Image:
-        """Return a crop of one image, as (H, W, 3) uint8 RGB of the given `size`, possibly mirrored.
-
-        Raises:
-            InputError: The chosen image cannot be read.
-        """
+        """Return a crop of one image, as (H, W, 3) uint8 RGB of the given `size`, possibly mirrored."""
         path = self.files[int(rng.integers(len(self.files)))]
         if self._last is None or self._last[0] != path:
             self._last = path, load_image(path)
@@ -226,11 +213,7 @@ class Effects:
 def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random.Generator) -> Image:
     """Return the image as a camera would record it.
 
-    Args:
-        rgb: Image (H, W, 3), usually `buffers.rgb`.
-        buffers: Buffers of the same camera.
-        effects: Strengths of the effects.
-        rng: Generator of the noise, which is the only random part.
+    `rgb`: image (H, W, 3), usually `buffers.rgb`.
     """
     if effects.backdrop_px > 0:
         rgb = _blur_backdrop(rgb, buffers.cover, effects.backdrop_px)

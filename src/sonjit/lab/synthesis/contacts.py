@@ -20,7 +20,7 @@ from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IndexArray,
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side
 from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits, turn_axes
-from sonjit.lab.synthesis.mesh import coarse_faces
+from sonjit.lab.synthesis.person import coarse_faces
 
 _SEARCH_MARGIN_M: Final = 0.02  # nothing is deeper inside a finger or a palm
 _FREE_SKIN_START: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers
@@ -31,15 +31,10 @@ PALM: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """Skin of a hand in one pose.
+    """Skin of a hand in one pose."""
 
-    Attributes:
-        points: Vertices (V, 3) in metres.
-        normals: Unit normals (V, 3).
-    """
-
-    points: FloatArray
-    normals: FloatArray
+    points: FloatArray  # vertices (V, 3) in metres
+    normals: FloatArray  # unit normals (V, 3)
 
     @cached_property
     def axes(self) -> FloatArray:
@@ -48,32 +43,20 @@ class Skin:
 
 
 class Contacts(NamedTuple):
-    """C vertices of one skin inside another.
+    """C vertices of one skin inside another."""
 
-    Attributes:
-        inside: Indices (C,) of the vertices inside.
-        against: Indices (C,) of the nearest vertices of the other skin.
-        depths: Depths (C,) in metres along the normals of those.
-    """
-
-    inside: IndexArray
-    against: IndexArray
-    depths: FloatArray
+    inside: IndexArray  # indices (C,) of the vertices inside
+    against: IndexArray  # indices (C,) of the nearest vertices of the other skin
+    depths: FloatArray  # depths (C,) in metres along the normals of those
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Owners of a hand's skin.
+    """Owners of a hand's skin."""
 
-    Attributes:
-        joints: Joint (V,) that moves each vertex most.
-        owners: Finger (V,) of each vertex, or `PALM`.
-        free: Mask (V,) of the skin of fingers beyond the web.
-    """
-
-    joints: IndexArray
-    owners: IndexArray
-    free: BoolArray
+    joints: IndexArray  # joint (V,) that moves each vertex most
+    owners: IndexArray  # finger (V,) of each vertex, or `PALM`
+    free: BoolArray  # mask (V,) of the skin of fingers beyond the web
 
     @cached_property
     def fingers(self) -> tuple[tuple[IndexArray, BoolArray], ...]:
@@ -157,8 +140,7 @@ def _inside(skin: Skin, other: Skin, which: IndexArray, nearest: IndexArray) -> 
 
 
 def _squares(points: Float32Array) -> Float32Array:
-    x, y, z = points
-    return x * x + y * y + z * z
+    return (points[0] * points[0] + points[1] * points[1]) + points[2] * points[2]
 
 
 def _nearest(points: Float32Array, others: Float32Array, squares: Float32Array) -> IndexArray:
@@ -243,9 +225,7 @@ class MovingHand:
         self.set(RigPose(rotation, self.pose.translation + step[3:6], angles))
 
     def pad(self, finger: int) -> FloatArray:
-        """Return the pad (3,) inside a fingertip: its joint, or a point on the bone if the joint is too near to the
-        skin's end.
-        """
+        """Return the pad (3,) inside a fingertip: its joint, or a point on the bone if the skin ends too near."""
         tip = FINGERS[finger][3]
         back = _pads(self.rig)[finger] * self.frames[0, tip][:, 2]
         return np.asarray(self.joints_m[0, tip] + back, np.float64)
@@ -293,13 +273,7 @@ class Touch:
 def resolve_penetration(
     hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[Touch] = (), obstacles: Sequence[Skin] = ()
 ) -> list[RigPose]:
-    """Return the nearest poses in which no skin is more than `DEPTH_M` inside another.
-
-    Args:
-        hands: Rigs from `rig_from_shape`, each with a pose of one frame.
-        touches: Fingertips that are brought together first.
-        obstacles: Meshes that do not move.
-    """
+    """Return the nearest poses in which no skin is more than `DEPTH_M` inside another."""
     moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
         equations = [*_pushes(moving, obstacles), *_pulls(moving, touches)]
@@ -313,30 +287,20 @@ def resolve_penetration(
 
 
 def penetration_depth(hands: Sequence[tuple[Rig, RigPose]], obstacles: Sequence[Skin] = ()) -> float:
-    """Return the depth in metres of the deepest vertex inside another finger, the palm, another hand or an obstacle; 0
-    for none.
-    """
-    return _max_depth([MovingHand(rig, pose) for rig, pose in hands], obstacles)
+    """Return the depth in metres of the deepest vertex inside another part, hand or obstacle; 0 for none."""
+    equations = _pushes([MovingHand(rig, pose) for rig, pose in hands], obstacles)
+    return max((float(each.displacements.max()) - _GAP_M for each in equations), default=0.0)
 
 
 class _Equations(NamedTuple):
-    """Displacements that C points of one hand require.
+    """Displacements that C points of one hand require."""
 
-    Attributes:
-        hand: Index of the hand.
-        slopes: Derivatives (C, 6 + P) of its points along the displacements.
-        other: Index of the hand that they move against, -1 for a fixed obstacle.
-        other_slopes: Derivatives (C, 6 + P) of that hand's points.
-        displacements: Displacements (C,) in metres.
-        tolerance: Tolerance in metres.
-    """
-
-    hand: int
-    slopes: FloatArray
-    other: int
-    other_slopes: FloatArray
-    displacements: FloatArray
-    tolerance: float
+    hand: int  # index of the hand
+    slopes: FloatArray  # derivatives (C, 6 + P) of its points along the displacements
+    other: int  # index of the hand that they move against, -1 for a fixed obstacle
+    other_slopes: FloatArray  # derivatives (C, 6 + P) of that hand's points
+    displacements: FloatArray  # displacements (C,) in metres
+    tolerance: float  # tolerance in metres
 
 
 def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equations]:
@@ -345,8 +309,7 @@ def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equatio
         pairs = [(number, other.skin) for number, other in enumerate(hands) if number != index]
         pairs += [(-1, obstacle) for obstacle in obstacles]
         found = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in pairs]
-        found.append((index, hand.skin, hand.contacts()))
-        for number, skin, contacts in found:
+        for number, skin, contacts in (*found, (index, hand.skin, hand.contacts())):
             if not len(contacts.inside):
                 continue
             normals = skin.normals[contacts.against]
@@ -357,16 +320,7 @@ def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equatio
                 slopes = other.slopes(skin.points[contacts.against], other.regions.joints[contacts.against])
                 against = np.einsum("cap,ca->cp", slopes, normals)
             own = np.einsum("cap,ca->cp", own, normals)
-            equations.append(
-                _Equations(
-                    hand=index,
-                    slopes=own,
-                    other=number,
-                    other_slopes=against,
-                    displacements=contacts.depths + _GAP_M,
-                    tolerance=_CONTACT_M,
-                )
-            )
+            equations.append(_Equations(index, own, number, against, contacts.depths + _GAP_M, _CONTACT_M))
     return equations
 
 
@@ -381,16 +335,8 @@ def _pulls(hands: list[MovingHand], touches: Sequence[Touch]) -> list[_Equations
         direction = direction / max(length, 1e-6)
         own = np.einsum("cap,ca->cp", item.slopes(pad_own, joints[0]), direction)
         against = np.einsum("cap,ca->cp", other.slopes(pad_other, joints[1]), direction)
-        equations.append(
-            _Equations(
-                hand=touch.one[0],
-                slopes=own,
-                other=touch.other[0],
-                other_slopes=against,
-                displacements=np.array([length - _TIPS_M]),
-                tolerance=_TOUCH_M,
-            )
-        )
+        displacement = np.array([length - _TIPS_M])
+        equations.append(_Equations(touch.one[0], own, touch.other[0], against, displacement, _TOUCH_M))
     return equations
 
 
@@ -412,10 +358,6 @@ def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
         hand.move(step[start : start + size])
 
 
-def _max_depth(hands: list[MovingHand], obstacles: Sequence[Skin]) -> float:
-    return max((float(each.displacements.max()) - _GAP_M for each in _pushes(hands, obstacles)), default=0.0)
-
-
 def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight: bool) -> bool:
     """Open hands that penetrate themselves and pull apart those that penetrate each other. Return whether any did.
 
@@ -425,47 +367,25 @@ def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight:
     for index, hand in enumerate(hands):
         contacts = hand.contacts()
         if len(contacts.inside) and contacts.depths.max() > DEPTH_M:
-            fingers = np.unique(hand.regions.owners[contacts.inside])
             angles = hand.pose.angles.copy()
-            angles[:, fingers] *= 0.93
+            angles[:, np.unique(hand.regions.owners[contacts.inside])] *= 0.93
             hand.set(replace(hand.pose, angles=angles))
             moved = True
         for skin in [*(other.fine_skin() for other in hands[index + 1 :]), *obstacles]:
             own = hand.fine_skin()
             own_contacts, other_contacts = contacts_between(own, skin), contacts_between(skin, own)
-            depth = max(own_contacts.depths.max(initial=0), other_contacts.depths.max(initial=0))
+            depths = [contacts.depths for contacts in (own_contacts, other_contacts)]
+            depth = max(each.max(initial=0) for each in depths)
             if depth <= DEPTH_M:
                 continue
-            direction = (
-                _direction_between(own, skin)
-                if straight
-                else _separation_vector(own, skin, own_contacts, other_contacts)
-            )
-            hand.set(hand.pose.shifted((depth + _GAP_M) * direction))
+            direction = depths[0] @ skin.normals[own_contacts.against] - depths[1] @ own.normals[other_contacts.against]
+            length = float(np.linalg.norm(direction))
+            if straight or length <= _MIN_AGREEMENT * (depths[0].sum() + depths[1].sum()):
+                direction = own.points.mean(0) - skin.points.mean(0)
+                length = float(np.linalg.norm(direction))
+            hand.set(hand.pose.shifted((depth + _GAP_M) * (direction / length)))
             moved = True
     return moved
-
-
-def _separation_vector(own: Skin, other: Skin, own_contacts: Contacts, other_contacts: Contacts) -> FloatArray:
-    """Return the unit direction (3,) in which a skin leaves another: by its contacts, or else away from the other's
-    middle.
-    """
-    direction = (
-        own_contacts.depths @ other.normals[own_contacts.against]
-        - other_contacts.depths @ own.normals[other_contacts.against]
-    )
-    length = float(np.linalg.norm(direction))
-    return (
-        direction / length
-        if length > _MIN_AGREEMENT * (own_contacts.depths.sum() + other_contacts.depths.sum())
-        else _direction_between(own, other)
-    )
-
-
-def _direction_between(own: Skin, other: Skin) -> FloatArray:
-    """Return the unit direction (3,) from another skin's middle to a skin's middle."""
-    direction = own.points.mean(0) - other.points.mean(0)
-    return direction / float(np.linalg.norm(direction))
 
 
 def separate_frames(
@@ -473,10 +393,7 @@ def separate_frames(
 ) -> Mapping[Side, RigPose]:
     """Return every frame without penetration; corrections are spread over the frames before and after.
 
-    Args:
-        poses: Poses of N frames of each hand in the sequence.
-        rigs: The person's hands, from `rig_from_shape`.
-        times: Times (N,) in seconds, evenly spaced.
+    `rigs`: the person's hands, from `rig_from_shape`; `times`: times (N,) in seconds, evenly spaced.
     """
     fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     resolved = _resolve_frames(poses, rigs)
@@ -491,12 +408,15 @@ def separate_frames(
 
 def _resolve_frames(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> Mapping[Side, RigPose]:
     """Resolve the penetration of each frame separately."""
-    sides = list(poses)
     frames = [
-        resolve_penetration([(rigs[side], poses[side][frame]) for side in sides])
-        for frame in range(len(poses[sides[0]]))
+        resolve_penetration([(rigs[side], pose[frame]) for side, pose in poses.items()])
+        for frame in range(len(next(iter(poses.values()))))
     ]
-    return {side: _concatenate_poses([frame[index] for frame in frames]) for index, side in enumerate(sides)}
+    fields = ("rotation", "translation", "angles")
+    return {
+        side: RigPose(*(np.concatenate([getattr(frame[index], name) for frame in frames]) for name in fields))
+        for index, side in enumerate(poses)
+    }
 
 
 def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPose:
@@ -514,12 +434,4 @@ def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPo
         matrix_from_rotation_vector(smooth(turns)) @ pose.rotation,
         pose.translation + smooth(resolved.translation - pose.translation),
         pose.angles + smooth(resolved.angles - pose.angles),
-    )
-
-
-def _concatenate_poses(frames: list[RigPose]) -> RigPose:
-    return RigPose(
-        np.concatenate([frame.rotation for frame in frames]),
-        np.concatenate([frame.translation for frame in frames]),
-        np.concatenate([frame.angles for frame in frames]),
     )

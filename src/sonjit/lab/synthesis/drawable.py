@@ -30,104 +30,66 @@ _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends 
 
 @dataclass(frozen=True)
 class Material:
-    """Material of a surface.
+    """Material of a surface."""
 
-    Attributes:
-        surface: Kind of surface.
-        albedo: Linear RGB of its plain colour.
-        roughness: Roughness from 0 (mirror) to 1 (chalk).
-        variant: Index of the pattern of its kind, from 0.
-        seed: Seed that shifts every pattern.
-        amounts: Strength by name, 0 to 1; for skin `pores`, `creases`, `nails`, `veins`, `freckles`, `tattoo`. Missing
-            names are 0.
-        image: Image (H, W, 3), uint8 RGB, for `image`.
-    """
-
-    surface: Surface
-    albedo: tuple[float, float, float]
-    roughness: float = 0.6
-    variant: int = 0
-    seed: float = 0.0
+    surface: Surface  # kind of surface
+    albedo: tuple[float, float, float]  # linear RGB of its plain colour
+    roughness: float = 0.6  # roughness from 0 (mirror) to 1 (chalk)
+    variant: int = 0  # index of the pattern of its kind, from 0
+    seed: float = 0.0  # seed that shifts every pattern
+    # Strength by name, 0 to 1; for skin `pores`, `creases`, `nails`, `veins`, `freckles`, `tattoo`. Missing names are 0
     amounts: dict[str, float] = field(default_factory=dict[str, float])
-    image: Image | None = None
+    image: Image | None = None  # image (H, W, 3), uint8 RGB, for `image`
 
 
 @dataclass(frozen=True, eq=False)
 class Drawable:
-    """Mesh in the world.
+    """Mesh in the world."""
 
-    Attributes:
-        vertices: Vertices (V, 3) in metres in the world.
-        normals: Unit normals (V, 3).
-        faces: Vertex indices (F, 3), counterclockwise seen from outside.
-        material: Material of its surface.
-        instance: Instance, 1 to 250: each hand and each object has its own. Sleeves, gloves and rings also have their
-            own, see `Scene`.
-        rest: Positions (V, 3) in metres of the vertices on the body at rest: patterns follow them and move with the
-            skin. None uses the vertices themselves.
-        parts: Joint (V,) that moves each vertex most (0 to 24, `hand_models.rig.JOINTS`); None without joints.
-        marks: Amounts (V, 4), 0 to 1, of nail, crease, palm side and back of the hand; None without.
-        uv: Position (V, 2) in `Material.image`, from its upper left corner; None without.
-    """
-
-    vertices: FloatArray
-    normals: FloatArray
-    faces: IntArray
-    material: Material
+    vertices: FloatArray  # vertices (V, 3) in metres in the world
+    normals: FloatArray  # unit normals (V, 3)
+    faces: IntArray  # vertex indices (F, 3), counterclockwise seen from outside
+    material: Material  # material of its surface
+    # Instance, 1 to 250: each hand and each object has its own. Sleeves, gloves and rings also have their own, see
+    # `Scene`
     instance: int
+    # Positions (V, 3) in metres of the vertices on the body at rest: patterns follow them and move with the skin. None
+    # uses the vertices themselves
     rest: FloatArray | None = None
+    # Joint (V,) that moves each vertex most (0 to 24, `hand_models.rig.JOINTS`); None without joints
     parts: NDArray[np.uint8] | None = None
+    # amounts (V, 4), 0 to 1, of nail, crease, palm side and back of the hand; None without
     marks: Float32Array | None = None
-    uv: FloatArray | None = None
+    uv: FloatArray | None = None  # Position (V, 2) in `Material.image`, from its upper left corner; None without
 
 
 @dataclass(frozen=True)
 class Light:
-    """Distant light or lamp.
+    """Distant light or lamp."""
 
-    Attributes:
-        direction: Unit vector in the world from the surface towards the light.
-        colour: Linear RGB times its strength.
-        shadows: True if it casts shadows.
-    """
-
-    direction: tuple[float, float, float]
-    colour: tuple[float, float, float]
-    shadows: bool = False
+    direction: tuple[float, float, float]  # unit vector in the world from the surface towards the light
+    colour: tuple[float, float, float]  # linear RGB times its strength
+    shadows: bool = False  # True if it casts shadows
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """All light in a scene.
+    """All light in a scene."""
 
-    Attributes:
-        lights: Light sources, at most 4. The first may cast shadows.
-        ambient: Linear RGB of ambient light.
-    """
-
-    lights: tuple[Light, ...]
-    ambient: tuple[float, float, float]
+    lights: tuple[Light, ...]  # Light sources, at most 4. The first may cast shadows
+    ambient: tuple[float, float, float]  # linear RGB of ambient light
 
 
 @dataclass(frozen=True, eq=False)
 class Buffers:
-    """Buffers of one camera.
+    """Buffers of one camera."""
 
-    Attributes:
-        rgb: Image (H, W, 3), uint8 sRGB, smooth at edges, with the background.
-        cover: Share (H, W) of foreground in each pixel, float32, 0 to 1.
-        depth: Depth (H, W) in metres along the camera's z, float32; 0 for background.
-        normals: Normals (H, W, 3) in the camera's frame, float32; 0 for background.
-        instances: `Drawable.instance` (H, W) at the pixel's centre, uint8; 0 for background.
-        parts: Joint (H, W) of the visible skin, uint8; `NO_PART` elsewhere.
-    """
-
-    rgb: Image
-    cover: Float32Array
-    depth: Float32Array
-    normals: Float32Array
-    instances: NDArray[np.uint8]
-    parts: NDArray[np.uint8]
+    rgb: Image  # image (H, W, 3), uint8 sRGB, smooth at edges, with the background
+    cover: Float32Array  # share (H, W) of foreground in each pixel, float32, 0 to 1
+    depth: Float32Array  # depth (H, W) in metres along the camera's z, float32; 0 for background
+    normals: Float32Array  # normals (H, W, 3) in the camera's frame, float32; 0 for background
+    instances: NDArray[np.uint8]  # `Drawable.instance` (H, W) at the pixel's centre, uint8; 0 for background
+    parts: NDArray[np.uint8]  # joint (H, W) of the visible skin, uint8; `NO_PART` elsewhere
 
 
 def near_far(depths: RealArray) -> tuple[float, float]:
@@ -171,11 +133,7 @@ def light_view(direction: tuple[float, float, float], points_m: RealArray) -> Fl
 def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]) -> IntArray:
     """Return boxes (D, 4) as left, top, right, bottom in full pixels around each of D meshes, clipped to the image.
 
-    Args:
-        points_m: Vertices (V, 3) of all meshes in the camera's frame.
-        starts: Index of the first vertex of each mesh.
-        camera: Camera. With a lens, or with a vertex behind it, every box is the full image.
-        size: Width and height in pixels.
+    `points_m`: vertices (V, 3) of all meshes in the camera's frame; `size`: width and height in pixels.
     """
     full_image = np.array([0, 0, *size])
     if camera.distortion is not None or not starts:
@@ -214,10 +172,8 @@ def camera_uniforms(
 ) -> Mapping[str, object]:
     """Return the uniforms of the projection.
 
-    Args:
-        camera: Camera with intrinsics in pixels.
-        samples: Columns and rows of samples: one in the middle of each pixel, one between, one at each edge.
-        depths: Depths of the near and the far plane, metres.
+    `camera`: camera with intrinsics in pixels; `samples`: columns and rows of samples: one in the middle of each pixel,
+    one between, one at each edge; `depths`: depths of the near and the far plane, metres.
     """
     R, t = camera_pose(camera)
     K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
@@ -235,10 +191,7 @@ def camera_uniforms(
 def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: FloatArray | None) -> Mapping[str, object]:
     """Return the uniforms of the light in the camera's frame.
 
-    Args:
-        lighting: Light in the world.
-        camera: Camera of the image.
-        light_view: Matrix (4, 4) from the world to the shadow map; None without shadows.
+    `light_view`: matrix (4, 4) from the world to the shadow map; None without shadows.
     """
     R, t = camera_pose(camera)
     directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
@@ -280,9 +233,7 @@ _CELLS: Final = 12
 
 @lru_cache(maxsize=1)
 def solid_pattern() -> Image:
-    """Return a texture (S, S, S, 4) with S = `PATTERN_SIZE`: fine noise, softer noise, distance to a cell's middle and
-    to its border.
-    """
+    """Return a texture (48, 48, 48, 4): fine and soft noise, distance to a cell's middle and to its border."""
     rng = np.random.default_rng(20240229)
     fine, soft = rng.random((2, PATTERN_SIZE, PATTERN_SIZE, PATTERN_SIZE), np.float32)
     for axis in range(3):

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final
 
 import numpy as np
 
 from sonjit._util.arrays import FloatArray
-from sonjit._util.data_files import read_toml_table
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import Rig, RigPose, Side
 from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.lab.synthesis import look_up
+from sonjit.lab.synthesis import look_up, read_table
 from sonjit.lab.synthesis.contacts import Touch, resolve_penetration
 
 _NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
@@ -45,17 +43,10 @@ _DIRECTIONS: Final = {
 def angles_from_gesture(
     rig: Rig, name: str, rng: np.random.Generator | None = None, looseness: float = 1.0
 ) -> FloatArray:
-    """Return angles (5, 3, 3) in radians of a named gesture on this hand, with the fingers touching that the gesture
-    requires.
+    """Return angles (5, 3, 3) in radians of a named gesture on this hand, with the fingers touching that it requires.
 
-    Args:
-        rig: Rig from `rig_from_shape`.
-        name: Name in `gestures.gestures`.
-        rng: Generator of the deviation of each joint; None for no deviation.
-        looseness: Strength of the deviation.
-
-    Raises:
-        InputError: The gesture is unknown.
+    `rig`: rig from `rig_from_shape`; `name`: name in `gestures.gestures`; `rng`: generator of the deviation of each
+    joint; None for no deviation.
     """
     gesture = look_up("gesture", gestures(), name)
     angles = gesture.angles
@@ -72,13 +63,7 @@ def add_deviation(angles: FloatArray, rng: np.random.Generator, looseness: float
 
 
 def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
-    """Return angles (5, 3, 3) in radians of a random pose: a gesture, an interpolation between two, or a free pose, a
-    third of each.
-
-    Args:
-        rig: Rig from `rig_from_shape`.
-        rng: Generator of all random choices.
-    """
+    """Return angles (5, 3, 3) in radians: a gesture, an interpolation between two, or a free pose, a third of each."""
     kind = rng.integers(3)
     names = random_gestures()
     if kind == 0:
@@ -111,9 +96,7 @@ def free_angles(rng: np.random.Generator) -> FloatArray:
 
 
 def resolved_angles(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -> FloatArray:
-    """Return angles (5, 3, 3) in radians within the joint limits, without finger penetration, and with the thumb's tip
-    at the tips it touches.
-    """
+    """Return angles (5, 3, 3) in radians within the limits, without penetration, with the thumb at tips it touches."""
     angles = np.clip(angles, *joint_limits(free_joints(rig)))
     pose = RigPose(np.eye(3)[None], rig.joints[:1], angles[None])
     (pose,) = resolve_penetration([(rig, pose)], [Touch((0, 0), (0, finger)) for finger in touch])
@@ -122,49 +105,35 @@ def resolved_angles(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -
 
 @dataclass(frozen=True, eq=False)
 class GesturePose:
-    """Pose of a hand without its position.
+    """Pose of a hand without its position."""
 
-    Attributes:
-        name: Name of the gesture.
-        angles: Angles (5, 3, 3) in radians, see `RigPose.angles`.
-        touch: Fingers, 1 (index) to 4 (little), whose tips meet the thumb's.
-    """
-
-    name: str
-    angles: FloatArray
-    touch: tuple[int, ...] = ()
+    name: str  # name of the gesture
+    angles: FloatArray  # Angles (5, 3, 3) in radians, see `RigPose.angles`
+    touch: tuple[int, ...] = ()  # fingers, 1 (index) to 4 (little), whose tips meet the thumb's
 
 
 @lru_cache(maxsize=1)
 def gestures() -> Mapping[str, GesturePose]:
     """Return all gestures by name, then their variants, then additional hand shapes of manual alphabets."""
-    table = _gesture_table()
+    table = read_table("gestures")
     entries = {name: table[part] for part in ("gestures", "variants", "spelling") for name in table[part]}
     return {name: _gesture(name, part[name], table) for name, part in entries.items()}
 
 
 def random_gestures() -> tuple[str, ...]:
     """Return the names of the gestures that random poses are drawn from: those of the first part."""
-    table = _gesture_table()
-    return tuple(table["gestures"])
+    return tuple(read_table("gestures")["gestures"])
 
 
 def spelling_shapes() -> tuple[str, ...]:
     """Return the names of the hand shapes of manual alphabets that are no gestures."""
-    table = _gesture_table()
-    return tuple(table["spelling"])
+    return tuple(read_table("gestures")["spelling"])
 
 
 @lru_cache(maxsize=1)
 def thumb_postures() -> FloatArray:
     """Return the thumb angles (T, 3, 3) in radians of all gestures."""
-    table = _gesture_table()
-    return np.stack([_thumb(values) for values in table["thumbs"].values()])
-
-
-@lru_cache(maxsize=1)
-def _gesture_table() -> Mapping[str, Any]:
-    return read_toml_table(files("sonjit.lab.synthesis") / "gestures.toml")
+    return np.stack([_thumb(values) for values in read_table("gestures")["thumbs"].values()])
 
 
 def _gesture(name: str, entry: Mapping[str, Any], table: Mapping[str, Any]) -> GesturePose:
@@ -186,43 +155,30 @@ def _thumb(values: list[float]) -> FloatArray:
 
 @dataclass(frozen=True)
 class Station:
-    """Gesture and position of a hand.
+    """Gesture and position of a hand."""
 
-    Attributes:
-        gesture: Name of the gesture.
-        palm: Direction that the palm faces, a word of the file.
-        fingers: Direction that the fingers point to, a word of the file.
-        at_m: Position of the palm's middle in metres: towards its own side, down, away from the camera.
-        tilt_rad: Rotation around the palm's normal, towards the thumb.
-    """
-
-    gesture: str
-    palm: str
-    fingers: str
+    gesture: str  # name of the gesture
+    palm: str  # direction that the palm faces, a word of the file
+    fingers: str  # direction that the fingers point to, a word of the file
+    # position of the palm's middle in metres: towards its own side, down, away from the camera
     at_m: tuple[float, float, float]
-    tilt_rad: float = 0.0
+    tilt_rad: float = 0.0  # rotation around the palm's normal, towards the thumb
 
 
 @dataclass(frozen=True)
 class Script:
-    """Sequence as defined in the file.
+    """Sequence as defined in the file."""
 
-    Attributes:
-        name: Name without number.
-        stations: Stations of each hand that takes part, equally many for both.
-        touch: Fingers of the right and the left hand whose tips meet at every station.
-    """
-
-    name: str
-    stations: Mapping[Side, tuple[Station, ...]]
-    touch: tuple[tuple[int, int], ...] = ()
+    name: str  # name without number
+    stations: Mapping[Side, tuple[Station, ...]]  # stations of each hand that takes part, equally many for both
+    touch: tuple[tuple[int, int], ...] = ()  # fingers of the right and the left hand whose tips meet at every station
 
 
 @lru_cache(maxsize=1)
 def scripts() -> Mapping[str, tuple[Script, ...]]:
     """Return scripts by kind: `peak`, `both`, `range` and `range_both`. Those of one hand are for the right one."""
     kinds = ("peak", "range", "both", "range_both")
-    return {kind: tuple(_script(entry) for entry in _table()[kind]) for kind in kinds}
+    return {kind: tuple(_script(entry) for entry in read_table("sequences")[kind]) for kind in kinds}
 
 
 def pair_names() -> tuple[str, ...]:
@@ -233,16 +189,14 @@ def pair_names() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def neutral_station() -> Station:
     """Return the neutral station: in front of the chest, away from the other hand."""
-    return _station(_table()["neutral"])
+    return _station(read_table("sequences")["neutral"])
 
 
 def pose_from_station(rig: Rig, station: Station, rng: np.random.Generator | None = None) -> RigPose:
     """Return a pose of one frame, whose origin is the point in front of the chest.
 
-    Args:
-        rig: Rig from `rig_from_shape`.
-        station: Gesture and position of the hand.
-        rng: Generator of deviations of position, rotation and joints by some millimetres and degrees; None for none.
+    `rig`: rig from `rig_from_shape`; `rng`: generator of deviations of position, rotation and joints by some
+    millimetres and degrees; None for none.
     """
     mirror = np.array([1.0 if rig.side == "Right" else -1.0, 1, 1])
     palm, fingers = (np.array(_DIRECTIONS[word]) * mirror for word in (station.palm, station.fingers))
@@ -265,37 +219,8 @@ def _basis(along: FloatArray, across: FloatArray) -> FloatArray:
     return np.stack([along, across, np.cross(along, across)], 1)
 
 
-class _Entry(TypedDict, total=False):
-    """Entry of the file: a station, or a script with one or several stations for each hand."""
-
-    name: str
-    gesture: str
-    palm: str
-    fingers: str
-    at: list[float]
-    tilt: float
-    stations: list[_Entry]
-    right: _Entry | list[_Entry]
-    left: _Entry | list[_Entry]
-    touch: list[tuple[int, int]]
-
-
-class _Table(TypedDict):
-    neutral: _Entry
-    defaults: _Entry
-    peak: list[_Entry]
-    both: list[_Entry]
-    range: list[_Entry]
-    range_both: list[_Entry]
-
-
-@lru_cache(maxsize=1)
-def _table() -> _Table:
-    return cast("_Table", read_toml_table(files("sonjit.lab.synthesis") / "sequences.toml"))
-
-
-def _script(entry: _Entry) -> Script:
-    hands: dict[Side, _Entry | list[_Entry]] = {"Right": entry.get("right", entry.get("stations", entry))}
+def _script(entry: Mapping[str, Any]) -> Script:
+    hands: dict[Side, Any] = {"Right": entry.get("right", entry.get("stations", entry))}
     if "left" in entry:
         hands["Left"] = entry["left"]
     stations: dict[Side, tuple[Station, ...]] = {
@@ -304,8 +229,8 @@ def _script(entry: _Entry) -> Script:
     return Script(entry.get("name", ""), stations, tuple((right, left) for right, left in entry.get("touch", ())))
 
 
-def _station(entry: _Entry) -> Station:
-    values: Mapping[str, Any] = {"tilt": 0, **_table()["defaults"], **entry}
+def _station(entry: Mapping[str, Any]) -> Station:
+    values: Mapping[str, Any] = {"tilt": 0, **read_table("sequences")["defaults"], **entry}
     out, down, away = (value / 100 for value in values["at"])
     tilt_rad = float(np.deg2rad(values["tilt"]))
     return Station(values["gesture"], values["palm"], values["fingers"], (out, down, away), tilt_rad)

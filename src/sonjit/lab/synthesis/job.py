@@ -9,6 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import cv2
+
 from sonjit._util.errors import InputError
 from sonjit._util.files import failing_as_job, has_settings, sole_writer, write_bytes, write_text
 from sonjit._util.json_text import json_from
@@ -25,7 +27,7 @@ from sonjit.lab.synthesis.layouts import (
     SynthSettings,
     VideoLayout,
 )
-from sonjit.lab.synthesis.mesh import load_hand_mesh
+from sonjit.lab.synthesis.person import load_hand_mesh
 from sonjit.lab.synthesis.renderer import Renderer
 from sonjit.lab.synthesis.samples import render_samples
 from sonjit.media.sources.images import encode_image
@@ -44,26 +46,15 @@ _SHEET_SAMPLES: Final = 24
 
 @dataclass
 class SynthSummary:
-    """Result of a run.
+    """Result of a run."""
 
-    Attributes:
-        images: Images rendered by this call.
-        rendered: Stills or sequences rendered by this call.
-        reused: Stills or sequences rendered before.
-    """
-
-    images: int = 0
-    rendered: int = 0
-    reused: int = 0
+    images: int = 0  # images rendered by this call
+    rendered: int = 0  # stills or sequences rendered by this call
+    reused: int = 0  # stills or sequences rendered before
 
 
 def synthesize(
-    out: Path,
-    settings: SynthSettings,
-    *,
-    jobs: int = 1,
-    workers: str = "pool",
-    progress: Progress = Progress(),
+    out: Path, settings: SynthSettings, *, jobs: int = 1, workers: str = "pool", progress: Progress = Progress()
 ) -> SynthSummary:
     """Render a folder of labelled images, or resume one.
 
@@ -89,16 +80,20 @@ def synthesize(
         done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
         summary = SynthSummary(reused=sum(len(layout.numbers(chunk)) for chunk in done))
         progress.advance(summary.reused)
+        chunks = sorted(set(range(layout.chunks)) - done)
         try:
-            for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs, workers):
-                done.add(chunk)
-                numbers = len(layout.numbers(chunk))
-                summary.rendered += numbers
+            calls = [(layout, chunk) for chunk in chunks]
+            for number, images in run_calls(_render_chunk, calls, jobs=jobs, workers=workers):
+                done.add(chunks[number])
+                finished = len(layout.numbers(chunks[number]))
+                summary.rendered += finished
                 summary.images += images
-                progress.advance(numbers)
+                progress.advance(finished)
         finally:
             if done:
-                _finish(layout, sorted(done))
+                layout.finish(sorted(done))
+                sheet = draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
+                write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
         return summary
 
 
@@ -113,19 +108,6 @@ def _open(out: Path, settings: SynthSettings) -> None:
     with failing_as_job(out):
         out.mkdir(parents=True, exist_ok=True)
     write_text(out / name, text)
-
-
-def _finish(layout: FolderLayout, done: list[int]) -> None:
-    layout.finish(done)
-    sheet = draw_contact_sheet(layout.samples(done, _SHEET_SAMPLES))
-    write_bytes(layout.root / SHEET, encode_image(sheet, ".jpg"))
-
-
-def _run(layout: FolderLayout, chunks: list[int], jobs: int, workers: str) -> Iterator[tuple[int, int]]:
-    """Render chunks. Yield the index of each finished chunk and the number of its images."""
-    calls = [(layout, chunk) for chunk in chunks]
-    for number, images in run_calls(_render_chunk, calls, jobs=jobs, workers=workers):
-        yield chunks[number], images
 
 
 def _render_chunk(layout: FolderLayout, chunk: int) -> int:
@@ -145,9 +127,5 @@ def _render_chunk(layout: FolderLayout, chunk: int) -> int:
 @cache
 def _renderer() -> Renderer:
     """Return the renderer of this process, whose shaders take long to compile."""
-    import cv2
-
-    from sonjit.lab.synthesis.renderer import Renderer
-
     cv2.setNumThreads(1)
     return Renderer()

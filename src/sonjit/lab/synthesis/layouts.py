@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import groupby, zip_longest
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, NotRequired, TextIO, TypedDict
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TextIO, TypeAlias
 
 import av
 import cv2
@@ -25,7 +25,7 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.arrays import BoolArray, FloatArray, Image
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_text, write_bytes, write_text
@@ -49,22 +49,25 @@ from sonjit.lab.datasets.shards import (
 from sonjit.lab.synthesis.backgrounds import BackgroundFolder
 from sonjit.lab.synthesis.drawable import Buffers
 from sonjit.lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit.lab.synthesis.mesh import HandFiles
+from sonjit.lab.synthesis.hands import ARM, GLOVE
 from sonjit.lab.synthesis.motions import NamedMotions, VideoMotion, load_motion
+from sonjit.lab.synthesis.person import HandFiles
 from sonjit.lab.synthesis.samples import DATASET
-from sonjit.lab.synthesis.scenes import RigKind, SceneSampler, check_rig
+from sonjit.lab.synthesis.scenes import FIRST_OBJECT, RigKind, SceneSampler, check_rig
 from sonjit.media import open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 
+Record: TypeAlias = Mapping[str, Any]
+"""A line of truth: one image without its pixels."""
 FolderFormat = Literal["coco", "interhand", "shards", "video"]
 
 Extra = Literal["depth", "normals", "masks"]
 
 TRUTH: Final = "truth"
 MIN_PIXELS: Final = 16
-_MAX_COUNT: Final = 10**8
 """Minimum visible pixels of a labelled hand."""
+_MAX_COUNT: Final = 10**8
 _DEPTH_UNIT_M: Final = 1e-4
 
 
@@ -103,11 +106,7 @@ class SynthSettings:
     hands: HandFiles | None = None
 
     def sampler(self) -> SceneSampler:
-        """Return the sampler of the scenes.
-
-        Raises:
-            InputError: The settings are impossible.
-        """
+        """Return the sampler of the scenes."""
         for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
             if value < least:
                 raise InputError(f"{name} {value}: must be at least {least}")
@@ -119,16 +118,7 @@ class SynthSettings:
         images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
         motions = self._motions()
         factors = Factors(FACTORS if motions is None else SEQUENCE_FACTORS, self.factors)
-        return SceneSampler(
-            factors=factors,
-            seed=self.seed,
-            rig=self.rig,
-            views=self.views,
-            size=self.size,
-            images=images,
-            motions=motions,
-            files=self.hands,
-        )
+        return SceneSampler(factors, self.seed, self.rig, self.views, self.size, images, motions, self.hands)
 
     @property
     def moves(self) -> bool:
@@ -144,85 +134,22 @@ class SynthSettings:
         return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps, self.hands)
 
 
-class CameraTruth(TypedDict):
-    """Camera in a line of truth."""
-
-    K: list[list[float]]
-    R: list[list[float]]
-    t: list[float]
-
-
-class HandDetails(TypedDict):
-    """Values that only rendered hands have, see `samples.render_samples`."""
-
-    causes: list[str]
-    palm_box: list[float]
-    keypoints_world_m: list[list[float]]
-    shape: dict[str, float]
-    pose: dict[str, list[object]]
-    instance: int
-    group: dict[str, int]
-
-
-class HandTruth(TypedDict):
-    """Hand in a line of truth."""
-
-    side: Literal["Left", "Right"]
-    keypoints_px: list[list[float]]
-    valid_px: list[bool]
-    visible: list[bool]
-    keypoints_m: list[list[float]]
-    box: list[float]
-    area_px2: NotRequired[float]
-    mask: dict[str, object]
-    category_id: int
-    extra: HandDetails
-
-
-class ImageTruth(TypedDict):
-    """Line of truth: one image without its pixels."""
-
-    id: str
-    width: int
-    height: int
-    camera: CameraTruth
-    instances: list[HandTruth]
-    subject: str
-    sequence: str
-    frame: int
-    view: str
-    tags: dict[str, object]
-
-
 class RenderedImage(NamedTuple):
-    """Image with its labels.
+    """Image with its labels."""
 
-    Attributes:
-        number: Index of its still or sequence in the run.
-        row: Index in its chunk.
-        time_s: Time within its sequence, seconds.
-        sample: Sample whose `image` is the array (H, W, 3); the layout sets its id.
-        buffers: Other buffers of the camera.
-    """
-
-    number: int
-    row: int
-    time_s: float
-    sample: Sample
-    buffers: Buffers
+    number: int  # index of its still or sequence in the run
+    row: int  # index in its chunk
+    time_s: float  # time within its sequence, seconds
+    sample: Sample  # sample whose `image` is the array (H, W, 3); the layout sets its id
+    buffers: Buffers  # other buffers of the camera
 
 
 @dataclass(frozen=True)
 class FolderLayout(ABC):
-    """Layout of a folder.
+    """Layout of a folder."""
 
-    Attributes:
-        root: Folder.
-        settings: Settings of the run.
-    """
-
-    root: Path
-    settings: SynthSettings
+    root: Path  # folder
+    settings: SynthSettings  # settings of the run
 
     images_per_chunk: ClassVar[int] = 32
 
@@ -241,11 +168,7 @@ class FolderLayout(ABC):
         return range(chunk * self.per_chunk, min((chunk + 1) * self.per_chunk, self.settings.count))
 
     def check(self) -> None:
-        """Refuse settings that this layout cannot store.
-
-        Raises:
-            InputError: The message names the setting.
-        """
+        """Refuse settings that this layout cannot store."""
         return
 
     def chunk_path(self, chunk: int) -> Path:
@@ -274,23 +197,21 @@ class ImageLayout(FolderLayout):
 
     def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """Write the images, then the chunk's truth."""
-        lines: list[bytes] = []
+        lines: list[str] = []
         for image in images:
             name = self.name(image, chunk)
             write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
-            lines.append(truth_line(image.sample, id=name))
+            lines.append(json_from(sample_to_dict(image.sample) | {"id": name}, sort_keys=True) + "\n")
             for kind in self.settings.extras:
-                write_bytes(
-                    self.extra_path(kind, name),
-                    encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),
-                )
-        write_bytes(self.chunk_path(chunk), b"".join(lines))
+                png = encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1))
+                write_bytes(self.extra_path(kind, name), png)
+        write_bytes(self.chunk_path(chunk), "".join(lines).encode())
 
     def extra_path(self, kind: Extra, name: str) -> Path:
         """Return the path of an additional image of the image with a name."""
         return self.root / kind / f"{name.partition('/')[2].rpartition('.')[0]}.png"
 
-    def records(self, chunks: Iterable[int]) -> Iterator[ImageTruth]:
+    def records(self, chunks: Iterable[int]) -> Iterator[Record]:
         """Yield the truth of each image in some chunks."""
         for number in chunks:
             yield from read_truth(self.chunk_path(number))
@@ -300,13 +221,7 @@ class ImageLayout(FolderLayout):
         chosen = [chunks[index] for index in spread_indices(len(chunks), count, "spread")]
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
-        return [sample_from_truth(record, self.root) for record in pooled]
-
-
-def join(write: Callable[[str], object], texts: Iterable[str]) -> None:
-    """Write the members of a JSON list or object, one per line."""
-    for number, text in enumerate(texts):
-        write(f",\n{text}" if number else text)
+        return [sample_from_dict(dict(record), self.root / record["id"]) for record in pooled]
 
 
 def _extra_image(kind: Extra, buffers: Buffers) -> NDArray[Any]:
@@ -315,44 +230,40 @@ def _extra_image(kind: Extra, buffers: Buffers) -> NDArray[Any]:
         case "depth":
             return np.round(buffers.depth / _DEPTH_UNIT_M).clip(0, 65535).astype(np.uint16)
         case "normals":
-            return _normals(buffers)
+            normals = np.round(buffers.normals * 127 + 128).clip(1, 255)
+            return np.where(buffers.instances[..., None] > 0, normals, 0).astype(np.uint8)
         case "masks":
             return buffers.instances
 
 
-def _normals(buffers: Buffers) -> Image:
-    is_foreground = buffers.instances[..., None] > 0
-    return np.where(is_foreground, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
-
-
-def truth_line(sample: Sample, **more: str) -> bytes:
-    """Return a sample without its image as one line, with some of its fields replaced."""
-    return json_from(sample_to_dict(sample) | more, sort_keys=True).encode() + b"\n"
-
-
-def read_truth(path: Path) -> Iterator[ImageTruth]:
-    """Yield the records of one file of truth.
-
-    Raises:
-        InputError: The file is damaged.
-    """
+def read_truth(path: Path) -> Iterator[Record]:
+    """Yield the records of one file of truth: each is a sample without its image."""
     try:
         with path.open("rb") as file:
-            for line in file:
-                yield json.loads(line)
+            yield from map(json.loads, file)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run again") from None
 
 
-def sample_from_truth(record: ImageTruth, root: Path) -> Sample:
-    """Return the sample of a record, whose image is the file below `root` named by the sample's id."""
-    return sample_from_dict(dict(record), root / record["id"])
+def _write_lists(path: Path, head: str, lists: Mapping[str, Iterable[object]]) -> None:
+    """Write a JSON object of lists, a line per member, without loading them."""
+    with atomic_text(path) as file:
+        file.write("{" + head)
+        for number, (name, items) in enumerate(lists.items()):
+            file.write((",\n" if number else "") + f'"{name}": [\n')
+            _join(file.write, (json_from(item, spaced=True) for item in items))
+            file.write("\n]")
+        file.write("}\n")
+
+
+def _join(write: Callable[[str], object], texts: Iterable[str]) -> None:
+    for number, text in enumerate(texts):
+        write(f",\n{text}" if number else text)
 
 
 COCO: Final = "coco.json"
 INSTANCES: Final = "masks/instances.json"
 _INSTANCE_CATEGORIES: Final = ("left_hand", "right_hand", "arm", "object")
-_FIRST_GLOVE, _FIRST_ARM, _FIRST_OBJECT = 100, 150, 200  # of the values in masks
 _IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
 _HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
 
@@ -373,14 +284,9 @@ class CocoLayout(ImageLayout):
             for number, side in enumerate(("left", "right"), 1)
         ]
         info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
-        with atomic_text(self.root / COCO) as file:
-            file.write(f'{{"info": {json_from(info, spaced=True)},\n')
-            file.write(f'"categories": {json_from(categories, spaced=True)},\n"annotations": [\n')
-            join(file.write, (json_from(annotation, spaced=True) for annotation in self._annotations(chunks)))
-            file.write('\n],\n"images": [\n')
-            join(file.write, (json_from(_image(*item), spaced=True) for item in enumerate(self.records(chunks), 1)))
-            file.write("\n]}\n")
-
+        head = f'"info": {json_from(info, spaced=True)},\n"categories": {json_from(categories, spaced=True)},\n'
+        images = (_image(*item) for item in enumerate(self.records(chunks), 1))
+        _write_lists(self.root / COCO, head, {"annotations": self._annotations(chunks), "images": images})
         if "masks" in self.settings.extras:
             self._write_instances(chunks)
 
@@ -390,27 +296,22 @@ class CocoLayout(ImageLayout):
         images: list[dict[str, object]] = []
         annotations: list[dict[str, object]] = []
         for record in self.records(chunks):
-            name = record["id"].removeprefix("images/")
-            images.append(
-                {"id": len(images) + 1, "file_name": name, "width": record["width"], "height": record["height"]}
-            )
+            size = {name: record[name] for name in ("width", "height")}
+            images.append({"id": len(images) + 1, "file_name": record["id"].removeprefix("images/"), **size})
             mask = cv2.imread(str(self.extra_path("masks", record["id"])), cv2.IMREAD_UNCHANGED)
             assert mask is not None
-            sides = {int(hand["extra"]["instance"]): int(hand["category_id"]) for hand in record["instances"]}
-            for value, category in _instances(np.unique(mask).tolist(), sides):
-                shown = np.isin(mask, value)
+            instances: list[tuple[list[int], int]] = []
+            for hand in record["instances"]:
+                number = int(hand["extra"]["instance"])
+                instances.append(([number, number + GLOVE], int(hand["category_id"])))
+            others = [value for value in np.unique(mask).tolist() if value >= ARM]
+            instances += [([value], 4 if value >= FIRST_OBJECT else 3) for value in others]
+            for values, category in instances:
+                shown = np.isin(mask, values)
                 if (area := int(shown.sum())) >= MIN_PIXELS:
-                    annotations.append(
-                        {
-                            "id": len(annotations) + 1,
-                            "image_id": len(images),
-                            "category_id": category,
-                            "iscrowd": 0,
-                            "area": area,
-                            "bbox": list(cv2.boundingRect(shown.astype(np.uint8))),
-                            "segmentation": rle_from_mask(shown),
-                        }
-                    )
+                    place = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category, "iscrowd": 0}
+                    box, segmentation = cv2.boundingRect(shown.astype(np.uint8)), rle_from_mask(shown)
+                    annotations.append({**place, "area": area, "bbox": list(box), "segmentation": segmentation})
         write_json(self.root / INSTANCES, {"images": images, "annotations": annotations, "categories": categories})
 
     def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, object]]:
@@ -422,35 +323,18 @@ class CocoLayout(ImageLayout):
                     yield _annotation(count, image, instance)
 
 
-def _instances(values: Sequence[int], sides: Mapping[int, int]) -> Iterator[tuple[list[int], int]]:
-    """Yield each instance of a mask as its values and its index in the categories, counted from 1.
-
-    Args:
-        values: Values in the mask.
-        sides: Category of each labelled hand by its number.
-    """
-    for number, category in sides.items():
-        yield [number, number + _FIRST_GLOVE], category
-    for value in values:
-        if value >= _FIRST_ARM:
-            yield [value], 4 if value >= _FIRST_OBJECT else 3
-
-
-def _image(number: int, record: ImageTruth) -> dict[str, object]:
-    camera: Mapping[str, object] = record["camera"]
-    fields: Mapping[str, object] = record
+def _image(number: int, record: Record) -> dict[str, object]:
     return {
         "id": number,
         "file_name": record["id"],
         "width": record["width"],
         "height": record["height"],
-        "camera": {("t_m" if name == "t" else name): value for name, value in camera.items()},
-        **{name: fields[name] for name in _IMAGE_FIELDS if name in fields},
+        "camera": {("t_m" if name == "t" else name): value for name, value in record["camera"].items()},
+        **{name: record[name] for name in _IMAGE_FIELDS if name in record},
     }
 
 
-def _annotation(number: int, image: int, hand: HandTruth) -> dict[str, object]:
-    details: Mapping[str, object] = hand["extra"]
+def _annotation(number: int, image: int, hand: Record) -> dict[str, object]:
     x_min, y_min, x_max, y_max = hand["box"]
     points: list[float] = []
     for (x, y), valid, is_visible in zip(hand["keypoints_px"], hand["valid_px"], hand["visible"], strict=True):
@@ -467,7 +351,7 @@ def _annotation(number: int, image: int, hand: HandTruth) -> dict[str, object]:
         "num_keypoints": sum(hand["valid_px"]),
         "keypoints": points,
         "keypoints3d": [[round(1000 * value, 3) for value in point] for point in hand["keypoints_m"]],
-        **{name: details[name] for name in _HAND_FIELDS},
+        **{name: hand["extra"][name] for name in _HAND_FIELDS},
     }
 
 
@@ -476,7 +360,11 @@ _SIDES: Final = ("Right", "Left")
 
 
 class InterHandLayout(ImageLayout):
-    """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
+    """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`.
+
+    Each still or sequence is a capture, which has its own cameras. `datasets.hands.interhand` describes the units.
+    Source: https://mks0601.github.io/InterHand2.6M.
+    """
 
     def name(self, image: RenderedImage, chunk: int) -> str:
         """Return the name of an image in the set."""
@@ -487,56 +375,29 @@ class InterHandLayout(ImageLayout):
     def finish(self, chunks: Sequence[int]) -> None:
         """Write all annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
-        stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
         write_text(folder / "skeleton.txt", skeleton_lines())
-        with atomic_text(stem.with_name(f"{stem.name}_data.json")) as file:
-            file.write('{"images": [\n')
-            join(
-                file.write,
-                (
-                    json_from(_interhand_image(number, item), spaced=True)
-                    for number, item in self._enumerate_records(chunks)
-                ),
-            )
-            file.write('\n],\n"annotations": [\n')
-            join(
-                file.write,
-                (
-                    json_from(_interhand_record(number, item), spaced=True)
-                    for number, item in self._enumerate_records(chunks)
-                    if item["instances"]
-                ),
-            )
-            file.write("\n]}\n")
-        with atomic_text(stem.with_name(f"{stem.name}_camera.json")) as file:
-            self._write_captures(file.write, chunks, _cameras)
-        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
-            self._write_captures(file.write, chunks, _joints)
-
-    def _enumerate_records(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
-        return enumerate(self.records(chunks), 1)
-
-    def _write_captures(
-        self, write: Callable[[str], object], chunks: Sequence[int], to_json: Callable[[Iterator[ImageTruth]], object]
-    ) -> None:
-        """Write `{capture: make(records)}`. The records of a capture are consecutive."""
-        write("{\n")
-        captures = groupby(self.records(chunks), _capture)
-        join(
-            write,
-            (
-                f"{json_from(capture, spaced=True)}: {json_from(to_json(group), spaced=True)}"
-                for capture, group in captures
-            ),
+        images = (_interhand_image(number, item) for number, item in enumerate(self.records(chunks), 1))
+        annotations = (
+            annotation_record(number, *_interhand_points(item))
+            for number, item in enumerate(self.records(chunks), 1)
+            if item["instances"]
         )
-        write("\n}\n")
+        stem = f"InterHand2.6M_{SPLIT}"
+        _write_lists(folder / SPLIT / f"{stem}_data.json", "", {"images": images, "annotations": annotations})
+        for name, describe in (("camera", _interhand_cameras), ("joint_3d", _interhand_joints)):
+            with atomic_text(folder / SPLIT / f"{stem}_{name}.json") as file:
+                file.write("{\n")
+                captures = groupby(self.records(chunks), _capture)  # the records of a capture are consecutive
+                members = ((key, json_from(describe(group), spaced=True)) for key, group in captures)
+                _join(file.write, (f"{json_from(key, spaced=True)}: {value}" for key, value in members))
+                file.write("\n}\n")
 
 
-def _capture(record: ImageTruth) -> str:
+def _capture(record: Record) -> str:
     return record["id"].split("/")[2].removeprefix("Capture")
 
 
-def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
+def _interhand_image(number: int, record: Record) -> dict[str, object]:
     return {
         "id": number,
         "file_name": record["id"].removeprefix(f"images/{SPLIT}/"),
@@ -550,34 +411,31 @@ def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
     }
 
 
-def _interhand_record(number: int, record: ImageTruth) -> Mapping[str, object]:
-    points = _by_side(record, lambda item: item["keypoints_px"], 2)
-    is_labelled = [[any(instance["side"] == side for instance in record["instances"])] * 21 for side in _SIDES]
-    return annotation_record(number, points, np.array(is_labelled))
+def _interhand_points(record: Record) -> tuple[FloatArray, BoolArray]:
+    """Return keypoints (2, 21, 2) in pixels of the right and the left hand, NaN without, and which are labelled."""
+    points = np.full((2, 21, 2), np.nan)
+    for instance in record["instances"]:
+        points[_SIDES.index(instance["side"])] = instance["keypoints_px"]
+    sides = [instance["side"] for instance in record["instances"]]
+    return points, np.array([[side in sides] * 21 for side in _SIDES])
 
 
-def _cameras(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+def _interhand_cameras(records: Iterator[Record]) -> Mapping[str, object]:
     cameras = {record["view"]: record["camera"] for record in records}
     return cameras_record(
         {view: (np.array(item["K"]), np.array(item["R"]), np.array(item["t"])) for view, item in cameras.items()}
     )
 
 
-def _joints(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+def _interhand_joints(records: Iterator[Record]) -> Mapping[str, object]:
     frames: dict[str, object] = {}
     for record in records:
         if str(record["frame"]) not in frames and record["instances"]:
-            points = _by_side(record, lambda item: item["extra"]["keypoints_world_m"], 3)
+            points = np.full((2, 21, 3), np.nan)
+            for instance in record["instances"]:
+                points[_SIDES.index(instance["side"])] = instance["extra"]["keypoints_world_m"]
             frames[str(record["frame"])] = joints_record(points)
     return frames
-
-
-def _by_side(record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int) -> FloatArray:
-    """Return points (2, 21, size) of the right and the left hand; NaN without."""
-    points = np.full((2, 21, size), np.nan)
-    for instance in record["instances"]:
-        points[_SIDES.index(instance["side"])] = points_of(instance)
-    return points
 
 
 class ShardLayout(FolderLayout):
@@ -700,7 +558,7 @@ class VideoLayout(FolderLayout):
         names = [name for chunk in chunks for name in read_json(self.chunk_path(chunk))]
         samples: list[Sample] = []
         for name in (names[place] for place in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)):
-            truth: Mapping[str, Any] = read_json((self.root / name).with_suffix(".json"))
+            truth: Record = read_json((self.root / name).with_suffix(".json"))
             middle = len(truth["frames"]) // 3
             with open_source(self.root / name) as source:
                 rgb = next(frame.rgb for frame in source if frame.index == middle)
@@ -726,7 +584,7 @@ def _head(first: Sample, fps: float) -> dict[str, object]:
     }
 
 
-def _hand(record: Mapping[str, Any]) -> dict[str, object]:
+def _hand(record: Record) -> dict[str, object]:
     return {
         "handedness": record["side"],
         "xy": record["keypoints_px"],
@@ -737,28 +595,19 @@ def _hand(record: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _sample(truth: Mapping[str, Any], frame: int, name: str, rgb: Image) -> Sample:
+def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
     """Return one frame of a video as a sample."""
-    hands = truth["frames"][frame]["hands"]
-    eye = np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]])
+    width, height = truth["width"], truth["height"]
+    hands = tuple(
+        Instance(
+            kind="hand", side=hand["handedness"], skeleton=HAND_SKELETON, box=hand["box"],
+            keypoints_px=np.array(hand["xy"], np.float64), visible=np.array(hand["causes"]) == "visible",
+            keypoints_m=np.array(hand["xyz_m"], np.float64),
+            read_mask=partial(mask_from_segmentation, hand["mask"], height, width),
+        )
+        for hand in truth["frames"][frame]["hands"]
+    )  # fmt: skip
+    camera = CalibratedCamera(np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]]))
     return Sample(
-        dataset=DATASET,
-        id=f"{name} {frame}",
-        image=rgb,
-        width=truth["width"],
-        height=truth["height"],
-        instances=tuple(
-            Instance(
-                kind="hand",
-                side=hand["handedness"],
-                skeleton=HAND_SKELETON,
-                keypoints_px=np.array(hand["xy"], np.float64),
-                visible=np.array(hand["causes"]) == "visible",
-                keypoints_m=np.array(hand["xyz_m"], np.float64),
-                box=hand["box"],
-                read_mask=partial(mask_from_segmentation, hand["mask"], truth["height"], truth["width"]),
-            )
-            for hand in hands
-        ),
-        camera=CalibratedCamera(eye),
+        dataset=DATASET, id=f"{name} {frame}", image=rgb, width=width, height=height, instances=hands, camera=camera
     )

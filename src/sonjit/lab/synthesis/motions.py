@@ -9,7 +9,7 @@ offsets of the fingers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,11 +27,10 @@ from sonjit.lab.meshes.hand_mesh import weak_view
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.contacts import separate_frames
 from sonjit.lab.synthesis.gestures import Script, Station, gestures, neutral_station, pose_from_station, scripts
-from sonjit.lab.synthesis.mesh import HandFiles
-from sonjit.lab.synthesis.person import SHAPE_NAMES, rig_from_shape
+from sonjit.lab.synthesis.person import SHAPE_NAMES, HandFiles, rig_from_shape
 from sonjit.lab.synthesis.poses import poses_from_stations
 from sonjit.media import load_frames
-from sonjit.results import Frame, Hand
+from sonjit.results import Hand
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
 _TRANSITION_S: Final = (0.45, 0.9)  # between two poses
@@ -51,18 +50,12 @@ _MIN_FRAMES: Final = 2
 
 @dataclass(frozen=True, eq=False)
 class HandSequence:
-    """Hands over time.
+    """Hands over time."""
 
-    Attributes:
-        name: Name with its number.
-        kind: PP for a peak pose, ROM for a range of motion.
-        times: Times (N,) in seconds.
-        poses: Poses of N frames of each hand in the sequence, relative to the point in front of the chest.
-    """
-
-    name: str
-    kind: Literal["PP", "ROM"]
-    times: FloatArray
+    name: str  # name with its number
+    kind: Literal["PP", "ROM"]  # PP for a peak pose, ROM for a range of motion
+    times: FloatArray  # times (N,) in seconds
+    # poses of N frames of each hand in the sequence, relative to the point in front of the chest
     poses: Mapping[Side, RigPose]
 
 
@@ -73,17 +66,7 @@ def sequence_names() -> tuple[str, ...]:
 
 
 def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
-    """Return one performance of a sequence.
-
-    Args:
-        name: Name from `sequence_names`.
-        rigs: The person's hands, from `rig_from_shape`.
-        fps: Frames per second.
-        rng: Generator of duration and deviations.
-
-    Raises:
-        InputError: The sequence is unknown, or `fps` is not positive.
-    """
+    """Return one performance of a sequence."""
     kind, script = look_up("sequence", _known(), name)
     if not fps > 0:
         raise InputError(f"{fps} frames per second: must be above 0")
@@ -102,21 +85,14 @@ def retarget(
 ) -> tuple[FloatArray, RigPose]:
     """Return the shape (36,) and the pose in every frame of a detected hand, in the axes of the keypoints.
 
-    Args:
-        side: Side of the hand.
-        keypoints: Keypoints (N, 21, 3) in metres in MediaPipe's order.
-        times: Times (N,) in seconds, increasing; None fits each frame separately.
-        files: Files of the user's own hand; None for the catalog's rig.
-
-    Raises:
-        InputError: The keypoints have another shape or are not finite.
+    `keypoints`: keypoints (N, 21, 3) in metres in MediaPipe's order; `times`: times (N,) in seconds, increasing; None
+    fits each frame separately; `files`: files of the user's own hand; None for the catalog's rig.
     """
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)
     measured = fit_lengths(plain, keypoints)
-    each = (
-        np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1) - plain.lengths[:, None]
-    )
+    each = np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1)
+    each = each - plain.lengths[:, None]
     is_bone = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
     slopes = each[is_bone] / _LENGTH_M
     shape = np.linalg.solve(
@@ -132,19 +108,17 @@ def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
     sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
     for side, group, _ in sides:
         for number, script in enumerate(scripts()["peak"]):
-            found[f"0{group}{number:02d}_{script.name}"] = "PP", _move_to_side(script, side)
+            own = replace(script, stations={side: script.stations["Right"]})
+            found[f"0{group}{number:02d}_{script.name}"] = "PP", own
     for number, script in enumerate(scripts()["both"]):
         found[f"02{number:02d}_dh_{script.name}"] = "PP", script
     for side, _, short in sides:
         for number, script in enumerate(scripts()["range"], 1):
-            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", _move_to_side(script, side)
+            own = replace(script, stations={side: script.stations["Right"]})
+            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", own
     for number, script in enumerate(scripts()["range_both"], 1):
         found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
     return found
-
-
-def _move_to_side(script: Script, side: Side) -> Script:
-    return replace(script, stations={side: script.stations["Right"]})
 
 
 def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generator) -> list[Mapping[Side, RigPose]]:
@@ -205,51 +179,32 @@ def _add_drift(pose: RigPose, times: FloatArray, rng: np.random.Generator) -> Ri
 
 @dataclass(frozen=True, eq=False)
 class HandTrack:
-    """One hand through a sequence.
+    """One hand through a sequence."""
 
-    Attributes:
-        rig: Rig of its person.
-        shape: Shape (36,) of the rig.
-        pose: Pose of M frames.
-        rows: Index into the pose, by frame of the sequence.
-    """
-
-    rig: Rig
-    shape: FloatArray
-    pose: RigPose
-    rows: Mapping[int, int]
+    rig: Rig  # rig of its person
+    shape: FloatArray  # shape (36,) of the rig
+    pose: RigPose  # pose of M frames
+    rows: Mapping[int, int]  # index into the pose, by frame of the sequence
 
 
 @dataclass(frozen=True, eq=False)
 class HandMotion:
-    """Hands over time.
+    """Hands over time."""
 
-    Attributes:
-        name: Name of the sequence.
-        times: Times (N,) in seconds.
-        hands: Hands that take part.
-        camera: Camera whose frame they are in; None if they are relative to the point in front of a person's chest.
-    """
-
-    name: str
-    times: FloatArray
-    hands: tuple[HandTrack, ...]
+    name: str  # name of the sequence
+    times: FloatArray  # times (N,) in seconds
+    hands: tuple[HandTrack, ...]  # hands that take part
+    # camera whose frame they are in; None if they are relative to the point in front of a person's chest
     camera: Intrinsics | None = None
 
 
 @dataclass(frozen=True)
 class NamedMotions:
-    """Performances of named sequences.
+    """Performances of named sequences."""
 
-    Attributes:
-        names: Names to choose from.
-        fps: Frames per second.
-        files: Files of the user's own hands; None for the catalog's rig.
-    """
-
-    names: tuple[str, ...]
-    fps: float
-    files: HandFiles | None = None
+    names: tuple[str, ...]  # names to choose from
+    fps: float  # frames per second
+    files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     @classmethod
     def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> NamedMotions:
@@ -261,15 +216,10 @@ class NamedMotions:
         if not 0 < fps <= 240:
             raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
         known = sequence_names()
-        match text:
-            case "any":
-                return cls(known, fps, files)
-            case "peak":
-                return cls(tuple(name for name in known if not name.startswith("ROM")), fps, files)
-            case "rom":
-                return cls(tuple(name for name in known if name.startswith("ROM")), fps, files)
-            case _:
-                names = tuple(text.split(","))
+        if text in SEQUENCE_GROUPS:
+            wanted = {"any": (True, False), "peak": (False,), "rom": (True,)}[text]
+            return cls(tuple(name for name in known if name.startswith("ROM") in wanted), fps, files)
+        names = tuple(text.split(","))
         if wrong := [name for name in names if name not in known]:
             raise InputError(unknown_name("--sequence", wrong[0], (*SEQUENCE_GROUPS, *known)))
         return cls(names, fps, files)
@@ -285,15 +235,10 @@ class NamedMotions:
 
 @dataclass(frozen=True)
 class VideoMotion:
-    """Motion of detected hands in a video; shapes are fitted to the hands.
+    """Motion of detected hands in a video; shapes are fitted to the hands."""
 
-    Attributes:
-        path: Table with hands that `sonjit hands VIDEO --save` wrote.
-        files: Files of the user's own hands; None for the catalog's rig.
-    """
-
-    path: str
-    files: HandFiles | None = None
+    path: str  # table with hands that `sonjit hands VIDEO --save` wrote
+    files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
         """Return the motion, always the same one."""
@@ -302,11 +247,7 @@ class VideoMotion:
 
 @lru_cache(maxsize=2)
 def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
-    """Load the motion of the hands in a table, in front of the camera that is assumed for a video of its size.
-
-    Raises:
-        InputError: The table has no hands or no times.
-    """
+    """Load the motion of the hands in a table, in front of the camera that is assumed for a video of its size."""
     header, frames = load_frames(path)
     if not header.width or not header.height:
         raise InputError(f"{path} does not define the size of the images; save the hands as .json")
@@ -315,40 +256,30 @@ def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
     for number, frame in enumerate(frames):
         for index, hand in enumerate(frame.hands):
             tracks[index if hand.id is None else hand.id].append((number, hand))
-    times = _times(frames, header.fps)
+    stamps = [frame.time for frame in frames if frame.time is not None]
+    times = np.array(stamps) if len(stamps) == len(frames) else np.arange(len(frames)) / (header.fps or 30.0)
     hands = tuple(_hand_track(track, times, camera, files) for track in tracks.values() if len(track) >= _MIN_FRAMES)
     if not hands:
         raise InputError(f"{path} has no hand in {_MIN_FRAMES} or more frames; record it from a video")
     return HandMotion(Path(path).stem, times, hands, camera)
 
 
-def _times(frames: Sequence[Frame], fps: float | None) -> FloatArray:
-    stamps = [frame.time for frame in frames]
-    known = [time for time in stamps if time is not None]
-    return np.array(known) if len(known) == len(stamps) else np.arange(len(frames)) / (fps or 30.0)
-
-
 def _hand_track(
     track: list[tuple[int, Hand]], times: FloatArray, camera: Intrinsics, files: HandFiles | None
 ) -> HandTrack:
-    """Return one hand with the side of the majority of its frames; x and y from the image, z from the metric
-    keypoints.
-    """
+    """Return one hand with the side of most of its frames; x and y from the image, z from the metric keypoints."""
     numbers = [number for number, _ in track]
     sides = [hand.handedness for _, hand in track]
     side: Side = max(_SIDES, key=sides.count)
-    points = np.stack([_to_camera_frame(hand, camera) for _, hand in track])
-    shape, pose = retarget(side, points, times[numbers], files)
+    points: list[FloatArray] = []
+    for _, hand in track:
+        metric, pixels = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
+        view = weak_view(metric, pixels)
+        metric[:, :2] = (pixels - np.array(view.offset)) / view.scale
+        shift = translation_to_view(metric, pixels, camera)
+        if shift is None:
+            raise InputError("the keypoints of a hand fit no camera; detect the hands again")
+        points.append(metric + shift)
+    shape, pose = retarget(side, np.stack(points), times[numbers], files)
     rows = {number: row for row, number in enumerate(numbers)}
     return HandTrack(rig_from_shape(side, shape, files), shape, pose, rows)
-
-
-def _to_camera_frame(hand: Hand, camera: Intrinsics) -> FloatArray:
-    """Return keypoints (21, 3) in metres in the camera's frame."""
-    metric, pixels = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
-    view = weak_view(metric, pixels)
-    metric[:, :2] = (pixels - np.array(view.offset)) / view.scale
-    shift = translation_to_view(metric, pixels, camera)
-    if shift is None:
-        raise InputError("the keypoints of a hand fit no camera; detect the hands again")
-    return metric + shift

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, Image, IntArray, RealArray
 from sonjit._util.errors import InputError
+from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.drawable import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
@@ -23,22 +24,15 @@ Grip = Literal["wrap", "pinch"]
 
 @dataclass(frozen=True)
 class Solid:
-    """Ball, cylinder or box. Its frame has its axis as z and its middle as origin, in metres.
+    """Ball, cylinder or box. Its frame has its axis as z and its middle as origin, in metres."""
 
-    Attributes:
-        kind: Kind of solid.
-        size: Metres: a ball's radius three times, a cylinder's radius twice and half its length, half a box's edges.
-        round_m: Radius of a box's edges.
-    """
-
-    kind: SolidKind
+    kind: SolidKind  # kind of solid
+    # metres: a ball's radius three times, a cylinder's radius twice and half its length, half a box's edges
     size: tuple[float, float, float]
-    round_m: float = 0.0
+    round_m: float = 0.0  # radius of a box's edges
 
     def distances(self, points: FloatArray) -> FloatArray:
-        """Return the signed distances (...,) in metres from points (..., 3) in its frame to its surface, negative
-        inside.
-        """
+        """Return the signed distances (...,) in metres from points (..., 3) to the surface, negative inside."""
         if self.kind == "ball":
             return np.asarray(np.linalg.norm(points, axis=-1) - self.size[0], np.float64)
         if self.kind == "cylinder":
@@ -52,29 +46,19 @@ class Solid:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Everyday object.
+    """Everyday object."""
 
-    Attributes:
-        solid: Solid of its shape.
-        grip: Grip of the hand around it.
-        surfaces: Possible surfaces.
-    """
-
-    solid: Solid
-    grip: Grip
-    surfaces: tuple[Surface, ...]
+    solid: Solid  # solid of its shape
+    grip: Grip  # grip of the hand around it
+    surfaces: tuple[Surface, ...]  # possible surfaces
 
 
 _Mesh = tuple["FloatArray", "FloatArray", "IntArray"]
 SCENE_OBJECTS: Final = {
-    "ball": SceneObject(Solid("ball", (0.033, 0.033, 0.033)), "wrap", ("rubber", "plastic", "wood")),
-    "cylinder": SceneObject(Solid("cylinder", (0.021, 0.021, 0.08)), "wrap", ("metal", "plastic", "wood")),
-    "bottle": SceneObject(Solid("cylinder", (0.033, 0.033, 0.105)), "wrap", ("plastic", "metal")),
-    "cup": SceneObject(Solid("cylinder", (0.04, 0.04, 0.05)), "wrap", ("plastic", "wood", "metal")),
-    "box": SceneObject(Solid("box", (0.035, 0.024, 0.055), 0.003), "wrap", ("wood", "plastic")),
-    "phone": SceneObject(Solid("box", (0.0045, 0.036, 0.075), 0.003), "wrap", ("plastic", "metal")),
-    "pen": SceneObject(Solid("cylinder", (0.0045, 0.0045, 0.07)), "pinch", ("plastic", "metal", "wood")),
-    "card": SceneObject(Solid("box", (0.0008, 0.027, 0.043), 0.0006), "pinch", ("plastic",)),
+    name: SceneObject(
+        Solid(entry["kind"], tuple(entry["size"]), entry.get("round_m", 0.0)), entry["grip"], tuple(entry["surfaces"])
+    )
+    for name, entry in read_table("scenes")["objects"].items()
 }
 """Objects by name, in common sizes."""
 
@@ -84,14 +68,10 @@ def drawable_from_solid(
 ) -> Drawable:
     """Return the mesh of a solid with a pose.
 
-    Args:
-        solid: Solid of its shape.
-        rotation: Rotation (3, 3) from its frame.
-        place: Position (3,) of its middle in metres.
-        material: Material of its surface.
-        instance: Instance, from 200.
+    `rotation`: rotation (3, 3) from its frame; `place`: position (3,) of its middle in metres; `instance`: instance,
+    from 200.
     """
-    rest, normals, faces = _ball(solid) if solid.kind == "ball" else _tube(solid)
+    rest, normals, faces = _ball(solid.size[0]) if solid.kind == "ball" else _tube(solid)
     return Drawable(rest @ rotation.T + place, normals @ rotation.T, faces, material, instance, rest=rest)
 
 
@@ -111,11 +91,7 @@ def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> 
 def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instance: int) -> Drawable:
     """Return an object of about a given size at a position, in a random rotation.
 
-    Args:
-        rng: Generator of all random choices.
-        place: Position (3,) in metres.
-        size_m: Longest extent in metres.
-        instance: Instance, from 200.
+    `place`: position (3,) in metres; `size_m`: longest extent in metres; `instance`: instance, from 200.
     """
     name = list(SCENE_OBJECTS)[rng.integers(len(SCENE_OBJECTS))]
     item = SCENE_OBJECTS[name]
@@ -127,28 +103,18 @@ def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instanc
     return drawable_from_solid(solid, turn, place, sample_material(item.surfaces, rng), instance)
 
 
-def _ball(solid: Solid) -> _Mesh:
-    angles = np.linspace(0, np.pi, 17)
-    return _revolve(np.stack([np.sin(angles), -np.cos(angles)], 1) * solid.size[0], solid.size[0], 32)
-
-
-def _revolve(profile: FloatArray, radius: float, around: int) -> _Mesh:
-    """Return a ball's profile (P, 2) of radii and heights, rotated around z."""
-    turn = np.linspace(0, 2 * np.pi, around, endpoint=False)
-    points = np.concatenate(
-        [
-            profile[:, None, :1] * np.stack([np.cos(turn), np.sin(turn)], -1),
-            np.broadcast_to(profile[:, None, 1:], (len(profile), around, 1)),
-        ],
-        -1,
-    )
-    return points.reshape(-1, 3), points.reshape(-1, 3) / radius, _strips(len(profile), around)
+def _ball(radius: float, around: int = 32) -> _Mesh:
+    """Return a half circle of radii and heights, rotated around z."""
+    angles, turn = np.linspace(0, np.pi, 17), np.linspace(0, 2 * np.pi, around, endpoint=False)
+    profile = np.stack([np.sin(angles), -np.cos(angles)], 1) * radius
+    across = profile[:, None, :1] * np.stack([np.cos(turn), np.sin(turn)], -1)
+    heights = np.broadcast_to(profile[:, None, 1:], (len(profile), around, 1))
+    points = np.concatenate([across, heights], -1).reshape(-1, 3)
+    return points, points / radius, _strips(len(profile), around)
 
 
 def _tube(solid: Solid) -> _Mesh:
-    """Return a cylinder or a box: its outline extruded along z, flat at both ends; vertices of sharp edges are
-    doubled.
-    """
+    """Return a cylinder or a box: its outline extruded along z, flat at both ends; sharp edges have vertices twice."""
     x, y, z = solid.size
     if solid.kind == "cylinder":
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -190,17 +156,11 @@ _BLACK: Final = 12
 
 @dataclass(frozen=True, eq=False)
 class RenderedBoard:
-    """Flat print. Its frame: x right and y down along the print from its upper left corner, z into the board.
+    """Flat print. Its frame: x right and y down along the print from its upper left corner, z into the board."""
 
-    Attributes:
-        image: Image (H, W, 3), uint8 RGB, with its white edge.
-        size_m: Width and height of the image in metres.
-        corners: Inner corners (N, 3) in metres in the board's frame, row by row, in OpenCV's order.
-    """
-
-    image: Image
-    size_m: tuple[float, float]
-    corners: FloatArray
+    image: Image  # image (H, W, 3), uint8 RGB, with its white edge
+    size_m: tuple[float, float]  # width and height of the image in metres
+    corners: FloatArray  # inner corners (N, 3) in metres in the board's frame, row by row, in OpenCV's order
 
     def placed(self, rotation: RealArray, translation: RealArray) -> FloatArray:
         """Return the corners (N, 3) in the world.
@@ -212,9 +172,7 @@ class RenderedBoard:
         return np.asarray(self.corners @ np.asarray(rotation).T + translation, np.float64)
 
     def drawable(self, rotation: RealArray, translation: RealArray, instance: int = 200) -> Drawable:
-        """Return the board as a mesh with the corners of `placed` and a white back. Its faces are small, so that a lens
-        bends it.
-        """
+        """Return the board as a mesh with a white back. Its faces are small, so that a lens bends it."""
         columns, rows = 24, 24
         u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1))
         uv = np.stack([u, v], -1).reshape(-1, 2)
@@ -226,28 +184,17 @@ class RenderedBoard:
         faces = np.stack([first, below + 1, below, first, first + 1, below + 1], -1).reshape(-1, 3)
         rotation = np.asarray(rotation, np.float64)
         normals = np.repeat([[0.0, 0, -1], [0, 0, 1]], len(uv), axis=0)
-        return Drawable(
-            vertices=points @ rotation.T + translation,
-            normals=normals @ rotation.T,
-            faces=np.concatenate([faces[:, ::-1], faces + len(uv)]).astype(np.int64),
-            material=Material("image", (1.0, 1.0, 1.0), roughness=0.8, image=self.image),
-            instance=instance,
-            uv=np.concatenate([uv, np.zeros_like(uv)]),  # the back shows the white edge's corner
-        )
+        both = np.concatenate([faces[:, ::-1], faces + len(uv)]).astype(np.int64)
+        material = Material("image", (1.0, 1.0, 1.0), roughness=0.8, image=self.image)
+        place = np.concatenate([uv, np.zeros_like(uv)])  # the back shows the white edge's corner
+        return Drawable(points @ rotation.T + translation, normals @ rotation.T, both, material, instance, uv=place)
 
 
 def checkerboard(columns: int, rows: int, square_m: float) -> RenderedBoard:
     """Return a checkerboard with an edge as wide as a square.
 
-    Args:
-        columns: Squares along a row; OpenCV's detectors count the corners between them, one less.
-        rows: Squares along a column.
-        square_m: Side of a square, metres.
-
-    Raises:
-        InputError: There are too few squares, or their size is not positive.
+    `square_m`: side of a square, metres.
     """
-    _check(columns, rows, square_m)
     dark = np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0
     inner = np.kron(np.where(dark, 0, 255).astype(np.uint8), np.ones((_SQUARE_PX, _SQUARE_PX), np.uint8))
     return _board(inner, columns, rows, square_m)
@@ -258,17 +205,9 @@ def charuco_board(
 ) -> RenderedBoard:
     """Return a checkerboard with a marker in each white square, of which a part identifies its corners.
 
-    Args:
-        columns: Squares along a row.
-        rows: Squares along a column.
-        square_m: Side of a square, metres.
-        marker_m: Side of a marker, metres.
-        dictionary: Marker dictionary of `cv2.aruco`.
-
-    Raises:
-        InputError: There are too few squares or markers, or sizes are not positive or do not fit.
+    `square_m`: side of a square, metres; `marker_m`: side of a marker, metres; `dictionary`: marker dictionary of
+    `cv2.aruco`.
     """
-    _check(columns, rows, square_m)
     if not 0 < marker_m < square_m:
         raise InputError(f"markers of {marker_m} m do not fit squares of {square_m} m; make them smaller")
     markers = cv2.aruco.getPredefinedDictionary(dictionary)
@@ -279,13 +218,10 @@ def charuco_board(
     return _board(np.asarray(inner, np.uint8), columns, rows, square_m)
 
 
-def _check(columns: int, rows: int, square_m: float) -> None:
-    if columns < 3 or rows < 3 or not square_m > 0:
-        raise InputError(f"a board of {columns} x {rows} squares of {square_m} m: take 3 x 3 or more, above 0 m")
-
-
 def _board(inner: NDArray[np.uint8], columns: int, rows: int, square_m: float) -> RenderedBoard:
     """Return a print with its edge."""
+    if columns < 3 or rows < 3 or not square_m > 0:
+        raise InputError(f"a board of {columns} x {rows} squares of {square_m} m: take 3 x 3 or more, above 0 m")
     grey = np.pad(inner, _SQUARE_PX, constant_values=255)
     ink = np.where(grey > 127, _WHITE, _BLACK).astype(np.uint8)
     x, y = np.meshgrid(np.arange(1, columns), np.arange(1, rows))

@@ -1,4 +1,8 @@
-"""The hand of one person: the rig with 36 blend shapes of skin and joints, and its skin.
+"""The hand of one person: a mesh, its 36 blend shapes of skin and joints, and its skin; or the user's own hands.
+
+The mesh is closed and finer than the rig's file, and the left hand mirrors the right one. The file splits vertices
+where its texture has seams. They are merged here, a mesh that is open at the wrist is extended behind it and closed,
+and each triangle is subdivided once. The user's own hands, a rig or MANO, may replace the catalog's.
 
 Every shape is made from the rig's own joints, bones and weights, on the hand in its file; the other side's shapes
 mirror these. Each shape is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
@@ -7,21 +11,209 @@ joints stay their centres. Skin has a colour by tone and undertone, and marks of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.rotations import vertex_normals
+from sonjit.lab.hand_models.mano_files import read_mano
 from sonjit.lab.hand_models.rig import FINGERS, Rig, Side
+from sonjit.lab.hand_models.rig_files import load_rig, read_rig, rig_from_mano
+from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.drawable import Material
-from sonjit.lab.synthesis.mesh import HandFiles, load_hand_mesh, rest_rig
 from sonjit.media.drawing.strokes import linear_light
+
+_LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
+_MIN_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
+_BEHIND_M: Final = 0.04  # extent of an open mesh behind the wrist
+_MIN_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can begin there
+
+HandFileKind = Literal["hand-rig", "mano"]
+"""Kinds of hand files, named as the options."""
+_MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
+
+
+@lru_cache(maxsize=8)
+def load_hand_mesh(side: Side, files: HandFiles | None = None) -> Rig:
+    """Load the rig at rest.
+
+    `files`: files of the user's own hand; None for the catalog's rig.
+    """
+    rig = rest_rig(side, files)
+    try:
+        return hand_mesh_from_rig(rig, side)
+    except InputError as error:
+        paths = "the catalog's rig" if files is None else " and ".join(file.path for file in files.files)
+        raise InputError(f"{paths}: {error}") from None
+
+
+def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
+    """Return the hand mesh of any rig; the other side is its mirror image.
+
+    Raises:
+        InputError: The mesh has holes other than at the wrist, or does not have the size of a hand.
+    """
+    length = float(np.linalg.norm(rig.joints[FINGERS[2][3]] - rig.joints[0]))
+    if not _LENGTHS_M[0] <= length <= _LENGTHS_M[1]:
+        raise InputError(f"the hand measures {length:.3g} m from wrist to fingertip; lengths must be in metres")
+    _, first, same = np.unique(rig.vertices.round(7), axis=0, return_index=True, return_inverse=True)
+    welded = same.reshape(-1)[rig.faces].astype(np.int64)
+    welded = welded[(welded != np.roll(welded, 1, 1)).all(1)]
+    vertices, weights, faces = _close_wrist(rig, rig.vertices[first], rig.weights[first], welded)
+    values = np.concatenate([vertices, weights], 1)
+    fine, fine_faces = _subdivide(values, faces)
+    # subdivision shrinks the hand: add the displacement of the old vertices to all
+    shrinkage, _ = _subdivide(values - fine[: len(values)], faces)
+    fine[:, :3] += shrinkage[:, :3]
+    normals, weights = vertex_normals(fine[:, :3], fine_faces), fine[:, 3:] / fine[:, 3:].sum(1, keepdims=True)
+    fine_rig = replace(rig, vertices=fine[:, :3], normals=normals, faces=fine_faces, weights=weights)
+    if side == rig.side:
+        return fine_rig
+    # The first three of the four faces of a triangle start at its corners before subdivision.
+    mirrored = fine_faces.reshape(-1, 4, 3)[:, [0, 2, 1, 3]][..., [0, 2, 1]].reshape(-1, 3)
+    return replace(fine_rig.mirrored(), faces=mirrored)
+
+
+def coarse_faces(rig: Rig) -> IntArray:
+    """Return faces (F / 4, 3) over the vertices of the mesh before subdivision, which come first."""
+    return rig.faces.reshape(-1, 4, 3)[:, :3, 0]
+
+
+def _close_wrist(
+    rig: Rig, vertices: FloatArray, weights: FloatArray, faces: IntArray
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return vertices, weights and faces closed at the wrist: an open mesh gets a ring behind the wrist and an end."""
+    if len(vertices) < _MIN_VERTICES:
+        raise InputError(f"the mesh has {len(vertices)} vertices; at least {_MIN_VERTICES} are required")
+    half_edges = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    unique_half_edges = set(map(tuple, half_edges.tolist()))
+    after: dict[int, int] = {a: b for a, b in unique_half_edges if (b, a) not in unique_half_edges}
+    behind = (vertices - rig.joints[0]) @ rig.frames[0][:, 2]
+    if len(unique_half_edges) < len(half_edges) or len(after) != sum(
+        (b, a) not in unique_half_edges for a, b in unique_half_edges
+    ):
+        raise InputError("more than two faces of the mesh share an edge; each edge may have two")
+    if not after:
+        if behind.max() < _MIN_BEHIND_M:
+            raise InputError("the mesh ends at the wrist; leave it open there, or extend it by 2 cm")
+        return vertices, weights, faces
+    edge = [max(after, key=lambda vertex: behind[vertex])]
+    while after[edge[-1]] != edge[0] and len(edge) <= len(after):
+        edge.append(after[edge[-1]])
+    if len(edge) != len(after):
+        raise InputError("the mesh has several holes; only the wrist may be open")
+    count, ends = len(vertices), np.array(edge)
+    ring_depth = max(_BEHIND_M, float(behind[ends].max()) + _BEHIND_M / 4)
+    ring = vertices[ends] + (ring_depth - behind[ends])[:, None] * rig.frames[0][:, 2]
+    a, b = ends, np.roll(ends, -1)
+    far_a = count + np.arange(len(edge))
+    far_b = np.roll(far_a, -1)
+    middle = np.full(len(edge), count + len(edge))
+    wrist_faces = np.concatenate(
+        [np.stack(each, 1) for each in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))]
+    )
+    wrist = np.eye(weights.shape[1])[np.zeros(len(edge) + 1, int)]
+    return (
+        np.concatenate([vertices, ring, ring.mean(0)[None]]),
+        np.concatenate([weights, wrist]),
+        np.concatenate([faces, wrist_faces]),
+    )
+
+
+def _subdivide(values: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
+    """Divide each triangle into four by Loop's rules (1987) with Warren's weights.
+
+    Values (V, C) become (V + E, C), and faces (4 F, 3). The first three faces of each triangle
+    start at its old corners.
+    """
+    count = len(values)
+    corners = np.stack([faces, np.roll(faces, -1, 1)], -1)  # (F, 3, 2) edges in the faces' order
+    edges, of_face = np.unique(np.sort(corners, -1).reshape(-1, 2), axis=0, return_inverse=True)
+    of_face = of_face.reshape(-1, 3)
+    across = np.zeros((len(edges), values.shape[1]))
+    np.add.at(across, of_face, values[np.roll(faces, -2, 1)])
+    faces_at = np.bincount(of_face.reshape(-1), minlength=len(edges))[:, None]
+    ends = values[edges].sum(1)
+    middles = np.where(faces_at == 2, 0.375 * ends + 0.125 * across, 0.5 * ends)
+    degree = np.bincount(edges.reshape(-1), minlength=count)[:, None]
+    around = np.zeros_like(values)
+    np.add.at(around, edges, values[edges[:, ::-1]])
+    share = np.where(degree == 3, 3 / 16, 3 / (8 * np.maximum(degree, 1)))
+    old = (1 - degree * share) * values + share * around
+    a, b, c = faces.T
+    ab, bc, ca = of_face.T + count
+    new_faces = np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
+    return np.concatenate([old, middles]), new_faces
+
+
+@dataclass(frozen=True)
+class HandFile:
+    """File with its content at the start of a run."""
+
+    path: str  # path of the file
+    sha256: str  # hash of its content
+
+
+@dataclass(frozen=True)
+class HandFiles:
+    """Files of one hand, which is mirrored for the other side, or of both."""
+
+    kind: HandFileKind  # Kind of the files. MANO files do not contain the side: the right hand comes first
+    files: tuple[HandFile, ...]  # one or two files
+
+    @classmethod
+    def from_text(cls, kind: HandFileKind, text: str) -> HandFiles:
+        """Read one path, or two paths separated by a comma.
+
+        Raises:
+            InputError: There are more than two files, or one cannot be read.
+        """
+        paths = text.split(",")
+        if len(paths) > 2 or not all(paths):
+            raise InputError(f"--{kind} {text}: expected one file, or two separated by a comma")
+        files: list[HandFile] = []
+        for path in paths:
+            try:
+                with Path(path).open("rb") as stream:
+                    files.append(HandFile(path, hashlib.file_digest(stream, "sha256").hexdigest()))
+            except OSError as error:
+                raise InputError(f"--{kind} {path} cannot be read: {error.strerror}") from None
+        return cls(kind, tuple(files))
+
+
+def rest_rig(side: Side, files: HandFiles | None) -> Rig:
+    """Load the rig of a hand, or of the other side if the files have only that."""
+    if files is None:
+        return load_rig("Right")
+    rigs = _read(files)
+    return rigs[side] if side in rigs else next(iter(rigs.values()))
+
+
+@lru_cache(maxsize=4)
+def _read(files: HandFiles) -> Mapping[Side, Rig]:
+    rigs: dict[Side, Rig] = {}
+    for file, place in zip(files.files, _MANO_SIDES, strict=False):
+        if files.kind == "hand-rig":
+            rig = read_rig(Path(file.path))
+        else:
+            fields, plain = read_mano(file.path), load_rig("Right")
+            try:
+                rig = rig_from_mano(fields, plain if place == plain.side else plain.mirrored())
+            except InputError as error:
+                raise InputError(f"{file.path}: {error}; use --mano MANO_RIGHT.pkl,MANO_LEFT.pkl") from None
+        if rig.side in rigs:
+            raise InputError(f"{file.path} is a {rig.side.lower()} hand like the first file; choose one file per side")
+        rigs[rig.side] = rig
+    return rigs
+
 
 _PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
 _FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
@@ -29,34 +221,7 @@ _SMOOTHING_PASSES: Final = 10
 _THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
 _BONES: Final = ("proximal", "middle", "distal")
 
-_BONE_SPREADS: Final = (0.035, 0.045, 0.05)  # from the palm outwards
-SHAPE_SPREADS: Final = {
-    "size": 0.06,
-    "thumb_metacarpal_length": 0.04,
-    "thumb_proximal_length": 0.045,
-    "thumb_distal_length": 0.05,
-    **{
-        f"{finger}_{bone}_length": spread
-        for finger in ("index", "middle", "ring", "little")
-        for bone, spread in zip(("proximal", "middle", "distal"), _BONE_SPREADS, strict=True)
-    },
-    **{f"{finger}_thickness": 0.045 for finger in ("thumb", "index", "middle", "ring", "little")},
-    "palm_length": 0.03,
-    "palm_width": 0.04,
-    "palm_depth": 0.06,
-    "palm_arch": 0.0012,
-    "wrist_width": 0.05,
-    "wrist_depth": 0.06,
-    "thenar": 0.0014,
-    "hypothenar": 0.0012,
-    "knuckles": 0.0007,
-    "finger_joints": 0.04,
-    "webs": 0.0012,
-    "thumb_web": 0.0015,
-    "tip_taper": 0.04,
-    "finger_depth": 0.03,
-    "softness": 0.0002,
-}
+SHAPE_SPREADS: Final[Mapping[str, float]] = read_table("scenes")["shapes"]
 """Standard deviation of each shape: a share of the measured length, or metres where the rig has no such length.
 
 `size` scales the hand; all other shapes are relative to it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971)
@@ -66,29 +231,14 @@ Arch, bulges, knuckles, webs and taper are in no survey and were chosen by eye.
 """
 SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)
 """Names of the shape values, in standard deviations from the rig."""
-MONK_TONES: Final = (
-    "#f6ede4",
-    "#f3e7db",
-    "#f7ead0",
-    "#eadaba",
-    "#d7bd96",
-    "#a07e56",
-    "#825c43",
-    "#604134",
-    "#3a312a",
-    "#292420",
-)
+MONK_TONES: Final[tuple[str, ...]] = tuple(read_table("scenes")["tones"])
 """Ten tones of the Monk scale as published (Monk 2019, skintone.google), sRGB, lightest first."""
-TEXTURES: Final = (
-    ("fine", 0.52, {}),
-    ("dry", 0.72, {"pores": 0.3, "creases": 0.3}),
-    ("oily", 0.38, {"pores": 0.15}),
-    ("aged", 0.6, {"creases": 0.5, "veins": 0.45, "freckles": 0.2}),
-    ("outdoor", 0.58, {"pores": 0.25, "freckles": 0.35}),
-    ("smooth", 0.48, {"pores": -0.3, "creases": -0.3}),
+TEXTURES: Final[tuple[tuple[str, float, Mapping[str, float]], ...]] = tuple(
+    (name, entry["roughness"], {detail: amount for detail, amount in entry.items() if detail != "roughness"})
+    for name, entry in read_table("scenes")["textures"].items()
 )
 """Variants of the skin: name, roughness, and additional strength of details."""
-_LIGHTEST: Final = 0.72  # of white: lamps are bright, and an image keeps no skin that is white paper
+_LIGHTEST: Final = 0.72  # of white, so that lamps do not clip the skin
 _UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue go from cool to warm
 _NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
 _NAIL_WIDTH: Final = 0.8  # of the finger's half width
@@ -115,13 +265,8 @@ class _Palm(NamedTuple):
 def rig_from_shape(side: Side, shape: RealArray, files: HandFiles | None = None) -> Rig:
     """Return the hand of one person.
 
-    Args:
-        side: Side of the hand.
-        shape: Standard deviations (36,) from the rig, by `SHAPE_NAMES`.
-        files: Files of the user's own hand; None for the catalog's rig.
-
-    Raises:
-        InputError: The shape is not 36 finite numbers, or the hand's files cannot be used.
+    `shape`: standard deviations (36,) from the rig, by `SHAPE_NAMES`; `files`: files of the user's own hand; None for
+    the catalog's rig.
     """
     shape = np.asarray(shape)
     if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
@@ -139,19 +284,13 @@ def _cached_hand(side: Side, numbers: bytes, files: HandFiles | None) -> Rig:
         return rest
     joints, vertices = _blend_shapes(side, files)
     moved = rest.vertices + (shape.astype(np.float32) @ vertices).reshape(-1, 3)
-    return replace(
-        rest,
-        joints=rest.joints + (shape @ joints).reshape(-1, 3),
-        vertices=moved,
-        normals=vertex_normals(moved, rest.faces),
-    )
+    joints, normals = rest.joints + (shape @ joints).reshape(-1, 3), vertex_normals(moved, rest.faces)
+    return replace(rest, joints=joints, vertices=moved, normals=normals)
 
 
 @lru_cache(maxsize=8)
 def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[FloatArray, Float32Array]:
-    """Return the displacements of all shapes: joints (36, 75) and vertices (36, V * 3), metres per standard
-    deviation.
-    """
+    """Return displacements of all shapes: joints (36, 75), vertices (36, V * 3), metres per standard deviation."""
     file_side = rest_rig(side, files).side
     file_rig = load_hand_mesh(file_side, files)
     shapes = {name: _Shape(s.joints, _smooth(s.vertices, file_rig.faces)) for name, s in _shapes_of(file_rig).items()}
@@ -244,9 +383,7 @@ def _length_shape(rig: Rig, finger: int, step: int, share: float) -> _Shape:
 
 
 def _palm_shape(rig: Rig, palm: _Palm, field: Callable[[FloatArray], FloatArray], share: float) -> _Shape:
-    """Return the shape of a field over the palm at points (N, 3) in its measures; each finger moves with its first
-    joint.
-    """
+    """Return the shape of a field over the palm at points (N, 3) in its measures; fingers follow their first joint."""
 
     def at(points: FloatArray) -> FloatArray:
         local = (points - rig.joints[0]) @ np.stack([palm.along, palm.across, palm.out], 1)
@@ -309,36 +446,22 @@ def _smooth(moves: FloatArray, faces: IntArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class HandAppearance:
-    """Appearance of a hand's surface.
+    """Appearance of a hand's surface."""
 
-    Attributes:
-        tone: Tone on the Monk scale, 1 (lightest) to 10 (darkest).
-        texture: Variant of the skin, 0 to 4 or more.
-        amounts: Strength of details by name, see `drawable.Material.amounts`.
-        glove: Name of a glove, or None.
-        rings: Fingers with a ring, 0 (thumb) to 4 (little).
-        sleeve: Name of a sleeve, or None for a bare forearm.
-        seed: Seed of every pattern.
-    """
-
-    tone: int = 4
-    texture: int = 0
+    tone: int = 4  # tone on the Monk scale, 1 (lightest) to 10 (darkest)
+    texture: int = 0  # variant of the skin, 0 to 4 or more
+    # Strength of details by name, see `drawable.Material.amounts`
     amounts: dict[str, float] = field(default_factory=dict[str, float])
-    glove: str | None = None
-    rings: tuple[int, ...] = ()
-    sleeve: str | None = None
-    seed: float = 0.0
+    glove: str | None = None  # name of a glove, or None
+    rings: tuple[int, ...] = ()  # fingers with a ring, 0 (thumb) to 4 (little)
+    sleeve: str | None = None  # name of a sleeve, or None for a bare forearm
+    seed: float = 0.0  # seed of every pattern
 
 
 def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, float]:
     """Return the linear RGB colour of a skin.
 
-    Args:
-        tone: Tone on the Monk scale, 1 to 10.
-        undertone: Undertone, -1 (cool) to 1 (warm).
-
-    Raises:
-        InputError: The tone is out of range.
+    `tone`: tone on the Monk scale, 1 to 10; `undertone`: undertone, -1 (cool) to 1 (warm).
     """
     if not 1 <= tone <= len(MONK_TONES):
         raise InputError(f"skin tone {tone}: the Monk scale has 1 to {len(MONK_TONES)}")
@@ -350,36 +473,22 @@ def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, f
 
 
 def skin_material(appearance: HandAppearance) -> Material:
-    """Return the material of a hand's skin.
-
-    Raises:
-        InputError: The tone or texture is unknown.
-    """
+    """Return the material of a hand's skin."""
     if not 0 <= appearance.texture < len(TEXTURES):
         raise InputError(f"skin texture {appearance.texture}: must be 0 to {len(TEXTURES) - 1}")
     _, roughness, more = TEXTURES[appearance.texture]
     undertone = float(np.random.default_rng(abs(int(appearance.seed * 1000))).uniform(-1, 1))
     amounts = {
         name: min(max(appearance.amounts.get(name, 0.0) + more.get(name, 0.0), 0), 1)
-        for name in appearance.amounts | more
+        for name in {**appearance.amounts, **more}
     }
-    return Material(
-        surface="skin",
-        albedo=albedo_from_tone(appearance.tone, undertone),
-        roughness=roughness,
-        variant=appearance.texture,
-        seed=appearance.seed,
-        amounts=amounts,
-    )
+    albedo = albedo_from_tone(appearance.tone, undertone)
+    return Material("skin", albedo, roughness, appearance.texture, appearance.seed, amounts)
 
 
 @lru_cache(maxsize=4)
 def skin_marks(side: Side, files: HandFiles | None = None) -> Float32Array:
-    """Return the amounts (V, 4) of nail, crease, palm side and back of each vertex, see `Drawable.marks`.
-
-    Raises:
-        InputError: The hand's files cannot be used.
-    """
+    """Return the amounts (V, 4) of nail, crease, palm side and back of each vertex, see `Drawable.marks`."""
     rig = load_hand_mesh(side, files)
     back = np.zeros(len(rig.vertices))
     for joint in range(25):

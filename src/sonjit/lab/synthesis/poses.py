@@ -54,38 +54,22 @@ _MIDDLE_KNUCKLE: Final = 11
 
 @dataclass(frozen=True, eq=False)
 class Grasp:
-    """Hand around an object.
+    """Hand around an object."""
 
-    Attributes:
-        angles: Angles (5, 3, 3) in radians, see `RigPose.angles`.
-        rotation: Rotation (3, 3) of the object, in the rig's axes at rest.
-        place: Position (3,) of its middle relative to the wrist in metres, in those axes.
-    """
-
-    angles: FloatArray
-    rotation: FloatArray
-    place: FloatArray
+    angles: FloatArray  # Angles (5, 3, 3) in radians, see `RigPose.angles`
+    rotation: FloatArray  # rotation (3, 3) of the object, in the rig's axes at rest
+    place: FloatArray  # position (3,) of its middle relative to the wrist in metres, in those axes
 
 
 def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
-    """Return the grasp of an object.
-
-    Args:
-        rig: Rig from `rig_from_shape`.
-        item: Object to grasp.
-        rng: Generator of a small rotation and shift.
-    """
+    """Return the grasp of an object."""
     coarse = coarse_rig(rig)
     path = np.stack([angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
     rotation, place = (_place_in_palm if item.grip == "wrap" else _place_at_tips)(coarse, item, path, rng)
     owners = regions_of(coarse).owners
     is_finger = owners != PALM
-    fingers = replace(
-        coarse,
-        vertices=coarse.vertices[is_finger],
-        normals=coarse.normals[is_finger],
-        weights=coarse.weights[is_finger],
-    )
+    skin = {name: getattr(coarse, name)[is_finger] for name in ("vertices", "normals", "weights")}
+    fingers = replace(coarse, **skin)
     owners = owners[is_finger]
 
     def distances(shares: FloatArray) -> FloatArray:
@@ -183,46 +167,38 @@ def _move_out(
 def pose_hands(
     rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator
 ) -> tuple[list[RigPose], Grasp | None]:
-    """Return poses of one or two hands around the world's origin, one frame each, and the grasp of the first hand.
-
-    Args:
-        rigs: Rigs of one person.
-        drawn: Values of the factors.
-        rng: Generator of all other random choices.
-    """
-    if drawn["hands"] == "interacting" and drawn["pair"] != "any":
-        return _pose_pair(rigs, drawn, rng), None
+    """Return poses of one or two hands around the world's origin, one frame each, and the grasp of the first hand."""
+    interacts = drawn["hands"] == "interacting"
+    if interacts and drawn["pair"] != "any":
+        pair = pose_pair(str(drawn["pair"]), {rig.side: rig for rig in rigs}, rng)
+        turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
+        return [
+            replace(pose, rotation=turn @ pose.rotation, translation=pose.translation @ turn.T)
+            for pose in (pair[rig.side] for rig in rigs)
+        ], None
     poses: list[RigPose] = []
     grasped: Grasp | None = None
     for number, rig in enumerate(rigs):
         own_rng = np.random.default_rng(rng.integers(1 << 62))
         turn = turn_hand(rig, drawn, own_rng.normal(0, _ASYMMETRY_DEG, 3) * number)
-        if number == 0 and drawn["held"] != "none" and drawn["hands"] != "interacting":
+        if number == 0 and drawn["held"] != "none" and not interacts:
             grasped = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own_rng)
-        angles = _angles(rig, drawn, own_rng) if number or grasped is None else grasped.angles
+            angles = grasped.angles
+        elif drawn["gesture"] == "any":
+            angles = sample_angles(rig, own_rng)
+        else:
+            angles = angles_from_gesture(rig, str(drawn["gesture"]), own_rng, float(drawn["looseness"]))
         middle = turn @ (rig.joints[_MIDDLE_KNUCKLE] - rig.joints[0]) / 2
         poses.append(RigPose(turn[None], -middle[None], angles[None]))
-    if drawn["hands"] == "interacting":
+    if interacts:
         direction = rng.normal(size=3)
         shift = direction / np.linalg.norm(direction) * rng.uniform(*_PALM_DISTANCE_M)
         poses = resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
     return poses, grasped
 
 
-def _pose_pair(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator) -> list[RigPose]:
-    """Return a named pose of both hands, rotated together."""
-    pair = pose_pair(str(drawn["pair"]), {rig.side: rig for rig in rigs}, rng)
-    turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
-    return [
-        RigPose(turn @ pair[rig.side].rotation, pair[rig.side].translation @ turn.T, pair[rig.side].angles)
-        for rig in rigs
-    ]
-
-
 def turn_hand(rig: Rig, drawn: Mapping[str, Value], more_deg: FloatArray) -> FloatArray:
-    """Return the rotation (3, 3) from the rig's rest by the factors and `more_deg`; the left hand mirrors the right
-    one.
-    """
+    """Return the rotation (3, 3) from the rig's rest by the factors and `more_deg`; the left hand is mirrored."""
     yaw, pitch, roll = np.array([float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")]) + more_deg
     mirror = 1 if rig.side == "Right" else -1
     return rotation_from_angles(mirror * yaw, pitch, mirror * roll) @ _PALM_TO_CAMERA @ rig.frames[0].T
@@ -235,23 +211,11 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
     return roll @ pitch @ yaw
 
 
-def _angles(rig: Rig, drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
-    if drawn["gesture"] == "any":
-        return sample_angles(rig, rng)
-    return angles_from_gesture(rig, str(drawn["gesture"]), rng, float(drawn["looseness"]))
-
-
 def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | None = None) -> Mapping[Side, RigPose]:
-    """Return poses of one frame of both hands in a named pose, touching as it requires, relative to the point in front
-    of the chest.
+    """Return one-frame poses of both hands in a named pose, touching as it requires, relative to the chest's front.
 
-    Args:
-        name: Name from `pair_names`.
-        rigs: The person's hands, from `rig_from_shape`.
-        rng: Generator of deviations of positions and joints; None for none.
-
-    Raises:
-        InputError: The pose is unknown.
+    `name`: name from `pair_names`; `rigs`: the person's hands, from `rig_from_shape`; `rng`: generator of deviations of
+    positions and joints; None for none.
     """
     known = {script.name: script for script in scripts()["both"]}
     script = look_up("pose of two hands", known, name)
@@ -265,22 +229,8 @@ def poses_from_stations(
     touch: Sequence[tuple[int, int]] = (),
     rng: np.random.Generator | None = None,
 ) -> Mapping[Side, RigPose]:
-    """Return the pose of each hand at its station. Two hands touch and do not penetrate each other.
-
-    Args:
-        stations: Station of each hand, one or two.
-        rigs: The person's hands.
-        touch: Fingers of the right and the left hand whose tips meet.
-        rng: Generator of deviations, see `pose_pair`.
-    """
-    return _separate_hands(
-        {side: pose_from_station(rigs[side], item, rng) for side, item in stations.items()}, rigs, touch
-    )
-
-
-def _separate_hands(
-    poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], touch: Sequence[tuple[int, int]]
-) -> Mapping[Side, RigPose]:
+    """Return the pose of each hand at its station. Two hands touch and do not penetrate each other."""
+    poses: dict[Side, RigPose] = {side: pose_from_station(rigs[side], item, rng) for side, item in stations.items()}
     if len(poses) == 1:
         return poses
     sides: tuple[Side, Side] = ("Right", "Left")

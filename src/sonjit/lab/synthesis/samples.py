@@ -52,26 +52,17 @@ _EFFECTS: Final = {
 
 
 class Hit(NamedTuple):
-    """First surface on a ray.
+    """First surface on a ray."""
 
-    Attributes:
-        instance: Instance of the drawable; 0 for nothing.
-        part: Part of the face's last corner, as the renderer uses it.
-        place: Position along the ray: 0 at the camera's centre, 1 at its end.
-    """
-
-    instance: int
-    part: int
-    place: float
+    instance: int  # instance of the drawable; 0 for nothing
+    part: int  # part of the face's last corner, as the renderer uses it
+    place: float  # position along the ray: 0 at the camera's centre, 1 at its end
 
 
 def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[Drawable]) -> list[Hit]:
     """Return the first surface between a camera's centre and each of some points. Source: Möller and Trumbore 1997.
 
-    Args:
-        camera: Camera with a pose in the world. Its lens bends no ray, for all rays go through its centre.
-        ends: Points (K, 3) in metres in the camera's frame, in front of it.
-        drawables: Meshes in the world.
+    `ends`: points (K, 3) in metres in the camera's frame, in front of it.
     """
     hits = [Hit(0, NO_PART, 1.0)] * len(ends)
     rays = ends[:, :2] / ends[:, 2:]  # (K, 2) at depth 1
@@ -99,9 +90,7 @@ def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[D
 
 
 def _ray_positions(corners: FloatArray, ends: FloatArray) -> FloatArray:
-    """Return the position (P,) where each of P rays to ends (P, 3) meets its triangle (P, 3, 3), as `Hit.place`; inf if
-    it does not.
-    """
+    """Return the position (P,) where P rays to ends (P, 3) meet triangles (P, 3, 3), see `Hit.place`, or inf."""
     first = corners[:, 0]
     edge_1, edge_2 = corners[:, 1] - first, corners[:, 2] - first
     across, turned = np.cross(ends, edge_2), np.cross(-first, edge_1)
@@ -114,9 +103,7 @@ def _ray_positions(corners: FloatArray, ends: FloatArray) -> FloatArray:
 
 @cache
 def _visible_parts() -> BoolArray:
-    """Return a mask (21, 256): whether skin of a part shows a keypoint, which is that of its own bone, of the one
-    before or of the palm.
-    """
+    """Return a mask (21, 256): whether skin of a part shows a keypoint (of its own or the previous bone, or palm)."""
     palm = [0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)]
     may_cover = np.zeros((21, 256), np.bool_)
     for keypoint, joint in enumerate(KEYPOINTS):
@@ -131,23 +118,14 @@ assert len(JOINTS) <= NO_PART
 
 @dataclass(frozen=True, eq=False)
 class HandLabel:
-    """Labels of one hand in one image.
+    """Labels of one hand in one image."""
 
-    Attributes:
-        keypoints_px: Keypoints (21, 2), also outside the image; NaN behind the camera.
-        keypoints_m: Keypoints (21, 3) in the camera's frame.
-        causes: Causes (21,), see `CAUSES`.
-        mask: Mask (H, W) of its visible skin and gloves.
-        box: Box around the mask as x_min, y_min, x_max, y_max; None if nothing is visible.
-        palm_box: Box around the palm; its y axis points from the middle finger's knuckle to the wrist.
-    """
-
-    keypoints_px: FloatArray
-    keypoints_m: FloatArray
-    causes: tuple[Cause, ...]
-    mask: BoolArray
-    box: Box | None
-    palm_box: RotatedBox
+    keypoints_px: FloatArray  # keypoints (21, 2), also outside the image; NaN behind the camera
+    keypoints_m: FloatArray  # keypoints (21, 3) in the camera's frame
+    causes: tuple[Cause, ...]  # causes (21,), see `CAUSES`
+    mask: BoolArray  # mask (H, W) of its visible skin and gloves
+    box: Box | None  # box around the mask as x_min, y_min, x_max, y_max; None if nothing is visible
+    palm_box: RotatedBox  # box around the palm; its y axis points from the middle finger's knuckle to the wrist
 
 
 def label_hands(
@@ -155,11 +133,7 @@ def label_hands(
 ) -> list[HandLabel]:
     """Return the labels of all hands of a scene for one camera.
 
-    Args:
-        keypoints: Keypoints (21, 3) of each hand in metres in the world; the first hand has instance 1.
-        drawables: All drawn meshes.
-        camera: Camera of the image.
-        buffers: Buffers of the camera.
+    `keypoints`: keypoints (21, 3) of each hand in metres in the world; the first hand has instance 1.
     """
     owners = np.zeros(256, np.uint8)
     owners[1 : len(keypoints) + 1] = owners[GLOVE + 1 : GLOVE + len(keypoints) + 1] = range(1, len(keypoints) + 1)
@@ -167,26 +141,9 @@ def label_hands(
     labels: list[HandLabel] = []
     for instance, points in enumerate(keypoints, 1):
         placed = camera.from_world(points)
-        projected = camera.project(placed)
-        mask = shown == instance
-        labels.append(
-            HandLabel(
-                keypoints_px=projected,
-                keypoints_m=placed,
-                causes=_causes(
-                    instance,
-                    placed,
-                    projected=projected,
-                    drawables=drawables,
-                    camera=camera,
-                    buffers=buffers,
-                    owners=owners,
-                ),
-                mask=mask,
-                box=box_from_mask(mask),
-                palm_box=palm_box(projected),
-            )
-        )
+        projected, mask = camera.project(placed), shown == instance
+        causes = _causes(instance, placed, projected, drawables, camera, buffers, owners)
+        labels.append(HandLabel(projected, placed, causes, mask, box_from_mask(mask), palm_box(projected)))
     return labels
 
 
@@ -208,16 +165,13 @@ def palm_box(keypoints_px: FloatArray) -> RotatedBox:
 def _causes(
     instance: int,
     placed: FloatArray,
-    *,
     projected: FloatArray,
     drawables: Sequence[Drawable],
     camera: CalibratedCamera,
     buffers: Buffers,
     owners: NDArray[np.uint8],
 ) -> tuple[Cause, ...]:
-    """Return the causes from the pixels around each keypoint where they agree, or else from the ray through the
-    meshes.
-    """
+    """Return the causes from the pixels around each keypoint where they agree, or else from the ray."""
     height, width = buffers.depth.shape
     within = (projected >= 0).all(axis=1) & (projected < (width, height)).all(axis=1)  # NaN is not
     causes = np.full(21, CAUSES.index("outside"))
@@ -264,35 +218,20 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         _common_fields(hand, points, number)
         for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
     ]
-    effects = _effects(scene)
-    subject = f"person{scene.factors['person']}"
+    strengths = {name: float(scene.factors.get(factor, 0)) for name, factor in _EFFECTS.items()}
+    effects = Effects(**strengths, motion_deg=float(scene.seed % 360))
     views = zip(scene.cameras, scene.sizes, scene.background, strict=True)
     for view, (camera, size, background) in enumerate(views):
         buffers = renderer.render(drawables, camera, size, scene.lighting, background)
         rgb = apply_effects(buffers.rgb, buffers, effects, np.random.default_rng((scene.seed, view)))
-        labels = label_hands(keypoints, drawables, camera, buffers)
-        hands = zip(scene.hands, labels, about, strict=True)
+        hands = zip(scene.hands, label_hands(keypoints, drawables, camera, buffers), about, strict=True)
         sample = Sample(
-            dataset=DATASET,
-            id="",
-            image=rgb,
-            width=size[0],
-            height=size[1],
-            instances=tuple(_instance(*hand) for hand in hands),
-            camera=camera,
-            subject=subject,
-            sequence=scene.sequence,
-            frame=scene.frame,
-            view=view_name(view),
-            tags=scene.factors,
-        )
+            dataset=DATASET, id="", image=rgb, width=size[0], height=size[1],
+            instances=tuple(_instance(*hand) for hand in hands), camera=camera,
+            subject=f"person{scene.factors['person']}", sequence=scene.sequence, frame=scene.frame,
+            view=view_name(view), tags=scene.factors,
+        )  # fmt: skip
         yield sample, buffers
-
-
-def _effects(scene: Scene) -> Effects:
-    """Return a scene's effects. A missing factor is off, and the direction of motion follows from the seed."""
-    values = {name: float(scene.factors.get(factor, 0)) for name, factor in _EFFECTS.items()}
-    return Effects(**values, motion_deg=float(scene.seed % 360))
 
 
 def _common_fields(hand: SceneHand, points: FloatArray, number: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.hand_models.rig import Rig, RigPose, Side
@@ -26,11 +26,10 @@ from sonjit.lab.synthesis.backgrounds import BackgroundFolder, BackgroundKind, d
 from sonjit.lab.synthesis.drawable import Drawable, Light, Lighting
 from sonjit.lab.synthesis.factors import DETAILS, FOLDER, Factors, Value
 from sonjit.lab.synthesis.hands import SceneHand
-from sonjit.lab.synthesis.mesh import HandFiles
 from sonjit.lab.synthesis.motions import HandMotion, NamedMotions, VideoMotion
 from sonjit.lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
-from sonjit.lab.synthesis.person import SHAPE_NAMES, HandAppearance, rig_from_shape
-from sonjit.lab.synthesis.poses import Grasp, pose_hands, rotation_from_angles
+from sonjit.lab.synthesis.person import SHAPE_NAMES, HandAppearance, HandFiles, rig_from_shape
+from sonjit.lab.synthesis.poses import pose_hands, rotation_from_angles
 
 RigKind = Literal["webcam", "glasses", "dome"]
 MAX_VIEWS: Final = 140
@@ -48,41 +47,24 @@ class Scene:
 
     Hands have instances 1, 2, … in their order; gloves have 100 + the hand's instance; forearms, sleeves and rings have
     150 + the hand's instance; objects have 200, 201, ….
-
-    Attributes:
-        hands: Hands in the world.
-        objects: Held objects and occluders as meshes.
-        lighting: Light in the world.
-        background: Background (H, W, 3) of each camera, uint8 RGB, stretched over its image.
-        cameras: Cameras with R and t of the world; their sizes are in `sizes`.
-        sizes: Width and height of each camera's image in pixels.
-        factors: Value of every named factor.
-        sequence: Name of its recording.
-        frame: Frame number within the recording.
-        time_s: Time within the recording, seconds.
-        seed: Seed of the sensor noise of each camera.
     """
 
-    hands: tuple[SceneHand, ...]
-    objects: tuple[Drawable, ...]
-    lighting: Lighting
+    hands: tuple[SceneHand, ...]  # hands in the world
+    objects: tuple[Drawable, ...]  # held objects and occluders as meshes
+    lighting: Lighting  # light in the world
+    # background (H, W, 3) of each camera, uint8 RGB, stretched over its image
     background: tuple[NDArray[np.uint8], ...]
-    cameras: tuple[CalibratedCamera, ...]
-    sizes: tuple[tuple[int, int], ...]
-    factors: dict[str, float | int | str | bool]
-    sequence: str = "still"
-    frame: int = 0
-    time_s: float = 0.0
-    seed: int = 0
+    cameras: tuple[CalibratedCamera, ...]  # cameras with R and t of the world; their sizes are in `sizes`
+    sizes: tuple[tuple[int, int], ...]  # width and height of each camera's image in pixels
+    factors: dict[str, float | int | str | bool]  # value of every named factor
+    sequence: str = "still"  # name of its recording
+    frame: int = 0  # frame number within the recording
+    time_s: float = 0.0  # time within the recording, seconds
+    seed: int = 0  # seed of the sensor noise of each camera
 
 
 def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lighting:
-    """Return lamps above and in front of the hands; the first is the strongest.
-
-    Args:
-        drawn: Values of the factors.
-        rng: Generator of the lamps' positions.
-    """
+    """Return lamps above and in front of the hands; the first is the strongest."""
     lights: list[Light] = []
     warm = float(drawn["warmth"])
     for number in range(3):  # as many draws whatever their number
@@ -91,14 +73,9 @@ def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lightin
         strength = float(drawn["light"]) * (1 if number == 0 else rng.uniform(0.15, 0.5))
         tint = warm + rng.normal(0, 0.15)
         colour = strength * np.array([1 + 0.18 * tint, 1, 1 - 0.22 * tint])
-        lights.append(Light(_triple(direction), _triple(colour), shadows=number == 0 and bool(drawn["shadows"])))
+        lights.append(Light(tuple(direction.tolist()), tuple(colour.tolist()), number == 0 and bool(drawn["shadows"])))
     ambient = rng.uniform(0.1, 0.35) * np.array([1 + 0.05 * warm, 1, 1 - 0.06 * warm])
-    return Lighting(tuple(lights[: int(drawn["lights"])]), _triple(ambient))
-
-
-def _triple(values: FloatArray) -> tuple[float, float, float]:
-    x, y, z = values.tolist()
-    return x, y, z
+    return Lighting(tuple(lights[: int(drawn["lights"])]), tuple(ambient.tolist()))
 
 
 def camera_rig(
@@ -106,15 +83,8 @@ def camera_rig(
 ) -> tuple[CalibratedCamera, ...]:
     """Return cameras that point at a target; the first is at the world's origin with its axis along z.
 
-    Args:
-        rig: Webcam (1 view), glasses (2, one at each temple), dome (1 to 140 around the point at equal distances).
-        views: Number of cameras.
-        size: Width and height in pixels.
-        view_deg: Field of view across the longer side of the image.
-        middle: Point (3,) in metres, in front of the first camera.
-
-    Raises:
-        InputError: The rig does not have that many views.
+    `rig`: webcam (1 view), glasses (2, one at each temple), dome (1 to 140 around the point at equal distances);
+    `size`: width and height in pixels; `middle`: point (3,) in metres, in front of the first camera.
     """
     check_rig(rig, views)
     focal = max(size) / 2 / math.tan(math.radians(view_deg) / 2)
@@ -135,11 +105,7 @@ def camera_rig(
 
 
 def check_rig(rig: RigKind, views: int) -> None:
-    """Refuse a number of views that the rig does not have.
-
-    Raises:
-        InputError: The message names the possible numbers.
-    """
+    """Refuse a number of views that the rig does not have."""
     minimum, maximum = {"webcam": (1, 1), "glasses": (2, 2), "dome": (1, MAX_VIEWS)}[rig]
     if not minimum <= views <= maximum:
         allowed = f"{minimum} to {maximum}" if minimum < maximum else f"exactly {minimum}"
@@ -178,31 +144,22 @@ _MAX_DEVIATIONS = 3.0
 def place_hands(
     rigs: Sequence[Rig],
     poses: Sequence[RigPose],
-    *,
     matrix: FloatArray,
     size: tuple[int, int],
     drawn: Mapping[str, Value],
     rng: np.random.Generator,
     spread: float,
 ) -> list[RigPose]:
-    """Move hands in front of the first camera so that their keypoints fall into its image; touching hands stay
-    in contact.
+    """Move hands so that their keypoints fall into the first camera's image; touching hands stay in contact.
 
-    Args:
-        rigs: Rigs of the hands.
-        poses: Poses of the hands, N frames each.
-        matrix: Camera matrix (3, 3) in pixels.
-        size: Width and height of its image.
-        drawn: Values of the factors `distance` and `cut`.
-        rng: Generator of the position in the image.
-        spread: 0 places them in the middle of the image, 1 anywhere.
+    `matrix`: camera matrix (3, 3) in pixels; `drawn`: values of the factors `distance` and `cut`; `spread`: 0 places
+    them in the middle of the image, 1 anywhere.
     """
-    points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in zip(rigs, poses, strict=True)]
-    nearest = [
-        min(float(own[:, 2].min()), float(_elbow(rig, pose)[:, 2].min()))
-        for rig, pose, own in zip(rigs, poses, points, strict=True)
-    ]
-    crop_share, distance = float(drawn["cut"]), float(drawn["distance"])
+    hands = list(zip(rigs, poses, strict=True))
+    points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in hands]
+    depths = [own[:, 2].min() for own in points]
+    nearest = [float(min(own, _elbow(*hand)[:, 2].min())) for own, hand in zip(depths, hands, strict=True)]
+    distance = float(drawn["distance"])
     if drawn["hands"] == "interacting":
         points, nearest = [np.concatenate(points)] * 2, [min(nearest)] * 2
     placed: list[RigPose] = []
@@ -213,15 +170,8 @@ def place_hands(
             position = rng.uniform(-1, 1, 2) * spread
             position[0] = (0.6 + 0.4 * abs(position[0])) * (1 if number else -1)
             depth = distance * (1 + (0.08 * rng.normal() if number else 0))
-        middle = (own[:, 2].min() + own[:, 2].max()) / 2
-        move = _move_into_view(
-            own,
-            max(depth, _MIN_DISTANCE_M + middle - near),
-            matrix,
-            size=size,
-            position=position,
-            crop_share=crop_share,
-        )
+        depth_or_more = max(depth, _MIN_DISTANCE_M + (own[:, 2].min() + own[:, 2].max()) / 2 - near)
+        move = _move_into_view(own, depth_or_more, matrix, size, position, float(drawn["cut"]))
         placed.append(replace(pose, translation=pose.translation + move))
     return placed
 
@@ -231,52 +181,27 @@ def place_motion(
 ) -> HandMotion:
     """Rotate a motion by the factors and move it in front of the first camera, completely in view.
 
-    Args:
-        motion: Motion relative to the point in front of a person's chest.
-        matrix: Camera matrix (3, 3) in pixels.
-        size: Width and height of its image.
-        drawn: Values of the factors.
+    `matrix`: camera matrix (3, 3) in pixels.
     """
     turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
     poses = [
         replace(hand.pose, rotation=turn @ hand.pose.rotation, translation=hand.pose.translation @ turn.T)
         for hand in motion.hands
     ]
-    points = [item.rig.keypoints(pose).reshape(-1, 3) for item, pose in zip(motion.hands, poses, strict=True)]
-    all_points = np.concatenate(points)
-    elbows = np.concatenate([_elbow(item.rig, pose) for item, pose in zip(motion.hands, poses, strict=True)])
-    middle = (all_points[:, 2].min() + all_points[:, 2].max()) / 2
-    depth = max(float(drawn["distance"]), _MIN_DISTANCE_M + middle - min(all_points[:, 2].min(), elbows[:, 2].min()))
-    move = _move_into_view(all_points, depth, matrix, size=size, position=np.zeros(2), crop_share=float(drawn["cut"]))
-    hands = [
-        replace(item, pose=replace(pose, translation=pose.translation + move))
-        for item, pose in zip(motion.hands, poses, strict=True)
-    ]
-    return replace(motion, hands=tuple(hands))
-
-
-def grasped_drawable(pose: RigPose, grasped: Grasp, name: str, rng: np.random.Generator) -> Drawable:
-    """Return the object in a hand of one frame."""
-    item = look_up("object", SCENE_OBJECTS, name)
-    turn = pose.rotation[0]
-    place = pose.translation[0] + turn @ grasped.place
-    return drawable_from_solid(
-        item.solid, turn @ grasped.rotation, place, sample_material(item.surfaces, rng), FIRST_OBJECT
-    )
+    pairs = list(zip(motion.hands, poses, strict=True))
+    points = np.concatenate([hand.rig.keypoints(pose).reshape(-1, 3) for hand, pose in pairs])
+    nearest = min(points[:, 2].min(), *(_elbow(hand.rig, pose)[:, 2].min() for hand, pose in pairs))
+    middle = (points[:, 2].min() + points[:, 2].max()) / 2
+    depth = max(float(drawn["distance"]), _MIN_DISTANCE_M + middle - nearest)
+    move = _move_into_view(points, depth, matrix, size, np.zeros(2), float(drawn["cut"]))
+    moved = [replace(hand, pose=replace(pose, translation=pose.translation + move)) for hand, pose in pairs]
+    return replace(motion, hands=tuple(moved))
 
 
 def occluders(
     rigs: Sequence[Rig], poses: Sequence[RigPose], count: int, first: int, rng: np.random.Generator
 ) -> list[Drawable]:
-    """Return objects between the first camera and some keypoints of hands of one frame.
-
-    Args:
-        rigs: Rigs of the hands.
-        poses: Poses of the hands.
-        count: Number of objects.
-        first: Instance of the first object.
-        rng: Generator of positions and kinds.
-    """
+    """Return objects between the first camera and some keypoints of hands of one frame."""
     if not rigs:
         return []
     points = np.concatenate([rig.keypoints(pose)[0] for rig, pose in zip(rigs, poses, strict=True)])
@@ -299,20 +224,14 @@ def _move_into_view(
     points: FloatArray,
     depth: float,
     matrix: FloatArray,
-    *,
     size: tuple[int, int],
     position: FloatArray,
     crop_share: float,
 ) -> FloatArray:
     """Return the translation (3,) that moves points (N, 3) in front of the camera to a position in its image.
 
-    Args:
-        points: Points (N, 3) in metres.
-        depth: Depth of their middle.
-        matrix: Camera matrix (3, 3).
-        size: Width and height of the image.
-        position: Position (2,), -1 to 1: between the edges at which they are still in view.
-        crop_share: Share of them that may leave the image, 0 to 1.
+    `points`: points (N, 3) in metres; `matrix`: camera matrix (3, 3); `position`: position (2,), -1 to 1: between the
+    edges at which they are still in view; `crop_share`: share of them that may leave the image, 0 to 1.
     """
     move = np.array([0, 0, depth]) - (points.min(0) + points.max(0)) / 2
     image_size = np.array(size, np.float64)
@@ -328,27 +247,16 @@ def _move_into_view(
 
 @dataclass(frozen=True)
 class SceneSampler:
-    """Sampler of scenes.
+    """Sampler of scenes."""
 
-    Attributes:
-        factors: Factors and their distributions.
-        seed: Seed of all random choices.
-        rig: Kind of camera rig.
-        views: Number of cameras.
-        size: Width and height of each image.
-        images: Images to cut backgrounds from; None for procedural ones.
-        motions: Motions of sequences; None for stills.
-        files: Files of the user's own hands; None for the catalog's rig.
-    """
-
-    factors: Factors
-    seed: int
-    rig: RigKind
-    views: int
-    size: tuple[int, int]
-    images: BackgroundFolder | None = None
-    motions: NamedMotions | VideoMotion | None = None
-    files: HandFiles | None = None
+    factors: Factors  # factors and their distributions
+    seed: int  # seed of all random choices
+    rig: RigKind  # kind of camera rig
+    views: int  # number of cameras
+    size: tuple[int, int]  # width and height of each image
+    images: BackgroundFolder | None = None  # images to cut backgrounds from; None for procedural ones
+    motions: NamedMotions | VideoMotion | None = None  # motions of sequences; None for stills
+    files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     def make(self, index: int) -> Iterator[Scene]:
         """Yield the scenes of an index."""
@@ -366,12 +274,17 @@ class SceneSampler:
         rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
         poses, grasped = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _MAX_SPREAD
-        matrix = empty.cameras[0].K
-        poses = place_hands(
-            rigs, poses, matrix=matrix, size=self.size, drawn=drawn, rng=self._rng("place", index), spread=spread
-        )
+        poses = place_hands(rigs, poses, empty.cameras[0].K, self.size, drawn, self._rng("place", index), spread)
         hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
-        return replace(empty, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, grasped, drawn, index)))
+        objects: list[Drawable] = []
+        if grasped is not None:
+            item, turn = look_up("object", SCENE_OBJECTS, str(drawn["held"])), poses[0].rotation[0]
+            place = poses[0].translation[0] + turn @ grasped.place
+            material = sample_material(item.surfaces, self._rng("held", index))
+            objects.append(drawable_from_solid(item.solid, turn @ grasped.rotation, place, material, FIRST_OBJECT))
+        first, rng = FIRST_OBJECT + len(objects), self._rng("occluders", index)
+        objects += occluders(rigs, poses, int(drawn["occluders"]), first, rng)
+        return replace(empty, hands=tuple(hands), objects=tuple(objects))
 
     def _sequence(self, motions: NamedMotions | VideoMotion, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
@@ -396,41 +309,23 @@ class SceneSampler:
         """Return a scene with light, background and cameras only."""
         middle = np.array([0.0, 0, float(drawn["distance"])])
         cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
+        kind = cast("BackgroundKind", drawn["background"])
+        rngs = [self._rng("background", index, view) for view in range(self.views)]
+        backgrounds = [
+            draw_background(kind, self.size, rng) if self.images is None else self.images.draw(self.size, rng)
+            for rng in rngs
+        ]
         return Scene(
-            hands=(),
-            objects=(),
-            lighting=light_scene(drawn, self._rng("lights", index)),
-            background=tuple(self._background(drawn, index, view) for view in range(self.views)),
-            cameras=cameras,
-            sizes=(self.size,) * self.views,
-            factors=drawn,
-            seed=int(self._rng("sensor", index).integers(1 << 32)),
-        )
+            hands=(), objects=(), lighting=light_scene(drawn, self._rng("lights", index)),
+            background=tuple(backgrounds), cameras=cameras,
+            sizes=(self.size,) * self.views, factors=drawn, seed=int(self._rng("sensor", index).integers(1 << 32)),
+        )  # fmt: skip
 
     def _hand(self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int) -> SceneHand:
         person = int(drawn["person"])
         appearance = draw_appearance(drawn, self._rng("skin", person), self._rng("worn", index))
         bend = math.radians(float(drawn["bend_deg"])), 0.0
-        return SceneHand(
-            side=rig.side, shape=shape, pose=pose, appearance=appearance, person=person, bend=bend, files=self.files
-        )
-
-    def _objects(
-        self, rigs: list[Rig], poses: list[RigPose], grasped: Grasp | None, drawn: dict[str, Value], index: int
-    ) -> list[Drawable]:
-        """Return held objects and occluders."""
-        objects: list[Drawable] = []
-        if grasped is not None:
-            objects.append(grasped_drawable(poses[0], grasped, str(drawn["held"]), self._rng("held", index)))
-        rng = self._rng("occluders", index)
-        return [*objects, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(objects), rng)]
-
-    def _background(self, drawn: dict[str, Value], index: int, view: int) -> Image:
-        rng = self._rng("background", index, view)
-        if self.images is not None:
-            return self.images.draw(self.size, rng)
-        kind = cast("BackgroundKind", drawn["background"])
-        return draw_background(kind, self.size, rng)
+        return SceneHand(rig.side, shape, pose, appearance, person, bend, self.files)
 
     def _rng(self, purpose: str, *place: int) -> np.random.Generator:
         """Return the generator of one purpose at one index."""
@@ -443,36 +338,16 @@ def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatA
 
 
 def draw_appearance(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandAppearance:
-    """Draw the appearance of a person's hands in one scene.
-
-    Args:
-        drawn: Values of the factors.
-        rng: Generator of the person.
-        worn: Generator of the scene.
-    """
+    """Draw the appearance of a person's hands in one scene, with a generator of the person and one of the scene."""
+    glove, garment = (None if drawn[name] == "none" else str(drawn[name]) for name in ("glove", "sleeve"))
     return HandAppearance(
-        tone=int(drawn["tone"]),
-        texture=int(drawn["texture"]),
-        amounts={name: float(drawn[name]) for name in DETAILS},
-        glove=_name_or_none(drawn["glove"]),
-        rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())),
-        sleeve=_name_or_none(drawn["sleeve"]),
+        tone=int(drawn["tone"]), texture=int(drawn["texture"]), amounts={name: float(drawn[name]) for name in DETAILS},
+        glove=glove, rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())), sleeve=garment,
         seed=float(rng.uniform(0, 100)),
-    )
+    )  # fmt: skip
 
 
 def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
     """Return the sides of the hands of a still, the first one first."""
-    own: Side = "Left" if drawn["side"] == "left" else "Right"
-    other: Side = "Right" if own == "Left" else "Left"
-    match drawn["hands"]:
-        case "0":
-            return ()
-        case "1":
-            return (own,)
-        case _:
-            return own, other
-
-
-def _name_or_none(value: Value) -> str | None:
-    return None if value == "none" else str(value)
+    sides: tuple[Side, Side] = ("Left", "Right") if drawn["side"] == "left" else ("Right", "Left")
+    return sides[: {"0": 0, "1": 1}.get(str(drawn["hands"]), 2)]

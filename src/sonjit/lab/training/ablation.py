@@ -54,21 +54,13 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True)
 class RowResult:
-    """One row of a finished grid.
+    """One row of a finished grid."""
 
-    Attributes:
-        label: Label of the row.
-        values: Values of the metric by seed.
-        mean: Mean of the values, with its interval.
-        published: Value in the published table.
-        also: Means of the other results in the table.
-    """
-
-    label: str
-    values: tuple[float, ...]
-    mean: Mean
-    published: float | None
-    also: tuple[float, ...] = ()
+    label: str  # label of the row
+    values: tuple[float, ...]  # values of the metric by seed
+    mean: Mean  # mean of the values, with its interval
+    published: float | None  # value in the published table
+    also: tuple[float, ...] = ()  # means of the other results in the table
 
 
 @dataclass(frozen=True)
@@ -87,10 +79,7 @@ def run_ablation(
 ) -> AblationResult:
     """Train every row with every seed, each in a subfolder of the request's folder; finished runs are not repeated.
 
-    Args:
-        request: Training request; its settings apply to all rows.
-        name: Name of the grid.
-        announce: Callback with a line on each run that starts.
+    The request's settings apply to all rows. `announce` receives a line on each run that starts.
 
     Raises:
         InputError: The grid is unknown, or settings of a row cannot be used. Both are checked before any training.
@@ -112,11 +101,7 @@ def run_sweep(
 ) -> AblationResult:
     """Train every combination of values of settings, each in a subfolder; finished runs are not repeated.
 
-    Args:
-        request: Training request; its settings apply to all runs.
-        values: Values by setting. Values of `seed` are averaged.
-        metric: Key in the recipe's results.
-        announce: Callback with a line on each run that starts.
+    `values`: values by setting. Values of `seed` are averaged.
 
     Raises:
         InputError: A setting or value cannot be used, which is checked before any training.
@@ -144,19 +129,45 @@ def _run_grid(
     varied = {key for row in grid.rows for key in (*row.set, *row.smoke_set)}
     if fixed := sorted(request.settings.keys() & {"seed", *varied}):
         raise InputError(f"--set {fixed[0]} cannot be combined with the ablation {name}, whose runs vary it")
-    runs = {
-        (row, seed): _request(recipe, request, grid, row, seed) for seed in grid.seeds for row in range(len(grid.rows))
-    }
+    runs: dict[tuple[int, int], TrainingRequest] = {}
+    for seed, (place, row) in product(grid.seeds, enumerate(grid.rows)):
+        small, own = (grid.smoke_settings, row.smoke_set) if request.smoke else ({}, {})
+        settings = {**grid.settings, **small, **request.settings, **row.set, **own, "seed": seed}
+        slug = re.sub(r"\W+", "-", row.label.lower()).strip("-")
+        run = replace(request, settings=settings, out=request.out / f"{place + 1}-{slug}-seed{seed}")
+        prepare(recipe, run)
+        runs[place, seed] = run
     results: dict[tuple[int, int], Mapping[str, object]] = {}
     with processes(request.device) as device:
-        for done, ((row, seed), run) in enumerate(runs.items(), 1):
-            announce(f"{done} of {len(runs)}: {grid.rows[row].label}, seed {seed}")
-            known = broadcast(None if rank() else _load_finished(recipe, run))
-            results[row, seed] = known or run_recipe(replace(run, device=device))
-    if rank():
-        return AblationResult(recipe.name, name, grid, (), request.smoke)
-    rows = tuple(_row(grid, row, [results[row, seed] for seed in grid.seeds]) for row in range(len(grid.rows)))
-    return AblationResult(recipe.name, name, grid, rows, request.smoke)
+        for done, ((place, seed), run) in enumerate(runs.items(), 1):
+            announce(f"{done} of {len(runs)}: {grid.rows[place].label}, seed {seed}")
+            known = broadcast(None if rank() else _finished_results(recipe, run))
+            results[place, seed] = known or run_recipe(replace(run, device=device))
+    rows: list[RowResult] = []
+    for place, row in enumerate(() if rank() else grid.rows):
+        own_results = [results[place, seed] for seed in grid.seeds]
+        values = _numbers(own_results, grid.metric)
+        also = tuple(fmean(_numbers(own_results, key)) for key in grid.also)
+        rows.append(RowResult(row.label, values, mean_with_interval(values), row.published, also))
+    return AblationResult(recipe.name, name, grid, tuple(rows), request.smoke)
+
+
+def _finished_results(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
+    """Return the results of a run, or None if it is not finished."""
+    file = run.out / RESULT
+    if not file.exists():
+        return None
+    saved = read_json(file)
+    if saved["settings"] != json.loads(json_from(prepare(recipe, run).settings, spaced=True, default=str)):
+        raise InputError(f"{run.out}: contains a run with other settings ({RESULT}). Choose another folder.")
+    return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN
+
+
+def _numbers(results: Sequence[Mapping[str, object]], key: str) -> tuple[float, ...]:
+    numbers = [float(value) for result in results if isinstance(value := result.get(key), int | float)]
+    if len(numbers) < len(results):
+        raise JobError(f"Result {key!r} is missing or not a number. The recipe's results: {', '.join(results[0])}")
+    return tuple(numbers)
 
 
 def mean_with_interval(values: Sequence[float]) -> Mean:
@@ -168,7 +179,12 @@ def mean_with_interval(values: Sequence[float]) -> Mean:
     mean, freedom = fmean(values), len(values) - 1
     if freedom < 1:
         return Mean(mean, math.nan, math.nan)
-    half = _t95(freedom) * stdev(values) / math.sqrt(len(values))
+    if freedom <= len(_T95):
+        quantile = _T95[freedom - 1]
+    else:  # the Cornish-Fisher expansion
+        z = NormalDist().inv_cdf(0.975)
+        quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    half = quantile * stdev(values) / math.sqrt(len(values))
     return Mean(mean, mean - half, mean + half)
 
 
@@ -199,13 +215,12 @@ def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
 def record_of(result: AblationResult) -> dict[str, object]:
     """Return the content of ablation.json."""
     has_published_order, steps = order_of(result)
+    of_grid = ("title", "metric", "unit", "higher_is_better", "source", "notes")
     return {
         "recipe": result.recipe,
         "ablation": result.name,
         "smoke": result.smoke,
-        **{
-            key: getattr(result.grid, key) for key in ("title", "metric", "unit", "higher_is_better", "source", "notes")
-        },
+        **{key: getattr(result.grid, key) for key in of_grid},
         "seeds": result.grid.seeds,
         "interval": "95 %, Student's t over seeds",
         "rows": [{**asdict(row), "mean": row.mean._asdict()} for row in result.rows],
@@ -214,56 +229,8 @@ def record_of(result: AblationResult) -> dict[str, object]:
     }
 
 
-def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int, seed: int) -> TrainingRequest:
-    """Return the checked request of one run: typed settings override the grid's, and the row's override both."""
-    grid_row = grid.rows[row]
-    small, own = (grid.smoke_settings, grid_row.smoke_set) if request.smoke else ({}, {})
-    settings = {**grid.settings, **small, **request.settings, **grid_row.set, **own, "seed": seed}
-    slug = re.sub(r"\W+", "-", grid_row.label.lower()).strip("-")
-    run = replace(request, settings=settings, out=request.out / f"{row + 1}-{slug}-seed{seed}")
-    prepare(recipe, run)
-    return run
-
-
-def _load_finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
-    """Return the results of a run, or None if it is not finished."""
-    file = run.out / RESULT
-    if not file.exists():
-        return None
-    saved = read_json(file)
-    if saved["settings"] != json.loads(json_from(prepare(recipe, run).settings, spaced=True, default=str)):
-        raise InputError(f"{run.out}: contains a run with other settings ({RESULT}). Choose another folder.")
-    return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN
-
-
-def _row(grid: Ablation, row: int, results: Sequence[Mapping[str, object]]) -> RowResult:
-    def values(key: str) -> tuple[float, ...]:
-        numbers = [value for result in results if isinstance(value := result.get(key), int | float)]
-        if len(numbers) < len(results):
-            raise JobError(f"Result {key!r} is missing or not a number. The recipe's results: {', '.join(results[0])}")
-        return tuple(map(float, numbers))
-
-    of_metric = values(grid.metric)
-    also = tuple(fmean(values(key)) for key in grid.also)
-    label, published = grid.rows[row].label, grid.rows[row].published
-    return RowResult(label, of_metric, mean_with_interval(of_metric), published, also)
-
-
-def _t95(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t; from 11 degrees of freedom by the Cornish-Fisher expansion."""
-    if freedom <= len(_T95):
-        return _T95[freedom - 1]
-    z = NormalDist().inv_cdf(0.975)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
 def save_ablation(result: AblationResult, out: Path) -> str:
-    """Write ablation.json, ablation.md and ablation.html into an existing folder, and return the Markdown.
-
-    Raises:
-        InputError: The folder is not writable.
-        JobError: The files cannot be written.
-    """
+    """Write ablation.json, ablation.md and ablation.html into an existing folder, and return the Markdown."""
     title = f"{result.grid.title} ({result.recipe}, {result.name})"
     blocks = list(_blocks(result))
     text = markdown_from(title, blocks)
@@ -275,29 +242,22 @@ def save_ablation(result: AblationResult, out: Path) -> str:
 
 def _blocks(result: AblationResult) -> Iterator[Block]:
     grid, rows = result.grid, result.rows
-    digits = _digits(rows)
-    unit = f", {grid.unit}" if grid.unit else ""
-    seeds = ", ".join(map(str, grid.seeds))
-    better = "higher" if grid.higher_is_better else "lower"
+    largest = max((abs(row.mean.value) for row in rows), default=0)
+    digits = 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))  # three significant ones
     published = any(row.published is not None for row in rows)
     if result.smoke:
         yield Text("Smoke size: compare only the order of the rows, not the values.")
+    unit = f", {grid.unit}" if grid.unit else ""
     headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
-    yield Table(
-        headings,
-        tuple(
-            (
-                row.label,
-                number(row.mean.value, digits),
-                f"{number(row.mean.low, digits)} to {number(row.mean.high, digits)}",
-                *(f"{value:.4g}" for value in row.also),
-                *((number(row.published),) if published else ()),
-            )
-            for row in rows
-        ),
-    )
-    direction = "" if result.name == SWEEP else f" {better.capitalize()} is better."
-    yield Text(f"Means over seeds {seeds}, with intervals by Student's t.{direction}")
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        value, low, high = (number(part, digits) for part in row.mean)
+        also, last = (f"{value:.4g}" for value in row.also), (number(row.published),) if published else ()
+        lines.append((row.label, value, f"{low} to {high}", *also, *last))
+    yield Table(headings, tuple(lines))
+    better = "Higher" if grid.higher_is_better else "Lower"
+    direction = "" if result.name == SWEEP else f" {better} is better."
+    yield Text(f"Means over seeds {', '.join(map(str, grid.seeds))}, with intervals by Student's t.{direction}")
     if published:
         yield Text(f"Published: {grid.source}.")
     has_published_order, steps = order_of(result)
@@ -313,9 +273,3 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     if grid.notes:
         yield Heading("Notes")
         yield BulletList(grid.notes)
-
-
-def _digits(rows: Sequence[RowResult]) -> int:
-    """Return the number of decimals that shows three significant digits of the largest mean."""
-    largest = max((abs(row.mean.value) for row in rows), default=0)
-    return 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))

@@ -69,7 +69,6 @@ class AugmentationSettings:
     reverse: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         for name in ("mirror", "rotated", "shift", "brightness", "contrast", "saturation", "channels", "reverse"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}: must be between 0 and 1")
@@ -96,7 +95,6 @@ class AugmentedSettings(TrainingSettings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         for name in self.UNSUPPORTED:
             if (value := getattr(self.augmentation, name)) != getattr(AugmentationSettings(), name):
@@ -105,33 +103,19 @@ class AugmentedSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One random augmentation. The defaults change nothing.
+    """One random augmentation. The defaults change nothing."""
 
-    Attributes:
-        mirror: True to mirror the crop.
-        rotation_rad: Rotation of the crop's box.
-        scale: Factor of the box size.
-        shift: Shift of the box centre in x and y, as fractions of its width and height.
-        brightness: Brightness factor.
-        contrast: Contrast factor.
-        saturation: Saturation factor.
-        channels: Factors of red, green and blue.
-        hue: Change of hue in turns.
-        blur_px: Standard deviation of a Gaussian blur.
-        reverse: True to play a sequence backwards.
-    """
-
-    mirror: bool = False
-    rotation_rad: float = 0.0
-    scale: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    brightness: float = 1.0
-    contrast: float = 1.0
-    saturation: float = 1.0
-    channels: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    hue: float = 0.0
-    blur_px: float = 0.0
-    reverse: bool = False
+    mirror: bool = False  # True to mirror the crop
+    rotation_rad: float = 0.0  # rotation of the crop's box
+    scale: float = 1.0  # factor of the box size
+    shift: tuple[float, float] = (0.0, 0.0)  # shift of the box centre in x and y, as fractions of its width and height
+    brightness: float = 1.0  # brightness factor
+    contrast: float = 1.0  # contrast factor
+    saturation: float = 1.0  # saturation factor
+    channels: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of red, green and blue
+    hue: float = 0.0  # change of hue in turns
+    blur_px: float = 0.0  # standard deviation of a Gaussian blur
+    reverse: bool = False  # True to play a sequence backwards
 
     def box(self, box: RotatedBox) -> RotatedBox:
         """Return the shifted, scaled and rotated box."""

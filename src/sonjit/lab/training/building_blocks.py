@@ -84,14 +84,10 @@ def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
 
 
 class ArrayRows:
-    """Base class of dataclasses of arrays of equal length.
-
-    Attributes:
-        image: (N,) index of the image of each row.
-    """
+    """Base class of dataclasses of arrays of equal length."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    image: IntArray
+    image: IntArray  # (N,) index of the image of each row
 
     def __len__(self) -> int:
         return len(self.image)
@@ -127,15 +123,7 @@ class ArrayRows:
         file_name: str,
         compute: Callable[[Path, Callable[[int, int], None]], Self],
     ) -> Self:
-        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there.
-
-        Args:
-            request: Training request.
-            names: Names of the folders, relative to the data.
-            file_name: File name for a folder, relative to the run's folder, with `{}` for the folder's name.
-            compute: Function that returns the rows of a folder and reports the number of finished images and of all
-                images.
-        """
+        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there."""
         assert request.data is not None
         parts: list[Self] = []
         for name in names:
@@ -162,11 +150,8 @@ def draw_predictions(
 ) -> Image:
     """Draw predicted and labelled keypoints into crops, side by side.
 
-    Args:
-        crops: Images (S, S, 3) uint8; the first `MAX_CROPS` are drawn.
-        predicted: Keypoints (K, 2) in pixels of each crop.
-        labelled: Labels (K, 2) in pixels of each crop.
-        known: Flags (K,), True for labelled keypoints.
+    `crops`: images (S, S, 3) uint8; the first `MAX_CROPS` are drawn; `predicted`: keypoints (K, 2) in pixels of each
+    crop; `labelled`: labels (K, 2) in pixels of each crop; `known`: flags (K,), True for labelled keypoints.
 
     Returns:
         RGB image (H, W, 3) uint8 with at most four crops in a row.
@@ -197,11 +182,7 @@ _WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 def export_trained(network: Network, name: str, side: int, request: TrainingRequest) -> dict[str, object]:
     """Export a trained network if the request asks for it.
 
-    Args:
-        network: Trained network.
-        name: File name without the ending.
-        side: Side of the input images in pixels.
-        request: Training request with the format and the folder of the run.
+    `side`: side of the input images in pixels.
 
     Returns:
         The path of the file as "export", or an empty dict.
@@ -213,11 +194,7 @@ def export_trained(network: Network, name: str, side: int, request: TrainingRequ
 
 
 def refuse_export(request: TrainingRequest) -> None:
-    """Refuse `--export` for a recipe whose weights `sonjit export` converts.
-
-    Raises:
-        InputError: The request has an export format.
-    """
+    """Refuse `--export` for a recipe whose weights `sonjit export` converts."""
     if request.export is not None:
         raise InputError(
             f"--export does not apply to {request.recipe}, which writes PyTorch weights; convert them with "
@@ -226,13 +203,7 @@ def refuse_export(request: TrainingRequest) -> None:
 
 
 def median_run_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:
-    """Return the median duration of 200 runs on one image in milliseconds, in float32 on one thread of OpenVINO.
-
-    Args:
-        network: Network in eval mode, on the CPU.
-        inputs: Inputs of the network.
-        folder: Folder in which the exported file `timed.onnx` stays.
-    """
+    """Return the median duration of 200 runs on one image in milliseconds, in float32 on one thread of OpenVINO."""
     file = export_network(network, inputs, folder / "timed.onnx").path
     engine = load_engine(file, EngineOptions(precision="f32", threads=1))
     engine.input[...] = np.random.default_rng(0).random(engine.input.shape, np.float32).astype(engine.input.dtype)

@@ -1,26 +1,35 @@
-"""Train a classifier with class activation maps (recipe `cam`), which locate its classes in the image.
+"""Train classifiers with class activation maps (recipe `cam`), and answers from their features (recipe `vqa`).
 
-It is trained on the images of a data set, or on crops of a video with known hands, each with one hand or none.
-Training uses only classes, except in the view "box". Labelled boxes only evaluate the maps.
+The maps locate the classes in the image. A classifier is trained on the images of a data set, or on crops of a video
+with known hands, each with one hand or none. Training uses only classes, except in the view "box". Labelled boxes only
+evaluate the maps.
+
+The data of `vqa` have the layout of https://visualqa.org (Antol et al. 2015; Goyal et al. 2017): a folder with
+`*OpenEnded_mscoco_SPLIT_questions.json` and `*mscoco_SPLIT_annotations.json`, and images
+`SPLIT/COCO_SPLIT_000000000001.jpg` in it or in the folder of `--images`.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sonjit._util.data_files import write_json
+from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
+from sonjit.lab.explain.classes import image_tensor
 from sonjit.lab.networks import Network, create_network, load_checkpoint, network_entry
+from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit.lab.networks.cam import CamNetwork, FullyConnected
 from sonjit.lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit.lab.networks.classifiers import (
@@ -31,10 +40,7 @@ from sonjit.lab.networks.classifiers import (
     save_classifier_description,
 )
 from sonjit.lab.networks.registry import required_checkpoint
-from sonjit.lab.training.augment import (
-    AugmentationSettings,
-    AugmentedSettings,
-)
+from sonjit.lab.training.augment import AugmentationSettings, AugmentedSettings
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.class_images import (
     CLASSES,
@@ -45,53 +51,221 @@ from sonjit.lab.training.class_images import (
     images_from,
     open_class_images,
 )
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, MAX_SIDE, check_range
+from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_IMAGES, MAX_SIDE, check_range
+from sonjit.media import rgb_from
 
 METRICS = "metrics.json"
-"""File of a run with the metrics on held-out images."""
+"""File of a run with the metrics on held-out images or questions."""
+_AGREEING = 3  # number of people whose agreement makes an answer correct
+_DIGITS = {word: str(number) for number, word in enumerate(
+    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+)} | {"none": "0"}  # fmt: skip
+_ARTICLES = ("a", "an", "the")
+
+_FILES = ("OpenEnded_", "questions"), ("", "annotations")
+_CHUNK = 256  # number of questions that are answered at once
+
+
+@dataclass(frozen=True)
+class VqaSettings(TrainingSettings):
+    """Settings of the recipe."""
+
+    steps: int = 2000
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-2
+    network: str = "cam-small"  # network that computes the features, from `list_networks("cam-*")`; that of `--weights`
+    pooling: Literal["", "gap", "gmp"] = ""  # gap or gmp, for weights that do not define it
+    batch: int = 100  # number of questions in a step
+    size: int = 0  # side of the network's input in pixels; 0 for that of its run, or the network's own size
+    split: str = "train2014"  # split to train on
+    held_out_split: str = "val2014"  # split to evaluate on
+    answers: int = 1000  # number of possible answers: the most frequent ones
+    # inputs of the answer: image and question, or only one of them for a comparison
+    parts: Literal["both", "question", "image"] = "both"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, batch=(1, MAX_BATCH), answers=(2, MAX_BATCH))
+        if not self.network.startswith("cam-"):
+            raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*'")
+        if self.size:
+            check_range(self, size=(16, MAX_SIDE))
+
+
+class Question(NamedTuple):
+    """A question about an image."""
+
+    image: Path  # image file
+    text: str  # text of the question
+    answer: str  # most frequent answer
+    human_answers: tuple[str, ...]  # answers of all people, ten in the published set
+
+
+def read_questions(data: Path, images: Path, split: str) -> list[Question]:
+    """Read the questions of a split in the layout of https://visualqa.org."""
+    files: list[Path] = []
+    for pattern in (f"*{name}mscoco_{split}_{part}.json" for name, part in _FILES):
+        found = sorted(data.glob(pattern))
+        if len(found) != 1:
+            raise InputError(f"{data}: must contain one file {pattern}, as in visualqa.org; found {len(found)}")
+        files += found
+    questions_json, answers_json = (read_json(file) for file in files)
+    try:
+        texts = {question["question_id"]: question["question"] for question in questions_json["questions"]}
+        questions = [
+            Question(
+                images / split / f"COCO_{split}_{record['image_id']:012}.jpg", texts[record["question_id"]],
+                record["multiple_choice_answer"], tuple(answer["answer"] for answer in record["answers"]),
+            )
+            for record in answers_json["annotations"]
+        ]  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{files[1]}: not the answers to {files[0].name} in the layout of visualqa.org ({error})"
+        ) from None
+    if not questions:
+        raise InputError(f"{files[1]}: contains no answers")
+    return questions
+
+
+def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
+    """Return the accuracy of an answer, 0..1: the mean of min(agreeing people / 3, 1) over subsets without one person.
+
+    Source: https://visualqa.org/evaluation.html. Case, punctuation, articles and numbers in words do not matter. The
+    official code's spelling of contractions ("dont") is not reproduced.
+
+    >>> round(vqa_accuracy("two", ["2", "2", "2", "3", "3", "3", "3", "3", "3", "3"]), 3)  # with one of the 2s left out
+    0.9
+    """
+    own, people = _normalise(answer), [_normalise(other) for other in human_answers]
+    agreeing = people.count(own)
+    if len(people) == 1:
+        return float(agreeing)
+    return sum(min((agreeing - (other == own)) / _AGREEING, 1) for other in people) / len(people)
+
+
+def train_vqa(request: TrainingRequest) -> dict[str, object]:
+    """Train answers from a classifier's features; the classifier itself is not trained.
+
+    Returns:
+        "weights" and the accuracy on the held-out questions, 0..1, in the definition of visualqa.org.
+    """
+    settings = settings_from(VqaSettings, request.settings)
+    if request.export is not None:
+        raise InputError("--export does not apply to vqa, which writes PyTorch weights")
+    if request.data is None or request.weights is None:
+        raise InputError("vqa requires --data, a folder with questions, and --weights, a classifier for the features")
+    classifier = load_classifier(settings.network, request.weights, settings.pooling or None)
+    network = classifier.network.to(request.device)
+    assert isinstance(network, CamNetwork)
+    size = settings.size or classifier.size
+    images = request.images or request.data
+    learned = read_questions(request.data, images, settings.split)
+    held_out = read_questions(request.data, images, settings.held_out_split)
+    answers = tuple(name for name, _ in Counter(item.answer for item in learned).most_common(settings.answers))
+    learned = [question for question in learned if question.answer in set(answers)]
+    words = tuple(sorted({word for question in learned for word in words_of(question.text)}))
+    features = _features(network, [*learned, *held_out], size)
+    learned_features = torch.stack(list({question.image: features[question.image] for question in learned}.values()))
+    head = AnswerHead(
+        (learned_features.mean(0), learned_features.std(0, correction=0).clamp(min=1e-6)), len(words), len(answers)
+    )
+    head.to(request.device)
+
+    def inputs(questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+        numbers = [word_numbers(question.text, words) if settings.parts != "image" else [0] for question in questions]
+        longest = max(map(len, numbers))
+        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in numbers])
+        middle = head.middle.cpu()
+        rows = [features[question.image] if settings.parts != "question" else middle for question in questions]
+        return torch.stack(rows), padded
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        chosen = [learned[index] for index in rng.integers(len(learned), size=settings.batch)]
+        return *inputs(chosen), torch.tensor([answers.index(question.answer) for question in chosen])
+
+    def losses(head: AnswerHead, batch: tuple[Tensor, Tensor, Tensor]) -> Mapping[str, Tensor]:
+        return {"cross_entropy": cross_entropy(head(*batch[:2]), batch[2])}
+
+    def evaluate(head: AnswerHead) -> dict[str, float]:
+        return _metrics(head, inputs, held_out, answers, request.device)
+
+    save_answerer(request.out, Answerer(network, size, head, words, answers))
+    metrics = fit(
+        request, head, batch, losses, settings, inputs=request.inputs() | {"answers": answers}, evaluate=evaluate,
+        higher_is_better=True,
+    )  # fmt: skip
+    write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
+    return {"weights": request.out / WEIGHTS, "questions": len(learned), "answers": len(answers), **metrics}
+
+
+@torch.inference_mode()
+def _features(network: CamNetwork, questions: Sequence[Question], size: int) -> dict[Path, Tensor]:
+    """Return the pooled features (K,) of each image."""
+    found: dict[Path, Tensor] = {}
+    files = list(dict.fromkeys(question.image for question in questions))
+    for file in files:
+        maps = network(image_tensor(rgb_from(file), size).to(network.device))["features"]
+        pooled = maps.mean((2, 3)) if network.pooling == "gap" else maps.amax((2, 3))
+        found[file] = pooled[0].cpu().clone()
+    return found
+
+
+def _metrics(
+    head: AnswerHead,
+    inputs: Callable[[Sequence[Question]], tuple[Tensor, Tensor]],
+    questions: Sequence[Question],
+    answers: Sequence[str],
+    device: str,
+) -> dict[str, float]:
+    accuracies: list[float] = []
+    for start in range(0, len(questions), _CHUNK):
+        chunk = questions[start : start + _CHUNK]
+        features, words = inputs(chunk)
+        best: list[int] = head(features.to(device), words.to(device)).argmax(1).tolist()
+        accuracies += [
+            vqa_accuracy(answers[index], question.human_answers) for index, question in zip(best, chunk, strict=True)
+        ]
+    return {"accuracy": float(np.mean(accuracies))}
+
+
+def _normalise(answer: str) -> str:
+    words = re.sub(r"[^\w\s:'.]|(?<!\d)\.(?!\d)", "", answer.lower()).split()
+    return " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES)
+
+
 _SIZE = 96
 
 
 @dataclass(frozen=True)
 class CamSettings(AugmentedSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        network: Network name from `list_networks("cam-*")` or `list_networks("fc-*")`.
-        pooling: gap or gmp, for networks with maps; "" for gap, or the pooling of the given weights.
-        batch: Number of images in a step.
-        size: Side of the network's input in pixels; 0 for 96 with the clip's crops, or else the network's own size.
-        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`, such as `folder`, `cub200` or
-            `ilsvrc-loc`; "" for a clip of hands with its ground truth.
-        split: Split to train on; "" is the training set, or else the first split.
-        held_out_split: Split to evaluate on; "" is the data set's own, or else every fifth image.
-        held_out: Maximum number of images to evaluate on.
-        view: Part of an image of a data set: all of it (full), the part that the maps of `--weights` crop (crop), or
-            the labelled box (box).
-        context: Side of a clip's crop as a multiple of the hand's.
-        segment: Length of segments of a clip in frames; the first three quarters of each are for training.
-    """
+    """Settings of the recipe."""
 
     steps: int = 200
     learning_rate: float = 2e-3
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("shift", "reverse")  # crops are already at random positions
 
-    network: str = "cam-small"
+    network: str = "cam-small"  # network name from `list_networks("cam-*")` or `list_networks("fc-*")`
+    # gap or gmp, for networks with maps; "" for gap, or the pooling of the given weights
     pooling: Literal["", "gap", "gmp"] = ""
-    batch: int = 32
+    batch: int = 32  # number of images in a step
+    # side of the network's input in pixels; 0 for 96 with the clip's crops, or else the network's own size
     size: int = 0
+    # kind of data set of `--data`, by its name in `sonjit datasets list`, such as `folder`, `cub200` or `ilsvrc-loc`;
+    # "" for a clip of hands with its ground truth
     dataset: str = ""
-    split: str = ""
-    held_out_split: str = ""
-    held_out: int = 500
+    split: str = ""  # split to train on; "" is the training set, or else the first split
+    held_out_split: str = ""  # split to evaluate on; "" is the data set's own, or else every fifth image
+    held_out: int = 500  # maximum number of images to evaluate on
+    # part of an image of a data set: all of it (full), the part that the maps of `--weights` crop (crop), or the
+    # labelled box (box)
     view: View = "full"
-    context: float = 2.0
-    segment: int = 60
+    context: float = 2.0  # side of a clip's crop as a multiple of the hand's
+    segment: int = 60  # length of segments of a clip in frames; the first three quarters of each are for training
 
     def __post_init__(self) -> None:
-        """Check that values are in range and that settings have an effect."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), held_out=(1, MAX_COUNT), segment=(4, MAX_COUNT), context=(1, 4))
         if self.size:
@@ -111,9 +285,6 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     Returns:
         "weights" and, on held-out images, the accuracy and the number of images; for a data set also the errors in the
         definition of ILSVRC, in per cent.
-
-    Raises:
-        InputError: Data or weights cannot be used.
     """
     settings = settings_from(CamSettings, request.settings)
     if settings.dataset:
@@ -191,16 +362,13 @@ def _train(
         return {"cross_entropy": cross_entropy(network(pixels)["scores"], labels, label_smoothing=0.05)}
 
     batch = partial(draw_batch, crops=images, count=settings.batch, augmentation=settings.augmentation)
-    if request is None:
-        train(network, batch, losses, settings)
-    else:
+    inputs: dict[str, object] | None = None
+    if request is not None:
         run = _run_folder_of(request.weights)
         save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
-        inputs: dict[str, object] = request.inputs() | {"classes": classifier.names}
-        train(
-            network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress,
-            evaluate=evaluate, higher_is_better=settings.dataset == "",
-        )  # fmt: skip
+        inputs = request.inputs() | {"classes": classifier.names}
+    higher = settings.dataset == ""
+    fit(request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate, higher_is_better=higher)
     return network.cpu().eval()
 
 

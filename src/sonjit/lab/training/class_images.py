@@ -25,12 +25,7 @@ from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit.lab.metrics.detection import localization_error
 from sonjit.lab.networks.classifiers import Classifier, View
-from sonjit.lab.training.augment import (
-    Augmentation,
-    AugmentationSettings,
-    draw_augmentation,
-    mirrored_order,
-)
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
 from sonjit.media import open_source
 from sonjit.results import Box
 
@@ -42,16 +37,11 @@ _HELD_OUT = ("val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One example.
+    """One example."""
 
-    Attributes:
-        image: (size, size, 3) uint8.
-        label: Index of the class.
-        box: Box of the object of the class in pixels of the crop; None if it is unknown or there is no object.
-    """
-
-    image: Image
-    label: int
+    image: Image  # (size, size, 3) uint8
+    label: int  # index of the class
+    # box of the object of the class in pixels of the crop; None if it is unknown or there is no object
     box: Box | None = None
 
 
@@ -72,19 +62,11 @@ def class_of(sample: Sample) -> str | None:
 class ClassImages:
     """Training images and held-out images with classes.
 
-    Args:
-        training: Training images with classes.
-        held_out: Images to evaluate on.
-        size: Side of a network's square input in pixels.
-        view: Part of an image that is shown.
-        cropper: Classifier whose map crops images, for the view "crop".
+    `size`: side of a network's square input in pixels.
 
     Attributes:
         names: Names of the classes.
         ids: Ids of the classes in the data set.
-
-    Raises:
-        InputError: There are fewer than two classes.
     """
 
     def __init__(
@@ -160,18 +142,8 @@ def open_class_images(
 ) -> ClassImages:
     """Open the images of a data set; without a split to evaluate on, every fifth image is held out.
 
-    Args:
-        dataset: Name of the data set.
-        data: Folder or COCO file of the data set.
-        images: Folder or video of the images; None for that of the data set.
-        split: Split to train on; "" for the training set, or else the first split.
-        held_out_split: Split to evaluate on; "" for the data set's validation or test split.
-        size: Side of a network's square input in pixels.
-        view: Part of an image that is shown.
-        cropper: Classifier whose map crops images, for the view "crop".
-
-    Raises:
-        InputError: The data cannot be used.
+    `images`: folder or video of the images; None for that of the data set; `size`: side of a network's square input in
+    pixels.
     """
     entry = dataset_entry(dataset)
     options: dict[str, Any] = {"images": str(images)} if images else {}
@@ -200,11 +172,6 @@ def classification_metrics(
     classifier: Classifier, samples: Sequence[Sample], by: LocalizeBy = "cam"
 ) -> dict[str, float]:
     """Return errors on images in the definition of ILSVRC, in per cent.
-
-    Args:
-        classifier: Classifier with the names of its classes.
-        samples: Images with classes; localization is evaluated on those with boxes.
-        by: Method that computes boxes; a network without maps supports only backprop.
 
     Returns:
         classification_error_1 and _5, and with boxes localization_error_1 and _5.
@@ -258,12 +225,8 @@ _MARGIN = 0.12  # distance of the skin from the keypoints, relative to the hand'
 class HandCrops:
     """Crops of a clip with known hands.
 
-    Args:
-        clip: Path of a video.
-        truth: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels.
-        size: Side of a crop in pixels.
-        context: Side of a crop as a multiple of the hand's.
-        segment: Length of segments in frames; the first three quarters of each are for training.
+    `truth`: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels;
+    `size`: side of a crop in pixels.
     """
 
     def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
@@ -283,8 +246,10 @@ class HandCrops:
         with open_source(clip) as source:
             for frame in source:
                 if frame.index in hands:
-                    image, scale = _shrink(frame.rgb)
-                    self._images[frame.index] = image
+                    scale = min(_LONG_SIDE_PX / max(frame.rgb.shape[:2]), 1.0)
+                    size_px = round(frame.rgb.shape[1] * scale), round(frame.rgb.shape[0] * scale)
+                    small = cv2.resize(frame.rgb, size_px, interpolation=cv2.INTER_AREA)
+                    self._images[frame.index] = np.asarray(small, np.uint8)
                     self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
         quarter = segment * 3 // 4
         self.training = [index for index in sorted(self._images) if index % segment < quarter]
@@ -351,15 +316,6 @@ class HandCrops:
             return None
         x_min, y_min, x_max, y_max = np.clip(_box_around(points_into_crop(xy, area, size)), 0, size).tolist()
         return Crop(image, label, (x_min, y_min, x_max, y_max))
-
-
-def _shrink(rgb: Image) -> tuple[NDArray[np.uint8], float]:
-    """Return a frame of at most `_LONG_SIDE_PX`, and the factor of its coordinates."""
-    import cv2
-
-    scale = min(_LONG_SIDE_PX / max(rgb.shape[:2]), 1.0)
-    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), scale
 
 
 def _mirror(example: Crop) -> Crop:

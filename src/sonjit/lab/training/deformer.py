@@ -49,7 +49,7 @@ from sonjit.lab.training.handoccnet import (
     rotate_poses,
 )
 from sonjit.lab.training.hands.samples import draw_examples, known_hands
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
@@ -82,12 +82,8 @@ def targets_from_mano(
 ) -> DeformerTargets:
     """Compute the ground truth from MANO parameters in the convention of the network's variant.
 
-    Args:
-        network: Network whose MANO models are used.
-        pose: (B, T, 48) axis-angles.
-        shape: (B, T, 10) shape parameters.
-        side: (B, T) 0 for right and 1 for left.
-        joints2d: (B, T, 21, 2) from `deformer_stream.joints_in_box`.
+    `pose`: (B, T, 48) axis-angles; `shape`: (B, T, 10) shape parameters; `side`: (B, T) 0 for right and 1 for left;
+    `joints2d`: (B, T, 21, 2) from `deformer_stream.joints_in_box`.
     """
     windows = pose.shape[:2]
     with torch.no_grad():
@@ -127,18 +123,12 @@ def deformer_losses(
     targets: DeformerTargets,
     points_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the published losses times their weights, by name; their sum is minimised.
-
-    Args:
-        outputs: Outputs of the network.
-        predicted: Hands from `predicted_hands`.
-        targets: Ground truth.
-        points_loss: Loss of vertices and joints. Default: `maxmse`. `F.mse_loss` weights all points equally.
-    """
+    """Return the published losses times their weights, by name; their sum is minimised."""
     points_loss = points_loss or maxmse
     windows, frames = targets.side.shape
     truth, after, before = targets.hands, slice(1, None), slice(None, -1)
     joints2d = outputs["joints2d"].unflatten(0, (windows, frames))
+    inside = targets.joints2d > 0  # the hand's box
     shapes = outputs["mano_shape"][:, None].expand_as(targets.shape)
     onward = _hand_losses(_part(predicted.next, before), _part(truth, after), points_loss)
     backward = _hand_losses(_part(predicted.before, after), _part(truth, before), points_loss)
@@ -147,7 +137,7 @@ def deformer_losses(
     return {
         **_hand_losses(predicted.own, truth, points_loss),
         "shape": 0.1 * F.mse_loss(shapes, targets.shape),
-        "joints2d": 100 * _loss_2d(joints2d, targets.joints2d),
+        "joints2d": 100 * ((joints2d - targets.joints2d).square() * inside).sum() / inside.sum().clamp(min=1),
         **{f"moved_{name}": onward[name] + backward[name] for name in onward},
         **{f"fused_{name}": loss for name, loss in fused.items()},
     }
@@ -176,12 +166,6 @@ def _hand_losses(
         "joints": 1e4 * points_loss(predicted.joints, truth.joints),
         "pose": 10 * F.mse_loss(predicted.rotations, truth.rotations),
     }
-
-
-def _loss_2d(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean squared error of the coordinates inside the box."""
-    visible = truth > 0
-    return ((predicted - truth).square() * visible).sum() / visible.sum().clamp(min=1)
 
 
 def _windows(hands: HandGeometry, frames: int) -> HandGeometry:
@@ -278,9 +262,6 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
 
     The HO-3D variant has the OpenGL axes of that set, and poses relative to the flat hand, on all data sets. The
     DexYCB variant has principal components.
-
-    Raises:
-        InputError: The fit cannot be converted to the variant.
     """
     fit = hand.mesh
     assert fit is not None
@@ -300,32 +281,20 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
 
 @dataclass(frozen=True)
 class DeformerSettings(ManoSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        mano_left: MANO_LEFT.pkl, or stand-in; "" excludes windows of left hands.
-        variant: Conventions of the outputs: ho3d or dexycb.
-        size: Network size: full, small for a trial on a CPU, or tiny for tests.
-        trunk_weights: File of torchvision's ResNet-50 for ImageNet; "" starts with random weights.
-        maxmse: True to weight points by their share of the errors; False weights all points equally.
-        discriminator: True to train against the motion discriminator.
-        discriminator_channels: Channels of the discriminator's recurrent states.
-        fusion: True to fuse the poses of all frames by confidence; False takes the pose of the middle frame.
-    """
+    """Settings of the recipe."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("mirror",)  # a left hand's components are not a right one's
 
-    mano_left: str = ""
-    variant: Literal["ho3d", "dexycb"] = "ho3d"
-    size: Literal["full", "small", "tiny"] = "full"
-    trunk_weights: str = ""
-    maxmse: bool = True
-    discriminator: bool = True
-    discriminator_channels: int = 1024
-    fusion: bool = True
+    mano_left: str = ""  # MANO_LEFT.pkl, or stand-in; "" excludes windows of left hands
+    variant: Literal["ho3d", "dexycb"] = "ho3d"  # conventions of the outputs: ho3d or dexycb
+    size: Literal["full", "small", "tiny"] = "full"  # network size: full, small for a trial on a CPU, or tiny for tests
+    trunk_weights: str = ""  # file of torchvision's ResNet-50 for ImageNet; "" starts with random weights
+    maxmse: bool = True  # True to weight points by their share of the errors; False weights all points equally
+    discriminator: bool = True  # True to train against the motion discriminator
+    discriminator_channels: int = 1024  # channels of the discriminator's recurrent states
+    fusion: bool = True  # True to fuse the poses of all frames by confidence; False takes the pose of the middle frame
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, discriminator_channels=(1, MAX_WIDTH))
 
@@ -378,9 +347,6 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         distributed errors. Procrustes aligned, as published: `pa_mpjpe_mm`, `pa_auc` up to 50 mm, and for data sets
         with labels of hidden keypoints `pa_25_50_mm`, `pa_50_75_mm` and `pa_75_100_mm`, by the hidden share in per
         cent. `jerk_mm` is the mean third difference of the predicted joints over consecutive frames.
-
-    Raises:
-        InputError: MANO, the data or MANO parameters of the data are missing, or weights do not fit.
     """
     refuse_export(request)
     settings = settings_from(DeformerSettings, request.settings)
@@ -410,9 +376,8 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         return model.losses(batch, points_loss)
 
     draw = partial(_draw, windows=windows, count=settings.batch, augmentation=settings.augmentation)
-    metrics = train(
-        pair, draw, losses, settings,
-        out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+    metrics = fit(
+        request, pair, draw, losses, settings, inputs=request.inputs(data.name),
         saved_module=lambda pair: pair.deformer,
         evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
     )  # fmt: skip
@@ -422,17 +387,11 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The windows of a data set.
+    """The windows of a data set."""
 
-    Attributes:
-        samples: Samples of the data set.
-        hands: MANO's models, on the CPU.
-        size: Network size.
-    """
-
-    samples: Sequence[Sample]
-    hands: VariantHands
-    size: DeformerSize
+    samples: Sequence[Sample]  # samples of the data set
+    hands: VariantHands  # MANO's models, on the CPU
+    size: DeformerSize  # network size
 
     def window(self, index: int, change: Augmentation = _UNCHANGED) -> Window | None:
         """Return the window around a sample, augmented, or None if there is none."""

@@ -30,7 +30,7 @@ from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrore
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import check_range
@@ -52,23 +52,16 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class PointSettings(HandSettings):
-    """Settings of the recipes.
-
-    Attributes:
-        network: Network to fine-tune.
-        loss: Loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`.
-        keep: Weight of the loss that keeps all outputs as they were before training; 0 disables it.
-    """
+    """Settings of the recipes."""
 
     learning_rate: float = 1e-4
     warmup: int = 5
     batch: int = 8
-    network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"
-    loss: str = "distance"
-    keep: float = 0.1
+    network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"  # network to fine-tune
+    loss: str = "distance"  # loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`
+    keep: float = 0.1  # weight of the loss that keeps all outputs as they were before training; 0 disables it
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, keep=(0, 1e6))
         check_loss(self.loss, POINT_LOSSES)
@@ -89,49 +82,29 @@ class PointSettings(HandSettings):
 
 
 class LabelledCrop(NamedTuple):
-    """A labelled face or body.
+    """A labelled face or body."""
 
-    Attributes:
-        crop: Crop with the labelled points.
-        skeleton: Skeleton of the labels.
-        length: Unit of errors in pixels of the crop.
-    """
-
-    crop: LandmarkCrop
-    skeleton: str
-    length: float
+    crop: LandmarkCrop  # crop with the labelled points
+    skeleton: str  # skeleton of the labels
+    length: float  # unit of errors in pixels of the crop
 
 
 class PointBatch(NamedTuple):
-    """The batch of a step; lengths in pixels of the crops.
+    """The batch of a step; lengths in pixels of the crops."""
 
-    Attributes:
-        images: (B, 3, S, S) in 0..1.
-        points: (B, K, 2), zeros where they are not labelled; K is the maximum of the batch.
-        known: (B, K) 1 or 0.
-        lengths: (B,) unit of errors: the distance of the eyes' outer corners, or the length of the torso.
-        skeletons: (B,) skeletons of the labels.
-    """
-
-    images: Tensor
-    points: Tensor
-    known: Tensor
-    lengths: Tensor
-    skeletons: tuple[str, ...]
+    images: Tensor  # (B, 3, S, S) in 0..1
+    points: Tensor  # (B, K, 2), zeros where they are not labelled; K is the maximum of the batch
+    known: Tensor  # (B, K) 1 or 0
+    lengths: Tensor  # (B,) unit of errors: the distance of the eyes' outer corners, or the length of the torso
+    skeletons: tuple[str, ...]  # (B,) skeletons of the labels
 
 
 def train_points(request: TrainingRequest) -> Mapping[str, object]:
     """Fine-tune a face or body network; see the module.
 
-    Args:
-        request: Training request with the root of a data set of faces or bodies.
-
     Returns:
         "weights"; "error_before" and "error" on held-out images, mean distances in per cent of the eyes' distance (NME)
         or of the torso; "held_out", the number of faces or bodies; and the path of the "export".
-
-    Raises:
-        InputError: Settings or data cannot be used.
     """
     settings = settings_from(PointSettings, request.settings)
     if request.data is None:
@@ -140,14 +113,12 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network(settings.network, request.weights or "published").to(request.device)
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
     before = point_error(network.eval(), held_out, request.device)
-    metrics = train(
+    metrics = fit(
+        request,
         network.eval(),  # batch norms are already folded
         partial(_draw, samples=data.training, settings=settings),
         point_losses(copy.deepcopy(network).eval().requires_grad_(False), settings.keep, settings.loss),
         settings,
-        out=request.out,
-        inputs=request.inputs(),
-        progress=request.progress,
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
@@ -248,13 +219,7 @@ def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
 def point_losses(
     before: Network, keep: float, loss: str = "distance"
 ) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
-    """Return a function that computes losses by name: of the points in units of errors, and of changed outputs.
-
-    Args:
-        before: Copy of the network before training.
-        keep: Weight of the loss of the changes.
-        loss: Loss of the points, one of `losses.POINT_LOSSES`.
-    """
+    """Return a function that computes losses by name: of the points in units of errors, and of changed outputs."""
     error_of = point_loss(loss)
 
     def losses(network: Network, batch: PointBatch) -> Mapping[str, Tensor]:

@@ -23,7 +23,7 @@ from sonjit.gestures.classifier import WITH_IMAGE
 from sonjit.gestures.features import FEATURES, KEYPOINTS, aligned
 from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import MAPS, DetectedHands, split_maps
-from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_fractions, check_range
 
@@ -39,33 +39,23 @@ _STEP: Final = 0.1  # a correction of 1 in units of the crop's side
 
 @dataclass(frozen=True)
 class AppearanceSettings(TrainingSettings):
-    """Settings of the network.
-
-    Attributes:
-        folders: Training folders, relative to the data. The first ones must be those of the recipe's `train` in their
-            order, so that the images for calibration are the same and train neither network.
-        crops: Number of further crops of each hand, recoloured, blurred, compressed or mirrored.
-        batch: Number of hands in a step.
-        channels: Number of channels read from the maps at each keypoint.
-        correction: Width of the layer that corrects the keypoints.
-        hidden: Width of the widest layer.
-        smoothing: Label smoothing.
-    """
+    """Settings of the network."""
 
     steps: int = 3000
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
+    # Training folders, relative to the data. The first ones must be those of the recipe's `train` in their order, so
+    # that the images for calibration are the same and train neither network
     folders: tuple[str, ...] = ()
-    crops: int = 1
-    batch: int = 160
-    channels: int = 32
-    correction: int = 192
-    hidden: int = 448
-    smoothing: float = 0.05
+    crops: int = 1  # number of further crops of each hand, recoloured, blurred, compressed or mirrored
+    batch: int = 160  # number of hands in a step
+    channels: int = 32  # number of channels read from the maps at each keypoint
+    correction: int = 192  # width of the layer that corrects the keypoints
+    hidden: int = 448  # width of the widest layer
+    smoothing: float = 0.05  # label smoothing
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, crops=(0, MAX_COPIES), batch=(1, MAX_BATCH))
         check_range(self, channels=(1, MAX_WIDTH), correction=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
@@ -75,15 +65,7 @@ class AppearanceSettings(TrainingSettings):
 
 
 class AppearanceNetwork(nn.Module):
-    """Network that predicts pose logits and exact keypoints from maps and keypoints.
-
-    Args:
-        poses: Number of poses.
-        channels: Number of channels read from the maps at each keypoint.
-        correction: Width of the layer that corrects the keypoints.
-        hidden: Width of the widest layer.
-        embedding: Width of the last hidden layer and of the features of the keypoints.
-    """
+    """Network that predicts pose logits and exact keypoints from maps and keypoints."""
 
     middle: Tensor
     spread: Tensor
@@ -124,10 +106,8 @@ class AppearanceNetwork(nn.Module):
 
         In training, noise is added and some hands are classified only by keypoints.
 
-        Args:
-            maps: (B, C, side, side) for each of `MAPS`.
-            places: (B, 21, 2) detected keypoints, as fractions of the crop.
-            features: (B, F) features of the keypoints.
+        `maps`: (B, C, side, side) for each of `MAPS`; `places`: (B, 21, 2) detected keypoints, as fractions of the
+        crop; `features`: (B, F) features of the keypoints.
         """
         maps = [values / spread[:, None, None] for values, spread in zip(maps, self.map_spread, strict=True)]
         features = (features - self.middle) / self.spread
@@ -178,17 +158,15 @@ class AppearanceNetwork(nn.Module):
         for number, layer in enumerate((self.features, self.first, self.second, self.last)):
             arrays[f"weights_{number}"] = layer.weight.numpy().T.astype(np.float64)
             arrays[f"bias_{number}"] = layer.bias.numpy().astype(np.float64)
-        arrays["weights_1"] = arrays["weights_1"][self._by_keypoint()]
+        # The rows of a keypoint are adjacent in `HandHeads.appearance`.
+        count, rows = KEYPOINTS * self.found.out_features, np.arange(self.first.in_features)
+        *shown, rest = np.split(rows, np.cumsum([count, count, KEYPOINTS * 2]))
+        by_keypoint = np.concatenate([part.reshape(KEYPOINTS, -1) for part in shown], 1).ravel()
+        arrays["weights_1"] = arrays["weights_1"][np.concatenate([by_keypoint, rest])]
         arrays["weights_0"] /= self.spread.numpy()[:, None]
         arrays["bias_0"] -= self.middle.numpy() @ arrays["weights_0"]
         arrays["shape"] = shapes.astype(np.float64)
         return {WITH_IMAGE + name: value for name, value in arrays.items()}
-
-    def _by_keypoint(self) -> IntArray:
-        """Return the row order of the widest layer for `HandHeads.appearance`: a keypoint's rows are adjacent."""
-        channels, rows = self.found.out_features, np.arange(self.first.in_features)
-        *shown, rest = np.split(rows, np.cumsum([KEYPOINTS * channels, KEYPOINTS * channels, KEYPOINTS * 2]))
-        return np.concatenate([np.concatenate([part.reshape(KEYPOINTS, -1) for part in shown], 1).ravel(), rest])
 
 
 def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
@@ -203,14 +181,8 @@ def train_with_image(
 ) -> tuple[dict[str, RealArray], dict[str, RealArray]]:
     """Train the network and return arrays for the hand heads and for the file of gestures.
 
-    Args:
-        hands: Hands with the inputs of their appearance.
-        chances: (N,) probability that each hand is drawn; sum 1.
-        settings: Settings of the network.
-        request: Training request whose folder the run uses; None saves nothing.
-
-    Raises:
-        InputError: There are fewer than two poses.
+    `chances`: (N,) probability that each hand is drawn; sum 1; `request`: training request whose folder the run uses;
+    None saves nothing.
     """
     names, pose = np.unique(hands.pose, return_inverse=True)
     if len(names) < 2:
@@ -237,21 +209,13 @@ def train_with_image(
         }
 
     network.to(request.device if request else "cpu").train()
-    if request is None:
-        train(network, batch, losses, settings)
-    else:
-        folder, inputs = request.out / "with_image", {"hands": len(hands)}
-        train(network, batch, losses, settings, out=folder, inputs=inputs, progress=request.progress)
+    fit(request, network, batch, losses, settings, inputs={"hands": len(hands)}, folder="with_image")
     network.cpu().eval()
     return network.heads(), network.arrays(shipped_gestures().shapes_of(names.tolist()))
 
 
 def exact_positions(hands: DetectedHands) -> Float32Array:
-    """Return the exact keypoints (N, 21, 2) as fractions of the crop, offset from the detected ones as in the image.
-
-    Args:
-        hands: Hands with the inputs of their appearance.
-    """
+    """Return the exact keypoints (N, 21, 2) as fractions of the crop, offset from the detected ones as in the image."""
     places = hands.appearance[:, -2 * KEYPOINTS :].astype(np.float64).reshape(len(hands), KEYPOINTS, 2)
     found, observed = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
     detected_middle, observed_middle = found.mean(1, keepdims=True), observed.mean(1, keepdims=True)

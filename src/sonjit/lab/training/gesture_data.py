@@ -55,27 +55,16 @@ _DetectedHand = tuple[Hand, FloatArray, FloatArray, bool]
 
 @dataclass(frozen=True, eq=False)
 class PosedHands(ArrayRows):
-    """Detected hands with their ground truth and their poses.
+    """Detected hands with their ground truth and their poses."""
 
-    Attributes:
-        keypoints: (N, 21, 3) float32 pixels.
-        keypoints_3d: (N, 21, 3) float32 metres.
-        left: (N,) True if the network predicts a left hand.
-        pose: (N,) pose names of `sonjit synth`; "any" for hands without a named pose or with an object.
-        image: (N,) index of the image.
-        true_keypoints: (N, 21, 3) float32 exact keypoints in the image, z in the same scale.
-        true_keypoints_3d: (N, 21, 3) float32 metres in the camera frame.
-        true_left: (N,) True for a left hand.
-    """
-
-    keypoints: Float32Array
-    keypoints_3d: Float32Array
-    left: BoolArray
-    pose: NDArray[np.str_]
-    image: IntArray
-    true_keypoints: Float32Array
-    true_keypoints_3d: Float32Array
-    true_left: BoolArray
+    keypoints: Float32Array  # (N, 21, 3) float32 pixels
+    keypoints_3d: Float32Array  # (N, 21, 3) float32 metres
+    left: BoolArray  # (N,) True if the network predicts a left hand
+    pose: NDArray[np.str_]  # (N,) pose names of `sonjit synth`; "any" for hands without a named pose or with an object
+    image: IntArray  # (N,) index of the image
+    true_keypoints: Float32Array  # (N, 21, 3) float32 exact keypoints in the image, z in the same scale
+    true_keypoints_3d: Float32Array  # (N, 21, 3) float32 metres in the camera frame
+    true_left: BoolArray  # (N,) True for a left hand
 
     def shapes(self, alphabet: Alphabet) -> IntArray:
         """Return the (N,) index of each hand's shape in an alphabet."""
@@ -104,12 +93,7 @@ class PosedHands(ArrayRows):
         return palm_pose(self.true_keypoints_3d.astype(np.float64), self.true_left).reshape(-1, 63)
 
     def unambiguous(self, gestures: PosedHands, alphabet: Alphabet | None = None) -> Self:
-        """Remove free poses that are too similar to gestures.
-
-        Args:
-            gestures: Hands of named poses.
-            alphabet: Poses of the gestures; those of the shipped ones by default.
-        """
+        """Remove free poses that are too similar to gestures."""
         named = gestures.take(gestures.shapes(alphabet or shipped_gestures()) > 0)
         examples = [np.flatnonzero(named.pose == pose)[:_EXAMPLES] for pose in np.unique(named.pose)]
         poses = named.take(np.concatenate([np.zeros(0, np.int64), *examples])).palm_poses()
@@ -123,12 +107,7 @@ class PosedHands(ArrayRows):
         return self.take(keep)
 
     def with_errors_from(self, found: PosedHands, rng: np.random.Generator) -> Self:
-        """Return exact hands with the network's errors in one of the most similar detected hands.
-
-        Args:
-            found: Hands that the network detected in images.
-            rng: Generator that chooses one of the `_SIMILAR` nearest hands in pose and view.
-        """
+        """Return exact hands with the network's errors in one of the most similar detected hands."""
         truth, others = aligned(self.truth(), self.true_left), aligned(found.truth(), found.true_left)
         detected = np.stack([found.keypoints, found.keypoints_3d], 1)
         errors = aligned(detected, found.true_left, by=found.truth()) - others
@@ -141,50 +120,25 @@ class PosedHands(ArrayRows):
 
 @dataclass(frozen=True, eq=False)
 class DetectedHands(PosedHands):
-    """Posed hands with their appearance.
+    """Posed hands with their appearance."""
 
-    Attributes:
-        appearance: (N, 21, A) as in `Hand`, or the inputs that it is computed from as rows (N, ...), see
-            `split_maps`.
-    """
-
+    # (N, 21, A) as in `Hand`, or the inputs that it is computed from as rows (N, ...), see `split_maps`
     appearance: NDArray[np.floating]
 
 
-def posed_hands(
-    root: Path,
-    crops: int,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> PosedHands:
-    """Run the published hand network on every hand of a folder that `sonjit synth` wrote.
-
-    Args:
-        root: Folder of the images.
-        crops: Number of crops of each hand, each with a slightly different box.
-        progress: Callback after each image with the number of finished images and of all images.
-
-    Raises:
-        InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
-    """
+def posed_hands(root: Path, progress: Callable[[int, int], None] | None = None, *, crops: int) -> PosedHands:
+    """Run the published hand network on every hand of a folder that `sonjit synth` wrote."""
     network = _network(HandHeads)
     columns = _columns(root, lambda sample, rng: _detect(sample, network, crops, rng), progress)
     return PosedHands(*columns[:-1])
 
 
 def detect_hands(
-    root: Path, more: int = 0, *, maps: bool = False, progress: Callable[[int, int], None] | None = None
+    root: Path, progress: Callable[[int, int], None] | None = None, *, more: int = 0, maps: bool = False
 ) -> DetectedHands:
     """Run the published hand network on one crop of each hand, with its appearance.
 
-    Args:
-        root: Folder of the images.
-        more: Number of further crops of each hand for training, each recoloured, blurred, compressed or mirrored.
-        maps: True for the inputs of the appearance instead of the appearance, for training.
-        progress: Callback after each image with the number of finished images and of all images.
-
-    Raises:
-        InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
+    `maps`: True for the inputs of the appearance instead of the appearance, for training.
     """
     network = _network(_Maps if maps else HandHeads)
 
@@ -242,15 +196,10 @@ def _columns(
 
 @dataclass(frozen=True, eq=False)
 class ReplacementImage:
-    """An image that replaces a sample's own.
+    """An image that replaces a sample's own."""
 
-    Attributes:
-        rgb: (H, W, 3) uint8, before mirroring.
-        mirrored: True to mirror the image.
-    """
-
-    rgb: Image
-    mirrored: bool = False
+    rgb: Image  # (H, W, 3) uint8, before mirroring
+    mirrored: bool = False  # True to mirror the image
 
 
 def _detect(
@@ -351,16 +300,7 @@ def posed_joints(
     alphabet: Alphabet | None = None,
     yaw_deg: float = 180.0,
 ) -> PosedHands:
-    """Return right hands whose exact joints replace detected keypoints.
-
-    Args:
-        people: Number of people.
-        each: Number of hands of each person and named pose.
-        free: Number of unnamed poses of each person.
-        rng: Generator of all random numbers.
-        alphabet: Alphabet of the poses; the shipped gestures by default.
-        yaw_deg: Maximum yaw relative to a view of the palm.
-    """
+    """Return right hands whose exact joints replace detected keypoints."""
     chosen = (alphabet or shipped_gestures()).posed
     points: list[FloatArray] = []
     names: list[str] = []

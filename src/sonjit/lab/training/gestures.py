@@ -6,9 +6,9 @@ similar hands. The hand network is not trained, and its detections in the render
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -44,7 +44,7 @@ from sonjit.lab.training.gesture_data import (
     posed_joints,
     split_maps,
 )
-from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_COUNT, MAX_WIDTH, check_range
 
@@ -73,58 +73,38 @@ MAX_POSED: Final = 10_000_000
 
 @dataclass(frozen=True)
 class GestureSettings(TrainingSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        alphabet: Meanings of the poses: "" for the shipped gestures, a manual alphabet such as "asl", or its file.
-        train: Training folders, relative to the data.
-        held_out: Folders to evaluate on, relative to the data, with other people and other backgrounds.
-        crops: Number of crops of each training hand, each with a slightly different box.
-        calibration_every: Every how manieth training image is used only to calibrate the probabilities.
-        people: Number of people whose hands are posed without an image; 0 for none.
-        each: Number of posed hands of each person and pose.
-        free: Number of unnamed poses of each person.
-        yaw_deg: Maximum yaw of posed hands relative to a view of the palm.
-        rendered: Share of the hands in a step that the network detected in images.
-        flawless: Share of posed, exact hands, as another network may detect them; the rest gets errors.
-        none: Share of the hands in a step without a gesture; all gestures are equally frequent.
-        exact: True to train and evaluate on the exact joints, to measure the limit without errors of the hand network.
-        batch: Number of hands in a step.
-        hidden: Width of the first layer.
-        embedding: Width of the second layer, in which custom gestures are learned.
-        dropout: Dropout of both layers.
-        smoothing: Label smoothing.
-        noise: Noise that is added to the inputs, in standard deviations.
-        seen: Settings of the network that also uses the maps of the hand network, or none.
-    """
+    """Settings of the recipe."""
 
     steps: int = 3000
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     save_every: int = 1000
+    # meanings of the poses: "" for the shipped gestures, a manual alphabet such as "asl", or its file
     alphabet: str = ""
-    train: tuple[str, ...] = ("train",)
+    train: tuple[str, ...] = ("train",)  # training folders, relative to the data
+    # folders to evaluate on, relative to the data, with other people and other backgrounds
     held_out: tuple[str, ...] = ("held",)
-    crops: int = 2
-    calibration_every: int = 8
-    people: int = 24
-    each: int = 40
-    free: int = 1000
-    yaw_deg: float = 180.0
-    rendered: float = 0.4
-    flawless: float = 0.1
-    none: float = 0.45
+    crops: int = 2  # number of crops of each training hand, each with a slightly different box
+    calibration_every: int = 8  # every how manieth training image is used only to calibrate the probabilities
+    people: int = 24  # number of people whose hands are posed without an image; 0 for none
+    each: int = 40  # number of posed hands of each person and pose
+    free: int = 1000  # number of unnamed poses of each person
+    yaw_deg: float = 180.0  # maximum yaw of posed hands relative to a view of the palm
+    rendered: float = 0.4  # share of the hands in a step that the network detected in images
+    flawless: float = 0.1  # share of posed, exact hands, as another network may detect them; the rest gets errors
+    none: float = 0.45  # share of the hands in a step without a gesture; all gestures are equally frequent
+    # True to train and evaluate on the exact joints, to measure the limit without errors of the hand network
     exact: bool = False
-    batch: int = 256
-    hidden: int = 128
-    embedding: int = 64
-    dropout: float = 0.1
-    smoothing: float = 0.03
-    noise: float = 0.1
+    batch: int = 256  # number of hands in a step
+    hidden: int = 128  # width of the first layer
+    embedding: int = 64  # width of the second layer, in which custom gestures are learned
+    dropout: float = 0.1  # dropout of both layers
+    smoothing: float = 0.03  # label smoothing
+    noise: float = 0.1  # noise that is added to the inputs, in standard deviations
+    # settings of the network that also uses the maps of the hand network, or none
     seen: AppearanceSettings | None = None
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, crops=(1, MAX_COPIES), calibration_every=(2, MAX_COUNT), yaw_deg=(0, 180), noise=(0, 1e6))
         check_range(self, people=(0, MAX_POSED), each=(1, MAX_POSED), free=(1, MAX_POSED))
@@ -150,12 +130,7 @@ class GestureSettings(TrainingSettings):
 class GestureNetwork(nn.Module):
     """Network that predicts pose logits.
 
-    Args:
-        poses: Names of the poses.
-        shapes: (P,) index of the shape of each pose.
-        hidden: Width of the first layer.
-        embedding: Width of the second layer.
-        dropout: Dropout of both layers.
+    `shapes`: (P,) index of the shape of each pose.
     """
 
     middle: Tensor
@@ -197,8 +172,19 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     for name in (*settings.train, *settings.held_out, *(settings.seen.folders if settings.seen else ())):
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
-    hands = _detected_hands(request, settings.train, settings.crops)
-    held_out = _detected_hands(request, settings.held_out, 1).unambiguous(hands, alphabet)
+
+    def detected(names: tuple[str, ...], crops: int) -> PosedHands:
+        """Return the hand network's detections in some folders below the data."""
+        compute = partial(posed_hands, crops=crops)
+        return PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
+
+    def with_inputs(names: tuple[str, ...], more: int) -> DetectedHands:
+        """Return the hand network's detections with the inputs of the appearance."""
+        compute = partial(detect_hands, more=more, maps=True)
+        return DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{more}.npz", compute)
+
+    hands = detected(settings.train, settings.crops)
+    held_out = detected(settings.held_out, 1).unambiguous(hands, alphabet)
     hands = hands.unambiguous(hands, alphabet)
     if settings.exact:
         hands, held_out = hands.exact(), held_out.exact()
@@ -210,7 +196,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         weights = add_whitening(weights, [hands for hands, _ in sources])
     heads: dict[str, RealArray] = {}
     if settings.seen:
-        shown = _hands_with_inputs(request, settings.seen.folders, settings.seen.crops)
+        shown = with_inputs(settings.seen.folders, settings.seen.crops)
         calibration_hands, shown = _split_calibration(shown.unambiguous(shown), settings)
         heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
         heads = {name: value.astype(np.float16) for name, value in heads.items()}
@@ -231,7 +217,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if heads:
         with atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
-        held_out = with_appearance(_hands_with_inputs(request, settings.held_out, 0).unambiguous(hands), heads)
+        held_out = with_appearance(with_inputs(settings.held_out, 0).unambiguous(hands), heads)
         metrics = gesture_metrics(classifier, held_out, alphabet)
         results |= {"heads": request.out / HEADS_ASSET}
         results |= {f"with_image_{name}": value for name, value in metrics.items()}
@@ -265,13 +251,8 @@ def train_network(
 ) -> GestureNetwork:
     """Return a trained network without calibration, in eval mode on the CPU.
 
-    Args:
-        sources: Hands and their share in a step.
-        settings: Settings of the recipe.
-        request: Training request whose folder the run uses; None saves nothing.
-
-    Raises:
-        InputError: There are fewer than two poses.
+    `sources`: hands and their share in a step; `request`: training request whose folder the run uses; None saves
+    nothing.
     """
     features = np.concatenate([hands.features() for hands, _ in sources])
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
@@ -295,11 +276,8 @@ def train_network(
         return {"loss": cross_entropy(logits, batch[1], label_smoothing=settings.smoothing)}
 
     network.to(request.device if request else "cpu").train()
-    if request is None:
-        train(network, batch, losses, settings)
-    else:
-        inputs = request.inputs() | {"hands": len(features)}
-        train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    inputs = request.inputs() | {"hands": len(features)} if request else None
+    fit(request, network, batch, losses, settings, inputs=inputs)
     return network.cpu().eval()
 
 
@@ -351,10 +329,6 @@ def image_calibration(weights: Mapping[str, RealArray], hands: DetectedHands) ->
     """Return the calibration array for probabilities from images, see `GestureClassifier`.
 
     It minimises the cross-entropy on other hands, of which `_NONE_SHARE` are assumed to have no gesture.
-
-    Args:
-        weights: Weights of both networks.
-        hands: Hands that were not in training, some with a gesture and some without.
     """
     shape = hands.shapes(shipped_gestures())
     shares = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
@@ -393,13 +367,7 @@ def add_whitening(weights: Mapping[str, RealArray], sources: Sequence[PosedHands
 def gesture_metrics(
     classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet | None = None
 ) -> dict[str, float]:
-    """Return accuracies over all hands, hands with gestures and each shape, and rates of errors.
-
-    Args:
-        classifier: Classifier to evaluate.
-        hands: Hands that were not in training.
-        alphabet: Meanings of their poses; the shipped gestures by default.
-    """
+    """Return accuracies over all hands, hands with gestures and each shape, and rates of errors."""
     names = classifier.vocabulary.shapes
     shape, predicted = hands.shapes(alphabet or shipped_gestures()), _predicted(classifier, hands)
     right, has_gesture = predicted == shape, shape > 0
@@ -415,13 +383,7 @@ def gesture_metrics(
 
 
 def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet) -> str:
-    """Return the predictions for each shape as CSV lines: shape, hands, accuracy, predictions by frequency.
-
-    Args:
-        classifier: Classifier to evaluate.
-        hands: Hands that were not in training.
-        alphabet: Meanings of their poses.
-    """
+    """Return the predictions for each shape as CSV lines: shape, hands, accuracy, predictions by frequency."""
     names = classifier.vocabulary.shapes
     shape, predicted = hands.shapes(alphabet), _predicted(classifier, hands)
     lines = ["shape,hands,right,told as"]
@@ -442,21 +404,3 @@ def _predicted(classifier: GestureClassifier, hands: PosedHands) -> IntArray:
 
 def _mean(values: BoolArray, mask: BoolArray) -> float:
     return float(values[mask].mean()) if mask.any() else 0.0
-
-
-def _detected_hands(request: TrainingRequest, names: tuple[str, ...], crops: int) -> PosedHands:
-    """Return the hand network's detections in some folders below the data."""
-
-    def compute(folder: Path, progress: Callable[[int, int], None]) -> PosedHands:
-        return posed_hands(folder, crops, progress=progress)
-
-    return PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
-
-
-def _hands_with_inputs(request: TrainingRequest, names: tuple[str, ...], crops: int) -> DetectedHands:
-    """Return the hand network's detections with the inputs of the appearance."""
-
-    def compute(folder: Path, progress: Callable[[int, int], None]) -> DetectedHands:
-        return detect_hands(folder, crops, maps=True, progress=progress)
-
-    return DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{crops}.npz", compute)

@@ -34,7 +34,7 @@ from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.building_blocks import ArrayRows
-from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
@@ -59,17 +59,11 @@ _EXACT: Final = EngineOptions(precision="f32", threads=1)
 
 @dataclass(frozen=True, eq=False)
 class LabelledHand:
-    """One hand with labels.
+    """One hand with labels."""
 
-    Attributes:
-        keypoints: (21, 2) float32 pixels.
-        causes: (21,) int8 index into `CAUSES`.
-        right: True for the person's own right hand.
-    """
-
-    keypoints: Float32Array
-    causes: NDArray[np.int8]
-    right: bool
+    keypoints: Float32Array  # (21, 2) float32 pixels
+    causes: NDArray[np.int8]  # (21,) int8 index into `CAUSES`
+    right: bool  # True for the person's own right hand
 
     @property
     def extent(self) -> float:
@@ -95,10 +89,7 @@ def mirrored(image: LabelledImage) -> LabelledImage:
 def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.Generator) -> LabelledImage:
     """Paste an object over each hand, around one of its keypoints.
 
-    Args:
-        image: Image, not changed.
-        other: Image (H, W, 3) with the texture of about half of the objects; the others have one colour.
-        rng: Generator of position, shape and size.
+    About half of the objects have the texture of `other` (H, W, 3); the others have one colour.
     """
     height, width = image.rgb.shape[:2]
     rgb, hands = image.rgb.copy(), list(image.hands)
@@ -106,29 +97,21 @@ def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.G
     for target in image.hands:
         mask = np.zeros((height, width), np.uint8)
         middle = target.keypoints[rng.integers(KEYPOINTS)]
-        cv2.fillPoly(mask, [_outline(middle, target.extent, rng)], 1, cv2.LINE_8)
+        turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(*_CORNERS)))
+        corners = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.2, 1)], 1)
+        corners = corners * rng.uniform(*_OBJECT_SIZE) * target.extent
+        turn = rng.uniform(0, np.pi)
+        corners = corners @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        cv2.fillPoly(mask, [np.asarray(np.round(corners + middle), np.int32)], 1, cv2.LINE_8)
         colour = np.asarray(rng.integers(0, 256, 3), np.uint8)
         np.copyto(rgb, surface if rng.random() < 0.5 else colour, where=mask[..., None] > 0)
-        hands = [_hidden_by(mask, hand) for hand in hands]
+        for index, hand in enumerate(hands):
+            x, y = np.floor(hand.keypoints).astype(np.intp).T
+            within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+            covered = within & (mask[y.clip(0, height - 1), x.clip(0, width - 1)] > 0)
+            causes = np.where(covered, np.int8(CAUSES.index("object")), hand.causes)
+            hands[index] = replace(hand, causes=causes)
     return LabelledImage(rgb, tuple(hands))
-
-
-def _outline(middle: Float32Array, extent: float, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Return the (N, 2) corners of an object around a point."""
-    turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(*_CORNERS)))
-    corners = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.2, 1)], 1) * rng.uniform(*_OBJECT_SIZE) * extent
-    turn = rng.uniform(0, np.pi)
-    corners = corners @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return np.asarray(np.round(corners + middle), np.int32)
-
-
-def _hidden_by(mask: NDArray[np.uint8], hand: LabelledHand) -> LabelledHand:
-    """Return the same hand behind an object that covers the mask (H, W)."""
-    height, width = mask.shape
-    x, y = np.floor(hand.keypoints).astype(np.intp).T
-    within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    covered = within & (mask[y.clip(0, height - 1), x.clip(0, width - 1)] > 0)
-    return replace(hand, causes=np.where(covered, np.int8(CAUSES.index("object")), hand.causes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,16 +157,8 @@ def hand_features(
 ) -> HandFeatures:
     """Compute features of every hand of a data set, in the palm detector's box and in a box like that of tracking.
 
-    Args:
-        root: Folder that `sonjit synth` wrote, or another one with a COCO keypoints file that labels hidden keypoints.
-        model: "full" or "lite".
-        more: Number of further crops with boxes like those of tracking, of the image or its mirror image, every other
-            one with a pasted object; for training, not for evaluation.
-        models_dir: Folder with the published files; None for the cache.
-        progress: Callback after each image with the number of finished images and of all images.
-
-    Raises:
-        InputError: No hand is detected, or none has labels of hidden keypoints.
+    `root`: folder that `sonjit synth` wrote, or another one with a COCO keypoints file that labels hidden keypoints;
+    `models_dir`: folder with the published files; None for the cache.
     """
     palms = PalmFinder(load_engine(find_weight(f"palm-{model}", models_dir), _EXACT))
     network = load_engine(find_weight(f"hand-{model}", models_dir), _EXACT, taps=TAPS)
@@ -215,14 +190,7 @@ def hand_features(
 def _features_of(
     scene: LabelledImage, boxes: Sequence[RotatedBox], network: Engine, rng: np.random.Generator
 ) -> Iterator[tuple[object, ...]]:
-    """Yield a row of `HandFeatures`, without the index of its image, for each crop in which a known hand is detected.
-
-    Args:
-        scene: Image and its hands.
-        boxes: Boxes to crop in addition to those that tracking would have.
-        network: Hand landmark engine with taps.
-        rng: Generator of the motion of hands between frames.
-    """
+    """Yield a row of `HandFeatures`, without the index of its image, for each crop with a known hand."""
     tracked = [jittered_box(box_around_hand(hand.keypoints), rng, _TURN_RAD) for hand in scene.hands]
     for box in (*boxes, *tracked):
         crop_on_grid(scene.rgb, box, network.input[0])
@@ -253,11 +221,7 @@ def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
 
 
 def check_folders(train: Sequence[str], held_out: Sequence[str]) -> None:
-    """Check that there are folders for training and for evaluation, and that they differ.
-
-    Raises:
-        InputError: A list is empty, or a folder is in both.
-    """
+    """Check that there are folders for training and for evaluation, and that they differ."""
     if not train or not held_out:
         raise InputError("train and held_out require at least one folder each, relative to --data")
     if both := sorted(set(train) & set(held_out)):
@@ -282,15 +246,7 @@ _WELL_FOUND = 0.05
 
 
 class HeadNetwork(nn.Module):
-    """Both heads of one network.
-
-    Args:
-        local: Channels that are read at each keypoint.
-        mean: Channels of the network's last map.
-        hidden: Width of all layers.
-        dropout: Dropout of the layers for visibility.
-        side_dropout: Dropout of all inputs of the handedness.
-    """
+    """Both heads of one network."""
 
     local_middle: Tensor
     local_spread: Tensor
@@ -327,10 +283,7 @@ class HeadNetwork(nn.Module):
     def forward(self, local: Tensor, shape: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (B, 21) that a keypoint is visible, and (B,) of the person's own right hand.
 
-        Args:
-            local: (B, 21, L) features at the keypoints.
-            shape: (B, 63) keypoints.
-            mean: (B, C) means of the last map.
+        `local`: (B, 21, L) features at the keypoints; `shape`: (B, 63) keypoints; `mean`: (B, C) means of the last map.
         """
         local = (local - self.local_middle) / self.local_spread
         first = relu(self.local(local) + self.keypoint)  # (B, 21, H)
@@ -369,10 +322,7 @@ def calibrate(
 
     Source: Platt 1999, Probabilistic outputs for support vector machines.
 
-    Args:
-        arrays: Arrays of the heads.
-        logits: Logits (N, 21) and (N,) of these heads on hands that were not in training.
-        features: Features of those hands, with the ground truth.
+    `logits`: logits (N, 21) and (N,) of these heads on hands that were not in training.
     """
     (scale, shift), (side_scale, side_shift) = platt(logits[0], features.visible), platt(logits[1], features.right)
     scaled = dict(arrays)
@@ -399,34 +349,23 @@ def platt(logits: Float32Array, truth: BoolArray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class HandHeadSettings(TrainingSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        train: Training folders, relative to the data.
-        held_out: Folders to evaluate on, relative to the data, with other backgrounds, gloves and objects.
-        more: Number of further crops of each training hand, see `hand_features`.
-        calibration: Share of the training images that only calibrate the probabilities.
-        batch: Number of hands in a step, for each network.
-        hidden: Width of the layers.
-        dropout: Dropout of the layers for visibility.
-        side_dropout: Dropout of all inputs of the handedness.
-    """
+    """Settings of the recipe."""
 
     steps: int = 2000
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
-    train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")
+    train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")  # training folders, relative to the data
+    # folders to evaluate on, relative to the data, with other backgrounds, gloves and objects
     held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
-    more: int = 2
-    calibration: float = 0.15
-    batch: int = 128
-    hidden: int = 64
-    dropout: float = 0.2
-    side_dropout: float = 0.7
+    more: int = 2  # number of further crops of each training hand, see `hand_features`
+    calibration: float = 0.15  # share of the training images that only calibrate the probabilities
+    batch: int = 128  # number of hands in a step, for each network
+    hidden: int = 64  # width of the layers
+    dropout: float = 0.2  # dropout of the layers for visibility
+    side_dropout: float = 0.7  # dropout of all inputs of the handedness
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), more=(0, MAX_COPIES))
         check_folders(self.train, self.held_out)
@@ -438,11 +377,15 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
     """Train, calibrate and evaluate the heads of both networks, and write `hand_heads.npz`."""
     settings = settings_from(HandHeadSettings, request.settings)
     assert request.data is not None
-    _check_folders(request.data, (*settings.train, *settings.held_out))
+    for name in (*settings.train, *settings.held_out):
+        if not (folder := request.data / name).is_dir():
+            raise InputError(f"{folder}: no such folder; create it with sonjit synth, see docs/hand-heads.md")
     training, calibration, held_out = {}, {}, {}
     for model in MODELS:
         features = _features(request, settings.train, model, settings.more)
-        own = _is_for_calibration(features, settings.calibration)
+        # Images for calibration do not depend on the number of images.
+        numbers = np.array([zlib.crc32(b"%d" % image) for image in features.image])
+        own = numbers < settings.calibration * (1 << 32)
         training[model], calibration[model] = features.take(~own), features.take(own)
         held_out[model] = _features(request, settings.held_out, model, 0)
     networks = train_heads(training, settings, request, held_out)
@@ -468,11 +411,7 @@ def train_heads(
 ) -> Mapping[str, HeadNetwork]:
     """Return the trained heads of each network, in eval mode on the CPU.
 
-    Args:
-        features: Features by network.
-        settings: Settings of the recipe.
-        request: Training request whose folder the run uses; None saves nothing.
-        held_out: Features on which the losses are evaluated during the run.
+    `request`: training request whose folder the run uses; None saves nothing.
     """
     torch.manual_seed(settings.seed)
     device = request.device if request else "cpu"
@@ -498,14 +437,9 @@ def train_heads(
         return {"loss": sum(parts.values()), **parts}
 
     both, batch = nn.ModuleDict(networks).to(device).train(), partial(_batch, features=features, count=settings.batch)
-    if request is None:
-        train(both, batch, losses, settings)
-    else:
-        inputs = request.inputs() | {"hands": {model: len(hands) for model, hands in features.items()}}
-        train(
-            both, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress,
-            evaluate=evaluate if held_out else None,
-        )  # fmt: skip
+    counts = {"hands": {model: len(hands) for model, hands in features.items()}}
+    inputs = request.inputs() | counts if request else None
+    fit(request, both, batch, losses, settings, inputs=inputs, evaluate=evaluate if held_out else None)
     both.cpu().eval()
     return networks
 
@@ -519,18 +453,6 @@ def _batch(rng: np.random.Generator, features: Mapping[str, HandFeatures], count
 def _tensors(hands: HandFeatures) -> list[Tensor]:
     values = (*hands.inputs(), hands.visible, hands.right)
     return [torch.from_numpy(np.asarray(column, np.float32)) for column in values]
-
-
-def _is_for_calibration(features: HandFeatures, part: float) -> BoolArray:
-    """Return the (N,) mask of hands in images for calibration, which does not depend on the number of images."""
-    numbers = np.array([zlib.crc32(b"%d" % image) for image in features.image])
-    return numbers < part * (1 << 32)
-
-
-def _check_folders(data: Path, names: Sequence[str]) -> None:
-    for name in names:
-        if not (data / name).is_dir():
-            raise InputError(f"{data / name}: no such folder; create it with sonjit synth, see docs/hand-heads.md")
 
 
 def _features(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandFeatures:
@@ -580,13 +502,7 @@ def calibration_error(probabilities: RealArray, truth: BoolArray) -> float:
 
 
 def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> dict[str, float]:
-    """Return metrics of heads on held-out hands.
-
-    Args:
-        heads: Calibrated heads.
-        raw: Heads before calibration.
-        features: Features of the hands.
-    """
+    """Return metrics of heads on held-out hands."""
     visible, side = heads.probabilities(*features.inputs())
     raw_visible, raw_side = raw.probabilities(*features.inputs())
     metrics: dict[str, float] = {"hands": len(features)}

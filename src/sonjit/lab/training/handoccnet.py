@@ -41,7 +41,7 @@ from sonjit.lab.networks.hands3d.handoccnet import SIZES, HandOccNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import refuse_export
 from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import check_range
@@ -63,22 +63,14 @@ MAX_CLIPS: Final = 100_000
 
 @dataclass(frozen=True)
 class ManoSettings(HandSettings):
-    """Settings of all recipes on MANO.
+    """Settings of all recipes on MANO."""
 
-    Attributes:
-        mano: MANO_RIGHT.pkl; or stand-in, a hand of tubes that needs no licence.
-        clips: Number of synthetic training clips of the placeholder if there are no data.
-        held_out_clips: Number of synthetic clips to evaluate on.
-        clip_frames: Number of frames in a clip.
-    """
-
-    mano: str = ""
-    clips: int = 300
-    held_out_clips: int = 40
-    clip_frames: int = 7
+    mano: str = ""  # MANO_RIGHT.pkl; or stand-in, a hand of tubes that needs no licence
+    clips: int = 300  # number of synthetic training clips of the placeholder if there are no data
+    held_out_clips: int = 40  # number of synthetic clips to evaluate on
+    clip_frames: int = 7  # number of frames in a clip
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, clips=(1, MAX_CLIPS), held_out_clips=(1, MAX_CLIPS), clip_frames=(1, 1000))
 
@@ -95,11 +87,7 @@ def area_under_pck(errors: Tensor) -> float:
 
 
 def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -> Mano:
-    """Load the MANO model that a setting names.
-
-    Raises:
-        InputError: The setting is empty or not a MANO model; the message names the source of MANO.
-    """
+    """Load the MANO model that a setting names."""
     if not file:
         raise InputError(
             f"{recipe} requires MANO's {side} hand, --set {name}=FILE: MANO_{side.upper()}.pkl, after registration, "
@@ -109,11 +97,7 @@ def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -
 
 
 def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
-    """Return a data set's images, or synthetic clips of the placeholder.
-
-    Raises:
-        InputError: There are no data for a MANO model, or the data cannot be used.
-    """
+    """Return a data set's images, or synthetic clips of the placeholder."""
     if request.data is not None:
         return hand_data(request, settings, lambda sample: any(hand.mesh is not None for hand in known_hands(sample)))
     if settings.mano != PLACEHOLDER:
@@ -127,14 +111,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
 def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool) -> FloatArray:
     """Return a fit's pose as 16 axis-angles (48,) in the camera's axes.
 
-    Args:
-        fit: MANO parameters of the data set.
-        camera: Camera of the image, for a fit in world space.
-        mano: Model whose components and mean pose the fit uses.
-        flat_mean: True for finger angles relative to the flat hand; False for angles relative to MANO's mean pose.
-
-    Raises:
-        InputError: The data set does not define the mean pose of its fits or the pose of its camera.
+    `flat_mean`: True for finger angles relative to the flat hand; False for angles relative to MANO's mean pose.
     """
     if fit.flat_mean is None:
         raise InputError("The data set does not define the mean pose of its MANO fits. Choose another data set.")
@@ -143,31 +120,19 @@ def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: M
         fingers = mano.axis_angles(fingers[None])[0]
     if fit.flat_mean != flat_mean:
         fingers = fingers - mano.mean_pose if fit.flat_mean else fingers + mano.mean_pose
-    return np.concatenate([_root_in_camera(fit, camera), fingers.double().cpu().numpy()])
-
-
-def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> FloatArray:
-    """Return the wrist's axis-angle (3,) in the camera's axes."""
-    if fit.frame == "camera":
-        return fit.pose[:3]
-    if fit.frame == "opengl":
-        turn = _OPENGL_TO_CAMERA
-    elif camera is None or camera.R is None:
+    root = fit.pose[:3]
+    if fit.frame == "world" and (camera is None or camera.R is None):
         raise InputError("MANO fits in world space require the pose of the camera, which the data set lacks")
-    else:
-        turn = camera.R
-    root = torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(fit.pose[:3]))
-    return axis_angle_from_matrix(root[None])[0].numpy()
+    if fit.frame != "camera":
+        turn = _OPENGL_TO_CAMERA if fit.frame == "opengl" or camera is None or camera.R is None else camera.R
+        root = axis_angle_from_matrix((torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(root)))[None])[
+            0
+        ].numpy()
+    return np.concatenate([root, fingers.double().cpu().numpy()])
 
 
 def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Sample]:
     """Return synthetic clips, frame by frame; the clips depend only on the seed.
-
-    Args:
-        mano: Right hand whose fingers bend about x, as those of the placeholder.
-        clips: Number of clips.
-        frames: Number of frames in each clip.
-        seed: Seed of all random numbers.
 
     Returns:
         Samples with camera, `sequence`, `frame` in steps of ten, and one right hand with keypoints, `visible`, and MANO
@@ -281,11 +246,8 @@ class HandOccTargets(NamedTuple):
 def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
     """Compute the ground truth from MANO's parameters; other 3D joints of a data set are not used.
 
-    Args:
-        mano: Model of the right hand.
-        pose: (B, 48) axis-angles without the mean pose.
-        shape: (B, 10) shape parameters.
-        joints_img: (B, 21, 2) in 0..1 of the crop.
+    `pose`: (B, 48) axis-angles without the mean pose; `shape`: (B, 10) shape parameters; `joints_img`: (B, 21, 2) in
+    0..1 of the crop.
     """
     with torch.no_grad():
         vertices, joints = mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
@@ -319,22 +281,15 @@ def mirror_poses(pose: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HandOccSettings(ManoSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        size: Network size: full, small for a trial on a CPU, or tiny for tests.
-        trunk_weights: File of torchvision's ResNet-50 for ImageNet; "" starts with random weights.
-        fit: Handling of hidden regions: full, as published; softmax, without the sigmoid; gate, only spatial attention;
-            none.
-        refine: True for a network with SET.
-    """
+    """Settings of the recipe."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("mirror", "reverse")  # the network sees only right hands
 
-    size: Literal["full", "small", "tiny"] = "full"
-    trunk_weights: str = ""
+    size: Literal["full", "small", "tiny"] = "full"  # network size: full, small for a trial on a CPU, or tiny for tests
+    trunk_weights: str = ""  # file of torchvision's ResNet-50 for ImageNet; "" starts with random weights
+    # handling of hidden regions: full, as published; softmax, without the sigmoid; gate, only spatial attention; none
     fit: Literal["full", "softmax", "gate", "none"] = "full"
-    refine: bool = True
+    refine: bool = True  # True for a network with SET
 
 
 class OccludedHand(NamedTuple):
@@ -354,9 +309,6 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         "weights", and metrics on held-out hands: `mpjpe_mm`, joints by MANO relative to the wrist; `pa_mpjpe_mm`, the
         same Procrustes aligned, as published, and `hidden_mm` of hidden joints, if there are any;
         `mean_pose_mpjpe_mm`, the error of the training set's mean hand.
-
-    Raises:
-        InputError: MANO, the data or MANO parameters of the data are missing, or weights do not fit.
     """
     refuse_export(request)
     settings = settings_from(HandOccSettings, request.settings)
@@ -378,8 +330,8 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
         return handoccnet_losses(model(batch.images), _targets(model, batch))
 
-    metrics = train(
-        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+    metrics = fit(
+        request, network, batch, losses, settings, inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
@@ -455,12 +407,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return metrics on held-out hands; see `train_handoccnet`.
 
-    Args:
-        network: Network in eval mode.
-        held_out: Samples to evaluate on.
-        mano: Model of the right hand, on the CPU.
-        side: Side of the crops in pixels.
-        device: Device of the network.
+    `side`: side of the crops in pixels.
     """
     found: list[Tensor] = []
     truth: list[Tensor] = []

@@ -55,22 +55,15 @@ _MIN_DEVIATIONS = 0.1, 1e-6
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Fine-tuning of a network to its rounding.
+    """Fine-tuning of a network to its rounding."""
 
-    Attributes:
-        steps: Number of optimizer steps, with 6 views each.
-        seed: Seed of the views.
-        folder: Folder with a subfolder for each run, in which an interrupted run continues; None saves nothing.
-        progress: Callback that runs after each step.
-    """
-
-    steps: int
-    seed: int = 0
+    steps: int  # number of optimizer steps, with 6 views each
+    seed: int = 0  # seed of the views
+    # folder with a subfolder for each run, in which an interrupted run continues; None saves nothing
     folder: Path | None = None
-    progress: Progress = no_progress
+    progress: Progress = no_progress  # callback that runs after each step
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         if self.steps < 1:
             raise InputError(f"steps={self.steps}: must be at least 1")
 
@@ -84,12 +77,7 @@ class FineTuning:
     ) -> list[Tuned]:
         """Fine-tune a published network; the name of its run contains a hash of all inputs.
 
-        Args:
-            name: Name of the file in the catalogue.
-            path: Path of the file.
-            landmarks: Description of the landmark outputs.
-            images: (1, H, W, 3) training images.
-            roundings: Roundings of the layers in f32.
+        `images`: (1, H, W, 3) training images; `roundings`: roundings of the layers in f32.
         """
         network = create_network(next(entry for entry in list_networks() if network_entry(entry).weight == name))
         network.load_tflite(path)
@@ -112,18 +100,10 @@ class FineTuning:
     ) -> list[Tuned]:
         """Fine-tune a network to the rounding of its layers.
 
-        Args:
-            network: Network in f32; it is not changed.
-            landmarks: Description of the landmark outputs.
-            images: (1, H, W, 3) training images.
-            roundings: Roundings of layers, with the weights of the network.
-            out: Folder of the run.
+        `network`: network in f32; it is not changed; `images`: (1, H, W, 3) training images.
 
         Returns:
             The tuned layers in the order of the roundings.
-
-        Raises:
-            InputError: The network has no layer with the weights of a rounding.
         """
         student, layers = rounded_copy(network, roundings)
         views = _Views(deepcopy(network).eval().requires_grad_(False), student, landmarks, images)
@@ -138,15 +118,8 @@ class FineTuning:
 def rounded_copy(network: Network, roundings: Sequence[Rounding]) -> tuple[Network, list[RoundedLayer]]:
     """Return a trainable copy of a network that has the outputs of its int8 form.
 
-    Args:
-        network: Network whose layers have the weights of the roundings.
-        roundings: Roundings of some of its layers.
-
     Returns:
         The copy in eval mode, and its rounded layers in the order of the roundings.
-
-    Raises:
-        InputError: The network has no layer with the weights of a rounding.
     """
     copy = deepcopy(network).eval().requires_grad_(False)
     own = {
@@ -176,10 +149,6 @@ class RoundedLayer(nn.Module):
 
     Its parameters are the weights in steps of their rounding, and an addition to the bias in such steps of the widest
     input channel, so that one learning rate fits all filters.
-
-    Args:
-        layer: Layer with the initial weights.
-        rounding: Rounding of the layer.
     """
 
     sizes: Tensor
@@ -269,7 +238,11 @@ class _Views:
         with torch.no_grad():
             outputs = [teacher(_values(image)) for image in images]
         shown = torch.cat([self._has_presence(values) for values in outputs])
-        self._deviations = {name: _deviation([values[name] for values in outputs]) for name in outputs[0]}
+        self._deviations: dict[str, float] = {}
+        for name in outputs[0]:
+            own = torch.cat([values[name] for values in outputs[:64]]).flatten(1)
+            deviation = (own - own.mean(0)).square().mean().sqrt().item()
+            self._deviations[name] = max(deviation, _MIN_DEVIATIONS[own.shape[1] > 1])
         self._sides = shown.nonzero().flatten().tolist(), (~shown).nonzero().flatten().tolist()
         measured = images[:: max(1, len(images) // _MEASURED_CROPS)][:_MEASURED_CROPS]
         with torch.no_grad():
@@ -337,13 +310,6 @@ def _record(network: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
     for name in names:
         network.get_submodule(name).register_forward_hook(record(name))
     return recorded
-
-
-def _deviation(outputs: Sequence[Tensor]) -> float:
-    """Return the standard deviation of an output's values from their own means."""
-    values = torch.cat(list(outputs[:64])).flatten(1)
-    minimum = _MIN_DEVIATIONS[values.shape[1] > 1]
-    return max((values - values.mean(0)).square().mean().sqrt().item(), minimum)
 
 
 def _values(images: NDArray[np.uint8]) -> Tensor:

@@ -36,19 +36,13 @@ from sonjit.lab.networks.hands3d.rootnet import RootNet
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
 
 
 def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device: str) -> None:
-    """Load the weights of a trunk, move a network to a device and set it to train mode.
-
-    Args:
-        network: Network, changed in place.
-        trunk_weights: File of torchvision's ResNet for ImageNet; "" keeps the network's own weights.
-        device: Device for the training.
-    """
+    """Load the weights of a trunk, move a network to a device and set it to train mode."""
     if trunk_weights:
         network.load_official(load_checkpoint(Path(trunk_weights)), strict=False)
     network.to(device).train()
@@ -62,23 +56,14 @@ _MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
 
 
 class InterNetTargets(NamedTuple):
-    """Ground truth of a batch of crops, in the layout's order of joints.
+    """Ground truth of a batch of crops, in the layout's order of joints."""
 
-    Attributes:
-        joints: (B, 42, 3) x, y, z in bins.
-        valid: (B, 42) 1 for joints that are known and in the volume; 0 for all joints of an absent hand.
-        rel_root: (B, 1) bins from the right root to the left one.
-        rel_valid: (B, 1) 1 if both roots are known and in range.
-        hand_type: (B, 2) 1 for a right and a left hand that is present.
-        hand_type_valid: (B,) 1 if presence is known.
-    """
-
-    joints: Tensor
-    valid: Tensor
-    rel_root: Tensor
-    rel_valid: Tensor
-    hand_type: Tensor
-    hand_type_valid: Tensor
+    joints: Tensor  # (B, 42, 3) x, y, z in bins
+    valid: Tensor  # (B, 42) 1 for joints that are known and in the volume; 0 for all joints of an absent hand
+    rel_root: Tensor  # (B, 1) bins from the right root to the left one
+    rel_valid: Tensor  # (B, 1) 1 if both roots are known and in range
+    hand_type: Tensor  # (B, 2) 1 for a right and a left hand that is present
+    hand_type_valid: Tensor  # (B,) 1 if presence is known
 
 
 def heatmap_from_joints(joints: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -108,23 +93,14 @@ def internet_losses(outputs: Mapping[str, Tensor], targets: InterNetTargets) -> 
 
 @dataclass(frozen=True, eq=False)
 class TwoHandImage:
-    """One labelled image.
+    """One labelled image."""
 
-    Attributes:
-        rgb: (H, W, 3) uint8.
-        box: Upright box around the hands in pixels.
-        joints: (42, 3) x, y in pixels, depth in mm from the camera, in the layout's order.
-        valid: (42,) True for known joints.
-        hand_type: (2,) True for a right and a left hand that is present.
-        hand_type_valid: True if presence is known.
-    """
-
-    rgb: Image
-    box: RotatedBox
-    joints: FloatArray
-    valid: BoolArray
-    hand_type: BoolArray
-    hand_type_valid: bool = True
+    rgb: Image  # (H, W, 3) uint8
+    box: RotatedBox  # upright box around the hands in pixels
+    joints: FloatArray  # (42, 3) x, y in pixels, depth in mm from the camera, in the layout's order
+    valid: BoolArray  # (42,) True for known joints
+    hand_type: BoolArray  # (2,) True for a right and a left hand that is present
+    hand_type_valid: bool = True  # True if presence is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +144,10 @@ def example_from_image(
     image = augmentation.change_colours(image) / np.float32(255)
     joints = labelled.joints.copy()
     joints[:, :2] = points_into_crop(joints[:, :2], area, size)
-    bins, valid, rel_root = targets_from_crop(joints, _have_known_root(labelled.valid, layout), layout, space)
+    known = labelled.valid.copy()  # together with the root that the depth is relative to
+    for side in SIDES:
+        known[layout.joints(side)] &= labelled.valid[layout.root(side)]
+    bins, valid, rel_root = targets_from_crop(joints, known, layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
     return TwoHandExample(
         image=image.astype(np.float32),
@@ -186,11 +165,7 @@ def targets_from_crop(
 ) -> tuple[FloatArray, BoolArray, float]:
     """Convert joints to bins.
 
-    Args:
-        joints: (42, 3) x, y in pixels of the crop, depth in mm from the camera.
-        valid: (42,) True for known joints.
-        layout: Layout of the joints.
-        space: Heatmap space of the network.
+    `joints`: (42, 3) x, y in pixels of the crop, depth in mm from the camera; `valid`: (42,) True for known joints.
 
     Returns:
         (42, 3) x, y, z in bins, with depths relative to the same hand's root; (42,) True for known joints in the
@@ -203,14 +178,6 @@ def targets_from_crop(
         depth[layout.joints(side)] -= joints[root, 2]
     bins = np.column_stack([space.bins_from_px(joints[:, :2].astype(np.float64)), space.bins_from_mm(depth)])
     return bins, valid & ((bins >= 0) & (bins < space.bins)).all(1), rel_root
-
-
-def _have_known_root(valid: BoolArray, layout: HandLayout) -> BoolArray:
-    """Return which joints are known together with the root that their depth is relative to."""
-    known = valid.copy()
-    for side in SIDES:
-        known[layout.joints(side)] &= valid[layout.root(side)]
-    return known
 
 
 def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tensor, InterNetTargets]:
@@ -229,28 +196,18 @@ def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tenso
 
 @dataclass(frozen=True)
 class InterNetSettings(CropSettings):
-    """Settings of the recipe.
+    """Settings of the recipe."""
 
-    Attributes:
-        layout: Order of hands and joints: interhand with both hands in a crop; stb or rhd with one hand in a crop.
-        depth: Number of layers of the residual network.
-        width: Channels of its first stage.
-        channels: Channels of the upsampled maps.
-        hidden: Width of the two heads on the mean of the features.
-        trunk_weights: File of torchvision's ResNet for ImageNet; "" starts with random weights.
-        hand_type: True to train the head that predicts which hands are present.
-    """
-
+    # order of hands and joints: interhand with both hands in a crop; stb or rhd with one hand in a crop
     layout: Literal["interhand", "stb", "rhd"] = "interhand"
-    depth: int = 50
-    width: int = 64
-    channels: int = 256
-    hidden: int = 512
-    trunk_weights: str = ""
-    hand_type: bool = True
+    depth: int = 50  # number of layers of the residual network
+    width: int = 64  # channels of its first stage
+    channels: int = 256  # channels of the upsampled maps
+    hidden: int = 512  # width of the two heads on the mean of the features
+    trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
+    hand_type: bool = True  # True to train the head that predicts which hands are present
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
 
@@ -267,9 +224,6 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         "weights", and metrics on held-out images: `mpjpe_mm`, joints relative to their hand's root, with the true depth
         of the root; `mean_pose_mpjpe_mm`, the error of the training set's mean pose; `mrrpe_mm`, the left root relative
         to the right one; `handedness`, the share of images with the correct hands.
-
-    Raises:
-        InputError: The data have no hands in camera space, or weights do not fit.
     """
     settings = settings_from(InterNetSettings, request.settings)
     torch.manual_seed(settings.seed)
@@ -287,8 +241,8 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         parts = internet_losses(model(batch[0]), batch[1])
         return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
 
-    metrics = train(
-        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+    metrics = fit(
+        request, network, batch, losses, settings, inputs=request.inputs(data.name),
         evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
@@ -298,17 +252,11 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
 
 @dataclass(frozen=True, eq=False)
 class LabelledCrop:
-    """An input crop of InterNet and the 3D joints of its hands.
+    """An input crop of InterNet and the 3D joints of its hands."""
 
-    Attributes:
-        image: Image with the box to crop.
-        joints_mm: (42, 3) in the camera frame, in the layout's order; 0 where unknown.
-        known: (42,) True for known joints.
-    """
-
-    image: TwoHandImage
-    joints_mm: FloatArray
-    known: BoolArray
+    image: TwoHandImage  # image with the box to crop
+    joints_mm: FloatArray  # (42, 3) in the camera frame, in the layout's order; 0 where unknown
+    known: BoolArray  # (42,) True for known joints
 
 
 def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
@@ -366,28 +314,17 @@ def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[Floa
 
 def _hands(sample: Sample) -> dict[Side, Instance]:
     """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
-    hands: dict[Side, Instance] = {
-        instance.side: _mask_invalid_joints(instance)
-        for instance in sample.instances
-        if instance.kind == "hand" and instance.side is not None
-    }
-    return {
-        side: instance
-        for side, instance in hands.items()
-        if instance.keypoints_px is not None
-        and instance.keypoints_m is not None
-        and (np.isfinite(instance.keypoints_px).all(1) & np.isfinite(instance.keypoints_m).all(1)).any()
-    }
-
-
-def _mask_invalid_joints(hand: Instance) -> Instance:
-    """Set a hand's joints that its data set marks as invalid to NaN."""
-    pairs = ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
-    pixels, metres = (
-        points if points is None or valid is None else np.where(valid[:, None], points, np.nan)
-        for points, valid in pairs
-    )
-    return replace(hand, keypoints_px=pixels, keypoints_m=metres)
+    hands: dict[Side, Instance] = {}
+    for hand in sample.instances:
+        if hand.kind != "hand" or hand.side is None or hand.keypoints_px is None or hand.keypoints_m is None:
+            continue
+        pixels, metres = (
+            points if valid is None else np.where(valid[:, None], points, np.nan)
+            for points, valid in ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
+        )
+        if (np.isfinite(pixels).all(1) & np.isfinite(metres).all(1)).any():
+            hands[hand.side] = replace(hand, keypoints_px=pixels, keypoints_m=metres)
+    return hands
 
 
 def _example(

@@ -36,15 +36,9 @@ from sonjit.lab.training.processes import (
     seeds_of,
     synchronise,
 )
-from sonjit.lab.training.recipes import Progress, no_progress
+from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
-from sonjit.lab.training.settings import (
-    TrainingSettings,
-    create_optimizer,
-    freeze,
-    initialise,
-    schedule_factor,
-)
+from sonjit.lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
 from sonjit.lab.training.signals import SaveRequests, end_process, ends_training
 
 
@@ -99,11 +93,6 @@ def scale_head(parent: nn.Module, name: str, unit: float) -> None:
     head = getattr(parent, name)
     assert isinstance(head, nn.Linear | nn.Conv2d)
     setattr(parent, name, ScaledHead(head, unit))
-
-
-def is_folded(network: nn.Module) -> bool:
-    """Check whether `fold` would change nothing."""
-    return not any(isinstance(module, NormedConv | ScaledHead) for module in network.modules())
 
 
 def fold(network: nn.Module) -> None:
@@ -184,14 +173,17 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
-    initialise(network, settings.initialise, settings.seed)
     own_batches, accumulate = own_batch_indices(settings.accumulate)
     optimizer = create_optimizer(network, settings)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
     if average:
         parts["average"] = average
-    run = None if out is None or rank() else _open_run(out, settings, {**(inputs or {}), "accumulate": accumulate})
+    run = None
+    if out is not None and not rank():
+        identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
+        identity |= {**(inputs or {}), "accumulate": accumulate}
+        run = RunFolder(out, identity, loggers=settings.loggers)
     state = broadcast(None if run is None else run.restore()) or _INITIAL_STATE
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
@@ -202,7 +194,10 @@ def train(
     )  # fmt: skip
     done = settings.steps if state["stopped"] else state["step"]
     finished = done
-    model = _synchronised_model(network, losses, settings)
+    model: nn.Module = _NetworkWithLosses(network, losses)
+    if settings.compile:
+        model.compile()
+    model = synchronise(model, find_unused=settings.find_unused)
     indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
     device = next(network.parameters()).device
     batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
@@ -234,9 +229,15 @@ def train(
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
-                    run.save(_run_state(finished, validation, parts, stopped=stopped))
+                    state_dicts = {name: part.state_dict() for name, part in parts.items()}
+                    run.save({
+                        "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
+                        "evaluation": validation.metrics, "parts": state_dicts,
+                    })  # fmt: skip
             if not rank():
-                progress(finished, settings.steps, _progress_values(row))
+                speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
+                metrics = _validation_values(row.get("evaluation", {}))
+                progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
             if ends_training(requested) and not ends:
                 end_process(requested)
             if stopped:
@@ -251,46 +252,9 @@ def train(
     return validation.metrics
 
 
-def _open_run(out: Path, settings: TrainingSettings, inputs: Mapping[str, object]) -> RunFolder:
-    """Open the folder of a run, which all settings and inputs identify except `RUNTIME_SETTINGS`."""
-    identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
-    return RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
-
-
-def _synchronised_model(
-    network: N, losses: Callable[[N, T], Mapping[str, Tensor]], settings: TrainingSettings
-) -> nn.Module:
-    """Return a module that computes the losses of a batch, compiled if requested and synchronised by processes."""
-    model = _NetworkWithLosses(network, losses)
-    if settings.compile:
-        model.compile()
-    return synchronise(model, find_unused=settings.find_unused)
-
-
-def _run_state(
-    step: int,
-    validation: _Validation[N],
-    parts: Mapping[str, nn.Module | torch.optim.Optimizer],
-    *,
-    stopped: bool,
-) -> RunState:
-    """Return the content of a checkpoint."""
-    return {
-        "step": step, "stopped": stopped, "best": validation.best, "waited": validation.waited,
-        "evaluation": validation.metrics, "parts": {name: part.state_dict() for name, part in parts.items()},
-    }  # fmt: skip
-
-
 @dataclass
 class _Validation(Generic[N]):
-    """Metrics and pictures of a network during its training, and its best weights.
-
-    Attributes:
-        network: Network to evaluate: the average of the weights if there is one.
-        best: Best first metric.
-        waited: Number of evaluations since the best one.
-        metrics: Metrics of the last evaluation.
-    """
+    """Metrics and pictures of a network (the average of the weights if there is one), and its best weights."""
 
     network: N
     evaluate: Callable[[N], Mapping[str, float]] | None
@@ -310,18 +274,18 @@ class _Validation(Generic[N]):
     def update(self) -> dict[str, float]:
         """Evaluate the network, and save its weights if its first metric is the best one."""
         self.metrics = self.measure()
-        if self._is_best(next(iter(self.metrics.values()))):
-            self.best, self.waited = next(iter(self.metrics.values())), 0
+        metric = next(iter(self.metrics.values()))
+        if self.best is None or math.isnan(self.best):
+            is_best = self.best is None or not math.isnan(metric)
+        else:
+            is_best = metric > self.best if self.higher_is_better else metric < self.best
+        if is_best:
+            self.best, self.waited = metric, 0
             if self.run:
                 save_checkpoint(_fold(self.saved_module(self.network)), self.run.folder / BEST)
         else:
             self.waited += 1
         return self.metrics
-
-    def _is_best(self, metric: float) -> bool:
-        if self.best is None or math.isnan(self.best):
-            return self.best is None or not math.isnan(metric)
-        return metric > self.best if self.higher_is_better else metric < self.best
 
     def save_pictures(self, step: int) -> None:
         """Save pictures of the network in the folder of the run."""
@@ -331,11 +295,38 @@ class _Validation(Generic[N]):
 
 def _fold(network: nn.Module) -> nn.Module:
     """Return the network for inference, without the layers that were added for training."""
-    if is_folded(network):
+    if not any(isinstance(module, NormedConv | ScaledHead) for module in network.modules()):
         return network
     inference = copy.deepcopy(network).eval()
     fold(inference)
     return inference
+
+
+def fit(
+    request: TrainingRequest | None,
+    network: N,
+    batch: Callable[[np.random.Generator], T],
+    losses: Callable[[N, T], Mapping[str, Tensor]],
+    settings: TrainingSettings,
+    *,
+    inputs: Mapping[str, object] | None = None,
+    folder: str = "",
+    evaluate: Callable[[N], Mapping[str, float]] | None = None,
+    higher_is_better: bool = False,
+    pictures: Callable[[N], Mapping[str, Image]] | None = None,
+    saved_module: Callable[[N], nn.Module] = lambda network: network,
+) -> dict[str, float]:
+    """Train a network of a recipe with `train` in `folder` of its run; without a request, save and evaluate nothing.
+
+    `inputs` are other inputs that identify the run, `request.inputs()` by default.
+    """
+    if request is None:
+        return train(network, batch, losses, settings)
+    return train(
+        network, batch, losses, settings, out=request.out / folder, progress=request.progress, evaluate=evaluate,
+        inputs=request.inputs() if inputs is None else inputs, higher_is_better=higher_is_better, pictures=pictures,
+        saved_module=saved_module,
+    )  # fmt: skip
 
 
 class _NetworkWithLosses(nn.Module):
@@ -365,7 +356,7 @@ def _train_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["factor"]
     optimizer.zero_grad(set_to_none=True)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weights: list[nn.Parameter] = [weight for group in optimizer.param_groups for weight in group["params"]]
     by_batch: list[Tensor] = []
     names: Sequence[str] = ()
     advice = f"try a smaller learning rate than {settings.learning_rate:g}"
@@ -427,12 +418,6 @@ def _call_in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
 def _validation_values(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return metrics with the prefix that distinguishes them from losses."""
     return {f"validation {name}": value for name, value in metrics.items()}
-
-
-def _progress_values(row: LogRow) -> dict[str, float]:
-    """Return the values of a step to show: its losses, the images per second, and metrics."""
-    speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
-    return {**row["losses"], **speed, **_validation_values(row.get("evaluation", {}))}
 
 
 def _due(step: int, every: int) -> bool:

@@ -36,7 +36,7 @@ from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
 from sonjit.lab.training.hands.samples import SHARDS, allow_any_order
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_SIDE, MAX_WIDTH, check_range
 
@@ -46,17 +46,11 @@ _MIN_MASK_PX = 16  # instances with smaller masks are dropped after augmentation
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image and its instances.
+    """One image and its instances."""
 
-    Attributes:
-        rgb: (H, W, 3) uint8.
-        labels: (N,) int64, 1 and up.
-        masks: (N, H, W) uint8, 0 or 1.
-    """
-
-    rgb: Image
-    labels: IntArray
-    masks: NDArray[np.uint8]
+    rgb: Image  # (H, W, 3) uint8
+    labels: IntArray  # (N,) int64, 1 and up
+    masks: NDArray[np.uint8]  # (N, H, W) uint8, 0 or 1
 
 
 def example_from_sample(sample: Sample, categories: Mapping[int, str], max_side: int) -> Example:
@@ -172,45 +166,28 @@ _COCO_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"
 
 @dataclass(frozen=True)
 class MaskRCNNSettings(AugmentedSettings):
-    """Settings of the recipe; those of the layers apply only without initial weights.
-
-    Attributes:
-        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and
-            other own files.
-        split: Split to train on; "" is the first split of the data set.
-        images: Number of training images, evenly spaced over the data set; 0 for four in five.
-        held_out: Maximum number of other images to evaluate on.
-        batch: Number of images in a step.
-        side: Short side of the images after scaling, in pixels; 0 for 192, or that of the given weights.
-        depth: Number of layers of the residual network.
-        width: Channels of its first stage.
-        channels: Channels of the pyramid and the heads.
-        hidden: Width of the box head's fully connected layers.
-        masks: False for Faster R-CNN, the same network without masks.
-        roi: Pooling of regions: align, or pool for a comparison.
-        mask_head: Mask head: fcn, or skip for a comparison with skip layers.
-        samples: Number of anchors and proposals of an image in the losses.
-    """
+    """Settings of the recipe; those of the layers apply only without initial weights."""
 
     steps: int = 600
     learning_rate: float = 2e-3
+    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+    # files
     dataset: str = "folder"
-    split: str = ""
-    images: int = 0
-    held_out: int = 100
-    batch: int = 4
-    side: int = 0
-    depth: int = 18
-    width: int = 24
-    channels: int = 48
-    hidden: int = 128
-    masks: bool = True
-    roi: Pooling = "align"
-    mask_head: MaskHeadName = "fcn"
-    samples: int = 128
+    split: str = ""  # split to train on; "" is the first split of the data set
+    images: int = 0  # number of training images, evenly spaced over the data set; 0 for four in five
+    held_out: int = 100  # maximum number of other images to evaluate on
+    batch: int = 4  # number of images in a step
+    side: int = 0  # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
+    depth: int = 18  # number of layers of the residual network
+    width: int = 24  # channels of its first stage
+    channels: int = 48  # channels of the pyramid and the heads
+    hidden: int = 128  # width of the box head's fully connected layers
+    masks: bool = True  # False for Faster R-CNN, the same network without masks
+    roi: Pooling = "align"  # pooling of regions: align, or pool for a comparison
+    mask_head: MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
+    samples: int = 128  # number of anchors and proposals of an image in the losses
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES), side=(0, MAX_SIDE))
         check_range(self, depth=(1, MAX_DEPTH), width=(8, MAX_WIDTH), channels=(8, MAX_WIDTH), hidden=(8, MAX_WIDTH))
@@ -236,14 +213,8 @@ class MaskRCNNSettings(AugmentedSettings):
 def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     """Train Mask R-CNN on a data set and evaluate it on held-out images.
 
-    Args:
-        request: Training request with `data`, the data set or its COCO file, and `images`, its folder or video.
-
     Returns:
         "weights", and average precisions of boxes and masks on the held-out images.
-
-    Raises:
-        InputError: The data are missing or cannot be used, or weights do not fit.
     """
     settings = settings_from(MaskRCNNSettings, request.settings)
     if request.data is None:
@@ -265,9 +236,9 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         return model.losses([image for image, _ in batch], [target for _, target in batch])
 
     save_mask_rcnn_description(request.out, saved)
-    metrics = train(
-        network, partial(draw_batch, examples=examples, mirror=mirror, settings=settings), losses, settings,
-        out=request.out, inputs=request.inputs() | {"images": str(request.images)}, progress=request.progress,
+    metrics = fit(
+        request, network, partial(draw_batch, examples=examples, mirror=mirror, settings=settings), losses, settings,
+        inputs=request.inputs() | {"images": str(request.images)},
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
     )  # fmt: skip
     write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
@@ -289,14 +260,7 @@ def draw_batch(
 def evaluate(
     network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
 ) -> dict[str, float]:
-    """Return average precisions of a network on images, and the number of images per second.
-
-    Args:
-        network: Network in eval mode, whose labels 1, 2, ... are the categories in order.
-        samples: Images with their ground truth.
-        categories: Names by id, from `Dataset.categories`.
-        device: Device of the network.
-    """
+    """Return average precisions of a network on images, and the number of images per second."""
     results: list[Mapping[str, object]] = []
     seconds = 0.0
     for index, sample in enumerate(samples):
@@ -358,10 +322,7 @@ def average_precisions(
 ) -> dict[str, float]:
     """Return the AP over IoU 0.5 to 0.95, and the AP at IoU 0.5.
 
-    Args:
-        truth: Annotations in COCO's format.
-        results: Results in COCO's format.
-        masks: True if the results contain masks.
+    `masks`: True if the results contain masks.
 
     Returns:
         "box_ap", "box_ap50" and, with masks, "mask_ap", "mask_ap50"; NaN without annotations.

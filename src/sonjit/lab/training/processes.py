@@ -33,14 +33,8 @@ from sonjit.lab.training.signals import ignore_signals
 def processes(device: str = "cpu") -> Generator[str]:
     """Join the process group if torchrun started this process.
 
-    Args:
-        device: Requested device. With several GPUs, each process takes its own.
-
     Yields:
         The device of this process.
-
-    Raises:
-        InputError: There are more processes than GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield device
@@ -67,11 +61,7 @@ def rank() -> int:
 
 
 def own_batch_indices(accumulate: int) -> tuple[Sequence[int], int]:
-    """Return the indices of this process's batches in a step, and the total number of batches, at least one a process.
-
-    Raises:
-        InputError: The batches cannot be divided evenly.
-    """
+    """Return the indices of this process's batches in a step, and the number of batches, at least one a process."""
     count = distributed.get_world_size() if distributed.is_initialized() else 1
     total = max(accumulate, count)
     if total % count:
@@ -82,9 +72,7 @@ def own_batch_indices(accumulate: int) -> tuple[Sequence[int], int]:
 def synchronise(module: nn.Module, *, find_unused: bool = False) -> nn.Module:
     """Return a module whose gradients are averaged over all processes, with the weights of the first process.
 
-    Args:
-        module: Network with its losses.
-        find_unused: True to search the weights without a gradient in every step. Otherwise, such weights are an error.
+    `find_unused`: True to search the weights without a gradient in every step. Otherwise, such weights are an error.
     """
     if not distributed.is_initialized():
         return module
@@ -140,19 +128,6 @@ def prefetch(
 
     Workers are forked where the system supports it, so that a data set is not copied. Otherwise they are spawned and
     `batch` is pickled.
-
-    Args:
-        batch: Function that makes a batch, with tensors on the CPU.
-        indices: Indices of the batches.
-        seed: Seed of the run.
-        workers: Number of processes, at most the number of cores. Each prefetches two batches. 0 makes each batch when
-            it is requested.
-        device: Device of the tensors.
-
-    Raises:
-        InputError: `batch` cannot be pickled for spawned processes.
-        JobError: A worker was killed.
-        SonjitError: `batch` raised it.
     """
     forks = "fork" in multiprocessing.get_all_start_methods()
     workers = min(workers, os.cpu_count() or 1)
@@ -166,13 +141,16 @@ def prefetch(
         multiprocessing_context=("fork" if forks else "spawn") if workers else None,
         worker_init_fn=ignore_signals,
     )
+    threads = cv2.getNumThreads()
     try:
-        with _single_threaded_opencv():
-            iterator = iter(loader)
+        cv2.setNumThreads(1)  # a forked process does not have OpenCV's threads but would wait for them
+        iterator = iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
             f"workers={workers}: the data of this recipe cannot be pickled ({error}); set workers=0"
         ) from None
+    finally:
+        cv2.setNumThreads(threads)
     try:
         while True:
             try:
@@ -189,17 +167,14 @@ def prefetch(
                 raise item
             yield to_device(item, device)
     finally:
-        _shut_down_workers(iterator)
+        # The garbage collector would shut down the workers when the error that ended the run is released.
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            with suppress(RuntimeError):  # of workers whose batches are no longer needed
+                iterator._shutdown_workers()  # pyright: ignore[reportPrivateUsage]  # PyTorch has no public function
 
 
 def seeds_of(seed: int, step: int, number: int) -> tuple[np.random.Generator, int]:
-    """Return the generator of a step's batch and the seed of the numbers that its network draws.
-
-    Args:
-        seed: Seed of the run.
-        step: Index of the step, from 0.
-        number: Index of the batch in the step.
-    """
+    """Return the generator of a step's batch and the seed of the numbers that its network draws."""
     rng = np.random.default_rng((seed, step, number) if number else (seed, step))
     return rng, int(rng.integers(2**63))
 
@@ -237,26 +212,5 @@ class _Batches(Dataset[Any]):
             return error
 
 
-def _shut_down_workers(iterator: object) -> None:
-    """Shut down the workers now: the garbage collector would wait until the error that ended the run is released.
-
-    Errors of workers whose batches are no longer needed are ignored.
-    """
-    if isinstance(iterator, _MultiProcessingDataLoaderIter):
-        with suppress(RuntimeError):
-            iterator._shutdown_workers()  # pyright: ignore[reportPrivateUsage]  # PyTorch has no public function
-
-
 def _identity(value: T) -> T:
     return value
-
-
-@contextmanager
-def _single_threaded_opencv() -> Generator[None]:
-    """Disable OpenCV's thread pool: a forked process does not have its threads but would wait for them."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

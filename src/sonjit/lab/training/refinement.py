@@ -31,7 +31,7 @@ from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.building_blocks import ArrayRows
 from sonjit.lab.training.gesture_data import exact_keypoints, recoloured
 from sonjit.lab.training.hand_heads import check_folders
-from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_DEPTH, MAX_WIDTH, check_fractions, check_range
 from sonjit.weights import find_weight
@@ -56,23 +56,15 @@ _EXACT: Final = EngineOptions(precision="f32", threads=1)
 
 @dataclass(frozen=True, eq=False)
 class RefinableHands(ArrayRows):
-    """Crops of hands with the outputs of a network and the exact keypoints, one row each.
+    """Crops of hands with the outputs of a network and the exact keypoints, one row each."""
 
-    Attributes:
-        keypoints: (N, 21, 3) keypoints of the network as fractions of the crop.
-        world: (N, 21, 3) metres of the network in the axes of the crop.
-        exact: (N, 21, 3) exact keypoints as fractions of the crop, z relative to the wrist in the same scale.
-        exact_world: (N, 21, 3) exact metres in the axes of the crop, with the mean of `world`.
-        visible: (N, 21) True for keypoints that are not hidden.
-        image: (N,) index of the image.
-    """
-
-    keypoints: Float32Array
-    world: Float32Array
+    keypoints: Float32Array  # (N, 21, 3) keypoints of the network as fractions of the crop
+    world: Float32Array  # (N, 21, 3) metres of the network in the axes of the crop
+    # (N, 21, 3) exact keypoints as fractions of the crop, z relative to the wrist in the same scale
     exact: Float32Array
-    exact_world: Float32Array
-    visible: BoolArray
-    image: IntArray
+    exact_world: Float32Array  # (N, 21, 3) exact metres in the axes of the crop, with the mean of `world`
+    visible: BoolArray  # (N, 21) True for keypoints that are not hidden
+    image: IntArray  # (N,) index of the image
 
     @property
     def extent(self) -> FloatArray:
@@ -123,9 +115,7 @@ def _directions(points: RealArray) -> RealArray:
 class MapFiles:
     """Maps of the crops of some folders, in files, because they take 125 kB a crop.
 
-    Args:
-        files: For each folder its files of the maps of `TAPS`, each of float16 (N, side * side, C).
-        channels: Channels C of each map.
+    `files`: for each folder its files of the maps of `TAPS`, each of float16 (N, side * side, C).
     """
 
     def __init__(self, files: list[list[Path]], channels: tuple[int, ...]) -> None:
@@ -158,18 +148,7 @@ class _Crop(NamedTuple):
 def write_refinable_hands(
     root: Path, model: str, more: int, out: Path, progress: Callable[[int, int], None] | None = None
 ) -> RefinableHands:
-    """Run a published network on crops of every hand of a folder that `sonjit synth` wrote.
-
-    Args:
-        root: Folder of the images.
-        model: "full" or "lite".
-        more: Number of further crops of each hand for training, each recoloured, blurred, compressed or mirrored.
-        out: Folder for the maps, a file for each of `TAPS`.
-        progress: Callback after each image with the number of finished images and of all images.
-
-    Raises:
-        InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
-    """
+    """Run a published network on crops of every hand of a folder that `sonjit synth` wrote."""
     network = load_engine(find_weight(f"hand-{model}"), _EXACT, taps=TAPS)
     samples, rows = open_dataset("folder", root), list[tuple[object, ...]]()
     out.mkdir(parents=True, exist_ok=True)
@@ -256,39 +235,27 @@ _CLOSE: Final = 0.05
 
 @dataclass(frozen=True)
 class RefinementSettings(TrainingSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        train: Training folders, relative to the data.
-        held_out: Folders to evaluate on, relative to the data, with other people, backgrounds, gloves and objects.
-        more: Number of further crops of each training hand, each recoloured, blurred, compressed or mirrored.
-        batch: Number of hands of each network in a step.
-        channels: Number of channels read from the maps at each keypoint.
-        hidden: Width of the trunk.
-        rounds: Number of movements.
-        dropout: Dropout of what is read from the maps.
-        share: Share of each movement of x and y that results contain. Real hands differ from synthetic ones, so that
-            the full movement raises the error in some photographs.
-        tip_share: The same for fingertips, which the published networks place better in photographs.
-    """
+    """Settings of the recipe."""
 
     steps: int = 1200
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
-    train: tuple[str, ...] = field(default=())
+    train: tuple[str, ...] = field(default=())  # training folders, relative to the data
+    # folders to evaluate on, relative to the data, with other people, backgrounds, gloves and objects
     held_out: tuple[str, ...] = field(default=())
-    more: int = 1
-    batch: int = 128
-    channels: int = 32
-    hidden: int = 96
-    rounds: int = 2
-    dropout: float = 0.35
+    more: int = 1  # number of further crops of each training hand, each recoloured, blurred, compressed or mirrored
+    batch: int = 128  # number of hands of each network in a step
+    channels: int = 32  # number of channels read from the maps at each keypoint
+    hidden: int = 96  # width of the trunk
+    rounds: int = 2  # number of movements
+    dropout: float = 0.35  # dropout of what is read from the maps
+    # Share of each movement of x and y that results contain. Real hands differ from synthetic ones, so that the full
+    # movement raises the error in some photographs
     share: float = 0.5
-    tip_share: float = 0.0
+    tip_share: float = 0.0  # the same for fingertips, which the published networks place better in photographs
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_BATCH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
         check_range(self, rounds=(1, MAX_DEPTH), more=(0, MAX_COPIES))
@@ -303,13 +270,7 @@ class RefinementSettings(TrainingSettings):
 class Refinement(nn.Module):
     """The refinement of both networks, as `detectors.kinds.hand_refinement` runs it.
 
-    Args:
-        channels: Number of channels read from the maps at each keypoint.
-        hidden: Width of the trunk.
-        rounds: Number of movements.
-        dropout: Dropout of what is read from the maps.
-        share: Share of each movement of x and y that results contain.
-        tip_share: The same for fingertips.
+    `share`: share of each movement of x and y that results contain.
     """
 
     def __init__(
@@ -354,11 +315,8 @@ class Refinement(nn.Module):
     ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the keypoints (B, 21, 3) after each round, metres (B, 21, 3) and log expected errors (B, 21).
 
-        Args:
-            model: "full" or "lite".
-            maps: (B, side * side, C) for each of `TAPS`.
-            keypoints: (B, 21, 3) keypoints of the network as fractions of the crop.
-            world: (B, 21, 3) metres of the network.
+        `maps`: (B, side * side, C) for each of `TAPS`; `keypoints`: (B, 21, 3) keypoints of the network as fractions of
+        the crop; `world`: (B, 21, 3) metres of the network.
         """
         spread, looks = self.get_buffer(f"spread_{model}"), self.look[model]
         assert isinstance(looks, nn.ModuleList)
@@ -478,10 +436,9 @@ def train_refinement(request: TrainingRequest) -> dict[str, object]:
         }
 
     network.to(request.device).train()
-    train(
-        network, batch, refinement_losses, settings, out=request.out,
+    fit(
+        request, network, batch, refinement_losses, settings,
         inputs=request.inputs() | {"hands": {model: len(source.hands) for model, source in training.items()}},
-        progress=request.progress,
         evaluate=lambda network: {
             f"{model}_{name}": value
             for model, source in held_out.items()
@@ -541,7 +498,8 @@ def refinement_metrics(network: Refinement, model: str, hands: RefinableHands, m
     before, after = hands.errors(hands.keypoints), hands.errors(keypoints)
     ratios = after.mean(1) / before.mean()
     low, high = mean_interval(ratios, clusters=hands.image.tolist())
-    metres = [_root_aligned_mm(points, hands.exact_world) for points in (hands.world, world)]
+    exact = hands.exact_world - hands.exact_world[:, :1]
+    metres = [1000 * np.linalg.norm(points - points[:, :1] - exact, axis=2) for points in (hands.world, world)]
     depths = [
         np.abs((points - points[:, :1])[..., 2] - hands.exact[..., 2])
         for points in (hands.keypoints / [1, 1, 0.4], keypoints)
@@ -561,10 +519,6 @@ def refinement_metrics(network: Refinement, model: str, hands: RefinableHands, m
         "expected_error_ratio": float(expected.mean() / (after * hands.extent[:, None]).mean()),
         "hands": len(hands),
     }
-
-
-def _root_aligned_mm(points: Float32Array, exact: Float32Array) -> Float32Array:
-    return 1000 * np.linalg.norm((points - points[:, :1]) - (exact - exact[:, :1]), axis=2)
 
 
 def _source(request: TrainingRequest, names: tuple[str, ...], model: str, more: int) -> _Source:

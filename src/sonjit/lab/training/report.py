@@ -37,124 +37,103 @@ _MAX_WAIT = 0.1
 
 
 def save_run_report(folder: Path, title: str) -> None:
-    """Write `report.html` into the folder of a finished or a running training.
-
-    Raises:
-        InputError: The folder is not writable.
-        JobError: The file cannot be written.
-    """
+    """Write `report.html` into the folder of a finished or a running training."""
     save_files(folder, {REPORT: html_from(title, list(_blocks(folder)))})
 
 
 def _blocks(folder: Path) -> Iterator[Block]:
-    if results := _json(folder / RESULT).get("results"):
+    results, settings = (read_json(file) if (file := folder / name).exists() else {} for name in (RESULT, SETTINGS))
+    if results.get("results"):
         yield Heading("Results")
-        yield BulletList(tuple(f"{name}: {_format_value(value)}" for name, value in results.items()))
-    log = _log(folder / LOG)
-    if not log:
-        yield Text("No step is finished.")
-    else:
-        yield from _curves(log)
-        yield from _gradients(log)
+        yield BulletList(tuple(f"{name}: {_format_value(value)}" for name, value in results["results"].items()))
+    log = _read_log(folder / LOG)
+    yield from _curves(log) if log else [Text("No step is finished.")]
     if images := sorted(file for file in (folder / IMAGES).glob("*") if file.suffix.lower() in _MEDIA_TYPES):
         yield Heading("Images")
         for file in images:
             media_type, data = _MEDIA_TYPES[file.suffix.lower()], base64.b64encode(file.read_bytes()).decode()
             yield Image(f"data:{media_type};base64,{data}", file.stem.replace("-", " "))
-    if settings := _json(folder / SETTINGS):
+    if settings:
         yield Heading("Settings")
         flat = {**settings, **settings.pop(ENVIRONMENT, {})}
         yield Table(("setting", "value"), tuple((name, _format_value(value)) for name, value in flat.items()))
 
 
+def _read_log(file: Path) -> list[LogRow]:
+    """Return the complete lines of a log that may still be written, with NaN for null."""
+    text = file.read_text("utf-8") if file.exists() else ""
+
+    def null_to_nan(values: Mapping[str, object]) -> dict[str, object]:
+        return {name: math.nan if value is None else value for name, value in values.items()}
+
+    lines = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+    return [json.loads(line, object_hook=null_to_nan) for line in lines]
+
+
 def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
-    yield from _losses(log)
-    evaluations = {row["step"]: row["evaluation"] for row in log if "evaluation" in row}
-    if "evaluation_before" in log[0]:
-        evaluations = {0: log[0]["evaluation_before"], **evaluations}
-    if evaluations:
-        yield from _evaluations(log, evaluations)
-    yield _speed(log)
-    for key, caption in (
-        ("learning_rate", "Learning rate"),
-        ("gradient_norm", "Norm of the gradient, before it is clipped"),
-    ):
-        yield Heading(caption)
-        line = Line(caption, _steps(log), [row[key] for row in log])
-        yield Plot(key, lines_svg([line], "step", caption, straight=key == "learning_rate"), caption)
-
-
-def _losses(log: Sequence[LogRow]) -> Iterator[Block]:
-    """Yield a table of the losses, and their curves."""
+    """Yield the losses, metrics, speed, learning rate and gradients over the steps."""
+    steps, losses = [row["step"] for row in log], [row["losses"] for row in log]
+    names, last = list(losses[-1]), losses[-max(1, len(log) // 20) :]
     yield Heading("Losses")
-    losses = [row["losses"] for row in log]
-    names = list(losses[-1])
-    last = losses[-max(1, len(log) // 20) :]
-    yield Table(
-        ("loss", "first step", "mean of the last twentieth"),
-        tuple(
-            (name, f"{losses[0].get(name, 0):.4g}", f"{fmean(row.get(name, 0) for row in last):.4g}") for name in names
-        ),
-    )
+    firsts = ((name, losses[0].get(name, 0), fmean(row.get(name, 0) for row in last)) for name in names)
+    rows = tuple((name, f"{first:.4g}", f"{mean:.4g}") for name, first, mean in firsts)
+    yield Table(("loss", "first step", "mean of the last twentieth"), rows)
     for start in range(0, len(names), 4):  # one for each colour
         lines = [
             line
             for colour, name in enumerate(names[start : start + 4])
-            for line in _smooth_lines(name, _steps(log), [row.get(name, math.nan) for row in losses], colour)
+            for line in _smooth_lines(name, steps, [row.get(name, math.nan) for row in losses], colour)
         ]
         title = "losses over steps, with their moving means"
         yield Plot(f"losses-{start // 4 + 1}", lines_svg(lines, "step", title, logarithmic=True), title)
-
-
-def _evaluations(log: Sequence[LogRow], evaluations: Mapping[int, Mapping[str, float]]) -> Iterator[Block]:
-    """Yield the curves of the metrics by step, the first one also with the training loss."""
-    yield Heading("Evaluation")
-    steps, rows = list(evaluations), list(evaluations.values())
-    metrics = {name: [row.get(name, math.nan) for row in rows] for name in rows[-1]}
-    if len(steps) > 1:
-        first, values = next(iter(metrics.items()))
-        total = [sum(row["losses"].values()) for row in log]
-        lines = [
-            *_smooth_lines("training loss (left axis)", _steps(log), total, 0),
-            Line(f"validation {first} (right axis)", steps, values, right=True, colour=1),
-        ]
-        title = f"training loss and validation {first} over steps"
-        yield Plot("training-and-validation", lines_svg(lines, "step", title, logarithmic=True), title)
-    for name, values in metrics.items():
-        title = f"{name} over steps"
-        yield Plot(f"evaluation-{name}", lines_svg([Line(name, steps, values)], "step", title), title)
-
-
-def _speed(log: Sequence[LogRow]) -> Text:
-    """Return the share of the time spent waiting for batches, and the images per second."""
+    evaluations = {row["step"]: row["evaluation"] for row in log if "evaluation" in row}
+    if "evaluation_before" in log[0]:
+        evaluations = {0: log[0]["evaluation_before"], **evaluations}
+    if evaluations:
+        yield from _metrics(steps, [sum(row.values()) for row in losses], evaluations)
     seconds, waited = (sum(row[key] for row in log) for key in ("seconds", "waited_seconds"))
     more = "; more workers may help" if waited > _MAX_WAIT * seconds else ""
     images = sum(row.get("images", 0) for row in log)
     rate = f" {images / max(seconds, 1e-9):.3g} images per second." if images else ""
-    return Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.{rate}")
+    yield Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.{rate}")
+    captions = {"learning_rate": "Learning rate", "gradient_norm": "Norm of the gradient, before it is clipped"}
+    for key, caption in captions.items():
+        yield Heading(caption)
+        line = Line(caption, steps, [row[key] for row in log])
+        yield Plot(key, lines_svg([line], "step", caption, straight=key == "learning_rate"), caption)
+    gradients = {row["step"]: row["layer_gradients"] for row in log if "layer_gradients" in row}
+    if gradients:
+        yield from _gradients(gradients)
 
 
-def _steps(log: Sequence[LogRow]) -> list[int]:
-    return [row["step"] for row in log]
+def _metrics(
+    steps: Sequence[int], total: Sequence[float], evaluations: Mapping[int, Mapping[str, float]]
+) -> Iterator[Block]:
+    """Yield the curves of the metrics by step, the first one also with the training loss."""
+    yield Heading("Evaluation")
+    evaluated, rows = list(evaluations), list(evaluations.values())
+    metrics = {name: [row.get(name, math.nan) for row in rows] for name in rows[-1]}
+    if len(evaluated) > 1:
+        first, values = next(iter(metrics.items()))
+        validation = Line(f"validation {first} (right axis)", evaluated, values, right=True, colour=1)
+        lines = [*_smooth_lines("training loss (left axis)", steps, total, 0), validation]
+        title = f"training loss and validation {first} over steps"
+        yield Plot("training-and-validation", lines_svg(lines, "step", title, logarithmic=True), title)
+    for name, values in metrics.items():
+        title = f"{name} over steps"
+        yield Plot(f"evaluation-{name}", lines_svg([Line(name, evaluated, values)], "step", title), title)
 
 
-def _smooth_lines(name: str, steps: Sequence[int], values: Sequence[float], colour: int) -> list[Line]:
-    """Return a faint line of values and a line of their moving means."""
-    return [Line("", steps, values, faint=True, colour=colour), Line(name, steps, smooth_values(values), colour=colour)]
-
-
-def _gradients(log: Sequence[LogRow]) -> Iterator[Block]:
+def _gradients(by_step: Mapping[int, Mapping[str, float]]) -> Iterator[Block]:
     """Yield the gradients of the layers, from the input to the output, at the start, the middle and the end."""
-    by_step = {row["step"]: row["layer_gradients"] for row in log if "layer_gradients" in row}
-    if not by_step:
-        return
     steps = list(by_step)
     names = list(by_step[steps[-1]])
-    chosen = dict.fromkeys((steps[0], steps[len(steps) // 2], steps[-1]))
-    numbers = range(1, len(names) + 1)
-    title = "gradient by layer"
+    numbers, title = range(1, len(names) + 1), "gradient by layer"
     yield Heading("Gradients by layer")
-    lines = [Line(f"step {step}", numbers, [by_step[step].get(name) or math.nan for name in names]) for step in chosen]
+    lines = [
+        Line(f"step {step}", numbers, [by_step[step].get(name) or math.nan for name in names])
+        for step in dict.fromkeys((steps[0], steps[len(steps) // 2], steps[-1]))
+    ]
     yield Plot("gradients", lines_svg(lines, f"layer, from {names[0]} up to {names[-1]}", title), title)
     yield Text("Root mean square over the weights of a layer.")
     rule = f"medians of the lower and the upper third of the layers compared, threshold {VANISHED:g}"
@@ -164,17 +143,19 @@ def _gradients(log: Sequence[LogRow]) -> Iterator[Block]:
         yield Text(
             f"Gradients vanish towards the lower layers in {len(vanished)} of {len(by_step)} logged steps: at step "
             f"{step} they are {vanished[step]:.1g} of the upper layers' ({rule}). "
-            "Try another initialisation, activation, norms or residuals."
+            "Try another activation, norms or residuals."
         )
     else:
         yield Text(f"Gradients do not vanish towards the lower layers ({rule}).")
 
 
+def _smooth_lines(name: str, steps: Sequence[int], values: Sequence[float], colour: int) -> list[Line]:
+    """Return a faint line of values and a line of their moving means."""
+    return [Line("", steps, values, faint=True, colour=colour), Line(name, steps, smooth_values(values), colour=colour)]
+
+
 def vanishing(layers: Mapping[str, float]) -> float | None:
     """Return the ratio of the gradients of the lower to the upper third of the layers if they have vanished, else None.
-
-    Args:
-        layers: Gradients from `layer_gradients`, from the input to the output; medians of the thirds are compared.
 
     >>> vanishing({"a": 1e-6, "b": 1e-4, "c": 1e-1})
     1e-05
@@ -191,29 +172,12 @@ def vanishing(layers: Mapping[str, float]) -> float | None:
     return round(low / high, 12)
 
 
-def _log(file: Path) -> list[LogRow]:
-    """Return the complete lines of a log that may still be written."""
-    text = file.read_text("utf-8") if file.exists() else ""
-    lines = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
-    return [json.loads(line, object_hook=_null_to_nan) for line in lines]
-
-
-def _null_to_nan(values: Mapping[str, object]) -> dict[str, object]:
-    """Replace null by NaN, which strict JSON does not have."""
-    return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-def _json(file: Path) -> dict[str, dict[str, object]]:
-    return read_json(file) if file.exists() else {}
-
-
 def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return (
-            ", ".join(f"{name} {_format_value(item)}" for name, item in cast("dict[str, object]", value).items()) or "–"
-        )
+        items = cast("dict[str, object]", value).items()
+        return ", ".join(f"{name} {_format_value(item)}" for name, item in items) or "–"
     if isinstance(value, list):
         return ", ".join(map(_format_value, cast("list[object]", value))) or "–"
     return "–" if value is None or value == "" else str(value)

@@ -25,7 +25,7 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.lab.training.building_blocks import refuse_export
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.internet import prepare_for_training
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import POINT_LOSSES, check_loss, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
@@ -39,28 +39,20 @@ _UNCHANGED = Augmentation()
 
 @dataclass(frozen=True)
 class RootNetSettings(CropSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        depth: Number of layers of the residual network.
-        width: Channels of its first stage.
-        channels: Channels of the upsampled maps.
-        trunk_weights: File of torchvision's ResNet for ImageNet; "" starts with random weights.
-        loss: Loss of the root: `l1`, `l2`, `smooth-l1`, `wing` or `distance`, in units of 64 cells of the map or 64 mm.
-        input_scale: Value of white before ImageNet's mean is subtracted: 1, or 255 as in the release for bodies.
-    """
+    """Settings of the recipe."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("scale", "reverse")  # the depth follows from a hand's size
 
-    depth: int = 50
-    width: int = 64
-    channels: int = 256
-    trunk_weights: str = ""
+    depth: int = 50  # number of layers of the residual network
+    width: int = 64  # channels of its first stage
+    channels: int = 256  # channels of the upsampled maps
+    trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
+    # loss of the root: `l1`, `l2`, `smooth-l1`, `wing` or `distance`, in units of 64 cells of the map or 64 mm
     loss: str = "l1"
+    # value of white before ImageNet's mean is subtracted: 1, or 255 as in the release for bodies
     input_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), input_scale=(1, 255))
         check_loss(self.loss, POINT_LOSSES)
@@ -81,9 +73,6 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     Returns:
         "weights", and on held-out hands `depth_error_mm`, the mean error of the wrist's depth, and `by_size_error_mm`,
         the error with the training set's mean hand size for every hand.
-
-    Raises:
-        InputError: The data have no hands in camera space, or weights do not fit.
     """
     refuse_export(request)
     settings = settings_from(RootNetSettings, request.settings)
@@ -101,8 +90,8 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         outputs = model(model.normalise_crops(images), at_box)
         return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
 
-    metrics = train(
-        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+    metrics = fit(
+        request, network, batch, losses, settings, inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
@@ -178,12 +167,9 @@ def rootnet_losses(
 ) -> dict[str, Tensor]:
     """Return the loss of the predicted root.
 
-    Args:
-        outputs: Outputs of RootNet.
-        coord: (B, 3) x, y in cells of the map, depth in mm.
-        visible: (B,) 1 if the root is known and in the crop.
-        has_depth: (B,) 1 if its depth is known; images with only 2D labels have none.
-        loss: Name in `losses.POINT_LOSSES`, in units of 64 cells or 64 mm.
+    `coord`: (B, 3) x, y in cells of the map, depth in mm; `visible`: (B,) 1 if the root is known and in the crop;
+    `has_depth`: (B,) 1 if its depth is known; images with only 2D labels have none; `loss`: name in
+    `losses.POINT_LOSSES`, in units of 64 cells or 64 mm.
 
     Returns:
         `root`: Mean loss over the three axes and the batch.

@@ -45,16 +45,9 @@ class RunLogger(Protocol):
 
 
 class TensorBoardLogger:
-    """Writer of TensorBoard's files in the subfolder `tensorboard` of a run.
-
-    Args:
-        folder: Folder of the run.
-        settings: Settings of the run; recorded as text.
-        done: Number of finished steps. Later records of an interrupted run are hidden.
-    """
+    """Writer of TensorBoard's files in the subfolder `tensorboard`; later records of an interrupted run are hidden."""
 
     def __init__(self, folder: Path, settings: Mapping[str, object], done: int) -> None:
-        require("tensorboard", "loggers=tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(folder / TENSORBOARD, purge_step=done + 1 if done else None)
@@ -62,105 +55,77 @@ class TensorBoardLogger:
             self._writer.add_text("settings", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the values of a step as scalars."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, rgb: Image) -> None:
-        """Record an image."""
         self._writer.add_image(name, rgb, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flush and close the files."""
         self._writer.close()
 
 
 class WandbLogger:
-    """Run of Weights & Biases, named like the run's folder.
+    """Run of Weights & Biases, named like the run's folder; a continued run resumes its records.
 
     The project, the mode (online, offline) and the account come from the variables of wandb, such as `WANDB_PROJECT`
-    and `WANDB_MODE`.
-
-    Args:
-        folder: Folder of the run; the files of wandb are written into it.
-        settings: Settings of the run.
-        done: Number of finished steps; a continued run resumes its records.
+    and `WANDB_MODE`. The files of wandb are written into the folder of the run.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object], done: int) -> None:
-        require("wandb", "loggers=wandb")
-        wandb: Any = import_module("wandb")
-        id_file = folder / "wandb-run-id"
-        known = id_file.read_text("utf-8") if done and id_file.exists() else None
-        self._wandb = wandb
-        self._run = wandb.init(
-            dir=str(folder), name=folder.resolve().name, config=dict(settings), id=known, resume="allow"
-        )
-        id_file.write_text(self._run.id, "utf-8")
+        self._wandb: Any = import_module("wandb")
+        file, known = _known_id(folder, "wandb", done)
+        name, config = folder.resolve().name, dict(settings)
+        self._run = self._wandb.init(dir=str(folder), name=name, config=config, id=known, resume="allow")
+        file.write_text(self._run.id, "utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the values of a step."""
         self._run.log(dict(values), step=step)
 
     def image(self, step: int, name: str, rgb: Image) -> None:
-        """Record an image."""
         self._run.log({name: self._wandb.Image(rgb)}, step=step)
 
     def close(self) -> None:
-        """Finish the run."""
         self._run.finish()
 
 
 class MlflowLogger:
-    """Run of MLflow, named like the run's folder.
+    """Run of MLflow, named like the run's folder, with the settings as parameters; a continued run resumes its records.
 
     The server and the experiment come from the variables of MLflow, such as `MLFLOW_TRACKING_URI`. Without one, MLflow
     writes into the current folder.
-
-    Args:
-        folder: Folder of the run.
-        settings: Settings of the run, recorded as parameters.
-        done: Number of finished steps; a continued run resumes its records.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object], done: int) -> None:
-        require("mlflow", "loggers=mlflow")
         mlflow: Any = import_module("mlflow")
-        id_file = folder / "mlflow-run-id"
-        known = id_file.read_text("utf-8") if done and id_file.exists() else None
+        file, known = _known_id(folder, "mlflow", done)
         self._client = mlflow.MlflowClient()
-        active = mlflow.start_run(run_id=known, run_name=None if known else folder.resolve().name)
-        self._id: str = active.info.run_id
+        self._id: str = mlflow.start_run(run_id=known, run_name=None if known else folder.resolve().name).info.run_id
         mlflow.end_run("RUNNING")
-        id_file.write_text(self._id, "utf-8")
+        file.write_text(self._id, "utf-8")
         if not known:
             for name, value in settings.items():
                 self._client.log_param(self._id, name, str(value)[:500])
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the values of a step as metrics."""
         for name, value in values.items():
             self._client.log_metric(self._id, name, value, step=step)
 
     def image(self, step: int, name: str, rgb: Image) -> None:
-        """Record an image as an artifact."""
         self._client.log_image(self._id, rgb, f"{name}-{step}.png")
 
     def close(self) -> None:
-        """Mark the run as finished."""
         self._client.set_terminated(self._id)
 
 
+def _known_id(folder: Path, tracker: str, done: int) -> tuple[Path, str | None]:
+    """Return the file of a tracker's run id, and the id of a continued run."""
+    file = folder / f"{tracker}-run-id"
+    return file, file.read_text("utf-8") if done and file.exists() else None
+
+
 def logger_factories(names: Sequence[str]) -> list[LoggerFactory]:
-    """Return the functions that open the loggers of a run.
-
-    Args:
-        names: `tensorboard`, `wandb`, `mlflow`, or a function of your own as `module:function`, a `LoggerFactory`.
-
-    Raises:
-        InputError: A name is unknown, or its module or function is missing.
-        MissingExtraError: A tracker is not installed.
-    """
+    """Return the functions that open the loggers of a run."""
     own: dict[str, LoggerFactory] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
     factories: list[LoggerFactory] = []
     for name in names:
@@ -213,50 +178,29 @@ RESULT = "result.json"
 
 
 class LogRow(TypedDict):
-    """One step, which is a line of the log.
+    """One step, which is a line of the log."""
 
-    Attributes:
-        step: Number of the step, from 1.
-        losses: Losses by name, before the step.
-        learning_rate: Learning rate of the step.
-        gradient_norm: Gradient norm before clipping.
-        seconds: Duration of the step.
-        waited_seconds: Part of the duration in which the step waited for its batches.
-        images: Number of images in the step, where the recipe has the setting `batch`.
-        layer_gradients: Root mean square of the gradient by layer, in some steps.
-        evaluation: Metrics by name, in some steps.
-        evaluation_before: Metrics by name before the training, in the first step.
-    """
-
-    step: int
-    losses: Mapping[str, float]
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    waited_seconds: float
-    images: NotRequired[int]
-    layer_gradients: NotRequired[Mapping[str, float]]
-    evaluation: NotRequired[Mapping[str, float]]
-    evaluation_before: NotRequired[Mapping[str, float]]
+    step: int  # number of the step, from 1
+    losses: Mapping[str, float]  # losses by name, before the step
+    learning_rate: float  # learning rate of the step
+    gradient_norm: float  # gradient norm before clipping
+    seconds: float  # duration of the step
+    waited_seconds: float  # part of the duration in which the step waited for its batches
+    images: NotRequired[int]  # number of images in the step, where the recipe has the setting `batch`
+    layer_gradients: NotRequired[Mapping[str, float]]  # root mean square of the gradient by layer, in some steps
+    evaluation: NotRequired[Mapping[str, float]]  # metrics by name, in some steps
+    evaluation_before: NotRequired[Mapping[str, float]]  # metrics by name before the training, in the first step
 
 
 class RunState(TypedDict):
-    """A checkpoint.
+    """A checkpoint."""
 
-    Attributes:
-        step: Number of finished steps.
-        stopped: True if the run ended before its last step because it did not improve.
-        best: First metric of the best evaluation so far.
-        waited: Number of evaluations since the best one.
-        evaluation: Last evaluation.
-        parts: State dicts by name: network, optimizer, and the moving average if there is one.
-    """
-
-    step: int
-    stopped: bool
-    best: float | None
-    waited: int
-    evaluation: dict[str, float]
+    step: int  # number of finished steps
+    stopped: bool  # True if the run ended before its last step because it did not improve
+    best: float | None  # first metric of the best evaluation so far
+    waited: int  # number of evaluations since the best one
+    evaluation: dict[str, float]  # last evaluation
+    # state dicts by name: network, optimizer, and the moving average if there is one
     parts: Mapping[str, dict[str, Any]]
 
 
@@ -265,14 +209,7 @@ class RunFolder:
 
     Files are replaced atomically, so that a process that is killed at any moment leaves complete files.
 
-    Args:
-        folder: Path of the folder. It is created if necessary.
-        settings: All inputs that the run depends on. A run with other settings cannot continue in the folder.
-        loggers: Trackers that receive the log, see `logger_factories`.
-
-    Raises:
-        InputError: The folder is not writable or contains a run with other settings, or a logger is unknown.
-        MissingExtraError: A tracker is not installed.
+    `loggers`: trackers that receive the log, see `logger_factories`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object], *, loggers: Sequence[str] = ()) -> None:
@@ -307,17 +244,14 @@ class RunFolder:
                 ) from None
         write_text(log, "".join(lines))
         for name, factory in self._factories.items():
-            self._loggers.append(self._opened(name, factory, len(lines)))
+            try:
+                self._loggers.append(factory(self.folder, self._settings, len(lines)))
+            except Exception as error:  # each tracker has its own exceptions
+                if isinstance(error, SonjitError) or ":" in name:  # a function of the user's own needs its traceback
+                    raise
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0][:300]
+                raise JobError(f"loggers={name} cannot start: {reason}") from None
         return state
-
-    def _opened(self, name: str, factory: LoggerFactory, done: int) -> RunLogger:
-        try:
-            return factory(self.folder, self._settings, done)
-        except Exception as error:  # each tracker has its own exceptions
-            if isinstance(error, SonjitError) or ":" in name:  # a function of the user's own needs its traceback
-                raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0][:300]
-            raise JobError(f"loggers={name} cannot start: {reason}") from None
 
     def log(self, row: LogRow) -> None:
         """Append a row to the log."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, get_args, get_type_hints
 
-import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from sonjit._util.errors import InputError
 
@@ -17,7 +16,6 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "ad
 
 ScheduleName = Literal["constant", "step", "1/t", "cosine"]
 
-InitialisationName = Literal["own", "xavier", "he", "normal", "zeros", "orthogonal"]
 
 MAX_COUNT: Final = 1_000_000_000
 """Maximum of counts that need no memory, such as steps and numbers of images."""
@@ -33,15 +31,6 @@ MAX_DEPTH: Final = 1000
 """Maximum number of layers."""
 MAX_COPIES: Final = 1000
 """Maximum number of crops of each hand."""
-
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # base class of all convolutions
-_INITIALISERS: dict[str, Callable[..., Tensor]] = {
-    "xavier": nn.init.xavier_uniform_,
-    "he": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
-    "normal": partial(nn.init.normal_, std=0.01),
-    "zeros": partial(nn.init.uniform_, a=0.0, b=0.0),
-    "orthogonal": nn.init.orthogonal_,
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,6 @@ class TrainingSettings:
         ema: Decay of the exponential moving average of the weights, which is evaluated and saved. 0 disables it.
         accumulate: Number of batches whose gradients are averaged in one step; they are divided among the processes.
         freeze: Prefixes of the names of weights that are not trained, such as `features`.
-        initialise: Initial weights; `own` keeps the initialisation of the network or the loaded weights.
         evaluate_every: Steps between evaluations on held-out data; 0 evaluates only before and after the training.
         evaluate_first: True to evaluate also before the first step.
         patience: Number of successive evaluations without a better first metric after which the run ends. 0 disables
@@ -96,7 +84,6 @@ class TrainingSettings:
     ema: float = 0.0
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
-    initialise: InitialisationName = "own"
     evaluate_every: int = 0
     evaluate_first: bool = True
     patience: int = 0
@@ -107,7 +94,6 @@ class TrainingSettings:
     find_unused: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range(self, steps=(1, MAX_COUNT), save_every=(1, MAX_COUNT), accumulate=(1, MAX_BATCH))
         check_range(self, warmup=(0, MAX_COUNT), seed=(0, 2**63 - 1), workers=(0, 1024), weight_decay=(0, 1e9))
         check_range(self, evaluate_every=(0, MAX_COUNT), patience=(0, MAX_COUNT), gradients_every=(0, MAX_COUNT))
@@ -122,7 +108,7 @@ class TrainingSettings:
             raise InputError(
                 "schedule=1/t requires decay_at, the fraction of the run where the learning rate has halved"
             )
-        for name in ("optimizer", "schedule", "precision", "initialise"):
+        for name in ("optimizer", "schedule", "precision"):
             if getattr(self, name) not in (known := get_args(get_type_hints(TrainingSettings)[name])):
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}. Choose from {', '.join(known)}")
         if not all(0 < factor < math.inf for factor in self.learning_rate_factors.values()):
@@ -169,42 +155,28 @@ def check_side(settings: object, name: str, *, minimum: int = 32) -> None:
 
 
 def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
-    """Return the optimizer of a network's trainable weights.
+    """Return the optimizer of a network's trainable weights, grouped by learning-rate factor.
 
     Raises:
-        InputError: All weights are frozen.
-    """
-    groups = _parameter_groups(network, settings.learning_rate_factors)
-    if not groups:
-        raise InputError(f"freeze={','.join(settings.freeze)}: no weights are left to train")
-    with_momentum = partial(optim.SGD, momentum=settings.momentum)
-    optimizers: dict[OptimizerName, Callable[..., optim.Optimizer]] = {
-        "sgd": optim.SGD,
-        "momentum": with_momentum,
-        "nesterov": partial(with_momentum, nesterov=True),
-        "adagrad": optim.Adagrad,
-        "rmsprop": optim.RMSprop,
-        "adam": optim.Adam,
-        "adamw": optim.AdamW,
-    }
-    return optimizers[settings.optimizer](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-
-
-def _parameter_groups(network: nn.Module, factors: Mapping[str, float]) -> list[dict[str, object]]:
-    """Group the trainable weights by learning-rate factor for `torch.optim`; the loop sets each group's learning rate.
-
-    Raises:
-        InputError: A prefix matches no weight name.
+        InputError: All weights are frozen, or a prefix of `learning_rate_factors` matches no weight.
     """
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-    for prefix in factors:
+    for prefix in settings.learning_rate_factors:
         if not any(name.startswith(prefix) for name, _ in named):
             raise InputError(f"learning_rate_factors: no trainable weight has a name that starts with {prefix!r}")
-    groups: dict[float, list[nn.Parameter]] = {}
+    if not named:
+        raise InputError(f"freeze={','.join(settings.freeze)}: no weights are left to train")
+    by_factor: dict[float, list[nn.Parameter]] = {}
     for name, weight in named:
-        factor = next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
-        groups.setdefault(factor, []).append(weight)
-    return [{"params": weights, "factor": factor} for factor, weights in groups.items()]
+        factors = (factor for prefix, factor in settings.learning_rate_factors.items() if name.startswith(prefix))
+        by_factor.setdefault(next(factors, 1.0), []).append(weight)
+    groups = [{"params": weights, "factor": factor} for factor, weights in by_factor.items()]
+    with_momentum = partial(optim.SGD, momentum=settings.momentum)
+    optimizers: dict[OptimizerName, Callable[..., optim.Optimizer]] = {
+        "sgd": optim.SGD, "momentum": with_momentum, "nesterov": partial(with_momentum, nesterov=True),
+        "adagrad": optim.Adagrad, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW,
+    }  # fmt: skip
+    return optimizers[settings.optimizer](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def schedule_factor(step: int, settings: TrainingSettings) -> float:
@@ -233,28 +205,6 @@ def schedule_factor(step: int, settings: TrainingSettings) -> float:
             return (1 + math.cos(math.pi * part)) / 2
 
 
-def initialise(network: nn.Module, name: InitialisationName, seed: int) -> None:
-    """Draw new weights for convolutions and fully connected layers, and set their biases to 0.
-
-    Args:
-        network: Network, changed in place. Frozen weights, norms and embeddings stay.
-        name: Distribution of the weights. `xavier` is uniform (Glorot and Bengio 2010), `he` is normal (He et al.
-            2015), `normal` has the standard deviation 0.01, and `own` changes nothing.
-        seed: Seed of the random weights.
-    """
-    if name == "own":
-        return
-    generator = torch.Generator().manual_seed(seed)
-    draw = _INITIALISERS[name]
-    for layer in network.modules():
-        if not isinstance(layer, _LAYERS) or not layer.weight.requires_grad:
-            continue
-        with torch.no_grad():
-            layer.weight.copy_(draw(torch.empty(layer.weight.shape), generator=generator))
-            if layer.bias is not None:
-                layer.bias.zero_()
-
-
 def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
     """Exclude weights from training and stop the norms among them from updating their statistics.
 
@@ -265,17 +215,17 @@ def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
     Raises:
         InputError: A prefix matches no weight name.
     """
+
+    def matches(name: str, prefix: str) -> bool:
+        return name == prefix or name.startswith(f"{prefix}.")
+
     for prefix in prefixes:
-        found = [weight for name, weight in network.named_parameters() if _has_prefix(name, prefix)]
+        found = [weight for name, weight in network.named_parameters() if matches(name, prefix)]
         if not found:
             known = dict.fromkeys(name.partition(".")[0] for name, _ in network.named_parameters())
             raise InputError(f"freeze={prefix}: no weight name starts with it. Choose from {', '.join(known)}")
         for weight in found:
             weight.requires_grad_(False)
         for name, module in network.named_modules():
-            if _has_prefix(name, prefix):
+            if matches(name, prefix):
                 module.eval()
-
-
-def _has_prefix(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")

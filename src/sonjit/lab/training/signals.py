@@ -77,12 +77,7 @@ def ends_training(request: int) -> bool:
 
 
 def end_process(number: int) -> None:
-    """Raise the exception that ends the process with the usual exit status of the signal.
-
-    Raises:
-        KeyboardInterrupt: The signal is SIGINT.
-        SystemExit: Any other signal.
-    """
+    """Raise the exception that ends the process with the usual exit status of the signal."""
     if number == signal.SIGINT:
         signal.raise_signal(number)
         raise KeyboardInterrupt

@@ -42,36 +42,22 @@ _DIRECTIONS: Final = ("up", "right", "down", "left")
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """How the right hand draws a letter, as seen by a person in front of it.
+    """How the right hand draws a letter, as seen by a person in front of it."""
 
-    Attributes:
-        pose: Pose of the fingers.
-        place: (K, 2) path of the palm in hand lengths, to the right and down.
-        yaw_deg: (K,) rotation about the hand's length.
-        roll_deg: (K,) rotation in the image.
-    """
-
-    pose: str
-    place: FloatArray
-    yaw_deg: FloatArray
-    roll_deg: FloatArray
+    pose: str  # pose of the fingers
+    place: FloatArray  # (K, 2) path of the palm in hand lengths, to the right and down
+    yaw_deg: FloatArray  # (K,) rotation about the hand's length
+    roll_deg: FloatArray  # (K,) rotation in the image
 
 
 @dataclass(frozen=True, eq=False)
 class Alphabet:
-    """The shapes of a gesture vocabulary and the poses that make them.
+    """The shapes of a gesture vocabulary and the poses that make them."""
 
-    Attributes:
-        vocabulary: Vocabulary of a classifier.
-        poses: Names of poses that make each shape.
-        none: Names of poses that make no shape.
-        moving: Drawn letters by name.
-    """
-
-    vocabulary: Vocabulary
-    poses: Mapping[str, tuple[str, ...]]
-    none: tuple[str, ...]
-    moving: Mapping[str, Stroke] = field(default_factory=dict[str, Stroke])
+    vocabulary: Vocabulary  # vocabulary of a classifier
+    poses: Mapping[str, tuple[str, ...]]  # names of poses that make each shape
+    none: tuple[str, ...]  # names of poses that make no shape
+    moving: Mapping[str, Stroke] = field(default_factory=dict[str, Stroke])  # drawn letters by name
 
     @property
     def posed(self) -> tuple[str, ...]:
@@ -92,15 +78,7 @@ def shipped_gestures() -> Alphabet:
 
 
 def load_alphabet(name: str) -> Alphabet:
-    """Read a manual alphabet.
-
-    Args:
-        name: Name of a shipped alphabet, such as "asl", or path of a `.toml` file of the same form; "" for the shipped
-            gestures.
-
-    Raises:
-        InputError: The alphabet does not exist or its file is not valid.
-    """
+    """Read a manual alphabet."""
     if not name:
         return shipped_gestures()
     own = files("sonjit.lab.training.alphabets") / f"{name}.toml"

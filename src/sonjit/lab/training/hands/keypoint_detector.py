@@ -29,7 +29,7 @@ from sonjit.lab.networks.keypoint_detector import (
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, PICTURE, draw_predictions, evenly_spaced, export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import MAP_LOSSES, check_loss, heatmap_cells
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_WIDTH, check_range
@@ -44,22 +44,14 @@ _UNCHANGED = Augmentation()
 
 @dataclass(frozen=True)
 class KeypointDetectorSettings(CropSettings):
-    """Settings of the recipe.
+    """Settings of the recipe."""
 
-    Attributes:
-        backbone: Name of a network of timm with feature maps at strides 4, 8, 16 and 32.
-        backbone_weights: File of timm's weights for the backbone; "" starts with random weights.
-        channels: Channels of the feature maps.
-        loss: Loss of the heatmaps: `kl`, `mse` or `adaptive-wing`.
-    """
-
-    backbone: str = "tf_efficientnet_b0"
-    backbone_weights: str = ""
-    channels: int = 128
-    loss: str = "kl"
+    backbone: str = "tf_efficientnet_b0"  # name of a network of timm with feature maps at strides 4, 8, 16 and 32
+    backbone_weights: str = ""  # file of timm's weights for the backbone; "" starts with random weights
+    channels: int = 128  # channels of the feature maps
+    loss: str = "kl"  # loss of the heatmaps: `kl`, `mse` or `adaptive-wing`
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, channels=(1, MAX_WIDTH))
         check_loss(self.loss, MAP_LOSSES)
@@ -105,56 +97,41 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         return evaluate(KeypointDetector.from_network(model, settings.side, request.device), mean, data.held_out)
 
     def pictures(model: KeypointHeatmaps) -> dict[str, Image]:
-        return {PICTURE: _draw_held_out(model, evenly_spaced(data.held_out, MAX_CROPS), settings.side)}
+        """Draw the predictions for the first hand of some images."""
+        hands = [(item, *labelled_hands(item)[0]) for item in evenly_spaced(data.held_out, MAX_CROPS)]
+        crops = [example_from_hand(item.rgb(), hand, area_of_box(box), settings.side) for item, hand, box in hands]
+        maps = model(tensors_from_examples(crops)[0].to(request.device))["heatmaps"]
+        points = px_from_cell(read_heatmaps(maps.float().cpu().numpy())[0])
+        images, labels = [example.image for example in crops], [example.keypoints for example in crops]
+        return {PICTURE: draw_predictions(images, list(points), labels, [example.known > 0 for example in crops])}
 
-    metrics = train(
-        network, batch, losses, settings,
-        out=request.out, inputs=request.inputs(data.name), progress=request.progress, evaluate=evaluate_on_held_out,
-        pictures=pictures,
-    )  # fmt: skip
+    inputs = request.inputs(data.name)
+    metrics = fit(
+        request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate_on_held_out, pictures=pictures
+    )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results |= export_trained(network, "keypoint-detector", settings.side, request)
     return results
 
 
-def _draw_held_out(model: KeypointHeatmaps, held_out: Sequence[Sample], side: int) -> Image:
-    """Draw the predictions for the first hand of each image."""
-    hands = [(sample, *labelled_hands(sample)[0]) for sample in held_out]
-    crops = [example_from_hand(sample.rgb(), hand, area_of_box(box), side) for sample, hand, box in hands]
-    device = next(model.parameters()).device
-    cells, _ = read_heatmaps(model(tensors_from_examples(crops)[0].to(device))["heatmaps"].float().cpu().numpy())
-    images, labels = [example.image for example in crops], [example.keypoints for example in crops]
-    return draw_predictions(images, list(px_from_cell(cells)), labels, [example.known > 0 for example in crops])
-
-
 def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: str = "kl") -> dict[str, Tensor]:
     """Return the losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
-
-    Args:
-        outputs: Outputs of the network.
-        targets: Ground truth.
-        loss: Loss of the heatmaps, one of `losses.MAP_LOSSES`.
 
     Returns:
         `heatmaps`: Mean over known keypoints; 0 is the minimum. `visible`: Binary cross-entropy where visibility is
         known.
     """
     logits = outputs["heatmaps"]
-    expected = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
+    centres, cells = cell_from_px(targets.keypoints), logits.shape[-1]
+    offsets = (torch.arange(cells, device=centres.device) - centres[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
+    x, y = (-offsets.square() / 2).unbind(2)
+    expected = (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)  # Gaussians (B, 21, h * w)
     errors = heatmap_cells(logits.flatten(2), expected, loss)
     visibility = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
     return {
         "heatmaps": (errors * targets.known).sum() / targets.known.sum().clamp(min=1),
         "visible": (visibility * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
     }
-
-
-def _gaussians(centres: Tensor, cells: int) -> Tensor:
-    """Return distributions (B, K, cells * cells) around centres (B, K, 2) in cells."""
-    line = torch.arange(cells, device=centres.device)
-    offsets = (line - centres[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
-    x, y = (-offsets.square() / 2).unbind(2)
-    return (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)
 
 
 def tensors_from_examples(examples: Sequence[HeatmapExample]) -> tuple[Tensor, HeatmapTargets]:
@@ -208,21 +185,13 @@ def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class HeatmapExample:
-    """A crop and its ground truth.
+    """A crop and its ground truth."""
 
-    Attributes:
-        image: (S, S, 3) uint8.
-        keypoints: (21, 2) pixels of the crop; 0 where unknown.
-        known: (21,) 1 for known keypoints in the crop.
-        visible: (21,) 1 for visible keypoints, 0 for hidden ones.
-        labelled: (21,) 1 where visibility is known.
-    """
-
-    image: Image
-    keypoints: Float32Array
-    known: Float32Array
-    visible: Float32Array
-    labelled: Float32Array
+    image: Image  # (S, S, 3) uint8
+    keypoints: Float32Array  # (21, 2) pixels of the crop; 0 where unknown
+    known: Float32Array  # (21,) 1 for known keypoints in the crop
+    visible: Float32Array  # (21,) 1 for visible keypoints, 0 for hidden ones
+    labelled: Float32Array  # (21,) 1 where visibility is known
 
 
 def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:

@@ -47,7 +47,7 @@ from sonjit.lab.training.hands.landmark_data import (
     to_batch,
 )
 from sonjit.lab.training.hands.samples import open_source_samples
-from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fold, scale_head, train
+from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import POINT_LOSSES
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_fractions, check_range, check_side
@@ -63,62 +63,44 @@ _PALM_M = 0.09
 
 @dataclass(frozen=True)
 class LandmarkSettings(AugmentedSettings):
-    """Settings of the recipes.
-
-    Attributes:
-        network: `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as
-            `timm-landmarks`.
-        network_options: Options of a network of another name, such as `backbone`.
-        loss: Loss of the keypoints: `l1`, `l2`, `smooth-l1`, `wing` or `distance`; or a function of your own as
-            `module:function`, which takes the outputs and the `Batch` and returns all losses by name.
-        scratch: True to start with random weights and batch norms instead of the published weights.
-        trunk: Trunk of a network from scratch that differs from its own; `tiny` is for small sizes.
-        width: Width of a network from scratch, as a multiple of its own channels; 0 keeps them.
-        activation: Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6.
-        dropout: Fraction of the last map's averages that each step drops at random.
-        size: Side of the crops in pixels, a multiple of 32.
-        batch: Number of hands in a step.
-        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and
-            other own files.
-        split: Split to train on; "" is the first split of the data set.
-        mix: Share of each batch by source. Sources are annotations or their folders, relative to `--data`. A folder
-            with the name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself.
-        test: Source to evaluate on; "" holds out some of the others.
-        heads_from: Sources that handedness and presence are trained on; empty for all.
-        negatives: Share of the crops without a hand, from the images of the annotated hands, for presence.
-        keep: Weight of the loss that keeps outputs without annotation as they were before training; 0 disables it.
-        held_out: Share of each source's hands, the last ones, to evaluate on.
-        extra_keypoints: Names of keypoints to add after the 21.
-        limit: Maximum number of hands of each source, the first ones; 0 for all.
-        timed: True to measure also how long the trained network takes on this machine.
-    """
+    """Settings of the recipes."""
 
     learning_rate: float = 3e-4
     warmup: int = 5
+    # `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as `timm-landmarks`
     network: str = "hand-full"
+    # options of a network of another name, such as `backbone`
     network_options: Mapping[str, object] = field(default_factory=dict[str, object])
+    # loss of the keypoints: `l1`, `l2`, `smooth-l1`, `wing` or `distance`; or a function of your own as
+    # `module:function`, which takes the outputs and the `Batch` and returns all losses by name
     loss: str = "l1"
-    scratch: bool = False
+    scratch: bool = False  # True to start with random weights and batch norms instead of the published weights
+    # trunk of a network from scratch that differs from its own; `tiny` is for small sizes
     trunk: Literal["", "lite", "full", "tiny"] = ""
-    width: float = 0.0
+    width: float = 0.0  # width of a network from scratch, as a multiple of its own channels; 0 keeps them
+    # Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6
     activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
-    dropout: float = 0.0
-    size: int = PUBLISHED_SIZE
-    batch: int = 8
+    dropout: float = 0.0  # fraction of the last map's averages that each step drops at random
+    size: int = PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
+    batch: int = 8  # number of hands in a step
+    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+    # files
     dataset: str = "folder"
-    split: str = ""
+    split: str = ""  # split to train on; "" is the first split of the data set
+    # Share of each batch by source. Sources are annotations or their folders, relative to `--data`. A folder with the
+    # name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself
     mix: Mapping[str, float] = field(default_factory=dict[str, float])
-    test: str = ""
-    heads_from: tuple[str, ...] = ()
-    negatives: float = 0.0
+    test: str = ""  # source to evaluate on; "" holds out some of the others
+    heads_from: tuple[str, ...] = ()  # sources that handedness and presence are trained on; empty for all
+    negatives: float = 0.0  # share of the crops without a hand, from the images of the annotated hands, for presence
+    # weight of the loss that keeps outputs without annotation as they were before training; 0 disables it
     keep: float = 0.1
-    held_out: float = 0.1
-    extra_keypoints: tuple[str, ...] = ()
-    limit: int = 0
-    timed: bool = False
+    held_out: float = 0.1  # share of each source's hands, the last ones, to evaluate on
+    extra_keypoints: tuple[str, ...] = ()  # names of keypoints to add after the 21
+    limit: int = 0  # maximum number of hands of each source, the first ones; 0 for all
+    timed: bool = False  # True to measure also how long the trained network takes on this machine
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), keep=(0, 1e6), width=(0, 100))
         check_side(self, "size")
@@ -149,20 +131,12 @@ class LandmarkSettings(AugmentedSettings):
 def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     """Train the hand landmark network; see the module.
 
-    Args:
-        request: Training request. Its data are COCO keypoint annotations, or the folder that contains `mix` and `test`.
-
     Returns:
         "weights"; "parameters"; "hands", the number of training hands; "error_before_px" and "error_px" on 1,000 evenly
         spaced training hands; with held-out hands, their number as "held_out", "held_out_error_px", and their "mnae",
         "handedness" and "presence" of `landmark_metrics`; "ms" with `timed`; and the path of the "export".
-
-    Raises:
-        InputError: Settings or annotations cannot be used.
     """
     settings = settings_from(LandmarkSettings, request.settings)
-    if request.data is None:
-        raise InputError(f"{request.recipe} requires --data, a COCO keypoints JSON file")
     sources, held_out = read_sources(request, settings)
     training = Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
@@ -191,16 +165,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
 def read_sources(
     request: TrainingRequest, settings: LandmarkSettings
 ) -> tuple[dict[str, LandmarkCrops], Sequence[LandmarkCrop]]:
-    """Return training crops by source, and held-out crops.
-
-    Args:
-        request: Training request. Its data are annotations, or the folder that contains `mix` and `test`. Its images
-            are the folder or video of a single source.
-        settings: Settings that select the sources and the held-out hands.
-
-    Raises:
-        InputError: A source is missing or has no hand.
-    """
+    """Return training crops by source, and held-out crops."""
     data = request.data
     assert data is not None
     folder = data if data.is_dir() else data.parent
@@ -208,27 +173,25 @@ def read_sources(
     for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
         if not path.exists():
             raise InputError(f"{name}: no such file or folder: {path}")
-    sources = {name: _read(path, request, settings, settings.limit) for name, path in names.items()}
+
+    def read(path: Path, limit: int) -> LandmarkCrops:
+        samples = open_source_samples(path, request, settings.dataset, settings.split)
+        without_hands = settings.negatives > 0
+        return LandmarkCrops(
+            samples, settings.extra_keypoints, size=settings.size, limit=limit, without_hands=without_hands
+        )
+
+    sources = {name: read(path, settings.limit) for name, path in names.items()}
     for name, crops in sources.items():
         if settings.heads_from and name not in settings.heads_from:
             sources[name] = crops.without_scores()
     if settings.test:
-        return sources, _read(folder / settings.test, request, settings, 0)
+        return sources, read(folder / settings.test, 0)
     held_out: list[LandmarkCrops] = []
     for name, crops in sources.items():
         sources[name], last = crops.split(settings.held_out)
         held_out.append(last)
     return sources, Concat(held_out)
-
-
-def _read(path: Path, request: TrainingRequest, settings: LandmarkSettings, limit: int) -> LandmarkCrops:
-    return LandmarkCrops(
-        open_source_samples(path, request, settings.dataset, settings.split),
-        settings.extra_keypoints,
-        size=settings.size,
-        limit=limit,
-        without_hands=settings.negatives > 0,
-    )
 
 
 def draw_crops(
@@ -250,11 +213,7 @@ def draw_crops(
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> Network:
-    """Return the network to train: the published one, given weights, or a new one.
-
-    Raises:
-        InputError: The network is unknown, has other outputs than hand landmarks, or an option is wrong.
-    """
+    """Return the network to train: the published one, given weights, or a new one."""
     if settings.network not in _HAND_NETWORKS:
         return _other_network(settings, weights)
     options = {
@@ -328,12 +287,11 @@ def fit_landmarks(
     """Train a network on crops by source in the request's folder and return its metrics on held-out crops, if any."""
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     before = None if normed or settings.scratch else copy.deepcopy(network).eval().requires_grad_(False)
-
-    losses = (
-        landmark_losses(before, settings.keep, settings.loss)
-        if settings.loss in POINT_LOSSES
-        else partial(_losses_of_outputs, import_object(settings.loss, "loss"))
-    )
+    if settings.loss in POINT_LOSSES:
+        losses = landmark_losses(before, settings.keep, settings.loss)
+    else:
+        own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]] = import_object(settings.loss, "loss")
+        losses = partial(_losses_of_outputs, own)
 
     def evaluate(model: Network) -> dict[str, float]:
         metrics = landmark_metrics(model, held_out, request.device)
@@ -346,19 +304,17 @@ def fit_landmarks(
         labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
         return {PICTURE: draw_predictions([crop.image() for crop in drawn], list(points), labels, known)}
 
-    return train(
-        network.train(), partial(draw_batch, sources=sources, settings=settings),
-        losses, settings, out=request.out, inputs=request.inputs(),
-        progress=request.progress, evaluate=evaluate if held_out else None,
-        pictures=pictures if drawn else None,
+    draw = partial(draw_batch, sources=sources, settings=settings)
+    return fit(
+        request, network.train(), draw, losses, settings,
+        evaluate=evaluate if held_out else None, pictures=pictures if drawn else None,
     )  # fmt: skip
 
 
 def _losses_of_outputs(
-    function: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]], network: Network, batch: Batch
+    own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]], network: Network, batch: Batch
 ) -> Mapping[str, Tensor]:
-    """Return the losses of a batch by name, by a function of the outputs and the batch."""
-    return function(network(batch.images), batch)
+    return own(network(batch.images), batch)
 
 
 def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:

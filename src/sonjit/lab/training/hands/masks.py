@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
+from sonjit._util.arrays import BoolArray, Float32Array, Image
 from sonjit._util.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
+from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced
-from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
@@ -42,29 +42,19 @@ _UNCHANGED = Augmentation()
 
 @dataclass(frozen=True)
 class HandMaskSettings(AugmentedSettings):
-    """Settings of the recipe.
-
-    Attributes:
-        trunk: Hand network whose trunk is used: `full` or `lite`.
-        channels: Channels of the pyramid.
-        size: Side of the crops in pixels, a multiple of 32 from 64.
-        batch: Number of hands in a step.
-        held_out: Share of the images, the last ones, to evaluate on.
-        freeze: Prefixes of weights that are not trained; the default is the trunk.
-    """
+    """Settings of the recipe."""
 
     steps: int = 2000
     learning_rate: float = 3e-3
     warmup: int = 20
-    freeze: tuple[str, ...] = ("hand",)
-    trunk: str = "full"
-    channels: int = 48
-    size: int = 160
-    batch: int = 16
-    held_out: float = 0.05
+    freeze: tuple[str, ...] = ("hand",)  # prefixes of weights that are not trained; the default is the trunk
+    trunk: str = "full"  # hand network whose trunk is used: `full` or `lite`
+    channels: int = 48  # channels of the pyramid
+    size: int = 160  # side of the crops in pixels, a multiple of 32 from 64
+    batch: int = 16  # number of hands in a step
+    held_out: float = 0.05  # share of the images, the last ones, to evaluate on
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), channels=(8, MAX_WIDTH))
         check_side(self, "size", minimum=64)  # group normalisation needs more than one pixel
@@ -73,48 +63,29 @@ class HandMaskSettings(AugmentedSettings):
 
 
 class MaskedHand(NamedTuple):
-    """One hand of an image.
+    """One hand of an image."""
 
-    Attributes:
-        sample: Image with the hands' keypoints.
-        hand: Index of the hand in it.
-        others: Instances of the image's other parts: arms and objects.
-    """
-
-    sample: Sample
-    hand: int
-    others: tuple[Instance, ...]
+    sample: Sample  # image with the hands' keypoints
+    hand: int  # index of the hand in it
+    others: tuple[Instance, ...]  # instances of the image's other parts: arms and objects
 
 
 class MaskBatch(NamedTuple):
-    """Crops and their ground truth.
+    """Crops and their ground truth."""
 
-    Attributes:
-        images: (B, 3, S, S) RGB in 0..1.
-        masks: (B, 3, S / 4, S / 4) share of each pixel that belongs to hand, object and arm.
-        inside: (B, 1, S / 4, S / 4) share of each pixel that is inside the image.
-    """
-
-    images: Tensor
-    masks: Tensor
-    inside: Tensor
+    images: Tensor  # (B, 3, S, S) RGB in 0..1
+    masks: Tensor  # (B, 3, S / 4, S / 4) share of each pixel that belongs to hand, object and arm
+    inside: Tensor  # (B, 1, S / 4, S / 4) share of each pixel that is inside the image
 
 
 def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
     """Train the masks and evaluate them on held-out images.
 
-    Args:
-        request: Training request, whose data is a folder of `sonjit synth --masks`.
-
     Returns:
         "weights", the numbers of hands, and the metrics of `evaluate` on the held-out hands.
-
-    Raises:
-        InputError: The data are missing or contain no masks.
     """
     settings = settings_from(HandMaskSettings, request.settings)
-    if request.data is None:
-        raise InputError("hand-masks requires --data, a folder of sonjit synth --masks")
+    assert request.data is not None
     hands = read_hands(request.data)
     training, held_out = split_hands(hands, settings.held_out)
     if not training:
@@ -126,9 +97,9 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
     assert isinstance(network, HandMaskNetwork)
     if request.weights is None:
         network.start_from_published()
-    metrics = train(
-        network.to(request.device), partial(draw_batch, hands=training, settings=settings), losses, settings,
-        out=request.out, inputs=request.inputs(), progress=request.progress, higher_is_better=True,
+    metrics = fit(
+        request, network.to(request.device), partial(draw_batch, hands=training, settings=settings), losses, settings,
+        higher_is_better=True,
         evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
         pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
     )  # fmt: skip
@@ -136,22 +107,22 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def read_hands(folder: Path) -> list[MaskedHand]:
-    """Return all hands of a folder of `sonjit synth --masks`, or of all such folders in it, in the order of the images.
-
-    Raises:
-        InputError: The folder has no instance masks, or no hand.
-    """
-    folders = [
-        file.parents[1] for file in (folder / _INSTANCES, *sorted(folder.glob(f"*/{_INSTANCES}"))) if file.is_file()
-    ]
+    """Return all hands of a folder of `sonjit synth --masks`, or of all such folders in it, in image order."""
+    files = (folder / _INSTANCES, *sorted(folder.glob(f"*/{_INSTANCES}")))
+    folders = [file.parents[1] for file in files if file.is_file()]
     if not folders:
         raise InputError(f"{folder} contains no {_INSTANCES}. Render it with sonjit synth --masks")
+
+    def path_of(sample: Sample) -> Path:
+        assert isinstance(sample.image, Path)
+        return sample.image.resolve()
+
     hands: list[MaskedHand] = []
     for part in folders:
         instances = open_dataset("folder", part / _INSTANCES, images=str(part / "images"))
-        parts = {_file(sample): sample.instances for sample in instances}
+        parts = {path_of(sample): sample.instances for sample in instances}
         hands += [
-            MaskedHand(sample, index, tuple(item for item in parts.get(_file(sample), ()) if item.kind == "object"))
+            MaskedHand(sample, index, tuple(item for item in parts.get(path_of(sample), ()) if item.kind == "object"))
             for sample in open_dataset("folder", part)
             for index, instance in enumerate(sample.instances)
             if instance.keypoints_px is not None and np.isfinite(instance.keypoints_px).all()
@@ -167,11 +138,6 @@ def split_hands(hands: Sequence[MaskedHand], held_out: float) -> tuple[list[Mask
     while first and hands[first].sample.image == hands[first - 1].sample.image:
         first -= 1
     return list(hands[:first]), list(hands[first:])
-
-
-def _file(sample: Sample) -> Path:
-    assert isinstance(sample.image, Path)
-    return sample.image.resolve()
 
 
 def draw_batch(rng: np.random.Generator, hands: Sequence[MaskedHand], settings: HandMaskSettings) -> MaskBatch:
@@ -195,37 +161,31 @@ def cut_hand(hand: MaskedHand, size: int, change: Augmentation = _UNCHANGED) -> 
     assert points is not None
     if own is None:
         raise InputError(f"{hand.sample.id}: a hand has no mask; render it with sonjit synth --masks")
-    box = change.box(wide_box(points))
-    arms = [mask for part in hand.others if part.category == "arm" and (mask := part.mask()) is not None]
-    objects = [mask for part in hand.others if part.category == "object" and (mask := part.mask()) is not None]
-    arm = min(arms, key=lambda mask: _distance(mask, points[0]), default=np.zeros_like(own))
-    cut = [_cut_mask(mask, box, size) for mask in (own, arm, np.ones_like(own))]
-    near = cv2.dilate(cut[0], np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)) > 0
-    held = np.zeros_like(cut[0])
-    for mask in objects:
-        part = _cut_mask(mask, box, size)
+    wrist, box = points[0], change.box(wide_box(points))
+    matrix, flags = crop_matrix(box, size, size), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+    def cut(mask: BoolArray) -> Image:
+        """Return a mask's crop (S, S), 0 to 255, with 0 outside the image."""
+        return np.asarray(cv2.warpAffine(mask.astype(np.uint8) * 255, matrix, (size, size), flags=flags), np.uint8)
+
+    def distance(mask: BoolArray) -> float:
+        """Return the distance of the wrist from a mask in pixels; infinite for an empty mask."""
+        rows, columns = np.nonzero(mask)
+        return float(np.hypot(columns - wrist[0], rows - wrist[1]).min()) if len(rows) else float("inf")
+
+    masks = [(part.category, mask) for part in hand.others if (mask := part.mask()) is not None]
+    arm = min((mask for kind, mask in masks if kind == "arm"), key=distance, default=np.zeros_like(own))
+    own_part, arm_part, image_part = (cut(mask) for mask in (own, arm, np.ones_like(own)))
+    near = cv2.dilate(own_part, np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)) > 0
+    held = np.zeros_like(own_part)
+    for part in (cut(mask) for kind, mask in masks if kind == "object"):
         if (part[near] > 0).any():
             held = np.maximum(held, part)
     small_size = size // MASK_STRIDE, size // MASK_STRIDE
-    small = [
-        cv2.resize(change.mirrored(mask), small_size, interpolation=cv2.INTER_AREA)
-        for mask in (cut[0], held, cut[1], cut[2])
-    ]
+    parts = (change.mirrored(mask) for mask in (own_part, held, arm_part, image_part))
+    small = [cv2.resize(mask, small_size, interpolation=cv2.INTER_AREA) for mask in parts]
     image = change.image(np.asarray(crop(rgb, box, size, size), np.uint8))
     return image, np.stack(small).astype(np.float32) / np.float32(255)
-
-
-def _cut_mask(mask: BoolArray, box: RotatedBox, size: int) -> Image:
-    """Return a mask's crop (S, S), 0 to 255, with 0 outside the image."""
-    matrix = crop_matrix(box, size, size)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(mask.astype(np.uint8) * 255, matrix, (size, size), flags=flags), np.uint8)
-
-
-def _distance(mask: BoolArray, point: FloatArray) -> float:
-    """Return the distance of a point from a mask in pixels; infinite for an empty mask."""
-    rows, columns = np.nonzero(mask)
-    return float(np.hypot(columns - point[0], rows - point[1]).min()) if len(rows) else float("inf")
 
 
 def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:

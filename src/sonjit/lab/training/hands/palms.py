@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid, blend_overlapping
@@ -27,11 +27,11 @@ from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, po
 from sonjit.lab.datasets import Dataset, Instance
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
+from sonjit.lab.networks.mediapipe.palm_detection import PalmDetectionNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import Concat, LazySequence
 from sonjit.lab.training.hands.samples import open_source_samples
-from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fold, scale_head, train
+from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_WIDTH, check_range, check_side
@@ -47,28 +47,18 @@ _BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0
 
 @dataclass(frozen=True, eq=False)
 class PalmSample:
-    """One square image.
+    """One square image."""
 
-    Attributes:
-        image: (S, S, 3) uint8 RGB.
-        palms: (P, 7, 2) keypoints in pixels of the image.
-        ignored: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are unknown; anchors in them are ignored.
-    """
-
-    image: Image
-    palms: Float32Array
+    image: Image  # (S, S, 3) uint8 RGB
+    palms: Float32Array  # (P, 7, 2) keypoints in pixels of the image
+    # (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are unknown; anchors in them are ignored
     ignored: Float32Array
 
 
 class PalmSamples(LazySequence[PalmSample]):
     """All images of a data set as input of the detector, also those without a hand; each is read on access.
 
-    Args:
-        samples: Data set whose hands have a palm's keypoints by MediaPipe's names.
-        size: Side of the square images in pixels.
-
-    Raises:
-        InputError: No hand has a palm's keypoints.
+    `size`: side of the square images in pixels.
     """
 
     def __init__(self, samples: Dataset, size: int) -> None:
@@ -97,7 +87,9 @@ class PalmSamples(LazySequence[PalmSample]):
                 box = instance.bounds() or (0, 0, sample.width, sample.height)
                 ignored.append(points_into_crop(np.reshape(box, (2, 2)), frame, self.size).reshape(4))
         image = letterbox(sample.rgb(), self.size, self.size)
-        return PalmSample(image, _stack(palms, (7, 2)), _stack(ignored, (4,)))
+        return PalmSample(
+            image, np.array(palms, np.float32).reshape(-1, 7, 2), np.array(ignored, np.float32).reshape(-1, 4)
+        )
 
     def has_palms(self) -> bool:
         """Check whether any image has a palm, without reading images."""
@@ -128,26 +120,14 @@ def augment(sample: PalmSample, change: Augmentation) -> PalmSample:
     return PalmSample(image, palms[inside].astype(np.float32), np.concatenate([ignored, cut]).astype(np.float32))
 
 
-def _stack(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:
-    return np.array(parts, np.float32).reshape(-1, *shape)
-
-
 class PalmTargets(NamedTuple):
-    """The batch of a step; lengths in pixels of the images.
+    """The batch of a step; lengths in pixels of the images."""
 
-    Attributes:
-        images: (B, 3, S, S) in 0..1.
-        found: (B, N) 1 for positive anchors, 0 for negative ones, -1 for ignored ones.
-        placed: (B, N) True if a palm is near enough to train the anchor's box on it.
-        boxes: (B, N, 18) as the network returns them, for anchors in `placed`.
-        sizes: (B, N) size of the palm.
-    """
-
-    images: Tensor
-    found: Tensor
-    placed: Tensor
-    boxes: Tensor
-    sizes: Tensor
+    images: Tensor  # (B, 3, S, S) in 0..1
+    found: Tensor  # (B, N) 1 for positive anchors, 0 for negative ones, -1 for ignored ones
+    placed: Tensor  # (B, N) True if a palm is near enough to train the anchor's box on it
+    boxes: Tensor  # (B, N, 18) as the network returns them, for anchors in `placed`
+    sizes: Tensor  # (B, N) size of the palm
 
 
 def palm_anchors(size: int) -> FloatArray:
@@ -203,11 +183,8 @@ def palm_losses(
 ) -> dict[str, Tensor]:
     """Return the losses by name.
 
-    Args:
-        outputs: Outputs of the network: "boxes" (B, N, 18) and "scores" (B, N, 1).
-        targets: Ground truth.
-        loss: Loss of the scores, summed over all anchors: focal (Lin et al. 2017, alpha 0.25) or cross-entropy.
-        gamma: Exponent of the focal loss.
+    `outputs`: outputs of the network: "boxes" (B, N, 18) and "scores" (B, N, 1); `loss`: loss of the scores, summed
+    over all anchors: focal (Lin et al. 2017, alpha 0.25) or cross-entropy.
 
     Returns:
         "scores" divided by the number of positive anchors; "boxes" and "keypoints" in palm sizes, divided by the number
@@ -244,42 +221,28 @@ _CATEGORY = 1
 
 @dataclass(frozen=True)
 class PalmSettings(AugmentedSettings):
-    """Settings of the recipe.
+    """Settings of the recipe."""
 
-    Attributes:
-        batch: Number of images in a step.
-        size: Side of the network's square input in pixels; the published network has 192.
-        depth: Number of blocks after each halving.
-        channels: Channels of the stem and after each further halving.
-        decoder: True for a network with the upward path of a feature pyramid.
-        loss: Loss of the scores.
-        gamma: Exponent of the focal loss.
-        score_weight: Weight of the loss of the scores, relative to those of boxes and keypoints.
-        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and
-            other own files.
-        split: Split to train on; "" is the first split of the data set.
-        sources: Annotations or their folders, relative to `--data`, such as `hands,without_hands`. A folder with the
-            name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself.
-        test: Sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source.
-        limit: Maximum number of images of each source, the first ones; 0 for all.
-    """
-
-    batch: int = 32
-    size: int = 192
-    depth: int = 4
-    channels: tuple[int, ...] = (32, 64, 128, 256, 256)
-    decoder: bool = True
-    loss: ScoreLoss = "focal"
-    gamma: float = 2.0
-    score_weight: float = 1.0
+    batch: int = 32  # number of images in a step
+    size: int = 192  # side of the network's square input in pixels; the published network has 192
+    depth: int = 4  # number of blocks after each halving
+    channels: tuple[int, ...] = (32, 64, 128, 256, 256)  # channels of the stem and after each further halving
+    decoder: bool = True  # True for a network with the upward path of a feature pyramid
+    loss: ScoreLoss = "focal"  # loss of the scores
+    gamma: float = 2.0  # exponent of the focal loss
+    score_weight: float = 1.0  # weight of the loss of the scores, relative to those of boxes and keypoints
+    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+    # files
     dataset: str = "folder"
-    split: str = ""
+    split: str = ""  # split to train on; "" is the first split of the data set
+    # Annotations or their folders, relative to `--data`, such as `hands,without_hands`. A folder with the name of a
+    # data set is that data set, any other is of `dataset`. Empty: `--data` itself
     sources: tuple[str, ...] = ()
+    # sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source
     test: tuple[str, ...] = ()
-    limit: int = 0
+    limit: int = 0  # maximum number of images of each source, the first ones; 0 for all
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), depth=(0, MAX_DEPTH))
         check_range(self, gamma=(0, 1e6), score_weight=(0, 1e6))
@@ -294,19 +257,10 @@ class PalmSettings(AugmentedSettings):
 def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     """Train the palm detector; see `PalmSettings`.
 
-    Args:
-        request: Training request. Its data are COCO keypoint annotations; its weights are for the network of the
-            settings.
-
     Returns:
         "weights", "images", "held_out" (number of images), "parameters", and "ap" and "ap_strict" of `palm_precision`.
-
-    Raises:
-        InputError: Settings or annotations cannot be used.
     """
     settings = settings_from(PalmSettings, request.settings)
-    if request.data is None:
-        raise InputError("palm requires --data, a COCO keypoints JSON file")
     training, held_out = _images(request, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
@@ -333,20 +287,16 @@ def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | Non
         add_batch_norms(network, without=heads)
         cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
         for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
-            _initialise_head(head, part)
+            assert head.scores.bias is not None
+            assert head.boxes.bias is not None
+            count = head.scores.out_channels
+            bias = torch.zeros(count, len(head.boxes.bias) // count)  # (A, 18): anchors' sizes, keypoints in the centre
+            bias[:, 2:4] = torch.from_numpy(part[:count, 2:])
+            with torch.no_grad():
+                head.scores.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))
+                head.boxes.bias.copy_(bias.flatten())
             scale_head(head, "boxes", settings.size / 16)
     return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
-
-
-def _initialise_head(head: Head, anchors: FloatArray) -> None:
-    """Initialise the boxes of a head's anchors (N, 4) with their sizes, and all keypoints with their centres."""
-    assert head.scores.bias is not None
-    assert head.boxes.bias is not None
-    bias = torch.zeros(head.scores.out_channels, len(head.boxes.bias) // head.scores.out_channels)  # (A, 18)
-    bias[:, 2:4] = torch.from_numpy(anchors[: len(bias), 2:])
-    with torch.no_grad():
-        head.scores.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))
-        head.boxes.bias.copy_(bias.flatten())
 
 
 def fit_palms(
@@ -364,9 +314,9 @@ def fit_palms(
         parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
         return {**parts, "scores": settings.score_weight * parts["scores"]}
 
-    return train(
-        network, partial(draw_palms, samples=samples, anchors=anchors, settings=settings), losses, settings,
-        out=request.out, inputs=request.inputs(), progress=request.progress, higher_is_better=True,
+    draw = partial(draw_palms, samples=samples, anchors=anchors, settings=settings)
+    return fit(
+        request, network, draw, losses, settings, higher_is_better=True,
         evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
     )  # fmt: skip
 
@@ -409,11 +359,7 @@ def palm_precision(
 ) -> dict[str, float]:
     """Return the average precision over images.
 
-    Args:
-        network: Network in eval mode.
-        samples: Images of one size.
-        anchors: (N, 4) anchors of that size.
-        device: Device of the network.
+    `anchors`: (N, 4) anchors of that size.
 
     Returns:
         "ap": Average precision in percent at an IoU of 0.5; "ap_strict": mean over IoU 0.5 to 0.95.
@@ -441,10 +387,9 @@ def _detections(
     centre, half = boxes[chosen, :2] + anchors[chosen, :2], boxes[chosen, 2:4] / 2
     corners = np.concatenate([centre - half, centre + half], 1)
     points = boxes[chosen, 4:].reshape(-1, 7, 2) + anchors[chosen, None, :2]
-    return [
-        {"image_id": sample, "category_id": _CATEGORY, "score": palm.score, "bbox": _corner_and_size(palm.box)}
-        for palm in blend_overlapping(scores[chosen].astype(np.float64), corners, points)
-    ]
+    palms = blend_overlapping(scores[chosen].astype(np.float64), corners, points)
+    common = {"image_id": sample, "category_id": _CATEGORY}
+    return [{**common, "score": palm.score, "bbox": [*palm.box[:2], *(palm.box[2:] - palm.box[:2])]} for palm in palms]
 
 
 def _truth(samples: Sequence[PalmSample], size: int) -> dict[str, object]:
@@ -452,22 +397,9 @@ def _truth(samples: Sequence[PalmSample], size: int) -> dict[str, object]:
     annotations: list[Mapping[str, object]] = []
     for number, sample in enumerate(samples):
         for crowd, boxes in ((0, corners_of(palm_squares(sample.palms))), (1, sample.ignored)):
-            for box in boxes:
-                x, y, width, height = _corner_and_size(box)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": number,
-                        "category_id": _CATEGORY,
-                        "iscrowd": crowd,
-                        "bbox": [x, y, width, height],
-                        "area": width * height,
-                    }
-                )
+            for x_min, y_min, x_max, y_max in boxes.tolist():
+                place = {"id": len(annotations) + 1, "image_id": number, "category_id": _CATEGORY, "iscrowd": crowd}
+                wide, high = x_max - x_min, y_max - y_min
+                annotations.append({**place, "bbox": [x_min, y_min, wide, high], "area": wide * high})
     images = [{"id": number, "width": size, "height": size} for number in range(len(samples))]
     return {"images": images, "annotations": annotations, "categories": [{"id": _CATEGORY, "name": "palm"}]}
-
-
-def _corner_and_size(box: RealArray) -> list[float]:
-    x_min, y_min, x_max, y_max = box.tolist()
-    return [x_min, y_min, x_max - x_min, y_max - y_min]

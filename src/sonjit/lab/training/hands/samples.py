@@ -40,43 +40,28 @@ _MAX_TRIES = 50
 
 @dataclass(frozen=True)
 class HandSettings(AugmentedSettings):
-    """Settings of all recipes on images of hands.
+    """Settings of all recipes on images of hands."""
 
-    Attributes:
-        dataset: Data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
-            files.
-        split: Split to train on; "" is the first split of the data set.
-        test_split: Split to evaluate on; "" holds out the last fifth of `split`.
-        images: Maximum number of training images, evenly spaced; 0 for all.
-        held_out: Maximum number of images to evaluate on, evenly spaced.
-        batch: Number of examples in a step.
-    """
-
+    # data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own files
     dataset: str = "folder"
-    split: str = ""
-    test_split: str = ""
-    images: int = 0
-    held_out: int = 500
-    batch: int = 16
+    split: str = ""  # split to train on; "" is the first split of the data set
+    test_split: str = ""  # split to evaluate on; "" holds out the last fifth of `split`
+    images: int = 0  # maximum number of training images, evenly spaced; 0 for all
+    held_out: int = 500  # maximum number of images to evaluate on, evenly spaced
+    batch: int = 16  # number of examples in a step
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES))
 
 
 @dataclass(frozen=True)
 class CropSettings(HandSettings):
-    """Settings of the recipes on square crops of hands.
+    """Settings of the recipes on square crops of hands."""
 
-    Attributes:
-        side: Side of the crops in pixels, a multiple of 32.
-    """
-
-    side: int = 256
+    side: int = 256  # side of the crops in pixels, a multiple of 32
 
     def __post_init__(self) -> None:
-        """Check that values are in range."""
         super().__post_init__()
         check_side(self, "side")
 
@@ -92,10 +77,7 @@ class HandData(NamedTuple):
 def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
     """Return the data of a recipe, or the bundled clip of rendered hands without `--data`.
 
-    Args:
-        request: Training request with the root of the data, or None.
-        settings: Settings that select the part of the data.
-        usable: Function that checks whether an image has the required labels.
+    `request`: training request with the root of the data, or None.
 
     Raises:
         InputError: The data are missing, damaged, too few, or lack the labels.
@@ -106,10 +88,12 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
         samples = open_samples(settings.dataset, request.data, request, settings.split)
         name = f"{settings.dataset} {samples.split} in {request.data}"
         if settings.test_split:
-            training = samples
-            held_out = open_samples(settings.dataset, request.data, request, settings.test_split)
+            training, held_out = samples, open_samples(settings.dataset, request.data, request, settings.test_split)
         else:
-            training, held_out = _split_off_last_fifth(samples, name)
+            first = len(samples) - max(len(samples) // 5, 1)
+            if first < 1:
+                raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
+            training, held_out = Subset(samples, range(first)), Subset(samples, range(first, len(samples)))
     for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
         if not any(map(usable, evenly_spaced(samples, _MAX_TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use} without the labels that {request.recipe} requires")
@@ -117,16 +101,9 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
 
 
 def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str = "") -> Dataset:
-    """Open a split of a data set to train on, whose images can be read in any order.
+    """Open a split ("" is the first one) of a data set to train on, whose images can be read in any order.
 
-    Args:
-        dataset: Name in `sonjit datasets list`; `folder` reads COCO's format and other own files.
-        data: Root of the data set.
-        request: Training request. Its `images` are the images' folder of a `folder`, or the video of its frames.
-        split: Name of the split; "" is the first split of the data set.
-
-    Raises:
-        InputError: The data are missing or damaged.
+    The `images` of the request are the images' folder of a `folder`, or the video of its frames.
     """
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
     shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
@@ -148,39 +125,15 @@ def open_source_samples(path: Path, request: TrainingRequest, dataset: str, spli
     return open_samples(dataset, path, request, split)
 
 
-def draw_batch(
-    rng: np.random.Generator,
-    *,
-    samples: Sequence[P],
-    make_example: Callable[[P, np.random.Generator], T | None],
-    join: Callable[[Sequence[T]], B],
-    count: int,
-) -> B:
-    """Return a batch for the training loop: examples of samples drawn at random.
-
-    Args:
-        rng: Generator of the draw.
-        samples: Samples to draw from.
-        make_example: Function of `draw_examples`.
-        join: Function that joins examples to a batch, with tensors on the CPU.
-        count: Number of examples in the batch.
-    """
-    return join(draw_examples(samples, make_example, rng, count))
-
-
 def draw_examples(
     samples: Sequence[P],
     make_example: Callable[[P, np.random.Generator], T | None],
     rng: np.random.Generator,
     count: int,
 ) -> list[T]:
-    """Return examples of samples drawn at random.
+    """Return examples of samples (or of their indices) drawn at random.
 
-    Args:
-        samples: Samples to draw from, or their indices.
-        make_example: Function that returns an example of a sample, or None if the sample lacks the labels.
-        rng: Generator of the draw.
-        count: Number of examples.
+    `make_example` returns None for a sample without the labels, for which another sample is drawn.
 
     Raises:
         InputError: Almost no sample has the required labels.
@@ -196,25 +149,23 @@ def draw_examples(
     return [draw_one(own) for own in rng.spawn(count)]
 
 
+def draw_batch(
+    rng: np.random.Generator,
+    *,
+    samples: Sequence[P],
+    make_example: Callable[[P, np.random.Generator], T | None],
+    join: Callable[[Sequence[T]], B],
+    count: int,
+) -> B:
+    """Return a batch for the training loop: examples from `draw_examples`, joined to tensors on the CPU."""
+    return join(draw_examples(samples, make_example, rng, count))
+
+
 def known_hands(sample: Sample) -> list[Instance]:
     """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known."""
-    return [
-        instance
-        for instance in sample.instances
-        if instance.kind == "hand"
-        and instance.side is not None
-        and instance.keypoints_px is not None
-        and instance.keypoints_m is not None
-        and np.isfinite(instance.keypoints_px).all()
-        and np.isfinite(instance.keypoints_m).all()
-    ]
-
-
-def _split_off_last_fifth(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    first = len(samples) - max(len(samples) // 5, 1)
-    if first < 1:
-        raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
-    return Subset(samples, range(first)), Subset(samples, range(first, len(samples)))
+    hands = (hand for hand in sample.instances if hand.kind == "hand" and hand.side is not None)
+    points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands)
+    return [hand for hand, both in points if all(each is not None and np.isfinite(each).all() for each in both)]
 
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:

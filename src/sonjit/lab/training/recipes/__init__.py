@@ -262,14 +262,6 @@ class TrainingRequest:
         return {"recipe": self.recipe, "data": data or str(self.data), "weights": self.weights, **hashes}
 
 
-def _training_function(recipe: Recipe) -> Callable[[TrainingRequest], Mapping[str, object]]:
-    function = import_object(recipe.function, f"recipe {recipe.name}")
-    parameters = list(signature(function).parameters.values()) if isfunction(function) else []
-    if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
-        raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
-    return function
-
-
 def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     """Train a recipe's network.
 
@@ -280,9 +272,14 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
         InputError: The recipe or a setting is unknown, or the data cannot be used.
     """
     recipe = load_recipe(request.recipe)
-    function, checked = _training_function(recipe), prepare(recipe, request)
+    function = import_object(recipe.function, f"recipe {recipe.name}")
+    parameters = list(signature(function).parameters.values()) if isfunction(function) else []
+    if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
+        raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
+    checked = prepare(recipe, request)
     from sonjit.lab.training.processes import processes, rank
     from sonjit.lab.training.report import save_run_report
+    from sonjit.lab.training.run_folder import RESULT
 
     with processes(checked.device) as device, WorkFolder() as scratch:
         if rank():  # only the first process's files are saved
@@ -291,8 +288,9 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
         with sole_writer(checked.out):
             try:
                 with _memory_errors():
-                    results = function(replace(checked, device=device))
-                _save_results(checked, results)
+                    results: Mapping[str, object] = function(replace(checked, device=device))
+                saved = {"settings": checked.settings, "results": results}
+                write_text(checked.out / RESULT, json_from(saved, 2, default=str) + "\n")
             finally:
                 if any(checked.out.iterdir()):
                     save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
@@ -308,13 +306,6 @@ def _memory_errors() -> Generator[None]:
         if isinstance(error, SonjitError) or not is_out_of_memory(error):
             raise
         raise JobError("the memory is too small for this training: set a smaller batch, network or input") from None
-
-
-def _save_results(request: TrainingRequest, results: Mapping[str, object]) -> None:
-    from sonjit.lab.training.run_folder import RESULT
-
-    text = json_from({"settings": request.settings, "results": results}, 2, default=str)
-    write_text(request.out / RESULT, text + "\n")
 
 
 def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
