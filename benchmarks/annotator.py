@@ -19,8 +19,7 @@ from sonjit.geometry.rotations import align_rigidly
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import create_project
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import human_frames, train_network
-from sonjit.studio.automatic.offsets import fit_project_offsets
+from sonjit.studio.automatic.learning import fit_project_offsets, human_frames, train_network
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.calibration.board import target_from_text
 from sonjit.studio.calibration.calibrate import calibrate

@@ -109,6 +109,20 @@ def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
             np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
 
 
+def test_cameras_that_caliscope_ignores_or_did_not_calibrate_are_left_out(tmp_path):
+    fields = "matrix = {}\ndistortions = {}\nrotation = {}\ntranslation = {}\nignore = {}"
+    table = f"[cameras.{{}}]\nsize = [640.0, 480.0]\n{fields}"
+    known = "[[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]", "[0.1]", "[0.0, 0.1, 0.0]", "[0.0, 0.0, 1.0]"
+    rows = [(*known, "false"), (*known, "true"), *[(*['"null"'] * 4, text) for text in ("true", "false")]]
+    path = tmp_path / "camera_array.toml"
+    path.write_text("\n\n".join(table.format(index, *row) for index, row in enumerate(rows)))
+    for poses in (True, False):
+        assert load_cameras(path, poses=poses).names == ("cam_0",)
+    path.write_text(table.format(0, *rows[2]))
+    with pytest.raises(InputError, match="contains no cameras"):
+        load_cameras(path)
+
+
 def test_lenses_are_read_without_poses(tmp_path):
     rig = random_rig(1)
     K, bent = to_opencv(rig["cam0"].camera.K), rig["cam0"].camera.distortion

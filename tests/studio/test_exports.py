@@ -11,10 +11,9 @@ from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate
-from sonjit.studio.triangulation.bones import bone_lengths, median_lengths, regularized_lengths
+from sonjit.studio.triangulation.bones import bone_lengths, fit_skeletons, median_lengths, regularized_lengths
 from sonjit.studio.triangulation.exports import export_people, hand_motions
 from sonjit.studio.triangulation.people import HANDS, Detections, fit_constant_bones, load_people, save_people
-from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .projects import hands

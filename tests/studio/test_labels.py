@@ -1,13 +1,25 @@
-"""Files of automatic labels."""
-
 import numpy as np
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic.run_folder import FOLDER, LABELS, Labels, load_labels, machine_marks, read_labels
+from sonjit.studio.automatic import labelling
+from sonjit.studio.automatic.labelling import person_bone_lengths, swapped_frame_sets
+from sonjit.studio.automatic.run_folder import (
+    FOLDER,
+    LABELS,
+    ChunkDetections,
+    Labels,
+    load_labels,
+    machine_marks,
+    read_labels,
+)
+from sonjit.studio.triangulation.bones import median_lengths
 
-from .projects import make_project
+from .annotated import FRAMES, drawn_joints, drawn_project, people_mark
+from .projects import hands, make_project
 
 
 def made_labels(frames, views):
@@ -55,3 +67,110 @@ def test_a_frame_sets_marks_are_its_labels_projected(tmp_path):
         assert (mark.state == "seen") == labels.seen[0, 1, mark.joint // 21, mark.joint % 21]
     assert machine_marks(project, 5) == machine_marks(project, 20) == []
     project.close()
+
+
+@pytest.fixture
+def project(tmp_path):
+    opened = drawn_project(tmp_path)
+    yield opened
+    opened.close()
+
+
+def detections(rig, joints_m, rows):
+    points = np.moveaxis(rig.project(joints_m[rows].reshape(len(rows), 2, 21, 3)), 0, 1)
+    return ChunkDetections(np.array(rows), points.astype(np.float32), np.ones(points.shape[:-1], np.float32), ())
+
+
+def lengths_of(joints_m):
+    return np.stack([median_lengths(hands) for hands in joints_m.reshape(-1, 2, 21, 3).swapaxes(0, 1)])
+
+
+def test_only_the_frame_sets_that_count_are_triangulated(project, monkeypatch):
+    joints = drawn_joints()
+    chunks = [detections(project.rig, joints, list(rows)) for rows in np.split(np.arange(FRAMES), 2)]
+    counts = []
+    triangulate = labelling.triangulate_detections
+
+    def counting(rig, seen, offsets):
+        counts.append(len(seen.frames))
+        return triangulate(rig, seen, offsets)
+
+    monkeypatch.setattr(labelling, "triangulate_detections", counting)
+    monkeypatch.setattr(labelling, "SAMPLED_FRAME_SETS", FRAMES // 4)
+    sampled = person_bone_lengths(project, project.rig, chunks, None)
+    assert counts == [1, 1]
+    np.testing.assert_allclose(sampled, lengths_of(joints[[0, FRAMES // 2]]), atol=1e-4)
+
+
+def test_marked_frame_sets_are_sampled_over_the_recording(project, monkeypatch):
+    joints = drawn_joints()
+    joints[FRAMES // 2 :] *= 1.2  # the recording ends with a larger hand
+    people_mark(project, joints, range(FRAMES))
+    monkeypatch.setattr(labelling, "SAMPLED_FRAME_SETS", 6)
+    chunks = [detections(project.rig, joints, list(range(FRAMES)))]
+    rows = np.unique(np.linspace(0, FRAMES - 1, 6).round().astype(int))
+    assert (rows >= FRAMES // 2).sum() == 3
+    found = person_bone_lengths(project, project.rig, chunks, None)
+    np.testing.assert_allclose(found, lengths_of(joints[rows]), atol=1e-6)
+    assert not np.allclose(found, lengths_of(joints[:6]), atol=1e-4)
+
+
+def moving(count, seed=0):
+    """Return both hands (count, 2, 21, 3), which drift at a distance of at least a hand width, and frame numbers."""
+    still = hands(1)[0].reshape(2, 21, 3)
+    way = np.cumsum(np.random.default_rng(seed).normal(0, 0.006, (count, 2, 1, 3)), 0)
+    return 10 * np.arange(count), still + way
+
+
+def marks_of(points, certain):
+    """Return the joints of the frame sets that people marked."""
+    return np.where(certain[:, None, None, None], points, np.nan)
+
+
+@given(st.integers(0, 100), st.integers(1, 5), st.integers(1, 4))
+def test_a_short_swap_next_to_manual_marks_is_found(seed, first, length):
+    frames, points = moving(14, seed)
+    swapped = np.zeros(14, np.bool_)
+    swapped[first : first + length] = True
+    certain = np.zeros(14, np.bool_)
+    certain[[first - 1, first + length]] = True
+    human = marks_of(points, certain)
+    points[swapped] = points[swapped][:, ::-1]
+    np.testing.assert_array_equal(swapped_frame_sets(frames, points, human), swapped)
+
+
+@given(st.integers(0, 100), st.integers(1, 4))
+def test_what_people_exchanged_shows_it_of_those_around(seed, length):
+    frames, points = moving(14, seed)
+    human = marks_of(points, np.arange(14) == 4)
+    swapped = np.isin(np.arange(14), np.arange(4 - length // 2, 4 - length // 2 + length))
+    points[swapped] = points[swapped][:, ::-1]
+    np.testing.assert_array_equal(swapped_frame_sets(frames, points, human), swapped)
+    human[4, :, 3:] = np.nan  # some joints are enough
+    points[4] = np.nan  # and where the machine knows nothing, its neighbours are judged by people's
+    np.testing.assert_array_equal(swapped_frame_sets(frames, points, human)[4], False)
+
+
+@given(st.integers(0, 100))
+def test_manual_marks_stay_and_without_marks_all_labels_stay(seed):
+    frames, points = moving(9, seed)
+    points[4] = points[4, ::-1]
+    assert not swapped_frame_sets(frames, points, marks_of(points, np.zeros(9, np.bool_))).any()
+    assert not swapped_frame_sets(frames, points, marks_of(points, np.arange(9) == 4))[4]
+
+
+def test_hands_that_really_change_places_and_pauses_are_left():
+    frames, points = moving(12)
+    certain = np.arange(12) == 0
+    crossed = points.copy()
+    crossed[6:] = crossed[6:, ::-1]  # to the end: nothing says that it is not so
+    assert not swapped_frame_sets(frames, crossed, marks_of(crossed, certain)).any()
+    later = np.where(np.arange(12) < 6, frames, frames + 5000)
+    back = points.copy()
+    back[6] = back[6, ::-1]  # first after a pause: what was before tells nothing
+    assert not swapped_frame_sets(later, back, marks_of(back, certain))[6]
+
+
+def test_few_frame_sets():
+    frames, points = moving(1)
+    assert swapped_frame_sets(frames, points, points).tolist() == [False]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic.offsets import fit_offsets, load_offsets, triangulate_detections
+from sonjit.studio.automatic.learning import fit_offsets, load_offsets, triangulate_detections
 from sonjit.studio.automatic.run_folder import ChunkDetections
 
 from .projects import hands

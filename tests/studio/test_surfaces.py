@@ -11,8 +11,8 @@ from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cli.annotate_triangulate import surfaces
 from sonjit.studio.release.data_card import load_card
 from sonjit.studio.release.release import release
-from sonjit.studio.surfaces.fitting import fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.people import HANDS, Detections, PeopleInSpace, save_people
+from sonjit.studio.triangulation.surfaces import fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .projects import hands, write_views

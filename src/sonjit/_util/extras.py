@@ -87,7 +87,7 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
     "FineTuning": "sonjit.lab.training.int8",
     "create_lifter": "sonjit.lab.lifting",
     "network_entry": "sonjit.lab.networks",
-    "project_router": "sonjit.studio.server.annotation",
+    "project_router": "sonjit.studio.page",
     "renderer_name": "sonjit.lab.synthesis.renderer",
 }
 """The module of each function."""

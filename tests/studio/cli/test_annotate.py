@@ -8,10 +8,13 @@ import pytest
 from sonjit.cli import main
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
+from sonjit.studio.annotation.marks import Mark
+from sonjit.studio.annotation.project import open_project
 from sonjit.studio.calibration.board import target_from_text
 from sonjit.studio.cameras.files import load_cameras, save_cameras
 
 from ..drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all packages
+from ..projects import hands, write_views  # noqa: TID252
 from ..rigs import assert_same_rig, random_rig  # noqa: TID252
 
 BOARD = "charuco:7x5:36mm:27mm:4x4_50"
@@ -196,3 +199,133 @@ def test_a_mirrored_world_is_refused(tables, capsys):
     assert main(["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables"), "--out", str(out)]) == 1
     assert "have the shape of the other side" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """Return the working folder, which contains `rig.json` and `views/`."""
+    monkeypatch.chdir(tmp_path)
+    rig = random_rig(3)
+    save_cameras(rig, tmp_path / "rig.json")
+    write_views(tmp_path / "views", rig, hands(2))
+    return tmp_path
+
+
+def test_a_project_is_created_and_described(desk, capsys):
+    (desk / "views" / "cam2" / "image10.png").unlink()
+    assert main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"]) == 0
+    output = capsys.readouterr().err
+    assert "3 of 3 cameras, 2 frame sets" in output
+    assert "view cam2 lacks 1 of them: 10" in output
+    project = open_project(desk / "desk")
+    assert project.name == "desk"
+    project.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--views", "views", "--cameras", "none.json"], "none.json"),
+        (["--views", "cam9=views/cam0", "--cameras", "rig.json"], "camera 'cam9' is not in the rig"),
+        (["--views", "views/cam0", "--cameras", "rig.json"], "at least two"),
+        (["--views", "views", "--cameras", "rig.json", "--name", " "], "project name"),
+    ],
+)
+def test_wrong_calls_are_one_line(desk, capsys, arguments, message):
+    assert main(["annotate", "new", "desk", *arguments]) == 2
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert message in output
+    assert not (desk / "desk").exists()
+
+
+@pytest.mark.parametrize("verb", ["open", "agreement"])
+def test_invalid_project_is_refused(desk, capsys, verb):
+    assert main(["annotate", verb, "views"]) == 2
+    assert "is not an annotation project" in capsys.readouterr().err
+
+
+def test_agreement_is_printed(desk, capsys):
+    main(["annotate", "new", "desk", "--cameras", "rig.json", "--views", "views"])
+    project = open_project(desk / "desk")
+    for name, x in (("Ann", 10.0), ("Ben", 13.0)):
+        project.store.add([Mark(name, 0, "cam0", 8, name, "seen", x, 20.0)])
+    project.close()
+    capsys.readouterr()
+    assert main(["annotate", "agreement", "desk", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["annotators"]["Ann | Ben"]["mean_px"] == 3
+    assert main(["annotate", "agreement", "desk"]) == 0
+    table = capsys.readouterr().out
+    assert "right_index_finger_tip" in table
+    assert "3.00" in table
+
+
+CARD = """
+title = "Hands"
+licence = "CC0"
+consent = "yes"
+contact = "somebody"
+[captures.desk]
+subject = "s1"
+sequences = [{name = "0001_fist", type = "PP", first = 0, last = 1}]
+"""
+
+
+@pytest.fixture
+def planted_desk(planted, monkeypatch):
+    """Return the working folder with `rig.json`, `views/`, `card.toml` and files that Sonjit did not create."""
+    folder, changed = planted
+    monkeypatch.chdir(folder)
+    rig = random_rig(3)
+    save_cameras(rig, folder / "rig.json")
+    write_views(folder / "views", rig, hands(2))
+    (folder / "card.toml").write_text(CARD, "utf-8")
+    return folder, changed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("weights")
+def test_foreign_files_stay_next_to_a_project(sonjit, planted_desk):
+    folder, changed = planted_desk
+    project = folder / "desk"
+    new = ["annotate", "new", project, "--cameras", folder / "rig.json", "--views", folder / "views"]
+    assert sonjit(*new)[0] == 0
+    assert changed() == []
+    for name in ("notes.txt", "runs/notes.txt", "release/notes.txt"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("precious", "utf-8")
+    for command in (
+        ["annotate", "auto", project, "--model", "lite"],
+        ["annotate", "auto", project, "--model", "full"],
+        ["annotate", "rank", project],
+        ["annotate", "release", project, project / "release", "--card", folder / "card.toml"],
+        ["annotate", "release", project, folder, "--card", folder / "card.toml"],
+        ["annotate", "release", project, folder / "released", "--card", folder / "card.toml"],
+        ["annotate", "train", project],
+    ):
+        status, _, errors = sonjit(*command)
+        assert status == 0 or errors, "a refusal is explained"
+        assert changed() == []
+        for name in ("notes.txt", "runs/notes.txt", "release/notes.txt"):
+            assert (project / name).read_text("utf-8") == "precious"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("weights")
+def test_foreign_files_stay_in_folders_of_views_and_tables(sonjit, planted_desk):
+    folder, changed = planted_desk
+    tables = folder / "input"
+    for view in ("cam0", "cam1", "cam2"):
+        assert sonjit("hands", folder / "views" / view, "--search", "fast", "--save", tables / f"{view}.json")[0] == 0
+    for command in (
+        ["annotate", "new", folder, "--cameras", folder / "rig.json", "--views", folder / "views"],
+        ["annotate", "new", folder / "thesis", "--cameras", folder / "rig.json", "--views", folder / "views"],
+        ["annotate", "sync", folder / "views", "--by", "index", "--out", folder / "sync.json"],
+        ["annotate", "triangulate", folder / "rig.json", *sorted(tables.glob("cam*.json")), "--out", folder / "p.json"],
+        ["annotate", "triangulate", folder / "rig.json", tables, "--out", folder / "q.json"],
+        ["annotate", "export", folder / "p.json", "--out", folder / "hands.csv"],
+    ):
+        status, _, errors = sonjit(*command)
+        assert status == 0 or errors, "a refusal is explained"
+        assert changed() == []
+    assert json.loads((folder / "sync.json").read_text("utf-8"))

@@ -51,11 +51,7 @@ class WriteResult:
 
 
 class AnnotationStore:
-    """All marks of a project.
-
-    Args:
-        path: SQLite file, created if it is missing.
-    """
+    """All marks of a project."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +85,6 @@ class AnnotationStore:
         """Write marks, either all or none.
 
         Args:
-            marks: New marks.
             bases: Version of the mark that each writer saw: 0 for none, None for any. If another one is current, the
                 new mark is not written.
         """
@@ -179,7 +174,6 @@ class AnnotationStore:
                 self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     def _add(self, mark: Mark, base: int | None) -> WriteResult:
-        """Write one mark within a transaction."""
         if known_rows := self._rows(f"SELECT {_COLUMNS} FROM history WHERE id = ?", (mark.id,)):
             old = self._mark(known_rows[0])
             if replace(old, version=0, time_s=0) != replace(mark, version=0, time_s=0):
@@ -212,14 +206,12 @@ class AnnotationStore:
             raise InputError(f"{self.path} is damaged: {error}; restore a backup") from None
 
     def _mark(self, row: Sequence[Any]) -> Mark:
-        """Return the mark of a row."""
         try:
             return Mark(*row)
         except (InputError, TypeError, ValueError) as error:
             raise InputError(f"{self.path} is damaged: {error}; restore a backup") from None
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Query rows."""
         with self._lock:
             return self._database.execute(statement, parameters).fetchall()
 
@@ -236,7 +228,6 @@ class AnnotationStore:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        """Run a transaction that is rolled back on errors."""
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast, get_args
 
 import numpy as np
 
@@ -24,16 +24,12 @@ from sonjit.studio.triangulation.triangulation import triangulate
 JOINTS: Final = 2 * JOINTS_PER_HAND
 MACHINE: Final = "machine"
 """Annotator name of machine marks."""
-
 MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
 """`occluded`: hidden, its position is estimated; `absent`: not in the image; `cleared`: the mark was deleted."""
-
 MarkSource = Literal["H", "M", "H+M"]
 """H: human; M: machine; H+M: machine, checked by a human."""
-
 WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
 """Weight of a mark with a position in a triangulation."""
-
 _MAX_NAME = 60
 _MAX_ID = 64
 _MAX_COORDINATE_PX = 1e6
@@ -50,14 +46,9 @@ class Mark:
     """One mark.
 
     Attributes:
-        id: Unique id chosen by its writer. A mark that is sent twice is written once.
-        frame: Number of the frame set.
-        view: Name of the camera.
         joint: Index of the joint, 0 to 41.
         annotator: Name of the annotator.
-        state: Visibility of the joint.
         x, y: Position in pixels of the view, None if absent or cleared.
-        source: Origin of the position.
         version: Version of the store at which the mark was written, 0 before.
         time_s: Time of writing in seconds since 1970, 0 before.
     """
@@ -126,47 +117,21 @@ def joint_names() -> tuple[str, ...]:
 
 
 def mark_from_dict(record: object, annotator: str) -> Mark:
-    """Parse a mark of a client."""
+    """Parse a mark of a client. Raise an InputError if a member is missing, unknown or of another type."""
     if not isinstance(record, Mapping):
         raise InputError(f"a mark is an object, not {record!r:.60}")
-    members: Mapping[Any, Any] = record  # pyright: ignore[reportUnknownVariableType]  # JSON
-    defined = {name: _check_member(name, value) for name, value in members.items() if value is not None}
-    if missing := [name for name in ("id", "frame", "view", "joint") if name not in defined]:
+    members: dict[str, Any] = {}
+    for name, value in cast("Mapping[Any, Any]", record).items():
+        kind = _MEMBER_TYPES.get(str(name))
+        if kind is None and value is not None:
+            raise InputError(f"unknown mark member {name!r:.60}. Choose from {', '.join(_MEMBER_TYPES)}")
+        value = float(value) if kind is float and type(value) is int else value
+        if value is not None and type(value) is not kind:
+            raise InputError(f"mark {name} {value!r:.60}: give {'text' if kind is str else 'a number'}")
+        members |= {} if value is None else {name: value}
+    if missing := [name for name in ("id", "frame", "view", "joint") if name not in members]:
         raise InputError(f"a mark lacks {', '.join(missing)}")
-    return Mark(annotator=annotator, **defined)
-
-
-def _check_member(name: object, value: object) -> Any:  # noqa: ANN401  # of a mark's own types
-    """Return a member's value, checked for its type."""
-    kind = _MEMBER_TYPES.get(str(name))
-    if kind is None:
-        raise InputError(f"unknown mark member {name!r:.60}. Choose from {', '.join(_MEMBER_TYPES)}")
-    if kind is float and type(value) in (int, float):
-        return float(value)  # pyright: ignore[reportArgumentType]
-    if type(value) is not kind:
-        raise InputError(f"mark {name} {value!r:.60}: give {'text' if kind is str else 'a number'}")
-    return value
-
-
-class MarkRecord(TypedDict):
-    """A `Mark` as JSON."""
-
-    id: str
-    frame: int
-    view: str
-    joint: int
-    annotator: str
-    state: MarkState
-    x: float | None
-    y: float | None
-    source: MarkSource
-    version: int
-    time_s: float
-
-
-def mark_to_dict(mark: Mark) -> MarkRecord:
-    """Return a mark as JSON with annotator, version and time, see `mark_from_dict`."""
-    return MarkRecord(**vars(mark))
+    return Mark(annotator=annotator, **members)
 
 
 _LINE_POINTS = 24
@@ -251,7 +216,7 @@ CONFLICT_PX = 10.0
 
 
 class DistanceStatistics(TypedDict):
-    """Distances of pairs of marks in pixels, None without pairs; `within` has the fraction below each threshold."""
+    """Distances of pairs of marks in pixels, None without pairs, and the fraction `within` each threshold."""
 
     pairs: int
     mean_px: float | None
@@ -271,28 +236,6 @@ class Agreement(TypedDict):
     annotators: dict[str, DistanceStatistics]
 
 
-@dataclass(frozen=True, eq=False)
-class Distances:
-    """Distances of pairs of marks.
-
-    Attributes:
-        px: (N,) distances between the marks of two annotators, pixels.
-        joints: (N,) joint of each pair.
-        states: (S,) whether both marks have the same state, for pairs of any state, S >= N.
-    """
-
-    px: FloatArray
-    joints: IntArray
-    states: BoolArray
-
-    def to_dict(self, thresholds_px: Sequence[float] = THRESHOLDS_PX) -> DistanceStatistics:
-        """Return the statistics of all pairs."""
-        found = _statistics(self.px, thresholds_px)
-        found["same_state"] = float(self.states.mean()) if len(self.states) else None
-        found["states"] = len(self.states)
-        return found
-
-
 @dataclass(frozen=True)
 class Conflict:
     """A disagreement on one joint in one view, on its position or on its visibility."""
@@ -304,27 +247,22 @@ class Conflict:
 
 
 def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> Agreement:
-    """Measure the agreement between human annotators. Machine and cleared marks are ignored.
-
-    Returns:
-        Statistics of all pairs, by joint, and by pair of annotators. `same_state` is the fraction of equal states.
-    """
+    """Measure the agreement between human annotators. Machine and cleared marks are ignored."""
     by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
     for group in _groups(marks):
         for first, second in combinations(group, 2):
             by_pair.setdefault((first.annotator, second.annotator), []).append((first, second))
-    all_pairs = _distances([pair for pairs in by_pair.values() for pair in pairs])
-    names = joint_names()
+    pairs = [pair for found in by_pair.values() for pair in found]
+    by_joint = {joint: [pair for pair in pairs if pair[0].joint == joint] for joint in range(JOINTS)}
+    of_joints = {joint_names()[joint]: _statistics(found, thresholds_px) for joint, found in by_joint.items()}
+    for statistics in of_joints.values():
+        del statistics["same_state"], statistics["states"]
     return {
         "thresholds_px": list(thresholds_px),
-        "all": all_pairs.to_dict(thresholds_px),
-        "joints": {
-            names[joint]: _statistics(all_pairs.px[all_pairs.joints == joint], thresholds_px)
-            for joint in range(JOINTS)
-            if (all_pairs.joints == joint).any()
-        },
+        "all": _statistics(pairs, thresholds_px),
+        "joints": {name: statistics for name, statistics in of_joints.items() if statistics["pairs"]},
         "annotators": {
-            " | ".join(pair): _distances(found).to_dict(thresholds_px) for pair, found in sorted(by_pair.items())
+            " | ".join(names): _statistics(found, thresholds_px) for names, found in sorted(by_pair.items())
         },
     }
 
@@ -334,9 +272,8 @@ def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
     found: list[Conflict] = []
     for group in _groups(marks):
         positions = np.array([mark.position_px for mark in group if mark.has_position])
-        distance = (
-            float(np.linalg.norm(positions[:, None] - positions[None], axis=-1).max()) if len(positions) > 1 else None
-        )
+        apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1) if len(positions) > 1 else None
+        distance = None if apart is None else float(apart.max())
         if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
             found.append(Conflict(group[0].view, group[0].joint, tuple(group), distance))
     return sorted(found, key=lambda conflict: -(conflict.apart_px or 0))
@@ -351,27 +288,19 @@ def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
     return [sorted(group, key=lambda mark: mark.annotator) for group in groups.values() if len(group) > 1]
 
 
-def _distances(pairs: Sequence[tuple[Mark, Mark]]) -> Distances:
-    """Return the distances of pairs of marks."""
-    located = [(a, b) for a, b in pairs if a.has_position and b.has_position]
-    ends = np.array([(a.position_px, b.position_px) for a, b in located], np.float64).reshape(-1, 2, 2)
-    return Distances(
-        np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1),
-        np.array([a.joint for a, _ in located], np.int64),
-        np.array([a.state == b.state for a, b in pairs], np.bool_),
-    )
-
-
-def _statistics(px: FloatArray, thresholds_px: Sequence[float]) -> DistanceStatistics:
-    """Return statistics of distances (N,)."""
-    if not len(px):
-        return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
+def _statistics(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> DistanceStatistics:
+    """Return statistics of the distances of those pairs of marks that both have a position."""
+    ends = [(a.position_px, b.position_px) for a, b in pairs if a.has_position and b.has_position]
+    apart = np.array(ends, np.float64).reshape(-1, 2, 2)
+    px = np.linalg.norm(apart[:, 0] - apart[:, 1], axis=1)
     return {
         "pairs": len(px),
-        "mean_px": float(px.mean()),
-        "median_px": float(np.median(px)),
-        "p95_px": float(np.percentile(px, 95)),
-        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px},
+        "mean_px": float(px.mean()) if len(px) else None,
+        "median_px": float(np.median(px)) if len(px) else None,
+        "p95_px": float(np.percentile(px, 95)) if len(px) else None,
+        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px if len(px)},
+        "same_state": float(np.mean([a.state == b.state for a, b in pairs])) if pairs else None,
+        "states": len(pairs),
     }
 
 

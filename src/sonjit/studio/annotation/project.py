@@ -44,15 +44,7 @@ _CAMERAS_FILE, _PROJECT_FILE, _STORE_FILE, _FRAME_SETS_FILE = (
 
 @dataclass(frozen=True, eq=False)
 class Project:
-    """An open project.
-
-    Attributes:
-        folder: Folder of the project.
-        name: Title of the project.
-        rig: Cameras that have images, in the rig's order.
-        views: Images by camera name.
-        store: Store of the marks.
-    """
+    """An open project."""
 
     folder: Path
     name: str
@@ -107,8 +99,6 @@ def create_project(
     """Create a project in a folder without one.
 
     Args:
-        folder: Folder of the project, created if it is missing.
-        rig: Rig of the cameras.
         views: Video, or folder or pattern of images, by camera.
         name: Title. By default the folder's name.
         frame_sets: Frame set of each image by camera. By default images of equal number form a frame set.
@@ -164,7 +154,6 @@ def open_project(folder: Path) -> Project:
 
 
 def _view_numbers(rig: CameraRig, name: str, path: Path) -> set[int]:
-    """Return the numbers of a view's frames after checking its first image."""
     try:
         view, size = open_checked_view(path)
     except InputError as error:
@@ -186,7 +175,6 @@ def _stored_path(path: Path, folder: Path) -> str:
 
 
 def _read_project(path: Path) -> tuple[str, dict[str, str]]:
-    """Read the name and the paths of the views from project.json."""
     if not path.is_file():
         raise InputError(f"{path.parent} is not an annotation project: see sonjit annotate new --help")
     record = read_json(path)

@@ -103,26 +103,19 @@ def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, Float
     total_shift = _best_shift(own, theirs)
     if total_shift is None:
         return None
-    times: list[float] = []
-    shifts: list[float] = []
-    size = round(_PART_S / STEP_S)
-    for first in range(0, len(own), size):
-        low = first + total_shift - round(_MAX_DRIFT_S / STEP_S)
-        if low < 0:
-            continue
+    found: list[tuple[int, int]] = []
+    size, drift = round(_PART_S / STEP_S), round(_MAX_DRIFT_S / STEP_S)
+    for first in range(max(0, -(-(drift - total_shift) // size) * size), len(own), size):
+        low = first + total_shift - drift
         part = own[first : first + size]
-        window = theirs[low : low + len(part) + 2 * round(_MAX_DRIFT_S / STEP_S)]
-        if (
-            len(window) > len(part)
-            and (part_shift := _best_shift(part, window)) is not None
-            and 0 <= part_shift <= len(window) - len(part)
-        ):
-            loudest = int(part.argmax())
-            times.append((first + loudest) * STEP_S)
-            shifts.append((low - first + part_shift) * STEP_S)
-    if len(times) < _MIN_PARTS:
-        return np.array([int(own.argmax()) * STEP_S]), np.array([total_shift * STEP_S])
-    return np.array(times), np.array(shifts)
+        window = theirs[low : low + len(part) + 2 * drift]
+        shift = _best_shift(part, window) if len(window) > len(part) else None
+        if shift is not None and 0 <= shift <= len(window) - len(part):
+            found.append((first + int(part.argmax()), low - first + shift))
+    if len(found) < _MIN_PARTS:
+        found = [(int(own.argmax()), total_shift)]
+    times, shifts = np.array(found).T * STEP_S
+    return times, shifts
 
 
 def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
@@ -142,7 +135,6 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
 
 _LATE_RATIO = 1.5
 """Step in periods from which images are missing."""
-
 _PIXEL_STRIDE = 4
 """Interval between compared pixels, across and down."""
 _REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
@@ -164,8 +156,6 @@ class Timeline:
         time_s: (n,) times by the source's clock or a file of time stamps, NaN for stills without.
         brightness: (n,) mean grey levels.
         timecode_s: Time of day at which a video starts by its timecode, or None.
-        duplicates: Numbers of images that repeat the previous one.
-        problems: Images that could not be read, one line each.
         onsets: Onsets of the video's sound, see `read_onsets`. None if it was not requested or does not exist.
     """
 
@@ -201,46 +191,32 @@ def read_timeline(
     """Read a source once for its times, brightness and repeated images.
 
     Args:
-        named: Video or folder of images.
         stamps: Time of each image in seconds, see `read_stamps`. By default the source's own.
-        progress: Receiver of the progress in images.
         sound: If True, read a video's sound, too.
     """
     index: list[int] = []
-    times: list[float] = []
-    levels: list[float] = []
-    steps: list[float] = []
+    rows: list[tuple[float, float, float]] = []  # time, brightness, difference from the previous image
     last: NDArray[np.int16] | None = None
     with open_source(Path(named)) as source:
         numbers = frame_numbers(source.files) if source.kind == "folder" else None
         timecode_s = _timecode_s(source)
         for image in source:
-            number = numbers[image.index] if numbers else image.index
             small = image.rgb[::_PIXEL_STRIDE, ::_PIXEL_STRIDE].astype(np.int16)
-            steps.append(
-                float(np.abs(small - last).mean()) if last is not None and last.shape == small.shape else np.inf
-            )
+            step = np.inf if last is None or last.shape != small.shape else float(np.abs(small - last).mean())
             last = small
-            index.append(number)
-            times.append(float("nan") if image.time is None else image.time)
-            levels.append(float(small.mean()))
+            index.append(numbers[image.index] if numbers else image.index)
+            rows.append((np.nan if image.time is None else image.time, float(small.mean()), step))
             progress.advance()
         problems = tuple(source.problems)
-        sound_onsets = read_onsets(Path(source.files[0])) if sound and source.kind == "video" and source.files else None
+        heard = read_onsets(Path(source.files[0])) if sound and source.kind == "video" and source.files else None
     if not index:
         raise InputError(f"{named} contains no readable image")
-    if stamps is not None and (len(stamps) != len(times) or not (np.diff(stamps) > 0).all()):
-        raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
-    time_s = np.array(times) if stamps is None else stamps
-    duplicates = tuple(number for number, same in zip(index, _is_repeated(np.array(steps)), strict=True) if same)
+    if stamps is not None and (len(stamps) != len(index) or not (np.diff(stamps) > 0).all()):
+        raise InputError(f"{named}: {len(stamps)} times for {len(index)} images; they must be as many, and rise")
+    times, brightness, steps = np.array(rows).T
+    repeats = tuple(np.array(index)[_is_repeated(steps)].tolist())
     return Timeline(
-        index=np.array(index),
-        time_s=time_s,
-        brightness=np.array(levels),
-        timecode_s=timecode_s,
-        duplicates=duplicates,
-        problems=problems,
-        onsets=sound_onsets,
+        np.array(index), times if stamps is None else stamps, brightness, timecode_s, repeats, problems, heard
     )
 
 
@@ -330,7 +306,6 @@ class Clock:
     """A camera's clock relative to the first camera's.
 
     Attributes:
-        offset_s: Seconds to add to its times.
         drift_ppm: Parts per million by which its seconds are too short.
         rms_s: Error of common events after the fit, NaN without a fit.
     """
@@ -345,12 +320,9 @@ class Sync:
     """The images of each frame set.
 
     Attributes:
-        names: Names of the cameras.
         images: (F, C) number of each camera's image of a frame set, -1 for none.
         delay_s: (F, C) time of the image after its frame set, NaN without image or clock.
-        clocks: Clock by camera.
         times_s: (F,) times of the frame sets by the first camera's clock. (0,) if they were matched by numbers.
-        warnings: Problems, one line each.
     """
 
     names: tuple[str, ...]
@@ -382,7 +354,6 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
     """Match the images of several cameras into frame sets.
 
     Args:
-        timelines: Timelines by camera. The first camera's clock is the reference.
         method: index (the images' numbers), time (one common clock), timecode (start of each video), flash (light that
             every camera sees once, or twice for its drift), or sound (such as a clap).
     """
@@ -413,7 +384,6 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
-    """Return clocks by the timecodes of the videos."""
     starts = {name: line.timecode_s for name, line in timelines.items()}
     if without := [name for name, start in starts.items() if start is None]:
         raise InputError(f"camera {without[0]!r}: its video states no timecode; synchronise by index, time or flash")
@@ -422,23 +392,20 @@ def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock
 
 
 def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
-    """Return clocks by flashes of light."""
     flashes = {name: flash_times(line) for name, line in timelines.items()}
-    if without_flash := [name for name, times in flashes.items() if not len(times)]:
+    if without := [name for name, times in flashes.items() if not len(times)]:
         raise InputError(
-            f"camera {without_flash[0]!r} saw no flash: switch a lamp on before all cameras, or give their times"
+            f"camera {without[0]!r} saw no flash: switch a lamp on before all cameras, or give their times"
         )
     first, *others = timelines
-    return {first: Clock(rms_s=0.0)} | {
-        name: _fit_clock(
-            flashes[name], flashes[first], max(timelines[name].period_s, timelines[first].period_s), name, first
-        )
-        for name in others
-    }
+    clocks = {first: Clock(rms_s=0.0)}
+    for name in others:
+        period_s = max(timelines[name].period_s, timelines[first].period_s)
+        clocks[name] = _fit_clock(flashes[name], flashes[first], period_s, name, first)
+    return clocks
 
 
 def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
-    """Return clocks by sounds."""
     heard: dict[str, FloatArray] = {}
     for name, line in timelines.items():
         if line.onsets is None or not line.onsets.any():
@@ -451,32 +418,33 @@ def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
         if found is None:
             raise InputError(f"what {name!r} and {first!r} heard does not fit together: clap once, near all cameras")
         own, shifts = found
-        slope, middle = np.polyfit(own - own.mean(), shifts, 1) if len(own) > 1 else (0.0, float(shifts.mean()))
-        rms = float(np.sqrt(((shifts - middle - slope * (own - own.mean())) ** 2).mean()))
-        clocks[name] = Clock(float(middle - slope * own.mean()), float(slope * 1e6), rms)
+        clocks[name] = _clock_of_events(own, own + shifts, is_drifting=len(own) > 1)
     return clocks
+
+
+def _clock_of_events(own: FloatArray, theirs: FloatArray, *, is_drifting: bool) -> Clock:
+    """Fit the clock that gives events at times (n,) the times of another camera."""
+    slope, middle = np.polyfit(own - own.mean(), theirs, 1) if is_drifting else (1.0, float(theirs.mean()))
+    residual = theirs - middle - slope * (own - own.mean())
+    rms_s = float(np.sqrt((residual**2).mean()))
+    return Clock(float(middle - slope * own.mean()), float((slope - 1) * 1e6), rms_s)
 
 
 def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, first: str) -> Clock:
     """Return the clock that matches most flashes to the first camera's. Some flashes may be seen by one only."""
-    best: tuple[int, float, Clock] | None = None
+    candidates: list[tuple[int, float, Clock]] = []
     for shift in np.unique((theirs[:, None] - own).ravel()):
         distance = np.abs(own[:, None] + shift - theirs)
-        nearest = distance.argmin(1)
         is_match = distance.min(1) < _FLASH_TOLERANCE_S
-        a, b = own[is_match], theirs[nearest[is_match]]
-        slope, middle = np.polyfit(a - a.mean(), b, 1) if len(np.unique(b)) > 1 else (1.0, float(b.mean()))
-        if abs(slope - 1) * np.ptp(a) < _MIN_DRIFT_RATIO * period_s:
-            slope = 1.0  # the flashes are too inaccurate to estimate a drift
-        residual = b - middle - slope * (a - a.mean())
-        rms = float(np.sqrt((residual**2).mean()))
-        clock = Clock(float(middle - slope * a.mean()), float((slope - 1) * 1e6), rms)
-        if best is None or (is_match.sum(), -rms) > (best[0], -best[1]):
-            best = int(is_match.sum()), rms, clock
-    assert best is not None
-    if best[0] < min(len(own), len(theirs)) / 2:
+        a, b = own[is_match], theirs[distance.argmin(1)[is_match]]
+        clock = _clock_of_events(a, b, is_drifting=len(np.unique(b)) > 1)
+        if abs(clock.drift_ppm * 1e-6) * np.ptp(a) < _MIN_DRIFT_RATIO * period_s:
+            clock = _clock_of_events(a, b, is_drifting=False)  # the flashes are too inaccurate to estimate a drift
+        candidates.append((int(is_match.sum()), -clock.rms_s, clock))
+    count, _, clock = max(candidates, key=lambda candidate: candidate[:2])
+    if count < min(len(own), len(theirs)) / 2:
         raise InputError(f"the flashes that {name!r} and {first!r} saw do not fit together: give each its times")
-    return best[2]
+    return clock
 
 
 def _match_images(
@@ -488,11 +456,15 @@ def _match_images(
         (F, C) numbers of images and (F, C) delays of frame sets with two or more images, and (F,) times.
     """
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
-    times = _first_camera_times(timelines[slowest], clocks[slowest])
+    by_first = {
+        name: line.time_s * (1 + clocks[name].drift_ppm * 1e-6) + clocks[name].offset_s
+        for name, line in timelines.items()
+    }
+    times = by_first[slowest]
     images = np.full((len(times), len(timelines)), -1, np.intp)
     delay_s = np.full(images.shape, np.nan)
     for column, (name, line) in enumerate(timelines.items()):
-        camera_times = _first_camera_times(line, clocks[name])
+        camera_times = by_first[name]
         after = np.clip(np.searchsorted(camera_times, times), 0, len(camera_times) - 1)
         before = np.maximum(after - 1, 0)
         nearest = np.where(np.abs(camera_times[before] - times) <= np.abs(camera_times[after] - times), before, after)
@@ -504,11 +476,6 @@ def _match_images(
         images[is_match, column], delay_s[is_match, column] = line.index[nearest[is_match]], delay[is_match]
     shared = (images >= 0).sum(1) >= min(2, len(timelines))
     return images[shared], delay_s[shared], times[shared]
-
-
-def _first_camera_times(line: Timeline, clock: Clock) -> FloatArray:
-    """Return a camera's times by the first camera's clock."""
-    return line.time_s * (1 + clock.drift_ppm * 1e-6) + clock.offset_s
 
 
 def _warnings(timelines: Mapping[str, Timeline], images: IndexArray, clocks: Mapping[str, Clock]) -> list[str]:

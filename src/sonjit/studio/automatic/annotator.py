@@ -22,7 +22,7 @@ from sonjit.studio.annotation.marks import MACHINE, ReviewPriority, review_prior
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.detection import detect_chunk, detect_frames, refine_chunk
 from sonjit.studio.automatic.labelling import label_chunk, person_bone_lengths
-from sonjit.studio.automatic.offsets import load_offsets
+from sonjit.studio.automatic.learning import load_offsets
 from sonjit.studio.automatic.run_folder import (
     CHUNK_FRAME_SETS,
     CURRENT,
@@ -68,12 +68,7 @@ class AnnotationResult:
     """The result of a run.
 
     Attributes:
-        frames: Number of frame sets.
-        joints: Number of joints of visible hands.
-        labelled: Number of joints with a label.
-        kept: Number of frame sets that an earlier run had processed.
         problems: One line for each camera and image that was not used.
-        folder: Folder of the run.
     """
 
     frames: int
@@ -94,45 +89,35 @@ def annotate(
 ) -> AnnotationResult:
     """Label all frame sets of a project automatically, or resume a run.
 
+    The ranking is written to the project's store, which otherwise only contains people's marks.
+
     Args:
-        project: Open project. The ranking is written to its store, which otherwise only contains people's marks.
-        settings: Settings of the annotation.
-        jobs: Number of processes.
         workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
-        progress: Receiver of the progress in chunks.
+
+    Raises:
+        InputError: Cameras do not fit each other, no hand is visible, or a setting is impossible.
+        JobError: Most hands have the shape of the other side, so the world is mirrored.
     """
     if not settings.fps > 0:
         raise InputError(f"--fps must be above 0, not {settings.fps:g}")
     with sole_writer(project.folder / FOLDER):
-        return _annotate(project, settings, jobs=jobs, workers=workers, progress=progress)
-
-
-def _annotate(
-    project: Project, settings: AnnotatorSettings, *, jobs: int, workers: str, progress: Progress
-) -> AnnotationResult:
-    """Detect missing chunks and label all of them."""
-    first_pass, faults = _consistent_views(project, settings)
-    detection = replace(first_pass, network=settings.network)
-    folder, first = (project.folder / FOLDER / run_name(pass_settings) for pass_settings in (detection, first_pass))
-    chunks = [project.frames[k : k + CHUNK_FRAME_SETS] for k in range(0, len(project.frames), CHUNK_FRAME_SETS)]
-    files = [folder / "seen" / f"{number:06d}.npz" for number in range(len(chunks))]
-    missing = [number for number, file in enumerate(files) if not file.is_file()]
-    first_files = [first / "seen" / files[number].name for number in missing]
-    undetected = [(number, file) for number, file in zip(missing, first_files, strict=True) if not file.is_file()]
-    progress.start(len(undetected) + (len(missing) if settings.network else 0) + len(chunks))
-    calls = [(first_pass, chunks[number], str(file)) for number, file in undetected]
-    for _ in run_calls(detect_chunk, calls, jobs=jobs, workers=workers):
-        progress.advance()
-    if settings.network:
-        refine_calls = [
-            (detection, str(file), str(files[number])) for number, file in zip(missing, first_files, strict=True)
-        ]
+        first_pass, faults = _consistent_views(project, settings)
+        detection = replace(first_pass, network=settings.network)
+        folder, first = (project.folder / FOLDER / run_name(of_pass) for of_pass in (detection, first_pass))
+        chunks = [project.frames[k : k + CHUNK_FRAME_SETS] for k in range(0, len(project.frames), CHUNK_FRAME_SETS)]
+        files = [folder / "seen" / f"{number:06d}.npz" for number in range(len(chunks))]
+        missing = {file: frames for file, frames in zip(files, chunks, strict=True) if not file.is_file()}
+        undetected = {first / "seen" / file.name: frames for file, frames in missing.items()}
+        detect_calls = [(first_pass, frames, str(file)) for file, frames in undetected.items() if not file.is_file()]
+        refine_calls = [(detection, str(first / "seen" / file.name), str(file)) for file in missing]
+        refine_calls = refine_calls if settings.network else []
+        progress.start(len(detect_calls) + len(refine_calls) + len(chunks))
+        for _ in run_calls(detect_chunk, detect_calls, jobs=jobs, workers=workers):
+            progress.advance()
         for _ in run_calls(refine_chunk, refine_calls, jobs=jobs, workers=workers):
             progress.advance()
-    skipped = len(project.frames) - sum(len(chunks[number]) for number in missing)
-    return _label(
-        project, settings, detection, folder=folder, files=files, faults=faults, skipped=skipped, progress=progress
-    )
+        kept = len(project.frames) - sum(map(len, missing.values()))
+        return _label(project, settings, detection, files=files, faults=faults, kept=kept, progress=progress)
 
 
 def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[DetectionSettings, list[str]]:
@@ -166,13 +151,13 @@ def _label(
     settings: AnnotatorSettings,
     detection: DetectionSettings,
     *,
-    folder: Path,
     files: Sequence[Path],
     faults: Sequence[str],
-    skipped: int,
+    kept: int,
     progress: Progress,
 ) -> AnnotationResult:
     """Label all chunks and write labels, ranking and the current run."""
+    folder = files[0].parents[1]
     rig = project.rig.subset(detection.views)
     offsets = load_offsets(folder / OFFSETS) if (folder / OFFSETS).is_file() else None
     lengths = person_bone_lengths(project, rig, map(load_detections, files), offsets)
@@ -182,30 +167,20 @@ def _label(
     written = set[Path]()
     for number in range(len(files)):
         neighbourhood = [load_detections(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
-        chunk = neighbourhood[min(number, 1)]
+        problems += neighbourhood[min(number, 1)].problems
         detections, rows = _add_overlap(neighbourhood, min(number, 1))
         marks = [project.store.marks(int(frame)) for frame in detections.frames]
         labels = label_chunk(rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps)
         expected = np.asarray((labels.views > 0).any(-1) | (labels.source > 0).any(-1), np.bool_)
         priorities |= review_priorities(
-            labels.frames,
-            labels.points_m,
-            labels.std_m,
-            views=labels.views,
-            residual_px=labels.residual_px,
-            lengths_m=lengths,
-            times_s=labels.frames / settings.fps,
-            mesh_m=labels.mesh_m,
-            expected=expected,
-        )
+            labels.frames, labels.points_m, labels.std_m, views=labels.views, residual_px=labels.residual_px,
+            lengths_m=lengths, times_s=labels.frames / settings.fps, mesh_m=labels.mesh_m, expected=expected,
+        )  # fmt: skip
         labels, expected = labels.part(rows), expected[rows]
-        correct_count, mirrored_count = count_mirrored_hands(
-            [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(SIDES)]
-        )
-        right, mirrored = right + correct_count, mirrored + mirrored_count
+        hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(SIDES)]
+        right, mirrored = np.add((right, mirrored), count_mirrored_hands(hands)).tolist()
         joints += int(21 * expected.sum())
         labelled += int((labels.source > 0).sum())
-        problems += chunk.problems
         written.add(labels.save(folder / LABELS))
         progress.advance()
     if mirrored > right:
@@ -218,25 +193,13 @@ def _label(
     project.store.delete_marks_of(MACHINE)
     project.store.set_review_priorities({frame: priorities[frame] for frame in project.frames if frame in priorities})
     write_text(project.folder / FOLDER / CURRENT, json_from({"run": folder.name}, spaced=True))
-    return AnnotationResult(
-        frames=len(project.frames),
-        joints=joints,
-        labelled=labelled,
-        kept=skipped,
-        problems=tuple(problems),
-        folder=folder,
-    )
+    return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder)
 
 
 def _add_overlap(chunks: Sequence[ChunkDetections], index: int) -> tuple[ChunkDetections, slice]:
     """Return a chunk with some frame sets of its neighbours, and the slice of its own rows."""
-    before = chunks[index - 1] if index else None
-    after = chunks[index + 1] if index + 1 < len(chunks) else None
-    parts = [
-        *([] if before is None else [(before, slice(max(len(before.frames) - _OVERLAP_FRAME_SETS, 0), None))]),
-        (chunks[index], slice(None)),
-        *([] if after is None else [(after, slice(0, _OVERLAP_FRAME_SETS))]),
-    ]
-    first = 0 if before is None else min(_OVERLAP_FRAME_SETS, len(before.frames))
-    joined = concatenate_detections([chunk.part(rows) for chunk, rows in parts])
+    before = [chunk.part(slice(-_OVERLAP_FRAME_SETS, None)) for chunk in chunks[:index]]
+    after = [chunk.part(slice(0, _OVERLAP_FRAME_SETS)) for chunk in chunks[index + 1 :]]
+    first = sum(len(chunk.frames) for chunk in before)
+    joined = concatenate_detections([*before, chunks[index], *after])
     return joined, slice(first, first + len(chunks[index].frames))

@@ -25,8 +25,7 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.results import Hand
 from sonjit.studio.annotation.project import Project, open_project
 from sonjit.studio.automatic.labelling import correct_swaps
-from sonjit.studio.automatic.learning import HAND_NETWORK, human_joints, mirror_points
-from sonjit.studio.automatic.offsets import triangulate_detections
+from sonjit.studio.automatic.learning import HAND_NETWORK, human_joints, mirror_points, triangulate_detections
 from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, load_detections
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.association import ViewDetections, associate_hands, tolerance_px
@@ -50,8 +49,6 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
     """Detect the hands of some frame sets.
 
     Args:
-        settings: Settings of the detection.
-        frames: Numbers of the frame sets.
         again: If True, detect a second time at the projections into each view.
     """
     project, hands = _open_once(settings)
@@ -66,7 +63,8 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
         _assign_hands(points[row], confidence[row], seen, chosen, unassociated=not again)
         if not again:
             continue
-        hands_m = _triangulate_hands(rig, points[row], confidence[row])
+        found = triangulate(rig, points[row], confidence=confidence[row], method="ransac", threshold_px=_THRESHOLD_PX)
+        hands_m = found.points_m
         votes = np.zeros(2)
         for view, rgb in enumerate(images):
             if rgb is not None:
@@ -98,7 +96,6 @@ def read_usable_images(
 
 @lru_cache(maxsize=2)
 def _open_once(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
-    """Open the project and its detector once per process."""
     hands: Any = create_detector(
         "hands", model=settings.model, static_image=True, search="fast", max_instances=CANDIDATES,
         min_detection_score=MIN_SCORE, min_presence_score=MIN_SCORE, threads=1,
@@ -111,7 +108,8 @@ def _read_frame_set(
 ) -> list[NDArray[np.uint8] | None]:
     """Read the images of one frame set, and update the hashes of each view's previous image.
 
-    Unusable images are None and added to the problems.
+    Unusable images are None and added to the problems. An image that equals the previous one is unusable while other
+    views change.
     """
     read: dict[str, NDArray[np.uint8]] = {}
     for name in views:
@@ -123,42 +121,33 @@ def _read_frame_set(
         except SonjitError as error:
             problems.append(f"view {name}: {error}")
             continue
+        height, width = rgb.shape[:2]
         camera = project.rig[name]
-        if rgb.shape[:2] != (camera.height, camera.width):
-            size = f"{rgb.shape[1]} x {rgb.shape[0]}"
-            problems.append(
-                f"view {name}, image {frame} has {size} pixels, its camera {camera.width} x {camera.height}"
-            )
-            continue
-        read[name] = rgb
-    for name in _find_repeats(read, hashes):
+        if (width, height) == (camera.width, camera.height):
+            read[name] = rgb
+        else:
+            expected = f"its camera {camera.width} x {camera.height}"
+            problems.append(f"view {name}, image {frame} has {width} x {height} pixels, {expected}")
+    digests = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in read.items()}
+    repeats = {name for name, digest in digests.items() if hashes.get(name) == digest}
+    hashes |= digests
+    for name in repeats if len(repeats) < len(digests) else ():
         problems.append(f"view {name}, image {frame} repeats the previous one: it is not used")
         del read[name]
     return [read.get(name) for name in views]
 
 
-def _find_repeats(images: dict[str, NDArray[np.uint8]], hashes: dict[str, bytes]) -> set[str]:
-    """Return the views whose image equals the previous one while other views change, and update the hashes."""
-    now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in images.items()}
-    same = {name for name, digest in now.items() if hashes.get(name) == digest}
-    hashes |= now
-    return same if len(same) < len(now) else set()
-
-
 def _detect_candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> ViewDetections:
-    """Detect up to four hands in each image."""
     shape = len(images), CANDIDATES
-    detections = ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
+    found = ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
     for view, rgb in enumerate(images):
         for index, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
-            detections.points_px[view, index] = hand.keypoints[:, :2]
-            detections.score[view, index] = hand.score
-            detections.right[view, index] = _right_probability(hand)
-    return detections
+            found.points_px[view, index], found.score[view, index] = hand.keypoints[:, :2], hand.score
+            found.right[view, index] = _right_probability(hand)
+    return found
 
 
 def _right_probability(hand: Hand) -> float:
-    """Return the probability of a right hand."""
     probability = hand.handedness_score or 0.5
     return probability if hand.handedness == "Right" else 1 - probability
 
@@ -176,32 +165,19 @@ def _assign_hands(
     Args:
         points: (C, 2, 21, 2) points to write.
         confidence: (C, 2, 21) confidences to write.
-        detections: Detected hands.
         chosen: (2, C) index of each hand, -1 for none.
         unassociated: If True, use other hands by their handedness where none is associated. The check of the cameras
             needs them.
     """
-    for view in range(len(points)):
-        for side in range(2):
-            index = int(chosen[side, view])
-            if index < 0 and unassociated:
-                used = set(chosen[:, view].tolist())
-                fits = [
-                    k
-                    for k in range(CANDIDATES)
-                    if k not in used
-                    and detections.score[view, k] > 0
-                    and (detections.right[view, k] >= 0.5) == (side == 0)
-                ]
-                index = max(fits, key=lambda k: detections.score[view, k], default=-1)
-            if index >= 0:
-                points[view, side] = detections.points_px[view, index]
-                confidence[view, side] = detections.score[view, index]
-
-
-def _triangulate_hands(rig: CameraRig, points: Float32Array, confidence: Float32Array) -> FloatArray:
-    """Triangulate hands (2, 21, 3) in metres, NaN where unknown."""
-    return triangulate(rig, points, confidence=confidence, method="ransac", threshold_px=_THRESHOLD_PX).points_m
+    for view, side in np.ndindex(len(points), 2):
+        index = int(chosen[side, view])
+        if index < 0 and unassociated:
+            score = np.where((detections.right[view] >= 0.5) == (side == 0), detections.score[view], 0)
+            score[[k for k in chosen[:, view] if k >= 0]] = 0
+            index = int(score.argmax()) if score.any() else -1
+        if index >= 0:
+            points[view, side] = detections.points_px[view, index]
+            confidence[view, side] = detections.score[view, index]
 
 
 def _detect_at_projections(
@@ -221,7 +197,7 @@ def _detect_at_projections(
     votes = np.zeros(2)
     for side in range(2):
         expected = camera.project(points_m[side])
-        if not np.isfinite(expected).all() or camera.inside(expected).mean() < 1 - MAX_OUTSIDE:
+        if not _is_shown(camera, expected):
             continue
         found = hands.detect(rgb, boxes=[box_around_hand(expected)])
         if found and np.linalg.norm(found[0].keypoints[:, :2] - expected, axis=1).mean() < tolerance_px(expected):
@@ -232,8 +208,6 @@ def _detect_at_projections(
 
 PASSES: Final = 2
 """Number of passes. The second one crops hands at the positions of the project's network."""
-
-
 InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
 """Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
 
@@ -243,14 +217,9 @@ Its arguments are an image (H, W, 3), the expected points (21, 2), and the side:
 def load_hand_network(file: Path) -> InferHand:
     """Load the exported landmark network of `sonjit annotate train --network hand-full`."""
     hands = create_detector(
-        "hands",
-        landmark_model=file,
-        static_image=True,
-        search="fast",
-        max_instances=1,
-        min_presence_score=MIN_SCORE,
-        threads=1,
-    )
+        "hands", landmark_model=file, static_image=True, search="fast", max_instances=1,
+        min_presence_score=MIN_SCORE, threads=1,
+    )  # fmt: skip
 
     def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         width, left = rgb.shape[1], side == 1
@@ -319,7 +288,7 @@ def _detect_hand(
     points, confidence = np.full((len(rig), 21, 2), np.nan), np.zeros((len(rig), 21))
     for view, (camera, rgb) in enumerate(zip(rig, images, strict=True)):
         expected = camera.project(points_m)
-        if rgb is None or not np.isfinite(expected).all() or camera.inside(expected).mean() < 1 - MAX_OUTSIDE:
+        if rgb is None or not _is_shown(camera, expected):
             continue
         found = infer(rgb, expected, side)
         if found and np.linalg.norm(found[0] - expected, axis=1).mean() < tolerance_px(expected):
@@ -327,9 +296,13 @@ def _detect_hand(
     return points, confidence
 
 
+def _is_shown(camera: RigCamera, expected_px: FloatArray) -> bool:
+    """Check whether enough of a hand (21, 2) lies in a camera's image."""
+    return bool(np.isfinite(expected_px).all() and camera.inside(expected_px).mean() >= 1 - MAX_OUTSIDE)
+
+
 @lru_cache(maxsize=2)
 def _open_for_second_pass(settings: DetectionSettings) -> tuple[Project, InferHand]:
-    """Open the project and its network once per process."""
     folder = Path(settings.network)
     exported = folder / f"{HAND_NETWORK}.xml"
     if folder.name.startswith(HAND_NETWORK) and not exported.is_file():

@@ -20,12 +20,18 @@ from sonjit._util.errors import InputError
 from sonjit.results import Hand
 from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.learning import human_frames, human_joints
-from sonjit.studio.automatic.offsets import Offsets, triangulate_detections
+from sonjit.studio.automatic.learning import Offsets, human_frames, human_joints, triangulate_detections
 from sonjit.studio.automatic.run_folder import ChunkDetections, Labels
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import HAND_BONES, JOINTS_PER_HAND, SIDES, bone_lengths, median_lengths
-from sonjit.studio.triangulation.skeleton_fit import fit_mesh, fit_skeletons, rig_with_lengths
+from sonjit.studio.triangulation.bones import (
+    HAND_BONES,
+    SIDES,
+    bone_lengths,
+    fit_mesh,
+    fit_skeletons,
+    median_lengths,
+    rig_with_lengths,
+)
 from sonjit.studio.triangulation.triangulation import Triangulation
 
 _SWAP_COST_M: Final = 0.1
@@ -47,30 +53,26 @@ def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArr
         points_m: (n, 2, 21, 3) the machine's right and left hand in metres, NaN where unknown.
         human_m: (n, 2, 21, 3) people's joints in metres, NaN where unmarked.
     """
-    certain = np.asarray(np.isfinite(human_m).any((1, 2, 3)), np.bool_)
+    is_marked = np.asarray(np.isfinite(human_m), np.bool_)
+    certain = np.asarray(is_marked.any((1, 2, 3)), np.bool_)
     swapped = np.zeros(len(frames), np.bool_)
     if not certain.any():
         return swapped
-    marked_swapped = np.asarray(
-        certain & (_mean_distances(points_m[:, ::-1], human_m) < _mean_distances(points_m, human_m)), np.bool_
-    )
-    points = np.where(
-        np.isfinite(human_m), np.where(marked_swapped[:, None, None, None], human_m[:, ::-1], human_m), points_m
-    )
+    is_crossed = _mean_distances(points_m[:, ::-1], human_m) < _mean_distances(points_m, human_m)
+    crossed = np.asarray(certain & is_crossed, np.bool_)
+    points = np.where(is_marked, np.where(crossed[:, None, None, None], human_m[:, ::-1], human_m), points_m)
     steps = np.diff(frames)
     pauses = np.flatnonzero(steps > _PAUSE_STEPS * np.median(steps)) + 1 if len(steps) else []
     for first, last in pairwise([0, *map(int, pauses), len(frames)]):
-        swapped[first:last] = _best_path(points[first:last], certain[first:last], marked_swapped[first:last])
+        swapped[first:last] = _best_path(points[first:last], certain[first:last], crossed[first:last])
     return swapped
 
 
 def _mean_distances(points_m: FloatArray, human_m: FloatArray) -> FloatArray:
     """Return the mean distance (n,) of joints (n, 2, 21, 3) from people's, infinity without common ones."""
     distances = np.linalg.norm(points_m - human_m, axis=-1)
-    finite = np.isfinite(distances)
-    return np.where(
-        finite.any((1, 2)), np.where(finite, distances, 0).sum((1, 2)) / np.maximum(finite.sum((1, 2)), 1), np.inf
-    )
+    count = np.isfinite(distances).sum((1, 2))
+    return np.where(count > 0, np.nansum(distances, (1, 2)) / np.maximum(count, 1), np.inf)
 
 
 def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArray) -> BoolArray:
@@ -104,17 +106,15 @@ def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArr
 def _path_lengths(points_m: FloatArray, next_m: FloatArray) -> FloatArray:
     """Return the distance (n - 1,) that both hands move to the next frame set of others (n, 2, 21, 3), metres."""
     distances = np.linalg.norm(next_m[1:] - points_m[:-1], axis=-1)  # (n - 1, 2, 21)
-    finite = np.isfinite(distances)
-    mean = np.where(finite, distances, 0).sum(-1) / np.maximum(finite.sum(-1), 1)
-    return np.where(finite.any(-1), np.minimum(mean, _MAX_DISTANCE_M), _UNKNOWN_DISTANCE_M).sum(-1)
+    count = np.isfinite(distances).sum(-1)
+    mean = np.nansum(distances, -1) / np.maximum(count, 1)
+    return np.where(count > 0, np.minimum(mean, _MAX_DISTANCE_M), _UNKNOWN_DISTANCE_M).sum(-1)
 
 
 def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
     """Swap the hands of detections where people's joints in the frame set or nearby ones show a swap.
 
     Args:
-        rig: Rig of C cameras.
-        detections: Detections of these cameras in n frame sets.
         people: (2, 21) joints that people marked, for each frame set.
     """
     if not any(human.ok.any() for human in people):
@@ -137,8 +137,7 @@ def person_bone_lengths(
 
     People's joints determine them if enough frame sets are annotated, otherwise the machine's.
     """
-    every = max(1, len(project.frames) // SAMPLED_FRAME_SETS)
-    sample = slice(None, None, every)
+    sample = slice(None, None, max(1, len(project.frames) // SAMPLED_FRAME_SETS))
     machine = np.concatenate(
         [triangulate_detections(rig, detections.part(sample), offsets).points_m for detections in chunks]
     )
@@ -146,23 +145,16 @@ def person_bone_lengths(
         raise InputError(
             f"{project.folder}: no hand is visible in two views of a frame set; do the views show the same frame sets?"
         )
-    lengths = _median_lengths(machine)
-    human = _evenly_spaced(human_frames(project), SAMPLED_FRAME_SETS)
-    if len(human) < _MIN_HUMAN:
+    lengths = np.stack([median_lengths(machine[:, side]) for side in range(2)])
+    marked = human_frames(project)
+    if not marked:
         return lengths
-    joints = [human_joints(project.rig, project.store.marks(frame)).points_m for frame in human]
-    human_lengths = _median_lengths(np.stack(joints))
+    rows = np.unique(np.linspace(0, len(marked) - 1, SAMPLED_FRAME_SETS).round().astype(int))
+    if len(rows) < _MIN_HUMAN:
+        return lengths
+    human = np.stack([human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
+    human_lengths = np.stack([median_lengths(human[:, side]) for side in range(2)])
     return np.where(np.isfinite(human_lengths), human_lengths, lengths)
-
-
-def _evenly_spaced(frames: tuple[int, ...], count: int) -> list[int]:
-    """Return at most `count` of the frame sets, evenly spaced from the first to the last."""
-    return [frames[row] for row in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int)) if frames]
-
-
-def _median_lengths(points_m: FloatArray) -> FloatArray:
-    """Return the median lengths (2, 20) of the bones of joints (N, 2, 21, 3)."""
-    return np.stack([median_lengths(points_m[:, side]) for side in range(2)])
 
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
@@ -187,8 +179,6 @@ def label_chunk(
     """Label consecutive frame sets.
 
     Args:
-        rig: Rig of C cameras.
-        detections: Detections of these cameras.
         lengths_m: (2, 20) bone lengths of the person.
         offsets: Offsets from the detector's keypoints to people's, or None.
         marks: Marks of all annotators for each frame set.
@@ -266,13 +256,7 @@ def _is_certain(
 
 
 def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mark]:
-    """Return marks of the right and the left hand with the highest scores in one image.
-
-    Args:
-        detect: Function that detects hands.
-        rgb: (H, W, 3) image.
-        frame: Number of the frame set.
-        view: Name of the camera.
+    """Return marks of the right and the left hand with the highest scores in one image (H, W, 3).
 
     Returns:
         21 or 42 marks, fewer if keypoints lie outside the image, none without hands.
@@ -281,20 +265,7 @@ def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mar
     hands = sorted(detect(rgb), key=lambda hand: hand.score)
     marks: list[Mark] = []
     for side, hand in {hand.handedness: hand for hand in hands}.items():
-        first = JOINTS_PER_HAND * SIDES.index(side)
-        for k, (x, y) in enumerate(np.asarray(hand.keypoints, np.float64)[:, :2].tolist()):
+        for joint, (x, y) in enumerate(np.asarray(hand.keypoints, np.float64)[:, :2].tolist(), 21 * SIDES.index(side)):
             if 0 <= x <= width and 0 <= y <= height:
-                marks.append(
-                    Mark(
-                        id=uuid4().hex,
-                        frame=frame,
-                        view=view,
-                        joint=first + k,
-                        annotator=MACHINE,
-                        state="seen",
-                        x=x,
-                        y=y,
-                        source="M",
-                    )
-                )
+                marks.append(Mark(uuid4().hex, frame, view, joint, MACHINE, x=x, y=y, source="M"))
     return marks

@@ -31,6 +31,8 @@ from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
 SOURCES: Final = ("", "M", "H", "H+M")
 """Origins of a label; files store the index."""
 _AXES: Final = ("x_m", "y_m", "z_m")
+_FILE_NAME: Final = "{:012d}.parquet"
+"""Name of the file of labels of a chunk, by its first frame set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +98,10 @@ class Labels:
             "seen": lists(np.moveaxis(self.seen, 1, -1).reshape(joints, -1), self.seen.shape[1]),
             "mesh_m": nullable(np.repeat(self.mesh_m.reshape(-1), JOINTS_PER_HAND)),
         }
-        path = label_file(folder, int(self.frames[0]))
+        path = folder / _FILE_NAME.format(int(self.frames[0]))
         with atomic_file(path) as draft:
             pa.parquet.write_table(pa.table(columns), draft, compression="zstd")
         return path
-
-
-def label_file(folder: Path, first: int) -> Path:
-    """Return the file of the chunk that starts with a frame set, in the run's folder `labels`."""
-    return folder / f"{first:012d}.parquet"
 
 
 def load_labels(path: Path) -> Labels:
@@ -163,10 +160,8 @@ def current_run(project: Project) -> Path:
 
 
 def _newest_run(project: Project) -> Path | None:
-    """Return the folder of the newest run, or None."""
     try:
-        record = read_json(project.folder / FOLDER / CURRENT)
-        return project.folder / FOLDER / str(record["run"])
+        return project.folder / FOLDER / str(read_json(project.folder / FOLDER / CURRENT)["run"])
     except (InputError, KeyError):
         return None
 
@@ -190,9 +185,8 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
     if folder is None:
         return []
     end = bisect_right(project.frames, frame)  # a chunk is named by its first frame set
-    candidates = (
-        label_file(folder / LABELS, first) for first in reversed(project.frames[max(end - CHUNK_FRAME_SETS, 0) : end])
-    )
+    numbers = reversed(project.frames[max(end - CHUNK_FRAME_SETS, 0) : end])
+    candidates = (folder / LABELS / _FILE_NAME.format(number) for number in numbers)
     chunk = next((file for file in candidates if file.is_file()), None)
     if chunk is None:
         return []
@@ -207,12 +201,9 @@ class DetectionSettings:
     """Settings of the detection, which identify a run.
 
     Attributes:
-        project: Folder of the project.
-        views: Names of the cameras.
         model: Sonjit's hand model, full or lite.
         network: Folder of `sonjit annotate train --network` for a second pass, or "".
         recordings: Hash of the recordings, see `Project.recordings`.
-        version: Version of the detection algorithm. Results of other versions are not reused.
     """
 
     project: str
@@ -279,31 +270,18 @@ def load_detections(path: Path) -> ChunkDetections:
 def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
     """Return a mark for each label and view whose image contains it, seen in inlier views, otherwise occluded.
 
-    Args:
-        rig: Rig of the cameras of `labels.seen`.
-        labels: Labels in space.
-        run: Name of the run, part of the marks' ids.
+    The name of the run is part of the marks' ids.
     """
     pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
     inside = np.stack(
         [camera.inside(np.nan_to_num(points, nan=-1.0)) for camera, points in zip(rig, pixels, strict=True)]
     )
+    seen = np.moveaxis(labels.seen, 1, 0)[inside]
     marks: list[Mark] = []
-    rows = np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), np.moveaxis(labels.seen, 1, 0)[inside]
-    for (view, row, side, joint), (x, y), detections in zip(*rows, strict=True):
-        frame, joint_index = int(labels.frames[row]), JOINTS_PER_HAND * side + joint
-        name, state = f"{run}-{frame}-{view}-{joint_index}", "seen" if detections else "occluded"
-        marks.append(
-            Mark(
-                id=name,
-                frame=frame,
-                view=rig.names[view],
-                joint=joint_index,
-                annotator=MACHINE,
-                state=state,
-                x=x,
-                y=y,
-                source="M",
-            )
-        )
+    rows = zip(np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), seen, strict=True)
+    for (view, row, side, joint), (x, y), is_seen in rows:
+        frame, index = int(labels.frames[row]), JOINTS_PER_HAND * side + joint
+        state = "seen" if is_seen else "occluded"
+        name = f"{run}-{frame}-{view}-{index}"
+        marks.append(Mark(name, frame, rig.names[view], index, MACHINE, state, x, y, source="M"))
     return marks

@@ -7,25 +7,24 @@ down as it is printed, z away from its reader.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, Image, IndexArray
+from sonjit._util.arrays import FloatArray, Image, IndexArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field as field_of
 from sonjit.lab.datasets.reading import numbers
 from sonjit.studio.cameras.formats import METRES, metres_per_unit
 
+BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
 CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
-
 Found = tuple["IndexArray", "FloatArray"]
 """(n,) indices of points and (n, 2) pixels."""
-
 _DRAWING_STEPS = 120
 """Steps across a square of a drawing, fine enough for markers of usual sizes."""
 _HALF_PIXEL = 0.5
@@ -35,16 +34,11 @@ _BOARD_SYNTAX = (
     "aruco:5x7:30mm:6mm:4x4_50 (markers, marker, gap, dictionary), aprilgrid:6x6:88mm:26.4mm (tags, tag, gap) "
     "or a .json of markers; with :inverted where white and black are exchanged"
 )
-
 _APRILGRID_DICTIONARY = "APRILTAG_36H11"
-
 _REFINEMENT_RADIUS = 0.1
 """Radius of the corner refinement in sides of a marker."""
-
 _APRILGRID_BORDER = 2
 """Width of the black border of an AprilGrid tag in modules, as Kalibr prints it; other markers have one."""
-
-
 _NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 
@@ -58,13 +52,11 @@ class CalibrationBoard:
         columns: Squares or markers across. A checkerboard has one inner corner fewer.
         rows: Squares or markers down.
         square_m: Side of a square, measured on the print. For a grid, distance from one marker to the next.
-        marker_m: Side of a marker.
-        dictionary: OpenCV's name of the marker dictionary without DICT_.
         inverted: True if black and white are exchanged.
         legacy: True if a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6.
     """
 
-    kind: Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
+    kind: BoardKind
     columns: int
     rows: int
     square_m: float
@@ -72,27 +64,6 @@ class CalibrationBoard:
     dictionary: str = ""
     inverted: bool = False
     legacy: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.is_grid and min(self.columns, self.rows) < 3:
-            raise InputError(f"a board requires at least 3 x 3 squares, not {self.columns} x {self.rows}")
-        if self.is_grid and min(self.columns, self.rows) < 1:
-            raise InputError(f"a grid requires at least 1 x 1 markers, not {self.columns} x {self.rows}")
-        if not 0 < self.square_m < 10:
-            raise InputError(f"a board with squares of {self.square_m:g} m: measure a square, such as 30mm")
-        if self.kind == "charuco" and not 0 < self.marker_m < self.square_m:
-            raise InputError(f"markers of {self.marker_m:g} m do not fit into squares of {self.square_m:g} m")
-        if self.is_grid and (self.columns * self.rows > 1) == (self.marker_m == self.square_m):
-            raise InputError("a grid of several markers requires a gap, and a single marker a gap of 0mm")
-        if self.kind == "checkerboard" and (self.inverted or self.legacy):
-            raise InputError("inverted and legacy do not apply to a checkerboard, which is found either way")
-        if self.legacy and (self.kind != "charuco" or self.rows % 2):
-            raise InputError(":legacy applies only to a ChArUco board of an even number of rows")
-        if self.kind == "checkerboard" and (self.columns + self.rows) % 2 == 0:
-            raise InputError(
-                f"a checkerboard of {self.columns - 1} x {self.rows - 1} inner corners looks the same upside down: "
-                "take an odd by an even number, or a ChArUco board"
-            )
 
     is_flat = True
 
@@ -173,22 +144,19 @@ class CalibrationBoard:
         return 255 - drawn if self.inverted else drawn
 
     def _draw_grid(self, square_px: int) -> Image:
-        """Draw a grid of markers without margin."""
         import cv2
 
+        is_april = self.kind == "aprilgrid"
         side = round(square_px * self.marker_m / self.square_m)
         gap = square_px - side
-        edge = gap if self.kind == "aprilgrid" else 0
+        edge = gap if is_april else 0
         drawn = np.full((self.rows * square_px + edge, self.columns * square_px + edge), 255, np.uint8)
+        borders = self.markers.border_modules
         for number, corners in self.markers.corners_m.items():
             x, y = (round(square_px * value / self.square_m) for value in corners[:, :2].min(0))
-            marker = np.asarray(
-                cv2.aruco.generateImageMarker(
-                    _aruco_dictionary(self.dictionary), number, side, borderBits=self.markers.border_modules
-                )
-            )
-            drawn[y : y + side, x : x + side] = marker[::-1, ::-1] if self.kind == "aprilgrid" else marker
-        if self.kind == "aprilgrid":  # black squares between the corners of four tags
+            marker = cv2.aruco.generateImageMarker(_aruco_dictionary(self.dictionary), number, side, borderBits=borders)
+            drawn[y : y + side, x : x + side] = np.asarray(marker)[::-1, ::-1] if is_april else np.asarray(marker)
+        if is_april:  # black squares between the corners of four tags
             for row, column in np.ndindex(self.rows + 1, self.columns + 1):
                 y, x = row * square_px, column * square_px
                 drawn[y : y + gap, x : x + gap] = 0
@@ -196,23 +164,19 @@ class CalibrationBoard:
 
     def svg(self) -> str:
         """Draw the board in true size as SVG, with a margin of one square."""
-        steps = _DRAWING_STEPS
-        if self.is_grid:  # choose a count at which a marker has nearly a whole number of steps
-            share = self.marker_m / self.square_m
-            steps = min(
-                range(_DRAWING_STEPS, 2 * _DRAWING_STEPS), key=lambda count: abs(count * share - round(count * share))
-            )
+        share = self.marker_m / self.square_m if self.is_grid else 0.0
+        counts = range(_DRAWING_STEPS, 2 * _DRAWING_STEPS)
+        steps = min(counts, key=lambda count: abs(count * share - round(count * share)))  # for whole steps of a marker
         cells = self.draw(steps)
-        scale = self.square_m * 1000 / steps
         edge = self.square_m * 1000
+        scale = edge / steps
         wide, high = (scale * count + 2 * edge for count in cells.shape[::-1])
-        path = "".join(
-            f"M{first} {row}h{end - first}v1h{first - end}z"
+        edges = (
+            (row, np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]))).reshape(-1, 2).tolist())
             for row, line in enumerate((cells < 128) != self.inverted)
-            for first, end in _runs(line)
         )
-        background = "#000" if self.inverted else "#fff"
-        foreground = "#fff" if self.inverted else "#000"
+        path = "".join(f"M{first} {row}h{end - first}v1h{first - end}z" for row, runs in edges for first, end in runs)
+        background, foreground = ("#000", "#fff") if self.inverted else ("#fff", "#000")
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:g}mm" height="{high:g}mm" '
             f'viewBox="0 0 {wide:g} {high:g}"><rect width="100%" height="100%" fill="{background}"/>'
@@ -220,29 +184,21 @@ class CalibrationBoard:
         )
 
 
-def _runs(line: BoolArray) -> list[tuple[int, int]]:
-    """Return the starts and ends of the runs of True in a line."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]])))
-    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
-
-
 @dataclass(frozen=True, eq=False)
 class MarkerBody:
     """ArUco markers on a body of known shape.
 
     Attributes:
-        dictionary: OpenCV's name of the marker dictionary without DICT_.
         corners_m: (4, 3) corners by a marker's number: upper left, upper right, lower right, lower left as printed.
-        border_modules: Width of a marker's black border in modules.
     """
 
     dictionary: str
     corners_m: dict[int, FloatArray]
     border_modules: int = 1
-    _first_points: dict[int, int] = field(init=False, default_factory=dict[int, int])
 
-    def __post_init__(self) -> None:
-        self._first_points.update({number: 4 * index for index, number in enumerate(self.corners_m)})
+    @cached_property
+    def _first_points(self) -> dict[int, int]:
+        return {number: 4 * index for index, number in enumerate(self.corners_m)}
 
     @cached_property
     def points_m(self) -> FloatArray:
@@ -256,16 +212,12 @@ class MarkerBody:
 
     def find(self, gray: Image) -> Found:
         """Detect the corners in a grey image (H, W). Return empty arrays if there are none."""
-        corners, numbers_seen = detect_markers(gray, self.dictionary, self.border_modules)
-        ids: list[int] = []
-        pixels: list[FloatArray] = []
-        for four, number in zip(corners, numbers_seen, strict=True):
-            if int(number) in self._first_points:
-                ids += range(self._first_points[int(number)], self._first_points[int(number)] + 4)
-                pixels.append(four)
-        if not ids:
+        seen = zip(*detect_markers(gray, self.dictionary, self.border_modules), strict=True)
+        known = [(four, self._first_points[number]) for four, number in seen if number in self._first_points]
+        if not known:
             return _NO_POINTS
-        return np.array(ids), np.concatenate(pixels)
+        ids = np.concatenate([np.arange(first, first + 4) for _, first in known])
+        return ids, np.concatenate([four for four, _ in known])
 
 
 def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[list[FloatArray], list[int]]:
@@ -292,6 +244,9 @@ def target_from_text(text: str) -> CalibrationTarget:
 
     >>> target_from_text("charuco:8x6:30mm:22mm:4x4_50").points_m.shape
     (35, 3)
+
+    Raises:
+        InputError: The text does not follow `_BOARD_SYNTAX`, or the board is impossible.
     """
     if text.lower().endswith(".json"):
         return _marker_body_from_json(Path(text))
@@ -302,48 +257,51 @@ def target_from_text(text: str) -> CalibrationTarget:
     part_counts = {"charuco": 4, "checkerboard": 2, "aruco": 4, "aprilgrid": 3}
     if size is None or part_counts.get(kind) != len(parts):
         raise InputError(f"board {text!r}: write {_BOARD_SYNTAX}")
-    columns, rows = int(size[1]), int(size[2])
-    side, *others = (length_from_text(part, text) for part in parts[1:3])
+    side, other = (*(length_from_text(part, text) for part in parts[1:3]), 0.0)[:2]
+    corners = int(kind == "checkerboard")  # one inner corner fewer than squares
+    is_grid = kind in ("aruco", "aprilgrid")
     dictionary = parts[3] if len(parts) == 4 else _APRILGRID_DICTIONARY if kind == "aprilgrid" else ""
     if dictionary:
         _aruco_dictionary(dictionary)
-    dictionary = dictionary.upper()
-    inverted, legacy = "inverted" in flags, "legacy" in flags
-    match kind:
-        case "charuco":
-            return CalibrationBoard(
-                kind="charuco",
-                columns=columns,
-                rows=rows,
-                square_m=side,
-                marker_m=others[0],
-                dictionary=dictionary,
-                inverted=inverted,
-                legacy=legacy,
-            )
-        case "checkerboard":
-            return CalibrationBoard(
-                kind="checkerboard",
-                columns=columns + 1,
-                rows=rows + 1,
-                square_m=side,
-                marker_m=0,
-                dictionary="",
-                inverted=inverted,
-                legacy=legacy,
-            )
-        case _:
-            grid: Literal["aruco", "aprilgrid"] = "aruco" if kind == "aruco" else "aprilgrid"
-            return CalibrationBoard(
-                kind=grid,
-                columns=columns,
-                rows=rows,
-                square_m=side + others[0],
-                marker_m=side,
-                dictionary=dictionary,
-                inverted=inverted,
-                legacy=legacy,
-            )
+    board = CalibrationBoard(
+        cast("BoardKind", kind),
+        int(size[1]) + corners,
+        int(size[2]) + corners,
+        square_m=side + other if is_grid else side,
+        marker_m=side if is_grid else other,
+        dictionary=dictionary.upper(),
+        inverted="inverted" in flags,
+        legacy="legacy" in flags,
+    )
+    check_board(board)
+    return board
+
+
+def check_board(board: CalibrationBoard) -> None:
+    """Raise an InputError if a board is impossible, or looks the same upside down."""
+    is_checkerboard, least = board.kind == "checkerboard", 1 if board.is_grid else 3
+    if min(board.columns, board.rows) < least:
+        what = (
+            f"grid requires at least {least} x {least} markers"
+            if board.is_grid
+            else "board requires at least 3 x 3 squares"
+        )
+        raise InputError(f"a {what}, not {board.columns} x {board.rows}")
+    if not 0 < board.square_m < 10:
+        raise InputError(f"a board with squares of {board.square_m:g} m: measure a square, such as 30mm")
+    if board.kind == "charuco" and not 0 < board.marker_m < board.square_m:
+        raise InputError(f"markers of {board.marker_m:g} m do not fit into squares of {board.square_m:g} m")
+    if board.is_grid and (board.columns * board.rows > 1) == (board.marker_m == board.square_m):
+        raise InputError("a grid of several markers requires a gap, and a single marker a gap of 0mm")
+    if is_checkerboard and (board.inverted or board.legacy):
+        raise InputError("inverted and legacy do not apply to a checkerboard, which is found either way")
+    if board.legacy and (board.kind != "charuco" or board.rows % 2):
+        raise InputError(":legacy applies only to a ChArUco board of an even number of rows")
+    if is_checkerboard and (board.columns + board.rows) % 2 == 0:
+        raise InputError(
+            f"a checkerboard of {board.columns - 1} x {board.rows - 1} inner corners looks the same upside down: "
+            "take an odd by an even number, or a ChArUco board"
+        )
 
 
 def length_from_text(text: str, whole: str) -> float:
@@ -371,7 +329,6 @@ def _marker_body_from_json(path: Path) -> MarkerBody:
 
 
 def _aruco_dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary
-    """Return OpenCV's dictionary of a name."""
     import cv2
 
     number = getattr(cv2.aruco, f"DICT_{name.upper().removeprefix('DICT_')}", None)
@@ -381,7 +338,6 @@ def _aruco_dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary
 
 
 def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.CharucoBoard
-    """Return OpenCV's board of a ChArUco board."""
     import cv2
 
     size = board.columns, board.rows
@@ -391,18 +347,15 @@ def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.Charu
 
 
 def _charuco_corners(board: CalibrationBoard, gray: Image) -> Found:
-    """Detect the corners of a ChArUco board."""
     import cv2
 
-    detector: Any = cv2.aruco.CharucoDetector(_charuco(board))
-    corners, ids, _, _ = detector.detectBoard(gray)
+    corners, ids, _, _ = cast("Any", cv2.aruco.CharucoDetector(_charuco(board))).detectBoard(gray)
     if ids is None or not len(ids):
         return _NO_POINTS
     return np.ravel(ids).astype(np.intp), np.asarray(corners, np.float64).reshape(-1, 2) + _HALF_PIXEL
 
 
 def _checkerboard_corners(board: CalibrationBoard, gray: Image) -> Found:
-    """Detect the corners of a checkerboard."""
     import cv2
 
     across, down = board.columns - 1, board.rows - 1

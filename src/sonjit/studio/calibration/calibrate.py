@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
 from sonjit._util.errors import InputError, JobError
-from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
 from sonjit.studio.calibration.bundle_adjustment import (
     LENS_SIZE,
@@ -27,7 +28,6 @@ from sonjit.studio.calibration.bundle_adjustment import (
     has_continuous_paths,
     normal_equations,
     ordinary_lens_prior,
-    parameter_columns,
     project_points,
     robust_cost,
     rotate_vectors,
@@ -38,9 +38,11 @@ from sonjit.studio.calibration.estimates import (
     LensModel,
     RigEstimate,
     Transform,
+    camera_from_values,
     estimate_rig,
     lens_values,
     most_varied,
+    rms_of,
 )
 from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, PoseKey
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
@@ -72,8 +74,6 @@ def estimate_uncertainty(
     consider covariance). The size of the board is taken as exact.
 
     Args:
-        best: Solution.
-        observed: Observed points.
         terms: (C, 12) which of each camera's lens parameters were free.
         prior: Prior of the lenses.
         robust_px: Error above which the cost grows linearly, pixels.
@@ -89,8 +89,7 @@ def estimate_uncertainty(
     of_cameras = np.ones((cameras, LENS_SIZE + POSE_SIZE), np.bool_)
     of_cameras[:, :LENS_SIZE] = terms | finite
     of_cameras[0, LENS_SIZE:] = False
-    parameters = free_parameters(best, observed, of_cameras)
-    columns = parameter_columns(best, observed, parameters)
+    parameters, columns = free_parameters(best, observed, of_cameras)
     _, weights, errors = robust_cost(best, observed, robust_px, prior)
     normal, _ = normal_equations(best, observed, columns, parameters, weights=weights, errors=errors, prior=prior)
     is_kept = np.isin(parameters, np.flatnonzero(np.pad(finite, ((0, 0), (0, POSE_SIZE))).ravel()))
@@ -102,7 +101,8 @@ def estimate_uncertainty(
     covariance, kept_effect = np.zeros((2, of_cameras.size, of_cameras.size))
     covariance[np.ix_(*[parameters[is_camera]] * 2)] = prior.noise_px**2 * inverse
     kept_effect[np.ix_(*[parameters[is_camera]] * 2)] = gain @ kept_covariance @ gain.T
-    lenses = np.stack([_camera_block(covariance, row)[:LENS_SIZE, :LENS_SIZE] for row in range(cameras)])
+    blocks = covariance.reshape(cameras, LENS_SIZE + POSE_SIZE, cameras, LENS_SIZE + POSE_SIZE)
+    lenses = np.stack([blocks[row, :LENS_SIZE, row, :LENS_SIZE] for row in range(cameras)])
     distances, rotations = _relative_variances(best, covariance)
     if frames >= 2 * _JACKKNIFE_PARTS:
         part = observed.frame * _JACKKNIFE_PARTS // frames
@@ -121,8 +121,14 @@ def estimate_uncertainty(
         larger = np.maximum(variances, _jackknife_variance([fit.lenses for fit in fits]))
         growth = np.sqrt(np.divide(larger, variances, out=np.ones_like(larger), where=variances > 0))
         lenses = growth[:, :, None] * lenses * growth[:, None]
-        distances = np.maximum(distances, _jackknife_variance([_distances(fit) for fit in fits]))
-        differences = [_rotation_differences(fit, best) for fit in fits]
+        apart: list[FloatArray] = []
+        differences: list[FloatArray] = []
+        for fit in fits:
+            centres = -rotate_vectors(fit.camera_rotations.swapaxes(1, 2), fit.camera_translations)
+            apart.append(np.linalg.norm(centres[:, None] - centres, axis=2))
+            turned = rotation_vector_from_matrix(best.camera_rotations.swapaxes(1, 2) @ fit.camera_rotations)
+            differences.append(turned[:, None] - turned)
+        distances = np.maximum(distances, _jackknife_variance(apart))
         rotations = np.maximum(rotations, _jackknife_variance(differences).sum(-1))
     distances_added, rotations_added = _relative_variances(best, kept_effect)
     return lenses, np.sqrt(distances + distances_added), np.sqrt(rotations + rotations_added)
@@ -150,12 +156,6 @@ def _jackknife_variance(estimates: Sequence[FloatArray]) -> FloatArray:
     return (_JACKKNIFE_PARTS - 1) * np.stack(estimates).var(0)
 
 
-def _camera_block(covariance: FloatArray, row: int) -> FloatArray:
-    """Return the block (18, 18) of one camera."""
-    rows = slice(row * (LENS_SIZE + POSE_SIZE), (row + 1) * (LENS_SIZE + POSE_SIZE))
-    return covariance[rows, rows]
-
-
 def _relative_variances(best: Bundle, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return variances (C, C) of distances and of relative rotations from the covariance of all cameras."""
     cameras = len(best.lenses)
@@ -175,18 +175,6 @@ def _relative_variances(best: Bundle, covariance: FloatArray) -> tuple[FloatArra
         np.maximum(np.einsum("abi,ij,abj->ab", distance_slopes, covariance, distance_slopes, optimize=True), 0),
         np.maximum(np.einsum("abki,ij,abkj->ab", rotation_slopes, covariance, rotation_slopes, optimize=True), 0),
     )
-
-
-def _distances(bundle: Bundle) -> FloatArray:
-    """Return the distances (C, C) between cameras in metres."""
-    centres = -rotate_vectors(bundle.camera_rotations.swapaxes(1, 2), bundle.camera_translations)
-    return np.linalg.norm(centres[:, None] - centres, axis=2)
-
-
-def _rotation_differences(bundle: Bundle, best: Bundle) -> FloatArray:
-    """Return (C, C, 3) the small relative rotations of cameras that exceed those of another bundle, radians."""
-    turned = rotation_vector_from_matrix(best.camera_rotations.swapaxes(1, 2) @ bundle.camera_rotations)
-    return turned[:, None] - turned
 
 
 def design_effect(errors: FloatArray, image: IndexArray) -> float:
@@ -222,11 +210,7 @@ class RigCalibration:
 
     Attributes:
         rig: Rig in the first camera's frame, metres.
-        target_poses: Transform from target to world by frame and target.
-        observations: Observations that were used.
         errors_px: (n, 2) reprojected minus observed points of each observation.
-        tree: Pairs of cameras that the initial estimate followed.
-        problems: Unreadable images and doubts about the rig, one line each.
         lens_covariances: (n, n) covariances of fx, fy, cx, cy and the coefficients of each camera whose lens was
             estimated.
         distance_std_m: (C, C) standard errors of the distances between cameras for an exact board size.
@@ -281,13 +265,6 @@ class RigCalibration:
         ]
 
 
-def rms_of(errors_px: Sequence[FloatArray]) -> float:
-    """Return the root mean square distance of errors (n, 2), NaN without any."""
-    if not errors_px:
-        return float("nan")
-    return float(np.sqrt((np.concatenate(list(errors_px)) ** 2).sum(1).mean()))
-
-
 def calibrate(
     observations: BoardObservations,
     *,
@@ -301,8 +278,6 @@ def calibrate(
     Args:
         observations: Observations by all cameras. A frame's number means the same frame set in each. Every target has
             its own pose in each frame set; the sizes of all targets give the world its scale.
-        lens: Distortion coefficients to estimate.
-        lenses: Known K and distortion by camera, which are kept.
         lens_covariances: Covariances of known lenses that were estimated from other recordings, as
             `RigCalibration.lens_covariances`. The others are taken as exact.
         image_times: If True, estimate a time for each image on the targets' path, which requires consecutive frame
@@ -312,11 +287,15 @@ def calibrate(
     fixed_lenses = lenses or {}
     estimate = estimate_rig(observations, lens, fixed_lenses)
     free_lens = estimate.free_lens
-    fit = _fit_simultaneous(estimate)
+    free = {"free_lens": estimate.free_lens}
+    fit = _fit_with_prior(estimate, estimate.bundle, partial(adjust, observed=estimate.observed, **free))
     joint_px, alone_px = rms_of([fit.errors_px]), float("nan")
     own_fits: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
-        own_fits = {name: _calibrate_alone(observations, name, lens) for name in names if name not in fixed_lenses}
+        for name in names:
+            if name not in fixed_lenses:
+                alone = BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
+                own_fits[name] = calibrate_lens(alone, lens=lens)
         errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
         for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
             errors += estimate.errors_of_own_poses(name)
@@ -324,19 +303,33 @@ def calibrate(
     is_late = joint_px > _LATE_RATIO * alone_px
     known_covariances = dict(lens_covariances or {})
     if image_times:
-        _check_image_times(fit.bundle, estimate.target_poses, joint_px, is_late=is_late)
-        fit = _fit_image_times(estimate, fit.bundle)
+        keys = list(estimate.target_poses)
+        if not is_late:
+            raise InputError(
+                f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
+                "--image-times applies only to recordings with such errors"
+            )
+        if not has_continuous_paths(fit.bundle, keys):
+            raise InputError(
+                "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
+                "board for each one and omit --image-times"
+            )
+        fit_times = partial(fit_image_times, observed=estimate.observed, pose_keys=keys, **free)
+        fit = _fit_with_prior(estimate, fit.bundle, fit_times)
     elif is_late and own_fits:
         free_lens = np.zeros_like(free_lens)
         fit = _fit_poses(estimate, fit, {name: own_fit.rig[name].camera for name, own_fit in own_fits.items()})
         known_covariances |= {name: own_fit.lens_covariances[name] for name, own_fit in own_fits.items()}
+    kept_lenses = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
+    for name, covariance in known_covariances.items():
+        kept_lenses[names.index(name), : len(covariance), : len(covariance)] = covariance
     fitted_covariances, distance_std_m, rotation_std_rad = estimate_uncertainty(
         fit.bundle,
         estimate.observed,
         terms=free_lens,
         prior=fit.prior,
         robust_px=fit.robust_px,
-        kept_lenses=_stack_covariances(names, known_covariances),
+        kept_lenses=kept_lenses,
     )
     if not np.isfinite(fit.errors_px).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
@@ -348,7 +341,7 @@ def calibrate(
     poses = zip(bundle.target_rotations, bundle.target_translations, strict=True)
     ends = np.cumsum([len(observation.points) for observation in estimate.used])[:-1]
     calibration = RigCalibration(
-        CameraRig(RigCamera(name, *observations.sizes[name], _camera(bundle, row)) for row, name in enumerate(names)),
+        _rig_of(bundle, observations.sizes),
         dict(zip(estimate.target_poses, poses, strict=True)),
         estimate.used,
         tuple(np.split(fit.errors_px, ends)),
@@ -356,14 +349,50 @@ def calibrate(
         lens_covariances=own_covariances | known_covariances,
         distance_std_m=distance_std_m,
         rotation_std_rad=rotation_std_rad,
-        times=_image_times_by_camera(bundle, names, estimate.image) if image_times else {},
+        times=_image_times(bundle, names, estimate.image),
     )
     timing: list[str] = []
+    if is_late:
+        note = "; lenses were estimated from each camera's images alone" if own_fits else ""
+        timing = [
+            f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of "
+            f"a frame set are not of one time{note}. Synchronise the cameras, stop the board for each frame set, or "
+            "estimate a time for each image with --image-times"
+        ]
     if image_times:
         timing = [_image_times_problem(calibration, joint_px)]
-    elif is_late:
-        timing = [_late_problem(alone_px, joint_px, estimates_lenses=bool(own_fits))]
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
+
+
+def _rig_of(bundle: Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:
+    lenses = zip(bundle.lenses, bundle.fisheye.tolist(), strict=True)
+    poses = zip(bundle.camera_rotations, bundle.camera_translations, strict=True)
+    cameras = (camera_from_values(*lens, *pose) for lens, pose in zip(lenses, poses, strict=True))
+    return CameraRig(
+        RigCamera(name, *size, camera) for (name, size), camera in zip(sizes.items(), cameras, strict=True)
+    )
+
+
+def _image_times(bundle: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
+    """Return the times of each camera's existing images, relative to the mean of each frame set, if they are known."""
+    if bundle.times is None:
+        return {}
+    used = np.isin(np.arange(bundle.times.size), image).reshape(len(names), -1)
+    times = np.where(used.T, bundle.times, np.nan)
+    times -= np.nanmean(times, axis=1, keepdims=True)
+    return {name: times[used[row], row] for row, name in enumerate(names)}
+
+
+def _image_times_problem(calibration: RigCalibration, joint_px: float) -> str:
+    means = {name: float(times.mean()) for name, times in calibration.times.items()}
+    worst = max(means, key=lambda name: abs(means[name]))
+    age = "older" if means[worst] < 0 else "newer"
+    return (
+        f"the images of a frame set are not of one time: with one time for all they fit to {joint_px:.2f} px, and with "
+        f"one for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
+        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or stop the "
+        "board for each frame set"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,7 +400,6 @@ class _Fit:
     """An adjusted bundle.
 
     Attributes:
-        bundle: The bundle.
         errors_px: (M, 2) reprojected minus observed points.
         prior: Prior of the lenses for the noise of this fit.
         robust_px: Error in pixels above which the cost grows linearly, for the noise of this fit.
@@ -383,29 +411,7 @@ class _Fit:
     robust_px: float
 
 
-def _fit_simultaneous(estimate: RigEstimate) -> _Fit:
-    """Fit the first estimate to images that are simultaneous in each frame set."""
-
-    def fit(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
-        return adjust(start, estimate.observed, free_lens=estimate.free_lens, prior=prior, robust_px=robust_px)
-
-    return _fit_with_prior(estimate, estimate.bundle, fit)
-
-
-def _fit_image_times(estimate: RigEstimate, start: Bundle) -> _Fit:
-    """Fit a bundle with an own time for each image."""
-    keys = list(estimate.target_poses)
-
-    def fit(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
-        return fit_image_times(
-            start, estimate.observed, keys, free_lens=estimate.free_lens, prior=prior, robust_px=robust_px
-        )
-
-    return _fit_with_prior(estimate, start, fit)
-
-
 def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, CalibratedCamera]) -> _Fit:
-    """Fit the poses again with lenses that were estimated from each camera's images."""
     rows = fit.bundle.lenses.copy()
     for row, name in enumerate(estimate.cameras):
         if name in lenses:
@@ -419,21 +425,13 @@ def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, Calibrated
     return replace(fit, bundle=bundle, errors_px=project_points(bundle, estimate.observed) - estimate.observed.pixels)
 
 
-def _stack_covariances(names: Sequence[str], covariances: Mapping[str, FloatArray]) -> FloatArray:
-    """Return (C, 12, 12) covariances of the lenses, zero where a lens or a coefficient has none."""
-    stacked = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
-    for name, covariance in covariances.items():
-        stacked[names.index(name), : len(covariance), : len(covariance)] = covariance
-    return stacked
-
-
-def _fit_with_prior(estimate: RigEstimate, start: Bundle, fit: Callable[[Bundle, LensPrior, float], Bundle]) -> _Fit:
+def _fit_with_prior(estimate: RigEstimate, start: Bundle, fit: Callable[..., Bundle]) -> _Fit:
     """Fit a bundle twice, with the prior weighed against the noise of the previous fit."""
     observed, sizes = estimate.observed, estimate.sizes
     bundle, errors_px = start, np.zeros_like(observed.pixels)
     prior, robust_px = ordinary_lens_prior(sizes, ROBUST_PX / 2, bundle.fisheye), ROBUST_PX
     for _ in range(2):  # the noise is known after the first
-        bundle = fit(bundle, prior, robust_px)
+        bundle = fit(bundle, prior=prior, robust_px=robust_px)
         errors_px = project_points(bundle, observed) - observed.pixels
         noise_px = _MAD_TO_STD * float(np.median(np.abs(errors_px)))
         robust_px = max(ROBUST_PX, 2 * noise_px)
@@ -441,67 +439,10 @@ def _fit_with_prior(estimate: RigEstimate, start: Bundle, fit: Callable[[Bundle,
     return _Fit(bundle, errors_px, prior, robust_px)
 
 
-def _check_image_times(
-    bundle: Bundle, target_poses: Mapping[PoseKey, Transform], joint_px: float, *, is_late: bool
-) -> None:
-    """Check that a time can be estimated for each image."""
-    if not is_late:
-        raise InputError(
-            f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
-            "--image-times applies only to recordings with such errors"
-        )
-    if not has_continuous_paths(bundle, list(target_poses)):
-        raise InputError(
-            "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
-            "board for each one and omit --image-times"
-        )
-
-
-def _image_times_by_camera(best: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
-    """Return the times of each camera's existing images, relative to the mean of each frame set."""
-    assert best.times is not None
-    used = np.zeros((len(names), len(best.times)), np.bool_)
-    used.ravel()[image] = True
-    times = np.where(used.T, best.times, np.nan)
-    times -= np.nanmean(times, axis=1, keepdims=True)
-    return {name: times[used[row], row] for row, name in enumerate(names)}
-
-
-def _late_problem(alone_px: float, joint_px: float, *, estimates_lenses: bool) -> str:
-    """Describe a rig whose images of a frame set were taken at different times."""
-    lens_note = "; lenses were estimated from each camera's images alone" if estimates_lenses else ""
-    return (
-        f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
-        f"frame set are not of one time{lens_note}. Synchronise the cameras, stop the board for each frame set, or "
-        "estimate a time for each image with --image-times"
-    )
-
-
-def _image_times_problem(calibration: RigCalibration, joint_px: float) -> str:
-    """Describe a rig with an estimated time for each image."""
-    means = {name: float(times.mean()) for name, times in calibration.times.items()}
-    worst = max(means, key=lambda name: abs(means[name]))
-    age = "older" if means[worst] < 0 else "newer"
-    return (
-        f"the images of a frame set are not of one time: with one time for all they fit to {joint_px:.2f} px, and with "
-        f"one for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
-        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or stop the "
-        "board for each frame set"
-    )
-
-
 def calibrate_lens(observations: BoardObservations, *, lens: LensModel = "usual") -> RigCalibration:
     """Calibrate one camera's lens from the most varied images of a recording."""
     (size,) = observations.sizes.values()
     return calibrate(replace(observations, found=tuple(most_varied(observations.found, size))), lens=lens)
-
-
-def _calibrate_alone(observations: BoardObservations, name: str, lens: LensModel) -> RigCalibration:
-    """Fit a camera to its own images of a rig's recording, independent of delays of other cameras."""
-    alone = replace(
-        observations, found=tuple(observations.of(name)), sizes={name: observations.sizes[name]}, problems=()
-    )
-    return calibrate_lens(alone, lens=lens)
 
 
 def _quality_problems(calibration: RigCalibration) -> list[str]:
@@ -527,16 +468,3 @@ def _quality_problems(calibration: RigCalibration) -> list[str]:
             if (share := float(std[0] / calibration.rig[name].camera.K[0, 0])) > _MAX_FOCAL_ERROR
         ),
     ]
-
-
-def _camera(bundle: Bundle, row: int) -> CalibratedCamera:
-    """Return one camera of a bundle."""
-    fx, fy, cx, cy, *lens = bundle.lenses[row]
-    count = FISHEYE if bundle.fisheye[row] else 8 if any(lens[5:]) else 5
-    bent = np.array(lens[:count])
-    return CalibratedCamera(
-        np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
-        bundle.camera_rotations[row],
-        bundle.camera_translations[row],
-        bent if bent.any() or bundle.fisheye[row] else None,
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, RealArray
+from sonjit._util.arrays import FloatArray, RealArray
 from sonjit._util.errors import InputError, pluralize
 from sonjit.studio.calibration.estimates import angle_between, poses_from_points
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
@@ -33,9 +33,7 @@ class CameraFault:
     """A fault of a camera.
 
     Attributes:
-        camera: Name of the camera.
         kind: swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown.
-        message: Description in one line.
     """
 
     camera: str
@@ -49,7 +47,6 @@ def check_views(
     """Find the cameras whose pixels do not fit the rig.
 
     Args:
-        rig: Rig of C cameras.
         points_px: (C, N, 2) pixels, or (C, F, J, 2) over F frame sets, which separates a late camera from a wrong one.
             NaN where a point is unknown.
         threshold_px: Largest accepted distance between the views of one point, pixels.
@@ -77,7 +74,7 @@ def check_views(
     evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px)
     return (
         tuple(rig.names[row] for row in good),
-        tuple(CameraFault(rig.names[row], *diagnose(evidence, row)) for row in bad),
+        tuple(CameraFault(rig.names[row], *next(diagnoses(evidence, row))) for row in bad),
     )
 
 
@@ -102,10 +99,8 @@ class Evidence:
     """A rig's points in pixels and in space.
 
     Attributes:
-        rig: Rig of C cameras.
         pixels: (C, ..., 2) pixels of each camera, NaN if unknown.
         points_m: (..., 3) points triangulated from the cameras that agree, NaN if unknown.
-        bad: Indices of the cameras that do not agree.
         threshold_px: Largest accepted reprojection error, pixels.
     """
 
@@ -126,28 +121,20 @@ class Evidence:
         return self.median_error_px(pixels, view) < self.threshold_px
 
 
-def diagnose(evidence: Evidence, row: int) -> tuple[str, str]:
-    """Return the kind and a description of the first mistake that explains a camera's pixels."""
-    view = evidence.rig.cameras[row]
-    finite = np.isfinite(evidence.pixels[row]).all(-1) & np.isfinite(evidence.points_m).all(-1)
-    if finite.sum() < _MIN_POINTS:
-        few = pluralize(int(finite.sum()), "point")
-        return "unchecked", f"camera {view.name!r} shares {few} with the others: too few to check it"
-    return next(_diagnoses(evidence, row, finite))
-
-
-def _diagnoses(evidence: Evidence, row: int, finite: BoolArray) -> Iterator[tuple[str, str]]:
+def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
     """Iterate over the mistakes that would explain a camera's pixels, as kind and description."""
     rig, own = evidence.rig, evidence.pixels[row]
     view = rig.cameras[row]
     label = f"camera {view.name!r}"
+    finite = np.isfinite(own).all(-1) & np.isfinite(evidence.points_m).all(-1)
+    if finite.sum() < _MIN_POINTS:
+        few = pluralize(int(finite.sum()), "point")
+        yield "unchecked", f"{label} shares {few} with the others: too few to check it"
     for other, other_camera in enumerate(rig.cameras):
         if other != row and evidence.fits(own, other_camera):
             if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
-                yield (
-                    "swapped",
-                    f"cameras {view.name!r} and {other_camera.name!r} are swapped: exchange their names or images",
-                )
+                names = f"{view.name!r} and {other_camera.name!r}"
+                yield "swapped", f"cameras {names} are swapped: exchange their names or images"
             whose = "its images or calibration are the other's"
             yield "duplicate", f"{label} shows what {other_camera.name!r} should see: {whose}"
     if own.ndim == 3:
@@ -169,10 +156,12 @@ def _diagnoses(evidence: Evidence, row: int, finite: BoolArray) -> Iterator[tupl
     scale = _median_ratio(own, expected)
     if evidence.fits(own * scale, view):
         yield "resized", f"{label}: its images are {1 / scale:.3g} times as large as those it was calibrated with"
-    scale = _median_ratio(expected - view.camera.K[:2, 2], own - view.camera.K[:2, 2])
-    if scale > 0 and evidence.fits(own, _scale_focal(view, scale)):
-        focal = view.camera.K[0, 0]
-        yield "lens", f"{label} has wrong intrinsics: a focal length near {focal * scale:.0f} px fits, not {focal:.0f}"
+    K = np.asarray(view.camera.K, np.float64)
+    scale = _median_ratio(expected - K[:2, 2], own - K[:2, 2])
+    scaled = np.block([[scale * K[:2, :2], K[:2, 2:]], [K[2:]]])
+    if scale > 0 and evidence.fits(own, replace(view, camera=replace(view.camera, K=scaled))):
+        fits = f"a focal length near {K[0, 0] * scale:.0f} px fits, not {K[0, 0]:.0f}"
+        yield "lens", f"{label} has wrong intrinsics: {fits}"
     for pose in poses_from_points(evidence.points_m[finite], own[finite], view.camera, flat=False):
         moved = replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))
         if evidence.fits(own, moved):
@@ -194,10 +183,3 @@ def _median_ratio(first: FloatArray, second: FloatArray) -> float:
     ratio = np.linalg.norm(second, axis=-1) / np.maximum(np.linalg.norm(first, axis=-1), 1e-9)
     finite = np.isfinite(ratio)
     return float(np.median(ratio[finite])) if finite.any() else 1.0
-
-
-def _scale_focal(view: RigCamera, scale: float) -> RigCamera:
-    """Return a camera with scaled focal lengths."""
-    K = np.asarray(view.camera.K, np.float64).copy()
-    K[:2, :2] *= scale
-    return replace(view, camera=replace(view.camera, K=K))

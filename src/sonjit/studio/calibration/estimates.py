@@ -25,7 +25,6 @@ from sonjit.studio.calibration.observations import BoardObservation, BoardObserv
 
 _OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0
 """A point is an outlier if its error exceeds both, the former in median errors."""
-
 _MIN_POINTS = 6
 """Least number of points without outliers."""
 Transform = tuple["FloatArray", "FloatArray"]
@@ -55,7 +54,6 @@ def poses_from_points(
     Args:
         points_m: (n, 3) points in the target's frame, z = 0 for flat targets.
         pixels: (n, 2) points in the image.
-        camera: K and distortion.
         flat: True if all points lie in one plane, which has up to two solutions.
     """
     poses = _solve_poses(points_m, pixels, camera, flat)
@@ -76,43 +74,39 @@ def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -
 
 
 def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, flat: bool) -> list[TargetPose]:
-    """Solve and refine the poses of a target."""
+    """Return at most two poses that differ by more than 2 degrees, the best first."""
     import cv2
 
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
+    K = np.asarray(camera.K, np.float64)
     shown, lens = pixels, np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
     if camera.is_fisheye:  # OpenCV's solvers know other lenses only
         shown, lens = camera.undistorted_rays(pixels) @ camera.K[:2, :2].T + camera.K[:2, 2], np.zeros(5)
         if not np.isfinite(shown).all():
             return []
     try:
-        _, rotations, translations, _ = cv2.solvePnPGeneric(
-            points_m, shown, np.asarray(camera.K, np.float64), lens, flags=method
-        )
+        _, rotations, translations, _ = cv2.solvePnPGeneric(points_m, shown, K, lens, flags=method)
     except cv2.error:
         return []  # points on one line fix nothing
     poses: list[TargetPose] = []
     for rotation, translation in zip(rotations, translations, strict=True):
-        refined: Any = cv2.solvePnPRefineLM(
-            points_m, shown, np.asarray(camera.K, np.float64), lens, rotation, translation
-        )
+        refined: Any = cv2.solvePnPRefineLM(points_m, shown, K, lens, rotation, translation)
         for vector, vector_t in (refined, (rotation, translation)):  # refinement may jump to the other pose: keep both
             rotation_vector, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, vector_t))
             R = matrix_from_rotation_vector(rotation_vector)
             in_camera = points_m @ R.T + t
             if (in_camera[:, 2] > 0).all():
-                error = camera.project(in_camera) - pixels
-                poses.append(TargetPose(R, t, float(np.sqrt((error**2).sum(1).mean()))))
-    return _distinct_poses(sorted(poses, key=lambda pose: pose.rms_px))
-
-
-def _distinct_poses(poses: list[TargetPose]) -> list[TargetPose]:
-    """Return at most two poses that differ by more than 2 degrees, the best first."""
+                poses.append(TargetPose(R, t, rms_of([camera.project(in_camera) - pixels])))
     distinct: list[TargetPose] = []
-    for pose in poses:
+    for pose in sorted(poses, key=lambda pose: pose.rms_px):
         if all(angle_between(pose.R, other.R) > np.radians(2) for other in distinct):
             distinct.append(pose)
     return distinct[:2]
+
+
+def rms_of(errors_px: Sequence[FloatArray]) -> float:
+    """Return the root mean square distance of errors (n, 2), NaN without any."""
+    return float(np.sqrt((np.concatenate(list(errors_px)) ** 2).sum(1).mean())) if errors_px else float("nan")
 
 
 def angle_between(first: FloatArray, second: FloatArray) -> float:
@@ -148,12 +142,7 @@ class CameraPair:
     """Two cameras that saw a target simultaneously.
 
     Attributes:
-        first: Index of the first camera in the rig's order.
-        second: Index of the second camera.
-        transform: Transform from the first camera's frame to the second's.
         frames: Number of frame sets that agree on it. A frame set counts once for each of its targets.
-        common: Number of frame sets in which both saw a target, with the same weights.
-        rival: Number of frame sets that agree on the next best, different transform.
     """
 
     first: int
@@ -218,17 +207,15 @@ def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose]
     """Return the transform that most frame sets agree on, averaged over them, and the support of its rival."""
     proposals = [
         (frame, compose_transforms((b.R, b.t), invert_transform((a.R, a.t))), a.rms_px + b.rms_px)
-        for frame, (firsts, is_rival) in enumerate(frame_poses)
+        for frame, (firsts, seconds) in enumerate(frame_poses)
         for a in firsts
-        for b in is_rival
+        for b in seconds
     ]
+    common = len(frame_poses)
     if not proposals:
-        return CameraPair(
-            first=first, second=second, transform=(np.eye(3), np.zeros(3)), frames=0, common=len(frame_poses), rival=0
-        )
-    R = np.stack([transform[0] for _, transform, _ in proposals])
-    t = np.stack([transform[1] for _, transform, _ in proposals])
-    frames, rms = np.array([frame for frame, *_ in proposals]), np.array([error for *_, error in proposals])
+        return CameraPair(first, second, (np.eye(3), np.zeros(3)), frames=0, common=common, rival=0)
+    frames, rms = (np.array([proposal[part] for proposal in proposals]) for part in (0, 2))
+    R, t = (np.stack([transform[part] for _, transform, _ in proposals]) for part in (0, 1))
     angles = np.arccos(np.clip((np.einsum("aij,bij->ab", R, R) - 1) / 2, -1, 1))
     distances = np.linalg.norm(t[:, None] - t, axis=2) / np.maximum(np.linalg.norm(t, axis=1), 0.05)[:, None]
     is_near = (angles < _SAME_ROTATION_RAD) & (distances < _SAME_TRANSLATION)
@@ -240,14 +227,8 @@ def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose]
     mean = left @ right
     is_rival = np.array([angle_between(mean, rotation) > _RIVAL_ROTATION_RAD for rotation in R])
     rival = int(support[is_rival].max()) if is_rival.any() else 0
-    return CameraPair(
-        first=first,
-        second=second,
-        transform=(mean, np.median(t[agreed], axis=0)),
-        frames=int(support[best]),
-        common=len(frame_poses),
-        rival=rival,
-    )
+    transform = mean, np.median(t[agreed], axis=0)
+    return CameraPair(first, second, transform, frames=int(support[best]), common=common, rival=rival)
 
 
 LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
@@ -356,30 +337,18 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     if cost > _FISHEYE_MAX_ERROR * max(size):
         raise InputError(f"camera {name!r}: no fisheye lens explains its images; use another --lens")
     shown = [(observation, found[0]) for observation, found in zip(sample, poses, strict=True) if found]
-    lens = np.array([[*camera.intrinsics, *[0.0] * (LENS_SIZE - 4)]])
     fisheye = np.array([True])
     start = Bundle(
-        lenses=lens,
+        lenses=lens_values(camera)[None],
         camera_rotations=np.eye(3)[None],
         camera_translations=np.zeros((1, 3)),
         target_rotations=np.stack([pose.R for _, pose in shown]),
         target_translations=np.stack([pose.t for _, pose in shown]),
         fisheye=fisheye,
     )
-    image = np.concatenate([np.full(len(observation.points), row) for row, (observation, _) in enumerate(shown)])
-    observed = Observations(
-        np.zeros_like(image),
-        image,
-        np.concatenate([observation.points_m for observation, _ in shown]),
-        np.concatenate([observation.pixels for observation, _ in shown]),
-    )
-    free = np.arange(LENS_SIZE)[None] < 4 + FISHEYE
-    fx, fy, cx, cy, *terms = adjust(
-        start, observed, free_lens=free, prior=ordinary_lens_prior([size], ROBUST_PX / 2, fisheye), robust_px=ROBUST_PX
-    ).lenses[0]
-    return CalibratedCamera(
-        np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), distortion=np.array(terms[:FISHEYE], np.float64)
-    )
+    observed = _stack_points([observation for observation, _ in shown], [0] * len(shown), range(len(shown)))
+    free, prior = np.arange(LENS_SIZE)[None] < 4 + FISHEYE, ordinary_lens_prior([size], ROBUST_PX / 2, fisheye)
+    return camera_from_values(adjust(start, observed, free_lens=free, prior=prior).lenses[0], True)
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
@@ -426,14 +395,7 @@ class RigEstimate:
 
     Attributes:
         cameras: First estimate or known lens of each camera.
-        own_poses: Poses of the targets that each camera proposes, in the camera's frame.
-        tree: Pairs of cameras that the poses of the cameras follow.
-        target_poses: Transform from target to world by frame and target, in the order of the bundle.
-        used: Observations of these targets.
-        observed: Points of these observations.
-        bundle: Cameras and target poses.
         free_lens: (C, 12) which lens parameters are estimated.
-        sizes: Width and height of each camera's images.
     """
 
     cameras: Mapping[str, CalibratedCamera]
@@ -472,10 +434,23 @@ def estimate_rig(
         else camera_from_observations(observations.of(name), observations.sizes[name], lens)
         for name in names
     ]
-    poses = [_poses_of_targets(observations.of(name), camera) for name, camera in zip(names, cameras, strict=True)]
+    poses = [
+        {
+            observation.pose_key: found
+            for observation in sorted(observations.of(name), key=lambda observation: observation.frame)
+            if (found := observation_poses(observation, camera))
+        }
+        for name, camera in zip(names, cameras, strict=True)
+    ]
     camera_poses, tree = spanning_tree_poses(camera_pairs(poses), names)
     target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
     used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
+    rows = {key: row for row, key in enumerate(target_poses)}
+    observed = _stack_points(
+        used,
+        [names.index(observation.view) for observation in used],
+        [rows[observation.pose_key] for observation in used],
+    )
     free_lens = np.zeros((len(names), LENS_SIZE), np.bool_)
     free_lens[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     free_lens[[name in fixed_lenses for name in names]] = False
@@ -491,29 +466,19 @@ def estimate_rig(
         tree,
         target_poses,
         used,
-        _stack_points(used, names, {key: row for row, key in enumerate(target_poses)}),
+        observed,
         bundle,
         free_lens,
         list(observations.sizes.values()),
     )
 
 
-def _poses_of_targets(
-    observations: Sequence[BoardObservation], camera: CalibratedCamera
-) -> dict[PoseKey, list[TargetPose]]:
-    """Return the poses of each target that one camera proposes, in the order of the frames."""
-    return {
-        observation.pose_key: poses
-        for observation in sorted(observations, key=lambda observation: observation.frame)
-        if (poses := observation_poses(observation, camera))
-    }
-
-
-def _stack_points(used: Sequence[BoardObservation], names: Sequence[str], rows: Mapping[PoseKey, int]) -> Observations:
-    """Return the points of all observations, with the row of each point's camera and target pose."""
+def _stack_points(used: Sequence[BoardObservation], cameras: Sequence[int], poses: Sequence[int]) -> Observations:
+    """Return the points of all observations, given the index of each one's camera and target pose."""
+    counts = [len(observation.points) for observation in used]
     return Observations(
-        np.concatenate([np.full(len(observation.points), names.index(observation.view)) for observation in used]),
-        np.concatenate([np.full(len(observation.points), rows[observation.pose_key]) for observation in used]),
+        np.repeat(cameras, counts),
+        np.repeat(poses, counts),
         np.concatenate([observation.points_m for observation in used]),
         np.concatenate([observation.pixels for observation in used]),
     )
@@ -526,41 +491,42 @@ def _target_poses_in_world(
     poses: list[dict[PoseKey, list[TargetPose]]],
     camera_poses: list[Transform],
 ) -> dict[PoseKey, Transform]:
-    """Return the pose of each target that all cameras fit best, among those that single cameras propose."""
+    """Return the pose of each target that all cameras fit best, among those that single cameras propose.
+
+    The cost of a pose is the sum over views of the median distance in pixels, at most 50 px each.
+    """
     by_pose: dict[PoseKey, list[BoardObservation]] = {}
     for observation in sorted(observations.found, key=lambda observation: observation.frame):
         by_pose.setdefault(observation.pose_key, []).append(observation)
     best: dict[PoseKey, Transform] = {}
     for key, group in by_pose.items():
-        proposals = [
-            compose_transforms(invert_transform(camera_poses[row]), (pose.R, pose.t))
-            for row in range(len(names))
-            for pose in poses[row].get(key, [])
-        ]
-        costs = [_pose_cost(group, names, cameras, camera_poses, proposal) for proposal in proposals]
-        if costs and np.isfinite(min(costs)):
-            best[key] = proposals[int(np.argmin(costs))]
+        least = np.inf
+        for row in range(len(names)):
+            for pose in poses[row].get(key, []):
+                proposal = compose_transforms(invert_transform(camera_poses[row]), (pose.R, pose.t))
+                cost = 0.0
+                for observation in group:
+                    view = names.index(observation.view)
+                    R, t = compose_transforms(camera_poses[view], proposal)
+                    errors = cameras[view].project(observation.points_m @ R.T + t) - observation.pixels
+                    distances = np.nan_to_num(np.linalg.norm(errors, axis=1), nan=np.inf)
+                    cost += min(float(np.median(distances)), 50.0)
+                if cost < least:
+                    best[key], least = proposal, cost
     return best
-
-
-def _pose_cost(
-    group: list[BoardObservation],
-    names: list[str],
-    cameras: list[CalibratedCamera],
-    camera_poses: list[Transform],
-    target_pose: Transform,
-) -> float:
-    """Return the sum over views of the median distance in pixels, at most 50 px each."""
-    total = 0.0
-    for observation in group:
-        row = names.index(observation.view)
-        R, t = compose_transforms(camera_poses[row], target_pose)
-        distance = np.linalg.norm(cameras[row].project(observation.points_m @ R.T + t) - observation.pixels, axis=1)
-        total += min(float(np.median(np.nan_to_num(distance, nan=np.inf))), 50.0)
-    return total
 
 
 def lens_values(camera: CalibratedCamera) -> FloatArray:
     """Return the (12,) values of `Bundle.lenses`."""
     lens = np.zeros(0) if camera.distortion is None else camera.distortion
     return np.array([*camera.intrinsics, *lens, *[0.0] * (LENS_SIZE - 4 - len(lens))])
+
+
+def camera_from_values(
+    values: FloatArray, fisheye: bool, R: FloatArray | None = None, t_m: FloatArray | None = None
+) -> CalibratedCamera:
+    """Return the camera of (12,) values of `Bundle.lenses`."""
+    fx, fy, cx, cy, *lens = values
+    bent = np.array(lens[: FISHEYE if fisheye else 8 if any(lens[5:]) else 5], np.float64)
+    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    return CalibratedCamera(K, R, t_m, bent if bent.any() or fisheye else None)

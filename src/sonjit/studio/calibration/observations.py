@@ -19,12 +19,11 @@ from sonjit._util.arrays import FloatArray, Image, IndexArray
 from sonjit._util.errors import InputError
 from sonjit._util.pools import Progress
 from sonjit.media import open_source
-from sonjit.studio.calibration.board import CalibrationBoard, CalibrationTarget, MarkerBody, detect_markers
+from sonjit.studio.calibration.board import CalibrationBoard, CalibrationTarget, MarkerBody, check_board, detect_markers
 from sonjit.studio.cameras.views import frame_numbers
 
 _MIN_POINTS = 6
 """Least number of points that a detected target must show; a target of one marker has only four."""
-
 PoseKey = tuple[int, CalibrationTarget]
 """Number of a frame set and a target, which has one pose in it."""
 
@@ -34,9 +33,6 @@ class BoardObservation:
     """A target detected in one image.
 
     Attributes:
-        target: Target that was detected.
-        view: Name of the camera.
-        frame: Number of the frame set, the same in all views.
         points: (n,) indices of the target's points.
         pixels: (n, 2) positions of the points in the image.
     """
@@ -60,13 +56,7 @@ class BoardObservation:
 
 @dataclass(frozen=True, eq=False)
 class BoardObservations:
-    """All observations of one or more targets.
-
-    Attributes:
-        found: Observations in the order in which they were read.
-        sizes: Width and height of each view's images by name, in the rig's order.
-        problems: Files that could not be read, one line each.
-    """
+    """All observations of one or more targets."""
 
     found: tuple[BoardObservation, ...]
     sizes: Mapping[str, tuple[int, int]]
@@ -94,17 +84,23 @@ def find_targets(
     Args:
         targets: Boards and bodies that cannot be mistaken for one another.
         views: Image, folder, glob or video by each camera's name. Images of equal number belong to one frame set.
-        every: Interval between the frame sets that are used.
         frame_of: Function from a view and image number to its frame set, such as `Sync.frame_of`, or None to skip the
             image. By default the number itself.
-        progress: Receiver of the progress in images.
+
+    Raises:
+        InputError: A source cannot be read, its images differ in size, or two targets have markers in common.
+        BoardNotFoundError: A camera's images show no target, or a target occurs in no image.
     """
     found: list[BoardObservation] = []
     sizes: dict[str, tuple[int, int]] = {}
     problems: list[str] = []
-    _check_distinguishable(targets)
+    for first, second in combinations(range(len(targets)), 2):
+        if _recognition_keys(targets[first]) & _recognition_keys(targets[second]):
+            raise InputError(
+                f"boards {first + 1} and {second + 1} of {len(targets)} look alike: give each markers of its own, by "
+                "another dictionary or, in a .json, other numbers; checkerboards another number of corners"
+            )
     for name, path in views.items():
-        count = 0
         with open_source(Path(path)) as source:
             numbers = frame_numbers(source.files) if source.kind == "folder" else None
             for image in source:
@@ -124,10 +120,9 @@ def find_targets(
                     points, pixels = target.find(gray)
                     if len(points) >= min(_MIN_POINTS, len(target.points_m)):
                         found.append(BoardObservation(target, name, frame, points, pixels))
-                        count += 1
                 progress.advance()
             problems += [f"{name}: {problem}" for problem in source.problems]
-        if not count:
+        if not (found and found[-1].view == name):
             raise BoardNotFoundError(
                 f"camera {name!r}: none of the images of {path} shows the board; is --board right?"
             )
@@ -135,16 +130,6 @@ def find_targets(
         if all(observation.target is not target for observation in found):
             raise BoardNotFoundError(f"no camera shows board {index + 1} of {len(targets)}; is its --board right?")
     return BoardObservations(tuple(found), sizes, tuple(problems))
-
-
-def _check_distinguishable(targets: Sequence[CalibrationTarget]) -> None:
-    """Refuse targets that look alike: equal numbers of squares, or markers of one dictionary and number."""
-    for first, second in combinations(range(len(targets)), 2):
-        if _recognition_keys(targets[first]) & _recognition_keys(targets[second]):
-            raise InputError(
-                f"boards {first + 1} and {second + 1} of {len(targets)} look alike: give each markers of its own, by "
-                "another dictionary or, in a .json, other numbers; checkerboards another number of corners"
-            )
 
 
 def _recognition_keys(target: CalibrationTarget) -> set[tuple[str, bool, int]]:
@@ -177,7 +162,6 @@ _DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {
     "APRILTAG_36H11": (),
 }
 """Families of dictionaries, with the sizes of those that contain each other."""
-
 _MARKER_VARIANTS = [
     (family, border, is_inverted)
     for family in _DICTIONARY_SIZES
@@ -185,10 +169,8 @@ _MARKER_VARIANTS = [
     for is_inverted in (False, True)
 ]
 """Family, border width in modules, and whether black and white are exchanged."""
-
 _PROBE_STEP = 4
 """Interval between the images that are searched for every dictionary."""
-
 _MIN_MARKERS = 5
 """Least number of markers of an image that determines a layout: four centres fit any."""
 _MAX_LAYOUT_IMAGES = 12
@@ -200,7 +182,6 @@ _MAX_MISFIT = 0.08
 _MAX_MARKER_DISTANCE, _MIN_MATCHES = 0.25, 0.6
 """Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
 it. The others are false ones of the background, which may repeat in every image."""
-
 _Markers = tuple[list[FloatArray], list[int]]
 
 
@@ -215,65 +196,51 @@ def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]
 
 
 def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> CalibrationBoard | None:
-    """Return the board that grey images (H, W) show, or None if they show none or too little of it."""
+    """Return the board that grey images (H, W) show, or None if they show none or too little of it.
+
+    Args:
+        square_m: Side of a square in metres; for a grid of markers, of a marker.
+
+    Raises:
+        InputError: The images show a checkerboard that looks the same upside down.
+    """
     all_images = list(images)
-    inverted = [255 - image for image in all_images]
+    by_inversion = {False: all_images, True: [255 - image for image in all_images]}
     counts: Counter[tuple[str, int, bool]] = Counter()
     for probed in (slice(0, None, _PROBE_STEP), slice(None)):
         for family, border, is_inverted in _MARKER_VARIANTS:
-            for image in (inverted if is_inverted else all_images)[probed]:
-                counts[family, border, is_inverted] += len(
-                    detect_markers(image, _largest_dictionary(family), border)[1]
-                )
+            for image in by_inversion[is_inverted][probed]:
+                found = detect_markers(image, _largest_dictionary(family), border)[1]
+                counts[family, border, is_inverted] += len(found)
         if counts.total() > 1:
             break
     (family, border, is_inverted), _ = counts.most_common(1)[0]
-    markers_by_image = [
-        detect_markers(image, _largest_dictionary(family), border)
-        for image in (inverted if is_inverted else all_images)
-    ]
-    counts_by_number = Counter(number for _, ids in markers_by_image for number in ids)
-    numbers = [
-        number
-        for number, count in counts_by_number.items()
-        if count > 1 and count > 0.1 * max(counts_by_number.values())
-    ]
+    largest = _largest_dictionary(family)
+    markers_by_image = [detect_markers(image, largest, border) for image in by_inversion[is_inverted]]
+    frequency = Counter(number for _, ids in markers_by_image for number in ids)
+    numbers = [number for number, count in frequency.items() if count > max(1, 0.1 * max(frequency.values()))]
     if not numbers:
         return _recognise_checkerboard(all_images, square_m)
-    markers_by_image = [_select_markers(markers, numbers) for markers in markers_by_image]
     if numbers == [0]:
-        return CalibrationBoard(
-            kind="aruco",
-            columns=1,
-            rows=1,
-            square_m=square_m,
-            marker_m=square_m,
-            dictionary=_smallest_dictionary(family, 1),
-            inverted=is_inverted,
-        )
-    layout, count = _best_layout(markers_by_image, max(numbers) + 1, border)
+        layout, count = CalibrationBoard("aruco", 1, 1, 1.0, 1.0), 1
+    else:
+        selected = [
+            [(quad, number) for quad, number in zip(*markers, strict=True) if number in numbers]
+            for markers in markers_by_image
+        ]
+        markers_by_image = [([quad for quad, _ in pairs], [number for _, number in pairs]) for pairs in selected]
+        layout, count = _best_layout(markers_by_image, max(numbers) + 1, border)
     if layout is None:  # what looked like markers may be squares
         return _recognise_checkerboard(all_images, square_m)
-    board = replace(layout, dictionary=_smallest_dictionary(family, count), inverted=is_inverted)
-    scale = square_m / (board.marker_m if board.is_grid else board.square_m)
-    return replace(board, square_m=board.square_m * scale, marker_m=board.marker_m * scale)
+    dictionary = next((f"{family}_{size}" for size in _DICTIONARY_SIZES[family] if size >= count), family)
+    scale = square_m / (layout.marker_m if layout.is_grid else layout.square_m)
+    square, marker = layout.square_m * scale, layout.marker_m * scale
+    return replace(layout, dictionary=dictionary, inverted=is_inverted, square_m=square, marker_m=marker)
 
 
 def _largest_dictionary(family: str) -> str:
-    """Return the dictionary that contains all of a family."""
     sizes = _DICTIONARY_SIZES[family]
     return f"{family}_{sizes[-1]}" if sizes else family
-
-
-def _smallest_dictionary(family: str, count: int) -> str:
-    """Return the smallest dictionary of a family with at least `count` markers."""
-    return next((f"{family}_{size}" for size in _DICTIONARY_SIZES[family] if size >= count), family)
-
-
-def _select_markers(markers: _Markers, numbers: Sequence[int]) -> _Markers:
-    """Return the markers of the given numbers."""
-    selected = [(quad, number) for quad, number in zip(*markers, strict=True) if number in numbers]
-    return [quad for quad, _ in selected], [number for _, number in selected]
 
 
 def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> tuple[CalibrationBoard | None, int]:
@@ -281,11 +248,8 @@ def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> t
 
     Its rows contain the markers that fit it in some image. Return None if no layout fits.
     """
-    markers_by_image = sorted(
-        (candidate for candidate in markers_by_image if len(candidate[1]) >= _MIN_MARKERS),
-        key=lambda markers: -len(markers[1]),
-    )
-    clearest = markers_by_image[:_MAX_LAYOUT_IMAGES]
+    candidates = [markers for markers in markers_by_image if len(markers[1]) >= _MIN_MARKERS]
+    clearest = sorted(candidates, key=lambda markers: -len(markers[1]))[:_MAX_LAYOUT_IMAGES]
     best, least_cost = None, np.inf
     for columns in range(1, min(count, _MAX_COLUMNS) + 1):
         for board in _candidate_boards(columns, count, border):
@@ -293,32 +257,20 @@ def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> t
             if len(fits) < max(1, len(clearest) // 2):
                 continue
             misfit, share, lost = np.median([fit[:3] for fit in fits], axis=0)
-            cost = float(
-                misfit**2 + lost * _MAX_MARKER_DISTANCE**2
-            )  # squares, capped at those of markers that are elsewhere
+            cost = float(misfit**2 + lost * _MAX_MARKER_DISTANCE**2)  # squares, capped for markers that are elsewhere
             if misfit < _MAX_MISFIT and cost < least_cost and 0.1 < share < 0.99:
-                digits = 3 if board.is_grid else 2
-                best, least_cost = replace(board, marker_m=round(float(share), digits)), cost
+                best = replace(board, marker_m=round(float(share), 3 if board.is_grid else 2))
+                least_cost = cost
     if best is None:
         return None, count
-    known = (
-        max(
-            number
-            for markers in markers_by_image
-            if (fit := _fit_board(best, *markers)) is not None
-            for number in fit[3]
-        )
-        + 1
-    )
-    rows = {
-        (candidate.kind, candidate.legacy): candidate.rows
-        for candidate in _candidate_boards(best.columns, known, border)
-    }
-    return replace(best, rows=rows[best.kind, best.legacy]), known
+    fits = [fit for markers in candidates if (fit := _fit_board(best, *markers)) is not None]
+    known = 1 + max(number for fit in fits for number in fit[3])
+    same = (best.kind, best.legacy)
+    boards = _candidate_boards(best.columns, known, border)
+    return replace(best, rows=next(board.rows for board in boards if (board.kind, board.legacy) == same)), known
 
 
 def _candidate_boards(columns: int, count: int, border: int) -> list[CalibrationBoard]:
-    """Return boards of some columns with the fewest rows that have so many markers."""
     if border > 1:
         return [CalibrationBoard("aprilgrid", columns, -(-count // columns), 1.0, 0.75)] if count > 1 else []
     boards = [CalibrationBoard("aruco", columns, -(-count // columns), 1.0, 0.75)]
@@ -343,10 +295,7 @@ def _fit_board(
     import cv2
 
     middles = _marker_centres(board)
-    if max(ids) >= len(middles):
-        return None
-    centres = middles[ids]
-    if _are_collinear(centres):
+    if max(ids) >= len(middles) or _are_collinear(centres := middles[ids]):
         return None
     crossings = np.stack([_diagonal_intersection(quad) for quad in corners])
     to_board, agree = cv2.findHomography(crossings, centres, cv2.RANSAC, _MAX_MARKER_DISTANCE)
@@ -361,12 +310,7 @@ def _fit_board(
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (-1 if board.kind == "aprilgrid" else 1)
     half = float((on_board * signs).mean())
     misfit = float(np.sqrt(((on_board - half * signs) ** 2).sum(-1).mean()))
-    return (
-        misfit,
-        2 * half,
-        float(1 - is_match.mean()),
-        [number for number, matches in zip(ids, is_match, strict=True) if matches],
-    )
+    return misfit, 2 * half, float(1 - is_match.mean()), np.array(ids)[is_match].tolist()
 
 
 def _are_collinear(points: FloatArray) -> bool:
@@ -408,9 +352,11 @@ def _recognise_checkerboard(images: list[Image], square_m: float) -> Calibration
     if not sizes:
         return None
     across, down = max(sizes, key=lambda size: (sizes[size], size))
+    board = CalibrationBoard("checkerboard", across + 1, down + 1, square_m)
     try:
-        return CalibrationBoard("checkerboard", across + 1, down + 1, square_m)
+        check_board(board)
     except InputError as error:  # the same upside down
         if sizes[across, down] > 1:
             raise InputError(f"the images show a board that cannot be used: {error}") from None
         return None
+    return board

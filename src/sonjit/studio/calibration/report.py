@@ -17,8 +17,8 @@ from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.errors import pluralize
 from sonjit.lab.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit.media.sources.images import encode_image
-from sonjit.studio.calibration.calibrate import RigCalibration, rms_of
-from sonjit.studio.calibration.estimates import angle_between, compose_transforms, observation_poses
+from sonjit.studio.calibration.calibrate import RigCalibration
+from sonjit.studio.calibration.estimates import angle_between, compose_transforms, observation_poses, rms_of
 from sonjit.studio.calibration.observations import BoardObservation
 
 _DECISIVE_RATIO = 1.3
@@ -34,8 +34,6 @@ class PlanarAmbiguity:
     """Count which of its two solutions each image of the board favours, compared to a calibrated world.
 
     Attributes:
-        agree: Number of decisive images whose better solution is the world's.
-        against: Number of decisive images whose better solution is the other one.
         undecided: Number of images that both solutions explain alike, or that have only one.
     """
 
@@ -119,9 +117,6 @@ def save_report(
     """Write the report as one self-contained HTML file.
 
     Args:
-        calibration: Calibration to report.
-        path: File to write.
-        warnings: Further findings, one line each.
         image: Function from a camera and frame to its image (H, W, 3), or None, for the worst images.
     """
     save_files(path.parent, {path.name: html_from("Calibration", list(_blocks(calibration, warnings, image)))})
@@ -184,7 +179,6 @@ def _blocks(
 
 
 def _format_sentence(line: str) -> str:
-    """Capitalise a line and add a full stop."""
     return f"{line[0].upper()}{line[1:]}."
 
 

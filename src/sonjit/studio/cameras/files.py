@@ -17,29 +17,42 @@ COLMAP place them at its corner. Principal points move by half a pixel when such
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util.data_files import parse_toml, read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets.reading import field, numbers
+from sonjit._util.files import write_text
+from sonjit._util.json_text import json_from
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.lab.datasets.interhand import index_images
+from sonjit.lab.datasets.reading import MM, camera_matrix, field, numbers
+from sonjit.media.sources import natural_key
 from sonjit.studio.cameras.formats import (
-    DAT_ENDING,
     camera_from_record,
-    load_anipose,
-    load_dat_folder,
+    check_no_skew,
+    coefficients_or_zeros,
+    floats_from_words,
+    from_opencv,
+    lens_coefficients,
+    load_colmap,
+    load_opencv,
     metres_per_unit,
+    read_text,
     rig_from_cameras,
-    rig_from_captures,
-    save_anipose,
-    save_interhand,
+    save_colmap,
+    save_opencv,
+    to_opencv,
 )
-from sonjit.studio.cameras.opencv_files import OPENCV_ENDINGS, load_colmap, load_opencv, save_colmap, save_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
+_CAPTURE_FIELDS = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
+DAT_ENDING = ".dat"
 _FORMAT, _VERSION = "sonjit-cameras", 1
 
 
@@ -67,13 +80,12 @@ def load_cameras(
     """
     path = Path(path)
     unit = unit if poses else unit or "m"
+    ending = path.suffix.lower()
     if path.is_dir():
-        if (path / "cameras.txt").is_file() or (path / "images.txt").is_file():
-            return load_colmap(path, unit)
-        if any(path.glob(f"*{DAT_ENDING}")):
-            return load_dat_folder(path, unit, size)
-        return load_opencv(path, unit, poses=poses)
-    match path.suffix.lower():
+        names = {".txt": ("cameras.txt", "images.txt"), DAT_ENDING: (f"*{DAT_ENDING}",)}
+        ending = next((kind for kind, globs in names.items() if any(any(path.glob(name)) for name in globs)), ".yml")
+    folder = path if path.is_dir() else path.parent
+    match ending:
         case ".json":
             content = read_json(path)
             if isinstance(content, dict) and content.get("format") == _FORMAT:
@@ -82,12 +94,12 @@ def load_cameras(
         case ".toml":
             return load_anipose(path, unit, poses=poses)
         case ".txt":
-            return load_colmap(path.parent, unit)
-        case ending if ending == DAT_ENDING:
-            return load_dat_folder(path.parent, unit, size)
-        case ending if ending in OPENCV_ENDINGS:
+            return load_colmap(folder, unit)
+        case ".dat":
+            return load_dat_folder(folder, unit, size)
+        case ".yml" | ".yaml" | ".xml":
             return load_opencv(path, unit, poses=poses)
-        case ending:
+        case _:
             raise InputError(
                 f"{path}: cameras are read from .json, .toml, .yml, .xml or a COLMAP folder, not from {ending or 'it'}"
             )
@@ -107,70 +119,268 @@ def save_cameras(rig: CameraRig, path: str | os.PathLike[str], *, format: Camera
         JobError: Writing failed.
     """
     path = Path(path)
-    match format or format_from_ending(path):
-        case "sonjit":
-            write_json(path, _json_from_rig(rig), indent=1)
-        case "interhand":
-            save_interhand(rig, path)
-        case "anipose":
-            save_anipose(rig, path)
-        case "opencv":
-            save_opencv(rig, path)
-        case "colmap":
-            save_colmap(rig, path)
+    _WRITERS[format or format_from_ending(path)](rig, path)
 
 
 def format_from_ending(path: Path) -> CameraFormat:
-    """Return the format in which cameras are written to a path."""
-    by_ending: dict[str, CameraFormat] = {".json": "sonjit", ".toml": "anipose", "": "colmap"}
-    by_ending |= dict.fromkeys(OPENCV_ENDINGS, "opencv")
-    if (format := by_ending.get(path.suffix.lower())) is None:
+    """Return the format in which cameras are written to a path. Raise an InputError if no format has its ending."""
+    if (format := _FORMATS_BY_ENDING.get(path.suffix.lower())) is None:
         raise InputError(f"{path}: name a .json, .toml or .yml file or a folder, or give the format")
     return format
 
 
-def _json_from_rig(rig: CameraRig) -> dict[str, object]:
-    """Return Sonjit's JSON record of a rig."""
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "unit": "m",
-        "cameras": [
-            {
-                "name": camera.name,
-                "width": camera.width,
-                "height": camera.height,
-                "K": np.asarray(camera.camera.K).tolist(),
-                "R": camera.R.tolist(),
-                "t": camera.t.tolist(),
-                "distortion": None
-                if camera.camera.distortion is None
-                else np.asarray(camera.camera.distortion).tolist(),
-            }
-            for camera in rig
-        ],
-    }
+def _save_json(rig: CameraRig, path: Path) -> None:
+    cameras = [
+        {
+            "name": camera.name,
+            "width": camera.width,
+            "height": camera.height,
+            "K": np.asarray(camera.camera.K).tolist(),
+            "R": camera.R.tolist(),
+            "t": camera.t.tolist(),
+            "distortion": None if camera.camera.distortion is None else np.asarray(camera.camera.distortion).tolist(),
+        }
+        for camera in rig
+    ]
+    write_json(path, {"format": _FORMAT, "version": _VERSION, "unit": "m", "cameras": cameras}, indent=1)
 
 
 def _rig_from_json(content: dict[str, object], named: str) -> CameraRig:
-    """Build a rig from Sonjit's JSON record."""
     version = content.get("version")
     if version != _VERSION:
         raise InputError(f"{named} has version {version!r} and this Sonjit reads {_VERSION}: update Sonjit")
     metres = metres_per_unit(content.get("unit"), named)
     cameras: list[RigCamera] = []
     for index, record in enumerate(list(field(content, "cameras", named) or [])):
-        location = f"{named}: camera {index}"
-        lens = field(record, "distortion", location)
-        cameras.append(
-            camera_from_record(
-                named,
-                field(record, "name", location),
-                [field(record, "width", location), field(record, "height", location)],
-                K=numbers(field(record, "K", location), (3, 3), f"{location}: K"),
-                R=numbers(field(record, "R", location), (3, 3), f"{location}: R"),
-                t_m=numbers(field(record, "t", location), (3,), f"{location}: t") * metres,
-                lens=None if lens is None else numbers(lens, (-1,), f"{location}: distortion"),
-            )
+        at = f"{named}: camera {index}"
+        K, R, t = (
+            numbers(field(record, name, at), shape, f"{at}: {name}")
+            for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,)))
         )
+        lens = field(record, "distortion", at)
+        lens = None if lens is None else numbers(lens, (-1,), f"{at}: distortion")
+        size = [field(record, "width", at), field(record, "height", at)]
+        name = field(record, "name", at)
+        cameras.append(camera_from_record(named, name, size, K=K, R=R, t_m=t * metres, lens=lens))
     return rig_from_cameras(cameras, named)
+
+
+def load_anipose(path: Path, unit: str | None, *, poses: bool) -> CameraRig:
+    """Load a rig from anipose's calibration.toml or caliscope's camera_array.toml.
+
+    Anipose has a table per camera with size, matrix, distortions, rotation (Rodrigues vector) and translation. Lengths
+    are in the unit of the measured board, which the file does not state. Sonjit writes it as `unit` under `[metadata]`.
+
+    Caliscope has a table per camera under `cameras`, the rotation as a matrix or Rodrigues vector, and metres. Its
+    cameras are named like its videos, cam_0 for camera 0. Cameras that it ignores or did not calibrate are left out.
+
+    Sources: aniposelib's documentation; files of caliscope's 2023 version.
+
+    Args:
+        unit: Unit of lengths if the file does not state it.
+        poses: True if poses are required. If False, a camera without a pose is placed at the origin.
+    """
+    content = parse_toml(read_text(path), str(path))
+    cameras, metadata = content.get("cameras"), content.get("metadata")
+    file_unit = metadata.get("unit") if isinstance(metadata, dict) else None
+    named = {f"cam_{key}": table for key, table in cameras.items()} if isinstance(cameras, dict) else content
+    tables = {key: table for key, table in named.items() if key != "metadata" and isinstance(table, dict)}
+    is_caliscope = isinstance(cameras, dict) or any("cam_id" in table for table in tables.values())
+    if is_caliscope:
+        file_unit = "m"
+        if not isinstance(cameras, dict):  # its config.toml also has other tables
+            tables = {key: table for key, table in tables.items() if "cam_id" in table}
+        needed = ("matrix", "rotation", "translation") if poses else ("matrix",)
+        tables = {
+            key: {name: value for name, value in table.items() if value != "null"}
+            for key, table in tables.items()
+            if not (table.get("ignore") is True or any(table.get(name) == "null" for name in needed))
+        }
+    metres = metres_per_unit(unit or file_unit, str(path))
+    rig: list[RigCamera] = []
+    for key, table in tables.items():
+        at = f"{path}: {key}"
+        table = table if poses else {"rotation": [0.0] * 3, "translation": [0.0] * 3} | table
+        rotation = field(table, "rotation", at)
+        is_matrix = isinstance(rotation, list) and bool(rotation) and isinstance(rotation[0], list)
+        shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
+        K, turn, t = (numbers(field(table, name, at), shape, f"{at}.{name}") for name, shape in shapes.items())
+        R = turn if is_matrix else matrix_from_rotation_vector(turn)
+        distortions, fisheye = table.get("distortions", []), bool(table.get("fisheye"))
+        lens = lens_coefficients(distortions, f"{at}.distortions", fisheye=fisheye)
+        name, size = table.get("name", key), field(table, "size", at)
+        rig.append(camera_from_record(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens))
+    return rig_from_cameras(rig, str(path))
+
+
+def save_anipose(rig: CameraRig, path: Path) -> None:
+    """Write a rig in millimetres."""
+    lines: list[str] = []
+    for index, camera in enumerate(rig):
+        fields: dict[str, object] = {
+            "name": camera.name,
+            "size": [camera.width, camera.height],
+            "matrix": to_opencv(np.asarray(camera.camera.K, float)).tolist(),
+            "distortions": coefficients_or_zeros(camera).tolist(),
+            "fisheye": camera.camera.is_fisheye,
+            "rotation": rotation_vector_from_matrix(camera.R).tolist(),
+            "translation": (camera.t * 1000).tolist(),
+        }
+        # Strings, numbers and lists have the same syntax in JSON and TOML.
+        values = (f"{name} = {json_from(value, spaced=True)}" for name, value in fields.items())
+        lines += [f"[cam_{index}]", *values, ""]
+    write_text(path, "\n".join([*lines, "[metadata]", 'unit = "mm"', ""]))
+
+
+def rig_from_captures(
+    content: Any,  # noqa: ANN401  # JSON
+    path: Path,
+    *,
+    size: tuple[int, int] | None,
+    capture: str | None,
+) -> CameraRig:
+    """Build the rig of one capture of InterHand2.6M's camera file (Moon et al., ECCV 2020).
+
+    `campos` is a camera's position in millimetres: x_camera = camrot (x_world - campos). The file has no image sizes.
+    Sonjit writes them as `size`, which other readers ignore.
+
+    Args:
+        path: Path of the file. Image sizes are read from the `..._data.json` of the same folder if neither the file nor
+            the caller gives them.
+        size: Width and height in pixels, exchanged for cameras whose principal point shows that they are upright.
+        capture: Name of the capture. Required if the file has several.
+    """
+    if _is_capture(content):
+        content = {capture or "0": content}  # a file of one capture
+    captures = [key for key, value in content.items() if _is_capture(value)] if isinstance(content, dict) else []
+    if not captures:
+        raise InputError(f"{path} contains no cameras of Sonjit's or InterHand2.6M's format")
+    if capture is None and len(captures) > 1:
+        raise InputError(f"{path} contains captures {', '.join(captures)[:80]}: give --capture")
+    chosen = captures[0] if capture is None else capture
+    record = field(content, chosen, f"{path}: captures")
+    sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, chosen))
+    cameras: list[RigCamera] = []
+    for name in field(record, "campos", f"{path}: {chosen}"):
+        at = f"{path}: {chosen}.{{}}.{name}"
+        position, rotation, focal, principal_point = (
+            numbers(field(field(record, kind, str(path)), name, at.format(kind)), shape, at.format(kind))
+            for kind, shape in _CAPTURE_FIELDS.items()
+        )
+        if name not in sizes and size is None:
+            raise InputError(f"{path} contains no image sizes: give --size, such as --size 512x334")
+        own_size = sizes.get(name)
+        if own_size is None and size is not None:  # upright or not, whose centre is nearer to the principal point
+            both = (size, size[::-1])
+            own_size = min(both, key=lambda candidate: float(np.abs(np.array(candidate) / 2 - principal_point).sum()))
+        K, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
+        cameras.append(camera_from_record(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=None))
+    return rig_from_cameras(cameras, str(path))
+
+
+def save_interhand(rig: CameraRig, path: Path) -> None:
+    """Write a rig as the cameras of one capture. Raise an InputError for distortion or skew."""
+    check_no_skew(rig, "InterHand2.6M's format")
+    for camera in rig:
+        if camera.camera.distortion is not None:
+            raise InputError(
+                f"camera {camera.name!r} has distortion, which InterHand2.6M's format cannot represent: undistort the "
+                "images first, or write another format"
+            )
+    fields = {
+        camera.name: {
+            "campos": (camera.centre_m / MM).tolist(),
+            "camrot": camera.R.tolist(),
+            "focal": np.diag(camera.camera.K)[:2].tolist(),
+            "princpt": camera.camera.K[:2, 2].tolist(),
+            "size": [camera.width, camera.height],
+        }
+        for camera in rig
+    }
+    names = (*_CAPTURE_FIELDS, "size")
+    write_json(path, {"0": {name: {camera: values[name] for camera, values in fields.items()} for name in names}})
+
+
+def _is_capture(value: object) -> bool:
+    return isinstance(value, dict) and all(name in value for name in _CAPTURE_FIELDS)
+
+
+def _sizes_from_data_file(path: Path, capture: str) -> dict[str, tuple[int, int]]:
+    """Read each camera's image size from the data file of the same folder. Return an empty dict if there is none."""
+    data_file = path.with_name(path.name.replace("_camera.json", "_data.json"))
+    if data_file == path or not data_file.is_file():
+        return {}
+    index = index_images(data_file)
+    sizes: dict[str, tuple[int, int]] = {}
+    for row in range(len(index.annotation_ids)):
+        try:
+            image = index.image(row)
+        except InputError:  # a damaged image record does not concern the cameras
+            continue
+        if image.capture == capture:
+            sizes.setdefault(image.camera, (image.width, image.height))
+    return sizes
+
+
+def load_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | None) -> CameraRig:
+    """Load a rig from a folder of TemugeB's stereo calibration, which has two `.dat` files for each camera.
+
+    handpose3d and bodypose3d have `c0.dat` and `rot_trans_c0.dat`. python_stereo_camera_calibrate has
+    `camera0_intrinsics.dat` and `camera0_rot_trans.dat`. Rows of numbers follow `intrinsic:`, `distortion:`, `R:` and
+    `T:`, as OpenCV's calibrateCamera returns them. The files state neither sizes nor a unit. Camera 0 is named cam0 or
+    camera0, like its images.
+    """
+    metres = metres_per_unit(unit, str(folder))
+    if size is None:
+        raise InputError(
+            f"{folder} has no image sizes: convert it, sonjit annotate cameras {folder} --unit {unit} --size 1280x720 "
+            "--out rig.json"
+        )
+    cameras: list[RigCamera] = []
+    for file in sorted(folder.glob(f"*{DAT_ENDING}"), key=lambda file: natural_key(file.name)):
+        if "rot_trans" in file.stem:
+            continue
+        stem = file.stem.removesuffix("_intrinsics")
+        candidates = [folder / f"{name}{DAT_ENDING}" for name in (f"rot_trans_{stem}", f"{stem}_rot_trans")]
+        pose = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if pose is None:
+            raise InputError(f"{folder} has {file.name}, but neither {candidates[0].name} nor {candidates[1].name}")
+        intrinsics, extrinsics = _read_blocks(file), _read_blocks(pose)
+        K = numbers(field(intrinsics, "intrinsic", str(file)), (3, 3), f"{file}: intrinsic")
+        R = numbers(field(extrinsics, "R", str(pose)), (3, 3), f"{pose}: R")
+        t = numbers(field(extrinsics, "T", str(pose)), (3, 1), f"{pose}: T").ravel() * metres
+        coefficients = lens_coefficients(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
+        name = f"cam{stem[1:]}" if re.fullmatch(r"c\d+", stem) else stem
+        cameras.append(camera_from_record(str(file), name, [*size], K=from_opencv(K), R=R, t_m=t, lens=coefficients))
+    return rig_from_cameras(cameras, str(folder))
+
+
+def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
+    """Read the rows of numbers below each `name:`. If a name occurs twice, the first one counts."""
+    blocks: dict[str, list[list[float]]] = {}
+    rows: list[list[float]] = []
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        line = line.strip()
+        if line.endswith(":"):
+            rows = []
+            blocks.setdefault(line[:-1], rows)
+        elif line and not line.startswith("#"):
+            rows.append(floats_from_words(line.split(), f"{file}, line {number}"))
+    return blocks
+
+
+_WRITERS: Final[Mapping[CameraFormat, Callable[[CameraRig, Path], None]]] = {
+    "sonjit": _save_json,
+    "interhand": save_interhand,
+    "anipose": save_anipose,
+    "opencv": save_opencv,
+    "colmap": save_colmap,
+}
+_FORMATS_BY_ENDING: Final[Mapping[str, CameraFormat]] = {
+    ".json": "sonjit",
+    ".toml": "anipose",
+    ".yml": "opencv",
+    ".yaml": "opencv",
+    ".xml": "opencv",
+    "": "colmap",
+}

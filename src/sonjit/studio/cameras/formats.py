@@ -1,23 +1,26 @@
-"""Read and write the camera files of anipose, caliscope, InterHand2.6M and TemugeB, and check the values of any."""
+"""Check the values of camera files, and read and write OpenCV's FileStorage and COLMAP's text model."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+from xml.etree import ElementTree
 
 import numpy as np
 
 from sonjit._util.arrays import FloatArray
-from sonjit._util.data_files import parse_toml, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import write_text
-from sonjit._util.json_text import json_from
+from sonjit._util.files import atomic_file, atomic_folder
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
-from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.lab.datasets.interhand import index_images
-from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, numbers
+from sonjit.geometry.rotations import (
+    matrix_from_quaternion_wxyz,
+    matrix_from_rotation_vector,
+    quaternion_wxyz_from_matrix,
+)
+from sonjit.lab.datasets.reading import file_bytes, load_yaml, numbers, one_line
 from sonjit.media.sources import natural_key
+from sonjit.media.sources.images import IMAGE_ENDINGS
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 _HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
@@ -51,7 +54,6 @@ def lens_coefficients(value: Any, named: str, *, fisheye: bool = False) -> Float
     """Convert the distortion of a file to (5,), (8,) or (4,) coefficients in OpenCV's order, or None if all are zero.
 
     Args:
-        value: Numbers as read from the file.
         named: Location shown in error messages.
         fisheye: True if the lens follows the fisheye model, which has four coefficients.
     """
@@ -82,21 +84,19 @@ def camera_from_record(
     t_m: FloatArray,
     lens: FloatArray | None,
 ) -> RigCamera:
-    """Build a camera from the values of a file.
+    """Build a camera from the values of a file, which error messages name.
 
     Args:
-        named: File name shown in error messages.
-        name: Name of the camera.
         size: Width and height in pixels.
         K: (3, 3) camera matrix in pixels.
         R: (3, 3) rotation from world to camera. A rounded one is replaced by the nearest rotation.
         t_m: (3,) translation in metres.
         lens: (4,), (5,) or (8,) distortion coefficients, or None.
     """
-    location = f"{named}: size of camera {name!r}"
-    width, height = numbers(size, (2,), location)
+    at = f"{named}: size of camera {name!r}"
+    width, height = numbers(size, (2,), at)
     if not np.isfinite((width, height)).all():
-        raise InputError(f"{location} is {width:g} x {height:g}: expected numbers of pixels")
+        raise InputError(f"{at} is {width:g} x {height:g}: expected numbers of pixels")
     try:
         camera = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, lens))
     except InputError as error:
@@ -106,7 +106,7 @@ def camera_from_record(
 
 
 def rig_from_cameras(cameras: list[RigCamera], named: str) -> CameraRig:
-    """Build a rig from the cameras of a file."""
+    """Build a rig from the cameras of a file, which error messages name."""
     if not cameras:
         raise InputError(f"{named} contains no cameras")
     try:
@@ -146,7 +146,6 @@ def floats_from_words(words: list[str], at: str) -> list[float]:
     """Convert words of a text file to numbers.
 
     Args:
-        words: Words of one line.
         at: Location shown in error messages.
 
     Raises:
@@ -158,217 +157,251 @@ def floats_from_words(words: list[str], at: str) -> list[float]:
         raise InputError(f"{at}: {' '.join(words)[:60]!r} are not numbers") from None
 
 
-def load_anipose(path: Path, unit: str | None, *, poses: bool) -> CameraRig:
-    """Load a rig from a file of anipose or caliscope.
+OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
+_MATRIX_NAMES = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
+_DISTORTION_NAMES = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
+_ROTATION_NAMES = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
+_TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
+_WIDTH_NAMES = ("image_width", "image_Width", "width")
+_HEIGHT_NAMES = ("image_height", "image_Height", "height")
+_FISHEYE_NAMES = ("fisheye_model", "fisheye")
+_YAML_TAG = re.compile(r"!!opencv-[\w-]+")
+_NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
+
+
+def load_opencv(path: Path, unit: str | None, *, poses: bool) -> CameraRig:
+    """Load a rig from one file of OpenCV's FileStorage, or from a folder of files that are named like their cameras.
 
     Args:
-        path: TOML file.
-        unit: Unit of lengths if the file does not state it.
+        unit: Unit of lengths if the files do not state it.
         poses: True if poses are required. If False, a camera without a pose is placed at the origin.
     """
-    content = parse_toml(read_text(path), str(path))
-    cameras, metadata = content.get("cameras"), content.get("metadata")
-    file_unit = metadata.get("unit") if isinstance(metadata, dict) else None
-    if isinstance(cameras, dict):
-        tables = {f"cam_{key}": table for key, table in cameras.items() if isinstance(table, dict)}
-        file_unit = "m"
-    else:
-        tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
-        if any("cam_id" in table for table in tables.values()):  # caliscope's config.toml also has other tables
-            tables = {key: table for key, table in tables.items() if "cam_id" in table}
-            file_unit = "m"
-    metres = metres_per_unit(unit or file_unit, str(path))
-    cameras_read: list[RigCamera] = []
-    for key, table in tables.items():
-        location = f"{path}: {key}"
-        table = table if poses else {"rotation": [0.0] * 3, "translation": [0.0] * 3} | table
-        rotation = field(table, "rotation", location)
-        is_matrix = isinstance(rotation, list) and bool(rotation) and isinstance(rotation[0], list)
-        shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
-        values = {
-            name: numbers(field(table, name, location), shape, f"{location}.{name}") for name, shape in shapes.items()
-        }
-        cameras_read.append(
-            camera_from_record(
-                str(path),
-                table.get("name", key),
-                field(table, "size", location),
-                K=from_opencv(values["matrix"]),
-                R=values["rotation"] if is_matrix else matrix_from_rotation_vector(values["rotation"]),
-                t_m=values["translation"] * metres,
-                lens=lens_coefficients(
-                    table.get("distortions", []), f"{location}.distortions", fisheye=bool(table.get("fisheye"))
-                ),
-            )
-        )
-    return rig_from_cameras(cameras_read, str(path))
-
-
-def save_anipose(rig: CameraRig, path: Path) -> None:
-    """Write a rig in millimetres."""
-    lines: list[str] = []
-    for index, camera in enumerate(rig):
-        fields: dict[str, object] = {
-            "name": camera.name,
-            "size": [camera.width, camera.height],
-            "matrix": to_opencv(np.asarray(camera.camera.K, float)).tolist(),
-            "distortions": coefficients_or_zeros(camera).tolist(),
-            "fisheye": camera.camera.is_fisheye,
-            "rotation": rotation_vector_from_matrix(camera.R).tolist(),
-            "translation": (camera.t * 1000).tolist(),
-        }
-        # Strings, numbers and lists have the same syntax in JSON and TOML.
-        lines += [
-            f"[cam_{index}]",
-            *(f"{name} = {json_from(value, spaced=True)}" for name, value in fields.items()),
-            "",
-        ]
-    write_text(path, "\n".join([*lines, "[metadata]", 'unit = "mm"', ""]))
-
-
-_CAPTURE_FIELDS = ("campos", "camrot", "focal", "princpt")
-
-
-def rig_from_captures(
-    content: Any,  # noqa: ANN401  # JSON
-    path: Path,
-    *,
-    size: tuple[int, int] | None,
-    capture: str | None,
-) -> CameraRig:
-    """Build the rig of one capture.
-
-    Args:
-        content: Parsed JSON of the file.
-        path: Path of the file. Image sizes are read from the `..._data.json` of the same folder if neither the file nor
-            the caller gives them.
-        size: Width and height in pixels, exchanged for cameras whose principal point shows that they are upright.
-        capture: Name of the capture. Required if the file has several.
-
-    Raises:
-        InputError: The file is not such a camera file, or a value that the caller must give is missing.
-    """
-    if _is_capture(content):
-        content = {capture or "0": content}  # a file of one capture
-    captures = [key for key, value in content.items() if _is_capture(value)] if isinstance(content, dict) else []
-    if not captures:
-        raise InputError(f"{path} contains no cameras of Sonjit's or InterHand2.6M's format")
-    if capture is None and len(captures) > 1:
-        raise InputError(f"{path} contains captures {', '.join(captures)[:80]}: give --capture")
-    chosen = captures[0] if capture is None else capture
-    record = field(content, chosen, f"{path}: captures")
-    positions = field(record, "campos", f"{path}: {chosen}")
-    sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, chosen))
+    files = [path]
+    if path.is_dir():
+        found = (file for file in path.iterdir() if file.suffix.lower() in OPENCV_ENDINGS)
+        files = sorted(found, key=lambda file: natural_key(file.name))
+    if not files:
+        raise InputError(f"{path} has no camera files: expected .yml, .yaml, .xml and COLMAP's cameras.txt")
     cameras: list[RigCamera] = []
-    for name in positions:
-        location = f"{path}: {chosen}.{{}}.{name}"
-        position, rotation, focal, principal_point = (
-            numbers(field(field(record, kind, str(path)), name, location.format(kind)), shape, location.format(kind))
-            for kind, shape in zip(_CAPTURE_FIELDS, ((3,), (3, 3), (2,), (2,)), strict=True)
+    for file in files:
+        content = _read_xml(file) if file.suffix.lower() == ".xml" else _read_yaml(file)
+        file_unit, records = content.get("unit"), content.get("cameras")
+        metres = metres_per_unit(unit or (file_unit if isinstance(file_unit, str) else None), str(file))
+        named = (
+            {f"{file.stem}{index}": record for index, record in enumerate(records)}
+            if isinstance(records, list)
+            else {file.stem: content}
         )
-        if name not in sizes and size is None:
-            raise InputError(f"{path} contains no image sizes: give --size, such as --size 512x334")
-        own_size = (
-            sizes[name]
-            if name in sizes
-            else _orient_size(size or (0, 0), (float(principal_point[0]), float(principal_point[1])))
-        )
-        K = camera_matrix(focal, principal_point)
-        cameras.append(
-            camera_from_record(str(path), name, own_size, K=K, R=rotation, t_m=-rotation @ position * MM, lens=None)
-        )
+        cameras += [_read_camera(record, file, name, metres, poses=poses) for name, record in named.items()]
     return rig_from_cameras(cameras, str(path))
 
 
-def save_interhand(rig: CameraRig, path: Path) -> None:
-    """Write a rig as the cameras of one capture."""
-    check_no_skew(rig, "InterHand2.6M's format")
-    for camera in rig:
+def save_opencv(rig: CameraRig, path: Path) -> None:
+    """Write a rig in metres: all cameras into one file, or one file for each if the path has no ending."""
+    if path.suffix:
+        with atomic_file(path) as draft:
+            _write_cameras(draft, list(rig))
+        return
+    with atomic_folder(path) as folder:
+        for camera in rig:
+            _write_cameras(folder / f"{camera.name}.yml", [camera])
+
+
+def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
+    import cv2
+
+    storage = cv2.FileStorage(str(file), cv2.FILE_STORAGE_WRITE)
+    storage.write("unit", "m")
+    storage.startWriteStruct("cameras", cv2.FileNode_SEQ)
+    for camera in cameras:
+        storage.startWriteStruct("", cv2.FileNode_MAP)
+        storage.write("name", f"camera {camera.name}")  # a name that is only a number would be read back as a number
+        storage.write("image_width", camera.width)
+        storage.write("image_height", camera.height)
+        storage.write("camera_matrix", to_opencv(np.asarray(camera.camera.K, np.float64)))
         if camera.camera.distortion is not None:
-            raise InputError(
-                f"camera {camera.name!r} has distortion, which InterHand2.6M's format cannot represent: undistort the "
-                "images first, or write another format"
-            )
-    record = {
-        "campos": {camera.name: (camera.centre_m / MM).tolist() for camera in rig},
-        "camrot": {camera.name: camera.R.tolist() for camera in rig},
-        "focal": {camera.name: [float(camera.camera.K[0, 0]), float(camera.camera.K[1, 1])] for camera in rig},
-        "princpt": {camera.name: [float(camera.camera.K[0, 2]), float(camera.camera.K[1, 2])] for camera in rig},
-        "size": {camera.name: [camera.width, camera.height] for camera in rig},
-    }
-    write_json(path, {"0": record})
+            storage.write("distortion_coefficients", np.asarray(camera.camera.distortion, np.float64)[:, None])
+            storage.write("fisheye_model", int(camera.camera.is_fisheye))
+        storage.write("R", camera.R)
+        storage.write("t", camera.t[:, None])
+        storage.endWriteStruct()
+    storage.endWriteStruct()
+    storage.release()
 
 
-def _is_capture(value: object) -> bool:
-    """Check whether a value has the fields of a capture."""
-    return isinstance(value, dict) and all(name in value for name in _CAPTURE_FIELDS)
+def _read_yaml(file: Path) -> dict[str, Any]:
+    """Return the content of a YAML file.
+
+    OpenCV's own parser writes outside its memory if a file is damaged, so that the process crashes.
+    """
+    first, _, text = read_text(file).lstrip().partition("\n")
+    if not first.startswith("%YAML"):
+        raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
+    return load_yaml(file, _YAML_TAG.sub("", text))
 
 
-def _orient_size(size: tuple[int, int], principal_point: tuple[float, float]) -> tuple[int, int]:
-    """Return the size or its exchange, whichever has its centre nearer to the principal point."""
-    sizes = (size, (size[1], size[0]))
-    return min(
-        sizes,
-        key=lambda candidate: abs(candidate[0] / 2 - principal_point[0]) + abs(candidate[1] / 2 - principal_point[1]),
+def _read_xml(file: Path) -> dict[str, Any]:
+    try:
+        content = _xml_value(ElementTree.fromstring(read_text(file)))
+    except (ElementTree.ParseError, RecursionError, ValueError) as error:
+        raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} contains no cameras")
+    return content
+
+
+def _xml_value(element: ElementTree.Element) -> Any:  # noqa: ANN401  # any value of a file
+    """Return a list for elements that are called `_`, a dictionary for others, and text for an element without any."""
+    if len(element) == 0:
+        return (element.text or "").strip().removeprefix('"').removesuffix('"')
+    if all(child.tag == "_" for child in element):
+        return [_xml_value(child) for child in element]
+    return {child.tag: _xml_value(child) for child in element}
+
+
+def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, poses: bool) -> RigCamera:  # noqa: ANN401  # read from a file
+    if not isinstance(node, dict):
+        raise InputError(f"{file}: camera {default_name} has no fields")
+    fields = cast("dict[str, Any]", node)
+    name = str(fields.get("name", default_name)).removeprefix("camera ")
+    at = f"{file}: camera {name}"
+    if _read_number(fields, ("xi",), at):
+        raise InputError(f"{at} has an omnidirectional lens, which is not supported")
+    K = _read_matrix(fields, _MATRIX_NAMES, at)
+    has_pose = poses or any(key in fields for key in (*_ROTATION_NAMES, *_TRANSLATION_NAMES))
+    rotation, translation = (
+        _read_matrix(fields, names, at) if has_pose else np.zeros(3) for names in (_ROTATION_NAMES, _TRANSLATION_NAMES)
     )
-
-
-def _sizes_from_data_file(path: Path, capture: str) -> dict[str, tuple[int, int]]:
-    """Read each camera's image size from the data file of the same folder. Return an empty dict if there is none."""
-    data_file = path.with_name(path.name.replace("_camera.json", "_data.json"))
-    if data_file == path or not data_file.is_file():
-        return {}
-    index = index_images(data_file)
-    sizes: dict[str, tuple[int, int]] = {}
-    for row in range(len(index.annotation_ids)):
-        try:
-            image = index.image(row)
-        except InputError:  # a damaged image record does not concern the cameras
-            continue
-        if image.capture == capture:
-            sizes.setdefault(image.camera, (image.width, image.height))
-    return sizes
-
-
-DAT_ENDING = ".dat"
-
-
-def load_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | None) -> CameraRig:
-    """Load a rig from a folder of TemugeB's files."""
-    metres = metres_per_unit(unit, str(folder))
-    if size is None:
+    if K.shape != (3, 3) or rotation.size not in (3, 9) or translation.size != 3:
         raise InputError(
-            f"{folder} has no image sizes: convert it, sonjit annotate cameras {folder} --unit {unit} --size 1280x720 "
-            "--out rig.json"
+            f"{at}: sizes {K.shape}, {rotation.shape}, {translation.shape} are not "
+            "a 3x3 matrix, a rotation and a translation"
         )
+    size = [_read_number(fields, names, at) for names in (_WIDTH_NAMES, _HEIGHT_NAMES)]
+    if None in size:
+        raise InputError(f"{at} has no image_width and image_height")
+    R = matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
+    lens, fisheye = None, bool(_read_number(fields, _FISHEYE_NAMES, at))
+    if any(key in fields for key in _DISTORTION_NAMES):
+        lens = lens_coefficients(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
+    t_m = translation.ravel() * metres
+    return camera_from_record(str(file), name, size, K=from_opencv(K), R=R, t_m=t_m, lens=lens)
+
+
+def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:
+    """Return the number under the first of the names that exists; None if there is none."""
+    value = next((fields[key] for key in names if key in fields), None)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{location}: {names[0]} is not a number") from None
+
+
+def _read_matrix(fields: dict[str, Any], names: tuple[str, ...], location: str) -> FloatArray:
+    key = next((key for key in names if key in fields), None)
+    if key is None:
+        raise InputError(f"{location} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")
+    try:
+        matrix = fields[key]
+        sizes = _numbers(matrix["sizes"]) if "sizes" in matrix else _numbers([matrix["rows"], matrix["cols"]])
+        return np.asarray(_numbers(matrix["data"]), np.float64).reshape([int(size) for size in sizes])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{location}: {key!r} is not a matrix of numbers") from None
+
+
+def _numbers(values: Any) -> list[float]:  # noqa: ANN401  # a list, or a text of XML
+    """Return numbers as OpenCV writes them: not finite ones are .Nan, .Inf and -.Inf."""
+    texts = values.split() if isinstance(values, str) else [str(value) for value in values]
+    return [float(_NOT_FINITE.sub(r"\1", text)) for text in texts]
+
+
+_LENS_MODELS = {
+    "SIMPLE_PINHOLE": "f cx cy",
+    "PINHOLE": "fx fy cx cy",
+    "SIMPLE_RADIAL": "f cx cy k1",
+    "RADIAL": "f cx cy k1 k2",
+    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
+    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
+}
+_COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+
+
+def load_colmap(folder: Path, unit: str | None) -> CameraRig:
+    """Load a rig from a folder with COLMAP's cameras.txt and images.txt.
+
+    Source: COLMAP's documentation, "Output format". One registered image is one camera of the rig. A reconstruction
+    has no scale of its own, so the unit must be given. Sonjit writes it as a comment.
+    """
+    path = folder / "cameras.txt"
+    lines = [(f"{path}, line {number}", line) for number, line in enumerate(read_text(path).splitlines(), 1)]
+    lenses = dict(_parse_lens(line, at) for at, line in lines if line.strip() and not line.startswith("#"))
+    path = folder / "images.txt"
+    text = read_text(path)
+    file_unit = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
+    metres = metres_per_unit(unit or (file_unit[1] if file_unit else None), str(folder))
     cameras: list[RigCamera] = []
-    for file in sorted(folder.glob(f"*{DAT_ENDING}"), key=lambda file: natural_key(file.name)):
-        if "rot_trans" in file.stem:
+    lines = [(f"{path}, line {n}", line.strip()) for n, line in enumerate(text.splitlines(), 1) if line[:1] != "#"]
+    for at, line in lines[::2]:  # every second line contains 2D points and may be empty
+        if not line:
             continue
-        stem = file.stem.removesuffix("_intrinsics")
-        candidates = [folder / f"{name}{DAT_ENDING}" for name in (f"rot_trans_{stem}", f"{stem}_rot_trans")]
-        pose = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if pose is None:
-            raise InputError(f"{folder} has {file.name}, but neither {candidates[0].name} nor {candidates[1].name}")
-        intrinsics, extrinsics = _read_blocks(file), _read_blocks(pose)
-        K = numbers(field(intrinsics, "intrinsic", str(file)), (3, 3), f"{file}: intrinsic")
-        R = numbers(field(extrinsics, "R", str(pose)), (3, 3), f"{pose}: R")
-        t = numbers(field(extrinsics, "T", str(pose)), (3, 1), f"{pose}: T").ravel() * metres
-        coefficients = lens_coefficients(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
-        name = f"cam{stem[1:]}" if re.fullmatch(r"c\d+", stem) else stem
-        cameras.append(camera_from_record(str(file), name, [*size], K=from_opencv(K), R=R, t_m=t, lens=coefficients))
+        words = line.split(maxsplit=9)
+        if len(words) != 10:
+            raise InputError(f"{at}: expected IMAGE_ID, 7 numbers, CAMERA_ID and NAME, got {line[:60]!r}")
+        *quaternion, tx, ty, tz = floats_from_words(words[1:8], at)
+        if words[8] not in lenses:
+            raise InputError(f"{at}: cameras.txt has no camera {words[8]}")
+        width, height, K, lens = lenses[words[8]]
+        name = PurePosixPath(words[9])
+        camera_name = str(name.with_suffix("")) if name.suffix.lower() in IMAGE_ENDINGS else str(name)
+        norm = float(np.linalg.norm(quaternion))
+        if not norm > 0:
+            raise InputError(f"{at}: the rotation's four numbers are 0")
+        R, t_m = matrix_from_quaternion_wxyz(np.array(quaternion) / norm), np.array([tx, ty, tz]) * metres
+        cameras.append(camera_from_record(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens))
     return rig_from_cameras(cameras, str(folder))
 
 
-def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
-    """Read the rows of numbers below each `name:`. If a name occurs twice, the first one counts."""
-    blocks: dict[str, list[list[float]]] = {}
-    rows: list[list[float]] = []
-    for number, line in enumerate(read_text(file).splitlines(), 1):
-        line = line.strip()
-        if line.endswith(":"):
-            rows = []
-            blocks.setdefault(line[:-1], rows)
-        elif line and not line.startswith("#"):
-            rows.append(floats_from_words(line.split(), f"{file}, line {number}"))
-    return blocks
+def save_colmap(rig: CameraRig, folder: Path) -> None:
+    """Write a rig as cameras.txt, images.txt and an empty points3D.txt, in metres."""
+    check_no_skew(rig, "COLMAP's text")
+    cameras = ["# Camera list with one line of data per camera:", "#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
+    images = [
+        "# unit: m",
+        "# Image list with two lines of data per image:",
+        "#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME",
+        "#   POINTS2D[] as (X, Y, POINT3D_ID)",
+    ]
+    for number, camera in enumerate(rig, 1):
+        K, lens = camera.camera.K, coefficients_or_zeros(camera)
+        model = "FULL_OPENCV" if lens[4:].any() else "OPENCV" if lens.any() else "PINHOLE"
+        model = "OPENCV_FISHEYE" if camera.camera.is_fisheye else model
+        values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0][: len(_LENS_MODELS[model].split())]
+        pose = [*quaternion_wxyz_from_matrix(camera.R), *camera.t]
+        shown, placed = (" ".join(repr(float(value)) for value in part) for part in (values, pose))  # read back exactly
+        cameras.append(f"{number} {model} {camera.width} {camera.height} {shown}")
+        images += [f"{number} {placed} {number} {camera.name}", ""]
+    with atomic_folder(folder) as draft:
+        for name, lines in (("cameras", cameras), ("images", images), ("points3D", ["# 3D point list: empty"])):
+            (draft / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _parse_lens(line: str, location: str) -> tuple[str, tuple[float, float, FloatArray, FloatArray | None]]:
+    """Parse a line of cameras.txt into the camera's id and its width, height, K and distortion."""
+    number, model, *words = [*line.split(), "", ""]
+    if model not in _LENS_MODELS:
+        raise InputError(
+            f"{location}: lens model {model!r} is not supported: undistort to one of {', '.join(_LENS_MODELS)}"
+        )
+    names = ["width", "height", *_LENS_MODELS[model].split()]
+    words = words[:-2]
+    if len(words) != len(names):
+        raise InputError(f"{location}: {model} has {len(names)} numbers after its name, not {len(words)}")
+    value = dict(zip(names, floats_from_words(words, location), strict=True))
+    f = value.get("f", 0.0)
+    K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
+    fisheye = model == "OPENCV_FISHEYE"
+    lens = lens_coefficients(
+        [value.get(name, 0.0) for name in (names[-4:] if fisheye else _COEFFICIENTS)], location, fisheye=fisheye
+    )
+    return number, (value["width"], value["height"], K, lens)

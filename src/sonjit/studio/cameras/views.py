@@ -64,17 +64,14 @@ def match_camera(name: str, cameras: Iterable[str]) -> str | None:
     >>> [match_camera(name, ["cam_0", "cam_1"]) for name in ("cam_1", "hands_cam1", "GoPro 1")]
     ['cam_1', 'cam_1', None]
     """
-    camera_name = list(cameras)
-    designation = _camera_in_name(name)
-    matches = [camera for camera in camera_name if designation and _camera_in_name(camera) == designation]
-    return _exact_match(name, camera_name) or (matches[0] if len(matches) == 1 else None)
+    names, designation = list(cameras), _camera_in_name(name)
+    matches = [camera for camera in names if designation and _camera_in_name(camera) == designation]
+    return _exact_match(name, names) or (matches[0] if len(matches) == 1 else None)
 
 
 def _exact_match(name: str, cameras: Sequence[str]) -> str | None:
     """Return the camera of this name, with or without `cam` in front as in InterHand2.6M, or None."""
-    return next(
-        (candidate for candidate in (name, name.removeprefix("cam"), f"cam{name}") if candidate in cameras), None
-    )
+    return next((other for other in (name, name.removeprefix("cam"), f"cam{name}") if other in cameras), None)
 
 
 def _camera_in_name(name: str) -> str | None:
@@ -86,12 +83,10 @@ def _camera_in_name(name: str) -> str | None:
 
 
 def image_patterns_by_camera(folder: Path) -> dict[str, Path]:
-    """Return a pattern of the images of each camera in a folder, recognised by the images' names.
+    """Return a pattern of the images of each camera in a folder, in the order of the names.
 
-    Images without a camera in their name are ignored if other images have one.
-
-    Returns:
-        Patterns by camera in the order of the names. Empty for images of one camera or of unnamed ones.
+    Images without a camera in their name are ignored if other images have one. The result is empty for images of one
+    camera or of unnamed ones.
     """
     files = image_files(folder) if folder.is_dir() else []
     patterns: dict[str, set[str]] = {}
@@ -156,29 +151,23 @@ def find_views(
 ) -> dict[str, Path]:
     """Match images or tables to known cameras.
 
+    In a folder, exact names take precedence over names that contain the camera: `cam0.mp4` before `cam0_drawn.mp4`.
+
     Args:
-        cameras: Names of the cameras.
         named: `CAMERA=PATH`, a video, folder or table that names its camera (see `match_camera`), a folder of such, or
             a folder of images whose names contain the camera (see `image_patterns_by_camera`).
         is_candidate: Predicate that selects files and folders in a folder. By default videos and folders of images.
-
-    Returns:
-        Paths by camera. In a folder, exact names take precedence over names that contain the camera: `cam0.mp4` before
-        `cam0_drawn.mp4`.
     """
     views: dict[str, Path] = {}
     for text in named:
         camera, equals, path = text.partition("=")
         if equals and camera not in cameras:
             raise InputError(f"camera {camera!r:.60} is not in the rig: it has {', '.join(cameras)}")
-        for camera_name, view_path in (
-            [(camera, Path(path))] if equals else _known_views_at(Path(text), cameras, is_candidate or _is_view)
-        ):
-            if camera_name in views:
-                raise InputError(
-                    f"camera {camera_name} has two views, {views[camera_name]} and {view_path}: name one of them"
-                )
-            views[camera_name] = view_path
+        pairs = [(camera, Path(path))] if equals else _known_views_at(Path(text), cameras, is_candidate or _is_view)
+        for name, at in pairs:
+            if name in views:
+                raise InputError(f"camera {name} has two views, {views[name]} and {at}: name one of them")
+            views[name] = at
     return views
 
 
@@ -187,21 +176,15 @@ def _known_views_at(path: Path, cameras: Sequence[str], is_candidate: Callable[[
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     name = _path_name(path)
-    if (camera_found := _exact_match(name, cameras)) is not None:
-        return [(camera_found, path)]
+    if (found := _exact_match(name, cameras)) is not None:
+        return [(found, path)]
     children = sorted(child for child in path.iterdir() if is_candidate(child)) if path.is_dir() else []
     candidates = list(image_patterns_by_camera(path).items()) or [(_path_name(child), child) for child in children]
-    pairs: list[tuple[str, Path]] = []
-    for matcher in (_exact_match, match_camera):
-        pairs = pairs or [
-            (camera, child) for name, child in candidates if (camera := matcher(name, cameras)) is not None
-        ]
-    if not pairs and (camera_found := match_camera(name, cameras)) is not None:
-        return [(camera_found, path)]
-    if not pairs:
-        camera_name = ", ".join(cameras)
-        raise InputError(f"{path}: no such camera, and none below it; cameras: {camera_name}; or write CAMERA={path}")
-    return pairs
+    for matcher, named in ((_exact_match, candidates), (match_camera, candidates), (match_camera, [(name, path)])):
+        if pairs := [(found, at) for text, at in named if (found := matcher(text, cameras)) is not None]:
+            return pairs
+    names = ", ".join(cameras)
+    raise InputError(f"{path}: no such camera, and none below it; cameras: {names}; or write CAMERA={path}")
 
 
 def _views_at(path: Path) -> Iterator[tuple[str, Path]]:
@@ -243,12 +226,7 @@ def frame_numbers(files: Sequence[Path]) -> list[int]:
 
 
 class View(ABC):
-    """The images of one camera.
-
-    Attributes:
-        path: Video, folder or pattern.
-        numbers: Numbers of its frames, ascending.
-    """
+    """The images of one camera: its path, and the ascending numbers of its frames."""
 
     def __init__(self, path: Path, numbers: Sequence[int]) -> None:
         self.path = path
@@ -256,7 +234,11 @@ class View(ABC):
 
     @abstractmethod
     def read(self, number: int) -> Image:
-        """Read one image, (H, W, 3) uint8 RGB. May be called from several threads."""
+        """Read one image, (H, W, 3) uint8 RGB. May be called from several threads.
+
+        Raises:
+            InputError: There is no image of that number, or it cannot be read.
+        """
 
     @abstractmethod
     def files(self) -> Iterable[Path]:
@@ -281,17 +263,15 @@ class FolderView(View):
         super().__init__(path, tuple(self._files))
 
     def read(self, number: int) -> Image:
-        """See `View.read`."""
         if number not in self._files:
             raise InputError(f"{self.path} has no image {number}")
         return load_image(self._files[number])
 
     def files(self) -> Iterable[Path]:
-        """See `View.files`."""
         return self._files.values()
 
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
+    def close(self) -> None:  # no file stays open
+        pass
 
 
 class VideoView(View):
@@ -310,7 +290,6 @@ class VideoView(View):
         super().__init__(path, range(len(self._frame_times)))
 
     def read(self, number: int) -> Image:
-        """See `View.read`."""
         if not 0 <= number < len(self._frame_times):
             raise InputError(f"{self.path} has no frame {number}: it has {len(self._frame_times)}")
         pts = self._frame_times[number]
@@ -326,11 +305,9 @@ class VideoView(View):
             return upright_rgb(frame)
 
     def files(self) -> Iterable[Path]:
-        """See `View.files`."""
         return (self.path,)
 
     def close(self) -> None:
-        """Close the file."""
         with self._lock:
             self._close_decoder()
 
@@ -366,31 +343,23 @@ class VideoView(View):
 
 
 class SynchronizedView(View):
-    """The images of a view, numbered by their frame sets. Images of no frame set are absent.
-
-    Args:
-        view: View to read from.
-        frame_sets: Number of the frame set by the number of the image.
-    """
+    """The images of a view, numbered by the frame set of each image. Images of no frame set are absent."""
 
     def __init__(self, view: View, frame_sets: Mapping[int, int]) -> None:
         available = set(view.numbers)
-        self._view = view
         self._images = {row: image for image, row in frame_sets.items() if image in available}
+        self._view = view
         super().__init__(view.path, sorted(self._images))
 
     def read(self, number: int) -> Image:
-        """See `View.read`."""
         if number not in self._images:
             raise InputError(f"{self.path} has no image of frame set {number}")
         return self._view.read(self._images[number])
 
     def files(self) -> Iterable[Path]:
-        """See `View.files`."""
         return self._view.files()
 
     def close(self) -> None:
-        """See `View.close`."""
         self._view.close()
 
 
@@ -419,8 +388,7 @@ def open_checked_view(path: Path) -> tuple[View, tuple[int, int]]:
 
 def _frame_times(path: Path) -> list[int]:
     """Return the presentation times of a video's frames in ticks, ascending, without decoding."""
-    container = open_container(path, str(path))
-    with container:
+    with open_container(path, str(path)) as container:
         stream = video_stream(container)
         if stream is None:
             raise InputError(f"{path} contains no video stream: name a video or a folder of images")
@@ -439,10 +407,7 @@ class CameraFrames:
     """The images of one camera by frame set.
 
     Attributes:
-        frame_sets: Number of the frame set by the number of the image. Images of no frame set are absent.
-        offset_s: Seconds to add to the camera's times to get those of the first camera.
         drift_ppm: Parts per million by which the camera's seconds are too short.
-        times_s: Time of every frame set by the first camera's clock. Empty if unknown.
     """
 
     frame_sets: Mapping[int, int]
@@ -468,17 +433,12 @@ def save_frame_sets(path: Path, cameras: Mapping[str, CameraFrames], warnings: S
 
 
 def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrames]:
-    """Read a file of `save_frame_sets`.
-
-    Args:
-        path: JSON file.
-        cameras: Names of the cameras to read. Names in the file may be longer, see `match_camera`.
-    """
+    """Read a file of `save_frame_sets` for some cameras. Names in it may be longer, see `match_camera`."""
     record = read_json(path)
     images, clocks = field(record, "images", str(path)), field(record, "clocks", str(path))
     try:
         times = tuple(float(time) for time in record.get("times_s", ()))
-        frames_by_camera = {
+        found = {
             camera: CameraFrames(
                 {int(image): row for row, image in enumerate(images[name]) if image >= 0},
                 float(clocks[name]["offset_s"]),
@@ -490,6 +450,6 @@ def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrame
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"{path} is not a file of sonjit annotate sync --out") from None
-    if missing := [name for name in cameras if name not in frames_by_camera]:
+    if missing := [name for name in cameras if name not in found]:
         raise InputError(f"{path} has no images of camera {missing[0]!r}: it has {', '.join(images)}")
-    return frames_by_camera
+    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -20,18 +21,14 @@ from sonjit.server.settings import Settings
 from sonjit.studio.annotation.marks import agreement as measured
 from sonjit.studio.annotation.project import create_project, open_project
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import human_frames, train_network
-from sonjit.studio.automatic.offsets import fit_project_offsets, held_out_error
+from sonjit.studio.automatic.learning import fit_project_offsets, held_out_error, human_frames, train_network
 from sonjit.studio.automatic.run_folder import current_run
 from sonjit.studio.cameras.files import load_cameras
 from sonjit.studio.cameras.views import find_views, load_frame_sets
-from sonjit.studio.cli.annotate_calibrate import board, calibrate, cameras, sync
+from sonjit.studio.cli.annotate_calibrate import board, calibrate, cameras, print_table, sync
 from sonjit.studio.cli.annotate_triangulate import export, mano_files, surfaces, triangulate
 from sonjit.studio.release.data_card import load_card
 from sonjit.studio.release.release import release as write
-
-if TYPE_CHECKING:
-    from sonjit.studio.annotation.project import Project
 
 app = App(
     name="annotate",
@@ -72,12 +69,11 @@ def new(
     rig = load_cameras(cameras, unit=unit, capture=capture)
     paths = find_views(rig.names, views)
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
-    created = create_project(project, rig, paths, name=name, frame_sets=matched)
-    try:
-        for line in _summary(created, len(rig)):
-            sys.stderr.write(f"{line}\n")
-    finally:
-        created.close()
+    with closing(create_project(project, rig, paths, name=name, frame_sets=matched)) as made:
+        sys.stderr.write(f"{project}: {len(made.views)} of {len(rig)} cameras, {len(made.frames)} frame sets\n")
+        for view, numbers in made.missing().items():
+            some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+            sys.stderr.write(f"view {view} lacks {len(numbers)} of them: {some}\n")
 
 
 @app.command(name="open")
@@ -117,34 +113,20 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
         project: Folder made by `sonjit annotate new`.
         as_json: Print a JSON object instead.
     """
-    opened = open_project(project)
-    try:
+    with closing(open_project(project)) as opened:
         result = measured(opened.store.marks())
-    finally:
-        opened.close()
     if as_json:
         sys.stdout.write(json_from(result, 2) + "\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
     within = [f"within {threshold:g} px" for threshold in result["thresholds_px"]]
-    for heading in ("of", "pairs", "mean px", "median px", "95 % px", *within):
-        table.add_column(heading, justify="left" if heading == "of" else "right", no_wrap=True)
+    rows: list[list[str]] = []
     for head, numbers in [("all", result["all"]), *result["annotators"].items(), *result["joints"].items()]:
         shares = [f"{100 * share:.0f} %" for share in numbers["within"].values()] or ["–"] * len(within)
-        lengths = [numbers[key] for key in ("mean_px", "median_px", "p95_px")]
-        table.add_row(head, str(numbers["pairs"]), *("–" if px is None else f"{px:.2f}" for px in lengths), *shares)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _summary(project: Project, cameras: int) -> list[str]:
-    lines = [f"{project.folder}: {len(project.views)} of {cameras} cameras, {len(project.frames)} frame sets"]
-    for view, numbers in project.missing().items():
-        some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-        lines.append(f"view {view} lacks {len(numbers)} of them: {some}")
-    return lines
+        lengths = [
+            "–" if px is None else f"{px:.2f}" for px in (numbers["mean_px"], numbers["median_px"], numbers["p95_px"])
+        ]
+        rows.append([head, str(numbers["pairs"]), *lengths, *shares])
+    print_table(["of", "pairs", "mean px", "median px", "95 % px", *within], rows, width=200)
 
 
 @app.command
@@ -181,13 +163,9 @@ def release(
     if bool(files) != (surfaces == "mano"):
         raise InputError("--surfaces mano requires --mano or --mano-left, and these require --surfaces mano")
     filled = load_card(card)
-    opened = [open_project(path) for path in (project, *(also or []))]
-    try:
-        with progress_bar(None, "frame sets") as bar:
-            done = write(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
-    finally:
-        for opened_project in opened:
-            opened_project.close()
+    with ExitStack() as stack, progress_bar(None, "frame sets") as bar:
+        opened = [stack.enter_context(closing(open_project(path))) for path in (project, *(also or []))]
+        done = write(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
     finest = max(done.views.values(), key=lambda view: view.px_per_mm)
     sys.stderr.write(
         f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
@@ -225,12 +203,8 @@ def auto(
     """
     os.environ.setdefault("SONJIT_THREADS", "1")
     settings = AnnotatorSettings(model, network or "", fps, leave_out)
-    opened = _open(project)
-    try:
-        with progress_bar(None, "chunks") as bar:
-            done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
-    finally:
-        opened.close()
+    with closing(open_project(project)) as opened, progress_bar(None, "chunks") as bar:
+        done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
     for line in done.problems:
         sys.stderr.write(f"sonjit: {line}\n")
     share = 100 * done.labelled / max(done.joints, 1)
@@ -265,15 +239,15 @@ def train(
         device: Where the network trains: cpu, gpu, cuda:1, mps or auto.
     """
     settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
-    opened = _open(project)
-    try:
+    with closing(open_project(project)) as opened:
         fit_project_offsets(opened)
         count = len(human_frames(opened))
         sys.stderr.write(f"learned where people put joints, from {count} frame sets; sonjit annotate auto uses it\n")
         if network:
-            _train_network(opened, network, settings, device)
-    finally:
-        opened.close()
+            with show_progress() as shown:
+                folder, result = train_network(opened, network, settings, device=device, progress=shown)
+            sys.stdout.write(json_from({name: str(value) for name, value in result.items()}, 1) + "\n")
+            sys.stderr.write(f"use it: sonjit annotate auto {project} --network {folder}\n")
 
 
 @app.command
@@ -287,29 +261,21 @@ def error(project: Path, /, *, folds: int = 5) -> None:
         folds: Number of parts of the marked frame sets. Offsets for each part are fitted to the others.
     """
     import numpy as np
-    from rich.console import Console
-    from rich.table import Table
 
     if folds < 2:
         raise InputError(f"--folds {folds}: give at least 2")
-    opened = _open(project)
-    try:
+    with closing(open_project(project)) as opened:
         found = held_out_error(opened, folds)
-    finally:
-        opened.close()
-    table = Table(
-        "machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm", box=None, header_style="bold"
-    )
+    rows: list[list[str]] = []
     for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
         mm = 1000 * errors
         low, high = mean_interval(mm, clusters=found.frame_set.tolist())
         numbers = (f"{value:.2f}" for value in (np.median(mm), np.percentile(mm, 95)))
-        table.add_row(name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+        rows.append([name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers])
     frame_sets = len(np.unique(found.frame_set))
-    console.print(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out", style="bold")
-    console.print(table)
-    console.print(f"{found.not_found} more marked hands were not detected; intervals resample frame sets.")
+    sys.stdout.write(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out\n")
+    print_table(["machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm"], rows)
+    sys.stdout.write(f"{found.not_found} more marked hands were not detected; intervals resample frame sets.\n")
 
 
 @app.command
@@ -320,29 +286,10 @@ def rank(project: Path, /, *, count: int = 20) -> None:
         project: Folder made by `sonjit annotate new`.
         count: Number of frame sets.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     if count < 1:
         raise InputError(f"--count {count}: give at least 1")
-    opened = _open(project)
-    try:
+    with closing(open_project(project)) as opened:
         needs = sorted(opened.store.review_priorities().items(), key=lambda item: -item[1].score)[:count]
         current_run(opened)  # without one nothing is ranked
-    finally:
-        opened.close()
-    table = Table("frame set", "score", "why", box=None, header_style="bold")
-    for frame, need in needs:
-        table.add_row(str(frame), f"{need.score:.2f}", need.why or "–")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _train_network(project: Project, recipe: str, settings: dict[str, str], device: str) -> None:
-    with show_progress() as shown:
-        folder, result = train_network(project, recipe, settings, device=device, progress=shown)
-    sys.stdout.write(json_from({name: str(value) for name, value in result.items()}, 1) + "\n")
-    sys.stderr.write(f"use it: sonjit annotate auto {project.folder} --network {folder}\n")
-
-
-def _open(project: Path) -> Project:
-    return open_project(project)
+    rows = ((str(frame), f"{need.score:.2f}", need.why or "–") for frame, need in needs)
+    print_table(["frame set", "score", "why"], rows)

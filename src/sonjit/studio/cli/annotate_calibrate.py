@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,8 @@ from sonjit.studio.cameras.world import view_centre, world_on_board
 
 _PAST = 0.3
 """How far the axes of cameras that point at one place may pass it, at most, as a share of their distance."""
-
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
-
 Views = Annotated[list[str], Parameter(negative="")]
-
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 
 
@@ -85,29 +82,22 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _show(rig: CameraRig) -> None:
     import numpy as np
-    from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("camera", "size", "focal px", "middle px", "distortion", "position, m", "optical axis"):
-        table.add_column(heading, no_wrap=True)
+    rows: list[list[str]] = []
     for view in rig:
         K, lens = view.camera.K, view.camera.distortion
-        table.add_row(
-            view.name,
-            f"{view.width} x {view.height}",
-            f"{K[0, 0]:.1f}, {K[1, 1]:.1f}",
-            f"{K[0, 2]:.1f}, {K[1, 2]:.1f}",
-            "none" if lens is None else " ".join(f"{value:.3g}" for value in lens),
-            " ".join(f"{value:.3f}" for value in view.centre_m),
-            " ".join(f"{value:.2f}" for value in view.R[2]),
-        )
-    Console(width=None if sys.stdout.isatty() else 320).print(table)
+        focal, middle = (f"{x:.1f}, {y:.1f}" for x, y in ((K[0, 0], K[1, 1]), (K[0, 2], K[1, 2])))
+        bent = "none" if lens is None else " ".join(f"{value:.3g}" for value in lens)
+        place = " ".join(f"{value:.3f}" for value in view.centre_m)
+        axis = " ".join(f"{value:.2f}" for value in view.R[2])
+        rows.append([view.name, f"{view.width} x {view.height}", focal, middle, bent, place, axis])
+    headings = ["camera", "size", "focal px", "middle px", "distortion", "position, m", "optical axis"]
+    print_table(headings, rows, width=320, justify="left")
     if len(rig) < 2:
         return
-    middle, apart = view_centre(rig)
-    away = float(np.median(np.linalg.norm(rig.centres_m - middle, axis=1)))
-    position = " ".join(f"{value:.3f}" for value in middle)
+    middle_m, apart = view_centre(rig)
+    away = float(np.median(np.linalg.norm(rig.centres_m - middle_m, axis=1)))
+    position = " ".join(f"{value:.3f}" for value in middle_m)
     sys.stderr.write(f"{len(rig)} cameras point at {position} m, past it by {apart:.3f} m, from {away:.3f} m away\n")
     if apart > _PAST * away:
         sys.stderr.write(
@@ -115,6 +105,25 @@ def _show(rig: CameraRig) -> None:
         )
     if not _NEAREST_M < away < _FARTHEST_M:
         sys.stderr.write(f"sonjit: {away:g} m is not a studio's distance: is the unit right?\n")
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    width: int = 160,
+    justify: Literal["left", "right"] = "right",
+) -> None:
+    """Print a table, `width` characters wide if it is redirected. The first column is left-justified."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify=justify if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
@@ -157,7 +166,6 @@ def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None 
 
 _FEW = 4
 """Number of images in which another board is searched if the named one is missing."""
-
 Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 
@@ -210,7 +218,12 @@ def calibrate(
         raise InputError("--stamps requires --sync time")
     format_from_ending(out)  # before minutes of work
     paths = views_by_camera(views)
-    targets = _targets(board, paths)
+    autos = [text for text in board if text.partition(":")[0] == "auto"]
+    if autos and len(board) > 1:
+        raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
+    targets: list[CalibrationTarget] = (
+        [_recognise_board(autos[0], paths)] if autos else [target_from_text(text) for text in board]
+    )
     given_lenses = _select_lenses(lenses, paths) if lenses else {}
     lens_fits: dict[str, RigCalibration] = {}
     if lens_recordings:
@@ -220,10 +233,18 @@ def calibrate(
     observations = _find_targets(targets, paths, every, matched)
     fixed_lenses = given_lenses | {name: lens_fit.rig[name] for name, lens_fit in lens_fits.items()}
     for name, view in fixed_lenses.items():
-        source = "--lens-recordings" if name in lens_fits else f"--lenses {lenses}"
-        _check_image_size(name, view, observations.sizes[name], source)
-    if floor is not None:
-        _check_floor(floor, targets[0], observations)
+        source, (width, height) = (
+            "--lens-recordings" if name in lens_fits else f"--lenses {lenses}",
+            observations.sizes[name],
+        )
+        if (view.width, view.height) != (width, height):
+            raise InputError(
+                f"camera {name!r}: {view.width} x {view.height} pixels in {source} and {width} x {height} here: "
+                "a lens is known for one size of image"
+            )
+    seen = ((observation.frame, observation.target) for observation in observations.found)
+    if floor is not None and (floor, targets[0]) not in seen:
+        raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
     fitted = calibrate_rig(
         observations,
         lens=lens,
@@ -270,23 +291,7 @@ def _find_targets(
     return observations
 
 
-def _check_floor(floor: int, target: CalibrationTarget, observations: BoardObservations) -> None:
-    """Check that an image of a frame set shows a target."""
-    if not any(found.frame == floor and found.target is target for found in observations.found):
-        raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
-
-
-def _check_image_size(name: str, view: RigCamera, size: tuple[int, int], source: str) -> None:
-    """Check that a lens belongs to images of the given width and height."""
-    if (view.width, view.height) != size:
-        raise InputError(
-            f"camera {name!r}: {view.width} x {view.height} pixels in {source} and {size[0]} x {size[1]} here: "
-            "a lens is known for one size of image"
-        )
-
-
 def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
-    """Return the lenses of --lenses that belong to the cameras of the views."""
     rig = load_cameras(lenses, poses=False)
     if not (found := {name: view for view in rig if (name := match_camera(view.name, paths)) is not None}):
         raise InputError(
@@ -303,7 +308,6 @@ def _calibrate_lenses(
     paths: Mapping[str, Path],
     fixed_lenses: Mapping[str, RigCamera],
 ) -> dict[str, RigCalibration]:
-    """Calibrate the lens of each camera independently."""
     found: dict[str, RigCalibration] = {}
     for named, path in views_by_camera([str(recordings)]).items():
         if (name := match_camera(named, paths)) is None:
@@ -315,14 +319,6 @@ def _calibrate_lenses(
         found[name] = calibrate_lens(observations, lens=lens)
         sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].observations)} images\n")
     return found
-
-
-def _targets(texts: list[str], paths: Mapping[str, Path]) -> list[CalibrationTarget]:
-    """Return the targets that --board names or recognises."""
-    autos = [text for text in texts if text.partition(":")[0] == "auto"]
-    if autos and len(texts) > 1:
-        raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
-    return [_recognise_board(autos[0], paths)] if autos else [target_from_text(text) for text in texts]
 
 
 def _recognise_board(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
@@ -371,7 +367,6 @@ def board(target: str, /, *, out: Path) -> None:
 
 
 def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> Image | None:
-    """Read the image of a view in a frame set for the report."""
     view = open_view(paths[name])
     try:
         return view.read(int(matched.images[frame, matched.names.index(name)]) if matched else frame)

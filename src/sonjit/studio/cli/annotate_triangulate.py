@@ -14,7 +14,6 @@ from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.studio.calibration.consistency import check_views
 from sonjit.studio.cameras.files import load_cameras
 from sonjit.studio.cameras.views import find_views, load_frame_sets
-from sonjit.studio.surfaces.fitting import draw_over_view, fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.association import count_mirrored_hands
 from sonjit.studio.triangulation.bones import hand_length_m
 from sonjit.studio.triangulation.exports import export_people
@@ -27,6 +26,7 @@ from sonjit.studio.triangulation.people import (
     part_slices,
     save_people,
 )
+from sonjit.studio.triangulation.surfaces import draw_over_view, fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.triangulation import Triangulation
 from sonjit.studio.triangulation.triangulation import triangulate as triangulated
 

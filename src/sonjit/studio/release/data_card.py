@@ -21,7 +21,7 @@ from sonjit.studio.automatic.learning import coco_annotation, coco_category
 from sonjit.studio.automatic.run_folder import SOURCES
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.release.privacy import FacesFound, Sampling
-from sonjit.studio.surfaces.fitting import HandSurface, save_surfaces
+from sonjit.studio.triangulation.surfaces import HandSurface, save_surfaces
 
 SPLITS: Final = ("train", "val", "test")
 _DEFAULT_FRACTIONS: Final = {"test": 0.2, "val": 0.1}  # fractions of the people, without splits on the card
@@ -51,7 +51,6 @@ class Capture:
     Attributes:
         subject: Number or word for the person.
         split: Split of the person, or None for an automatic one.
-        sequences: Performances of the recording.
     """
 
     subject: str
@@ -88,46 +87,44 @@ def load_card(path: Path) -> DataCard:
 
 
 def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
-    """Parse a capture."""
+    at = f"{path}: captures.{name}"
     if not isinstance(record, dict) or not str(record.get("subject", "")).strip():  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        raise InputError(f"{path}: captures.{name} lacks subject: a number or word for the person, never a name")
+        raise InputError(f"{at} lacks subject: a number or word for the person, never a name")
     members: Mapping[str, Any] = record
     split = members.get("split")
     if split is not None and split not in SPLITS:
-        raise InputError(f"{path}: captures.{name}.split {split!r}. Choose from {', '.join(SPLITS)}")
+        raise InputError(f"{at}.split {split!r}. Choose from {', '.join(SPLITS)}")
     sequences: list[CaptureSequence] = []
     for sequence in members.get("sequences", []):
         kind = sequence.get("type", "")
         if kind not in ("PP", "ROM", ""):
-            raise InputError(
-                f"{path}: captures.{name}: unknown sequence type {kind!r}. Choose from PP, ROM, or omit it"
-            )
+            raise InputError(f"{at}: unknown sequence type {kind!r}. Choose from PP, ROM, or omit it")
         try:
-            sequences.append(
-                CaptureSequence(_file_name(str(sequence["name"])), kind, int(sequence["first"]), int(sequence["last"]))
-            )
+            first, last = int(sequence["first"]), int(sequence["last"])
+            sequences.append(CaptureSequence(_file_name(str(sequence["name"])), kind, first, last))
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}: captures.{name}: a sequence requires name, first and last") from None
+            raise InputError(f"{at}: a sequence requires name, first and last") from None
     return Capture(_file_name(str(members["subject"])), split, tuple(sequences))
 
 
 def _file_name(name: str) -> str:
-    """Replace characters that are unsafe in file names."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def split_people(captures: Iterable[Capture]) -> dict[str, str]:
-    """Return the split of each person: the card's, or a fifth of the people for test and a tenth for val."""
+    """Return the split of each person: the card's, or a fifth of the people for test and a tenth for val.
+
+    Raises:
+        InputError: A person would be in two splits.
+    """
     captures, splits = list(captures), dict[str, str]()
     for capture in captures:
         if capture.split is not None and splits.setdefault(capture.subject, capture.split) != capture.split:
             raise InputError(
                 f"person {capture.subject} would be in {splits[capture.subject]} and {capture.split}: one split each"
             )
-    unassigned = sorted(
-        {capture_item.subject for capture_item in captures} - splits.keys(),
-        key=lambda name: hashlib.sha256(name.encode()).digest(),
-    )
+    others = {capture.subject for capture in captures} - splits.keys()
+    unassigned = sorted(others, key=lambda name: hashlib.sha256(name.encode()).digest())
     people = len(unassigned) + len(splits)
     for split, fraction in _DEFAULT_FRACTIONS.items():
         for _ in range(round(fraction * people) - list(splits.values()).count(split)):
@@ -141,16 +138,10 @@ def card_markdown(
 ) -> str:
     """Write the data card as Markdown."""
     totals = [(name.replace("_", " "), _format_value(value)) for name, value in statistics.items() if name != "splits"]
-    views = [
-        (
-            name,
-            f"{sampling.size[0]} x {sampling.size[1]}",
-            f"{sampling.px_per_mm:.2f}",
-            f"{sampling.ridge_px:.2f}",
-            f"{100 * sampling.ridge_contrast:.1f} %",
-        )
-        for name, sampling in samplings.items()
-    ]
+    views: list[tuple[str, ...]] = []
+    for name, sampling in samplings.items():
+        size, contrast = "{} x {}".format(*sampling.size), f"{100 * sampling.ridge_contrast:.1f} %"
+        views.append((name, size, f"{sampling.px_per_mm:.2f}", f"{sampling.ridge_px:.2f}", contrast))
     blocks = [
         Table(("", ""), tuple(card.fields.items()), text_columns=2),
         Heading("Contents"),
@@ -179,7 +170,6 @@ def card_markdown(
 
 
 def _format_value(value: object) -> str:
-    """Format a value of the statistics."""
     if isinstance(value, Mapping):
         members: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON
         return ", ".join(f"{name or 'none'} {count}" for name, count in members.items())
@@ -217,13 +207,11 @@ class SplitFiles:
         save_surfaces(root / "annotations" / self.split / f"surfaces_{self.split}_Capture{capture}.npz", surfaces)
         for surface in surfaces:
             if "trans" in surface.parameters:
+                pose, shape, trans = (surface.parameters[name] for name in ("pose", "shape", "trans"))
                 frames = self.mano.setdefault(capture, {})
                 for row, frame in enumerate(surface.frames.tolist()):
-                    frames.setdefault(str(frame), {})[surface.side.lower()] = {
-                        "pose": surface.parameters["pose"][row].tolist(),
-                        "shape": surface.parameters["shape"].tolist(),
-                        "trans": surface.parameters["trans"][row].tolist(),
-                    }
+                    record = {"pose": pose[row].tolist(), "shape": shape.tolist(), "trans": trans[row].tolist()}
+                    frames.setdefault(str(frame), {})[surface.side.lower()] = record
 
     def add_image(
         self, name: str, about: Mapping[str, Any], pixels: FloatArray, source: IntArray, visible: BoolArray
@@ -231,8 +219,6 @@ class SplitFiles:
         """Add one view.
 
         Args:
-            name: Path of the image in the split's folder.
-            about: The image's width, height, capture, subject, seq_name, seq_type, camera and frame_idx.
             pixels: (2, 21, 2) joints in pixels.
             source: (2, 21) sources of the joints.
             visible: (2, 21) mask of the visible joints.
@@ -254,23 +240,22 @@ class SplitFiles:
 
     def write(self, root: Path) -> None:
         """Write all files of the split."""
-        folder = root / "annotations" / self.split
-        stem = f"InterHand2.6M_{self.split}"
-        write_json(folder / f"{stem}_data.json", {"images": self.images, "annotations": self.annotations})
-        write_json(folder / f"{stem}_camera.json", self.cameras)
-        write_json(folder / f"{stem}_joint_3d.json", self.joints)
-        write_json(folder / f"sources_{self.split}.json", self.sources)
-        if self.mano:
-            write_json(folder / f"{stem}_MANO_NeuralAnnot.json", self.mano)
-        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        folder, stem = root / "annotations" / self.split, f"InterHand2.6M_{self.split}"
         prefix = f"images/{self.split}/"
         images = [image | {"file_name": prefix + image["file_name"]} for image in self.images]
-        write_json(
-            folder / f"coco_{self.split}.json", {"images": images, "annotations": self.coco, "categories": categories}
-        )
+        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        records: dict[str, object] = {
+            f"{stem}_data": {"images": self.images, "annotations": self.annotations},
+            f"{stem}_camera": self.cameras,
+            f"{stem}_joint_3d": self.joints,
+            f"sources_{self.split}": self.sources,
+            **({f"{stem}_MANO_NeuralAnnot": self.mano} if self.mano else {}),
+            f"coco_{self.split}": {"images": images, "annotations": self.coco, "categories": categories},
+        }
+        for name, record in records.items():
+            write_json(folder / f"{name}.json", record)
         for whom, numbers in self.by.items():
-            path = folder / f"aid_{whom}_annot_{self.split}.txt"
-            write_text(path, "".join(f"{k}\n" for k in numbers))
+            write_text(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{number}\n" for number in numbers))
 
 
 @dataclass

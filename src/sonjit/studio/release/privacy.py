@@ -50,7 +50,6 @@ class ReleasedImage(NamedTuple):
 
     Attributes:
         rgb: Downsized image, not to be released if a face is `withheld`.
-        faces: Numbers of faces by treatment.
         boxes: Boxes of faces in its pixels, also of a withheld one.
     """
 
@@ -66,8 +65,6 @@ def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_
 
     Args:
         rgb: (H, W, 3) original image.
-        camera: Camera of the image.
-        size: Width and height to release.
         points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
     """
     if camera.camera.distortion is not None:
@@ -79,7 +76,6 @@ def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_
 
 
 def _undistort(rgb: Image, camera: RigCamera) -> Image:
-    """Undistort an image. Pixels that the lens does not show are black."""
     import cv2
 
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
@@ -95,8 +91,6 @@ class FacesFound(NamedTuple):
     """Faces found in one image, or in several.
 
     Attributes:
-        blurred: Number of blurred faces.
-        hands: Number of labelled hands that were detected as a face and left unchanged.
         withheld: Number of images with a possible face over a labelled hand, neither blurred nor released.
     """
 
@@ -110,7 +104,6 @@ def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDA
 
     Args:
         rgb: (H, W, 3) image.
-        camera: Camera without distortion.
         points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
 
     Returns:
@@ -138,7 +131,6 @@ def hide_faces_of_other_views(
 
     Args:
         rig: Cameras of the C images without distortion.
-        shown: Images by camera.
         points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
     """
     changed = list(shown)
@@ -146,13 +138,11 @@ def hide_faces_of_other_views(
         for view, (camera, image) in enumerate(zip(rig, changed, strict=True)):
             depth = float(camera.camera.from_world(head_m)[2])
             x, y = camera.project(head_m).tolist()
-            radius_px = _HEAD_RADIUS_M * float(camera.camera.K[0, 0]) / max(depth, 1e-6)
-            is_visible = (
-                -radius_px < x < camera.width + radius_px and -radius_px < y < camera.height + radius_px
-            )  # False for NaN, behind the camera
+            radius = _HEAD_RADIUS_M * float(camera.camera.K[0, 0]) / max(depth, 1e-6)
+            is_visible = -radius < x < camera.width + radius and -radius < y < camera.height + radius  # False for NaN
             if image.faces.withheld or not is_visible or any(a <= x <= c and b <= y <= d for a, b, c, d in image.boxes):
                 continue
-            half = radius_px / (1 + 2 * _BLUR_MARGIN)
+            half = radius / (1 + 2 * _BLUR_MARGIN)
             box = x - half, y - half, x + half, y + half
             joints = camera.camera.from_world(points_m)
             if any(_overlaps_hand(_add_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
@@ -244,7 +234,6 @@ def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArra
 
 @cache
 def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
-    """Return the detector of faces of a model."""
     own = {"max_instances": 10} if model == "box-full" else {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
     return create_detector("face", model=model, static_image=True, search="fast", threads=1, **own)
 
@@ -263,9 +252,7 @@ class Sampling:
     """Resolution of skin in a view's released images.
 
     Attributes:
-        view: Name of the camera.
         size: Released width and height in pixels.
-        px_per_mm: Pixels per millimetre at the labelled joint nearest to the camera.
         ridge_px: Period of a ridge there in pixels.
         ridge_contrast: Fraction of the contrast of synthetic ridges that downsizing leaves. Ridges below two pixels per
             period cannot be read whatever remains of them.

@@ -43,8 +43,8 @@ from sonjit.studio.release.privacy import (
     released_image,
     sampling_of,
 )
-from sonjit.studio.surfaces.fitting import HandSurface, fit_surfaces
 from sonjit.studio.triangulation.people import HANDS, PeopleInSpace
+from sonjit.studio.triangulation.surfaces import HandSurface, fit_surfaces
 
 SurfaceModel = Literal["rig", "mano"]
 FPS: Final = 5.0
@@ -55,14 +55,7 @@ _CHECKSUMS: Final = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class ReleaseResult:
-    """A complete release.
-
-    Attributes:
-        images: Number of images in all splits.
-        frame_sets: Number of frame sets in all splits.
-        faces: Faces found in all images, including withheld ones.
-        views: Resolution of skin by capture and view.
-    """
+    """A complete release."""
 
     images: int
     frame_sets: int
@@ -94,19 +87,18 @@ def release(
     """Write a release, or resume one.
 
     Args:
-        projects: Annotated projects. The card's captures are named like their folders.
-        card: Licence, consent, people and performances.
-        out: Folder to create.
         fps: Frames per second of the recordings. Five per second are released.
         surfaces: Model of the released hand surfaces, for frame sets in which all joints of a hand are labelled.
         mano: MANO's files by side, for MANO's surfaces.
-        progress: Receiver of the progress in frame sets.
     """
     if out.exists():
         raise InputError(f"{out} already exists: choose another folder")
     if not fps > 0:
         raise InputError(f"--fps must be above 0, not {fps:g}")
-    captures = [_capture_of(card, project) for project in projects]
+    names = [project.folder.resolve().name for project in projects]
+    if missing := [name for name in names if name not in card.captures]:
+        raise InputError(f"the card has no capture {missing[0]}: add [captures.{missing[0]}] with subject")
+    captures = [card.captures[name] for name in names]
     splits = split_people(captures)
     draft = out.with_name(f".{out.name}.part")
     settings = _check_settings(draft, projects, card, fps, surfaces)
@@ -153,37 +145,27 @@ def release(
         return ReleaseResult(sum(len(item.images) for item in files.values()), statistics.frame_sets, faces, views)
 
 
-def _capture_of(card: DataCard, project: Project) -> Capture:
-    """Return the card's capture of a project."""
-    name = project.folder.resolve().name
-    if name not in card.captures:
-        raise InputError(f"the card has no capture {name}: add [captures.{name}] with subject")
-    return card.captures[name]
-
-
 def _check_settings(
     draft: Path, projects: Sequence[Project], card: DataCard, fps: float, surfaces: SurfaceModel | None
 ) -> str:
     """Return the settings of a release as JSON. Check that a draft, if there is one, has the same."""
-    chosen = {
-        name: [str(value) for value in (capture.subject, capture.split, capture.sequences)]
-        for name, capture in card.captures.items()
+    digests = [hashlib.sha256() for _ in projects]
+    for project, digest in zip(projects, digests, strict=True):
+        for labels in read_labels(project):
+            digest.update(labels.points_m.tobytes())
+    record = {
+        "projects": [str(project.folder.resolve()) for project in projects],
+        "fps": fps,
+        "captures": {
+            name: [str(value) for value in (capture.subject, capture.split, capture.sequences)]
+            for name, capture in card.captures.items()
+        },
+        "labels": [digest.hexdigest() for digest in digests],
+        "surfaces": surfaces,
     }
-    labels = [_labels_digest(project) for project in projects]
-    text = json_from({
-            "projects": [str(project.folder.resolve()) for project in projects], "fps": fps, "captures": chosen,
-            "labels": labels, "surfaces": surfaces,
-        }, spaced=True)  # fmt: skip
+    text = json_from(record, spaced=True)
     has_settings(draft, _SETTINGS, text)
     return text
-
-
-def _labels_digest(project: Project) -> str:
-    """Return a hash of a project's labels."""
-    digest = hashlib.sha256()
-    for labels in read_labels(project):
-        digest.update(labels.points_m.tobytes())
-    return digest.hexdigest()
 
 
 def _select_frame_sets(project: Project, fps: float) -> list[_FrameSet]:
@@ -204,7 +186,6 @@ def _select_frame_sets(project: Project, fps: float) -> list[_FrameSet]:
 
 
 def _fit_surfaces(frame_sets: Sequence[_FrameSet], fps: float, mano: Mapping[Side, Path] | None) -> list[HandSurface]:
-    """Fit the surfaces of one person's hands."""
     frames = np.array([frame_set.frame for frame_set in frame_sets])
     points = np.stack([frame_set.points_m.reshape(1, -1, 3) for frame_set in frame_sets])
     return fit_surfaces(PeopleInSpace(HANDS, (1,), frames, frames / fps, points), mano)
@@ -234,32 +215,30 @@ def _write_frame_set(
     frame_set: _FrameSet,
 ) -> list[FacesFound]:
     """Write images and labels of one frame set, and return the faces in each readable view."""
-    sequence = capture.sequence_of(frame_set.frame)
-    note = root / _WORK_FOLDER / f"{number}-{frame_set.frame}.json"
-    new = not note.is_file()
-    finished: dict[str, list[int]] = {} if new else read_json(note)
+    sequence, frame = capture.sequence_of(frame_set.frame), frame_set.frame
+    note = root / _WORK_FOLDER / f"{number}-{frame}.json"
     pixels = small.project(frame_set.points_m)
-    files.add_frame_set(str(number), frame_set.frame, frame_set.points_m, frame_set.source)
-    order = {name: row for row, name in enumerate(project.rig.names)}
-    images = _released_images(project, small, frame_set, pixels) if new else {}
-    found = {name: values.faces for name, values in images.items()} | {
-        name: FacesFound(*values) for name, values in finished.items()
-    }
+    files.add_frame_set(str(number), frame, frame_set.points_m, frame_set.source)
+    images: dict[str, ReleasedImage] = {}
+    if note.is_file():
+        found = {name: FacesFound(*values) for name, values in read_json(note).items()}
+    else:
+        images = _released_images(project, small, frame_set, pixels)
+        found = {name: image.faces for name, image in images.items()}
     for view, camera in enumerate(small):
         if camera.name not in found or found[camera.name].withheld:
             continue
-        path = f"Capture{number}/{sequence.name}/cam{camera.name}/image{frame_set.frame}.jpg"
-        if new:
+        path = f"Capture{number}/{sequence.name}/cam{camera.name}/image{frame}.jpg"
+        if camera.name in images:
             write_bytes(root / "images" / files.split / path, encode_image(images[camera.name].rgb, ".jpg"))
-        visible = (
-            frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
-        )
+        is_complete = len(frame_set.seen) == len(small)
+        visible = frame_set.seen[view] if is_complete else np.zeros((2, 21), np.bool_)
         record = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
-            "seq_name": sequence.name, "seq_type": sequence.kind, "camera": camera.name, "frame_idx": frame_set.frame,
+            "seq_name": sequence.name, "seq_type": sequence.kind, "camera": camera.name, "frame_idx": frame,
         }  # fmt: skip
         files.add_image(path, record, pixels[view], frame_set.source, visible)
-    if new:
+    if images or not note.is_file():
         write_text(note, json_from(found, spaced=True))
     return list(found.values())
 

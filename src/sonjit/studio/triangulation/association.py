@@ -23,8 +23,6 @@ _MIN_TOLERANCE_PX: Final = 6.0  # least tolerance, for small boxes
 _MAX_PAIRS: Final = 400  # pairs of detections that propose a group, to bound the time
 _MAX_ROUNDS: Final = 3  # rounds of triangulation and assignment
 _MIN_SHARED: Final = 4  # keypoints that two views must share to be compared
-
-
 _MAX_STEP_M: Final = 0.3  # distance that a track may always move, because its centre depends on the seen keypoints
 _MAX_SPEED: Final = 3.0  # m/s of the centre of a person who walks or runs through a studio
 _MEMORY_S: Final = 1.0  # time after which a lost track ends
@@ -56,7 +54,6 @@ def group_views(
     """Group instances of several views into things in space, those of most views first.
 
     Args:
-        rig: Rig of C cameras.
         view: (N,) index of each instance's camera.
         points_px: (N, K, 2) keypoints in pixels, NaN where unknown.
         score: (N,) scores above 0.
@@ -85,7 +82,6 @@ def _largest_group(
     score: FloatArray,
     is_left: BoolArray,
 ) -> Group | None:
-    """Return the group of most views among the remaining instances."""
     remaining = np.flatnonzero(is_left)
     pairs = [(a, b) for a, b in combinations(remaining.tolist(), 2) if view[a] != view[b]]
     if not pairs:
@@ -164,39 +160,38 @@ class Tracker:
         self._count = 0
 
     def assign(self, time_s: float, found_m: Sequence[FloatArray]) -> list[int]:
-        """Return a track number, from 0, for each thing (K, 3) of a frame set.
+        """Return a track number, from 0, for each thing (K, 3) of a frame set, later than at the previous call.
 
         A thing that was not nearby within the last second gets a new number.
         """
         from scipy.optimize import linear_sum_assignment
 
-        self._tracks = [track_item for track_item in self._tracks if time_s - track_item.time_s <= _MEMORY_S]
-        cost = np.full((len(found_m), len(self._tracks)), np.inf)
+        self._tracks = [track for track in self._tracks if time_s - track.time_s <= _MEMORY_S]
+        cost = np.full((len(found_m), len(self._tracks)), 1e6)
+        for (row, column), _ in np.ndenumerate(cost):
+            track = self._tracks[column]
+            distances = np.linalg.norm(found_m[row] - track.points_m, axis=-1)
+            distances = distances[np.isfinite(distances)]
+            limit = _MAX_STEP_M + _MAX_SPEED * (time_s - track.time_s)
+            if len(distances) and (distance := float(np.median(distances))) < limit:
+                cost[row, column] = distance
+        rows, columns = linear_sum_assignment(cost)
+        tracks = {
+            row: self._tracks[column]
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if cost[row, column] < 1e6
+        }
         for row, points in enumerate(found_m):
-            for column, track in enumerate(self._tracks):
-                distances = np.linalg.norm(points - track.points_m, axis=-1)
-                distances = distances[np.isfinite(distances)]
-                limit = _MAX_STEP_M + _MAX_SPEED * (time_s - track.time_s)
-                if len(distances) and (distance := float(np.median(distances))) < limit:
-                    cost[row, column] = distance
-        numbers = [-1] * len(found_m)
-        pairs = linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e6))
-        for row, column in zip(*(track_item.tolist() for track_item in pairs), strict=True):
-            if np.isfinite(cost[row, column]):
-                track = self._tracks[column]
-                track.time_s, track.points_m, numbers[row] = time_s, found_m[row], track.number
-        for row, points in enumerate(found_m):
-            if numbers[row] < 0:
-                numbers[row] = self._count
+            if row not in tracks:
+                tracks[row] = _Track(self._count, time_s, points)
                 self._count += 1
-                self._tracks.append(_Track(numbers[row], time_s, points))
-        return numbers
+                self._tracks.append(tracks[row])
+            tracks[row].time_s, tracks[row].points_m = time_s, points
+        return [tracks[row].number for row in range(len(found_m))]
 
 
 _MIN_CHIRALITY = 0.05
 """Least chirality of a hand that counts as left or right."""
-
-
 _DECISIVE_CHIRALITY: Final = 0.1  # chirality from which a hand's shape decides its side
 _SHAPE_WEIGHT, _MEMORY_WEIGHT = 0.25, 0.5  # relative to the votes of all views; a pressed palm bends fingers back
 _DECISIVE_DISTANCE_M: Final = 0.05  # difference of the distances to the previous hands that counts as a full vote
@@ -252,28 +247,18 @@ class ViewDetections:
 
 
 def associate_hands(rig: CameraRig, detections: ViewDetections, before_m: FloatArray | None = None) -> IndexArray:
-    """Associate the hands of all views.
+    """Associate the hands of all C views.
 
     Args:
-        rig: Rig of C cameras.
-        detections: Detections of these cameras.
         before_m: (2, 21, 3) last known right and left hand, NaN where unknown.
 
     Returns:
         (2, C) index of the right and the left hand among the hands of each view, -1 for none.
     """
     view, which = np.nonzero(np.isfinite(detections.points_px).all((2, 3)) & (detections.score > 0))
-    groups = group_views(rig, view, detections.points_px[view, which], detections.score[view, which], max_groups=2)
-    votes = [
-        _right_score(
-            len(rig),
-            detections.right[view[rows], which[rows]],
-            detections.score[view[rows], which[rows]],
-            hand,
-            before_m,
-        )
-        for rows, hand, _ in groups
-    ]
+    right, score = detections.right[view, which], detections.score[view, which]
+    groups = group_views(rig, view, detections.points_px[view, which], score, max_groups=2)
+    votes = [_right_score(len(rig), right[rows], score[rows], hand, before_m) for rows, hand, _ in groups]
     result = np.full((2, len(rig)), -1, np.intp)
     if not groups:
         return result

@@ -28,9 +28,8 @@ from sonjit.lab.hand_models.rig_ik import fit_pose
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import median_lengths
+from sonjit.studio.triangulation.bones import median_lengths, rig_with_lengths
 from sonjit.studio.triangulation.people import HANDS, Part, PeopleInSpace
-from sonjit.studio.triangulation.skeleton_fit import rig_with_lengths
 
 _GREY: Final[Colour] = (136, 136, 136)
 _BALL_RADIUS_M: Final = {"hands": 0.006, "bodies": 0.02, "faces": 0.0015}
@@ -116,19 +115,24 @@ class _SkeletonBuilder:
         return self._builder.to_bytes()
 
     def _node(self, parent: int, name: str, **fields: object) -> int:
-        """Add a node and return its index."""
         self._nodes.append({"name": name, **fields})
         self._children.setdefault(parent, []).append(len(self._nodes) - 1)
         return len(self._nodes) - 1
 
     def _mesh(self, kind: str, colour: Colour) -> int:
-        """Return a ball of radius 1, or a bone from the origin to z = 1, one mesh per colour."""
+        """Return a ball of radius 1, or a truncated cone from the origin to z = 1, one mesh per colour."""
         if (kind, colour) not in self._meshes:
-            vertices, normals, faces = _ball() if kind == "ball" else _bone()
-            self._meshes[kind, colour] = self._builder.add_mesh(
-                kind, faces, linear_light(colour),
-                POSITION=vertices.astype(np.float32), NORMAL=normals.astype(np.float32),
-            )  # fmt: skip
+            if kind == "ball":
+                height = np.linspace(0, np.pi, _BALL_RINGS + 1)
+                normals = vertices = _rings(np.sin(height), np.cos(height))
+                faces = _faces(_BALL_RINGS)
+            else:
+                vertices = _rings(np.array(_BONE_RADII), np.array([0.0, 1.0]))
+                outwards = vertices * [1, 1, 0]
+                normals = outwards / np.linalg.norm(outwards, axis=-1, keepdims=True)
+                faces = _faces(1)[:, ::-1]
+            arrays = {"POSITION": vertices.astype(np.float32), "NORMAL": normals.astype(np.float32)}
+            self._meshes[kind, colour] = self._builder.add_mesh(kind, faces, linear_light(colour), **arrays)
         return self._meshes[kind, colour]
 
     def _animate(
@@ -175,20 +179,6 @@ def _quaternions_to(directions: FloatArray) -> FloatArray:
     return quaternions
 
 
-def _ball() -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return vertices (V, 3), normals and faces of a ball of radius 1."""
-    height = np.linspace(0, np.pi, _BALL_RINGS + 1)
-    vertices = _rings(np.sin(height), np.cos(height))
-    return vertices, vertices, _faces(_BALL_RINGS)
-
-
-def _bone() -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return vertices (V, 3), normals and faces of a truncated cone along z from 0 to 1, whose ends lie in balls."""
-    vertices = _rings(np.array(_BONE_RADII), np.array([0.0, 1.0]))
-    outwards = vertices * [1, 1, 0]
-    return vertices, outwards / np.linalg.norm(outwards, axis=-1, keepdims=True), _faces(1)[:, ::-1]
-
-
 def _rings(radius: FloatArray, height: FloatArray) -> FloatArray:
     """Return the vertices (R A, 3) of circles about z."""
     turn = np.arange(_RING_VERTICES) * 2 * np.pi / _RING_VERTICES
@@ -201,11 +191,10 @@ def _rings(radius: FloatArray, height: FloatArray) -> FloatArray:
 def _faces(bands: int) -> IntArray:
     """Return triangles (2 A bands, 3) between neighbouring rings, counterclockwise from outside."""
     vertex = np.arange(_RING_VERTICES)
-    ring = np.column_stack([vertex, _RING_VERTICES + vertex, (vertex + 1) % _RING_VERTICES])
-    second_triangles = np.column_stack(
-        [(vertex + 1) % _RING_VERTICES, _RING_VERTICES + vertex, _RING_VERTICES + (vertex + 1) % _RING_VERTICES]
-    )
-    return np.concatenate([np.concatenate([ring, second_triangles]) + band * _RING_VERTICES for band in range(bands)])
+    after = (vertex + 1) % _RING_VERTICES
+    lower = np.column_stack([vertex, _RING_VERTICES + vertex, after])
+    upper = np.column_stack([after, _RING_VERTICES + vertex, _RING_VERTICES + after])
+    return np.concatenate([np.concatenate([lower, upper]) + band * _RING_VERTICES for band in range(bands)])
 
 
 _BLOCK: Final = 512
@@ -222,19 +211,13 @@ def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) ->
         labels: Name of each point.
         points_m: (F, N, 3) points in metres, NaN where unknown.
         rate: Frames per second.
+
+    Raises:
+        InputError: There are more frames than C3D can store.
     """
-    count = len(points_m)
+    count, width = len(points_m), max(map(len, labels))
     if count > _MAX_FRAMES:
         raise InputError(f"C3D stores at most {_MAX_FRAMES} frames, not {count}: write .trc or .csv")
-    width = max(map(len, labels))
-    label_entries = [
-        _entry(
-            f"LABELS{first // _MAX_LABELS + 1}" if first else "LABELS", 1,
-            _values(-1, (width, len(chunk)), "".join(label.ljust(width) for label in chunk).encode()),
-        )
-        for first in range(0, len(labels), _MAX_LABELS)
-        for chunk in [labels[first : first + _MAX_LABELS]]
-    ]  # fmt: skip
 
     def section(data_block: int, blocks: int) -> bytes:
         entries = [
@@ -245,8 +228,12 @@ def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) ->
             _entry("DATA_START", 1, _values(2, (), struct.pack("<h", data_block))),
             _entry("FRAMES", 1, _values(2, (), struct.pack("<H", count))),
             _entry("UNITS", 1, _values(-1, (2,), b"mm")),
-            *label_entries,
         ]
+        for first in range(0, len(labels), _MAX_LABELS):
+            chunk = labels[first : first + _MAX_LABELS]
+            text = "".join(label.ljust(width) for label in chunk).encode()
+            name = f"LABELS{first // _MAX_LABELS + 1}" if first else "LABELS"
+            entries.append(_entry(name, 1, _values(-1, (width, len(chunk)), text)))
         return b"\x01\x50" + bytes([blocks, 84]) + b"".join(entries) + b"\0\0"
 
     blocks = -(-len(section(0, 0)) // _BLOCK)
@@ -270,8 +257,6 @@ def _values(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
 
 Figure = Literal["mesh", "skeleton"]
 """Content of a .glb."""
-
-
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
 _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}
@@ -281,7 +266,7 @@ _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}
 def _keypoint_names(part: Part) -> list[str]:
     """Return keypoint names of a table. A mesh's points, which have no names, are numbered."""
     names = load_skeleton(part.skeleton).keypoints
-    return list(names) if len(set(names)) == len(names) else [str(number) for number in range(len(names))]
+    return list(names) if len(set(names)) == len(names) else list(map(str, range(len(names))))
 
 
 def _column_labels(people: PeopleInSpace) -> list[str]:
@@ -299,7 +284,6 @@ class CompleteHand(NamedTuple):
 
     Attributes:
         name: Name such as "right", or "person2-left" of several people.
-        side: Side of the hand.
         frames: (M,) numbers of the frame sets.
         times_s: (M,) times in seconds.
         points_m: (M, 21, 3) joints in metres.
@@ -315,26 +299,17 @@ class CompleteHand(NamedTuple):
 
 
 def complete_hands(people: PeopleInSpace) -> list[CompleteHand]:
-    """Return the hands of a recording."""
+    """Return the hands of a recording. Raise an InputError if there are none, or none is complete."""
     if not set(HANDS) & set(people.parts):
         raise InputError("a rigged mesh requires hands: write .c3d, .trc, .csv or .svg, or .glb --as skeleton")
     hands: list[CompleteHand] = []
     for person, part, points in people.each_part():
-        complete = np.flatnonzero(np.isfinite(points).all((1, 2)))
-        if part in HANDS and len(complete):
+        rows = np.flatnonzero(np.isfinite(points).all((1, 2)))
+        if part in HANDS and len(rows):
             side: Side = "Right" if part.handedness == "Right" else "Left"
             name = side.lower() if len(people.people) == 1 else f"person{person}-{side.lower()}"
-            lengths = median_lengths(points)
-            hands.append(
-                CompleteHand(
-                    name=name,
-                    side=side,
-                    frames=people.frames[complete],
-                    times_s=people.times_s[complete],
-                    points_m=points[complete],
-                    lengths_m=lengths,
-                )
-            )
+            frames, times = people.frames[rows], people.times_s[rows]
+            hands.append(CompleteHand(name, side, frames, times, points[rows], median_lengths(points)))
     if not hands:
         raise InputError("no frame set has all 21 joints of a hand: triangulate with --constant-bones")
     return hands
@@ -346,26 +321,12 @@ def hand_motions(people: PeopleInSpace) -> list[RigMotion]:
     for hand in complete_hands(people):
         rig = rig_with_lengths(hand.side, hand.lengths_m)
         pose = fit_pose(rig, hand.points_m, hand.times_s)
-        motions.append(
-            RigMotion(hand.name, rig, pose, hand.frames - people.frames[0], hand.times_s - people.times_s[0])
-        )
+        rows, times = hand.frames - people.frames[0], hand.times_s - people.times_s[0]
+        motions.append(RigMotion(hand.name, rig, pose, rows, times))
     return motions
 
 
-def _export_bvh(people: PeopleInSpace, path: Path) -> dict[Path, str]:
-    """Return a file for each hand, because a BVH file contains one figure."""
-    motions = hand_motions(people)
-    count = int(people.frames[-1] - people.frames[0]) + 1
-    return {
-        path if len(motions) == 1 else path.with_stem(f"{path.stem}-{motion.name}"): bvh_from_motion(
-            motion, frames=count, frame_time=people.step_s
-        )
-        for motion in motions
-    }
-
-
 def _csv(people: PeopleInSpace) -> str:
-    """Return a row per keypoint."""
     lines = ["frame,time_s,person,part,keypoint,x_m,y_m,z_m"]
     parts = [(person, part, _keypoint_names(part), points) for person, part, points in people.each_part()]
     for row, frame in enumerate(people.frames.tolist()):
@@ -380,16 +341,14 @@ def _trc(people: PeopleInSpace, name: str) -> str:
     """Return markers in millimetres. The format repeats the name of its file."""
     times, points = people.every_frame()
     labels = _column_labels(people)
-    rate = f"{1 / people.step_s:.4f}"
-    head = ("DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate", "OrigDataStartFrame")
-    counts = (rate, rate, str(len(points)), str(len(labels)), "mm", rate, "1", str(len(points)))
-    axes = [f"{axis}{number}" for number in range(1, len(labels) + 1) for axis in "XYZ"]
+    rate, count = f"{1 / people.step_s:.4f}", str(len(points))
+    head = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames"
     lines = [
         f"PathFileType\t4\t(X/Y/Z)\t{name}",
-        "\t".join((*head, "OrigNumFrames")),
-        "\t".join(counts),
+        head.replace(" ", "\t"),
+        "\t".join((rate, rate, count, str(len(labels)), "mm", rate, "1", count)),
         "Frame#\tTime\t" + "\t\t\t".join(labels),
-        "\t\t" + "\t".join(axes),
+        "\t\t" + "\t".join(f"{axis}{number}" for number in range(1, len(labels) + 1) for axis in "XYZ"),
         "",
     ]
     for number, (time, row) in enumerate(zip(times.tolist(), (points * 1000).reshape(len(points), -1), strict=True), 1):
@@ -404,7 +363,6 @@ def _page_axes(people: PeopleInSpace, points_m: FloatArray) -> FloatArray:
     Bodies stand upright. Hands have their longest direction upwards.
 
     Args:
-        people: People whose parts are drawn.
         points_m: (M, N K, 3) points about the origin, NaN where unknown.
     """
     first, down = 0, {"bodies": np.zeros(3), "hands": np.zeros(3)}
@@ -422,7 +380,6 @@ def _page_axes(people: PeopleInSpace, points_m: FloatArray) -> FloatArray:
 
 
 def _svg(people: PeopleInSpace) -> str:
-    """Draw people at moments spread over the recording."""
     visible_frames = np.flatnonzero(np.isfinite(people.points_m).any((1, 2, 3)))
     rows = visible_frames[np.unique(np.linspace(0, len(visible_frames) - 1, _SVG_COLUMNS).round().astype(int))]
     points = people.points_m[rows].reshape(len(rows), -1, 3)
@@ -448,8 +405,7 @@ def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = Non
     """Write people in the format of the ending, and return the files.
 
     Args:
-        people: People over a recording.
-        path: .c3d and .trc (millimetres), .csv (metres), .glb (animated), .bvh (the rigged hand), or .svg.
+        path: .c3d and .trc (millimetres), .csv (metres), .glb (animated), .bvh (a file for each rigged hand), or .svg.
         figure: Content of a .glb: the rigged hand's mesh, which is the default, or skeletons of keypoints and bones.
 
     Raises:
@@ -458,20 +414,23 @@ def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = Non
     ending = path.suffix.lower()
     if figure and ending in ENDINGS and ending != ".glb":
         raise InputError(f"{path}: --as applies only to .glb")
-    files: Mapping[Path, bytes | str]
+    files: dict[Path, bytes | str] = {}
     match ending:
         case ".c3d":
-            files = {path: c3d_from_points(_column_labels(people), people.every_frame()[1], 1 / people.step_s)}
+            files[path] = c3d_from_points(_column_labels(people), people.every_frame()[1], 1 / people.step_s)
         case ".trc":
-            files = {path: _trc(people, path.name)}
+            files[path] = _trc(people, path.name)
         case ".csv":
-            files = {path: _csv(people)}
+            files[path] = _csv(people)
         case ".glb":
-            files = {path: glb_from_people(people) if figure == "skeleton" else glb_from_motions(hand_motions(people))}
+            files[path] = glb_from_people(people) if figure == "skeleton" else glb_from_motions(hand_motions(people))
         case ".bvh":
-            files = _export_bvh(people, path)
+            motions, count = hand_motions(people), int(people.frames[-1] - people.frames[0]) + 1
+            for motion in motions:  # a BVH file contains one figure
+                file = path if len(motions) == 1 else path.with_stem(f"{path.stem}-{motion.name}")
+                files[file] = bvh_from_motion(motion, frames=count, frame_time=people.step_s)
         case ".svg":
-            files = {path: _svg(people)}
+            files[path] = _svg(people)
         case _:
             raise InputError(f"{path}: Unknown file ending {ending!r}. Choose from {', '.join(ENDINGS)}")
     for file, content in files.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,15 @@ from sonjit.results import Body, Frame, Hand, Instance
 from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import CameraFrames, frame_numbers
 from sonjit.studio.triangulation.association import Group, Tracker, group_views
-from sonjit.studio.triangulation.bones import SIDES, Part, bone_lengths, medians, regularized_lengths
-from sonjit.studio.triangulation.skeleton_fit import enforce_lengths, fit_skeletons
+from sonjit.studio.triangulation.bones import (
+    SIDES,
+    Part,
+    bone_lengths,
+    enforce_lengths,
+    fit_skeletons,
+    medians,
+    regularized_lengths,
+)
 from sonjit.studio.triangulation.triangulation import Triangulation, camera_arrays, covariances
 
 LIST_ORDER: Final = ("bodies", "hands", "faces")
@@ -53,7 +60,6 @@ class Detections:
     """Detections by C cameras of N people in F frame sets.
 
     Attributes:
-        parts: Parts of every person in the order of keypoints, K together.
         frames: (F,) numbers of the frame sets, ascending.
         times_s: (F,) times in seconds, medians over the cameras, NaN where no table has them.
         points_px: (C, F, N, K, 2) keypoints in pixels, NaN where unknown.
@@ -70,14 +76,10 @@ class Detections:
 
     def of_cameras(self, rows: Sequence[int]) -> Detections:
         """Return the detections of some cameras."""
-        return Detections(
-            parts=self.parts,
-            frames=self.frames,
-            times_s=self.times_s,
-            points_px=self.points_px[list(rows)],
-            confidence=self.confidence[list(rows)],
-            unmatched=tuple(self.unmatched[row] for row in rows) if self.unmatched else (),
-        )
+        which = list(rows)
+        unmatched = tuple(self.unmatched[row] for row in rows) if self.unmatched else ()
+        points, confidence = self.points_px[which], self.confidence[which]
+        return replace(self, points_px=points, confidence=confidence, unmatched=unmatched)
 
 
 def load_detections(
@@ -92,46 +94,36 @@ def load_detections(
     If no image shows two bodies (faces, people), they belong to one person, too.
 
     Args:
-        rig: Rig. Cameras without a table have no detections.
         tables: Tables of `sonjit hands|face|body|holistic --save` by camera. The same frame of a video, or images of
             the same number, belong to the same frame set in all.
-        frame_sets: Frame sets of each camera's images, if their numbers do not match.
         fps: Frame sets per second, for folders of images, whose tables have no times.
     """
     frames_by_view = {rig.index(name): load_frames(path)[1] for name, path in tables.items()}
     for view, frames in frames_by_view.items():
         _assign_frame_sets(frames, None if frame_sets is None else frame_sets[rig.names[view]])
-    list_names = [
-        list_name
-        for list_name in _LIST_NAMES
-        if any(frame.results(list_name) for frames in frames_by_view.values() for frame in frames)
-    ]
+    every_frame = [frame for frames in frames_by_view.values() for frame in frames]
+    list_names = [name for name in _LIST_NAMES if any(frame.results(name) for frame in every_frame)]
     files = ", ".join(str(path) for path in tables.values())[:80]
     if not list_names:
         raise InputError(f"{files}: no detections; choose tables with hands, faces, bodies or people")
     if len(list_names) > 1:
         raise InputError(f"{' and '.join(list_names)} in {files}; choose tables of one kind")
-    (list_name,) = list_names
-    numbers = sorted({frame.index for frames in frames_by_view.values() for frame in frames})
+    numbers = sorted({frame.index for frame in every_frame})
     rows = {number: row for row, number in enumerate(numbers)}
     times = np.full((len(rig), len(numbers)), np.nan)
     people = [[list[_Person]() for _ in rig] for _ in numbers]
     for view, frames in frames_by_view.items():
         for frame in frames:
             times[view, rows[frame.index]] = np.nan if frame.time is None else frame.time
-            people[rows[frame.index]][view] = list(_people_in(frame, list_name))
-    return _match_people(
-        rig, tuple(numbers), medians(times) if fps is None else _times_from_fps(numbers, times, fps), people
-    )
-
-
-def _times_from_fps(numbers: Sequence[int], table_times_s: FloatArray, fps: float) -> FloatArray:
-    """Return the times (F,) of frame sets whose tables have none."""
-    if not 0 < fps < math.inf:
-        raise InputError(f"--fps {fps:g}: give frames per second, above 0")
-    if np.isfinite(table_times_s).any():
-        raise InputError("--fps applies only to tables without times, such as those of images")
-    return np.array(numbers) / fps
+            people[rows[frame.index]][view] = list(_people_in(frame, list_names[0]))
+    times_s = medians(times)
+    if fps is not None:
+        if not 0 < fps < math.inf:
+            raise InputError(f"--fps {fps:g}: give frames per second, above 0")
+        if np.isfinite(times).any():
+            raise InputError("--fps applies only to tables without times, such as those of images")
+        times_s = np.array(numbers) / fps
+    return _match_people(rig, tuple(numbers), times_s, people)
 
 
 def _assign_frame_sets(frames: list[Frame], camera_frames: CameraFrames | None) -> None:
@@ -149,7 +141,6 @@ def _assign_frame_sets(frames: list[Frame], camera_frames: CameraFrames | None) 
 
 
 def _people_in(frame: Frame, list_name: str) -> Iterator[_Person]:
-    """Iterate over the people of a frame."""
     if list_name == "hands":
         best = {hand.handedness: hand for hand in sorted(frame.hands, key=lambda hand: hand.score)}
         if best:
@@ -158,25 +149,21 @@ def _people_in(frame: Frame, list_name: str) -> Iterator[_Person]:
         for person in frame.people:
             hands = {HANDS[side]: hand for side, hand in enumerate((person.right_hand, person.left_hand)) if hand}
             others = [part for part in (person.body, person.face) if part is not None]
-            yield {**{_part_of(instance): instance for instance in others}, **hands}
+            yield {_part_of(instance): instance for instance in others} | hands
     else:
         for instance in frame.bodies if list_name == "bodies" else frame.faces:
             yield {_part_of(instance): instance}
 
 
 def _part_of(instance: Instance) -> Part:
-    """Return the part of an instance."""
-    return (
-        HANDS[SIDES.index(instance.handedness)]
-        if isinstance(instance, Hand)
-        else Part(instance.list_name, instance.skeleton.name)
-    )
+    if isinstance(instance, Hand):
+        return HANDS[SIDES.index(instance.handedness)]
+    return Part(instance.list_name, instance.skeleton.name)
 
 
 def _match_people(
     rig: CameraRig, frames: tuple[int, ...], times_s: FloatArray, people_by_view: Sequence[Sequence[Sequence[_Person]]]
 ) -> Detections:
-    """Return the people of F frame sets of C views."""
     images = [people for views in people_by_view for people in views]
     parts = tuple(
         sorted(
@@ -195,29 +182,18 @@ def _match_people(
     count = 1 + max((number for views in identities for numbers in views for number in numbers), default=-1)
     if not count:
         raise InputError("no person matches in two views: do the cameras belong to these tables?")
-    size = sum(part.size for part in parts)
-    points = np.full((len(rig), len(frames), count, size, 2), np.nan)
+    points = np.full((len(rig), len(frames), count, sum(part.size for part in parts), 2), np.nan)
     confidence = np.zeros(points.shape[:-1])
     for row, views in enumerate(people_by_view):
         for view, people in enumerate(views):
             for person, number in zip(people, identities[row][view], strict=True):
-                if number >= 0:
-                    points[view, row, number], confidence[view, row, number] = _keypoints_of(parts, person)
-    return Detections(
-        parts=parts, frames=frames, times_s=times_s, points_px=points, confidence=confidence, unmatched=tuple(unmatched)
-    )
-
-
-def _keypoints_of(parts: Sequence[Part], person: _Person) -> tuple[FloatArray, FloatArray]:
-    """Return pixels (K, 2) and confidences (K,) of one person in one view."""
-    size = sum(part.size for part in parts)
-    points, confidence = np.full((size, 2), np.nan), np.zeros(size)
-    for part, keypoints in part_slices(parts):
-        if part in person:
-            instance = person[part]
-            points[keypoints] = instance.keypoints[:, :2]
-            confidence[keypoints] = instance.score * (instance.visibility if isinstance(instance, Body) else 1)
-    return points, confidence
+                for part, keypoints in part_slices(parts):
+                    if number >= 0 and part in person:
+                        instance = person[part]
+                        points[view, row, number, keypoints] = instance.keypoints[:, :2]
+                        weight = instance.visibility if isinstance(instance, Body) else 1
+                        confidence[view, row, number, keypoints] = instance.score * weight
+    return Detections(parts, frames, times_s, points, confidence, tuple(unmatched))
 
 
 def _identities(
@@ -259,18 +235,13 @@ def _identities(
 
 def _match_views(rig: CameraRig, instances: Sequence[tuple[int, Instance]], compared: IndexArray) -> list[Group]:
     """Return the groups of instances of one person that enough views agree on, by the compared keypoints."""
-    points = np.stack([_identifying_keypoints(instance)[compared] for _, instance in instances])
+    points = np.stack([instance.keypoints[:, :2].astype(np.float64) for _, instance in instances])
+    for row, (_, instance) in enumerate(instances):
+        if isinstance(instance, Body):
+            points[row, instance.visibility < _MIN_VISIBILITY] = np.nan  # networks guess occluded ones
     score = np.array([max(instance.score, 1e-3) for _, instance in instances])
-    groups = group_views(rig, np.array([view for view, _ in instances]), points, score)
+    groups = group_views(rig, np.array([view for view, _ in instances]), points[:, compared], score)
     return [group for group in groups if group.support >= _MIN_SUPPORT]
-
-
-def _identifying_keypoints(instance: Instance) -> FloatArray:
-    """Return the keypoints (K, 2) that identify a person, NaN for occluded ones, which networks guess."""
-    points = instance.keypoints[:, :2].astype(np.float64)
-    if isinstance(instance, Body):
-        points[instance.visibility < _MIN_VISIBILITY] = np.nan
-    return points
 
 
 _ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
@@ -282,8 +253,6 @@ def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulat
     Joints that were lost for up to half a second are interpolated; `inlier` stays that of the triangulation.
 
     Args:
-        rig: Rig of C cameras.
-        detections: Detections of these cameras.
         found: Triangulation of points (F, N, K).
     """
     if not any(len(part.bones) for part in detections.parts):
@@ -328,18 +297,12 @@ def _pooled_covariances(rig: CameraRig, found: Triangulation, keypoints: slice) 
 
 
 def save_people(path: Path, rig: CameraRig, detections: Detections, found: Triangulation) -> None:
-    """Write people in space as JSON.
+    """Write people in space, triangulated as points (F, N, K), as JSON.
 
     `{"unit": "m", "cameras": [names], "skeletons": {list: name}, "frames": [{"index", "time" s, LIST: [{"id",
     "handedness" of hands, "keypoints_m" J x 3, "spread_mm" J, "residual_px" {camera: J}, "views" J}]}]}`, where LIST is
     hands, faces or bodies and an id, from 1, is one person's in all lists and frame sets. Unknown values are null.
     `spread_mm` is the root of the covariance's trace, `views` the number of inlier views.
-
-    Args:
-        path: File to write.
-        rig: Rig of the cameras.
-        detections: Detections of F frame sets.
-        found: Triangulation of points (F, N, K).
     """
     std_mm = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000
     skeletons = {part.list_name: part.skeleton for part in detections.parts}
@@ -360,8 +323,7 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: Trian
                         "views": found.inlier[:, row, person, keypoints].sum(0).tolist(),
                     })  # fmt: skip
         records.append({"index": number, "time": _plain(detections.times_s[row], 6), **lists})
-    content = {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records}
-    write_json(path, content)
+    write_json(path, {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records})
 
 
 def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested lists
@@ -376,7 +338,6 @@ class PeopleInSpace:
     """People over a recording.
 
     Attributes:
-        parts: Parts that somebody has in the order of keypoints, K together.
         people: (N,) ids of the people.
         frames: (F,) numbers of the frame sets, ascending.
         times_s: (F,) times in seconds.

@@ -20,8 +20,6 @@ from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
 from sonjit.studio.cameras.rig import CameraRig
 
 _MIN_CONDITION: Final = 1e-11
-
-
 _UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Indices of the entries that determine a symmetric (3, 3) matrix."""
 _FULL_FROM_UPPER: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
@@ -175,8 +173,6 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
 
 _DLT_UNIT_M = 1e-3
 """Unit of the linear solution's homogeneous vector: millimetres, as is customary."""
-
-
 _FEW_PAIRS = 15  # all pairs of 6 views
 _MANY_PAIRS = 190  # all pairs of 20 views
 _ENOUGH_INLIERS = 0.65
@@ -195,7 +191,6 @@ def linear_triangulation(views: CameraArrays, rays: FloatArray, weights: FloatAr
     Source: Hartley and Zisserman, Multiple View Geometry, 12.2.
 
     Args:
-        views: Arrays of C cameras.
         rays: (C, N, 2) undistorted rays at depth 1, arbitrary where the weight is 0.
         weights: (C, N) weights of squared rows, 0 where a view sees nothing.
 
@@ -248,7 +243,6 @@ def consensus(
     seed if there are more.
 
     Args:
-        views: Arrays of C cameras.
         points_px: (C, N, 2) distorted pixels.
         rays: (C, N, 2) undistorted rays.
         weights: (C, N) weights, 0 where a view has none.
@@ -393,8 +387,8 @@ def triangulate(
         InputError: The arrays do not fit the rig or each other, or the threshold is not above 0.
     """
     pixels = np.asarray(points_px, np.float64)
-    finite, weights = _check_inputs(rig, pixels, valid, confidence, threshold_px)
-    shape, count = pixels.shape[1:-1], finite[0].size
+    weights = _check_inputs(rig, pixels, valid, confidence, threshold_px)
+    shape, count = pixels.shape[1:-1], weights[0].size
     flat, weights = pixels.reshape(len(rig), count, 2), weights.reshape(len(rig), count)
     views = camera_arrays(rig)
     points, covariance, ok = np.empty((count, 3)), np.empty((count, 3, 3)), np.empty(count, np.bool_)
@@ -445,32 +439,27 @@ def _triangulate_part(
 
 def _check_inputs(
     rig: CameraRig, pixels: FloatArray, valid: BoolArray | None, confidence: RealArray | None, threshold_px: float
-) -> tuple[BoolArray, FloatArray]:
-    """Return the mask (C, ...) of known points and their weights, 0 where unknown."""
+) -> FloatArray:
+    """Return the weights (C, ...) of points, 0 where unknown. Raise an InputError if the arrays do not fit."""
     if pixels.ndim < 2 or pixels.shape[-1] != 2 or len(pixels) != len(rig):
         raise InputError(f"points_px must have shape ({len(rig)}, ..., 2), not {pixels.shape}")
     finite: BoolArray = np.isfinite(pixels[..., 0]) & np.isfinite(pixels[..., 1])
-    weights = np.ones(finite.shape)
     for name, array in (("valid", valid), ("confidence", confidence)):
         if array is not None and np.shape(array) != finite.shape:
             raise InputError(f"{name} must have shape {finite.shape}, not {np.shape(array)}")
-    if valid is not None:
-        finite &= np.asarray(valid, np.bool_)
-    if confidence is not None:
-        weights = np.asarray(confidence, np.float64)
-        if (weights[finite] < 0).any():
-            raise InputError(f"confidence must be 0 or more, not {weights[finite].min():g}")
-        finite &= np.isfinite(weights)
+    finite &= True if valid is None else np.asarray(valid, np.bool_)
+    weights = np.ones(finite.shape) if confidence is None else np.asarray(confidence, np.float64)
+    if (weights[finite] < 0).any():
+        raise InputError(f"confidence must be 0 or more, not {weights[finite].min():g}")
     if not threshold_px > 0:
         raise InputError(f"threshold_px must be above 0, not {threshold_px}")
-    return finite, np.where(finite, weights, 0)
+    return np.where(finite & np.isfinite(weights), weights, 0)
 
 
 def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray) -> FloatArray:
     """Refine points by Gauss-Newton steps to the least weighted squared pixels. No step increases the error.
 
     Args:
-        views: Arrays of C cameras.
         points_m: (N, 3) initial points, metres.
         points_px: (C, N, 2) distorted pixels, arbitrary where the weight is 0.
         weights: (C, N) weights.
@@ -484,7 +473,11 @@ def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArr
     for _ in range(_GAUSS_NEWTON_STEPS):
         if not len(moving):
             break
-        cost, step = _gauss_newton_steps(views, trial[moving], points_px[:, moving], weights[:, moving])
+        equations = views.normal_equations(trial[moving], weights[:, moving], points_px[:, moving])
+        gradient, normal, cost, invertible = equations  # an infinite cost where a weighted view cannot see the point
+        solvable = np.isfinite(cost) & invertible
+        normal[~solvable], gradient[~solvable] = np.eye(3), 0
+        step = np.linalg.solve(normal, gradient[..., None])[..., 0]
         better = cost < best[moving]
         points[moving[better]], best[moving[better]] = trial[moving[better]], cost[better]
         continues = better & (np.abs(step).max(1) > _MIN_STEP_M)
@@ -493,23 +486,12 @@ def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArr
     return points
 
 
-def _gauss_newton_steps(
-    views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return the cost (N,), infinite where a weighted view cannot see the point, and the step (N, 3)."""
-    gradient, normal, cost, invertible = views.normal_equations(points_m, weights, points_px)
-    finite = np.isfinite(cost) & invertible
-    normal[~finite], gradient[~finite] = np.eye(3), 0
-    return cost, np.linalg.solve(normal, gradient[..., None])[..., 0].astype(np.float64)
-
-
 def covariances(views: CameraArrays, points_m: FloatArray, residual_px: FloatArray, weights: FloatArray) -> FloatArray:
     """Propagate the pixels' noise to the points, to first order.
 
     The noise is 1 px along each axis, or that of the residuals if it is larger.
 
     Args:
-        views: Arrays of C cameras.
         points_m: (N, 3) points, metres.
         residual_px: (C, N) distances, NaN where a view has none.
         weights: (C, N) weights, 0 for unused views.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Hashable, Mapping
+from collections.abc import Callable, Collection, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from fastapi import APIRouter
@@ -31,8 +31,6 @@ from sonjit.studio.annotation.marks import (
     MACHINE,
     Agreement,
     Mark,
-    MarkRecord,
-    SolvedJoints,
     agreement,
     check_name,
     conflicts,
@@ -40,7 +38,6 @@ from sonjit.studio.annotation.marks import (
     joint_names,
     mark_from_dict,
     mark_table,
-    mark_to_dict,
     solve_joints,
 )
 from sonjit.studio.annotation.project import Project, open_project
@@ -54,84 +51,8 @@ _DECODED_BYTES = 400_000_000
 _ENCODED_BYTES = 200_000_000
 
 
-class ViewRecord(TypedDict):
-    """Camera of the project; `missing` contains the frames without an image."""
-
-    name: str
-    width: int
-    height: int
-    rotation: list[list[float]]
-    translation_m: list[float]
-    missing: tuple[int, ...]
-
-
-class ProjectState(TypedDict):
-    """Answer of `GET /v1/annotate`."""
-
-    name: str
-    frames: tuple[int, ...]
-    views: list[ViewRecord]
-    joints: tuple[str, ...]
-    bones: tuple[tuple[int, int], ...]
-    annotators: list[str]
-    version: int
-
-
-class ConflictRecord(TypedDict):
-    """Joint of a view on which annotators disagree; `apart_px` is null if an annotator marked it absent."""
-
-    view: str
-    joint: int
-    annotators: list[str]
-    apart_px: float | None
-
-
-class BoneRecord(TypedDict):
-    """Bone of an unlikely length."""
-
-    bone: tuple[int, int]
-    length_mm: float
-    expected_mm: float
-    against: str
-
-
-class JointsRecord(TypedDict):
-    """Joints in space and in each view; null if unknown."""
-
-    points_m: list[Any]
-    sigma_mm: list[float | None]
-    projected: dict[str, list[Any]]
-    residuals_px: dict[str, list[float | None]]
-
-
-class FrameState(JointsRecord):
-    """State of a frame set for an annotator."""
-
-    frame: int
-    version: int
-    marks: list[MarkRecord]
-    others: list[MarkRecord]
-    machine: list[MarkRecord]
-    conflicts: list[ConflictRecord]
-    lines: dict[str, list[Any]]
-    bones: list[BoneRecord]
-
-
-class Progress(TypedDict):
-    """Number of joints that can be triangulated by frame, number of joints of all hands, and the ranking."""
-
-    version: int
-    joints: int
-    frames: dict[int, int]
-    needs: dict[int, dict[str, float | str]]
-
-
-class Frames:
-    """Frame sets of a project as JSON.
-
-    Args:
-        project: Open project.
-    """
+class FrameSetQueries:
+    """Frame sets of an open project as JSON."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -140,7 +61,7 @@ class Frames:
         self._agreement: tuple[int, Agreement] | None = None
         self._lock = threading.Lock()
 
-    def project(self) -> ProjectState:
+    def project(self) -> dict[str, object]:
         """Return the constant data of the project."""
         project = self._project
         missing = project.missing()
@@ -154,7 +75,7 @@ class Frames:
                     "height": camera.height,
                     "rotation": camera.R.tolist(),
                     "translation_m": camera.t.tolist(),
-                    "missing": missing.get(camera.name, ()),
+                    "missing": missing.get(camera.name, ()),  # frames without an image
                 }
                 for camera in project.rig
             ],
@@ -172,12 +93,10 @@ class Frames:
         joint: int | None = None,
         views: Collection[str] = (),
         everyone: bool = False,
-    ) -> FrameState:
-        """Return a frame set for an annotator.
+    ) -> dict[str, object]:
+        """Return a frame set for an annotator, with joints in space and in each view, null if unknown.
 
         Args:
-            frame: Number of the frame set.
-            annotator: Annotator whose marks are triangulated.
             joint: Joint whose epipolar lines are added; None for none.
             views: Views of the projections. Default: all views.
             everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
@@ -187,38 +106,39 @@ class Frames:
         marks = store.marks(frame)
         people = [mark for mark in marks if mark.annotator != MACHINE]
         own = [mark for mark in people if mark.annotator == annotator]
+        # marks that a person requested from the machine replace those of the newest run in their views
+        requested = [mark for mark in marks if mark.annotator == MACHINE]
+        labels = machine_marks(self._project, frame)
+        machine = [*requested, *(mark for mark in labels if mark.view not in {mark.view for mark in requested})]
         table = mark_table(rig, people if everyone else own)
         solution = solve_joints(rig, table)
         lines = {} if joint is None else epipolar_lines(rig, table, joint)
-        shown = [name for name in rig.names if not views or name in views]
+        shown = {name: rig.index(name) for name in rig.names if not views or name in views}
         return {
             "frame": frame,
             "version": version,
-            "marks": [mark_to_dict(mark) for mark in own],
-            "others": [mark_to_dict(mark) for mark in people if mark.annotator != annotator],
-            "machine": [mark_to_dict(mark) for mark in self._machine(frame, marks)],
+            "marks": [vars(mark) for mark in own],
+            "others": [vars(mark) for mark in people if mark.annotator != annotator],
+            "machine": [vars(mark) for mark in machine],
             "conflicts": [
                 {
-                    "view": warning.view,
-                    "joint": warning.joint,
-                    "annotators": [mark.annotator for mark in warning.marks],
-                    "apart_px": warning.apart_px,
+                    "view": conflict.view,
+                    "joint": conflict.joint,
+                    "annotators": [mark.annotator for mark in conflict.marks],
+                    "apart_px": conflict.apart_px,
                 }
-                for warning in conflicts(people)
+                for conflict in conflicts(people)
             ],
-            **self._joints(solution, shown),
+            "points_m": _json_rows(solution.points_m, 6),
+            "sigma_mm": _json_rows(1e3 * solution.sigma_m, 3),
+            "projected": {name: _json_rows(solution.projected_px[k]) for name, k in shown.items()},
+            "residuals_px": {name: _json_rows(solution.residual_px[k]) for name, k in shown.items()},
             "lines": {name: _json_rows(line) for name, line in lines.items() if name in shown},
-            "bones": self._warnings(frame, solution),
+            "bones": self._warnings(frame, bone_lengths(solution.points_m, np.array(BONES))),
         }
 
-    def _machine(self, frame: int, marks: list[Mark]) -> list[Mark]:
-        """Return the automatic marks: those that a person requested replace those of the newest run in their views."""
-        requested = [mark for mark in marks if mark.annotator == MACHINE]
-        views = {mark.view for mark in requested}
-        return [*requested, *(mark for mark in machine_marks(self._project, frame) if mark.view not in views)]
-
-    def progress(self) -> Progress:
-        """Return the progress and review priority of each frame."""
+    def progress(self) -> dict[str, object]:
+        """Return the number of joints that can be triangulated and the review priority, by frame."""
         store = self._project.store
         needs = {frame: asdict(priority) for frame, priority in store.review_priorities().items()}
         joints = JOINTS_PER_HAND * max(1, store.hands())
@@ -232,20 +152,21 @@ class Frames:
             self._agreement = version, agreement(store.marks())
         return self._agreement[1]
 
-    def _joints(self, solution: SolvedJoints, shown: list[str]) -> JointsRecord:
-        cameras = [self._project.rig.index(name) for name in shown]
-        return {
-            "points_m": _json_rows(solution.points_m, 6),
-            "sigma_mm": _json_rows(1e3 * solution.sigma_m, 3),
-            "projected": {name: _json_rows(solution.projected_px[k]) for name, k in zip(shown, cameras, strict=True)},
-            "residuals_px": {name: _json_rows(solution.residual_px[k]) for name, k in zip(shown, cameras, strict=True)},
-        }
-
-    def _warnings(self, frame: int, solution: SolvedJoints) -> list[BoneRecord]:
-        """Return bones whose lengths differ from those of all frames that people have marked."""
-        lengths = bone_lengths(solution.points_m, np.array(BONES))
+    def _warnings(self, frame: int, lengths_m: FloatArray) -> list[dict[str, object]]:
+        """Return bones whose lengths (40,) differ from those of all frames that people have marked."""
+        store, rig = self._project.store, self._project.rig
         with self._lock:
-            self._measure_bones()
+            version = store.version
+            changed = store.changed_frames(self._version)
+            people: dict[int, list[Mark]] = {}
+            for marks in [store.marks()] if len(changed) > 8 else map(store.marks, changed):
+                for mark in marks:
+                    if mark.annotator != MACHINE:
+                        people.setdefault(mark.frame, []).append(mark)
+            for number in changed:
+                points_m = solve_joints(rig, mark_table(rig, people.get(number, []))).points_m
+                self._bone_lengths[number] = bone_lengths(points_m, np.array(BONES))
+            self._version = version
             usual = median_of_other_frames(self._bone_lengths, frame)
         return [
             {
@@ -254,28 +175,8 @@ class Frames:
                 "expected_mm": round(1e3 * warning.expected_m, 1),
                 "against": warning.against,
             }
-            for warning in bone_warnings(lengths, usual)
+            for warning in bone_warnings(lengths_m, usual)
         ]
-
-    def _measure_bones(self) -> None:
-        """Measure the bones of the frames that changed since the last call, from the marks of all people."""
-        store, rig = self._project.store, self._project.rig
-        version = store.version
-        changed = store.changed_frames(self._version)
-        by_frame = _people_by_frame(store.marks()) if len(changed) > 8 else None
-        for frame in changed:
-            marks = (_people_by_frame(store.marks(frame)) if by_frame is None else by_frame).get(frame, [])
-            points_m = solve_joints(rig, mark_table(rig, marks)).points_m
-            self._bone_lengths[frame] = bone_lengths(points_m, np.array(BONES))
-        self._version = version
-
-
-def _people_by_frame(marks: list[Mark]) -> Mapping[int, list[Mark]]:
-    by_frame: dict[int, list[Mark]] = {}
-    for mark in marks:
-        if mark.annotator != MACHINE:
-            by_frame.setdefault(mark.frame, []).append(mark)
-    return by_frame
 
 
 def _json_rows(array: FloatArray, digits: int = 2) -> list[Any]:
@@ -295,11 +196,7 @@ class ImageRegion(NamedTuple):
 
 
 class Images:
-    """Images of a project, with caches of decoded and encoded images.
-
-    Args:
-        project: Open project.
-    """
+    """Images of a project, with caches of decoded and encoded images."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -310,19 +207,15 @@ class Images:
         """Return an image or a region as JPEG.
 
         Args:
-            view: Name of the view.
-            frame: Number of the frame set.
             longest: Maximum length of the longer side in pixels. Images are never scaled up.
             part: Region of the image; None for the complete image.
         """
         key = view, frame, longest, part
-        cached = self._encoded.get(key)
-        return cached if cached is not None else self._encoded.put(key, _encode(self.rgb(view, frame), longest, part))
+        return self._encoded.get(key, lambda: _encode(self.rgb(view, frame), longest, part))
 
     def rgb(self, view: str, frame: int) -> Image:
         """Return an image, (H, W, 3). Raise InputError if it does not exist."""
-        cached = self._decoded.get((view, frame))
-        return cached if cached is not None else self._decoded.put((view, frame), self._project.view(view).read(frame))
+        return self._decoded.get((view, frame), lambda: self._project.view(view).read(frame))
 
 
 class _ByteCache:
@@ -334,17 +227,16 @@ class _ByteCache:
         self._lock = threading.Lock()
         self._used = 0
 
-    def get(self, key: Hashable) -> Any | None:  # noqa: ANN401  # as it was put
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def put(self, key: Hashable, value: T) -> T:
+                return self._values[key]
+        value: Any = make()
         with self._lock:
             if key not in self._values:
                 self._values[key] = value
-                self._used += memoryview(value).nbytes  # pyright: ignore[reportArgumentType]  # bytes or array
+                self._used += memoryview(value).nbytes
             while self._used > self._max_bytes and len(self._values) > 1:
                 self._used -= memoryview(self._values.popitem(last=False)[1]).nbytes
         return value
@@ -372,17 +264,12 @@ _MAX_SIDE_PX = 8192
 _CACHE_HEADERS = {"cache-control": "private, max-age=3600"}
 
 
-class Studio:
-    """An open project and the functions behind the endpoints.
-
-    Args:
-        project: Open project.
-        service: Parts of the server.
-    """
+class OpenProject:
+    """An open project and the functions behind the endpoints."""
 
     def __init__(self, project: Project, service: Service) -> None:
         self.project = project
-        self.frames = Frames(project)
+        self.frames = FrameSetQueries(project)
         self.images = Images(project)
         self._numbers = frozenset(project.frames)
         self._service = service
@@ -400,6 +287,12 @@ class Studio:
             raise RefusedError("not_found", f"frame {number} is not in this project: see the frames of /v1/annotate")
         return number
 
+    def check_views(self, names: Sequence[str]) -> None:
+        """Raise RefusedError if the project lacks a view."""
+        with _refusing("not_found"):
+            for name in names:
+                self.project.view(name)
+
     async def write(self, annotator: str, records: list[Any]) -> dict[str, list[dict[str, object]]]:
         """Store the marks of a client. Marks that conflict with newer ones are refused.
 
@@ -409,14 +302,18 @@ class Studio:
         """
         with _refusing("bad_option"):
             bases = [record.pop("base", None) if isinstance(record, dict) else None for record in records]
-            marks = [self._check_mark(mark_from_dict(record, annotator)) for record in records]
+            marks = [mark_from_dict(record, annotator) for record in records]
+            for mark in marks:
+                self.project.view(mark.view)
+                if mark.frame not in self._numbers:
+                    raise InputError(f"mark {mark.id}: frame {mark.frame} is not in this project")
             if not all(base is None or type(base) is int for base in bases):
                 raise InputError("base: give the version of the mark that was there, 0 for none")
         results = await self.work(partial(self.project.store.add, marks, bases))
         return {
             "written": [{"id": result.mark.id, "version": result.mark.version} for result in results if result.written],
             "refused": [
-                {"id": mark.id, "there": mark_to_dict(result.mark)}
+                {"id": mark.id, "there": vars(result.mark)}
                 for mark, result in zip(marks, results, strict=True)
                 if not result.written
             ],
@@ -440,25 +337,19 @@ class Studio:
         marks = await asyncio.shield(running)
         await self.work(partial(self.project.store.add, marks))
 
-    def _check_mark(self, mark: Mark) -> Mark:
-        self.project.view(mark.view)
-        if mark.frame not in self._numbers:
-            raise InputError(f"mark {mark.id}: frame {mark.frame} is not in this project")
-        return mark
-
 
 def project_router(folder: Path, service: Service) -> tuple[APIRouter, Callable[[], None]]:
     """Open an annotation project. Return its endpoints and a function that closes it."""
     project = open_project(folder)
-    return annotation_router(Studio(project, service), service), project.close
+    return annotation_router(OpenProject(project, service), service), project.close
 
 
-def annotation_router(studio: Studio, service: Service) -> APIRouter:
+def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
     """Return the endpoints of a project."""
     router = APIRouter(prefix="/v1/annotate", tags=["annotation"])
     frames, store = studio.frames, studio.project.store
 
-    async def state(request: Request, frame: int, annotator: str) -> FrameState:
+    async def state(request: Request, frame: int, annotator: str) -> dict[str, object]:
         query = request.query_params
         joint = _number("joint", query["joint"], JOINTS - 1) if "joint" in query else None
         everyone = query.get("points", "own") == "all"
@@ -477,9 +368,8 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         frame = studio.known_frame(query.get("frame"))
         longest = _number("longest", query.get("longest", "1280"), _MAX_SIDE_PX, minimum=16)
         part = _region(query["region"]) if "region" in query else None
-        with _refusing("not_found"):
-            view = query.get("view", "")
-            studio.project.view(view)
+        view = query.get("view", "")
+        studio.check_views([view])
         jpeg = await studio.work(partial(studio.images.jpeg, view, frame, longest, part), "bad_image")
         return Response(jpeg, media_type="image/jpeg", headers=_CACHE_HEADERS)
 
@@ -507,9 +397,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
         query = request.query_params
         frame, annotator = studio.known_frame(query.get("frame")), _annotator(query)
         views = query.getlist("view") or list(studio.project.rig.names)
-        with _refusing("not_found"):
-            for view in views:
-                studio.project.view(view)
+        studio.check_views(views)
         await studio.prelabel(frame, views)
         return JSONResponse(await state(request, frame, annotator))
 
@@ -529,7 +417,7 @@ def annotation_router(studio: Studio, service: Service) -> APIRouter:
     async def history(request: Request) -> Response:
         """Return all versions of the marks of `frame` in order."""
         frame = studio.known_frame(request.query_params.get("frame"))
-        return JSONResponse([mark_to_dict(result) for result in await studio.work(partial(store.history, frame))])
+        return JSONResponse([vars(mark) for mark in await studio.work(partial(store.history, frame))])
 
     @router.get("/agreement")
     async def agreement() -> Response:
@@ -556,11 +444,8 @@ def _annotator(values: Any) -> str:  # noqa: ANN401  # query or JSON object
 
 
 def _number(name: str, text: str | None, maximum: int = 1 << 53, minimum: int = 0) -> int:
-    if (
-        text is None
-        or not (text.isascii() and text.isdecimal() and len(text) < 17)
-        or not minimum <= int(text) <= maximum
-    ):
+    is_number = text is not None and text.isascii() and text.isdecimal() and len(text) < 17
+    if text is None or not is_number or not minimum <= int(text) <= maximum:
         raise RefusedError("bad_option", f"{name} {text!r:.40}: give a whole number from {minimum} to {maximum}")
     return int(text)
 
