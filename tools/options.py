@@ -115,17 +115,20 @@ def server() -> str:
 
 def arguments() -> str:
     """Return the Python module with a TypedDict per kind."""
-    classes: list[str] = []
+    common = [name for name in declared_options(CommonOptions) if name != "model"]
+    classes = [_arguments_class(CommonOptions, "TypedDict", common)]
     for entry in KINDS.values():
-        hints = get_type_hints(entry.options, include_extras=True)
-        name = entry.options.__name__
-        lines = [f"class {name.replace('Options', 'Arguments')}(TypedDict, total=False):"]
-        lines += [f'    """Arguments that become `{name}`."""', ""]
-        lines += [
-            f"    {option}: {_python_type(hints[option].__origin__)}" for option in declared_options(entry.options)
-        ]
-        classes.append("\n".join(lines))
+        own = [name for name in declared_options(entry.options) if name not in common]
+        classes.append(_arguments_class(entry.options, "CommonArguments", own))
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
+
+
+def _arguments_class(options: type[CommonOptions], base: str, names: Iterable[str]) -> str:
+    """Return a TypedDict with some options of a dataclass."""
+    hints, name = get_type_hints(options, include_extras=True), options.__name__
+    lines = [f"class {name.replace('Options', 'Arguments')}({base}, total=False):"]
+    lines += [f'    """Arguments that become `{name}`."""', ""]
+    return "\n".join([*lines, *(f"    {name}: {_python_type(hints[name].__origin__)}" for name in names)])
 
 
 def browser_types() -> str:

@@ -36,7 +36,10 @@ _BRACKETS = re.compile(r"\s*\*{1,2}\[(.*?)\]\*{1,2}")
 
 _MEANINGS = {
     "frame": ("", "Index of the frame from 0"),
-    "time": ("s", "Time from the start of the video; empty for photographs"),
+    "time": (
+        "s",
+        "Time from the first frame; empty for photographs. Players add `start_s` of the header",
+    ),
     "instance": ("", "Index of the instance in its frame"),
     "key": ("", "Track ID; in photographs the same as `instance`"),
     "id": ("", "Track ID; empty for photographs"),

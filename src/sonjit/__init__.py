@@ -43,4 +43,17 @@ if TYPE_CHECKING:
 # of the processor time of a start. OpenBLAS reads the exponent when NumPy is imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
-add_lazy_names(globals())
+add_lazy_names(
+    globals(),
+    {
+        **dict.fromkeys(("InputError", "JobError", "MissingExtraError", "SonjitError"), "sonjit._util.errors"),
+        "load_extension": "sonjit._util.extensions",
+        "__version__": "sonjit._util.version",
+        **dict.fromkeys(("Detector", "Filter", "OneEuro", "create_detector"), "sonjit.detectors"),
+        "RotatedBox": "sonjit.geometry.boxes",
+        **dict.fromkeys(("Results", "TrackedFrame", "draw", "open_source", "to_dataframe"), "sonjit.media"),
+        **dict.fromkeys(("Body", "Event", "Face", "Frame", "Hand", "Person"), "sonjit.results"),
+        "fingers_up": "sonjit.results.measures",
+        "track": "sonjit.runs.tracked_frames",
+    },
+)

@@ -22,7 +22,7 @@ REGISTRIES = (
     sonjit.detectors.kinds.KINDS,
     sonjit.lab.evaluation.run.EVALUATORS,
     sonjit._util.extensions._modules,
-    sonjit.media.tables._FORMATS,
+    sonjit.media.tables.FORMATS,
     sonjit.results.RESULT_TYPES,
     sonjit.results.skeletons._REGISTERED,
 )

@@ -19,7 +19,7 @@ REGISTRIES = {
     "result type": sonjit.results.RESULT_TYPES,
     "data set": sonjit.lab.datasets.registry._ENTRIES,
     "task": sonjit.lab.evaluation.run.EVALUATORS,
-    "table format": sonjit.media.tables._FORMATS,
+    "table format": sonjit.media.tables.FORMATS,
 }
 NEW = {
     "spots": {"kind": {"spots"}, "result type": {"spots"}},

@@ -111,7 +111,6 @@ def test_calls_that_ended_before_a_crash_are_not_repeated(monkeypatch):
     class CrashingPool:
         def __init__(self, *_, **__):
             created.append(self)
-            self._processes = {1: SimpleNamespace(exitcode=-signal.SIGSEGV)}
 
         def submit(self, _, extensions, function, call):
             if len(submitted) == 3 and self is created[0]:
@@ -124,6 +123,8 @@ def test_calls_that_ended_before_a_crash_are_not_repeated(monkeypatch):
             pass
 
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", CrashingPool)
+    crashed = SimpleNamespace(pid=1, exitcode=-signal.SIGSEGV)
+    monkeypatch.setattr("multiprocessing.active_children", lambda: [crashed] if created else [])
     calls = [(-number,) for number in range(6)]
     assert sorted(run_calls(abs, calls, jobs=2)) == [(number, number) for number in range(6)]
     assert submitted == calls

@@ -32,6 +32,10 @@ class InputWarning(UserWarning):
     """Warn that an input is skipped or ends early. The command line prints one line, and its exit status is 1."""
 
 
+class InputNote(InputWarning):
+    """Warn that an input is not read as it is stored. The command line prints one line; its exit status stays."""
+
+
 class InputError(SonjitError, ValueError):
     """Report a wrong call or an unusable input, which the caller can fix. Exit status 2."""
 

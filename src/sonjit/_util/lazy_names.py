@@ -16,24 +16,23 @@ def add_lazy_names(
 ) -> None:
     """Add names to a package that are imported at their first use. Its `dir` is then its `__all__`.
 
-    By default the names are those that the package imports with `as` under `if TYPE_CHECKING:`, which type checkers
-    read as well. They are added to its `__all__`. A module of the package is imported from the package itself, or has
-    another name than the module that type checkers read.
+    Type checkers read the same names from imports under `if TYPE_CHECKING:`.
 
     Args:
         package: The `globals()` of the package.
-        homes: The module that defines each name. The package itself is the home of its modules.
+        homes: The module that defines each name. The package itself is the home of its modules. Default: as the imports
+            for type checkers say, which requires the source file of the package.
         refuse: Function that returns the error for an unknown name.
     """
     own = package["__name__"]
-    home_of = _imports_for_types(package) if homes is None else homes
-    package["__all__"] = sorted({*package.get("__all__", ()), *home_of})
+    homes = _imports_for_types(package) if homes is None else homes
+    package["__all__"] = sorted({*package.get("__all__", ()), *homes})
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
-        if name not in home_of:
+        if name not in homes:
             raise refuse(name) if refuse else AttributeError(f"module {own!r} has no attribute {name!r}", name=name)
-        home = import_module(home_of[name])
-        value = import_module(f"{home_of[name]}.{name}") if vars(home) is package else getattr(home, name)
+        home = import_module(homes[name])
+        value = import_module(f"{homes[name]}.{name}") if vars(home) is package else getattr(home, name)
         package[name] = value
         return value
 
@@ -43,12 +42,11 @@ def add_lazy_names(
 
 def _imports_for_types(package: Mapping[str, Any]) -> dict[str, str]:
     """Return the module of each name that a package imports with `as` under `if TYPE_CHECKING:`."""
-    source = package["__loader__"].get_source(package["__name__"])
-    blocks = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    blocks = (node for node in ast.parse(package["__loader__"].get_source(package["__name__"])).body)
     return {
         name.asname: node.module if name.name == name.asname else package["__name__"]
         for block in blocks
-        if ast.unparse(block.test) == "TYPE_CHECKING"
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.module is not None
         for name in node.names

@@ -18,14 +18,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, Self, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple
 
 from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.version import __version__
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 
 class Progress:
@@ -67,6 +71,31 @@ _CRASHES: Final = frozenset(
 """Signals that end a process after an error in native code."""
 
 _Call = TypeVar("_Call")
+
+
+def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
+    """Return a function that keeps the newest object of a factory in each process.
+
+    It calls the factory only if the arguments are not equal to those of the call before. A worker process loads its
+    networks with it once, for the many calls of `run_calls`.
+
+    >>> letters = per_process(list)
+    >>> letters("ab") is letters("ab")
+    True
+
+    Args:
+        factory: Function that makes the object. Its arguments need not be hashable.
+    """
+    kept: list[tuple[tuple[*Arguments], Result]] = []
+
+    @wraps(factory)
+    def find(*arguments: *Arguments) -> Result:
+        if not kept or kept[0][0] != arguments:
+            kept.clear()  # frees the old object before the new one is made
+            kept.append((arguments, factory(*arguments)))
+        return kept[0][1]
+
+    return find
 
 
 def check_workers(workers: str, jobs: int) -> None:
@@ -141,13 +170,19 @@ def _in_pool(
     threads = max(1, (os.cpu_count() or 1) // count)
     unfinished = dict(enumerate(calls))
     retried: set[int] = set()
+    before = {process.pid for process in multiprocessing.active_children()}
+    processes: dict[int | None, BaseProcess] = {}
     while unfinished:
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             try:
                 with _interrupts_held(), _main_importable():
-                    return pool.submit(_attempt, extensions, function, call)
+                    future = pool.submit(_attempt, extensions, function, call)
+                if len(processes) < count:
+                    found = {process.pid: process for process in multiprocessing.active_children()}
+                    processes.update({pid: process for pid, process in found.items() if pid not in before})
+                return future
             except BrokenProcessPool as error:  # after the results that are already in the queue, which count
                 failed = Future[Result | _Failure]()
                 failed.set_exception(error)
@@ -159,9 +194,9 @@ def _in_pool(
                 del unfinished[numbers[position]]
                 yield numbers[position], result
         except BrokenProcessPool:
-            processes = list(pool._processes.values())  # pyright: ignore[reportPrivateUsage]  # no public list
             pool.shutdown()
-            signals = {-process.exitcode for process in processes if process.exitcode} & _CRASHES
+            signals = {-process.exitcode for process in processes.values() if process.exitcode} & _CRASHES
+            processes.clear()
             running = set(list(unfinished)[:count])  # calls start in order, one in each process
             if not signals:
                 raise JobError(

@@ -9,7 +9,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sonjit._util.errors import InputError, InputWarning, MissingExtraError, SonjitError, check_memory
+from sonjit._util.errors import InputError, InputNote, InputWarning, MissingExtraError, SonjitError, check_memory
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
@@ -156,7 +156,7 @@ def _memory_errors() -> Generator[None]:
 
 @contextmanager
 def _input_warnings() -> Generator[list[str]]:
-    """Print each `InputWarning` inside the block as one line. Yield the list of those that were printed."""
+    """Print each `InputWarning` inside the block as one line. Yield the list of those that fail the command."""
     shown: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
@@ -164,7 +164,8 @@ def _input_warnings() -> Generator[list[str]]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401
             if issubclass(category, InputWarning):
-                shown.append(str(message))
+                if not issubclass(category, InputNote):
+                    shown.append(str(message))
                 print_error(str(message))
             else:
                 before(message, category, *place)

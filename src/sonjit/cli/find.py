@@ -26,7 +26,7 @@ from sonjit.cli.options import (
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, find_kind, make_options, options_of, refuse_unused_options
 from sonjit.media import load_frames, open_writer
-from sonjit.media.tables.characters import CHARACTER_ENDINGS
+from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.option import Option, OptionValue
-    from sonjit.runs.task import Lift
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
@@ -43,7 +42,6 @@ _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
 )
-_WITHOUT_ROWS = (".json", ".jsonl", "/", *CHARACTER_ENDINGS)
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 
@@ -59,33 +57,31 @@ def detect_command(kind: str) -> Callable[..., int]:
         mask: FileName | None = None,
         **options: OptionValue,
     ) -> int:
-        output = output or Output()
+        output, lifting = output or Output(), lifting or Lifting()
         values = {name: value for name, value in options.items() if value is not None}
-        _check_output(output, values)
-        if values.get("static_image"):
-            _refuse_options_of_streams(values, count=output.count is not None, events=bool(output.events))
-        if "smooth_segmentation" in values and mask is None:
-            raise InputError("--smooth-segmentation and --no-smooth-segmentation require --mask")
         values.setdefault("model", next(iter(entry.models)))
-        if entry.models[str(values["model"])].is_box:
-            _refuse_options_of_keypoints(str(values["model"]), output)
         if mask is not None:
             values["segmentation"] = True
-        lifting = lifting or Lifting()
         if lifting.camera is not None and values.get("distance"):
             values["camera"] = lifting.camera
-        elif lifting.camera is not None and lifting.lift is None:
-            raise InputError("--camera requires --distance or --lift internet")
+        _check(output, values, lifting, has_mask=mask is not None, is_box=entry.models[str(values["model"])].is_box)
         refuse_unused_options(make_options(entry, values), values)
-        lift = _lift(lifting, values)
-        count = None if output.count is None else AngleLimits.from_text(output.count, kind)
-        events = tuple(EventLimits.from_text(text, kind) for text in output.events)
-        task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows,
-                      bones=output.bones, events=events, draw_errors=output.draw_errors)  # fmt: skip
+        independent = ("camera",) if values.get("distance") else ()
+        task = Detect(
+            kind,
+            values,
+            lift=lift_from(lifting, mirrored=bool(values.get("mirrored")), independent=independent),
+            measures=output.measures,
+            count=None if output.count is None else AngleLimits.from_text(output.count, kind),
+            events=tuple(EventLimits.from_text(text, kind) for text in output.events),
+            rows=output.rows,
+            bones=output.bones,
+            draw_errors=output.draw_errors,
+        )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
-        outputs, inputs = Outputs(save, draw, mask, json=output.json), Inputs.find(map(str, sources))
-        status = run_and_report(task, inputs, outputs, batch or BatchOptions())
-        print_notes(lift)
+        outputs = Outputs(save, draw, mask, json=output.json)
+        status = run_and_report(task, Inputs.find(map(str, sources)), outputs, batch or BatchOptions())
+        print_notes(task.lift)
         return status
 
     parameters = _parameters(entry)
@@ -132,43 +128,47 @@ def _annotation(option: Option) -> object:
     return Annotated[value_type | None, parameter]  # pyright: ignore[reportOperatorIssue]
 
 
-def _check_output(output: Output, options: Mapping[str, OptionValue]) -> None:
-    """Check that options of outputs apply to the outputs."""
-    save = None if output.save is None else str(output.save).lower()
-    if save == "-":
-        raise InputError("--save - is not supported. For lines on standard output use --json")
-    if output.rows is not None and (save is None or save.endswith(_WITHOUT_ROWS)):
-        raise InputError(f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table")
-    if output.bones is not None and (save is None or not save.endswith(CHARACTER_ENDINGS)):
-        raise InputError(f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character")
-    if output.draw_errors and output.draw is None:
-        raise InputError("--draw-errors requires --draw")
-    if output.draw_errors and options.get("keypoints") != "refined" and not options.get("distance"):
-        raise InputError("--draw-errors requires --keypoints refined")
-    if output.events and output.save is None and not output.json:
-        raise InputError("--events requires --save or --json")
-
-
-def _refuse_options_of_streams(values: Mapping[str, OptionValue], *, count: bool, events: bool) -> None:
-    """Raise InputError if an option has no effect on stills, which have neither tracks nor times."""
-    smoothing = values.get("smoothing") in ("published", "one_euro")
-    given = {"count": count, "events": events, "smoothing": smoothing, "search-interval": "search_interval" in values}
-    for name in (name for name, is_given in given.items() if is_given):
-        raise InputError(f"--{name} has no effect with --static-image")
-
-
-def _refuse_options_of_keypoints(model: str, output: Output) -> None:
-    """Raise InputError if an option has no effect on boxes, which have no measures."""
-    given = {"count": output.count is not None, "events": bool(output.events), "measures": output.measures}
-    for name in (name for name, is_given in given.items() if is_given):
-        raise InputError(f"--{name} has no effect with --model {model}")
-
-
-def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:
-    if options.get("flip_horizontal") and lifting.lift is not None:
-        raise InputError("--flip-horizontal cannot be combined with --lift")
-    independent = ("camera",) if options.get("distance") else ()
-    return lift_from(lifting, mirrored=bool(options.get("mirrored")), independent=independent)
+def _check(
+    output: Output, options: Mapping[str, OptionValue], lifting: Lifting, *, has_mask: bool, is_box: bool
+) -> None:
+    """Check that every option has an effect."""
+    save = None if output.save is None else str(output.save)
+    known = None if save is None or save.endswith("/") else find_format(save)
+    is_refined = options.get("keypoints") == "refined" or options.get("distance")
+    has_choice = save is not None and not save.endswith("/") and (known is None or known.rows)
+    requirements = (
+        (save == "-", "--save - is not supported. For lines on standard output use --json"),
+        (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
+        (output.bones and not (known and known.has_bones),
+         f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character"),
+        (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
+        (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
+        (output.events and save is None and not output.json, "--events requires --save or --json"),
+    )  # fmt: skip
+    smoothing = options.get("smoothing") in ("published", "one_euro")
+    given = {"count": output.count is not None, "events": bool(output.events)}
+    of_streams = given | {"smoothing": smoothing, "search-interval": "search_interval" in options}
+    if options.get("static_image"):  # stills have neither tracks nor times
+        requirements += tuple(
+            (used, f"--{name} has no effect with --static-image") for name, used in of_streams.items()
+        )
+    requirements += (
+        ("smooth_segmentation" in options and not has_mask,
+         "--smooth-segmentation and --no-smooth-segmentation require --mask"),
+    )  # fmt: skip
+    if is_box:  # boxes have no measures
+        given["measures"] = output.measures
+        model = options["model"]
+        requirements += tuple((used, f"--{name} has no effect with --model {model}") for name, used in given.items())
+    requirements += (
+        (lifting.camera is not None and not options.get("distance") and lifting.lift is None,
+         "--camera requires --distance or --lift internet"),
+        (options.get("flip_horizontal") and lifting.lift is not None,
+         "--flip-horizontal cannot be combined with --lift"),
+    )  # fmt: skip
+    for is_wrong, message in requirements:
+        if is_wrong:
+            raise InputError(message)
 
 
 def __getattr__(name: str) -> Callable[..., int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from sonjit import track
+from sonjit import open_source, track
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
@@ -224,7 +225,7 @@ def export(
 ) -> None:
     """Write the gestures of a video with their start and end times.
 
-    The file is a .csv, or an .eaf for ELAN. A .pose file contains all keypoints instead.
+    The file is a .csv, or an .eaf for ELAN, whose times are those of a player. A .pose file contains all keypoints.
 
     Example: `sonjit gestures export clip.mp4 --out clip.eaf`
 
@@ -239,7 +240,7 @@ def export(
     if ending == ".pose" and gestures is not None:
         raise InputError("--gestures does not apply to .pose, which contains keypoints")
     learned = None if gestures is None else LearnedGestures.load(gestures)
-    name, size, frames = _frames(source)
+    name, size, frames, start_s = _frames(source)
     if ending == ".pose":
         save_pose(out, frames, size)
         sys.stdout.write(f"{pluralize(len(frames), 'frame')} in {out}\n")
@@ -248,25 +249,27 @@ def export(
     if ending == ".csv":
         save_segments_csv(out, segments)
     else:
-        save_segments_eaf(out, segments, name)
+        on_player = [replace(item, start=item.start + start_s, end=item.end + start_s) for item in segments]
+        save_segments_eaf(out, on_player, name)
     sys.stdout.write(f"{pluralize(len(segments), 'segment')} in {out}\n")
 
 
-def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame]]:
-    """Return the name, the size in pixels and the frames of a video or its table."""
+def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame], float]:
+    """Return the name, the size in pixels and the frames of a video or its table, and their start for players."""
     if Path(source).suffix.lower() in (".json", ".jsonl", ".parquet"):
         header, frames = load_frames(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
-        return header.source or source, (header.width, header.height), frames
+        return header.source or source, (header.width, header.height), frames, header.start_s or 0.0
     if Path(source).suffix.lower() in (".csv", ".xlsx"):
         raise InputError(f"{source} does not contain the size of the video. Name a .json, .jsonl or .parquet table")
     size: tuple[int, int] = 0, 0
     frames: list[Frame] = []
-    for frame in track(source, "hands"):
-        size = frame.image.shape[1], frame.image.shape[0]
-        frames.append(frame)
-    return source, size, frames
+    with open_source(source) as opened:
+        for frame in track(opened, "hands"):
+            size = frame.image.shape[1], frame.image.shape[0]
+            frames.append(frame)
+        return source, size, frames, opened.offset_s
 
 
 def _load(folder: Path) -> Sequence[GestureRecording | MotionRecording]:

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import camera_from_text
+from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
 
 OUTPUT = Group("Output", sort_key=1)
@@ -31,6 +32,11 @@ class BatchOptions:
 
     Attributes:
         limit: Maximum number of frames of each input file.
+        fps: Frames per second. A folder or a pattern such as f_%06d.png is then one recording; times of videos are
+            replaced. Default: the times of the video.
+        start: Time in seconds of the first frame of a video to process.
+        end: Time in seconds from which frames are not processed. Default: the end.
+        every: Process only frames whose index is a multiple of this number.
         jobs: Processes for several files, a folder or a glob. They share the cores.
         workers: pool starts processes on this machine. ray or ray:ADDRESS uses a cluster whose machines have the files
             under the same paths.
@@ -38,9 +44,18 @@ class BatchOptions:
     """
 
     limit: int | None = None
+    fps: float | None = None
+    start: float = 0.0
+    end: float | None = None
+    every: int = 1
     jobs: int = 1
     workers: str = "pool"
     timing: Annotated[bool, Parameter(negative="")] = False
+
+    @property
+    def reading(self) -> Reading:
+        """Return which frames to read."""
+        return Reading(self.fps, self.start, self.end, self.every)
 
 
 @Parameter(name="*", group=OUTPUT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util.errors import pluralize
 from sonjit._util.pools import Progress
-from sonjit.runs import run_job
+from sonjit.runs import Inputs, run_job
 from sonjit.runs.detect import value_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sonjit.cli.options import BatchOptions
     from sonjit.media.tables.base import Extras
     from sonjit.results import Frame, Instance
-    from sonjit.runs import Inputs, Outputs, Summary, Task
+    from sonjit.runs import Outputs, Summary, Task
 
 
 def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOptions) -> int:
@@ -36,6 +36,8 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
     Returns:
         Exit status: 1 if there were problems, else 0.
     """
+    if batch.reading != inputs.reading:
+        inputs = Inputs.find(inputs.named, batch.reading)
     with progress_bar(None, inputs.unit) as bar:
         summary = run_job(
             task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar

@@ -10,10 +10,9 @@ from typing import Literal, TypedDict
 from sonjit.detectors.smoothing import Filter
 
 
-class HandArguments(TypedDict, total=False):
-    """Arguments that become `HandOptions`."""
+class CommonArguments(TypedDict, total=False):
+    """Arguments that become `CommonOptions`."""
 
-    model: Literal["full", "lite"] | None
     max_instances: int | None
     static_image: bool | None
     flip_horizontal: bool | None
@@ -22,6 +21,19 @@ class HandArguments(TypedDict, total=False):
     min_presence_score: float | None
     search_interval: int | None
     search: Literal["auto", "fast", "thorough"] | None
+    models_dir: str | PathLike[str] | None
+    detector_model: str | PathLike[str] | None
+    landmark_model: str | PathLike[str] | None
+    engine: Literal["onnxruntime", "openvino"] | None
+    device: str | None
+    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None
+    threads: int | None
+
+
+class HandArguments(CommonArguments, total=False):
+    """Arguments that become `HandOptions`."""
+
+    model: Literal["full", "lite"] | None
     mirrored: bool | None
     visibility: bool | None
     keypoints: Literal["published", "refined"] | None
@@ -29,74 +41,29 @@ class HandArguments(TypedDict, total=False):
     distance: bool | None
     hand_length: float | None
     camera: str | None
-    models_dir: str | PathLike[str] | None
-    detector_model: str | PathLike[str] | None
-    landmark_model: str | PathLike[str] | None
-    engine: Literal["onnxruntime", "openvino"] | None
-    device: str | None
-    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None
-    threads: int | None
 
 
-class FaceArguments(TypedDict, total=False):
+class FaceArguments(CommonArguments, total=False):
     """Arguments that become `FaceOptions`."""
 
     model: Literal["attention", "box", "box-full", "mesh"] | None
-    max_instances: int | None
-    static_image: bool | None
-    flip_horizontal: bool | None
-    smoothing: Literal["auto", "none", "one_euro", "published"] | Filter | None
-    min_detection_score: float | None
-    min_presence_score: float | None
-    search_interval: int | None
-    search: Literal["auto", "fast", "thorough"] | None
     blendshapes: bool | None
     transform: bool | None
-    models_dir: str | PathLike[str] | None
-    detector_model: str | PathLike[str] | None
-    landmark_model: str | PathLike[str] | None
-    engine: Literal["onnxruntime", "openvino"] | None
-    device: str | None
-    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None
-    threads: int | None
 
 
-class BodyArguments(TypedDict, total=False):
+class BodyArguments(CommonArguments, total=False):
     """Arguments that become `BodyOptions`."""
 
     model: Literal["full", "heavy", "lite"] | None
-    max_instances: int | None
-    static_image: bool | None
-    flip_horizontal: bool | None
-    smoothing: Literal["auto", "none", "one_euro", "published"] | Filter | None
-    min_detection_score: float | None
-    min_presence_score: float | None
-    search_interval: int | None
-    search: Literal["auto", "fast", "thorough"] | None
     mirrored: bool | None
     segmentation: bool | None
     smooth_segmentation: bool | None
-    models_dir: str | PathLike[str] | None
-    detector_model: str | PathLike[str] | None
-    landmark_model: str | PathLike[str] | None
-    engine: Literal["onnxruntime", "openvino"] | None
-    device: str | None
-    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None
-    threads: int | None
 
 
-class HolisticArguments(TypedDict, total=False):
+class HolisticArguments(CommonArguments, total=False):
     """Arguments that become `HolisticOptions`."""
 
     model: Literal["full", "heavy", "lite"] | None
-    max_instances: int | None
-    static_image: bool | None
-    flip_horizontal: bool | None
-    smoothing: Literal["auto", "none", "one_euro", "published"] | Filter | None
-    min_detection_score: float | None
-    min_presence_score: float | None
-    search_interval: int | None
-    search: Literal["auto", "fast", "thorough"] | None
     mirrored: bool | None
     segmentation: bool | None
     smooth_segmentation: bool | None
@@ -105,10 +72,3 @@ class HolisticArguments(TypedDict, total=False):
     blendshapes: bool | None
     hand_model: Literal["full", "lite"] | None
     face_model: Literal["attention", "mesh"] | None
-    models_dir: str | PathLike[str] | None
-    detector_model: str | PathLike[str] | None
-    landmark_model: str | PathLike[str] | None
-    engine: Literal["onnxruntime", "openvino"] | None
-    device: str | None
-    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None
-    threads: int | None

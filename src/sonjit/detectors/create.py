@@ -124,23 +124,7 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
     """Load the thorough search of a detector.
 
     Raises:
-        InputError: The options require a thorough search that the model does not have.
-    """
-    _require_search_weights(entry, options)
-    search = entry.load_search(options, kind)
-    if search is None and options.search == "thorough":
-        images = "images" if options.static_image else "streams"
-        raise InputError(
-            f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
-        )
-    return search
-
-
-def _require_search_weights(entry: KindEntry, options: CommonOptions) -> None:
-    """Check that the thorough search of stills has its networks.
-
-    Raises:
-        InputError: A file is missing.
+        InputError: A network of the search is missing, or the options require a search that the model does not have.
     """
     for name in entry.search_weights:
         try:
@@ -151,6 +135,13 @@ def _require_search_weights(entry: KindEntry, options: CommonOptions) -> None:
                 f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
+    search = entry.load_search(options, kind)
+    if search is None and options.search == "thorough":
+        images = "images" if options.static_image else "streams"
+        raise InputError(
+            f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
+        )
+    return search
 
 
 def _document_options() -> None:

@@ -32,7 +32,7 @@ class PipelineGraph:
     """The nodes and edges of one detector's pipeline.
 
     Attributes:
-        nodes: What each does, by name, in the order in which a frame meets them.
+        nodes: Description of each node by name, in processing order.
         edges: Edges between the nodes.
     """
 

@@ -209,15 +209,8 @@ class CommonOptions:
     @property
     def running(self) -> EngineOptions:
         """Return the options of the engines."""
-        cache_path = cache_folder() / "compiled"
-        return EngineOptions(
-            engine=self.engine,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-            cache=cache_path,
-            shared=self.shared,
-        )
+        names = ("engine", "device", "precision", "threads", "shared")
+        return EngineOptions(**{name: getattr(self, name) for name in names}, cache=cache_folder() / "compiled")
 
     @property
     def is_thorough(self) -> bool:

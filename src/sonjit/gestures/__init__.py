@@ -25,4 +25,18 @@ if TYPE_CHECKING:
     from sonjit.results import Gesture as Gesture
     from sonjit.results import MotionEvent as MotionEvent
 
-add_lazy_names(globals())
+add_lazy_names(
+    globals(),
+    {
+        **dict.fromkeys(("GESTURES", "GestureClassifier", "gesture_of"), "sonjit.gestures.classifier"),
+        **dict.fromkeys(("CustomGestures", "GestureRecording"), "sonjit.gestures.custom"),
+        **dict.fromkeys(
+            ("CustomMotions", "GestureSegment", "MotionRecording", "MotionSpotter"), "sonjit.gestures.custom_motions"
+        ),
+        **dict.fromkeys(("LearnedGestures", "find_gestures", "segments_of"), "sonjit.gestures.learned"),
+        "MOTIONS": "sonjit.gestures.motions.events",
+        "MotionRecognizer": "sonjit.gestures.motions.recognizer",
+        "GestureSmoother": "sonjit.gestures.smoothing",
+        **dict.fromkeys(("Gesture", "MotionEvent"), "sonjit.results"),
+    },
+)

@@ -38,4 +38,33 @@ if TYPE_CHECKING:
     from sonjit.media.tables.base import Header as Header
     from sonjit.media.tables.base import RowWriter as RowWriter
 
-add_lazy_names(globals())
+add_lazy_names(
+    globals(),
+    {
+        **dict.fromkeys(
+            (
+                "ANNOTATED_VIDEO_ENDINGS",
+                "TRANSPARENT_ENDINGS",
+                "MaskWriter",
+                "mask_from_frame",
+                "open_drawing_writer",
+                "open_mask_writer",
+            ),
+            "sonjit.media.annotated",
+        ),
+        **dict.fromkeys(
+            ("ANNOTATED_IMAGE_ENDINGS", "BestEffortDrawing", "DrawingWriter"), "sonjit.media.annotated.writers"
+        ),
+        "draw_frame": "sonjit.media.drawing",
+        **dict.fromkeys(("Results", "TrackedFrame", "draw", "to_dataframe"), "sonjit.media.found"),
+        **dict.fromkeys(("natural_key", "open_source"), "sonjit.media.sources"),
+        **dict.fromkeys(("Source", "SourceFrame"), "sonjit.media.sources.base"),
+        **dict.fromkeys(("IMAGE_ENDINGS", "ImageLike", "rgb_from"), "sonjit.media.sources.images"),
+        "VIDEO_ENDINGS": "sonjit.media.sources.video",
+        **dict.fromkeys(
+            ("TABLE_ENDINGS", "convert_table", "load_frames", "open_writer", "register_table_format"),
+            "sonjit.media.tables",
+        ),
+        **dict.fromkeys(("FrameWriter", "Header", "RowWriter"), "sonjit.media.tables.base"),
+    },
+)

@@ -6,6 +6,7 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -14,13 +15,12 @@ import numpy as np
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import find_kind, find_model, make_options, options_of
+from sonjit.detectors.kinds import find_kind, make_options, options_of
 from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
 from sonjit.media.drawing import draw_regions
-from sonjit.media.tables import CHOICE_OF_ROWS
-from sonjit.media.tables.characters import CHARACTER_ENDINGS
+from sonjit.media.tables import find_format
 from sonjit.results import Frame
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, table_columns
 from sonjit.runs.frame_tables import FrameTable
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from sonjit._util.arrays import Image
     from sonjit.detectors import Detector
+    from sonjit.detectors.kinds import KindEntry
+    from sonjit.detectors.options import CommonOptions
     from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
     from sonjit.media.drawing.strokes import Region
     from sonjit.media.tables.base import Extras, TableRows
@@ -74,12 +76,21 @@ class Detect(Task):
     events: tuple[EventLimits, ...] = ()
     draw_errors: bool = False
 
+    @cached_property
+    def entry(self) -> KindEntry:
+        """Entry of the kind."""
+        return find_kind(self.kind)
+
+    @cached_property
+    def settings(self) -> CommonOptions:
+        """Checked options with their defaults, apart from `static_image`, whose default depends on the input."""
+        return make_options(self.entry, self.options)
+
     def count_text(self, count: int) -> str:
         """Return a number of instances with the noun of the kind."""
         if self.also:
             return pluralize(count, "instance")
-        entry = find_kind(self.kind)
-        return pluralize(count, entry.result.__name__.lower(), entry.list_name)
+        return pluralize(count, self.entry.result.__name__.lower(), self.entry.list_name)
 
     @property
     def all(self) -> tuple[Detect, ...]:
@@ -91,36 +102,35 @@ class Detect(Task):
         """Networks, folders of networks and gesture files in the options."""
         named: list[object] = [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
         for task in self.all:
-            paths = [name for name, option in options_of(find_kind(task.kind)).items() if option.type == "path"]
-            named += [task.options.get(name) for name in paths]
+            options = task.settings
+            named += [options.models_dir, options.detector_model, options.landmark_model]
             named += [task.gestures] if task.gestures not in GESTURES else []
         return tuple(str(path) for path in named if path)
 
     @property
     def model(self) -> str:
         """Name of the model in the table's header: kind and model, the lifting network, and the further models."""
-        model = self.options.get("model") or next(iter(find_kind(self.kind).models))
         lifting = [] if self.lift is None else [self.lift.network]
-        return "+".join([f"{self.kind}-{model}", *lifting, *(task.model for task in self.also)])
+        return "+".join([f"{self.kind}-{self.settings.model}", *lifting, *(task.model for task in self.also)])
 
     @property
     def columns(self) -> Columns:
         """Names and types of the table's additional columns."""
         columns = table_columns(
-            self.model,
+            f"{self.kind}-{self.settings.model}",
             measures=self.measures,
             gestures=self.gestures is not None,
             counts=self.count is not None,
-            blendshapes=bool(self.options.get("blendshapes")),
-            transform=bool(self.options.get("transform")),
-            distance=bool(self.options.get("distance")),
+            blendshapes=getattr(self.settings, "blendshapes", False),
+            transform=getattr(self.settings, "transform", False),
+            distance=getattr(self.settings, "distance", False),
         )
         return columns | {name: kind for task in self.also for name, kind in task.columns.items()}
 
     @property
     def gestures(self) -> str | None:
         """Gestures to classify, as `create_detector` takes them; None classifies none."""
-        default = CANNED if self.measures and "gestures" in options_of(find_kind(self.kind)) else None
+        default = CANNED if self.measures and hasattr(self.settings, "gestures") else None
         return self.options.get("gestures", default)
 
     @property
@@ -136,8 +146,8 @@ class Detect(Task):
     @property
     def can_search_more(self) -> bool:
         """Return whether a thorough search of streams exists and is not yet selected."""
-        entry, model = find_model(self.model.partition("+")[0])
-        return self.options.get("search", "auto") == "auto" and entry.stream_search is not None and not model.is_box
+        is_box = self.entry.models[self.settings.model].is_box
+        return self.settings.search == "auto" and self.entry.stream_search is not None and not is_box
 
     @property
     def limits(self) -> list[EventLimits]:
@@ -150,7 +160,8 @@ class Detect(Task):
 
     def open_table(self, save: str, source: Source) -> FrameTable:
         """Open a table of the frames of several files. A character of several files is an InputError."""
-        if Path(save).suffix.lower() in CHARACTER_ENDINGS:
+        known = find_format(save)
+        if known is not None and known.has_bones:
             name = Path(save).with_stem("{name}")
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
         with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
@@ -160,7 +171,7 @@ class Detect(Task):
     def header(self, source: Source) -> Header:
         """Return the header of a table for a source."""
         return replace(
-            Header.from_source(source, self.model, find_kind(self.kind).list_name),
+            Header.from_source(source, self.model, self.entry.list_name),
             version=__version__,
             options=self.changed_options,
         )
@@ -168,7 +179,7 @@ class Detect(Task):
     @property
     def changed_options(self) -> dict[str, object]:
         """Options that differ from the defaults, as JSON types, also those of further detectors."""
-        known = options_of(find_kind(self.kind))
+        known = options_of(self.entry)
         changed: dict[str, object] = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.options.items()
@@ -197,14 +208,17 @@ class DetectWorker(Worker[Frame]):
     def __init__(self, task: Detect, *, is_stream: bool) -> None:
         super().__init__()
         self._task, self._columns = task, task.columns
-        self._lists = [find_kind(item.kind).list_name for item in task.all]
+        self._lists = [item.entry.list_name for item in task.all]
         self._lift = None if task.lift is None else create_lifter(task.lift)
         self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
-                options = {"static_image": not is_stream, "gestures": item.gestures, **item.options}
-                self._detectors.append(detector_from(make_options(find_kind(item.kind), options)))
+                is_static = bool(item.options.get("static_image", not is_stream))
+                options = replace(item.settings, static_image=is_static)
+                if item.gestures is not None and "gestures" not in item.options:
+                    options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
+                self._detectors.append(detector_from(options))
             stack.pop_all()
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
@@ -226,15 +240,14 @@ class DetectWorker(Worker[Frame]):
         header = self._task.header(source)
         self._tables: list[FrameTable] = []
         for path in paths:
-            rows = self._task.rows if Path(path).suffix.lower() in CHOICE_OF_ROWS else None
-            bones = self._task.bones if Path(path).suffix.lower() in CHARACTER_ENDINGS else None
+            known = find_format(path)
             table = FrameTable(
                 path,
                 header,
                 self._columns,
                 with_motions=with_motions,
-                rows=rows,
-                bones=bones,
+                rows=self._task.rows if known and known.rows else None,
+                bones=self._task.bones if known and known.has_bones else None,
                 with_events=self._task.has_events,
             )
             self._tables.append(files.enter_context(table))
@@ -300,7 +313,9 @@ class DetectWorker(Worker[Frame]):
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 
     def _finish_events(self) -> None:
-        """Write the events that last until the end of the input."""
+        """Write the events that last until the end of the input, and the notes of the source."""
+        for table in self._tables:
+            table.writer.remarks = tuple(dict.fromkeys((*self._source.notes, *self._source.problems)))
         if self._last is not None:
             for event in self._events.finish():
                 for table in self._tables:

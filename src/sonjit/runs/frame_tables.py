@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit._util.files import Output
 from sonjit._util.json_text import json_from
 from sonjit.media import open_writer
-from sonjit.media.tables import open_json_lines, open_row_writer
+from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer
 from sonjit.media.tables.base import ColumnTypes, Value
-from sonjit.media.tables.columns import ExcelWriter
 from sonjit.runs.annotations import EventTracker
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 
 Record: TypeAlias = Mapping[str, Any]
 """JSON object for one image or one instance."""
-
-
-def _unchanged(record: Record, index: int, source: str | None) -> Record:
-    del index, source
-    return record
 
 
 class RecordTable(Output):
@@ -56,19 +50,17 @@ class RecordTable(Output):
         header: Record | None,
         columns: ColumnTypes,
         rows: Callable[[Record], Sequence[Record]] = lambda record: [record],
-        renumber: Callable[[Record, int, str | None], Record] = _unchanged,
+        renumber: Callable[[Record, int, str | None], Record] = lambda record, _, __: record,
     ) -> None:
         super().__init__()
-        path = Path(save)
-        as_json = path.suffix.lower() in (".json", ".jsonl")
-        self._writer = _JsonRecords(path, header) if as_json else open_row_writer(path, header, columns)
+        self._writer = open_row_writer(Path(save), header, columns)
         self.more_paths: list[str] = []
         self._header, self._columns, self._rows, self._renumber = header, columns, rows, renumber
 
     def write(self, record: Record) -> None:
         """Append a record."""
-        if isinstance(self._writer, _JsonRecords):
-            self._writer.write(record)
+        if self._writer.nests:
+            self._writer.write([record])
         else:
             self._writer.write([{name: _cell(row.get(name)) for name in self._columns} for row in self._rows(record)])
 
@@ -91,80 +83,25 @@ class RecordTable(Output):
         self._writer.discard()
 
 
-class _JsonRecords(Output):
-    """Records as a JSON file."""
-
-    def __init__(self, path: Path, header: Record | None) -> None:
-        super().__init__()
-        self._has_header, self._as_lines = header is not None, path.suffix.lower() == ".jsonl"
-        self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8", newline="", errors="surrogateescape")
-        self._separator = ""
-        with failing_as_job(self._draft.final):
-            if header is not None:
-                self._file.write(
-                    json_from(header) + "\n" if self._as_lines else f'{json_from(header)[:-1]},"frames":[\n'
-                )
-            elif not self._as_lines:
-                self._file.write("[")
-
-    def write(self, record: Record) -> None:
-        """Append a record."""
-        with failing_as_job(self._draft.final):
-            self._file.write(self._separator + json_from(record, spaced=not self._has_header))
-        self._separator = "\n" if self._as_lines else ",\n" if self._has_header else ", "
-
-    def _finish(self) -> None:
-        with failing_as_job(self._draft.final):
-            if not self._as_lines:
-                self._file.write("\n]}\n" if self._has_header else "]\n")
-            elif self._separator:
-                self._file.write("\n")
-            self._file.close()
-        self._draft.keep()
-
-    def _abort(self) -> None:
-        with suppress(OSError):  # a full disk refuses the rest of the buffer again
-            self._file.close()
-        self._draft.drop()
-
-
 def _cell(value: Any) -> Value:  # noqa: ANN401  # JSON
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return json_from(value) if isinstance(value, list | tuple | dict) else value
 
 
-ROW_ENDINGS: Final = (".csv", ".parquet")
+ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
 """Endings of frame tables without a column for motions, which go into another table."""
 
 MOTION_COLUMNS: Final = {
-    "frame": int,
-    "time": float,
-    "name": str,
-    "phase": str,
-    "id": int,
-    "handedness": str,
-    "strength": float,
-    "moved_x": float,
-    "moved_y": float,
-    "count": float,
-}
+    "frame": int, "time": float, "name": str, "phase": str, "id": int, "handedness": str, "strength": float,
+    "moved_x": float, "moved_y": float, "count": float,
+}  # fmt: skip
 """Columns of tables of motions."""
 
 EVENT_COLUMNS: Final = {
-    "source": str,
-    "frame": int,
-    "name": str,
-    "type": str,
-    "id": int,
-    "handedness": str,
-    "begin": float,
-    "end": float,
-    "duration_s": float,
-    "value": float,
-    "phase": str,
-}
+    "source": str, "frame": int, "name": str, "type": str, "id": int, "handedness": str, "begin": float, "end": float,
+    "duration_s": float, "value": float, "phase": str,
+}  # fmt: skip
 """Columns of tables of events."""
 
 
@@ -175,7 +112,9 @@ def open_event_table(save: str) -> RecordTable:
 
 def open_motion_table(save: str) -> RecordTable:
     """Open a table of motion events. Its ending selects the format, see `motion_record`."""
-    return RecordTable(save, None, MOTION_COLUMNS, _motion_rows)
+    return RecordTable(
+        save, None, MOTION_COLUMNS, lambda row: [{**row, "moved_x": row["moved"][0], "moved_y": row["moved"][1]}]
+    )
 
 
 class FrameTable:
@@ -209,14 +148,16 @@ class FrameTable:
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
-        self._limits = limits
+        self._limits, self._notes = limits, header.notes
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows, bones=bones))
-            if with_motions and path.suffix.lower() in ROW_ENDINGS:
+            known = find_format(save)
+            is_separate = known is not None and known.separates_events
+            if with_motions and is_separate:
                 self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
                 self._motions = stack.enter_context(open_motion_table(self.more_paths[-1]))
-            if (with_motions or with_events) and path.suffix.lower() in ROW_ENDINGS:
+            if (with_motions or with_events) and is_separate:
                 self.more_paths.append(str(path.with_suffix(f".events{path.suffix}")))
                 self._events = stack.enter_context(open_event_table(self.more_paths[-1]))
             self._files = stack.pop_all()
@@ -232,10 +173,11 @@ class FrameTable:
 
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event of a frame, if it ended and the format has no place for events."""
-        if event.end is not None and isinstance(self.writer, ExcelWriter):
-            self.writer.write_event(event_record(frame, source, event))
-        elif event.end is not None and self._events is not None:
-            self._events.write(event_record(frame, source, event))
+        if event.end is not None:
+            record = event_record(frame, source, event)
+            self.writer.write_event(record)
+            if self._events is not None:
+                self._events.write(record)
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
         """Append the frames of a `.jsonl` table of one file.
@@ -249,6 +191,8 @@ class FrameTable:
             if source is not None:
                 size = {"width": header.width, "height": header.height, "fps": header.fps}
                 self.writer.sources[source] = {name: value for name, value in size.items() if value is not None}
+            if header.notes:
+                self.writer.remarks = tuple(dict.fromkeys((*(self.writer.remarks or self._notes), *header.notes)))
             tracker, position = EventTracker(self._limits), index
             for frame, extras in frames:
                 position = index if frame.time is None else frame.index
@@ -306,8 +250,3 @@ def event_record(frame: int, source: str | None, event: Event) -> Record:
 def motion_record(frame: int, event: MotionEvent) -> Record:
     """Return an event of the frame with an index as plain JSON types."""
     return {"frame": frame, **event.to_dict()}
-
-
-def _motion_rows(record: Record) -> list[Record]:
-    x, y = record["moved"]
-    return [{**record, "moved_x": x, "moved_y": y}]

@@ -21,9 +21,18 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import append_line, file_stamp
 from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
-from sonjit.media import IMAGE_ENDINGS, VIDEO_ENDINGS, natural_key, open_source
+from sonjit.media import IMAGE_ENDINGS, VIDEO_ENDINGS
 from sonjit.media.annotated import is_drawing_folder
-from sonjit.media.sources import FolderSource, is_stream
+from sonjit.media.sources import (
+    FolderSource,
+    Reading,
+    hint_of_subfolders,
+    is_file_pattern,
+    is_stream,
+    left_out,
+    matching_files,
+    select_files,
+)
 from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
 from sonjit.runs.task import Outputs
 
@@ -45,18 +54,23 @@ class Inputs:
         named: Files, folders, globs, or one stream, as the user named them.
         files: Images and videos of several inputs in order; None for a single input.
         labels: Name of each file in tables over several inputs.
+        notes: Notes on the inputs, such as files that were left out.
+        reading: Which frames to read.
     """
 
     named: tuple[str, ...]
     files: tuple[File, ...] | None = None
     labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reading: Reading = Reading()
 
     @classmethod
-    def find(cls, named: Iterable[str]) -> Inputs:
+    def find(cls, named: Iterable[str], reading: Reading = Reading()) -> Inputs:
         """Find the inputs that a user names.
 
         Args:
             named: Paths, folders and globs, or one stream such as camera:0, rtsp://... or -.
+            reading: Which frames to read. With a rate, a folder or pattern of images is one recording.
 
         Raises:
             InputError: An input does not exist, or a stream is named in addition to other inputs.
@@ -69,11 +83,15 @@ class Inputs:
         if len(named) == 1:
             found = None if is_stream(named[0]) else _files_in(named[0])
             if found is None:
-                return cls(named)
+                return cls(named, reading=reading)
+            files, notes = found
+            if reading.fps is not None and not any(map(is_video, files)):
+                return cls(named, reading=reading)
             in_folder = Path(named[0]).is_dir() or (is_remote(named[0]) and not any(mark in named[0] for mark in "*?["))
-            return cls(named, tuple(found), tuple(file.name if in_folder else str(file) for file in found))
-        files = _distinct_files(named)
-        return cls(named, files, tuple(map(str, files)))
+            labels = tuple(file.name if in_folder else str(file) for file in files)
+            return cls(named, tuple(files), labels, tuple(notes), reading)
+        files, notes = _distinct_files(named)
+        return cls(named, files, tuple(map(str, files)), tuple(notes), reading)
 
     @property
     def name(self) -> str:
@@ -98,31 +116,33 @@ class Inputs:
         files = self.files or ()
         video = next((file for file in files if is_video(file)), None)
         if video is None:
-            return FolderSource(self.name, files, self.labels)
+            return FolderSource(self.name, files, self.labels, self.notes)
         if not videos:
             raise InputError(f"{video} is a video and cannot share a table with other files. Use --save out/")
         source: Source | None = None
         for file in files:
             with suppress(InputError):  # the run reports it
-                source = open_source(file)
+                source = self.reading.open(file)
                 break
         if source is None:
             raise InputError(f"{self.name}: none of the {len(files)} files can be read")
-        source.name = self.name
+        source.name, source.notes = self.name, [*self.notes]
         return source
 
     def open_one(self) -> Source:
         """Open the single input."""
-        return open_source(self.named[0])
+        return self.reading.open(self.named[0])
 
 
 def is_video(file: File) -> bool:
-    """Check whether a file has the ending of a video."""
-    return file.suffix.lower() in VIDEO_ENDINGS
+    """Check whether a file is a video by its ending; a file with an unknown ending by its content."""
+    ending = file.suffix.lower()
+    return ending in VIDEO_ENDINGS or (ending not in IMAGE_ENDINGS and bool(select_files([file], VIDEO_ENDINGS)[0])
+                                       and not select_files([file], IMAGE_ENDINGS)[0])  # fmt: skip
 
 
-def _files_in(named: str) -> Sequence[File] | None:
-    """Return the images and videos of a folder or glob in natural order; None for anything else."""
+def _files_in(named: str) -> tuple[Sequence[File], list[str]] | None:
+    """Return the images and videos of a folder or glob in natural order, and notes; None for anything else."""
     path, found = Path(named), list[File]()
     if is_remote(named):
         remote = remote_files(named)
@@ -130,17 +150,17 @@ def _files_in(named: str) -> Sequence[File] | None:
             return None
         found = [*remote]
     elif path.is_dir():
-        found = [file for file in path.iterdir() if file.is_file()]
-    elif not path.exists() and any(mark in named for mark in "*?["):
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = [file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file()]
+        found = [*path.iterdir()]
+    elif not path.exists() and is_file_pattern(named):
+        found = [*matching_files(named)]
     else:
         return None
     endings = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
-    files = [file for file in found if file.suffix.lower() in endings and file.name[0] != "."]
+    files, others = select_files(found, endings)
     if not files:
-        raise InputError(f"{named} contains no images or videos. Known endings: {', '.join(endings)}")
-    return sorted(files, key=lambda file: natural_key(str(file)))
+        problem = f"{named} contains no images or videos. Known endings: {', '.join(endings)}"
+        raise InputError(problem + hint_of_subfolders(named, found))
+    return files, left_out(named, others)
 
 
 def is_many(output: str) -> bool:
@@ -219,22 +239,25 @@ def _output_path(output: str | None, name: str, ending: str) -> str | None:
     return output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
 
 
-def _distinct_files(named: Iterable[str]) -> tuple[File, ...]:
-    """Return the files of several inputs, each once.
+def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
+    """Return the files of several inputs, each once, and notes.
 
     Raises:
         InputError: An input does not exist, or is a stream.
     """
     files: dict[File, File] = {}
+    notes: list[str] = []
     for name in named:
         if is_stream(name):
             raise InputError(f"{name} is a stream: give it as the only INPUT")
         found = _files_in(name)
         if found is None and not is_remote(name) and not Path(name).exists():
             raise InputError(f"{name}: no such file or folder")
-        for file in found or [RemoteFile(name) if is_remote(name) else Path(name)]:
+        inner, more = found or ([RemoteFile(name) if is_remote(name) else Path(name)], [])
+        notes += more
+        for file in inner:
             files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
-    return tuple(files.values())
+    return tuple(files.values()), notes
 
 
 LOG = ".sonjit-done.jsonl"
@@ -247,10 +270,10 @@ class FinishedFiles:
 
     Args:
         task: Work on each image. Size and time of the files that it names are read once.
-        limit: Maximum number of frames of each file, or None.
+        limit: Settings of reading, such as the maximum number of frames of each file.
     """
 
-    def __init__(self, task: Task, limit: int | None) -> None:
+    def __init__(self, task: Task, limit: object) -> None:
         self._common = [__version__, _to_json(task), [_stamps(Path(path)) for path in task.files], limit]
         self._logs: dict[Path, dict[str, Mapping[str, object]]] = {}
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory, pluralize
 from sonjit._util.files import sole_writer
-from sonjit._util.pools import Progress, check_workers, run_calls
-from sonjit.media import open_source
+from sonjit._util.pools import Progress, check_workers, per_process, run_calls
+from sonjit.media.sources import Reading
 from sonjit.runs.inputs import FinishedFiles, is_many, output_paths, remove_finished, shown_paths
 from sonjit.runs.task import Outputs, Summary, is_still
 
@@ -39,9 +39,7 @@ _QUEUE_LENGTH = 4
 _MAX_NOTES: Final = 10
 """Number of hints to print after a run over many files."""
 
-_Call: TypeAlias = "tuple[File, Outputs, int | None]"
-_process_workers: _Workers | None = None
-"""Workers of this worker process. They are kept between files."""
+_Call: TypeAlias = "tuple[File, Outputs, int | None, Reading]"
 
 
 def run_input(
@@ -79,6 +77,7 @@ def run_input(
                 if limit is not None and summary.frames >= limit:
                     break
         summary.problems = list(source.problems)
+        summary.notes = list(dict.fromkeys(source.notes))
     summary.written = outputs.paths
     summary.times = worker.times.copy()
     summary.times["read"] += source.reading_s
@@ -172,7 +171,7 @@ def run_job(
     if outputs.json and (jobs > 1 or workers != "pool"):
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
     if inputs.files is not None:
-        run_files = partial(_run_files, task, inputs.files, limit=limit, jobs=jobs, workers=workers, progress=progress)
+        run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
         if outputs.save is None or is_many(outputs.save):
             return run_files(outputs)
         with inputs.open_all(videos=task.joins_videos) as source:
@@ -183,12 +182,13 @@ def run_job(
         raise InputError(f"--workers {workers} applies only to several files with one output per file")
     opened = inputs.open_one() if inputs.files is None else inputs.open_all(videos=False)
     with opened as source, task.open(is_stream=not is_still(source)) as worker:
+        source.notes += [note for note in inputs.notes if note not in source.notes]
         return run_input(worker, source, outputs, limit=limit, progress=progress)
 
 
 def _run_files(
     task: Task,
-    files: Sequence[File],
+    inputs: Inputs,
     outputs: Outputs,
     *,
     limit: int | None,
@@ -201,7 +201,7 @@ def _run_files(
 
     Args:
         task: Work on each image.
-        files: Images and videos.
+        inputs: Images and videos.
         outputs: Folders, or names with `{name}`.
         limit: Maximum number of frames of each file.
         jobs: Number of processes.
@@ -209,9 +209,10 @@ def _run_files(
         progress: Receiver of the progress in files.
         finished: Called with the index and the outputs of each file that this run or an earlier one has finished.
     """
-    start_s, total = time.perf_counter(), Summary(files=0)
+    start_s, total = time.perf_counter(), Summary(files=0, notes=[*inputs.notes])
+    files = inputs.files or ()
     placed = output_paths(outputs, files, task)
-    log = FinishedFiles(task, limit)
+    log = FinishedFiles(task, limit if inputs.reading == Reading() else [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
         unfinished: list[int] = []
@@ -224,7 +225,7 @@ def _run_files(
             else:
                 unfinished.append(index)
         results: dict[int, Summary | str] = {}
-        calls = [(files[index], placed[index], limit) for index in unfinished]
+        calls = [(files[index], placed[index], limit, inputs.reading) for index in unfinished]
         with closing(_results(task, calls, jobs=jobs, workers=workers)) as running:
             for number, result in running:
                 index = unfinished[number]
@@ -358,14 +359,18 @@ class _Workers:
             worker.close()
 
 
-def _process_file_in_worker(task: Task, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
-    global _process_workers
-    if _process_workers is None or _process_workers.task != task:  # processes of a cluster outlast a run
-        _process_workers = _Workers(task)
-    return _process_file(_process_workers, file, outputs, limit)
+_workers_of_process = per_process(_Workers)  # processes of a cluster outlast a run
 
 
-def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
+def _process_file_in_worker(
+    task: Task, file: File, outputs: Outputs, limit: int | None, reading: Reading
+) -> Summary | str:
+    return _process_file(_workers_of_process(task), file, outputs, limit, reading)
+
+
+def _process_file(
+    workers: _Workers, file: File, outputs: Outputs, limit: int | None, reading: Reading
+) -> Summary | str:
     """Process one file.
 
     Returns:
@@ -376,7 +381,7 @@ def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | 
     """
     start_s = time.perf_counter()
     try:
-        source = open_source(file)
+        source = reading.open(file)
     except SonjitError as error:
         return _problem(file, error)
     except MemoryError:  # other files may be smaller

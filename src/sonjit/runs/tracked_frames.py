@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.errors import InputError, InputWarning
+from sonjit._util.errors import InputError, InputNote, InputWarning
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.shipped import CANNED
-from sonjit.media import open_source
 from sonjit.media.found import TrackedFrame
-from sonjit.media.sources import ImageSource
+from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source
 from sonjit.media.sources.images import rgb_from
 from sonjit.results import Frame
@@ -45,6 +44,10 @@ def track(
     measures: bool = False,
     count: str | None = None,
     events: Sequence[str] = (),
+    fps: float | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    every: int = 1,
     **options: OptionValue,
 ) -> Iterator[TrackedFrame]:
     """Detect instances in each image of an input, frame by frame.
@@ -59,6 +62,10 @@ def track(
             `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`, and
             each repetition that ends is an event.
         events: Measures that make events, each as `"NAME:BEGIN:END"`, with limits of angles in degrees.
+        fps: Frames per second, as in `open_source`. A folder of images is then one recording.
+        start_s: Time of the first frame of a video in seconds.
+        end_s: Time from which frames are not read; None for the end.
+        every: Process only frames whose index is a multiple of this number.
         options: Options of `sonjit.create_detector`, if the detector is a name. Images are processed as stills.
 
     Yields:
@@ -81,10 +88,11 @@ def track(
         raise InputError(f"{', '.join(options)}: {_OPTIONS_OF_NAMES}")
     if isinstance(detector, str) and measures and "gestures" in options_of(find_kind(detector)):
         options.setdefault("gestures", CANNED)
+    reading = Reading(fps, start_s, end_s, every)
     kind = detector if isinstance(detector, str) or not (count or events) else detector.kind
     limits = None if count is None else AngleLimits.from_text(count, str(kind))
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
-    return _track(source, detector, options, measures=measures, count=limits, events=crossings)
+    return _track(source, detector, options, measures=measures, count=limits, events=crossings, reading=reading)
 
 
 def _track(
@@ -95,11 +103,12 @@ def _track(
     measures: bool,
     count: AngleLimits | None,
     events: Sequence[EventLimits],
+    reading: Reading,
 ) -> Generator[TrackedFrame]:
     """Yield the frames of `track` with checked arguments."""
     with ExitStack() as stack:
         detectors: dict[bool, Detector[Any]] = {}
-        for opened, index, label in stack.enter_context(closing(_sources(source))):
+        for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
             is_still = opened.kind in ("image", "folder")
             if isinstance(detector, Detector):
                 finder = detector
@@ -121,13 +130,13 @@ def _track(
                 if measures or repetitions is not None:
                     frame.measures = [_measures(instance, repetitions) for _, instance in frame.instances()]
                 yield TrackedFrame.of(frame, rgb)
+            for note in dict.fromkeys(opened.notes):
+                warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:
                 warnings.warn(problem, InputWarning, stacklevel=3)
 
 
-def _sources(
-    source: Trackable,
-) -> Generator[tuple[Source, int | None, str | None]]:
+def _sources(source: Trackable, reading: Reading) -> Generator[tuple[Source, int | None, str | None]]:
     """Yield each open source with its index and name among several files."""
     if isinstance(source, Source):
         yield source, None, None
@@ -140,7 +149,9 @@ def _sources(
     if not all(isinstance(name, (str, os.PathLike)) for name in named):
         yield from _image_sources(chain(named, items))
         return
-    inputs = Inputs.find(map(os.fspath, named))
+    inputs = Inputs.find(map(os.fspath, named), reading)
+    for note in inputs.notes:
+        warnings.warn(note, InputNote, stacklevel=4)
     if inputs.files is None:
         with inputs.open_one() as opened:
             yield opened, None, None
@@ -152,7 +163,7 @@ def _sources(
     is_any_readable = False
     for index, (file, label) in enumerate(zip(inputs.files, inputs.labels, strict=True)):
         try:
-            opened = open_source(file)
+            opened = reading.open(file)
         except InputError as error:
             warnings.warn(str(error), InputWarning, stacklevel=4)
             continue

@@ -29,4 +29,18 @@ if TYPE_CHECKING:
     from sonjit.weights.store import models_folder as models_folder
     from sonjit.weights.store import verify_weights as verify_weights
 
-add_lazy_names(globals())
+add_lazy_names(
+    globals(),
+    {
+        **dict.fromkeys(
+            ("TaskBundle", "add_bundle", "has_bundle", "list_bundles", "load_bundle"), "sonjit.weights.bundles"
+        ),
+        **dict.fromkeys(
+            ("Package", "Source", "Weight", "load_catalog", "load_groups", "select_weights"), "sonjit.weights.catalog"
+        ),
+        "pull_weights": "sonjit.weights.pull",
+        **dict.fromkeys(
+            ("Problem", "cache_folder", "find_weight", "models_folder", "verify_weights"), "sonjit.weights.store"
+        ),
+    },
+)

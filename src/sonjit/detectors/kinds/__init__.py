@@ -1,4 +1,4 @@
-"""Hands, faces, bodies and people: the table of kinds.
+"""The table of kinds, and their options.
 
 `register_kind` adds a kind to `create_detector`, the command line, tables, the server and the live app. The kind's
 result type owns its skeleton, measures, table columns and drawing.
@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit._util.errors import InputError
 from sonjit._util.extensions import Registry
-from sonjit.detectors.options import (
-    BodyOptions,
-    CommonOptions,
-    FaceOptions,
-    HandOptions,
-    HolisticOptions,
-    declared_options,
-)
-from sonjit.results import Body, Face, Hand, Person, Result, register_result
+from sonjit.detectors.options import CommonOptions, declared_options
+from sonjit.results import Result, register_result
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
@@ -156,123 +149,6 @@ def find_model(name: str) -> tuple[KindEntry, Model]:
     if model not in entry.models:
         raise InputError(f"Unknown {kind} model {model!r}. Choose from {', '.join(entry.models)}.")
     return entry, entry.models[model]
-
-
-def _table(*models: Model) -> dict[str, Model]:
-    return {model.name: model for model in models}
-
-
-def _hands(name: str) -> Model:
-    return Model(name, {"detector": f"palm-{name}", "landmark": f"hand-{name}"})
-
-
-def _mesh(name: str) -> Model:
-    return Model(name, {"detector": "face-short", "landmark": f"face-{name}"})
-
-
-def _body(name: str) -> Model:
-    return Model(name, {"detector": "pose-detector", "landmark": f"body-{name}"})
-
-
-def _holistic(name: str, hand: str, face: str) -> Model:
-    hands, faces = _hands(hand).weights["landmark"], _mesh(face).weights
-    parts = {"hand": hands, "face": faces["landmark"], "face_detector": faces["detector"], "recrop": "hand-recrop"}
-    return Model(name, {**_body(name).weights, **parts})
-
-
-register_kind(KindEntry(
-    name="hands",
-    result=Hand,
-    summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
-    plural="hands",
-    models=_table(_hands("full"), _hands("lite")),
-    model_help="lite is faster, full is more exact.",
-    options=HandOptions,
-    load="sonjit.detectors.kinds.hands:load_hands",
-    smoothers="sonjit.detectors.kinds.hands:hand_smoothers",
-    instances=("hand",),
-    search="sonjit.detectors.search.load:search_hands",
-    stream_search="sonjit.detectors.search.load:hands_in_streams",
-    search_weights=("person-detector", "body-full"),
-    examples=(
-        ("sonjit hands photo.jpg", "prints the hands of an image."),
-        ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
-        ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to continue."),
-        ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
-        ("sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
-         "estimates hands in camera space with InterNet's weights."),
-    ),
-    weight_groups=("hands",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="face",
-    result=Face,
-    summary="Find faces: a mesh of 478 keypoints with irises, or boxes.",
-    plural="faces",
-    models=_table(
-        _mesh("attention"),
-        _mesh("mesh"),
-        Model("box", {"detector": "face-short"}, is_box=True),
-        Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
-    ),
-    model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (up to 5 m) return boxes.",
-    options=FaceOptions,
-    load="sonjit.detectors.kinds.face_networks:load_faces",
-    smoothers="sonjit.detectors.kinds.face_networks:face_smoothers",
-    instances=("face",),
-    search="sonjit.detectors.search.load:search_faces",
-    stream_search="sonjit.detectors.search.load:faces_in_streams",
-    search_weights=("face-full",),
-    examples=(
-        ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
-        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "also writes head poses."),
-        ("sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json", "finds small faces as boxes."),
-    ),
-    weight_groups=("face",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="body",
-    result=Body,
-    summary="Find bodies: 33 keypoints each, in pixels and in metres.",
-    plural="bodies",
-    models=_table(_body("full"), _body("lite"), _body("heavy")),
-    model_help="lite is the fastest, heavy the most exact.",
-    options=BodyOptions,
-    load="sonjit.detectors.kinds.body:load_bodies",
-    smoothers="sonjit.detectors.kinds.body:body_smoothers",
-    instances=("body",),
-    search="sonjit.detectors.search.load:search_bodies",
-    stream_search="sonjit.detectors.search.load:bodies_in_streams",
-    search_weights=("face-full", "person-detector"),
-    examples=(
-        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
-        ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
-        ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
-        ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
-    ),
-    weight_groups=("body",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="holistic",
-    result=Person,
-    summary="Find people: each body with its own hands and face.",
-    plural="people",
-    models=_table(
-        _holistic("full", "full", "attention"),
-        _holistic("lite", "lite", "mesh"),
-        _holistic("heavy", "full", "attention"),
-    ),
-    model_help="Model of the body. lite also uses the lighter hand and face networks.",
-    options=HolisticOptions,
-    load="sonjit.detectors.kinds.holistic:load_holistic",
-    smoothers="sonjit.detectors.kinds.body:body_smoothers",
-    instances=("body", "hand", "face"),
-    search="sonjit.detectors.search.load:search_people",
-    stream_search="sonjit.detectors.search.load:people_in_streams",
-    search_weights=("face-full", "palm-full", "person-detector"),
-    examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
-    weight_groups=("holistic",),
-))  # fmt: skip
 
 
 def options_of(entry: KindEntry) -> dict[str, Option]:

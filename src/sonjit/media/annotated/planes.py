@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit.media.drawing.strokes import TILE_PX, Region
-from sonjit.media.sources.video import DecodedFrame, turned_upright
+from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,6 +55,8 @@ def has_planes(under: DecodedFrame) -> bool:
     return (
         under.decoded.format.name == _PIXELS
         and under.decoded.color_range != _FULL_RANGE
+        and under.geometry.is_turn
+        and sorted((under.decoded.width, under.decoded.height)) == sorted(under.rgb.shape[:2])
         and under.rgb.shape[0] % 2 == under.rgb.shape[1] % 2 == 0
     )
 
@@ -76,7 +78,7 @@ def drawn_on_planes(
     out = VideoFrame(width, height, _PIXELS)
     planes = _planes(out)
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
-        plane[:] = turned_upright(decoded, under.decoded)
+        plane[:] = under.geometry.turned(decoded)
     colours = Colours.of(under.decoded)
     for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
         changed = drawn[y : y + high, x : x + wide]

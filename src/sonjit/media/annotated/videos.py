@@ -48,6 +48,7 @@ class SoundTrack:
         self._stream = container.streams.audio[0]
         self._packets: Iterator[Packet[AudioStream]] = container.demux(self._stream)
         self._start_s = start_s
+        self._skips = False
         self._waiting: Packet[AudioStream] | None = None
         self._last_tick = -(1 << 62)
         self._out: OutputContainer | None = None
@@ -66,6 +67,11 @@ class SoundTrack:
             return cls(container, source.start_s)
         container.close()
         return None
+
+    def skip(self, time_s: float) -> None:
+        """Leave out what sounds before a time on the images' clock, which becomes the start."""
+        self._start_s += time_s
+        self._skips = True
 
     def begin(self, container: OutputContainer) -> None:
         """Add the track to the video being written, before its first packet."""
@@ -97,6 +103,8 @@ class SoundTrack:
                 if time_s is not None and starts_s >= time_s:
                     return
                 self._waiting = None
+                if self._skips and starts_s < 0:
+                    continue
                 if packet.pts is not None and not packet.is_corrupt:
                     self._put(packet)
         except (FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
@@ -267,11 +275,16 @@ class VideoWriter(ContainerWriter):
         if not clock or not 0 < clock <= self._step_s or clock.denominator > _FINEST_CLOCK:
             clock = _LIVE_CLOCK
         self._clock: Fraction = Fraction(self._step_s).limit_denominator(1001) if self._ending == ".avi" else clock
-        self._end_s = 0.0
+        self._end_s = self._first_s = 0.0
         self._colours = Colours()
 
     def _encode(self, image: AnnotatedImage, time: float) -> None:
         """Encode one image at `time` and the sound up to it."""
+        if self._stream is None and self._source.starts_late:
+            self._first_s = time
+            if self._sound is not None:
+                self._sound.skip(time)
+        time -= self._first_s
         stream = self._stream or self._begin(image.rgb, image.under)
         frame = self._frame(image, stream)
         frame.pts = max(round(time / self._clock), self._last_tick + 1)

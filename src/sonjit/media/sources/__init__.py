@@ -8,27 +8,33 @@ import re
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError
-from sonjit.media.sources.base import Source, SourceFrame
+from sonjit._util.errors import InputError, pluralize
+from sonjit.media.sources.base import Source, SourceFrame, SourceKind
 from sonjit.media.sources.images import (
     IMAGE_ENDINGS,
     SNIFF_BYTES,
     decode_image,
     image_format,
+    is_media,
+    is_motion_jpeg,
     is_text,
+    jpeg_segments,
     load_image,
     quiet_opencv,
 )
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
-from sonjit.media.sources.video import VideoSource
+from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
 _F = TypeVar("_F", bound=File)
+_NUMBERED = re.compile(r"%0?([0-9]*)d")
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -70,12 +76,14 @@ class FolderSource(Source):
         name: Folder or glob.
         files: Image files, at least one.
         labels: Name of each file in tables.
+        notes: Notes on the files, such as those that were left out.
     """
 
-    kind = "folder"
+    kind: ClassVar[SourceKind] = "folder"
 
-    def __init__(self, name: str, files: Sequence[File], labels: Sequence[str]) -> None:
+    def __init__(self, name: str, files: Sequence[File], labels: Sequence[str], notes: Sequence[str] = ()) -> None:
         super().__init__(name)
+        self.notes += notes
         self._inputs = list(files)
         self.files = [file for file in files if isinstance(file, Path)]
         self.count = len(files)
@@ -97,11 +105,43 @@ class FolderSource(Source):
     def _frames(self) -> Generator[SourceFrame]:
         for index, path in enumerate(self._inputs):
             try:
-                rgb = load_image(path)
+                rgb = load_image(path, notes=self.notes)
             except InputError as error:
                 self.problems.append(str(error))
                 continue
-            yield SourceFrame(index, None, rgb)
+            yield self._frame(index, rgb)
+
+    def _frame(self, index: int, rgb: Image) -> SourceFrame:
+        return SourceFrame(index, None, rgb)
+
+
+class SequenceSource(FolderSource):
+    """Image files as one recording. The number in each name is the index of its frame, so that gaps are visible.
+
+    Args:
+        name: Folder, glob or pattern such as `f_%06d.png`.
+        files: Image files in order.
+        fps: Frames per second.
+        notes: Notes on the files.
+    """
+
+    kind = "video"
+
+    def __init__(self, name: str, files: Sequence[File], fps: float, notes: Sequence[str] = ()) -> None:
+        super().__init__(name, files, [file.name for file in files], notes)
+        self.fps = fps
+        numbers = [int((re.findall(r"[0-9]+", file.stem) or ["0"])[-1]) for file in files]
+        rises = all(before < after for before, after in pairwise(numbers))
+        self._numbers = [number - numbers[0] for number in numbers] if rises else list(range(len(files)))
+        if missing := self._numbers[-1] + 1 - len(files):
+            self.notes.append(f"{name}: {pluralize(missing, 'frame')} missing between the numbers of the files")
+
+    def frame_source(self, index: int) -> None:
+        """Return None: the frames of a recording have numbers."""
+
+    def _frame(self, index: int, rgb: Image) -> SourceFrame:
+        number = self._numbers[index]
+        return SourceFrame(number, number / (self.fps or 1), rgb)
 
 
 class CameraSource(Source):
@@ -164,16 +204,18 @@ def is_stream(named: str) -> bool:
     return named == "-" or named.startswith("camera:") or is_address(named)
 
 
-def open_source(named: str | os.PathLike[str]) -> Source:
+def open_source(named: str | os.PathLike[str], *, fps: float | None = None) -> Source:
     """Open an image, a folder, a glob, a video, a camera or standard input for reading.
 
-    The content of a file decides whether it is an image or a video. Folders and globs select the files whose names end
-    as in `IMAGE_ENDINGS`, without hidden files and subfolders, in natural order (9 before 10).
+    The content of a file decides whether it is an image or a video. Folders and globs select images, without hidden
+    files and subfolders, in natural order (9 before 10).
 
     Args:
         named: Path; a glob such as `shots/*.png`; `camera:0`; `-` for an image or a video on standard input; the
             address of a network camera, `rtsp://...` or `http://...`; or a file, folder or glob on remote storage, such
             as `s3://bucket/clips/a.mp4`, which requires fsspec and its package for that storage.
+        fps: Frames per second. A folder, a glob or a pattern such as `f_%06d.png` is then one recording, and the times
+            of a video are replaced. Default: the times of the video; images are independent.
 
     Raises:
         InputError: The file is missing, cannot be read, or is neither an image nor a video.
@@ -185,8 +227,10 @@ def open_source(named: str | os.PathLike[str]) -> Source:
         ('video', 640, 480, [0.0, 0.03, 0.07])
     """
     text = os.fspath(named)
+    if fps is not None and not 0 < fps < 100_000:
+        raise InputError(f"fps={fps:g}: give a number of frames per second above 0")
     if text == "-":
-        return _source_from_stream(sys.stdin.buffer, "standard input")
+        return _source_from_stream(sys.stdin.buffer, "standard input", fps)
     if text.startswith("camera:"):
         number = text.removeprefix("camera:")
         if not number.isdecimal():
@@ -195,33 +239,82 @@ def open_source(named: str | os.PathLike[str]) -> Source:
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text)
     if is_remote(text):
-        return _source_from_remote(text)
+        return _source_from_remote(text, fps)
     path = Path(text)
     try:
         if path.is_dir():
-            return _source_from_folder(path)
+            return _source_from_files(text, path.iterdir(), fps)
         if path.exists():
-            return _source_from_file(path)
+            return _source_from_file(path, fps)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{text!r} cannot be opened: {reason}") from None
-    if glob.has_magic(text):
-        return _source_from_glob(text)
+    if is_file_pattern(text):
+        matches = matching_files(text)
+        if len(matches) == 1 and not select_files(matches, IMAGE_ENDINGS)[0]:
+            return open_source(matches[0], fps=fps)
+        return _source_from_files(text, matches, fps)
     raise InputError(f"{text}: no such file or folder")
 
 
-def _source_from_file(path: Path) -> Source:
+class Reading(NamedTuple):
+    """Which frames of each input to read.
+
+    Attributes:
+        fps: Frames per second, as in `open_source`.
+        start_s: Time of the first frame of a video to read, in seconds.
+        end_s: Time from which frames are not read. None reads to the end.
+        every: Read only each frame whose index is a multiple of this number.
+    """
+
+    fps: float | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    every: int = 1
+
+    def open(self, named: str | os.PathLike[str]) -> Source:
+        """Open a source that yields only these frames."""
+        if self.every < 1 or self.start_s < 0 or (self.end_s is not None and self.end_s <= self.start_s):
+            raise InputError("give a start from 0 s, an end after it, and every frame or one of at least 2")
+        source = open_source(named, fps=self.fps)
+        source.select(self.start_s, self.end_s, self.every)
+        return source
+
+
+def _source_from_files(named: str, found: Iterable[File], fps: float | None) -> Source:
+    """Return the images among the files of a folder or glob as a source."""
+    matches = list(found)
+    files, others = select_files(matches, IMAGE_ENDINGS)
+    if not files:
+        is_folder = Path(named).is_dir() or is_remote(named)
+        if is_folder:
+            problem = f"{named} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}"
+            raise InputError(problem + hint_of_subfolders(named, matches))
+        result = f"matches {len(matches)} files, none of them an image" if matches else "matches nothing"
+        raise InputError(f"{named} {result}: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+    notes = left_out(named, others)
+    if fps is not None:
+        return SequenceSource(named, files, fps, notes)
+    in_folder = Path(named).is_dir() or is_remote(named)
+    return FolderSource(named, files, [file.name if in_folder else str(file) for file in files], notes)
+
+
+def _source_from_file(path: Path, fps: float | None) -> Source:
     with path.open("rb") as file:
         head = file.read(SNIFF_BYTES)
-    if not head:
-        raise InputError(f"{path} is empty (0 bytes): copy or export it again")
-    if _is_still(head):
-        return ImageSource(str(path), load_image(path), path)
+        if not head:
+            raise InputError(f"{path} is empty (0 bytes): copy or export it again")
+        is_sequence, head = _read_motion_jpeg(head, file)
+        if _is_still(head) and not is_sequence:
+            notes: list[str] = []
+            source = ImageSource(str(path), decode_image(head + file.read(), str(path), notes=notes), path)
+            source.notes += notes
+            return source
     _refuse_text(head, str(path))
     try:
-        return VideoSource(str(path), path)
+        return VideoSource(str(path), path, fps=fps, container_format="mjpeg" if is_sequence else None)
     except InputError as error:
         if path.suffix.lower() in IMAGE_ENDINGS:
             raise InputError(
@@ -231,23 +324,26 @@ def _source_from_file(path: Path) -> Source:
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
-def _source_from_remote(url: str) -> Source:
+def _source_from_remote(url: str, fps: float | None) -> Source:
     found = remote_files(url)
     if found is not None:
-        if not (images := _images(found)):
-            raise InputError(f"{url} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}")
-        return FolderSource(url, images, [file.name for file in images])
+        return _source_from_files(url, found, fps)
     file = RemoteFile(url)
     fetched = file.fetch()
     local = Path(fetched.name) / file.name
     try:
-        source = _source_from_file(local)
+        source = _source_from_file(local, fps)
     except InputError as error:
         fetched.cleanup()
         raise InputError(str(error).replace(str(local), url)) from None
     source.name = url
     source.keep(fetched)
     return source
+
+
+def is_file_pattern(text: str) -> bool:
+    """Check whether a text is a glob, or has a place for a number such as `f_%06d.png`."""
+    return glob.has_magic(text) or _NUMBERED.search(text) is not None
 
 
 def is_pattern(path: Path) -> bool:
@@ -257,43 +353,87 @@ def is_pattern(path: Path) -> bool:
 
 def image_files(path: Path) -> list[Path]:
     """Return the images of a folder or pattern in natural order."""
-    return _images(_matches(str(path)) if is_pattern(path) else path.iterdir())
+    return select_files(matching_files(str(path)) if is_pattern(path) else path.iterdir(), IMAGE_ENDINGS)[0]
 
 
-def _matches(pattern: str) -> list[Path]:
-    return [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+def matching_files(pattern: str) -> list[Path]:
+    """Return the paths of a glob, or of a pattern with a number such as `f_%06d.png`."""
+    number = _NUMBERED.search(pattern)
+    if number is None:
+        return [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+    before, after = pattern[: number.start()], pattern[number.end() :]
+    digits = f"[0-9]{{{int(number[1] or 1)},}}"
+    matcher = re.compile(re.escape(before) + digits + re.escape(after))
+    candidates = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")  # noqa: PTH207
+    return [Path(match) for match in candidates if matcher.fullmatch(match)]
 
 
-def _source_from_folder(path: Path) -> Source:
-    files = image_files(path)
-    if not files:
-        raise InputError(f"{path} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}")
-    return FolderSource(str(path), files, [file.name for file in files])
+def select_files(found: Iterable[_F], endings: Sequence[str]) -> tuple[list[_F], list[_F]]:
+    """Return the files with these endings or with media in an unknown ending, in natural order, and all other files.
+
+    Hidden files and folders are in neither list.
+    """
+    files: list[_F] = []
+    others: list[_F] = []
+    for path in found:
+        if path.name.startswith(".") or (isinstance(path, Path) and not path.is_file()):
+            continue
+        is_known = path.suffix.lower() in (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
+        is_selected = path.suffix.lower() in endings if is_known else _is_kind_of(path, endings)
+        (files if is_selected else others).append(path)
+    return sorted(files, key=lambda path: (natural_key(str(path)), str(path))), sorted(others, key=str)
 
 
-def _source_from_glob(pattern: str) -> Source:
-    matches = _matches(pattern)
-    files = _images(matches)
-    if not files and len(matches) == 1:
-        return open_source(matches[0])
-    if not files:
-        found = f"matches {len(matches)} files, none of them an image" if matches else "matches nothing"
-        raise InputError(f"{pattern} {found}: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
-    return FolderSource(pattern, files, [str(file) for file in files])
+def _is_kind_of(path: File, endings: Sequence[str]) -> bool:
+    """Check whether the content of a file with an unknown ending is an image, or a video if those are selected."""
+    if not isinstance(path, Path):
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(512)
+        return is_media(head) and (_is_still(head) or VIDEO_ENDINGS[0] in endings)
+    return False
 
 
-def _source_from_stream(stream: BinaryIO, name: str) -> Source:
+def left_out(named: str, others: Sequence[File]) -> list[str]:
+    """Return a note that names the files of a folder that are no images or videos; empty if there are none."""
+    if not others:
+        return []
+    names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return [f"{named}: left out {pluralize(len(others), 'file')}: {names}"]
+
+
+def hint_of_subfolders(named: str, found: Iterable[File]) -> str:
+    """Return the end of a message about a folder without media: how to name those of its subfolders."""
+    has_folders = any(isinstance(path, Path) and path.is_dir() for path in found)
+    return f". It contains folders: use {str(Path(named) / '**' / '*')!r}" if has_folders else ""
+
+
+def _source_from_stream(stream: BinaryIO, name: str, fps: float | None) -> Source:
     head = stream.read(SNIFF_BYTES)
     if not head:
         raise InputError(f"{name} is empty: pipe an image or a video into it")
-    if _is_still(head):
+    is_sequence, head = _read_motion_jpeg(head, stream)
+    if _is_still(head) and not is_sequence:
         return ImageSource(name, decode_image(head + stream.read(), name))
     _refuse_text(head, name)
     try:
-        return VideoSource(name, cast("BinaryIO", _Rejoined(head, stream)))
+        opened = cast("BinaryIO", _Rejoined(head, stream))
+        return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_sequence else None)
     except InputError as error:
         hint = "; an MP4 with its index at the end cannot be piped: name the file itself"
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
+
+
+def _read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
+    """Check whether JPEG images follow each other in a stream. Return the bytes that were read, too."""
+    if image_format(head) != "jpeg":
+        return False, head
+    while not is_motion_jpeg(head):
+        end = head.find(b"\xff\xd9", next((at for marker, at in jpeg_segments(head) if marker == 0xDA), len(head)))
+        if 0 <= end <= len(head) - 5 or not (more := stream.read(1 << 18)):
+            return False, head
+        head += more
+    return True, head
 
 
 def _is_still(head: bytes) -> bool:
@@ -308,17 +448,6 @@ def is_mp4(head: bytes) -> bool:
 def _refuse_text(head: bytes, name: str) -> None:
     if is_text(head):
         raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
-
-
-def _images(paths: Iterable[_F]) -> list[_F]:
-    found = (
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_ENDINGS
-        and not path.name.startswith(".")
-        and (not isinstance(path, Path) or path.is_file())
-    )
-    return sorted(found, key=lambda path: (natural_key(str(path)), str(path)))
 
 
 class _Rejoined:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from sonjit._util.arrays import Image
 from sonjit._util.files import WorkFolder
+from sonjit.media.sources.geometry import Geometry
 
 SourceKind = Literal["image", "folder", "video", "camera"]
 
@@ -44,6 +46,10 @@ class Source(ABC):
         count: Expected number of images; None if unknown.
         files: Image files of a folder or glob in order, or the file of an image or video; empty for other sources.
         problems: Read failures so far, one line each; each iteration resets them.
+        notes: What the images do not show as stored, such as a changed size, one line each.
+        geometry: Transformation from the stored to the shown first image; None if it is unknown.
+        offset_s: Start of the images on the clock of a player in seconds, where the sound begins before them.
+        starts_late: True if the first frames are not read, see `select`.
         finished: True after an iteration has reached the end.
         reading_s: Seconds spent on reading and decoding in the background so far, without waiting.
     """
@@ -60,14 +66,38 @@ class Source(ABC):
         self.count: int | None = None
         self.files: list[Path] = []
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.geometry: Geometry | None = None
+        self.offset_s = 0.0
         self.finished = False
         self.reading_s = 0.0
+        self.starts_late = False
+        self._from_s, self._until_s, self._every = 0.0, math.inf, 1
         self._running: list[ReadAhead] = []
         self._fetched: WorkFolder | None = None
 
     def keep(self, fetched: WorkFolder) -> None:
         """Keep a folder that the source reads from until it is closed."""
         self._fetched = fetched
+
+    def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
+        """Yield only some frames of a video or camera. They keep their index and time.
+
+        Args:
+            start_s: Time of the first frame in seconds.
+            end_s: Time from which frames are not read. None reads to the end.
+            every: Yield only frames whose index is a multiple of this number.
+        """
+        self._from_s, self._until_s, self._every = start_s, math.inf if end_s is None else end_s, every
+        self.starts_late = start_s > 0
+
+    def _selected(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
+        for frame in frames:
+            time_s = self._from_s if frame.time is None else frame.time
+            if time_s >= self._until_s:
+                return
+            if time_s >= self._from_s and frame.index % self._every == 0:
+                yield frame
 
     def frame_source(self, index: int) -> str | None:
         """Return the name of an image of a folder in tables; None for other sources."""
@@ -79,8 +109,8 @@ class Source(ABC):
         ahead = ReadAhead(self._frames(), depth=self.depth, newest=self.live)
         self._running.append(ahead)
         try:
-            yield from ahead
-            self.finished = True
+            yield from self._selected(ahead)
+            self.finished = self.finished or math.isinf(self._until_s)
         finally:
             self._running.remove(ahead)
             ahead.close()

@@ -23,9 +23,13 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.extras import optional_import
+from sonjit.media.sources.geometry import avif_geometry
 from sonjit.media.sources.remote import File
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"),
+    *(".jfif", ".jpe", ".mpo", ".jp2", ".pgm", ".ppm"),
+)
 """File name endings of images in a folder, in lower case."""
 
 SNIFF_BYTES = 64
@@ -73,8 +77,13 @@ def image_format(head: bytes) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Check whether the first bytes of a file are printable text, which no image or video has."""
-    return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and b"\x7f" not in head
+    """Check whether the first bytes of a file are printable text, which no image and no video but YUV4MPEG has."""
+    return (
+        bool(head)
+        and not head.startswith(b"YUV4MPEG2 ")
+        and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+        and b"\x7f" not in head
+    )
 
 
 def image_size(data: bytes, image_format: str | None) -> Size | None:
@@ -191,6 +200,28 @@ def _pnm_size(data: bytes) -> Size | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def is_motion_jpeg(data: bytes) -> bool:
+    """Check whether JPEG images follow each other in a file. Images that belong to the first one have an index."""
+    scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
+    return scan is not None and b"MPF\0" not in data[:scan] and b"\xff\xd9\xff\xd8\xff" in data[scan:]
+
+
+_VIDEO_MAGIC: Final = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (0, b"\x1aE\xdf\xa3"), (0, b"FLV"), (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75"), (0, b"GIF8"), (0, b"YUV4MPEG2 "), (8, b"AVI "), (0, b"\0\0\x01\xba"),
+    (0, b"\0\0\x01\xb3"), (0, b"\0\0\0\x01\x67"), (0, b"\0\0\0\x01\x09"), (0, b"\0\0\0\x01\x40\x01"),
+    (0, b"\x06\x0e\x2b\x34"), (0, b"DHAV"),
+)  # fmt: skip
+"""Position and first bytes of containers and raw video."""
+
+
+def is_media(head: bytes) -> bool:
+    """Check whether the first 512 bytes of a file are those of an image or a video."""
+    if image_format(head) is not None or any(head[at : at + len(magic)] == magic for at, magic in _VIDEO_MAGIC):
+        return True
+    return any(len(head) > at + 188 and head[at] == head[at + step] == 0x47 for at, step in ((0, 188), (4, 192)))
+
+
 def image_damage(data: bytes, image_format: str | None) -> str | None:
     """Return the damage that the structure of an image file shows, or `None`.
 
@@ -261,18 +292,21 @@ def read_bytes(path: File) -> bytes:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def load_image(path: File, *, upright: bool = True) -> Image:
+def load_image(path: File, *, upright: bool = True, notes: list[str] | None = None) -> Image:
     """Return an image file as (H, W, 3) uint8 RGB, see `decode_image`."""
-    return decode_image(read_bytes(path), str(path), upright=upright)
+    return decode_image(read_bytes(path), str(path), upright=upright, notes=notes)
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True) -> Image:
+def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[str] | None = None) -> Image:
     """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
+
+    16-bit files whose values need only 10 or 12 bits are scaled by that range.
 
     Args:
         data: Content of the image file.
         name: File name shown in error messages.
-        upright: Apply the EXIF orientation. HEIC images are always upright.
+        upright: Apply the orientation of the file. HEIC images are always upright.
+        notes: List to which a line is appended if the values are scaled.
 
     Raises:
         InputError: The data is empty, truncated, damaged or no image.
@@ -283,11 +317,34 @@ def decode_image(data: bytes, name: str, *, upright: bool = True) -> Image:
         return _decode_heic(data, name)
     import cv2
 
-    orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    orientation = 0 if upright and found != "avif" else cv2.IMREAD_IGNORE_ORIENTATION
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
-    bgr = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+    depth = cv2.IMREAD_ANYDEPTH if _may_be_deep(data, found) else 0
+    bgr = _in_eight_bits(_decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth), data, name, notes)
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return avif_geometry(data).apply(rgb) if found == "avif" and upright else rgb
+
+
+def _may_be_deep(data: bytes, image_format: str | None) -> bool:
+    """Check whether a file may have more than 8 bits per channel."""
+    return data[24:25] == b"\x10" if image_format == "png" else image_format in ("tiff", "pnm", "jpeg2000", "avif")
+
+
+def _in_eight_bits(image: NDArray[Any], data: bytes, name: str, notes: list[str] | None) -> NDArray[np.uint8]:
+    """Return an image as uint8. The significant bits of 16-bit values are those that the file or their range states."""
+    if image.dtype == np.uint8:
+        return np.asarray(image, np.uint8)
+    if image.dtype != np.uint16:
+        raise InputError(f"{name}: {image.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
+    stated = re.search(rb"sBIT(.)", data[:4096], re.DOTALL) if data[1:4] == b"PNG" else None
+    largest = int(image.max())
+    bits = next(n for n in (8, 10, 12, 16) if largest < 1 << n) if largest else 16
+    if stated and largest < 1 << stated[1][0]:  # else the values use the upper bits, as the PNG specification demands
+        bits = max(8, stated[1][0])
+    if bits < 16 and notes is not None:
+        notes.append(f"{name}: 16-bit file with values up to {largest}. They are taken as {bits}-bit values")
+    return (image >> (bits - 8)).astype(np.uint8)
 
 
 def decode_channels(data: bytes, name: str) -> NDArray[Any]:
@@ -328,7 +385,12 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
     except (cv2.error, MemoryError) as error:
         reason = getattr(error, "err", "") or "out of memory"
         raise InputError(f"{name} cannot be decoded: {reason}; make it smaller or export it again") from None
-    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # what OpenCV returns for no image
+    if image is None and image_format == "tiff":  # pyright: ignore[reportUnnecessaryComparison]  # no image
+        with quiet_opencv():
+            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.dtype.kind == "f":  # pyright: ignore[reportUnnecessaryComparison]
+            raise InputError(f"{name}: {stored.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
+    if image is None:  # pyright: ignore[reportUnnecessaryComparison]
         if image_format is None:
             raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
         raise InputError(f"{name} is a damaged {image_format} image and cannot be decoded; copy or export it again")

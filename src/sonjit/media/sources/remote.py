@@ -15,6 +15,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.geometry import Geometry
 from sonjit.media.sources.video import decoded_frames, upright_rgb, video_stream
 
 if TYPE_CHECKING:
@@ -76,8 +77,11 @@ class NetworkCameraSource(Source):
 
     def _frames(self) -> Generator[SourceFrame]:
         damage = Counter[str]()
+        aspect, size = self._stream.sample_aspect_ratio, None
         for index, frame in enumerate(decoded_frames(self._container, self._stream, damage)):
-            yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame))
+            self.geometry = geometry = Geometry.of_frame(frame, aspect)
+            size = size or geometry.scaled_size(frame.width, frame.height)
+            yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
         why = f": {next(iter(damage))}" if damage else ""
         self.problems.append(f"{self.name} ended after {time.monotonic() - self._start_s:.1f} s{why}")
 

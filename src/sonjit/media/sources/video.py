@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.geometry import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,27 +26,49 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif")
+VIDEO_ENDINGS = (
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif"),
+    *(".mts", ".m2ts", ".m2t", ".vob", ".flv", ".ogv", ".asf", ".mpv", ".m2v", ".3g2", ".qt", ".mxf", ".dv"),
+    *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".lrv", ".insv", ".dav"),
+)
 """Usual endings, for messages and globs; a named video is known by its content."""
+
+_UNTIMED = 128
+"""Flag of FFmpeg for containers without times, such as raw H.264."""
+_PQ, _HLG = 16, 18
+"""FFmpeg's numbers of the transfer functions of HDR."""
+_WHITE_NITS = 203.0
+"""Luminance of white in HDR (ITU-R BT.2408)."""
+_KNEE = 0.75
+"""Share of white up to which tone mapping keeps luminance. What is brighter is compressed."""
 
 
 class DecodedFrame(SourceFrame):
     """One image of a video, with the frame that it was made of.
 
     Attributes:
-        decoded: Read-only frame in the video's own colours, before rotation.
+        decoded: Read-only frame in the video's own colours, before it is turned.
+        geometry: Transformation from the frame to the image.
     """
 
     decoded: VideoFrame
+    geometry: Geometry
 
 
 class VideoSource(Source):
     """A video decoded by FFmpeg through PyAV.
 
-    `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept.
-    The images are what FFmpeg's and OpenCV's conversion gives, bit for bit for 8-bit video, turned upright by the
-    rotation that the file states. A video that is cut or damaged gives every frame that can be decoded; what was lost
-    is in `problems`.
+    `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept. It
+    never runs backwards: where a file states times in the order of decoding, the decoder's times are used, and a clock
+    that restarts continues. The images are what FFmpeg's conversion gives, bit for bit for 8-bit video, as players show
+    them: with square pixels, unmirrored and upright. HDR is tone-mapped. All images have the size of the first. A video
+    that is cut or damaged gives every frame that can be decoded; what was lost is in `problems`.
+
+    Args:
+        name: Name of the source.
+        opened: Video file or stream.
+        fps: Frames per second that replace the times of the file. None keeps them.
+        container_format: Name of FFmpeg's container format. None detects it.
 
     Attributes:
         path: Video file, or None for a stream, which can be read only once.
@@ -54,22 +78,36 @@ class VideoSource(Source):
 
     kind = "video"
 
-    def __init__(self, name: str, opened: Path | BinaryIO) -> None:
+    def __init__(
+        self, name: str, opened: Path | BinaryIO, *, fps: float | None = None, container_format: str | None = None
+    ) -> None:
         super().__init__(name)
         self.path = opened if isinstance(opened, Path) else None
         self.files = [self.path] if self.path is not None else []
-        container = open_container(opened, name)
+        self._format = container_format
+        container = open_container(opened, name, container_format)
         stream = video_stream(container)
         if stream is None:
             container.close()
             raise InputError(f"{name} contains no video stream. Use an image or a video")
-        rate = stream.average_rate or stream.guessed_rate
+        is_untimed = bool(container.format.flags & _UNTIMED)
+        stated = stream.codec_context.framerate if is_untimed else None
+        rate = fps or stated or stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate else None
-        self.time_base: Fraction | None = stream.time_base
+        self._counts_frames = is_untimed or fps is not None
+        if is_untimed and fps is None:
+            source = "its headers state" if stated else "assumed, as it states none"
+            self.notes.append(
+                f"{name}: contains no times. {self.fps:g} frames per second, {source}. --fps sets the rate"
+            )
+        self.time_base: Fraction | None = None if self._counts_frames else stream.time_base
         self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
-        self._length_s = _stated_length_s(container, stream)
+        origin_s = (container.start_time or 0) / 1_000_000
+        self.offset_s = max(0.0, self.start_s - origin_s) if container.streams.audio else 0.0
+        self._length_s = None if self._counts_frames else _stated_length_s(container, stream)
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
         self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
+        self._is_gif = container.format.name == "gif"
         self._begun: Generator[SourceFrame] | None = self._decode(container, stream)
         first = next(self._begun, None)
         if first is None:
@@ -90,7 +128,7 @@ class VideoSource(Source):
         if frames is None or first is None:
             if self.path is None:
                 raise InputError(f"{self.name} is a stream and can be read only once: save it to a file")
-            container = open_container(self.path, self.name)
+            container = open_container(self.path, self.name, self._format)
             frames = self._decode(container, video_stream(container))
         else:
             yield first
@@ -108,15 +146,28 @@ class VideoSource(Source):
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
         damage = Counter[str]()
         step = 1 / self.fps if self.fps else 0.0
-        time, index = -step, 0
+        clock = _Clock(stream, step)
+        time, index, size, resized = -step, 0, (0, 0), list[int]()
+        aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
+        crop = container_crop(self.path, stream) if self.path is not None else (0, 0, 0, 0)
         with container:
             for frame in decoded_frames(container, stream, damage):
-                stamp = frame.pts
-                time = time + step if stamp is None else float(stamp * (frame.time_base or 0)) - self.start_s
-                image = DecodedFrame(index, time, upright_rgb(frame, reformatter))
-                image.decoded = frame
+                time = index * step if self._counts_frames else clock.time_of(frame)
+                geometry = Geometry.of_frame(frame, aspect, crop)
+                if index == 0:
+                    size = geometry.scaled_size(frame.width, frame.height)
+                    self.geometry = geometry
+                    self._note_colours(frame)
+                elif geometry.scaled_size(frame.width, frame.height) != size:
+                    resized.append(index)
+                image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, size))
+                image.decoded, image.geometry = frame, geometry
                 yield image
                 index += 1
+        if resized:
+            self._note(f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size")
+        if clock.restarts:
+            self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
         if damage:
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
@@ -125,9 +176,67 @@ class VideoSource(Source):
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
 
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _note_colours(self, frame: VideoFrame) -> None:
+        if frame.color_trc in (_PQ, _HLG):
+            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
+
+
+class _Clock:
+    """Times of the frames of one stream, which never run backwards.
+
+    AVI states only the order of decoding, and other files may state wrong times for frames that are stored in another
+    order than they are shown. The decoder's times then replace those of the container. A clock that restarts, as in
+    joined recordings, continues one frame later.
+
+    Args:
+        stream: Stream of the frames.
+        step_s: Seconds between frames.
+    """
+
+    def __init__(self, stream: VideoStream, step_s: float) -> None:
+        self._step_s, self._last_s = step_s, -step_s
+        is_avi = stream.container.format.name == "avi"
+        self._follows_decoder = is_avi and bool(stream.codec_context.has_b_frames)
+        self._origin = None if is_avi else stream.start_time or 0
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._offset_s = 0.0
+        self.restarts = 0
+
+    def time_of(self, frame: VideoFrame) -> float:
+        """Return the time of the next frame in seconds."""
+        pts, dts = frame.pts, frame.dts
+        before, self._last_pts = self._last_pts, pts
+        moves_on = dts is not None and self._last_dts is not None and dts > self._last_dts
+        if pts is not None and before is not None and pts < before and moves_on and not self._follows_decoder:
+            self._follows_decoder = True
+            self._offset_s += self._last_s - self._seconds(frame, self._last_dts)
+        if dts is not None and (self._last_dts is None or dts > self._last_dts):
+            self._last_dts = dts
+        stamp = dts if self._follows_decoder else pts
+        if stamp is None:
+            self._last_s += self._step_s
+            return self._last_s
+        if self._origin is None:
+            self._origin = stamp
+        time_s = self._seconds(frame, stamp)
+        if time_s < self._last_s:
+            self.restarts, self._last_dts = self.restarts + 1, dts
+            self._offset_s += self._last_s + self._step_s - time_s
+            time_s = self._last_s + self._step_s
+        self._last_s = time_s
+        return time_s
+
+    def _seconds(self, frame: VideoFrame, stamp: int | None) -> float:
+        return float(((stamp or 0) - (self._origin or 0)) * (frame.time_base or 0)) + self._offset_s
+
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
-    """Yield the frames of a stream. Skip damaged packets, and count them by reason in `damage`."""
+    """Yield the frames of a stream. Count packets that cannot be decoded by reason in `damage`."""
     from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
 
     packets = container.demux(stream)
@@ -139,25 +248,22 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Count
             packet = None
         if packet is None:
             break
-        if packet.is_corrupt:
-            damage["incomplete data"] += 1
-            continue
         try:
             yield from packet.decode()
         except (FFmpegError, OSError) as error:
-            damage[error.strerror or str(error)] += 1
+            damage["incomplete data" if packet.is_corrupt else error.strerror or str(error)] += 1
     with suppress(FFmpegError, OSError):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
 
 
-def open_container(opened: Path | BinaryIO, name: str) -> InputContainer:
+def open_container(opened: Path | BinaryIO, name: str, container_format: str | None = None) -> InputContainer:
     """Open a media file or stream for reading; InputError where it is none. Never touches the network."""
     import av
     from av.error import FFmpegError
 
     file = str(opened.absolute()) if isinstance(opened, Path) else opened
     try:
-        return av.open(file, "r", options={"protocol_whitelist": "file"})
+        return av.open(file, "r", format=container_format, options={"protocol_whitelist": "file"})
     except (FFmpegError, OSError) as error:
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
@@ -183,21 +289,64 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
     return min(lengths, default=None)
 
 
-def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) -> Image:
-    """Return a frame as RGB (H, W, 3), rotated by its metadata (degrees counter-clockwise)."""
+def upright_rgb(
+    frame: VideoFrame,
+    reformatter: VideoReformatter | None = None,
+    geometry: Geometry | None = None,
+    size: tuple[int, int] | None = None,
+) -> Image:
+    """Return a frame as RGB (H, W, 3), as players show it.
+
+    Args:
+        frame: Decoded frame.
+        reformatter: Scaler. It keeps its tables.
+        geometry: Transformation of the frame. Default: that of its display matrix.
+        size: Width and height before the image is turned. Default: that of the geometry.
+    """
     from av.video.reformatter import VideoReformatter
 
-    scaler = reformatter or VideoReformatter()
-    # One thread: the decoder uses the other cores.
-    rgb = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
-    return np.ascontiguousarray(turned_upright(np.asarray(rgb, np.uint8), frame))
+    scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
+    width, height = size or geometry.scaled_size(frame.width, frame.height)
+    is_hdr, is_cropped = frame.color_trc in (_PQ, _HLG), any(geometry.crop)
+    pixels = scaler.reformat(
+        frame,
+        None if is_cropped else width,
+        None if is_cropped else height,
+        format="rgb48le" if is_hdr else "rgb24",
+        interpolation="BICUBIC",
+        threads=1,  # the decoder uses the other cores
+    ).to_ndarray()
+    rgb = _tone_curve(frame.color_trc)[np.asarray(pixels, np.uint16)] if is_hdr else np.asarray(pixels, np.uint8)
+    if is_cropped:
+        import cv2
+
+        rgb = np.asarray(cv2.resize(geometry.cropped(rgb), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return geometry.turned(rgb)
 
 
-def turned_upright(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """Rotate an image or one of its planes by the rotation in the metadata of its frame."""
-    import cv2
+@cache
+def _tone_curve(transfer: int) -> NDArray[np.uint8]:
+    """Return the sRGB value (65536,) of each 16-bit value of an HDR video.
 
-    if quarter_turns := round(frame.rotation / 90) % 4:
-        code = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)[quarter_turns - 1]
-        return np.asarray(cv2.rotate(pixels, code), np.uint8)
-    return pixels
+    Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG).
+    """
+    value = np.arange(65536) / 65535
+    if transfer == _PQ:
+        root = value ** (32 / 2523)
+        light = (
+            10_000
+            / _WHITE_NITS
+            * (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305)
+        )
+    else:
+        scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+        light = 1000 / _WHITE_NITS * scene**1.2
+    light = np.where(light <= _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - light) / (1 - _KNEE))))
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255 * srgb).clip(0, 255).astype(np.uint8)
+
+
+def container_crop(path: Path, stream: VideoStream) -> tuple[int, int, int, int]:
+    """Return the pixels that the container cuts from the left, top, right and bottom of a stream."""
+    del path, stream
+    return 0, 0, 0, 0

@@ -8,9 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, KeysView, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from sonjit._util.errors import InputError
 from sonjit._util.extensions import Registry, extension_problems
@@ -78,10 +78,14 @@ class JsonWriter(TextOutput, FrameWriter):
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
             self._file.write("\n]}\n" if self._is_array else "\n")
-            if self.sources:
+            if self.sources or self.remarks:
                 self._file.close()
                 self._add_sources()
         super()._finish()
+
+    def _complete(self, header: Header) -> Header:
+        """Return the header with what is known at the end."""
+        return replace(header, sources=self.sources, notes=self.remarks or header.notes)
 
     def _add_sources(self) -> None:
         """Write the file again with the size of each source in its header."""
@@ -89,13 +93,52 @@ class JsonWriter(TextOutput, FrameWriter):
         self._draft = Draft(written.final)
         with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
             file.seek(len(_encoded(self._start(header))))
-            complete.write(_encoded(self._start(replace(header, sources=self.sources))))
+            complete.write(_encoded(self._start(self._complete(header))))
             shutil.copyfileobj(file, complete)
         written.drop()
 
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+class JsonRows(TextOutput, RowWriter):
+    """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines.
+
+    Args:
+        path: File to write.
+        header: Object to write before the records; None for a list of records only.
+        columns: Not used, because JSON contains the records unchanged.
+    """
+
+    nests = True
+
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+        super().__init__(path, newline="")
+        del columns
+        self._has_header, self._as_lines = header is not None, path.suffix.lower() == ".jsonl"
+        self._separator = ""
+        with failing_as_job(self._draft.final):
+            if header is not None:
+                text = json_from(header)
+                self._file.write(f"{text}\n" if self._as_lines else f'{text[:-1]},"frames":[\n')
+            elif not self._as_lines:
+                self._file.write("[")
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append records."""
+        for record in rows:
+            with failing_as_job(self._draft.final):
+                self._file.write(self._separator + json_from(record, spaced=not self._has_header))
+            self._separator = "\n" if self._as_lines else ",\n" if self._has_header else ", "
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            if not self._as_lines:
+                self._file.write("\n]}\n" if self._has_header else "]\n")
+            elif self._separator:
+                self._file.write("\n")
+        super()._finish()
 
 
 class StandardOutputWriter(FrameWriter):
@@ -145,15 +188,50 @@ Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
 Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
 RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, ColumnTypes], RowWriter]"
 
-EXCEL_ENDING: Final = ".xlsx"
-CHOICE_OF_ROWS: Final = (".csv", ".parquet", EXCEL_ENDING)
-"""Endings of tables with a choice of rows."""
 
-_FORMATS: Registry[tuple[Opener, Loader, RowOpener | None]] = Registry("table format")
+@dataclass(frozen=True)
+class TableFormat:
+    """Format of tables with one file name ending.
+
+    Attributes:
+        open: Function that opens a writer for a path, a header, the types of further columns, and what a row describes
+            or the convention of bone names.
+        load: Function that reads the header and the frames of a file. None if the format cannot be read back.
+        open_rows: Function that opens a table of rows that are not frames. None if the format supports only frames.
+        rows: What a row describes by default. None if there is no choice.
+        has_bones: The file is a character with named bones.
+        separates_events: Motions and events go into tables of their own.
+        noun: Noun for the files in messages.
+    """
+
+    open: Callable[[Path, Header, ExtraTypes, Any], FrameWriter]
+    load: Loader | None = None
+    open_rows: RowOpener | None = None
+    rows: TableRows | None = None
+    has_bones: bool = False
+    separates_events: bool = False
+    noun: str = ""
 
 
-TABLE_ENDINGS: KeysView[str] = _FORMATS.keys()
-"""Of the files that `open_writer` writes; it grows with `register_table_format`."""
+FORMATS: Registry[TableFormat] = Registry("table format")
+"""Formats by file name ending."""
+
+
+class _ReadableEndings(KeysView[str]):
+    """Endings of the formats that can be read back."""
+
+    def __iter__(self) -> Iterator[str]:
+        return (ending for ending, known in FORMATS.items() if known.load is not None)
+
+    def __contains__(self, ending: object) -> bool:
+        return any(ending == known for known in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+TABLE_ENDINGS: KeysView[str] = _ReadableEndings(FORMATS)
+"""Endings of the tables that `load_frames` reads; it grows with `register_table_format`."""
 
 
 def register_table_format(ending: str, open_table: Opener, load: Loader, open_rows: RowOpener | None = None) -> None:
@@ -171,38 +249,18 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
     """
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
-    _FORMATS.add(ending, (open_table, load, open_rows))
+    FORMATS.add(ending, TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows))
 
 
-def _open_parquet(path: Path, header: Header, types: ExtraTypes, rows: TableRows = "keypoint") -> FrameWriter:
+def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
+    """Return the format of a file name, or None if its ending is unknown."""
+    return FORMATS.get(Path(path).suffix.lower())
+
+
+def _open_parquet(path: Path, header: Header, types: ExtraTypes, rows: TableRows) -> FrameWriter:
     from sonjit.media.tables.columns import ParquetWriter
 
     return ParquetWriter(path, header, types, rows)
-
-
-def _open_rows(path: Path, header: Header, types: ExtraTypes, rows: TableRows | None) -> FrameWriter:
-    """Open a table of one of `CHOICE_OF_ROWS`."""
-    match path.suffix.lower():
-        case ".csv":
-            return CsvWriter(path, header, types, rows or "keypoint")
-        case ".parquet":
-            return _open_parquet(path, header, types, rows or "keypoint")
-        case _:
-            from sonjit.media.tables.columns import ExcelWriter
-
-            return ExcelWriter(path, header, types, rows or "instance")
-
-
-def _open_character(path: Path, header: Header, bones: BoneNames | None) -> FrameWriter:
-    from sonjit.media.tables.characters.writer import CharacterWriter
-
-    return CharacterWriter(path, header, bones or "vrm")
-
-
-def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
-    from sonjit.media.tables.columns import ParquetRows
-
-    return ParquetRows(path, header, columns)
 
 
 def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
@@ -211,10 +269,38 @@ def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
     return load_parquet(path)
 
 
-register_table_format(".json", JsonWriter, load_json)
-register_table_format(".jsonl", JsonWriter, load_json_lines)
-register_table_format(".csv", CsvWriter, load_csv, lambda path, _, columns: CsvRows(path, columns))
-register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_rows)
+def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+    from sonjit.media.tables.columns import ParquetRows
+
+    return ParquetRows(path, header, columns)
+
+
+def _open_excel(path: Path, header: Header, types: ExtraTypes, rows: TableRows) -> FrameWriter:
+    from sonjit.media.tables.columns import ExcelWriter
+
+    return ExcelWriter(path, header, types, rows)
+
+
+def _open_character(path: Path, header: Header, types: ExtraTypes, bones: BoneNames | None) -> FrameWriter:
+    from sonjit.media.tables.characters.writer import CharacterWriter
+
+    del types
+    return CharacterWriter(path, header, bones or "vrm")
+
+
+def _open_json(path: Path, header: Header, types: ExtraTypes, _: None) -> FrameWriter:
+    return JsonWriter(path, header, types)
+
+
+_CHARACTER = TableFormat(_open_character, has_bones=True, noun="Characters")
+FORMATS.update({
+    ".json": TableFormat(_open_json, load_json, JsonRows),
+    ".jsonl": TableFormat(_open_json, load_json_lines, JsonRows),
+    ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
+    ".parquet": TableFormat(_open_parquet, _load_parquet, _open_parquet_rows, rows="keypoint", separates_events=True),
+    ".xlsx": TableFormat(_open_excel, rows="instance", noun="Excel workbooks"),
+    **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
+})  # fmt: skip
 
 
 def open_writer(
@@ -248,16 +334,15 @@ def open_writer(
     types = extra_types(extra, (*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
-    path = Path(path)
-    if bones is not None and path.suffix.lower() not in CHARACTER_ENDINGS:
-        raise InputError(f"{path}: bones={bones!r} applies only to {', '.join(CHARACTER_ENDINGS)}")
-    if path.suffix.lower() in CHOICE_OF_ROWS:
-        return _open_rows(path, header, types, rows)
-    if rows is not None:
-        raise InputError(f"{path}: rows={rows!r} applies only to {', '.join(CHOICE_OF_ROWS)}")
-    if path.suffix.lower() in CHARACTER_ENDINGS:
-        return _open_character(path, header, bones)
-    return _FORMATS[_ending(path)][0](path, header, types)
+    path, known = Path(path), find_format(path)
+    if bones is not None and not (known and known.has_bones):
+        endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
+        raise InputError(f"{path}: bones={bones!r} applies only to {endings}")
+    if rows is not None and not (known and known.rows):
+        endings = ", ".join(ending for ending, item in FORMATS.items() if item.rows)
+        raise InputError(f"{path}: rows={rows!r} applies only to {endings}")
+    known = FORMATS[_ending(path)]
+    return known.open(path, header, types, bones if known.has_bones else rows or known.rows)
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
@@ -266,10 +351,10 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: Co
     Raises:
         InputError: As in `open_writer`, or the format contains only frames.
     """
-    ending = path.suffix.lower()
-    open_rows = None if ending in (EXCEL_ENDING, *CHARACTER_ENDINGS) else _FORMATS[_ending(path)][2]
+    ending = _ending(path)
+    open_rows = FORMATS[ending].open_rows
     if open_rows is None:
-        endings = ", ".join([".json", ".jsonl", *(item for item, (*_, rows) in _FORMATS.items() if rows)])
+        endings = ", ".join(item for item, known in FORMATS.items() if known.open_rows)
         raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
     return open_rows(path, header, columns)
 
@@ -312,15 +397,14 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
         MissingExtraError: `.parquet` without pyarrow.
     """
     path = Path(path)
-    if path.suffix.lower() == EXCEL_ENDING:
-        raise InputError(f"{path}: Excel workbooks cannot be read back. Use .json, .csv or .parquet")
-    if path.suffix.lower() in CHARACTER_ENDINGS:
-        raise InputError(f"{path}: Characters cannot be read back. Use .json, .csv or .parquet")
     ending = _ending(path)
+    known = FORMATS[ending]
+    if known.load is None:
+        raise InputError(f"{path}: {known.noun} cannot be read back. Use .json, .csv or .parquet")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return _FORMATS[ending][1](path)
+        return known.load(path)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from None
@@ -330,7 +414,6 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
-    if not _FORMATS.has(ending):
-        known = ", ".join((*_FORMATS, EXCEL_ENDING, *CHARACTER_ENDINGS))
-        raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {known}{extension_problems()}")
+    if not FORMATS.has(ending):
+        raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {', '.join(FORMATS)}{extension_problems()}")
     return ending

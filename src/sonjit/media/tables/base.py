@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import Draft, Output, failing_as_job
@@ -63,6 +63,10 @@ class Header:
         version: Version of Sonjit that found the instances.
         options: Options that differ from the defaults.
         sources: "width" and "height" in pixels of each file by its name, and "fps" of videos; empty for one source.
+        start_s: Time of the first image on the clock of a player in seconds, if the sound begins before the images.
+        geometry: How stored pixels became the images: "crop" in pixels, "pixel_aspect", "rotation_deg" clockwise, and
+            "mirrored"; empty if nothing changed.
+        notes: What was left out or changed while reading, one line each.
     """
 
     source: str | None = None
@@ -74,6 +78,9 @@ class Header:
     version: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
     sources: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    start_s: float | None = None
+    geometry: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         RESULT_TYPES.find(self.kind)
@@ -81,7 +88,17 @@ class Header:
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
         """Create the header of an open source."""
-        return cls(source=source.name, width=source.width, height=source.height, fps=source.fps, model=model, kind=kind)
+        return cls(
+            source=source.name,
+            width=source.width,
+            height=source.height,
+            fps=source.fps,
+            model=model,
+            kind=kind,
+            start_s=round(source.offset_s, 6) or None,
+            geometry={} if source.geometry is None else source.geometry.to_dict(),
+            notes=tuple(source.notes),
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -93,7 +110,8 @@ class Header:
         data: JsonObject = {item.name: getattr(self, item.name) for item in fields(self)}
         if self.kind == "hands":
             del data["kind"]
-        return {name: value for name, value in data.items() if value or name not in ("version", "options", "sources")}
+        optional = ("version", "options", "sources", "start_s", "geometry", "notes")
+        return {name: value for name, value in data.items() if value or name not in optional}
 
 
 class TextOutput(Output):
@@ -125,10 +143,12 @@ class FrameWriter(Output):
         sources: "width", "height" and "fps" of each file by its name. Formats with a header add them at the end.
         more_paths: Paths of further files that the writer made at the end.
         notes: Hints for the user about what was written, one line each.
+        remarks: What was left out or changed while reading, one line each. Formats with a header add it at the end.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.remarks: Sequence[str] = ()
         self.sources: dict[str, JsonObject] = {}
         self.more_paths: list[str] = []
         self.notes: list[str] = []
@@ -143,9 +163,18 @@ class FrameWriter(Output):
                 of `frame.instances()`; what a mapping lacks is unknown.
         """
 
+    def write_event(self, record: Mapping[str, object]) -> None:
+        """Append an event that ended, in a format with a place for events outside of frames. Others ignore it."""
+
 
 class RowWriter(Output):
-    """Open table of rows that are not frames."""
+    """Open table of rows that are not frames.
+
+    Attributes:
+        nests: Rows may contain lists and objects.
+    """
+
+    nests: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:

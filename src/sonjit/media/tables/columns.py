@@ -34,6 +34,8 @@ METADATA_KEY = b"sonjit"
 """Key of the header as JSON in the metadata of the schema."""
 SOURCES_KEY = b"sonjit.sources"
 """Key of the size of each source as JSON in the metadata of the file."""
+NOTES_KEY = b"sonjit.notes"
+"""Key of the notes as JSON in the metadata of the file."""
 
 
 def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
@@ -141,7 +143,7 @@ class ParquetRows(_ParquetFile, RowWriter):
 class ParquetWriter(_ParquetFile, FrameWriter):
     """Frames as Parquet."""
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
         super().__init__(path)
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout)))
 
@@ -153,6 +155,8 @@ class ParquetWriter(_ParquetFile, FrameWriter):
         self._add(self._rows_from.finish())
         if self.sources:  # known at the end, when the schema with the header has been written
             self._writer.add_key_value_metadata({SOURCES_KEY: json_from(self.sources).encode()})
+        if self.remarks:
+            self._writer.add_key_value_metadata({NOTES_KEY: json_from(list(self.remarks)).encode()})
         super()._finish()
 
 
@@ -163,6 +167,8 @@ def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
         header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
         if SOURCES_KEY in file.metadata.metadata:
             header = replace(header, sources=json.loads(file.metadata.metadata[SOURCES_KEY]))
+        if NOTES_KEY in file.metadata.metadata:
+            header = replace(header, notes=tuple(json.loads(file.metadata.metadata[NOTES_KEY])))
 
         def rows() -> Generator[RowRecord]:
             for batch in file.iter_batches():
@@ -239,7 +245,7 @@ class ExcelWriter(FrameWriter):
     def _finish(self) -> None:
         self._add(self._rows_from.finish())
         self._run.add(("name", "value", "width", "height", "fps"), self._bold)
-        header = replace(self._header, sources={}).to_dict()
+        header = replace(self._header, sources={}, notes=self.remarks or self._header.notes).to_dict()
         options = header.pop("options", {})
         for name, value in {**header, **options}.items():  # pyright: ignore[reportGeneralTypeIssues]
             self._run.add((name, value if isinstance(value, (int, float)) or value is None else str(value)))

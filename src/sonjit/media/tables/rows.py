@@ -113,7 +113,7 @@ class Layout:
         return rows or [nothing]
 
     def _instance_rows(self, frame: Frame, measured: Sequence[Sequence[float | str | None]]) -> list[Row]:
-        """Return a row per instance; a frame without instances has result row."""
+        """Return a row per instance; a frame without instances has one row."""
         shared = {SOURCE_COLUMN: frame.source, "frame": frame.index, "time": frame.time}
         found: list[dict[str, Any]] = []
         for (number, result), values in zip(frame.instances(), measured, strict=True):
@@ -232,13 +232,11 @@ def _rounded(value: float | str | None, name: str = "") -> float | str | None:
 def _points(result: Instance, names: tuple[str, ...]) -> Iterator[Row]:
     """Yield the index, name and values of each keypoint."""
     columns = dict.fromkeys(names, np.full(len(result.keypoints), np.nan, np.float32))
-    for instance in result.schema:
-        points: Float32Array | None = getattr(result, instance.name) if isinstance(instance, Points) else None
-        if isinstance(instance, Points) and points is not None:
-            columns |= dict(zip(instance.columns, points.T, strict=False))
-            scores = {
-                score.column: getattr(result, score.name) for score in instance.scores if score.column is not None
-            }
+    for item in result.schema:
+        points: Float32Array | None = getattr(result, item.name) if isinstance(item, Points) else None
+        if isinstance(item, Points) and points is not None:
+            columns |= dict(zip(item.columns, points.T, strict=False))
+            scores = {score.column: getattr(result, score.name) for score in item.scores if score.column is not None}
             columns |= {name: values for name, values in scores.items() if values is not None}
     table = np.column_stack([columns[name] for name in names])  # (K, V)
     values = shortest_floats(table)
@@ -340,8 +338,9 @@ def _put(frame: Frame, number: int, result: Result, *, people: bool) -> None:
 class CsvRows(TextOutput, RowWriter):
     """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
 
-    def __init__(self, path: Path, columns: ColumnTypes) -> None:
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
         super().__init__(path, newline="")
+        del header
         self._csv = csv.writer(self._file)
         self._columns = columns
         self._csv.writerow(columns)
@@ -355,7 +354,7 @@ class CsvRows(TextOutput, RowWriter):
 class CsvWriter(TextOutput, FrameWriter):
     """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
         super().__init__(path, newline="", encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
         self._csv = csv.writer(self._file)
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))

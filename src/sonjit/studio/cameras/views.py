@@ -24,10 +24,13 @@ from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.media.sources import image_files, is_pattern, natural_key
+from sonjit.media.sources.geometry import Geometry
 from sonjit.media.sources.images import IMAGE_ENDINGS, load_image
 from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
@@ -285,6 +288,7 @@ class VideoView(View):
         self._container: InputContainer | None = None
         self._frames: Generator[VideoFrame] | None = None
         self._next = 0
+        self._aspect: Fraction | None = None
         self._cache: deque[VideoFrame] = deque(maxlen=_CACHED_FRAMES)
         self._frame_times = _frame_times(path)
         super().__init__(path, range(len(self._frame_times)))
@@ -302,7 +306,7 @@ class VideoView(View):
             if frame is None:
                 self._close_decoder()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
-            return upright_rgb(frame)
+            return upright_rgb(frame, None, Geometry.of_frame(frame, self._aspect))
 
     def files(self) -> Iterable[Path]:
         return (self.path,)
@@ -327,6 +331,7 @@ class VideoView(View):
         stream = video_stream(container)
         assert stream is not None
         stream.thread_type = "AUTO"
+        self._aspect = stream.sample_aspect_ratio
         if number:
             container.seek(self._frame_times[number], stream=stream, backward=True)
         self._frames = decoded_frames(container, stream, Counter[str]())

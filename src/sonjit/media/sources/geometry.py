@@ -1,0 +1,227 @@
+"""Turn stored pixels into the image that players and browsers show: cropped, square pixels, unmirrored and upright.
+
+Files state this besides their pixels: as display matrix and sample aspect ratio (videos), EXIF orientation (JPEG, PNG,
+WebP, TIFF), or `clap`, `irot` and `imir` properties (AVIF). `Geometry` applies it in the order of ISO/IEC 14496-12 and
+23008-12: crop, aspect ratio, then rotation and mirror.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.video.frame import VideoFrame
+
+    from sonjit._util.json_text import JsonObject
+
+_MATRIX_BYTES = 36
+_MAX_ASPECT = 20
+"""Largest ratio of the sides of a pixel that is believed."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Transformation from stored pixels to the shown image.
+
+    Attributes:
+        crop: Pixels to cut from the left, top, right and bottom.
+        aspect: Width of a pixel over its height.
+        transposed: Exchange x and y, before the mirrors.
+        flip_x, flip_y: Mirror left and right, or top and bottom.
+    """
+
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    aspect: Fraction = Fraction(1)
+    transposed: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @classmethod
+    def of_frame(
+        cls, frame: VideoFrame, aspect: Fraction | None = None, crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ) -> Self:
+        """Return the geometry of a video frame.
+
+        Args:
+            frame: Decoded frame. Its display matrix may turn and mirror it.
+            aspect: Sample aspect ratio of the stream; None if the stream states none.
+            crop: Crop rectangle of the container.
+        """
+        if not aspect or not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
+            aspect = Fraction(1)
+        left, top, right, bottom = crop
+        if left + right >= frame.width or top + bottom >= frame.height:
+            crop = (0, 0, 0, 0)
+        return cls(crop, aspect, *_turns_of_matrix(frame))
+
+    @classmethod
+    def of_orientation(cls, orientation: int) -> Self:
+        """Return the geometry of an EXIF orientation, 1 to 8.
+
+        >>> Geometry.of_orientation(6).to_dict()
+        {'rotation_deg': 90, 'mirrored': False}
+        """
+        transposed, flip_x, flip_y = {
+            2: (False, True, False), 3: (False, True, True), 4: (False, False, True), 5: (True, False, False),
+            6: (True, True, False), 7: (True, True, True), 8: (True, False, True),
+        }.get(orientation, (False, False, False))  # fmt: skip
+        return cls(transposed=transposed, flip_x=flip_x, flip_y=flip_y)
+
+    @property
+    def is_turn(self) -> bool:
+        """Check whether the image is only turned or mirrored, so that its pixels keep their values."""
+        return self.aspect == 1 and not any(self.crop)
+
+    def to_dict(self) -> JsonObject:
+        """Return what the header of a table contains: the rotation is clockwise and precedes the mirror.
+
+        It is empty for no change.
+        """
+        data: JsonObject = {"crop": list(self.crop)} if any(self.crop) else {}
+        if self.aspect != 1:
+            data["pixel_aspect"] = f"{self.aspect.numerator}:{self.aspect.denominator}"
+        if self.transposed or self.flip_x or self.flip_y:
+            mirrored = self.transposed ^ self.flip_x ^ self.flip_y
+            flip_x = self.flip_x ^ mirrored
+            quarter_turns = (1 if flip_x else 3) if self.transposed else 2 * self.flip_y
+            data |= {"rotation_deg": 90 * quarter_turns, "mirrored": mirrored}
+        return data
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height of the cropped image with square pixels, before it is turned. No side shrinks."""
+        left, top, right, bottom = self.crop
+        width, height = width - left - right, height - top - bottom
+        if self.aspect > 1:
+            return round(width * self.aspect), height
+        return width, round(height / self.aspect)
+
+    def turned(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn and mirror an image (H, W, ...) or one of its planes."""
+        if self.transposed:
+            pixels = pixels.swapaxes(0, 1)
+        if self.flip_x or self.flip_y:
+            pixels = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        return np.ascontiguousarray(pixels)
+
+    def cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Cut the crop rectangle out of an image (H, W, ...)."""
+        left, top, right, bottom = self.crop
+        return pixels[top : pixels.shape[0] - bottom, left : pixels.shape[1] - right]
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crop, scale, turn and mirror an image (H, W, ...)."""
+        import cv2
+
+        size = self.scaled_size(pixels.shape[1], pixels.shape[0])
+        pixels = self.cropped(pixels)
+        if size != (pixels.shape[1], pixels.shape[0]):
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+        return self.turned(pixels)
+
+
+def _turns_of_matrix(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Return `transposed`, `flip_x` and `flip_y` of the display matrix of a frame, for the nearest quarter turn."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    data = b"" if matrix is None else bytes(matrix)
+    if len(data) != _MATRIX_BYTES:
+        return False, False, False
+    a, b, _, c, d = struct.unpack_from("5i", data)  # x' = a x + c y, y' = b x + d y
+    is_transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    return (True, c < 0, b < 0) if is_transposed else (False, a < 0, d < 0)
+
+
+def avif_geometry(data: bytes) -> Geometry:
+    """Return the geometry that the properties of the primary image of an AVIF or HEIF file state."""
+    found = Geometry()
+    try:
+        for kind, content in _primary_properties(data):
+            if kind == b"irot":
+                for _ in range(content[0] & 3):  # each a quarter turn counter-clockwise
+                    found = _followed(found, transposed=True, flip_y=True)
+            elif kind == b"imir":  # axis 0 exchanges top and bottom
+                axis = content[0] & 1
+                found = _followed(found, flip_x=bool(axis), flip_y=not axis)
+            elif kind == b"clap":
+                found = Geometry(_crop_of_aperture(data, content), found.aspect, *_turns(found))
+    except (struct.error, IndexError, ValueError, ZeroDivisionError):
+        return Geometry()
+    return found
+
+
+def _turns(geometry: Geometry) -> tuple[bool, bool, bool]:
+    return geometry.transposed, geometry.flip_x, geometry.flip_y
+
+
+def _followed(first: Geometry, *, transposed: bool = False, flip_x: bool = False, flip_y: bool = False) -> Geometry:
+    """Return a geometry followed by another transposition and mirrors."""
+    if transposed:
+        first_x, first_y = first.flip_y, first.flip_x
+    else:
+        first_x, first_y = first.flip_x, first.flip_y
+    return Geometry(first.crop, first.aspect, first.transposed ^ transposed, first_x ^ flip_x, first_y ^ flip_y)
+
+
+def _crop_of_aperture(data: bytes, content: bytes) -> tuple[int, int, int, int]:
+    """Return the crop of a clean aperture, whose centre is relative to that of the image."""
+    values = struct.unpack_from(">8i", content)
+    width, height, x, y = (Fraction(values[k], values[k + 1]) for k in range(0, 8, 2))
+    full_width, full_height = next(
+        struct.unpack_from(">II", item, 4) for kind, item in _primary_properties(data) if kind == b"ispe"
+    )
+    return crop_of_aperture(full_width, full_height, width, height, x, y)
+
+
+def crop_of_aperture(
+    full_width: int, full_height: int, width: Fraction, height: Fraction, x: Fraction, y: Fraction
+) -> tuple[int, int, int, int]:
+    """Return the crop of an aperture of a size, whose centre is off that of the stored image by x and y, in pixels."""
+    left = round(Fraction(full_width - 1, 2) + x - (width - 1) / 2)
+    top = round(Fraction(full_height - 1, 2) + y - (height - 1) / 2)
+    right, bottom = full_width - left - round(width), full_height - top - round(height)
+    return (left, top, right, bottom) if min(left, top, right, bottom) >= 0 else (0, 0, 0, 0)
+
+
+def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the type and content of each property of the primary image, in the order in which they apply."""
+    meta = next(content for kind, content in boxes(data) if kind == b"meta")[4:]
+    inner = dict(boxes(meta))
+    primary = int.from_bytes(inner[b"pitm"][4 : 6 if inner[b"pitm"][0] == 0 else 8])
+    properties = dict(boxes(inner[b"iprp"]))
+    items = list(boxes(properties[b"ipco"]))
+    associations = properties[b"ipma"]
+    version, is_wide = associations[0], associations[3] & 1
+    position = 8
+    for _ in range(int.from_bytes(associations[4:8])):
+        id_bytes = 2 if version == 0 else 4
+        item = int.from_bytes(associations[position : position + id_bytes])
+        count = associations[position + id_bytes]
+        position += id_bytes + 1
+        for _ in range(count):
+            size = 2 if is_wide else 1
+            index = int.from_bytes(associations[position : position + size]) & (0x7FFF if is_wide else 0x7F)
+            position += size
+            if item == primary and 0 < index <= len(items):
+                yield items[index - 1]
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the type and content of each box of an ISO base media file, or of the content of a box."""
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        start = 8
+        if length == 1:
+            (length,), start = struct.unpack_from(">Q", data, position + 8), 16
+        length = length or len(data) - position
+        if length < start:
+            return
+        yield kind, data[position + start : position + length]
+        position += length

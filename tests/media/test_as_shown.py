@@ -1,0 +1,271 @@
+"""Images are read as players and browsers show them, with times that never run backwards, and nothing silently."""
+
+import io
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import InputError
+from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
+from sonjit.media.sources.geometry import Geometry, avif_geometry
+from sonjit.media.sources.images import decode_image, is_media
+from sonjit.results import Frame
+from sonjit.runs import Detect, Inputs, Outputs, run_job
+
+RED, GREEN, BLUE = (200, 30, 30), (30, 170, 30), (30, 30, 200)
+
+
+def picture(height=64, width=96, shift=0):
+    """Return an image whose quarters differ, so that each turn and mirror is visible."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    image[: height // 2, : width // 2], image[: height // 2, width // 2 :] = RED, GREEN
+    image[height // 2 :, : width // 2] = BLUE
+    image[shift : shift + 4] = 240
+    return image
+
+
+def write_video(
+    path,
+    count=12,
+    *,
+    codec="libx264",
+    options=None,
+    rate=25,
+    first=0,
+    sound=False,
+    change=lambda stream: None,
+    **kwargs,
+):
+    with av.open(str(path), "w", **kwargs) as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        change(stream)
+        tone = container.add_stream("aac", rate=8000) if sound else None
+        if tone is not None:
+            for start in range(0, 16000, 1024):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                frame.rate, frame.pts = 8000, start
+                container.mux(tone.encode(frame))
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(picture(shift=4 * (index % 12)), format="rgb24")
+            frame.pts, frame.time_base = first + index, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if tone is not None:
+            container.mux(tone.encode(None))
+    return path
+
+
+def read(path, **options):
+    with sonjit.open_source(path, **options) as source:
+        return source, [(frame.index, frame.time, frame.rgb) for frame in source]
+
+
+def close_to(image, expected):
+    return image.shape == expected.shape and np.abs(image.astype(int) - expected).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_eight_orientations(orientation):
+    image = picture()
+    expected = {
+        1: image, 2: image[:, ::-1], 3: image[::-1, ::-1], 4: image[::-1], 5: image.swapaxes(0, 1),
+        6: np.rot90(image, -1), 7: np.rot90(image, 2).swapaxes(0, 1), 8: np.rot90(image),
+    }[orientation]  # fmt: skip
+    geometry = Geometry.of_orientation(orientation)
+    np.testing.assert_array_equal(geometry.apply(image), expected)
+    stated = geometry.to_dict()
+    turned = np.rot90(image, -stated.get("rotation_deg", 0) // 90)
+    np.testing.assert_array_equal(turned[:, ::-1] if stated.get("mirrored") else turned, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_image_is_shown_as_its_properties_state(orientation):
+    pil = pytest.importorskip("PIL.Image")
+    if not pytest.importorskip("PIL.features").check("avif"):
+        pytest.skip("Pillow without AVIF")
+    exif, data = pil.Exif(), io.BytesIO()
+    exif[0x112] = orientation
+    pil.fromarray(picture()).save(data, "AVIF", exif=exif, quality=95)
+    assert avif_geometry(data.getvalue()).to_dict() == Geometry.of_orientation(orientation).to_dict()
+    assert close_to(decode_image(data.getvalue(), "a"), Geometry.of_orientation(orientation).apply(picture()))
+    assert close_to(decode_image(data.getvalue(), "a", upright=False), picture())
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_display_matrix_turns_and_mirrors_a_video(tmp_path, degrees, mirrored):
+    path = write_video(
+        tmp_path / "a.mp4", 3, change=lambda stream: stream.set_display_rotation(degrees, hflip=mirrored)
+    )
+    source, frames = read(path)
+    image = picture()[:, ::-1] if mirrored else picture()
+    choices = {turn: np.rot90(image, turn) for turn in range(4)}
+    matching = [turn for turn, expected in choices.items() if close_to(frames[0][2], expected)]
+    assert len(matching) == 1
+    assert matching[0] % 2 == degrees // 90 % 2
+    assert source.geometry.to_dict().get("mirrored", False) == mirrored
+    with sonjit.open_source(path) as opened, open_drawing_writer(tmp_path / "drawn.mp4", opened) as drawing:
+        for frame in opened:
+            drawing.write(frame.rgb, frame.time, under=frame)
+    assert close_to(read(tmp_path / "drawn.mp4")[1][0][2], frames[0][2])
+
+
+@pytest.mark.parametrize(("aspect", "size"), [("16:11", (140, 64)), ("1:2", (96, 128)), ("1:1", (96, 64))])
+def test_pixels_become_square(tmp_path, aspect, size):
+    def state(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect.replace(":", "/"))
+
+    source, frames = read(write_video(tmp_path / "a.mkv", 3, change=state))
+    assert (source.width, source.height) == size == frames[0][2].shape[1::-1]
+    assert source.geometry.to_dict() == ({} if aspect == "1:1" else {"pixel_aspect": aspect})
+    expected = cv2.resize(picture(), size, interpolation=cv2.INTER_CUBIC)
+    assert close_to(frames[0][2], expected)
+    header = Header.from_source(source)
+    assert (header.width, header.height) == size
+    assert Header.from_dict(header.to_dict()).geometry == source.geometry.to_dict()
+
+
+def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
+    path = write_video(tmp_path / "a.h264", rate=50, options={"bf": "2"}, format="h264")
+    source, frames = read(path)
+    assert [time for _, time, _ in frames] == pytest.approx([index / 50 for index in range(12)])
+    assert "50 frames per second, its headers state" in source.notes[0]
+    assert read(path, fps=10)[1][-1][1] == pytest.approx(1.1)
+    assert read(path, fps=10)[0].notes == []
+    with pytest.raises(InputError, match="fps=0"):
+        sonjit.open_source(path, fps=0)
+
+
+@pytest.mark.parametrize("ending", [".avi", ".mkv", ".mp4", ".ts", ".mov"])
+@pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 3), ("mpeg4", 2), ("libx264", 0)])
+@pytest.mark.parametrize("first", [0, 10])
+def test_times_rise_in_every_container(tmp_path, ending, codec, b_frames, first):
+    if ending == ".avi" and first:
+        pytest.skip("FFmpeg writes the first image of AVI at 0, and a gap after it")
+    path = write_video(tmp_path / f"a{ending}", 20, codec=codec, options={"bf": str(b_frames)}, first=first)
+    _, frames = read(path)
+    assert len(frames) == 20
+    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=0.002)
+
+
+def test_the_clock_of_joined_recordings_continues(tmp_path):
+    part = write_video(tmp_path / "a.ts", 10).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    source, frames = read(tmp_path / "joined.ts")
+    assert len(frames) == 20
+    assert all(before < after for (_, before, _), (_, after, _) in pairwise(frames))
+    assert any("its clock restarts 1 time" in note for note in source.notes)
+
+
+def test_the_start_after_the_sound_is_in_the_header(tmp_path):
+    path = write_video(tmp_path / "a.mkv", first=25, sound=True)
+    source, frames = read(path)
+    assert frames[0][1] == pytest.approx(0, abs=0.002)
+    assert source.offset_s == pytest.approx(1, abs=0.03)
+    assert Header.from_source(source).to_dict()["start_s"] == pytest.approx(1, abs=0.03)
+    assert "start_s" not in Header.from_source(read(write_video(tmp_path / "b.mp4"))[0]).to_dict()
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_is_tone_mapped(tmp_path, transfer):
+    def state(stream):
+        stream.codec_context.color_trc = transfer
+
+    source, frames = read(write_video(tmp_path / "a.mp4", 2, change=state))
+    plain = read(write_video(tmp_path / "b.mp4", 2))[1][0][2]
+    assert "tone-mapped" in source.notes[0]
+    assert frames[0][2].astype(int).std() > plain.astype(int).std()  # contrast that HDR compresses
+
+
+def test_images_of_a_video_keep_the_first_size(tmp_path):
+    path = tmp_path / "a.mjpeg"
+    parts = [cv2.imencode(".jpg", picture(64 * size, 96 * size))[1].tobytes() for size in (2, 2, 1)]
+    path.write_bytes(b"".join(parts))
+    source, frames = read(path)
+    assert [frame.shape for *_, frame in frames] == [(128, 192, 3)] * 3
+    assert any("the size changes at frame 2" in note for note in source.notes)
+
+
+def test_jpeg_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path):
+    one = cv2.imencode(".jpg", picture())[1].tobytes()
+    (tmp_path / "three.jpg").write_bytes(one * 3)
+    (tmp_path / "photo.jpg").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
+    assert [time for _, time, _ in read(tmp_path / "three.jpg")[1]] == [0, 0.04, 0.08]
+    assert read(tmp_path / "photo.jpg")[0].kind == "image"
+    index = one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:]
+    (tmp_path / "pair.mpo").write_bytes(index + one)
+    assert read(tmp_path / "pair.mpo")[0].kind == "image"
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(200, 8), (1000, 10), (4000, 12), (60_000, 16)])
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_deep_values_are_scaled_by_their_range(ending, largest, bits):
+    values = np.linspace(0, largest, 64 * 96, dtype=np.uint16).reshape(64, 96)
+    notes = []
+    image = decode_image(cv2.imencode(ending, values)[1].tobytes(), "deep", notes=notes)
+    assert image.max() == largest >> (bits - 8)
+    assert [f"{bits}-bit values" in note for note in notes] == ([] if bits == 16 else [True])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_float_image_says_so(channels):
+    image = np.random.default_rng(0).random((8, 9, channels), np.float32)
+    with pytest.raises(InputError, match="float32 image: scale it"):
+        decode_image(cv2.imencode(".tif", image)[1].tobytes(), "f.tif")
+
+
+def test_a_folder_with_a_rate_is_a_recording_with_its_gaps(tmp_path):
+    for number in (1, 2, 4):
+        cv2.imwrite(str(tmp_path / f"f_{number:03d}.png"), picture())
+    for named in (tmp_path, f"{tmp_path}/f_%03d.png", f"{tmp_path}/*.png"):
+        source, frames = read(named, fps=10)
+        assert source.kind == "video"
+        assert [(index, time) for index, time, _ in frames] == [(0, 0), (1, 0.1), (3, pytest.approx(0.3))]
+        assert "1 frame missing" in source.notes[0]
+    assert read(f"{tmp_path}/f_%03d.png")[0].kind == "folder"
+    with sonjit.open_source(tmp_path, fps=10) as opened, open_drawing_writer(tmp_path / "a.mp4", opened) as drawing:
+        for frame in opened:
+            drawing.write(frame.rgb, frame.time, index=frame.index, under=frame)
+    assert [round(time, 2) for _, time, _ in read(tmp_path / "a.mp4")[1]] == [0, 0.1, 0.3]
+
+
+def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    cv2.imwrite(str(study / "a.png"), picture())
+    (study / "b.unknown").write_bytes((study / "a.png").read_bytes())
+    (study / "c.recording").write_bytes(write_video(tmp_path / "a.ts", 3).read_bytes())
+    (study / "notes.txt").write_text("x")
+    (study / ".hidden").write_text("x")
+    inputs = Inputs.find([str(study)])
+    assert [file.name for file in inputs.files] == ["a.png", "b.unknown", "c.recording"]
+    assert inputs.notes == (f"{study}: left out 1 file: notes.txt",)
+    assert not is_media(b"# a text that is long enough" * 30)
+    (tmp_path / "nested" / "inner").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"It contains folders: use '.*nested/\*\*/\*'"):
+        Inputs.find([str(tmp_path / "nested")])
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".parquet"])
+def test_notes_are_in_the_header(tmp_path, ending):
+    with open_writer(tmp_path / f"a{ending}", Header()) as table:
+        table.write(Frame(0, 0.0))
+        table.remarks = ("a line",)
+    assert list(load_frames(tmp_path / f"a{ending}")[0].notes) == ["a line"]
+
+
+def test_notes_of_a_run_are_in_its_report_and_table(tmp_path, weights):
+    path = tmp_path / "a.mjpeg"
+    path.write_bytes(cv2.imencode(".jpg", picture())[1].tobytes() * 3)
+    task = Detect("hands", {"search": "fast"})
+    summary = run_job(task, Inputs.find([str(path)]), Outputs(str(tmp_path / "a.json")))
+    assert "contains no times" in summary.notes[0]
+    assert list(load_frames(tmp_path / "a.json")[0].notes) == summary.notes
+    with pytest.warns(sonjit._util.errors.InputNote, match="contains no times"):
+        assert len(list(sonjit.track(path, "hands", search="fast"))) == 3
