@@ -72,7 +72,9 @@ def stream(
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
-            for frame in islice(track(str(source), kind, mirrored=mirrored, **options), limit):
+            if mirrored and kind != "face":  # the output exchanges the sides of a face
+                options["mirrored"] = True
+            for frame in islice(track(str(source), kind, **options), limit):
                 height, width = frame.image.shape[:2]
                 now_s, frame_s = time.monotonic(), frame.time or 0.0
                 start_s = now_s - frame_s if start_s is None else start_s
