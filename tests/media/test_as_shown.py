@@ -1,6 +1,7 @@
 """Images are read as players and browsers show them, with times that never run backwards, and nothing silently."""
 
 import io
+import struct
 from fractions import Fraction
 from itertools import pairwise
 
@@ -129,6 +130,43 @@ def test_pixels_become_square(tmp_path, aspect, size):
     header = Header.from_source(source)
     assert (header.width, header.height) == size
     assert Header.from_dict(header.to_dict()).geometry == source.geometry.to_dict()
+
+
+def grown(data, path, payload, skip):
+    """Append a payload to the box at a path of kinds, and correct all sizes."""
+    position, end, chain = 0, len(data), []
+    for kind in path:
+        while data[position + 4 : position + 8] != kind:
+            position += int.from_bytes(data[position : position + 4])
+        chain.append(position)
+        end = position + int.from_bytes(data[position : position + 4])
+        position += 8 + skip.get(kind, 0)
+    data[end:end] = payload
+    for start in chain:
+        data[start : start + 4] = (int.from_bytes(data[start : start + 4]) + len(payload)).to_bytes(4)
+
+
+def test_the_clean_aperture_of_an_mp4_is_cut(tmp_path):
+    data = bytearray(write_video(tmp_path / "a.mp4", 3).read_bytes())
+    aperture = struct.pack(">I4s2I2I2i2i", 40, b"clap", 72, 1, 58, 1, 4, 1, 1, 1)
+    path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")
+    grown(data, path, aperture, {b"stsd": 8, b"avc1": 78})
+    (tmp_path / "b.mp4").write_bytes(data)
+    source, frames = read(tmp_path / "b.mp4")
+    assert source.geometry.to_dict() == {"crop": [16, 4, 8, 2]}
+    assert close_to(frames[0][2], picture()[4:62, 16:88])
+
+
+def test_the_crop_of_an_mkv_is_cut(tmp_path):
+    plain = bytearray(write_video(tmp_path / "a.mkv", 3).read_bytes())
+    old = b"\x54\xb2\x81\x04\x55\xee\x81\x00"  # DisplayUnit, the last element of Video, and one of the track after it
+    at = plain.index(old)
+    plain[at : at + 8] = b"\x54\xcc\x81\x10\x54\xdd\x81\x08"  # PixelCropLeft and PixelCropRight
+    plain[plain.rindex(b"\xb0\x81\x60", 0, at) - 1] += 4  # the size of Video
+    (tmp_path / "b.mkv").write_bytes(plain)
+    source, frames = read(tmp_path / "b.mkv")
+    assert source.geometry.to_dict() == {"crop": [16, 0, 8, 0]}
+    assert close_to(frames[0][2], picture()[:, 16:88])
 
 
 def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):

@@ -7,22 +7,26 @@ WebP, TIFF), or `clap`, `irot` and `imir` properties (AVIF). `Geometry` applies 
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from av.video.frame import VideoFrame
 
     from sonjit._util.json_text import JsonObject
 
 _MATRIX_BYTES = 36
+_HEAD_BYTES = 1 << 18
+"""Bytes of an MKV file that are searched for its tracks."""
 _MAX_ASPECT = 20
 """Largest ratio of the sides of a pixel that is believed."""
 
@@ -225,3 +229,70 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield kind, data[position + start : position + length]
         position += length
+
+
+def container_crop(path: Path, container_format: str) -> tuple[int, int, int, int]:
+    """Return the pixels that an MP4, MOV or MKV file cuts from the left, top, right and bottom of its first video.
+
+    FFmpeg's decoders apply the crop of the codec, but not that of the container.
+    """
+    try:
+        with path.open("rb") as file:
+            if "mp4" in container_format:
+                return _crop_of_mp4(file)
+            return _crop_of_mkv(file.read(_HEAD_BYTES)) if "matroska" in container_format else (0, 0, 0, 0)
+    except (OSError, struct.error, ValueError, IndexError, KeyError, StopIteration, ZeroDivisionError):
+        return 0, 0, 0, 0
+
+
+def _crop_of_mp4(file: BinaryIO) -> tuple[int, int, int, int]:
+    while len(head := file.read(16)) >= 8:
+        length, kind = struct.unpack_from(">I4s", head)
+        size = 16 if length == 1 else 8
+        length = struct.unpack_from(">Q", head, 8)[0] if length == 1 else length
+        file.seek(size - len(head), os.SEEK_CUR)
+        if kind != b"moov":
+            if length < size:
+                break
+            file.seek(length - size, os.SEEK_CUR)
+            continue
+        for track in (content for kind, content in boxes(file.read(length - size)) if kind == b"trak"):
+            for name in (b"mdia", b"minf", b"stbl", b"stsd"):
+                track = dict(boxes(track))[name]
+            entry = next(boxes(track[8:]))[1]
+            width, height = struct.unpack_from(">HH", entry, 24)
+            values = dict(boxes(entry[78:])).get(b"clap")
+            if width and height and values is not None:
+                numbers = struct.unpack_from(">2I2I2i2i", values)
+                parts = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
+                return crop_of_aperture(width, height, *parts)
+        break
+    return 0, 0, 0, 0
+
+
+def _crop_of_mkv(data: bytes) -> tuple[int, int, int, int]:
+    segment = next(content for name, content in _elements(data) if name == 0x18538067)
+    tracks = next(content for name, content in _elements(segment) if name == 0x1654AE6B)
+    for entry in (content for name, content in _elements(tracks) if name == 0xAE):
+        video = dict(_elements(entry)).get(0xE0)
+        if video is not None:
+            crops = dict(_elements(video))
+            left, top, right, bottom = (
+                int.from_bytes(crops.get(name, b"")) for name in (0x54CC, 0x54BB, 0x54DD, 0x54AA)
+            )
+            return left, top, right, bottom
+    return 0, 0, 0, 0
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the ID and content of each element of EBML."""
+    position = 0
+    while position < len(data):
+        width = 9 - data[position].bit_length()
+        name = int.from_bytes(data[position : position + width])
+        position += width
+        width = 9 - data[position].bit_length()
+        size = int.from_bytes(data[position : position + width]) & ((1 << 7 * width) - 1)
+        position += width
+        yield name, data[position : position + size]
+        position += size

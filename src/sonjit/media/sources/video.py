@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import Geometry
+from sonjit.media.sources.geometry import Geometry, container_crop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -149,7 +149,7 @@ class VideoSource(Source):
         clock = _Clock(stream, step)
         time, index, size, resized = -step, 0, (0, 0), list[int]()
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
-        crop = container_crop(self.path, stream) if self.path is not None else (0, 0, 0, 0)
+        crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
             for frame in decoded_frames(container, stream, damage):
                 time = index * step if self._counts_frames else clock.time_of(frame)
@@ -344,9 +344,3 @@ def _tone_curve(transfer: int) -> NDArray[np.uint8]:
     light = np.where(light <= _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - light) / (1 - _KNEE))))
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(255 * srgb).clip(0, 255).astype(np.uint8)
-
-
-def container_crop(path: Path, stream: VideoStream) -> tuple[int, int, int, int]:
-    """Return the pixels that the container cuts from the left, top, right and bottom of a stream."""
-    del path, stream
-    return 0, 0, 0, 0
