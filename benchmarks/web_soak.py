@@ -23,7 +23,7 @@ from page import browse, wait
 from rich.console import Console
 
 from sonjit import SonjitError
-from sonjit.server.static_page import write_page
+from sonjit.server.pages import write_page
 
 LIMIT_MB, LIMIT_MS = 20, 50
 WARM_UP_S, EVERY_S = 30, 20  # compilation of the networks and layout of the page

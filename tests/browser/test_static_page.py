@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from sonjit.cli import main
-from sonjit.server.static_page import BUILT_ENGINE
+from sonjit.server.pages import BUILT_ENGINE
 
 from .conftest import run
 from .driver import Page

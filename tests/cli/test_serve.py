@@ -21,10 +21,8 @@ from websockets.sync.client import connect
 
 from sonjit.cli import main
 from sonjit.cli.serve import address_printer
-from sonjit.server import addresses, certificate
-from sonjit.server.addresses import page_addresses, qr_lines
-from sonjit.server.certificate import fingerprint, own_certificate
-from sonjit.server.settings import Settings
+from sonjit.server import settings as server_settings
+from sonjit.server.settings import Settings, fingerprint, own_certificate, page_addresses, qr_lines
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def test_on_all_addresses_it_prints_addresses_for_other_devices(monkeypatch, cap
     local, *others = page_addresses(settings, 80)
     assert local == "http://127.0.0.1:80/#token=a%26b"
     assert not any("127.0.0.1" in one or "0.0.0.0" in one for one in others)
-    monkeypatch.setattr(addresses, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
+    monkeypatch.setattr(server_settings, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
     address_printer(open_page=False, page="annotate/")(page_addresses(settings, 80))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
@@ -127,7 +125,7 @@ def test_a_certificate_is_made_again_when_the_clock_leaves_its_time(days, is_kep
         def now(cls, tz=None):
             return datetime.now(tz) + timedelta(days=days)
 
-    monkeypatch.setattr(certificate, "datetime", Clock)
+    monkeypatch.setattr(server_settings, "datetime", Clock)
     path = own_certificate([])
     assert (path.read_bytes() == made) == is_kept
     read = x509.load_pem_x509_certificate(path.read_bytes())

@@ -10,7 +10,7 @@ from sonjit import create_detector
 from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions, load_engine, shared_networks
 from sonjit.engines import openvino as engine
-from sonjit.server.detector_pool import DetectorPool
+from sonjit.server.service import DetectorPool
 from sonjit.server.options import SessionOptions
 
 

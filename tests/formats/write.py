@@ -22,7 +22,7 @@ from sonjit.gestures import GestureRecording, LearnedGestures, MotionRecording
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.media import TABLE_ENDINGS, Header, open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person, box_around
-from sonjit.server.job_process import JobInput
+from sonjit.server.job_files import JobInput
 from sonjit.server.job_store import JobStore
 from sonjit.server.options import read_detector
 from sonjit.server.settings import Settings

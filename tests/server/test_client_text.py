@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.server import client_text
-from sonjit.server.client_text import load_json, require_short_map
+from sonjit.server import options
 from sonjit.server.errors import RefusedError
+from sonjit.server.options import load_json, require_short_map
 from sonjit.server.settings import Settings
 
 from .conftest import LITE, configure, open_stream, refusal
@@ -50,7 +50,7 @@ def test_the_map_of_a_stream_is_bounded_as_well(weights, listen, no_parser):
 
 
 def test_json_of_many_small_values_is_not_parsed(ask, monkeypatch):
-    monkeypatch.setattr(client_text, "json", None)  # its use would be an error
+    monkeypatch.setattr(options, "json", None)  # its use would be an error
     body = b'{"recordings":[' + b"{}," * 600_000 + b"{}]}"
     assert "lists and objects" in refusal(ask().post("/v1/gestures/train", content=body), 413, "too_large")
     with pytest.raises(RefusedError, match="lists and objects"):

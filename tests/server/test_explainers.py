@@ -5,9 +5,8 @@ import threading
 
 import pytest
 
-from sonjit.server import saliency
-from sonjit.server.saliency import ExplainerPool
-from sonjit.server.service import Service
+from sonjit.server import service
+from sonjit.server.service import ExplainerPool, Service
 from sonjit.server.settings import Settings
 
 
@@ -20,7 +19,7 @@ def loaded(monkeypatch):
         networks.append((model, mirrored, object()))
         return networks[-1]
 
-    monkeypatch.setattr(saliency, "load_hand_explainer", load)
+    monkeypatch.setattr(service, "load_hand_explainer", load)
     return networks
 
 
@@ -33,19 +32,19 @@ def test_networks_that_are_idle_are_used_again(loaded):
 
 
 def test_a_network_in_use_at_the_end_is_not_kept(loaded):
-    service = Service(Settings(workers=1))
+    server = Service(Settings(workers=1))
     borrowed, stopped = threading.Event(), threading.Event()
 
     def use():
-        with service.explainers.borrow("lite", mirrored=False):
+        with server.explainers.borrow("lite", mirrored=False):
             borrowed.set()
             stopped.wait()
 
     thread = threading.Thread(target=use)
     thread.start()
     borrowed.wait()
-    asyncio.run(service.stop())
+    asyncio.run(server.stop())
     stopped.set()
     thread.join()
-    with service.explainers.borrow("lite", mirrored=False):
+    with server.explainers.borrow("lite", mirrored=False):
         assert len(loaded) == 2

@@ -16,11 +16,12 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.server import detector_pool, images
-from sonjit.server.decoding import Decoders
+from sonjit.server import images
+from sonjit.server import service as service_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
+from sonjit.server.processes import Decoders
 from sonjit.server.service import ByteBudget, Service
 from sonjit.server.settings import Settings
 from sonjit.weights import select_weights
@@ -87,9 +88,9 @@ def test_requests_can_name_only_gestures_that_sonjit_contains():
 
 @pytest.mark.parametrize(
     "query",
-    ["model=huge", "max_instances=0", "max_instances=51", "max_instances=2.5", "static_image=yes", "smoothing=",
+    ["model=huge", "max_instances=0", "max_instances=51", "max_instances=2.5", "static_image=often", "smoothing=",
      "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
-     "model=full&model=lite", "measures=1", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
+     "model=full&model=lite", "measures=2", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip
 @pytest.mark.slow
 def test_wrong_options_are_reported_with_the_known_ones(query, weights, ask, photo):
@@ -108,23 +109,23 @@ def test_every_option_is_described(ask):
         assert parameters["model"]["enum"] == list(entry.models)
 
 
-def misfits(value, schema, at=""):
+def misfits(value, schema, models, at=""):
     """Return the paths at which a JSON value differs from its schema or has unknown members."""
+    schema = models[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     if "anyOf" in schema:
-        return [] if value is None else misfits(value, schema["anyOf"][0], at)
-    types = schema.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    known = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
-    if not any(isinstance(value, known[one]) for one in types):
-        return [f"{at}: {value!r:.40} is not {types}"]
+        return [] if value is None else misfits(value, schema["anyOf"][0], models, at)
+    known = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+    if not isinstance(value, known[schema["type"]]):
+        return [f"{at}: {value!r:.40} is not {schema['type']}"]
     if isinstance(value, list):
-        return [line for one in value for line in misfits(one, schema["items"], f"{at}[]")]
+        return [line for one in value for line in misfits(one, schema["items"], models, f"{at}[]")]
     if not isinstance(value, dict) or "properties" not in schema:
         return []
-    lost = [f"{at}.{name} is missing" for name in schema.get("required", ()) if name not in value]
-    unknown = [f"{at}.{name} is not described" for name in value if name not in schema["properties"]]
-    parts = [misfits(one, schema["properties"][name], f"{at}.{name}") for name, one in value.items() if not unknown]
-    return [*lost, *unknown, *(line for part in parts for line in part)]
+    lines = [f"{at}.{name} is missing" for name in schema.get("required", ()) if name not in value]
+    for name, one in value.items():
+        part = schema["properties"].get(name)
+        lines += [f"{at}.{name} is not described"] if part is None else misfits(one, part, models, f"{at}.{name}")
+    return lines
 
 
 @pytest.mark.slow
@@ -132,15 +133,16 @@ def misfits(value, schema, at=""):
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_match_their_schemas(ask, photo, all_weights, kind, query):
     client = ask()
-    described = client.get("/openapi.json").json()["paths"][f"/v1/{kind}"]["post"]["responses"]
+    described = client.get("/openapi.json").json()
+    models, described = described["components"]["schemas"], described["paths"][f"/v1/{kind}"]["post"]["responses"]
     schema = described["200"]["content"]["application/json"]["schema"]
     extra = "&min_detection_score=0.05&search=fast" if kind != "hands" else ""
     answer = client.post(f"/v1/{kind}?{query}{extra}", content=jpeg_of(photo)).json()
-    assert misfits(answer, schema) == []
+    assert misfits(answer, schema, models) == []
     if kind in ("hands", "body"):
         assert answer[KINDS[kind].list_name]
     refused = described["4XX"]["content"]["application/json"]["schema"]
-    assert misfits(client.post(f"/v1/{kind}", content=b"x").json(), refused) == []
+    assert misfits(client.post(f"/v1/{kind}", content=b"x").json(), refused, models) == []
 
 
 def png_of(width, height):
@@ -223,12 +225,16 @@ def test_pulling_a_kinds_groups_brings_what_its_search_needs():
 
 
 @pytest.mark.slow
-def test_more_images_than_clients_are_sent_away(weights, ask, photo):
-    client = ask(max_clients=1)
-    service = client.app.state.service
-    with service.image():
-        refusal(client.post("/v1/hands", content=jpeg_of(photo)), 503, "busy")
+def test_more_images_than_clients_are_sent_away(weights, ask, photo, monkeypatch):
+    client, decode, others = ask(max_clients=1), Decoders.decode, []
+
+    def ask_again(decoders, data):
+        others.append(client.post("/v1/hands", content=data))
+        return decode(decoders, data)
+
+    monkeypatch.setattr(Decoders, "decode", ask_again)
     assert client.post("/v1/hands", content=jpeg_of(photo)).status_code == 200
+    refusal(*others, 503, "busy")
 
 
 def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(weights, ask, photo, monkeypatch):
@@ -249,14 +255,14 @@ def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
 
 
 def test_a_client_that_leaves_while_a_detector_loads_leaks_none(weights, monkeypatch):
-    loading, gate, load = threading.Event(), threading.Event(), detector_pool.detector_from
+    loading, gate, load = threading.Event(), threading.Event(), service_module.detector_from
 
     def load_slowly(options):
         loading.set()
         gate.wait(20)
         return load(options)
 
-    monkeypatch.setattr(detector_pool, "detector_from", load_slowly)
+    monkeypatch.setattr(service_module, "detector_from", load_slowly)
     service = Service(Settings(workers=1))
     options = SessionOptions.from_values("hands", {"model": "lite"}, still=True)
 

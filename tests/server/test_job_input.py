@@ -9,7 +9,7 @@ import pytest
 
 from sonjit.media import open_source
 from sonjit.server.errors import RefusedError
-from sonjit.server.uploads import input_from_files
+from sonjit.server.job_files import input_from_files
 
 MANY = 50_000_000
 GREY = np.full((24, 32, 3), 120, np.uint8)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.media import natural_key
-from sonjit.server.uploads import free_name, is_hidden, split_name
+from sonjit.server.job_files import free_name, split_name
 
 anything = st.text() | st.text("./\\:ab \0\n", max_size=30) | st.text("한é.", min_size=80, max_size=400)
 
@@ -47,9 +47,3 @@ def test_the_second_of_a_name_sorts_right_after_the_first():
     taken = set()
     names = [free_name(name, taken) for name in ("f9.png", "f9.png", "f10.png")]
     assert sorted(names, key=natural_key) == names
-
-
-def test_hidden_files():
-    assert [is_hidden(name) for name in (".DS_Store", "a/.x.png", "a\\.x", ".a/x.png", "x.png")] == [
-        True, True, True, False, False,
-    ]  # fmt: skip

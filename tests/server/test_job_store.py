@@ -2,15 +2,15 @@ import os
 import shutil
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.server import job_store
 from sonjit.server.errors import RefusedError
-from sonjit.server.job_process import JobInput, TooSlowError
+from sonjit.server.job_files import JobInput
 from sonjit.server.job_store import MARKER, JobStore
+from sonjit.server.processes import CrashError, TooSlowError
 from sonjit.server.settings import Settings
 
 from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -25,16 +25,16 @@ def runs(monkeypatch):
         steps = threading.Semaphore(0)
         failure: Exception | None = None
 
-        def work(self, process, name, request, so_far):
-            self.begun.append(name)
+        def work(self, process, given, folder, so_far):
+            self.begun.append(given.name)
             so_far({"of": 3})
             for count in range(1, 4):
                 while not self.steps.acquire(timeout=0.01):
                     if process.is_killed:
-                        raise JobError("it ended the process")
+                        raise CrashError("ended its process")
                 if self.failure is not None:
                     raise self.failure
-                Path(request["save"]).write_text(str(count))
+                (folder / "result.jsonl").write_text(str(count))
                 so_far({"frames": count, "instances": 0})
             return []
 
@@ -47,10 +47,10 @@ def runs(monkeypatch):
         def __init__(self, max_pixels, folder):
             pass
 
-        def work(self, name, request, seconds, so_far):
+        def call(self, _, kinds, given, folder, drawing, detectors, *, seconds, report_progress):
             if seconds < 1e-3:
                 raise TooSlowError
-            return made.work(self, name, request, so_far)
+            return made.work(self, given, folder, report_progress)
 
         def kill(self):
             self.is_killed = True
@@ -61,7 +61,7 @@ def runs(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(job_store, "JobProcess", Process)
+    monkeypatch.setattr(job_store, "job_worker", Process)
     yield made
     made.steps.release(1000)
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.server import uploads as job_upload
-from sonjit.server.uploads import open_upload
+from sonjit.server import job_files
+from sonjit.server.job_files import Upload
 
 BOUNDARY = "b0und"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -25,7 +25,7 @@ def form(files, field="file"):
 
 
 def receive(folder, body, cuts=(), content_type=TYPE, name="upload"):
-    upload = open_upload(folder, content_type, name)
+    upload = Upload(folder, content_type, name)
     try:
         for start, end in zip((0, *cuts), (*cuts, len(body)), strict=True):
             upload.feed(body[start:end])
@@ -100,7 +100,7 @@ def test_a_form_that_was_cut(into):
 
 
 def test_too_many_files(into, monkeypatch):
-    monkeypatch.setattr(job_upload, "MAX_FILES", 3)
+    monkeypatch.setattr(job_files, "MAX_FILES", 3)
     files = [(f"{i}.jpg", b"") for i in range(4)]
     assert len(receive(into(), form(files[:3])).files) == 3
     with pytest.raises(InputError, match="more than 3 files"):

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from sonjit.server import jobs as jobs_module
+from sonjit.server.app import make_server
 from sonjit.server.job_store import JobStore
-from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
 
 from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as npst
 
 from sonjit.media.found import Results
 from sonjit.results import Body, Person
+from sonjit.server.images import Session, mask_to_dict
 from sonjit.server.options import SessionOptions
-from sonjit.server.saliency import ExplainerPool
-from sonjit.server.sessions import Session, mask_to_dict
+from sonjit.server.service import Service
+from sonjit.server.settings import Settings
 
 
 def mask_from(segmentation):
@@ -57,7 +58,7 @@ def test_a_mask_is_next_to_its_body_in_either_format(kind, strict):
     body = Body(0.5, points, points, points[:, 0], points[:, 0], 1)
     body.mask = np.eye(4, dtype=np.float32)
     options = SessionOptions.from_values(kind, {"model": "full"}, still=True)
-    session = Session(options, FakeDetector([body if kind == "body" else Person(body)]), ExplainerPool())
+    session = Session(options, FakeDetector([body if kind == "body" else Person(body)]), Service(Settings(workers=1)))
     answer = session.answer(np.zeros((4, 4, 3), np.uint8), None, strict=strict)
     ((entry,),) = json.loads(f"{{{answer}}}").values()
     shown = entry if kind == "body" else entry["body"]

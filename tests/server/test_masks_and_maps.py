@@ -7,9 +7,9 @@ import pytest
 import sonjit
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.explain import hand_map, load_hand_explainer
+from sonjit.server.images import mask_to_dict
 from sonjit.server.options import TARGETS
-from sonjit.server.saliency import ExplainerPool
-from sonjit.server.sessions import mask_to_dict
+from sonjit.server.service import ExplainerPool
 
 from .conftest import LITE, answer, configure, open_stream
 

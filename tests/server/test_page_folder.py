@@ -11,7 +11,7 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.detectors.kinds import KINDS
 from sonjit.server.app import create_app
 from sonjit.server.kinds import missing_for_stills
-from sonjit.server.static_page import write_page
+from sonjit.server.pages import write_page
 from sonjit.weights import find_weight
 
 FACE_MEMBERS = ("face_detector", "face_landmarks_detector")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import sonjit
 from sonjit.gestures import MotionRecognizer
 from sonjit.results import MotionEvent
-from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
-from sonjit.server.sessions import Session
-from sonjit.server.stream_messages import Configure, ProtocolError, Reset, StreamImage, read_image, read_text
+from sonjit.server.images import Session
+from sonjit.server.service import DetectorPool
+from sonjit.server.stream import Configure, ProtocolError, Reset, StreamImage, read_image, read_text
 
 from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 EXTRAS: Final = {
-    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart", "cryptography", "segno"),
+    "serve": ("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "trustme", "cryptography", "segno"),
     "tables": ("pyarrow", "xlsxwriter"),
     "pandas": ("pandas",),
     "polars": ("polars",),

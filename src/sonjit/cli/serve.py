@@ -92,7 +92,7 @@ def serve(
             server.
         verbose: Log every request.
     """
-    from sonjit.server.run import serve
+    from sonjit.server.app import serve
 
     values: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
     del values["read_timeout"]
@@ -108,8 +108,7 @@ def serve(
 
 
 def _own_certificate(host: str) -> dict[str, Any]:
-    from sonjit.server.addresses import addresses_of_machine
-    from sonjit.server.certificate import own_certificate
+    from sonjit.server.settings import addresses_of_machine, own_certificate
 
     path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
     return {"tls_cert": path, "tls_key": path}
@@ -123,7 +122,7 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         page: Path of the page below the server's address.
         cert: Certificate of the server, or None without https.
     """
-    from sonjit.server.addresses import for_other_devices, qr_lines
+    from sonjit.server.settings import for_other_devices, qr_lines
 
     def print_addresses(addresses: list[str]) -> None:
         address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)
@@ -131,7 +130,7 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")
         if cert is not None:
-            from sonjit.server.certificate import fingerprint
+            from sonjit.server.settings import fingerprint
 
             sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {fingerprint(cert)}\n")
         for other in for_other_devices([address, *others])[:1]:
@@ -200,7 +199,7 @@ def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None
     """
     from sonjit.detectors.kinds import KINDS
     from sonjit.server.kinds import IN_PAGES, missing_for_stills
-    from sonjit.server.static_page import BUILT_ENGINE, write_page
+    from sonjit.server.pages import BUILT_ENGINE, write_page
 
     engine = engine or BUILT_ENGINE
     names = write_page(out, engine, bundle=bundle)

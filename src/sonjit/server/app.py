@@ -1,144 +1,44 @@
-"""The ASGI app: all endpoints, and the installed files of the page, the skeletons and the sample clip."""
+"""The ASGI app with all endpoints, and the server that runs it until it is stopped."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from importlib.resources import files
-from os import PathLike, stat_result
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any, cast
 
+import uvicorn
 from fastapi import APIRouter, FastAPI, Request
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 from starlette.websockets import WebSocket
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sonjit._util.errors import InputError, JobError
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
-from sonjit.server.addresses import address_router
-from sonjit.server.detector_pool import missing_models
-from sonjit.server.errors import RefusedError, answer_errors
+from sonjit.server.errors import answer_errors
 from sonjit.server.gestures import gesture_router
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
 from sonjit.server.kinds import kind_router
-from sonjit.server.middleware import Middleware
-from sonjit.server.service import Service
-from sonjit.server.settings import Settings
+from sonjit.server.middleware import Middleware, token_router
+from sonjit.server.pages import BUILT_ENGINE, add_files
+from sonjit.server.service import Service, missing_models
+from sonjit.server.settings import QUIET_ZONE, Settings, fingerprint, for_other_devices, page_addresses, qr_code
 from sonjit.server.stream import Stream
-from sonjit.server.tokens import shows_token, token_router
 
-PAGE = Path(__file__).parent / "page"
-_PACKAGE = Path(str(files("sonjit")))
-DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
-"""Folders of JSON files that the page reads, by their name in its addresses."""
-_MEDIA_TYPES = {  # the system's table may differ, and browsers run modules only with the right type
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".html": "text/html",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
-}
-BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
-"""Output folder of `make web` in a checkout."""
-
-
-class PageFiles(StaticFiles):
-    """Files of a page. Default: `page/`."""
-
-    def __init__(self, folder: Path = PAGE) -> None:
-        super().__init__(directory=folder, html=True, check_dir=False)
-
-    def file_response(
-        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
-    ) -> Response:
-        """Return a file with its type, or 304 if the browser has it."""
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        media_type = _MEDIA_TYPES.get(Path(full_path).suffix)
-        if media_type is not None and response.status_code == 200:
-            is_text = not media_type.startswith(("image/", "application/wasm"))
-            response.headers["content-type"] = media_type + ("; charset=utf-8" if is_text else "")
-        return response
-
-
-class EngineFiles(PageFiles):
-    """Output of `make web`, if it exists. Its workers may compile WebAssembly; the page may not."""
-
-    async def check_config(self) -> None:
-        """Raise HTTPException 404 if it does not exist."""
-        if self.directory is None or not Path(self.directory).is_dir():
-            raise HTTPException(404)
-
-    def file_response(
-        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
-    ) -> Response:
-        """Return a file with its type and policy."""
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        response.headers["content-security-policy"] = (
-            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
-        )
-        return response
-
-
-def app_files() -> list[str]:
-    """Return the files of the live app in `page/`. A device stores them to open the app without the server."""
-    others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "tfjs-")
-    names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
-    return [name for name in names if not name.startswith(others)]
-
-
-def file_router(settings: Settings) -> APIRouter:
-    """Return the endpoints for files of other packages."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/docs")
-    def docs() -> Response:
-        return FileResponse(PAGE / "api.html")
-
-    @router.get("/files.json")
-    def page_files() -> dict[str, list[str]]:
-        specs = sorted(f"spec/{path.name}" for path in DATA_FOLDERS["spec"].glob("*.json"))
-        return {"files": ["./", *app_files(), *specs]}
-
-    @router.get("/manifest.webmanifest")
-    def manifest(request: Request) -> Response:
-        content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
-        if settings.token is not None and shows_token(request.scope, settings.token):
-            # some systems pass no cookies to the installed app
-            content["start_url"] = f"./#token={quote(settings.token, safe='')}"
-        return JSONResponse(content, media_type=_MEDIA_TYPES[".webmanifest"])
-
-    @router.get("/sample.mp4")
-    def sample() -> Response:
-        return FileResponse(_PACKAGE / "_util" / "assets" / "demo.mp4", media_type="video/mp4")
-
-    @router.get("/skeletons/{name}.json")
-    def skeleton(name: str) -> Response:
-        return _data_file("skeletons", name)
-
-    @router.get("/spec/{name}.json")
-    def spec(name: str) -> Response:
-        return _data_file("spec", name)
-
-    return router
-
-
-def _data_file(folder: str, name: str) -> Response:
-    known = {path.stem: path for path in DATA_FOLDERS[folder].glob("*.json")}
-    if name not in known:
-        raise RefusedError("not_found", f"no {folder}/{name[:60]}.json. Choose from {', '.join(sorted(known))}")
-    return FileResponse(known[name], media_type="application/json")
+_FRAME_HEADER_BYTES = 24
+"""Header of a stream's image."""
+_MAX_HEADER_BYTES = 65_536
+"""Maximum size of the headers of a request."""
+_STOP_S = 2
+"""Time in which open connections end when the server stops."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +97,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    app.add_middleware(Middleware, service=service)
+    app.add_middleware(Middleware, settings=settings)
     if settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -233,7 +133,189 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     app.include_router(token_router(settings))
     app.include_router(gesture_router(service))
     app.include_router(image_router(service))
-    app.include_router(file_router(settings))
-    app.mount("/engine", EngineFiles(engine))
-    app.mount("/", PageFiles())
+    add_files(app, settings, engine)
     return app
+
+
+@dataclass(frozen=True)
+class PageAddress:
+    """Address of the page that other devices can open.
+
+    Attributes:
+        url: Address with the token.
+        qr: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
+    """
+
+    url: str
+    qr: str | None
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Answer of `GET /v1/addresses`.
+
+    Attributes:
+        https: True if the server uses https. Browsers of other devices require it for the camera.
+        addresses: Addresses that other devices can open; empty for a server on loopback.
+        fingerprint: SHA-256 of the certificate; None without https.
+    """
+
+    https: bool
+    addresses: list[PageAddress]
+    fingerprint: str | None
+
+
+def address_router(settings: Settings) -> APIRouter:
+    """Return the endpoint `GET /v1/addresses`."""
+    router = APIRouter(tags=["server"])
+
+    @router.get("/v1/addresses")
+    def addresses(request: Request) -> Addresses:
+        """Addresses of the page for other devices."""
+        server: Any = request.scope["server"]
+        urls = for_other_devices(page_addresses(settings, server[1]))
+        cert = settings.tls_cert
+        return Addresses(cert is not None, [_page_address(url) for url in urls], cert and fingerprint(cert))
+
+    return router
+
+
+def _page_address(url: str) -> PageAddress:
+    code = qr_code(url)
+    return PageAddress(url, code and code.svg_data_uri(border=QUIET_ZONE, light="#fff"))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn server that lets the service close its connections first."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._on_start = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close streams and cancel or suspend jobs at once."""
+        await self._service.stop()
+        await super().shutdown(sockets)
+
+
+def serve(
+    settings: Settings,
+    port: int,
+    *,
+    verbose: bool = False,
+    started: Callable[[list[str]], None] = lambda _: None,
+    project: Path | None = None,
+) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        settings: Settings of the server.
+        port: Port to listen on; 0 for any free port.
+        verbose: If True, log every request.
+        started: Function that is called with the page's addresses when the server listens, first the one for this
+            machine.
+        project: Folder of an annotation project to serve in addition.
+
+    Raises:
+        InputError: The host or port cannot be used, or the folder is not a project.
+        JobError: The port is in use or not allowed.
+    """
+    with _listen(settings.host, port) as listener:
+        server = make_server(settings, listener, verbose=verbose, started=started, project=project)
+        # Uvicorn raises KeyboardInterrupt again when everything is closed.
+        with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve([listener]))
+
+
+def make_server(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    verbose: bool = False,
+    started: Callable[[list[str]], None] = lambda _: None,
+    project: Path | None = None,
+) -> uvicorn.Server:
+    """Return a server for a socket that already listens."""
+    app = create_app(settings, project)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: close connections whose client reads nothing
+        idle_ms = min(60_000 * settings.idle_minutes, 1e9)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(idle_ms)))
+    config = uvicorn.Config(
+        app,
+        http=_http_protocol(settings.read_timeout_s),
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_bytes + _FRAME_HEADER_BYTES,
+        ws_per_message_deflate=False,  # images are already compressed, and answers stay in the local network
+        log_config=None,
+        access_log=verbose,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_STOP_S,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    addresses = page_addresses(settings, listener.getsockname()[1])
+    return _Server(config, app.state.service, lambda: started(addresses))
+
+
+def _http_protocol(timeout_s: float) -> type[asyncio.Protocol]:
+    """Return an HTTP protocol that closes connections whose first headers take too long."""
+
+    class Protocol(asyncio.Protocol):
+        """Start of a connection. Uvicorn's protocol takes over with the first complete headers."""
+
+        def __init__(self, **config: Any) -> None:  # noqa: ANN401  # Uvicorn's own
+            self._next = H11Protocol(**config)
+            self._head = bytearray()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            """Start the time limit."""
+            self._transport = cast("asyncio.Transport", transport)
+            self._timer = asyncio.get_running_loop().call_later(timeout_s, self._transport.abort)
+            self._next.connection_made(self._transport)
+
+        def data_received(self, data: bytes) -> None:
+            """Collect the headers."""
+            self._head += data
+            if b"\r\n\r\n" in self._head or len(self._head) > _MAX_HEADER_BYTES:
+                self._timer.cancel()
+                self._transport.set_protocol(self._next)
+                self._next.data_received(bytes(self._head))
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """Stop the time limit."""
+            self._timer.cancel()
+            self._next.connection_lost(exc)
+
+    return Protocol
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65_535:
+        raise InputError(f"--port {port}: give a number from 0 to 65535")
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise InputError(
+            f"--host {host}: no address is known for it; give 127.0.0.1 or an address of this machine"
+        ) from None
+    try:
+        return socket.create_server(address[:2], family=family, backlog=512)  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        raise JobError(_listen_error(error, host, port)) from None
+
+
+def _listen_error(error: OSError, host: str, port: int) -> str:
+    known: dict[int | None, str] = {
+        errno.EADDRINUSE: f"port {port} of {host} is taken: stop what uses it, or give another --port",
+        errno.EACCES: f"port {port} may not be used by this account: give a --port above 1023",
+        errno.EADDRNOTAVAIL: f"{host} is not an address of this machine: give another --host",
+    }
+    return known.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")

@@ -34,12 +34,7 @@ _LOG = logging.getLogger("sonjit.server")
 
 
 class RefusedError(SonjitError):
-    """A request that an endpoint refuses. The client reads its message.
-
-    Args:
-        code: Key of `STATUS`.
-        message: One line with the name, the value and the remedy.
-    """
+    """A request that an endpoint refuses. The client reads its message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(" ".join(message.split()))

@@ -22,9 +22,9 @@ from sonjit.gestures.learned import checked_name, confusions
 from sonjit.gestures.rules import ACTIONS, PLACES, read_map
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import MEASURE_NAMES
-from sonjit.server.client_text import load_json, require_short_map
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.middleware import limited
+from sonjit.server.options import load_json, require_short_map
 from sonjit.server.service import Service
 
 _MAX_RECORDINGS = 64

@@ -1,9 +1,11 @@
-"""Decode the images of clients, and the endpoints `POST /v1/{kind}`, which detect instances in one image."""
+"""Decode images of clients, detect instances in them, and the endpoints `POST /v1/{kind}` for one image."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
@@ -11,29 +13,34 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit._util.arrays import Image
+from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import SonjitError
-from sonjit._util.json_text import json_from
+from sonjit._util.json_text import JsonObject, json_from
+from sonjit.detectors import Detector
+from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.option import Option
-from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size
-from sonjit.server.decoding import Decoders
-from sonjit.server.detector_pool import require_weights
+from sonjit.detectors.options import HandOptions
+from sonjit.gestures import LearnedGestures
+from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
+from sonjit.results import Event, Frame, Hand, MotionEvent, Result
+from sonjit.results.result_json import results_to_json
+from sonjit.results.schema import shortest_floats
+from sonjit.runs import EventTracker, annotate, table_columns
 from sonjit.server.errors import RefusedError
+from sonjit.server.kinds import image_answer, responses, upload_body
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
-    BINARY,
     SessionOptions,
+    check_pixels,
     known_options,
     query_parameters,
     read_options,
-    read_value,
     single_values,
-    upload_body,
 )
-from sonjit.server.schemas import image_answer, responses
-from sonjit.server.service import Service
-from sonjit.server.sessions import Session
+from sonjit.server.processes import Decoders
+from sonjit.server.service import Service, require_weights
 
 _FULL = Option(
     "Add id, depth and box to tfjs-models' members; implied by options whose results these members do not contain.",
@@ -44,6 +51,165 @@ _FULL = Option(
 _FULL_ADDS = "id, depth, box and skeleton"
 _IMPLY_FULL = ("blendshapes", "transform", "distance")
 """Options of detectors whose results only a full answer contains. Refined keypoints also belong to them."""
+_MAX_MASK_PX = 512
+"""Longer side of a mask for clients, twice that of the network's output."""
+_GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
+
+
+class Session:
+    """A detector of the pool that works for one client.
+
+    Args:
+        options: Options of the detector, and what to add to its results.
+        detector: Detector of the pool.
+        service: Parts of the server.
+
+    Attributes:
+        list: Name of the list of results in an answer.
+        hands: Hands of the last image, including those of people.
+        motions: Motions of the last image; None if the detector classifies no gestures.
+        events: Gestures and motions that begin or end in the last image.
+        hidden: Number of instances found in the last image beyond `max_instances`.
+    """
+
+    def __init__(self, options: SessionOptions, detector: Detector[Any], service: Service) -> None:
+        self.detector = detector
+        self._service = service
+        self.hands: list[Hand] = []
+        self.motions: list[MotionEvent] | None = None
+        self.events: list[Event] = []
+        self._event_tracker = EventTracker()
+        self.hidden = 0
+        self.list = KINDS[options.kind].list_name
+        self._configure(options, None)
+
+    def reset(self) -> None:
+        """Forget all tracked instances."""
+        self.detector.reset()
+        self._event_tracker.finish()
+
+    def change(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
+        """Apply options that need no other detector, and the client's own gestures."""
+        if options != self.options or custom is not self._custom:
+            self._configure(options, custom)
+
+    def end(self) -> None:
+        """Remove the client's gestures from the detector."""
+        self.detector.set_gestures(None)
+
+    def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
+        """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`.
+
+        Args:
+            rgb: (H, W, 3) image.
+            time_s: Time of the frame in seconds; None for a still image.
+            strict: If True, write only the members of tfjs-models.
+        """
+        found = self.detector.detect(rgb, time=time_s)
+        self.motions = found.motions if self._has_motions else None
+        frame = Frame.from_results(0, time_s, found)
+        frame.motions = found.motions
+        self.events = self._event_tracker(frame) if self._has_motions else []
+        self.hidden = found.total - len(found)
+        parts = [part for result in found for part in result.parts]
+        self.hands = [part for part in parts if isinstance(part, Hand)]
+        masks = [getattr(part, "mask", None) for part in parts]
+        additions: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
+        if not strict:
+            if time_s is not None:
+                additions = [{**addition, **_published(part)} for addition, part in zip(additions, parts, strict=True)]
+            if self._columns:
+                rows = self._annotations(frame)
+                additions = [addition | row for addition, row in zip(additions, rows, strict=True)]
+            if self.options.explain != "none":
+                maps = self._maps(rgb, found)
+                additions = [{**addition, "map": map_} for addition, map_ in zip(additions, maps, strict=True)]
+        return f'"{self.list}":{results_to_json(found, additions, full=not strict)}'
+
+    def _annotations(self, frame: Frame) -> list[JsonObject]:
+        """Return the measures and gestures of each part."""
+        rows = annotate(frame, self._columns).extras or []
+        return [_annotation(row, with_measures=self.options.measures) for row in rows]
+
+    def _maps(self, rgb: Image, hands: Sequence[Hand]) -> list[JsonObject]:
+        """Return the saliency map of each hand, in the coordinates of its keypoints."""
+        detector = self.options.detector
+        if not hands or not isinstance(detector, HandOptions):
+            return []
+        with self._service.explainers.borrow(detector.model, mirrored=detector.mirrored) as explainer:
+            return [_explain(explainer, rgb, hand, self.options) for hand in hands]
+
+    def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
+        self.options, self._custom = options, custom
+        gestures = custom if custom is not None and options.has_hands else options.gestures
+        wanted = {"measures": options.measures, "gestures": gestures is not None}
+        self._columns = table_columns(options.name, **wanted) if any(wanted.values()) else {}
+        self.detector.set_gestures(gestures)
+        self._has_motions = gestures is not None and not options.detector.static_image
+
+
+def _published(part: Result) -> JsonObject:
+    """Return the published keypoints of a hand with refined ones, by which pages record custom gestures."""
+    if not isinstance(part, Hand) or part.published is None:
+        return {}
+    lists = zip(("keypoints", "keypoints3D"), part.published, strict=True)
+    return {
+        "published": {
+            name: [dict(zip("xyz", row, strict=True)) for row in shortest_floats(points)] for name, points in lists
+        }
+    }
+
+
+def mask_to_dict(mask: Float32Array) -> JsonObject:
+    """Return a mask as plain JSON types: `{"width", "height", "png"}`, an 8-bit grey PNG in base64.
+
+    Args:
+        mask: (H, W) probabilities. A mask longer than 512 pixels is scaled down.
+    """
+    import cv2
+
+    grey = np.asarray(cv2.convertScaleAbs(mask, alpha=255), np.uint8)
+    height, width = grey.shape
+    scale = _MAX_MASK_PX / max(height, width)
+    if scale < 1:
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        grey = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    # run-length encoding gives the smallest files of masks in the shortest time
+    png = encode_image(grey, ".png", (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE))
+    return {"width": width, "height": height, "png": base64.b64encode(png).decode()}
+
+
+def _annotation(row: Mapping[str, float | str | None], *, with_measures: bool) -> JsonObject:
+    measures: JsonObject = {name: row[name] for name in row if name not in (_GESTURE, _GESTURE_SCORE)}
+    members: JsonObject = {"measures": measures} if with_measures else {}
+    if _GESTURE in row:
+        name, score = row[_GESTURE], row[_GESTURE_SCORE]
+        members["gesture"] = None if name is None else {"name": name, "score": score}
+    return members
+
+
+def _explain(explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
+    points, width = hand.keypoints, rgb.shape[1]
+    if options.detector.flip_horizontal:  # undo the flip, because the image is not flipped
+        points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+    (explained,) = explainer.explain(rgb, box_around_hand(points), [options.explain])
+    return map_to_dict(explained, flipped_width=width if options.detector.flip_horizontal else None)
+
+
+def map_to_dict(explained: TargetMap, *, flipped_width: int | None) -> JsonObject:
+    """Return a map as plain JSON types, with its values row by row from the upper left corner of its box."""
+    box, values = explained.box, explained.values
+    if flipped_width is not None:
+        box, values = box._replace(cx=flipped_width - box.cx, rotation=-box.rotation), values[:, ::-1]
+    return {
+        "of": explained.target,
+        "value": round(explained.value, 4),
+        "unit": explained.unit,
+        "bias": round(explained.bias, 4),
+        "size": list(values.shape),
+        "values": shortest_floats(values.ravel()),
+        "box": {name: round(number, 3) for name, number in box._asdict().items()},
+    }
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
@@ -81,16 +247,6 @@ def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixe
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise RefusedError if an image has too many pixels."""
-    if width * height > max_pixels:
-        raise RefusedError(
-            "too_many_pixels",
-            f"the image has {width} x {height} pixels, more than {max_pixels / 1e6:g} million: "
-            "send a smaller one or raise --max-megapixels",
-        )
-
-
 def image_router(service: Service) -> APIRouter:
     """Return the endpoints for single images, one for each kind of detector."""
     router = APIRouter(prefix="/v1", tags=["images"])
@@ -101,10 +257,10 @@ def image_router(service: Service) -> APIRouter:
             methods=["POST"],
             summary=f"{kind.capitalize()} in one image",
             operation_id=f"detect_{kind}",
+            responses=responses(image_answer(kind), f"The detected instances; full=true adds {_FULL_ADDS}."),
             openapi_extra={
                 "parameters": query_parameters((*known_options(kind).values(), _FULL)),
-                "requestBody": upload_body(BINARY),
-                "responses": responses(image_answer(kind), f"The detected instances; full=true adds {_FULL_ADDS}."),
+                "requestBody": upload_body(),
             },
         )
     return router
@@ -112,13 +268,13 @@ def image_router(service: Service) -> APIRouter:
 
 def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def detect(request: Request) -> Response:
-        query: dict[str, object] = {**single_values(request.query_params)}
-        full = read_value(_FULL, query.pop("full", False))
-        options = SessionOptions.from_values(kind, read_options(kind, query), still=True)
+        values = read_options(kind, single_values(request.query_params), more=(_FULL,))
+        full = values.pop("full", False)
+        options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)
         with service.image_bytes.body() as take:
             data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
-            with service.image():
+            async with service.image():
                 strict = not (full or _implies_full(options))
                 return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
 
@@ -151,7 +307,7 @@ async def _answer(service: Service, options: SessionOptions, data: bytes, *, str
     detector = await service.detectors.take_async(options)
 
     def detect() -> str:
-        session = Session(options, detector, service.explainers)
+        session = Session(options, detector, service)
         rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
         head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
         return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"

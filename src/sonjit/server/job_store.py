@@ -1,8 +1,10 @@
-"""Store the server's jobs from upload to removal, and run them in a thread."""
+"""Jobs of the server from upload to removal: their state, files and records, and the thread that runs them."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -13,21 +15,239 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import WorkFolder, sole_writer, write_text
+from sonjit._util.json_text import JsonObject, json_from
+from sonjit.media import TABLE_ENDINGS, convert_table
+from sonjit.media.tables.base import TableRows
+from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job_process import JobInput, JobProcess, TooSlowError, request_for
-from sonjit.server.options import DetectorChoice
+from sonjit.server.job_files import JobInput, job_worker, run_detectors, task_of
+from sonjit.server.options import DetectorChoice, read_detector
+from sonjit.server.processes import CrashError, TooSlowError, Worker
 from sonjit.server.settings import Settings
-from sonjit.server.upload_job import ENDED, INPUT, RECORD, UploadJob, load_job
 
 MARKER = ".sonjit-jobs"
 """File in a jobs folder. It shows that Sonjit created the folder and may remove jobs from it."""
 _MARKER_TEXT = "Sonjit stores the jobs of `sonjit serve --jobs-folder` in this folder and removes them.\n"
 _FOLDER_NAME = re.compile("[0-9a-f]{16}")
 _LOG = logging.getLogger("sonjit.server")
+State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
+
+ENDED = ("done", "failed", "cancelled")
+INPUT, RECORD = "input", "job.json"
+"""Names in a job's folder."""
+MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
+"""Endings of tables with other rows than keypoints, and what a row describes."""
+_RECORDED = ("id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address")
+
+
+@dataclass(eq=False)
+class UploadJob:
+    """Detectors that run over one upload.
+
+    Attributes:
+        folder: Folder of the job's files. The store creates and removes it.
+        detectors: Kind and options of each detector, as returned by `read_options`.
+        draw: If True, make an annotated copy of the input.
+        owner: Secret of the client that owns the job.
+        is_private: True if only the owner may access the job, even by its id.
+        address: Network address of the client.
+        id: Random id; part of the job's URLs.
+        number: Creation time in nanoseconds, above those of older jobs; jobs are sorted by it.
+        input: Uploaded files; None during the upload.
+        state: State of the job; changes only under the store's lock.
+        frames: Number of processed images.
+        of: Expected number of images; None if unknown.
+        instances: Number of detected instances.
+        message: Reason of a failure.
+        problems: One line for each image that cannot be read.
+        disk_bytes: Size of the job's files.
+        is_suspended: True if the server stops and the next server restarts the job.
+        worker: Process that runs the job.
+        ran_s: Run time before the server restarted.
+        started_s, ended_s: Times on the clock of `time.monotonic`; None before them.
+    """
+
+    folder: Path
+    detectors: tuple[DetectorChoice, ...]
+    draw: bool
+    owner: str
+    is_private: bool = False
+    address: str = ""
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    number: int = field(default_factory=time.time_ns)
+    input: JobInput | None = None
+    state: State = "uploading"
+    frames: int = 0
+    of: int | None = None
+    instances: int = 0
+    message: str | None = None
+    problems: list[str] = field(default_factory=list[str])
+    disk_bytes: int = 0
+    is_suspended: bool = False
+    worker: Worker | None = None
+    ran_s: float = 0.0
+    started_s: float | None = field(default=None, init=False)
+    ended_s: float | None = field(default=None, init=False)
+    _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def input_folder(self) -> Path:
+        """Folder of the uploaded files."""
+        return self.folder / INPUT
+
+    @property
+    def uploaded(self) -> JobInput:
+        """The input of a job whose upload is complete."""
+        assert self.input is not None
+        return self.input
+
+    @property
+    def drawing(self) -> Path | None:
+        """Path of the annotated copy; None if the client requested none."""
+        return self.folder / f"drawn{self.uploaded.drawing}" if self.draw else None
+
+    @property
+    def has_motions(self) -> bool:
+        """Whether the job has tables of hand motions, which requires a video and gestures."""
+        return self.uploaded.drawing == ".mp4" and task_of(self.detectors).has_gestures
+
+    @property
+    def seconds(self) -> float:
+        """Run time in seconds."""
+        if self.started_s is None:
+            return self.ran_s
+        return (self.ended_s or time.monotonic()) - self.started_s
+
+    def to_dict(self) -> JsonObject:
+        """Return the job as clients see it."""
+        state = self.state  # read first: the files of a finished job exist before its state changes
+        endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
+        downloads: JsonObject = {ending[1:]: f"{endpoint}/result{ending}" for ending in self.table_endings}
+        if state == "done" and self.has_motions:
+            downloads |= {f"motions{ending}": f"{endpoint}/motions{ending}" for ending in ROW_ENDINGS}
+            downloads |= {f"events{ending}": f"{endpoint}/events{ending}" for ending in ROW_ENDINGS}
+        if drawing is not None and drawing.exists():  # otherwise `problems` contains the encoder's message
+            downloads["drawn"] = f"{endpoint}/{drawing.name}"
+        return {
+            "id": self.id,
+            "kind": "+".join(kind for kind, _ in self.detectors),
+            "model": "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors),
+            "name": self.uploaded.name,
+            "state": state,
+            "frames": self.frames,
+            "of": self.of,
+            "instances": self.instances,
+            "seconds": round(self.seconds, 2),
+            "message": self.message,
+            "problems": list(self.problems),
+            "downloads": downloads if state == "done" else {},
+        }
+
+    @property
+    def table_endings(self) -> list[str]:
+        """Endings of the result tables. Wide tables have the columns of one detector."""
+        return [
+            ending for ending in (*TABLE_ENDINGS, *MORE_TABLES) if ending != ".wide.csv" or len(self.detectors) == 1
+        ]
+
+    def measure(self) -> None:
+        """Update `disk_bytes`."""
+        sizes: list[int] = []
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # another thread removed it
+                    sizes.append(Path(parent, name).lstat().st_size)
+        self.disk_bytes = sum(sizes)
+
+    def table(self, name: str, ending: str) -> Path:
+        """Return a table. The first call writes it.
+
+        Args:
+            name: "result", "motions" or "events". See `has_motions`.
+            ending: One of `table_endings` for results, otherwise one of `ROW_ENDINGS`.
+
+        Raises:
+            JobError: The disk refuses the file.
+            MissingExtraError: Parquet requires pyarrow.
+        """
+        path, lines = self.folder / f"{name}{ending}", self.folder / "result.jsonl"
+        with self._converting:
+            if not path.exists():
+                if name == "result":
+                    convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(ending))
+                else:
+                    (convert_motions if name == "motions" else convert_events)(lines, path)
+                self.measure()
+        return path
+
+    def redacted(self, line: str) -> str:
+        """Return a message without the paths of the server."""
+        folder = str(self.input_folder)
+        for path, shown in ((folder + os.sep, ""), (folder, self.uploaded.name), (str(self.folder) + os.sep, "")):
+            line = line.replace(path, shown)
+        return line
+
+    def save(self) -> None:
+        """Write the record of the job, so that the next server restarts it or lists its results.
+
+        Raises:
+            JobError: The disk refuses the file.
+        """
+        given = None
+        if self.input is not None:
+            source = self.input.source.relative_to(self.folder).as_posix()
+            given = {"source": source, "name": self.input.name, "drawing": self.input.drawing}
+        record = {
+            **{name: getattr(self, name) for name in _RECORDED},
+            "state": "waiting" if self.state == "running" else self.state,  # the next server restarts a running job
+            "seconds": round(self.seconds, 2),
+            "given": given,
+            "detectors": [{"kind": kind, **options} for kind, options in self.detectors],
+            "draw": self.draw,
+            "owner": self.owner,
+            "is_private": self.is_private,
+        }
+        write_text(self.folder / RECORD, json_from(record))
+
+
+def load_job(folder: Path) -> UploadJob:
+    """Return the job of a record. The output of an interrupted run is removed.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: There is no record, or this version cannot read it.
+    """
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    if record["state"] not in get_args(State):  # a newer server wrote it
+        raise ValueError(f"Unknown state {record['state']!r}")
+    job = UploadJob(
+        folder,
+        tuple(read_detector(detector, job=True) for detector in record["detectors"]),
+        bool(record["draw"]),
+        str(record["owner"]),
+        bool(record["is_private"]),
+        state=record["state"],
+        **{name: record[name] for name in _RECORDED},
+    )
+    if (given := record["given"]) is not None:
+        job.input = JobInput(folder / given["source"], given["name"], given["drawing"])
+    elif job.state != "uploading":
+        raise ValueError("its record has no input")
+    if job.state == "waiting":
+        for path in folder.iterdir():
+            if path.name not in (INPUT, RECORD):
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        job.frames = job.instances = 0
+    else:
+        job.ran_s = float(record["seconds"])
+    return job
 
 
 class JobStore:
@@ -39,9 +259,6 @@ class JobStore:
 
     Without `jobs_folder` the files are in a temporary folder. Jobs in a `jobs_folder` survive the server: the next
     server lists the finished jobs and restarts the others.
-
-    Args:
-        settings: Limits and folder.
 
     Raises:
         InputError: The folder cannot be used, or contains files that Sonjit did not create.
@@ -179,8 +396,8 @@ class JobStore:
             if before in ENDED:
                 return
             job.state = "cancelled"
-            if job.process is not None:
-                job.process.kill()
+            if job.worker is not None:
+                job.worker.kill()
         if before == "waiting":  # otherwise the runner thread removes the files
             self._finish(job)
 
@@ -201,8 +418,8 @@ class JobStore:
             jobs = [job for job in self._jobs.values() if job.state not in ENDED]
             for job in jobs:
                 job.is_suspended = self.settings.jobs_folder is not None
-                if job.is_suspended and job.process is not None:
-                    job.process.kill()
+                if job.is_suspended and job.worker is not None:
+                    job.worker.kill()
         for job in jobs:
             if not job.is_suspended:
                 self.cancel(job)
@@ -235,27 +452,27 @@ class JobStore:
         with self._lock:
             if job.state != "waiting" or job.is_suspended:
                 return
-            job.state, job.process = "running", JobProcess(self.settings.max_pixels, job.folder)
-            job.start_clock()
-        message = self._work(job, job.process)
+            job.state, job.worker = "running", job_worker(self.settings.max_pixels, job.folder)
+            job.started_s = time.monotonic()
+        message = self._work(job, job.worker)
         with self._lock:
             if message is not None and job.is_suspended and job.state == "running":
                 job.state = "waiting"
                 return
-            job.stop_clock()
+            job.ended_s = time.monotonic()
             if job.state == "running":
                 job.state, job.message = "done" if message is None else "failed", message
         self._finish(job)
 
-    def _work(self, job: UploadJob, process: JobProcess) -> str | None:
+    def _work(self, job: UploadJob, worker: Worker) -> str | None:
         """Run a job in its process and return the reason of a failure."""
         given, minutes = job.uploaded, self.settings.max_job_minutes
         try:
-            with process:
-                request = request_for(job.folder, given, job.detectors, job.drawing)
-                problems = process.work(
-                    given.name, request, 60 * minutes, lambda progress: self._advance(job, progress)
-                )
+            with worker:
+                problems: list[str] = worker.call(
+                    run_detectors, LoadedExtensions.snapshot(), given, job.folder, job.drawing, job.detectors,
+                    seconds=60 * minutes, report_progress=lambda progress: self._advance(job, progress),
+                )  # fmt: skip
         except TooSlowError:
             return (
                 f"{given.name} ran for {minutes:g} minutes and was stopped after {job.frames} images: "
@@ -265,6 +482,8 @@ class JobStore:
             is_stopped = (
                 job.state != "running" or job.is_suspended
             )  # its process was killed and its files may be missing
+            if isinstance(error, CrashError):
+                error = InputError(f"{given.name} cannot be read: it {error}; export it again")
             return "stopped" if is_stopped else job.redacted(str(refusal_from(error)))
         job.problems = [job.redacted(line) for line in problems]
         return None

@@ -10,38 +10,32 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, json_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.runs import ROW_ENDINGS
-from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job_process import JobInput
-from sonjit.server.job_store import JobStore, storage_refusal
-from sonjit.server.middleware import limited
+from sonjit.server.job_files import JobInput, Upload, input_from_files
+from sonjit.server.job_store import ENDED, JobStore, UploadJob, storage_refusal
+from sonjit.server.kinds import JobState, responses, upload_body
+from sonjit.server.middleware import KEPT_S, limited
 from sonjit.server.options import (
-    BINARY,
     DetectorChoice,
     known_options,
     query_parameters,
     read_detector,
-    read_value,
-    refuse_duplicate_kinds,
+    read_detectors,
+    read_values,
     single_values,
-    upload_body,
 )
-from sonjit.server.schemas import job_answer, responses
+from sonjit.server.service import require_weights
 from sonjit.server.settings import Settings
-from sonjit.server.tokens import KEPT_S
-from sonjit.server.upload_job import ENDED, UploadJob
-from sonjit.server.uploads import Upload, input_from_files, open_upload
 
 _DETECTORS = Option(
     'Several detectors with their options as JSON: [{"kind": "hands", "model": "lite"}, {"kind": "face"}]. '
@@ -51,13 +45,10 @@ _DETECTORS = Option(
 _DRAW = Option("Write a drawing too.", name="draw", type="boolean", default=True)
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
-_BODY = upload_body({"type": "array", "items": BINARY})
 _PIECE_BYTES = 1 << 20  # size of the pieces of an upload that a thread writes
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
 """Minimum interval between progress events, and interval of comments that keep a connection open."""
-
-
 _COOKIE = "sonjit_jobs"
 _MEDIA_TYPES = {
     ".json": "application/json",
@@ -83,11 +74,12 @@ def job_router(store: JobStore) -> APIRouter:
     """Return the endpoints under `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    single = {"responses": responses(job_answer(), "The job.")}
-    several = {"responses": responses({"type": "array", "items": job_answer()}, "The jobs of this client.")}
-    created = {"responses": responses(job_answer(), "The queued job.", 202)}
+    single = responses(JobState, "The job.")
+    several = responses(list[JobState], "The jobs of this client.")
+    created = responses(JobState, "The queued job.", 202)
+    request_form: dict[str, Any] = {"parameters": _parameters(), "requestBody": upload_body()}
 
-    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY, **created})
+    @router.post("", status_code=202, responses=created, openapi_extra=request_form)
     async def create(request: Request) -> Response:
         """Create a job. Send a video or image as the body, or several files as `file` in a multipart form."""
         try:
@@ -99,13 +91,13 @@ def job_router(store: JobStore) -> APIRouter:
             return response
         return _with_owner(JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"}), job.owner)
 
-    @router.get("", openapi_extra=several)
+    @router.get("", responses=several)
     async def list_jobs(request: Request) -> Response:
         """Jobs of this client, newest first."""
         owner = _owner(request) or secrets.token_hex(16)
         return _with_owner(JSONResponse([job.to_dict() for job in store.newest_first(owner)]), owner)
 
-    @router.get("/{job_id}", openapi_extra=single)
+    @router.get("/{job_id}", responses=single)
     async def status(request: Request, job_id: str) -> Response:
         """State of a job."""
         return JSONResponse(store.find(job_id, _owner(request)).to_dict())
@@ -117,7 +109,7 @@ def job_router(store: JobStore) -> APIRouter:
         job = store.find(job_id, _owner(request))
         return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
-    @router.post("/{job_id}/cancel", openapi_extra=single)
+    @router.post("/{job_id}/cancel", responses=single)
     def cancel(request: Request, job_id: str) -> Response:
         """Cancel a job and remove its files."""
         job = store.find(job_id, _owner(request))
@@ -136,19 +128,17 @@ def job_router(store: JobStore) -> APIRouter:
         job = _done(store.find(job_id, _owner(request)))
         if f".{ending}" not in job.table_endings:
             raise RefusedError("not_found", f"no table {ending[:20]!r}. Choose from {', '.join(job.table_endings)}")
-        return download(store, job, lambda: job.table(f".{ending}"), "")
+        return download(store, job, lambda: job.table("result", f".{ending}"), "")
 
     @router.get("/{job_id}/motions.{ending}")
     def motions(request: Request, job_id: str, ending: str) -> Response:
         """Table of hand motions: `csv` or `parquet`. JSON tables of results contain the motions."""
-        job = _with_events(store.find(job_id, _owner(request)), "motions", ending)
-        return download(store, job, lambda: job.motions(f".{ending}"), ".motions")
+        return _events_table(store, store.find(job_id, _owner(request)), "motions", ending)
 
     @router.get("/{job_id}/events.{ending}")
     def ended_events(request: Request, job_id: str, ending: str) -> Response:
         """Table of held gestures and motions with begin and end: `csv` or `parquet`."""
-        job = _with_events(store.find(job_id, _owner(request)), "events", ending)
-        return download(store, job, lambda: job.events(f".{ending}"), ".events")
+        return _events_table(store, store.find(job_id, _owner(request)), "events", ending)
 
     @router.get("/{job_id}/drawn.{ending}")
     def drawn(request: Request, job_id: str, ending: str) -> Response:
@@ -181,8 +171,8 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     """Return the job of a request, queued. Requests are refused before the body is read where possible."""
     settings = store.settings
     query = single_values(request.query_params)
-    draw = bool(read_value(_DRAW, query.pop("draw", True)))
-    name = query.pop("name", "upload")
+    own = {name: query.pop(name) for name in (_DRAW.name, _NAME.name) if name in query}
+    own = {"draw": True, "name": "upload", **read_values((_DRAW, _NAME), own, "a job")}
     detectors = _detectors(query)
     for kind, options in detectors:
         require_weights(kind, str(options["model"]))
@@ -191,13 +181,13 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     job = store.create(
         detectors,
         owner or secrets.token_hex(16),
-        draw=draw,
+        draw=bool(own["draw"]),
         is_private=bool(owner),
         address=request.client.host if request.client else "",
     )
     try:
         body = limited(request, settings.max_job_bytes, "--max-job-mb", partial(store.reserve, job))
-        store.submit(job, await _receive_input(body, job.input_folder, name, settings))
+        store.submit(job, await _receive_input(body, job.input_folder, str(own["name"]), settings))
     finally:
         store.discard(job)  # only if the upload failed
     return job
@@ -216,17 +206,13 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
         listed: object = json.loads(text)
     except (ValueError, RecursionError):
         listed = None
-    if not isinstance(listed, list) or not listed:
-        raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}, {"kind": "face"}]')
-    detectors = tuple(read_detector(entry, job=True) for entry in cast("list[object]", listed))
-    refuse_duplicate_kinds(kind for kind, _ in detectors)
-    return detectors
+    return read_detectors(listed or None, job=True)
 
 
 async def _receive_input(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:
     """Write a body into files. Raise RefusedError if they are not the input of a job."""
     try:
-        upload = open_upload(folder, body.headers.get("content-type", ""), name)
+        upload = Upload(folder, body.headers.get("content-type", ""), name)
         try:
             await _receive(body, upload)
         finally:
@@ -277,14 +263,14 @@ def _done(job: UploadJob) -> UploadJob:
     return job
 
 
-def _with_events(job: UploadJob, table: str, ending: str) -> UploadJob:
-    """Return a job that has a table of motions or events. Raise RefusedError for any other job or ending."""
+def _events_table(store: JobStore, job: UploadJob, table: str, ending: str) -> Response:
+    """Return the table of motions or events of a job. Raise RefusedError if it has none."""
     _done(job)
     if f".{ending}" not in ROW_ENDINGS:
         raise RefusedError("not_found", f"no {table}.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
     if not job.has_motions:
         raise RefusedError("not_found", f"no {table}: they are those of videos, with gestures or measures of hands")
-    return job
+    return download(store, job, lambda: job.table(table, f".{ending}"), f".{table}")
 
 
 def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: str) -> Response:
@@ -296,28 +282,4 @@ def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: 
         store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
         raise
     name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
-    return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
-
-
-class _Download(FileResponse):
-    """A file that may be removed before it is opened. The headers are sent only when it is open."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or the reason why it is missing."""
-        head: Message | None = None
-
-        async def send_when_open(message: Message) -> None:
-            nonlocal head
-            if message["type"] == "http.response.start":
-                head = message
-                return
-            if head is not None:
-                first, head = head, None
-                await send(first)
-            await send(message)
-
-        try:
-            await super().__call__(scope, receive, send_when_open)
-        except FileNotFoundError:
-            removed = RefusedError("not_found", "the job and its files were removed just now")
-            await removed.response()(scope, receive, send)
+    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)

@@ -1,12 +1,15 @@
-"""The endpoint `GET /v1/kinds`, which describes kinds of detectors, their options and their results."""
+"""Describe kinds of detectors, their options and their results: `GET /v1/kinds`, and models for `/openapi.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter
+from pydantic import BaseModel, Field, create_model
 from starlette.responses import Response
 
 from sonjit._util.errors import SonjitError
@@ -14,9 +17,11 @@ from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.rows import COLUMNS
 from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import Skeleton, load_skeleton
-from sonjit.server.detector_pool import missing_weights
-from sonjit.server.options import known_options, value_schema
+from sonjit.server.errors import STATUS
+from sonjit.server.options import known_options, option_schemas
+from sonjit.server.service import missing_weights
 from sonjit.weights import find_weight
 from sonjit.weights.catalog import find_record
 
@@ -27,8 +32,6 @@ FACE_BUNDLE = "face_landmarker.task"
 _ON_A_SERVER = ("explain", "visibility", "measures", "distance")
 """Options that only a server supports."""
 _OF_BUNDLE = ("blendshapes", "transform")
-
-
 _HAND_FILES = ("hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz")
 """Further files that hands require in web pages."""
 
@@ -72,7 +75,7 @@ def kind_answer(entry: KindEntry) -> JsonObject:
         "models": list(entry.models),
         "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
         "max_instances": entry.options.max_instances,
-        "options": {name: value_schema(option) for name, option in known_options(entry.name).items()},
+        "options": {**option_schemas(known_options(entry.name).values())},
         "job_options": list(known_options(entry.name, job=True)),
         "instances": list(entry.instances),
     }
@@ -114,10 +117,10 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         models = _models_in_page(entry, engine)
         if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
-            options = {key: value_schema(option) for key, option in known_options(name).items() if key not in left_out}
-            if name == "holistic" or missing_for_stills(
-                entry, engine
-            ):  # thorough search of streams of people requires a server
+            known = known_options(name).values()
+            options = option_schemas(option for option in known if option.name not in left_out)
+            # thorough search of streams of people requires a server
+            if name == "holistic" or missing_for_stills(entry, engine):
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*models], "missing": {}, "options": {**options}}
     return kinds
@@ -175,3 +178,106 @@ def _have_weights(names: Iterable[str], folder: Path) -> bool:
     except SonjitError:
         return False
     return True
+
+
+class _ErrorCode(BaseModel):
+    code: Literal[tuple(STATUS)]  # pyright: ignore[reportInvalidTypeForm]
+    message: str
+
+
+class Refusal(BaseModel):
+    """Body of a response that refuses a request. The message has the remedy."""
+
+    error: _ErrorCode
+
+
+class JobState(BaseModel):
+    """State of a job, as clients see it."""
+
+    id: str
+    kind: str
+    model: str
+    name: str
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    frames: int
+    of: int | None
+    instances: int
+    seconds: float
+    message: str | None
+    problems: list[str]
+    downloads: dict[str, str]
+
+
+_TYPES: dict[str, Any] = {"float": float, "int": int, "str": str, "Handedness": Literal["Left", "Right"]}
+_BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
+_GESTURE = create_model("Gesture", name=str, score=float)
+_MASK = create_model("Mask", width=int, height=int, png=(str, Field(description="PNG in base64")))
+
+
+def responses(model: Any, description: str, status: int = 200) -> dict[int | str, dict[str, Any]]:  # noqa: ANN401
+    """Return the `responses` of an endpoint that answers JSON, including refusals."""
+    return {
+        status: {"description": description, "model": model},
+        "4XX": {"description": "Refused. The message has the remedy.", "model": Refusal},
+    }
+
+
+def upload_body() -> JsonObject:
+    """Describe a request body: a file, or a form with files."""
+    binary: JsonObject = {"type": "string", "format": "binary"}
+    form: JsonObject = {"type": "object", "properties": {"file": {"type": "array", "items": binary}}}
+    content: JsonObject = {"application/octet-stream": {"schema": binary}, "multipart/form-data": {"schema": form}}
+    return {"required": True, "content": content}
+
+
+def image_answer(kind: str) -> type[BaseModel]:
+    """Return the model of the answer of `POST /v1/KIND`."""
+    entry = KINDS[kind]
+    found: Any = {entry.list_name: list[_result_model(entry.result)]}
+    return create_model(f"{kind.capitalize()}Answer", width=int, height=int, model=str, **found)
+
+
+@cache
+def _result_model(kind: type[Result]) -> Any:  # noqa: ANN401  # a model made at run time
+    """Return the model of a result, including the fields of `full=true` and other options."""
+    own: dict[str, Any] = {}
+    hints = {item.name: str(item.type) for item in fields(kind)}  # pyright: ignore[reportArgumentType]  # a dataclass
+    for item in kind.schema:
+        if isinstance(item, Points):
+            hint, is_required = list[_point_model(kind, item)], item.key == "keypoints"
+        else:
+            hint, is_required = _plain(hints.get(item.name, "")), not (item.full or item.is_optional)
+            hint = _BOX if item.is_box else hint
+        own[item.key] = (hint, ... if is_required else Field(None))
+    own |= {key: (_result_model(part) | None, ...) for key, part in kind.members.values()}
+    if kind.members:
+        own["id"] = (int | None, None)
+    else:
+        own["skeleton"] = (str, Field(None, description="Names and bones are in GET /v1/kinds."))
+        if names := measure_names(kind.kind):
+            columns: dict[str, Any] = dict.fromkeys(names, (float | None, ...))
+            measures = create_model(f"{kind.__name__}Measures", **columns)
+            own["measures"] = (measures, Field(None, description="With measures=true."))
+    if kind.kind == "hand":
+        known = "With gestures or measures=true; null or absent for none that is known."
+        own["gesture"] = (_GESTURE | None, Field(None, description=known))
+        own["map"] = (dict[str, Any], Field(None, description="With explain: a saliency map."))
+    if kind.kind == "body":
+        own["segmentation"] = (_MASK, Field(None, description="With segmentation=true."))
+    return create_model(kind.__name__, **own)
+
+
+def _point_model(kind: type[Result], item: Points) -> type[BaseModel]:
+    axes = "xyz" if item.columns else "xy"
+    own: dict[str, Any] = {axis: (float | None, ... if axis in "xy" else None) for axis in axes}
+    own.update((score.key, (float, None)) for score in item.scores)
+    if item.named:
+        own["name"] = (str, None)
+    return create_model(f"{kind.__name__}{item.key[0].upper()}{item.key[1:]}", **own)
+
+
+def _plain(hint: str) -> Any:  # noqa: ANN401  # a type
+    """Return the type of a hint such as `float` or `int | None`; Any for other types."""
+    parts = [part.strip() for part in hint.split("|")]
+    plain = _TYPES.get(parts[0], Any)
+    return plain | None if "None" in parts and plain is not Any else plain

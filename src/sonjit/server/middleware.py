@@ -3,26 +3,32 @@
 Hosts, origins and the token are checked before any endpoint. Pages of other sites can send requests to this machine, so
 a request must contain this machine's name as its host. A foreign name that resolves to this machine would be DNS
 rebinding. The browser's headers about the calling page must match, too.
+
+The token never appears in an address, because logs store addresses. The page gets the token after the `#` of its
+address, which browsers do not send. It sends the token once in a header and removes it from the address. The cookie
+contains a digest of the token, so that it is valid as long as the token and does not reveal it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import ipaddress
 import re
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from fastapi import APIRouter
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from sonjit.server.errors import RefusedError
-from sonjit.server.service import Service
 from sonjit.server.settings import MB, Settings, is_loopback
-from sonjit.server.tokens import accept, shows_token
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
@@ -47,6 +53,9 @@ _MAX_ADDRESSES, _EXPIRY_S = 10_000, 2.0
 """Maximum number of addresses whose rate is counted, and the time after which an address is forgotten."""
 _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
+KEPT_S = 400 * 86_400
+"""Lifetime of a cookie in seconds, the longest that browsers allow."""
+_SUBPROTOCOL, _BEARER = "sonjit", "sonjit.token."
 
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None]) -> Request:
@@ -78,18 +87,12 @@ def limited(request: Request, max_bytes: int, option: str, take: Callable[[int],
 
 
 class Middleware:
-    """Checks and limits around all endpoints.
+    """Checks and limits around all endpoints."""
 
-    Args:
-        app: App behind the middleware.
-        service: Parts of the server.
-    """
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._service = service
-        self._settings = service.settings
-        self._rates = Rates(service.settings.max_rate)
+        self._settings = settings
+        self._rates = Rates(settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a WebSocket."""
@@ -112,7 +115,7 @@ class Middleware:
         await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive, self._service)
+        body = _Body(receive, self._settings.read_timeout_s)
         host = Headers(scope=scope).get("host", "")
         streams = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
 
@@ -145,23 +148,22 @@ class _Body:
         is_read: True if the body is read to its end.
     """
 
-    def __init__(self, receive: Receive, service: Service) -> None:
+    def __init__(self, receive: Receive, timeout_s: float) -> None:
         self._receive = receive
-        self._service = service
+        self._timeout_s = timeout_s
         self.is_read = False
 
     async def receive(self) -> Message:
         """Return the next message. Raise RefusedError if the client pauses for too long before the end of its body."""
         if self.is_read:
             return await self._receive()
-        timeout_s = self._service.settings.read_timeout_s
         try:
-            async with self._service.at_most(timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 message = await self._receive()
         except TimeoutError:
             self.is_read = True  # do not wait for the rest
             raise RefusedError(
-                "too_slow", f"no byte came for {timeout_s:g} s: send without pauses or raise --read-timeout"
+                "too_slow", f"no byte came for {self._timeout_s:g} s: send without pauses or raise --read-timeout"
             ) from None
         self.is_read = message["type"] != "http.request" or not message.get("more_body", False)
         return message
@@ -182,11 +184,7 @@ def _waits_for_interim_answer(scope: Scope) -> bool:
 
 
 class Rates:
-    """Request rates by address (token buckets with a capacity of two seconds).
-
-    Args:
-        max_rate: Requests per second.
-    """
+    """Request rates by address (token buckets with a capacity of two seconds)."""
 
     def __init__(self, max_rate: float) -> None:
         self._max_rate = max_rate
@@ -208,12 +206,7 @@ class Rates:
 
 
 def check_caller(scope: Scope, settings: Settings) -> None:
-    """Raise RefusedError if a request is not allowed.
-
-    Args:
-        scope: Scope of an HTTP request or a WebSocket.
-        settings: Host, allowed origins and token.
-    """
+    """Raise RefusedError if a request is not allowed."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if not _has_own_host(host, settings):
@@ -259,3 +252,56 @@ def _has_allowed_origin(scope: Scope, headers: Headers, host: str, settings: Set
         is_link = headers.get("sec-fetch-mode") == "navigate" and scope.get("method") in ("GET", "HEAD")
         return headers.get("sec-fetch-site") != "cross-site" or is_link
     return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)
+
+
+def shows_token(scope: Scope, token: str) -> bool:
+    """Check whether a request contains the token in a header or its cookie.
+
+    Pages can set only the subprotocols of a WebSocket. There the token is in base64url without padding.
+    """
+    headers = Headers(scope=scope)
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return _same(shown, token)
+    for offered in scope.get("subprotocols", ()):
+        if offered.startswith(_BEARER):
+            wanted = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+            return _same(offered.removeprefix(_BEARER), wanted)
+    return _same(cookie_parser(headers.get("cookie", "")).get(_cookie_name(scope), ""), _digest(token))
+
+
+async def accept(socket: WebSocket) -> None:
+    """Open a WebSocket. A client that offers subprotocols requires one of them in the answer."""
+    await socket.accept(_SUBPROTOCOL if _SUBPROTOCOL in socket.scope["subprotocols"] else None)
+
+
+def token_router(settings: Settings) -> APIRouter:
+    """Return the endpoint `POST /v1/token`."""
+    router = APIRouter(tags=["server"])
+
+    @router.post("/v1/token", status_code=204)
+    def keep(request: Request) -> Response:
+        """Set a cookie in a browser that sends the token in a header."""
+        response = Response(status_code=204)
+        if settings.token is not None:
+            is_secure = settings.tls_cert is not None
+            response.set_cookie(
+                _cookie_name(request.scope), _digest(settings.token),
+                max_age=KEPT_S, httponly=True, samesite="strict", secure=is_secure,
+            )  # fmt: skip
+        return response
+
+    return router
+
+
+def _cookie_name(scope: Scope) -> str:
+    """Return the cookie's name with the port, because browsers share cookies between all ports of a host."""
+    return f"sonjit_token_{scope['server'][1]}"
+
+
+def _digest(token: str) -> str:
+    return hmac.digest(token.encode(), b"sonjit cookie", "sha256").hex()
+
+
+def _same(shown: str, wanted: str) -> bool:
+    return hmac.compare_digest(shown.encode(), wanted.encode())

@@ -1,14 +1,19 @@
-"""Options that clients may set: those of the detectors, and two of the server."""
+"""Read what clients send: options of detectors, query strings, JSON and TOML texts.
+
+Pydantic models of the options check the values and give the schemas for `/openapi.json` and `GET /v1/kinds`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, cast
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.datastructures import QueryParams
 
-from sonjit._util.errors import InputError
 from sonjit._util.json_text import Json, JsonObject
 from sonjit.detectors.kinds import KINDS, make_options, options_of
 from sonjit.detectors.option import Option, OptionValue
@@ -25,7 +30,6 @@ _TARGETS_HELP = (
     "none, handedness, presence, or x, y, z (pixels of the network's input), x_m, y_m, z_m (metres) of a keypoint, "
     f"as in index_finger_tip.x; keypoints: {', '.join(_KEYPOINTS)}"
 )
-
 MEASURES = Option(
     "Add measures to each instance, and the gesture to each hand.", name="measures", type="boolean", default=False
 )
@@ -36,11 +40,15 @@ _EXPLAIN = Option(
     choices=("none", *TARGETS),
 )
 _NOT_OF_JOBS = ("segmentation", "smooth_segmentation", "visibility", _EXPLAIN.name)
-
+_TYPES = {"boolean": bool, "integer": int, "number": float, "string": str}
+_MAX_MAP_CHARACTERS = 64_000
+_MAX_MAP_DEPTH = 32
+"""Maximum numbers of characters and of nested brackets of a control map."""
+_MAX_JSON_CONTAINERS = 500_000
+"""Lists and objects of a JSON text; 20 MB of recordings have fewer, and each takes some 200 bytes."""
 
 DetectorChoice: TypeAlias = tuple[str, dict[str, OptionValue]]
 """Kind of a detector and its options."""
-BINARY: JsonObject = {"type": "string", "format": "binary"}
 
 
 @dataclass(frozen=True)
@@ -101,61 +109,6 @@ class SessionOptions:
         return {"kind": self.kind} | {name: values[name] for name in known_options(self.kind)}
 
 
-def read_kind(kind: object) -> str:
-    """Return a known kind of detector, or raise a RefusedError."""
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise RefusedError("bad_option", f"Unknown kind {_shortened(kind)}. Choose from {', '.join(KINDS)}.")
-    return kind
-
-
-def read_options(kind: str, values: Mapping[str, object], *, job: bool = False) -> dict[str, OptionValue]:
-    """Check the options of one detector, and add the default model.
-
-    Args:
-        kind: Kind, as `read_kind` returns it.
-        values: Values by name. A value may be the text of a query.
-        job: True if the options belong to a job.
-
-    Raises:
-        RefusedError: A name or a value is not allowed.
-    """
-    known = known_options(kind, job=job)
-    for name in values:
-        if name not in known:
-            owner = f"a job of {kind}" if job else kind
-            message = f"Unknown option {_shortened(name)} of {owner}. Choose from {', '.join(known)}."
-            raise RefusedError("bad_option", message)
-    checked = {name: read_value(known[name], value) for name, value in values.items()}
-    return {"model": known["model"].default} | checked
-
-
-def read_detector(
-    detector: object, *, job: bool = False, defaults: Mapping[str, object] | None = None
-) -> DetectorChoice:
-    """Read an object such as `{"kind": "hands", "model": "lite"}`.
-
-    Args:
-        detector: Value from a client's JSON.
-        job: True if the options belong to a job.
-        defaults: Options that the object may override.
-
-    Raises:
-        RefusedError: The value is not such an object.
-    """
-    if not isinstance(detector, dict):
-        raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
-    options = dict(defaults or {}) | cast("dict[str, object]", detector)
-    kind = read_kind(options.pop("kind", None))
-    return kind, read_options(kind, options, job=job)
-
-
-def refuse_duplicate_kinds(kinds: Iterable[str]) -> None:
-    """Raise a RefusedError if a kind occurs twice."""
-    kinds = list(kinds)
-    if duplicate := next((kind for kind in kinds if kinds.count(kind) > 1), None):
-        raise RefusedError("bad_option", f"detectors: duplicate kind {duplicate}")
-
-
 def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     """Return the options of a kind that clients may set, by name, with the bounds for clients. Jobs have fewer."""
     detector = [option for option in options_of(KINDS[kind]).values() if option.remote and option.type != "path"]
@@ -170,68 +123,145 @@ def _for_clients(option: Option) -> Option:
     return option if option.remote_maximum is None else replace(option, maximum=option.remote_maximum)
 
 
-def read_value(option: Option, value: object) -> OptionValue:
-    """Return a value as the option's type, parsed if it is text; RefusedError if it is not allowed."""
-    try:
-        if value is not None:
-            return option.check(_from_text(value, option.type) if isinstance(value, str) else value)
-    except InputError:
-        pass
-    wanted = _TARGETS_HELP if option is _EXPLAIN else option.wanted
-    raise RefusedError("bad_option", f"{option.name}={_shortened(value)}: give {wanted}")
+@lru_cache(128)
+def _model_of(options: tuple[Option, ...]) -> type[BaseModel]:
+    """Return a model with a field for each option."""
+    fields: dict[str, Any] = {}
+    for option in options:
+        hint: Any = Literal[option.choices] if option.choices else _TYPES[option.type]
+        bounds: Any = {"ge": option.minimum, "le": option.maximum}
+        extra: Any = {"enum": list(option.choices)} if option.choices else None
+        fields[option.name] = hint, Field(option.default, description=option.help, json_schema_extra=extra, **bounds)
+    return create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
-def single_values(query: QueryParams) -> dict[str, str]:
-    """Return the parameters of a query string, or raise a RefusedError if one occurs twice."""
-    pairs = query.multi_items()
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise RefusedError("bad_option", f"{_shortened(_duplicate(name for name, _ in pairs))} is given more than once")
-    return values
-
-
-def value_schema(option: Option) -> JsonObject:
-    """Return the JSON schema of an option."""
-    members = {"default": option.default, "minimum": option.minimum, "maximum": option.maximum}
-    schema: JsonObject = {"type": option.type, "description": option.help}
-    schema |= {name: cast("Json", value) for name, value in members.items() if value is not None}
-    if option.choices:
-        schema["enum"] = list(option.choices)
-    return schema
+def option_schemas(options: Iterable[Option]) -> dict[str, JsonObject]:
+    """Return the JSON schema of each option by its name."""
+    properties: dict[str, JsonObject] = _model_of(tuple(options)).model_json_schema()["properties"]
+    return {
+        name: {key: value for key, value in schema.items() if key not in ("title", "const") and value is not None}
+        for name, schema in properties.items()
+    }
 
 
 def query_parameters(options: Iterable[Option]) -> list[Json]:
     """Describe options as the parameters of a query."""
-    return [
-        {"name": option.name, "in": "query", "required": False, "schema": value_schema(option)} for option in options
-    ]
+    schemas = option_schemas(options).items()
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas]
 
 
-def upload_body(file: JsonObject) -> JsonObject:
-    """Describe a request body: a file, or a form whose field `file` has a schema."""
-    form: JsonObject = {"schema": {"type": "object", "properties": {"file": file}}}
-    content: JsonObject = {"application/octet-stream": {"schema": BINARY}, "multipart/form-data": form}
-    return {"required": True, "content": content}
+def read_values(options: Iterable[Option], values: Mapping[str, object], owner: str) -> dict[str, OptionValue]:
+    """Check the values of options. A value may be the text of a query.
 
-
-def _from_text(text: str, value_type: str) -> bool | float | str:
-    """Parse a text as an option type, or return the text if that is not possible."""
+    Raises:
+        RefusedError: A name or a value is not allowed.
+    """
+    known = {option.name: option for option in options}
     try:
-        if value_type == "boolean":
-            return {"true": True, "false": False}.get(text, text)
-        if value_type == "integer" and len(text) < 20:
-            return int(text)
-        return float(text) if value_type == "number" else text
-    except ValueError:
-        return text
+        return _model_of(tuple(known.values())).model_validate(values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if name not in known:
+            message = f"Unknown option {_shortened(name)} of {owner}. Choose from {', '.join(known)}."
+        else:
+            wanted = _TARGETS_HELP if name == _EXPLAIN.name else known[name].wanted
+            message = f"{name}={_shortened(first['input'])}: give {wanted}"
+    raise RefusedError("bad_option", message)
+
+
+def read_options(
+    kind: str, values: Mapping[str, object], *, job: bool = False, more: tuple[Option, ...] = ()
+) -> dict[str, OptionValue]:
+    """Check the options of one detector, and add the default model.
+
+    Raises:
+        RefusedError: A name or a value is not allowed.
+    """
+    known = known_options(kind, job=job)
+    checked = read_values((*known.values(), *more), values, f"a job of {kind}" if job else kind)
+    return {"model": known["model"].default} | checked
+
+
+def read_detector(
+    detector: object, *, job: bool = False, defaults: Mapping[str, object] | None = None
+) -> DetectorChoice:
+    """Read an object such as `{"kind": "hands", "model": "lite"}`.
+
+    Raises:
+        RefusedError: The value is not such an object.
+    """
+    if not isinstance(detector, dict):
+        raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
+    options = dict(defaults or {}) | cast("dict[str, object]", detector)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RefusedError("bad_option", f"Unknown kind {_shortened(kind)}. Choose from {', '.join(KINDS)}.")
+    return kind, read_options(kind, options, job=job)
+
+
+def read_detectors(
+    listed: object, *, job: bool = False, defaults: Mapping[str, object] | None = None
+) -> tuple[DetectorChoice, ...]:
+    """Read a list of the objects of `read_detector`. Raise RefusedError if it is not one, or a kind occurs twice."""
+    if not isinstance(listed, list):
+        raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}, {"kind": "face"}]')
+    read = tuple(read_detector(entry, job=job, defaults=defaults) for entry in cast("list[object]", listed))
+    kinds = [kind for kind, _ in read]
+    if duplicate := next((kind for kind in kinds if kinds.count(kind) > 1), None):
+        raise RefusedError("bad_option", f"detectors: duplicate kind {duplicate}")
+    return read
+
+
+def single_values(query: QueryParams) -> dict[str, Any]:
+    """Return the parameters of a query string, or raise a RefusedError if one occurs twice."""
+    values = dict(query.items())
+    if duplicate := next((name for name in values if len(query.getlist(name)) > 1), None):
+        raise RefusedError("bad_option", f"{_shortened(duplicate)} is given more than once")
+    return values
+
+
+def load_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
+    """Return the content of a client's JSON. Its size is checked first, because parsers need much more memory.
+
+    Args:
+        text: JSON text.
+        name: Name of the text in error messages.
+
+    Raises:
+        RefusedError: The text has too many lists and objects.
+        ValueError: The text is not JSON, or a number has more than 4,300 digits.
+        RecursionError: The text is nested too deeply.
+    """
+    encoded = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    count = encoded.count(b"[") + encoded.count(b"{")
+    if count > _MAX_JSON_CONTAINERS:
+        raise RefusedError("too_large", f"{name}: {count} lists and objects are more than {_MAX_JSON_CONTAINERS}")
+    return json.loads(text)
+
+
+def require_short_map(text: str) -> None:
+    """Raise RefusedError if a control map in TOML is too long, or brackets are nested too deeply."""
+    if len(text) > _MAX_MAP_CHARACTERS:
+        raise RefusedError("too_large", f"the map has more than {_MAX_MAP_CHARACTERS} characters")
+    depth = 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if depth > _MAX_MAP_DEPTH:
+            raise RefusedError("bad_option", f"the map: brackets are nested more than {_MAX_MAP_DEPTH} deep")
+
+
+def check_pixels(width: int, height: int, max_pixels: int, name: str = "the image") -> None:
+    """Raise RefusedError if an image or a frame has too many pixels."""
+    if width * height > max_pixels:
+        raise RefusedError(
+            "too_many_pixels",
+            f"{name} has {width} x {height} pixels, more than {max_pixels / 1e6:g} million: "
+            "send a smaller one or raise --max-megapixels",
+        )
 
 
 def _shortened(value: object) -> str:
     """Return a client's value, short enough for one line."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _duplicate(names: Iterable[str]) -> str:
-    seen: set[str] = set()
-    return next(name for name in names if name in seen or seen.add(name))

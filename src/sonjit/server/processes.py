@@ -1,58 +1,258 @@
-"""Child processes that read the files of clients.
+"""Child processes that read the files of clients, so that a crash or an endless loop costs one image or one job.
 
-A crash of such a process does not end the server. The server checks the form of all data that it reads from the pipes
-of these processes, and trusts nothing else.
+A process runs one function at a time. Its answers are JSON and plain pixels, which the server checks. It trusts nothing
+else that a process sends.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import subprocess
+import signal
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
+from typing import Any, Self
 
-_PIPE_BYTES = 1 << 20  # a frame of a stream fits into the pipe
-PIXEL_BYTES, OTHER_BYTES = 48, 256_000_000
+import numpy as np
+
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.json_text import JsonObject, json_from
+from sonjit.media.sources.images import decode_image
+from sonjit.server.errors import refusal_from
+
+_PIXEL_BYTES, _OTHER_BYTES = 48, 256_000_000
 """Memory limits for decoding an image, per pixel and fixed. JPEG 2000 needs most, 17 bytes per pixel."""
+DECODE_S = 30.0
+"""Time limit of decoding an image, and of opening a video."""
+_MAX_ANSWER_BYTES = 100_000_000
+"""Maximum size of an answer that is not an image."""
+_SPAWN = get_context("spawn")
+
+ReportProgress = Callable[[JsonObject], None]
+Decode = Callable[[bytes, str], Image]
+"""Function of encoded bytes and a name for messages. Returns (H, W, 3) uint8 RGB or raises SonjitError."""
 
 
-def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    """Start a module of the server as a program that answers requests over pipes.
+class TooSlowError(JobError):
+    """A call took longer than its time limit."""
+
+
+class CrashError(JobError):
+    """A process ended during a call."""
+
+
+class Worker:
+    """A child process that runs one function at a time; a context manager that ends the process.
+
+    The process starts with the first call, and again after a crash. It ends with the server, however the server ends.
 
     Args:
-        module: Name of the module.
-        arguments: Arguments of the command line.
-        environment: Environment variables to set.
+        max_pixels: Maximum number of pixels of an image.
+        more_bytes: Memory limit (on Linux) beyond that of decoding an image.
+        folder: Folder for temporary files. Default: the system's folder.
     """
-    # Only the code that this process uses: -P ignores the current folder.
-    variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **variables},
-        pipesize=_PIPE_BYTES,
-        start_new_session=True,  # Ctrl-C reaches only the server
-    )
+
+    def __init__(self, max_pixels: int, more_bytes: int = 0, folder: Path | None = None) -> None:
+        self._max_pixels = max_pixels
+        self._setup = _PIXEL_BYTES * max_pixels + _OTHER_BYTES + more_bytes, folder
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._is_killed = False
+        self._lock = threading.Lock()
+
+    @property
+    def process(self) -> BaseProcess | None:
+        """The process, if it was started."""
+        return self._process
+
+    def call(
+        self,
+        function: Callable[..., object],
+        *arguments: object,
+        seconds: float = math.inf,
+        report_progress: ReportProgress | None = None,
+    ) -> Any:  # noqa: ANN401  # JSON or an image
+        """Run a function and return its result, which is JSON or an image.
+
+        Args:
+            function: Function at the top level of a module. If progress is reported, it gets the function to call with
+                progress as another argument.
+            arguments: Arguments of the function.
+            seconds: Time limit.
+            report_progress: Function that receives progress.
+
+        Raises:
+            InputError: The function raised an error.
+            TooSlowError: The call took longer than the time limit.
+            CrashError: The process ended, or `kill` was called.
+        """
+        process, pipe = self._running()
+        end_s = time.monotonic() + seconds
+        try:
+            pipe.send((function, arguments, report_progress is not None))
+            while pipe.poll(min(end_s - time.monotonic(), 1e6)):
+                answer: dict[str, Any] = json.loads(pipe.recv_bytes(_MAX_ANSWER_BYTES))
+                if "progress" not in answer:
+                    result = self._receive_image(pipe, answer["shape"]) if "shape" in answer else answer
+                    break
+                if report_progress is not None:
+                    report_progress(answer["progress"])
+            else:
+                self.close()
+                raise TooSlowError(f"takes more than {seconds:g} s")
+        except (EOFError, OSError, ValueError, KeyError):
+            process.join(1)  # a process that crashed ends with its own status
+            self.close()
+            raise CrashError(f"ended its process (status {process.exitcode})") from None
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(result, dict) and "error" in result:
+            raise InputError(str(result["error"]))
+        return result["result"] if isinstance(result, dict) else result
+
+    def kill(self) -> None:
+        """End the process at once and refuse further calls; any thread may call this."""
+        with self._lock:
+            self._is_killed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """End the process and wait for it; may be called twice."""
+        if self._process is not None and self._pipe is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _running(self) -> tuple[BaseProcess, Connection]:
+        with self._lock:
+            if self._is_killed:
+                raise CrashError("was stopped")
+            if self._process is None or self._pipe is None or not self._process.is_alive():
+                self.close()
+                self._pipe, theirs = _SPAWN.Pipe()
+                self._process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
+                self._process.start()
+                theirs.close()
+            return self._process, self._pipe
+
+    def _receive_image(self, pipe: Connection, shape: object) -> Image:
+        height, width = (int(side) for side in shape) if isinstance(shape, list) else (0, 0)
+        if not 0 < height * width <= self._max_pixels:
+            raise ValueError(shape)
+        rgb = np.empty((height, width, 3), np.uint8)
+        if pipe.recv_bytes_into(rgb.data.cast("B")) != rgb.nbytes:
+            raise ValueError(shape)
+        return rgb
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and wait for it; may be called twice."""
-    process.kill()
-    with suppress(OSError), process:  # waits, and closes the pipes even with unsent bytes
-        pass
+class Decoders:
+    """Processes that decode images; any thread may decode. A process starts if all others are busy.
+
+    Attributes:
+        idle: Processes that wait for images.
+    """
+
+    def __init__(self, max_pixels: int, *, seconds: float = DECODE_S, decode: Decode = decode_image) -> None:
+        self._max_pixels, self._seconds, self._decode = max_pixels, seconds, decode
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.idle: list[Worker] = []
+
+    def decode(self, data: bytes) -> Image:
+        """Return encoded bytes as (H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            InputError: The bytes are not an image or are damaged, or the decoder crashed or exceeded a limit.
+        """
+        name = f"the image of {len(data)} bytes"
+        with self._lock:
+            worker = self.idle.pop() if self.idle else Worker(self._max_pixels)  # the one used last, which is warm
+        try:
+            return worker.call(self._decode, data, name, seconds=self._seconds)
+        except TooSlowError as error:
+            raise InputError(f"{name} {error} to decode; export it again") from None
+        except CrashError as error:
+            raise InputError(f"{name} cannot be decoded: it {error}; export it again") from None
+        finally:
+            with self._lock:
+                is_kept = not self._is_closed and worker.process is not None and worker.process.is_alive()
+                if is_kept:
+                    self.idle.append(worker)
+            if not is_kept:
+                worker.close()
+
+    def close(self) -> None:
+        """End all processes. Those that decode an image end after it; may be called twice."""
+        with self._lock:
+            self._is_closed = True
+            idle, self.idle = self.idle, []
+        for worker in idle:
+            worker.close()
 
 
-def pipe_of_answers() -> IO[bytes]:
-    """Return the pipe for answers of such a program, and redirect the output of libraries to standard error."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return answers
+def _answer_calls(pipe: Connection, more_bytes: int, folder: Path | None) -> None:
+    """Run the functions that the server sends, until it ends."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches only the server
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    cv2.setNumThreads(1)
+    if folder is not None:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    _limit_memory(more_bytes)
+    with suppress(EOFError, OSError):  # the server closed the pipe
+        while True:
+            _answer(pipe, *pipe.recv())
 
 
-def limit_memory(more_bytes: int) -> None:
+def _answer(pipe: Connection, function: Callable[..., object], arguments: tuple[object, ...], reports: bool) -> None:
+    def send(answer: object) -> None:
+        pipe.send_bytes(json_from(answer).encode())
+
+    def report_progress(progress: object) -> None:
+        send({"progress": progress})
+
+    try:
+        result = function(*arguments, *([report_progress] if reports else []))
+    except MemoryError:
+        send({"error": "the file needs too much memory; make it smaller"})
+    except Exception as error:
+        send({"error": str(refusal_from(error))})
+    else:
+        if isinstance(result, np.ndarray):
+            send({"shape": result.shape[:2]})
+            pipe.send_bytes(np.ascontiguousarray(result).data.cast("B"))
+        else:
+            send({"result": result})
+
+
+def _end_with_server() -> None:
+    """End this process when the server ends, even during a call."""
+    server = parent_process()
+    if server is not None:
+        server.join()
+        os._exit(1)
+
+
+def _limit_memory(more_bytes: int) -> None:
     """Limit the additional memory of this process (on Linux), and disable core dumps."""
     if sys.platform != "linux":
         return

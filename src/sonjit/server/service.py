@@ -1,30 +1,196 @@
-"""The parts that all endpoints share: workers, detectors, streams and jobs."""
+"""The parts that all endpoints share: worker threads, decoders, detectors, streams and jobs."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import sys
+import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from sonjit.server.decoding import Decoders
-from sonjit.server.detector_pool import DetectorPool
+from sonjit._util.errors import SonjitError
+from sonjit.detectors import Detector
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.hand_saliency import HandExplainer, load_hand_explainer
+from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import HandOptions
+from sonjit.engines import shared_networks
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_store import JobStore
-from sonjit.server.saliency import ExplainerPool
+from sonjit.server.options import SessionOptions
+from sonjit.server.processes import Decoders
 from sonjit.server.settings import MB, Settings
-from sonjit.server.workers import Workers
+from sonjit.weights import find_weight
 
-_TRIM_S = 1.0
-"""Delay after which freed memory is returned to the system."""
+T = TypeVar("T")
+
+
+def missing_models() -> list[str]:
+    """Return the models (`<kind>-<model>`) whose weights are missing."""
+    models = [(kind, model) for kind, entry in KINDS.items() for model in entry.models]
+    return [f"{kind}-{model}" for kind, model in models if missing_weights(kind, model)]
+
+
+def require_weights(kind: str, model: str) -> None:
+    """Raise RefusedError `missing_weights` if a file is missing or damaged. Its message names the remedy."""
+    if missing := missing_weights(kind, model):
+        raise RefusedError(
+            "missing_weights",
+            f"{kind}-{model} needs weights that are not on this machine ({', '.join(missing)}); "
+            f"type: sonjit models pull {' '.join(KINDS[kind].weight_groups)}",
+        )
+
+
+def missing_weights(kind: str, model: str) -> list[str]:
+    """Return the catalogue names of missing files that a model and its search need."""
+    required = (*KINDS[kind].models[model].weights.values(), *KINDS[kind].search_weights)
+    return [name for name in required if not _has_weight(name)]
+
+
+def _has_weight(name: str) -> bool:
+    try:
+        find_weight(name)
+    except SonjitError:
+        return False
+    return True
+
+
+class DetectorPool:
+    """Detectors for clients. All detectors share their networks, so that another one needs only buffers.
+
+    Attributes:
+        in_use: Number of detectors that clients use.
+    """
+
+    def __init__(self, max_idle: int) -> None:
+        self._max_idle = max_idle
+        self._idle: OrderedDict[SessionOptions, Detector[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.in_use = 0
+
+    def has(self, options: SessionOptions) -> bool:
+        """Check whether `take` returns a detector without loading anything."""
+        with self._lock:
+            return options.key in self._idle
+
+    async def take_async(self, options: SessionOptions) -> Detector[Any]:
+        """Take a detector without blocking the event loop.
+
+        If the task is cancelled while the detector is loading, the detector returns to the pool.
+        """
+        taking = asyncio.ensure_future(asyncio.to_thread(self.take, options))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                self.give_back(options, await taking)
+            raise
+
+    def take(self, options: SessionOptions) -> Detector[Any]:
+        """Return a detector without tracked instances. Load its networks if none is idle.
+
+        Raises:
+            RefusedError: Weights are missing, or an option is not available.
+        """
+        with self._lock:
+            detector = self._idle.pop(options.key, None)
+        if detector is None:
+            require_weights(options.kind, options.detector.model)
+            try:
+                with shared_networks():
+                    detector = detector_from(replace(options.detector, shared=True))
+            except SonjitError as error:
+                raise RefusedError("bad_option", f"{options.name}: {error}") from error
+        with self._lock:
+            self.in_use += 1
+        return detector
+
+    def give_back(self, options: SessionOptions, detector: Detector[Any]) -> None:
+        """Return a detector to the pool."""
+        detector.reset()
+        with self._lock:
+            self.in_use -= 1
+            replaced = self._idle.pop(options.key, None)
+            surplus = [] if replaced is None else [replaced]
+            self._idle[options.key] = detector
+            while len(self._idle) > (0 if self._is_closed else self._max_idle):
+                surplus.append(self._idle.popitem(last=False)[1])
+        for detector in surplus:
+            detector.close()
+
+    def close(self) -> None:
+        """Close all idle detectors. Detectors in use are closed when they return."""
+        with self._lock:
+            self._is_closed = True
+            idle = list(self._idle.values())
+            self._idle.clear()
+        for detector in idle:
+            detector.close()
+
+
+class ExplainerPool:
+    """Networks that make saliency maps. The pool grows to the number in use at a time, which the workers limit."""
+
+    def __init__(self) -> None:
+        self._idle: defaultdict[tuple[str, bool], list[HandExplainer]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def load(self, options: SessionOptions) -> None:
+        """Load the network of a session before its first image."""
+        detector = options.detector
+        if options.explain != "none" and isinstance(detector, HandOptions):
+            with self.borrow(detector.model, mirrored=detector.mirrored):
+                pass
+
+    @contextmanager
+    def borrow(self, model: str, *, mirrored: bool) -> Generator[HandExplainer]:
+        """Provide a network for a block in the caller's thread. Load one if all are in use."""
+        key = model, mirrored
+        with self._lock:
+            explainer = self._idle[key].pop() if self._idle[key] else None
+        explainer = explainer or load_hand_explainer(model, mirrored=mirrored, threads=1)
+        try:
+            yield explainer
+        finally:
+            with self._lock:
+                if not self._is_closed:
+                    self._idle[key].append(explainer)
+
+    def close(self) -> None:
+        """Release all networks; those in use are released when their block ends."""
+        with self._lock:
+            self._is_closed = True
+            self._idle.clear()
+
+
+class Tasks:
+    """The tasks of one client on the worker threads."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+        self._unfinished: set[Future[Any]] = set()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a function on one of the threads and return its result."""
+        future = self._threads.submit(work)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return await asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Cancel the waiting tasks and wait for the running ones."""
+        unfinished = list(self._unfinished)
+        running = [asyncio.wrap_future(future) for future in unfinished if not future.cancel()]
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 class ByteBudget:
     """Memory for request bodies, shared by all requests.
-
-    Args:
-        max_bytes: Maximum size of all bodies together.
 
     Attributes:
         used: Bytes that are in use.
@@ -54,88 +220,58 @@ class ByteBudget:
             self.used -= own
 
 
-def trim_memory() -> None:
-    """Return the memory of freed images to the system, 4 MB for a stream. glibc keeps it otherwise."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
-
-
 class Service:
     """The parts of the server.
-
-    Args:
-        settings: Address and limits.
 
     Attributes:
         streams: Functions that close the open connections, by connection.
         image_bytes: Memory for the bodies of single images.
-        stills: Queue of all single images; together they are one client of the workers.
+        stills: Tasks of all single images.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.workers = Workers(settings.workers)
+        self.threads = ThreadPoolExecutor(settings.workers, "sonjit-worker")
         self.decoders = Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
         self.explainers = ExplainerPool()
         self.jobs = JobStore(settings)
         self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
         self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
-        self.stills = self.workers.new_queue()
+        self.stills = Tasks(self.threads)
+        self._turns = asyncio.Semaphore(max(1, settings.workers - 1))  # single images leave a thread for streams
         self._images = 0
-        self._timeouts: set[asyncio.Timeout] = set()
-        self._trimming: asyncio.TimerHandle | None = None
         self._is_stopped = False
 
-    @contextmanager
-    def image(self) -> Generator[None]:
-        """Count a single image that is processed in the block. Raise RefusedError `busy` if there are too many."""
+    def new_tasks(self) -> Tasks:
+        """Return the tasks of a client."""
+        return Tasks(self.threads)
+
+    @asynccontextmanager
+    async def image(self) -> AsyncGenerator[None]:
+        """Wait for the turn of a single image that the block processes. Raise RefusedError `busy` if too many wait."""
         if self._images >= self.settings.max_clients:
             raise RefusedError(
-                "busy",
-                f"{self._images} images are at work: send this one again later, or raise --max-clients",
+                "busy", f"{self._images} images are at work: send this one again later, or raise --max-clients"
             )
         self._images += 1
         try:
-            yield
+            async with self._turns:
+                yield
         finally:
             self._images -= 1
-
-    @asynccontextmanager
-    async def at_most(self, seconds: float) -> AsyncGenerator[None]:
-        """Raise TimeoutError in the block after a time, or when the server stops."""
-        async with asyncio.timeout(0 if self._is_stopped else seconds) as timeout:
-            self._timeouts.add(timeout)
-            try:
-                yield
-            finally:
-                self._timeouts.discard(timeout)
-
-    def leave(self, stream: object) -> None:
-        """Remove a stream that has ended, and return its memory to the system a moment later."""
-        self.streams.pop(stream, None)
-        if self._trimming is None and not self._is_stopped:
-            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
-
-    def _trim(self) -> None:
-        self._trimming = None
-        asyncio.get_running_loop().run_in_executor(None, trim_memory)
 
     async def stop(self) -> None:
         """Close all connections and release everything; may be called twice."""
         if self._is_stopped:
             return
         self._is_stopped = True
-        if self._trimming is not None:
-            self._trimming.cancel()
-        for timeout in list(self._timeouts):
-            timeout.reschedule(asyncio.get_running_loop().time())
         await asyncio.gather(*(stop() for stop in list(self.streams.values())))
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self.jobs.close()
-        self.workers.close()
+        self.threads.shutdown(cancel_futures=True)
         self.decoders.close()
         self.explainers.close()
         self.detectors.close()

@@ -1,14 +1,26 @@
-"""Settings of the server: its address, its access rules and its limits."""
+"""Settings of the server, the addresses of its page, and its certificate."""
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
+import socket
+import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
+from sonjit.weights.store import cache_folder
+
+if TYPE_CHECKING:
+    import segno
+    from cryptography import x509
 
 MB = 1_000_000
 """Bytes of a megabyte."""
@@ -21,6 +33,13 @@ _MAX_LIMIT = 1e9
 """Maximum value of a limit."""
 _MAX_WORKERS = 1024
 """Maximum number of workers."""
+_REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
+QUIET_ZONE = 2
+"""Margin of a QR code in modules."""
+_VALID = timedelta(days=800)
+"""Apple's devices reject certificates that are valid for more than 825 days."""
+_RENEW = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -84,8 +103,6 @@ class Settings:
         if self.token is None and not is_loopback(self.host):
             raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
         if self.tls_cert is not None or self.tls_key is not None:
-            from sonjit.server.certificate import check_certificate  # most servers speak http, and it is slow to import
-
             check_certificate(self.tls_cert, self.tls_key)
         for origin in self.allow_origins:
             if not _is_origin(origin):
@@ -144,3 +161,145 @@ def _is_origin(text: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def page_addresses(settings: Settings, port: int) -> list[str]:
+    """Return the addresses of the page with the token: first for this machine, then for others."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
+    hosts = [settings.host] if own is None else [own, *addresses_of_machine(ipv6=settings.host == "::")]
+    scheme = "http" if settings.tls_cert is None else "https"
+    fragment = f"#token={quote(settings.token, safe='')}" if settings.token else ""
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{fragment}" for host in hosts]
+
+
+def for_other_devices(addresses: list[str]) -> list[str]:
+    """Return the addresses that other devices can open.
+
+    >>> for_other_devices(["http://127.0.0.1:80/", "http://192.168.1.5:80/"])
+    ['http://192.168.1.5:80/']
+    """
+    return [address for address in addresses if not is_loopback(urlsplit(address).hostname or "")]
+
+
+def addresses_of_machine(*, ipv6: bool) -> list[str]:
+    """Return the addresses of this machine: the source addresses of its routes to other networks."""
+    addresses: list[str] = []
+    for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:  # OSError without a network
+            probe.connect((_REMOTE_ADDRESSES[family], 9))
+            addresses.append(probe.getsockname()[0])
+    return addresses
+
+
+def qr_lines(address: str) -> list[str]:
+    """Return an address as a QR code of block characters, black on white, with two rows of modules per line.
+
+    The list is empty if the address is too long.
+    """
+    code = qr_code(address)
+    if code is None:
+        return []
+    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=QUIET_ZONE)]
+    rows += [[False] * len(rows[0])] * (len(rows) % 2)
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return ["".join(" ▄▀█"[2 * upper + lower] for upper, lower in zip(*pair, strict=True)) for pair in pairs]
+
+
+def qr_code(address: str) -> segno.QRCode | None:
+    """Return an address as a QR code; None if it is too long."""
+    import segno
+
+    with suppress(segno.DataOverflowError):
+        return segno.make_qr(address, error="l")
+    return None
+
+
+def own_certificate(hosts: list[str]) -> Path:
+    """Return this machine's certificate and key in one PEM file that only its user can read.
+
+    The first call creates it in the cache folder. It is created again shortly before it expires, if it is not valid
+    yet, and if it lacks a name or address of the machine. The new certificate keeps the names and addresses of the old
+    one.
+
+    Args:
+        hosts: Names and addresses by which browsers call, in addition to localhost and the host name.
+
+    Raises:
+        InputError: The cache folder cannot be written to.
+    """
+    import trustme
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path = cache_folder() / "tls" / "certificate.pem"
+    name = socket.gethostname()
+    own_names = [name, f"{name.removesuffix('.local')}.local"] if name else []
+    required, known, now = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}, set[str](), datetime.now(UTC)
+    with suppress(OSError, ValueError):  # none yet, or a damaged one
+        content = path.read_bytes()
+        load_pem_private_key(content, None)
+        kept = x509.load_pem_x509_certificate(content)
+        known = _hosts(kept)
+        is_valid = kept.not_valid_before_utc <= now < kept.not_valid_after_utc - _RENEW  # the clock may have been wrong
+        if required <= known and is_valid:
+            return path
+    authority = trustme.CA(organization_name="Sonjit on this machine")  # its key is not kept: it signs nothing else
+    first, last = now - timedelta(hours=1), now + _VALID
+    issued = authority.issue_cert(*sorted(required | known), not_before=first, not_after=last)
+    with atomic_file(path) as draft:
+        draft.chmod(0o600)
+        draft.write_bytes(issued.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
+    return path
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a PEM file's first certificate as browsers show it: hexadecimal digits with colons."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Check that a server can use a certificate and its key.
+
+    Raises:
+        InputError: A file is missing, unreadable or has a password, the key is of another certificate, or the
+            certificate has expired or is not valid yet.
+    """
+    from cryptography import x509
+
+    given = [path for path in (certificate, key) if path is not None]
+    if len(given) == 1:
+        raise InputError("--cert and --key belong together: give both")
+    for path in given:
+        if not path.is_file():
+            raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
+    if certificate is None:
+        return
+    try:
+        # without a function, OpenSSL asks at the terminal for a password
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = "the key is not the certificate's" if "MISMATCH" in str(error) else getattr(error, "strerror", error)
+        raise InputError(
+            f"--cert {certificate} and --key {key} do not make a certificate: {reason}; "
+            "give a PEM certificate and its own key, without a password"
+        ) from None
+    now, first, last = datetime.now(UTC), read.not_valid_before_utc, read.not_valid_after_utc
+    if not first <= now <= last:
+        state = f"ended on {last:%Y-%m-%d}" if now > last else f"begins on {first:%Y-%m-%d}"
+        raise InputError(
+            f"--cert {certificate} {state}: use a valid certificate, or --tls without --cert for a generated one"
+        )
+
+
+def _hosts(certificate: x509.Certificate) -> set[str]:
+    """Return the names and addresses of a certificate."""
+    from cryptography import x509
+
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}

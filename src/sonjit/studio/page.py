@@ -20,10 +20,9 @@ from starlette.responses import JSONResponse, Response
 from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.errors import InputError
 from sonjit.media.sources.images import encode_image
-from sonjit.server.client_text import load_json
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
-from sonjit.server.options import SessionOptions, read_options
+from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service
 from sonjit.studio.annotation.marks import (
     JOINTS,
@@ -273,7 +272,7 @@ class OpenProject:
         self.images = Images(project)
         self._numbers = frozenset(project.frames)
         self._service = service
-        self._queue = service.workers.new_queue()
+        self._queue = service.new_tasks()
 
     async def work(self, function: Callable[[], T], code: str = "bad_option") -> T:
         """Run a function on one of the server's workers. An InputError becomes a refusal with a code."""

@@ -97,7 +97,7 @@ def open_page(
         token: Secret that every call must contain. Required on a host that other machines can reach.
         verbose: Log every request.
     """
-    from sonjit.server.run import serve
+    from sonjit.server.app import serve
 
     log_to_stderr(verbose=verbose)
     started = address_printer(open_page=open_browser, page="annotate/")

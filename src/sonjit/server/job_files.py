@@ -1,0 +1,343 @@
+"""Files of jobs: receive them, inspect them, and run detectors over them in a child process."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import shutil
+import unicodedata
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import parse_options_header
+
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.extensions import LoadedExtensions
+from sonjit._util.files import atomic_file
+from sonjit._util.pools import Progress
+from sonjit.media import IMAGE_ENDINGS, natural_key, open_source
+from sonjit.media.sources import is_mp4
+from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
+from sonjit.media.sources.video import open_container, video_stream
+from sonjit.runs import Detect, Outputs, run_input
+from sonjit.runs.task import is_still
+from sonjit.server.errors import RefusedError
+from sonjit.server.options import MEASURES, DetectorChoice, check_pixels
+from sonjit.server.processes import DECODE_S, TooSlowError, Worker
+
+MAX_FILES = 20_000
+"""Maximum number of files of a job; file systems become slow with more files in a folder."""
+_MAX_NAME_BYTES = 150  # file systems accept 255; drafts and drawings add to the name
+_MAX_BOUNDARY = 70  # RFC 2046
+_PIXEL_BYTES = 8  # 16 bits and four channels without compression
+_HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
+_NETWORK_BYTES = 4_000_000_000
+"""Memory limit for networks and the frames of a video that are in flight."""
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
+
+
+@dataclass(frozen=True)
+class JobInput:
+    """Input of a job.
+
+    Attributes:
+        source: File or folder for `open_source`.
+        name: Name of the input in tables, pages and downloads.
+        drawing: File ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images.
+    """
+
+    source: Path
+    name: str
+    drawing: str
+
+
+def job_worker(max_pixels: int, folder: Path | None = None) -> Worker:
+    """Return a process that inspects videos and runs jobs. See `Worker`."""
+    return Worker(max_pixels, _NETWORK_BYTES, folder)
+
+
+class Upload:
+    """The files of a request body, written in pieces: one file, or the files in the field `file` of a multipart form.
+
+    Hidden files and other fields of a form are ignored. Starlette's form parser would keep every file open.
+
+    Args:
+        folder: Empty folder for the files.
+        content_type: Content type of the request. A multipart form contains files; any other body is one file.
+        name: Name of that one file.
+
+    Attributes:
+        files: Written files in order.
+        folder: Name of the folder that the client selected, or None.
+
+    Raises:
+        InputError: A form has no boundary.
+    """
+
+    def __init__(self, folder: Path, content_type: str, name: str) -> None:
+        self.files: list[Path] = []
+        self.folder: str | None = None
+        self._target = folder
+        self._used: set[str] = set()
+        self._file: BinaryIO | None = None
+        self._parser: MultipartParser | None = None
+        self._field, self._value, self._disposition = bytearray(), bytearray(), b""
+        self._has_ended = False
+        kind, parameters = parse_options_header(content_type)
+        if kind != b"multipart/form-data":
+            self._has_ended = True
+            self._begin(name)
+            return
+        boundary = parameters.get(b"boundary", b"")
+        if not 0 < len(boundary) <= _MAX_BOUNDARY:
+            raise InputError(
+                f"the form has no boundary of 1 to {_MAX_BOUNDARY} characters: let the library set the Content-Type"
+            )
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
+                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._begin_part,
+                "on_part_data": lambda data, start, end: self._write(memoryview(data)[start:end]),
+                "on_part_end": self.close,
+                "on_end": lambda: setattr(self, "_has_ended", True),
+            },
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Write the next piece of the body. Raise InputError if a form is damaged."""
+        if self._parser is None:
+            self._write(data)
+            return
+        try:
+            self._parser.write(data)
+        except MultipartParseError as error:
+            raise InputError(f"the multipart form is damaged: {error}") from None
+
+    def finish(self) -> None:
+        """End the body. Raise InputError if the closing boundary of a form is missing."""
+        self.close()
+        if not self._has_ended:
+            raise InputError("the multipart form was cut: its closing boundary is missing; send it again")
+
+    def close(self) -> None:
+        """Close the open file; may be called at any time."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _begin(self, sent_name: str) -> None:
+        if len(self.files) >= MAX_FILES:
+            raise InputError(f"more than {MAX_FILES} files in one job: send them as several jobs")
+        folder, name = split_name(sent_name)
+        self.folder = self.folder or folder
+        path = self._target / free_name(name, self._used)
+        self._file = path.open("xb")
+        self.files.append(path)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._file is not None:
+            self._file.write(data)
+
+    def _end_header(self) -> None:
+        if bytes(self._field).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._field.clear()
+        self._value.clear()
+
+    def _begin_part(self) -> None:
+        _, parameters = parse_options_header(self._disposition.decode("latin-1"))
+        self._disposition = b""
+        name = parameters.get(b"filename", b"").decode(errors="replace")
+        is_hidden = re.split(r"[/\\]", name)[-1].startswith(".")  # such as .DS_Store
+        if parameters.get(b"name") == b"file" and b"filename" in parameters and not is_hidden:
+            self._begin(name)
+
+
+def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: int) -> JobInput:
+    """Inspect uploaded files without decoding them.
+
+    Raises:
+        RefusedError: There is no file, a file that is neither image nor video, several videos, or too many pixels.
+    """
+    if not files:
+        raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
+    with job_worker(max_pixels) as process:  # starts only if a file may be a video
+        if len(files) == 1:
+            (file,) = files
+            return JobInput(file, file.name, ".mp4" if _is_video(file, process, max_pixels) else ".jpg")
+        for file in files:
+            if _is_video(file, process, max_pixels, accept_broken_image=True):
+                raise RefusedError(
+                    "bad_image", f"{file.name} is a video among other files: send it as a job of its own"
+                )
+    for file in files:
+        if file.suffix.lower() not in IMAGE_ENDINGS:  # a folder source skips other endings
+            file.rename(file.with_name(f"{file.name}.jpg"))
+    return JobInput(files[0].parent, folder or "images", ".zip")
+
+
+def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_image: bool = False) -> bool:
+    """Check whether a file is a video. Other files are images, of which only the header is read."""
+    with file.open("rb") as opened:
+        head = opened.read(SNIFF_BYTES)
+    known_format = image_format(head)
+    if known_format not in (None, "gif"):
+        _check_image(file, known_format, max_pixels)
+        return False
+    try:
+        if not head or is_text(head):
+            raise InputError(f"{file.name} {'contains text' if head else 'is empty'}")
+        check_pixels(*_video_size(file, process), max_pixels, file.name)
+    except InputError as error:
+        if accept_broken_image and file.suffix.lower() in IMAGE_ENDINGS:
+            return False
+        cut = "; an MP4 without its index was cut or never finished" if is_mp4(head) else ""
+        raise RefusedError("bad_image", f"{error}{cut}: send a video, or images (JPEG, PNG, WebP, ...)") from None
+    return True
+
+
+def _check_image(file: Path, known_format: str, max_pixels: int) -> None:
+    """Refuse an image that takes too much memory. The decoder refuses damaged images before they take any."""
+    largest = _PIXEL_BYTES * max_pixels + _HEADER_BYTES
+    if file.stat().st_size > largest:
+        raise RefusedError("too_large", f"{file.name} is larger than any image of {max_pixels / 1e6:g} megapixels")
+    # Mapped, not read: the system loads only the pages of the header.
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        data = cast("bytes", content)  # it supports slices and searches as bytes do
+        size = image_size(data, known_format)
+        if size is None and image_damage(data, known_format) is None:
+            raise RefusedError("bad_image", f"{file.name} has no size: export it again")
+    if size is not None:
+        check_pixels(*size, max_pixels, file.name)
+
+
+def _video_size(file: Path, process: Worker) -> tuple[int, int]:
+    """Return width and height of a video. Raise InputError if it is none, or opening it crashes or takes too long."""
+    try:
+        width, height = process.call(open_video, file, seconds=DECODE_S)
+    except TooSlowError as error:
+        raise InputError(f"{file.name} {error} to open") from None
+    except JobError as error:
+        raise InputError(f"{file.name} cannot be read: it {error}; export it again") from None
+    return int(width), int(height)
+
+
+def open_video(file: Path) -> list[int]:
+    """Return width and height of a video file, in a child process."""
+    with open_container(file, file.name) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise InputError(f"{file.name} contains no video stream")
+        return [stream.width, stream.height]
+
+
+def split_name(sent: str) -> tuple[str | None, str]:
+    r"""Split a client's file name into the selected folder, or None, and a safe file name.
+
+    The folders between them become part of the file name.
+
+    >>> split_name("shots/day 1/9.jpg")
+    ('shots', 'day 1_9.jpg')
+    >>> split_name(r"..\..\boot.ini")
+    (None, 'boot.ini')
+    """
+    parts = [part for part in map(_clean, re.split(r"[/\\]", sent)) if part]
+    if len(parts) < 2:
+        return None, parts[0] if parts else "upload"
+    return parts[0], _clean("_".join(parts[1:]))
+
+
+def free_name(name: str, used: set[str]) -> str:
+    """Return a name that is not in use, and add it to the names in use.
+
+    A number is appended if needed, so that the file sorts after the other one. Names that differ only in case are
+    equal, because they are one file on some systems.
+    """
+    path = PurePosixPath(name)
+    free, number = name, 2
+    while free.casefold() in used:
+        free, number = f"{path.stem}_{number}{path.suffix}", number + 1
+    used.add(free.casefold())
+    return free
+
+
+def _clean(part: str) -> str:
+    """Return one part of a path as the name of a visible file; empty if no character is allowed."""
+    text = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", part)).strip().lstrip(".").strip()
+    path = PurePosixPath(text)
+    ending = path.suffix if len(path.suffix) < 10 else ""
+    max_bytes = _MAX_NAME_BYTES - len(ending.encode())
+    return text.removesuffix(ending).encode()[:max_bytes].decode(errors="ignore") + ending
+
+
+def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
+    """Return what a job does with each image."""
+    first, *others = (
+        # one thread: streams use the other cores
+        Detect(
+            kind,
+            {name: value for name, value in options.items() if name != MEASURES.name} | {"threads": 1},
+            measures=bool(options.get(MEASURES.name)),
+        )
+        for kind, options in detectors
+    )
+    return replace(first, also=tuple(others))
+
+
+def run_detectors(
+    kinds: LoadedExtensions,
+    given: JobInput,
+    folder: Path,
+    drawing: Path | None,
+    detectors: Sequence[DetectorChoice],
+    report_progress: Callable[[Mapping[str, object]], None],
+) -> list[str]:
+    """Run detectors over the input of a job, in a child process.
+
+    Args:
+        kinds: Extensions of the server, which register kinds.
+        given: Input of the job.
+        folder: Folder for `result.jsonl`.
+        drawing: Path of the annotated copy; None for none.
+        detectors: Kind and options of each detector.
+        report_progress: Function that receives `of`, the expected number of images, and then `frames` and `instances`.
+
+    Returns:
+        One line for each image that cannot be read.
+    """
+    kinds.load()
+    # images are drawn into a folder
+    outputs = Outputs(str(folder / "result.jsonl"), drawing and str(drawing).removesuffix(".zip"))
+    task = task_of(detectors)
+    with open_source(given.source) as source, task.open(is_stream=not is_still(source)) as worker:
+        source.name = given.name
+        problems = run_input(worker, source, outputs, progress=_SentProgress(report_progress)).problems
+    if drawing is not None and drawing.suffix == ".zip":  # stored without further compression
+        images = drawing.with_suffix("")
+        with atomic_file(drawing) as draft, zipfile.ZipFile(draft, "w") as archive:
+            for file in sorted(images.iterdir(), key=lambda file: natural_key(file.name)):
+                archive.write(file, file.name)
+        shutil.rmtree(images, ignore_errors=True)
+    return problems
+
+
+class _SentProgress(Progress):
+    def __init__(self, send: Callable[[Mapping[str, object]], None]) -> None:
+        self._send, self._frames, self._instances = send, 0, 0
+
+    def start(self, total: int | None) -> None:
+        """Send the expected number of frames."""
+        self._send({"of": total})
+
+    def advance(self, count: int = 1, *, instances: int = 0) -> None:
+        """Send the number of finished frames and of their instances."""
+        self._frames, self._instances = self._frames + count, self._instances + instances
+        self._send({"frames": self._frames, "instances": self._instances})

@@ -1,0 +1,159 @@
+"""Files of the live app: installed ones for the server, and a folder of files for any web host."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import shutil
+from importlib.resources import files
+from os import PathLike, stat_result
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_folder
+from sonjit._util.json_text import json_from
+from sonjit.server.kinds import FACE_BUNDLE, kinds_answer
+from sonjit.server.middleware import shows_token
+from sonjit.server.settings import Settings
+from sonjit.weights import load_bundle
+
+PAGE = Path(__file__).parent / "page"
+_PACKAGE = Path(str(files("sonjit")))
+DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
+"""Folders of JSON files that the page reads, by their name in its addresses."""
+for _media_type, _ending in (
+    ("text/javascript", ".js"),
+    ("application/manifest+json", ".webmanifest"),
+    ("application/wasm", ".wasm"),
+    ("image/svg+xml", ".svg"),
+):
+    mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
+BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
+"""Output folder of `make web` in a checkout."""
+
+
+class _DataFiles(StaticFiles):
+    """The JSON files of a folder."""
+
+    def lookup_path(self, path: str) -> tuple[str, stat_result | None]:
+        """Return the full path of a file and its state; None for other files."""
+        return super().lookup_path(path) if path.endswith(".json") else ("", None)
+
+
+class _EngineFiles(StaticFiles):
+    """Output of `make web`, if it exists. Its workers may compile WebAssembly; the page may not."""
+
+    async def check_config(self) -> None:
+        """Raise HTTPException 404 if it does not exist."""
+        if self.directory is None or not Path(self.directory).is_dir():
+            raise HTTPException(404)
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Return a file with its policy."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["content-security-policy"] = (
+            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
+        )
+        return response
+
+
+def app_files() -> list[str]:
+    """Return the files of the live app in `page/`. A device stores them to open the app without the server."""
+    others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "tfjs-")
+    names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
+    return [name for name in names if not name.startswith(others)]
+
+
+def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
+    """Add the files of the page, the skeletons, the sample clip and the output of `make web` to an app."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    def docs() -> Response:
+        return FileResponse(PAGE / "api.html")
+
+    @router.get("/files.json")
+    def page_files() -> dict[str, list[str]]:
+        specs = sorted(f"spec/{path.name}" for path in DATA_FOLDERS["spec"].glob("*.json"))
+        return {"files": ["./", *app_files(), *specs]}
+
+    @router.get("/manifest.webmanifest")
+    def manifest(request: Request) -> Response:
+        content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
+        if settings.token is not None and shows_token(request.scope, settings.token):
+            # some systems pass no cookies to the installed app
+            content["start_url"] = f"./#token={quote(settings.token, safe='')}"
+        return JSONResponse(content, media_type="application/manifest+json")
+
+    @router.get("/sample.mp4")
+    def sample() -> Response:
+        return FileResponse(_PACKAGE / "_util" / "assets" / "demo.mp4", media_type="video/mp4")
+
+    app.include_router(router)
+    for name, folder in DATA_FOLDERS.items():
+        app.mount(f"/{name}", _DataFiles(directory=folder))
+    app.mount("/engine", _EngineFiles(directory=engine, check_dir=False))
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+
+
+def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None = None) -> list[str]:
+    """Write the live app as files that need no server of Sonjit.
+
+    Args:
+        folder: New or empty folder.
+        engine: Output folder of `make web`: the module, its worker, `wasm/` and `models/`.
+        bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces. Default: the engine's.
+
+    Returns:
+        Paths of the files, relative to the folder.
+
+    Raises:
+        InputError: The folder cannot be written to, the module or its networks are missing, or the bundle is not for
+            faces.
+        JobError: The disk refuses a file.
+    """
+    if not (engine / "sonjit-web.js").is_file():
+        raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
+    if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
+        raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {FACE_BUNDLE}")
+    answer = kinds_answer(engine, has_bundle=None if bundle is None else True)
+    if not answer["in_page"]:
+        raise InputError(f"no networks in {engine / 'models'}: type make web once more")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: choose a new folder")
+    with atomic_folder(folder) as draft:
+        for name in (*app_files(), "sw.js", "manifest.webmanifest"):
+            _copy(PAGE / name, draft / name)
+        page = (PAGE / "index.html").read_text("utf-8")
+        (draft / "index.html").write_text(page.replace("<html ", '<html data-computes="here" ', 1), "utf-8")
+        (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
+        _copy(_PACKAGE / "_util" / "assets" / "demo.mp4", draft / "sample.mp4")
+        for name, data in DATA_FOLDERS.items():
+            for path in data.glob("*.json"):
+                _copy(path, draft / name / path.name)
+        for path in engine.rglob("*"):
+            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz", ".task"):
+                _copy(path, draft / "engine" / path.relative_to(engine))
+        if bundle is not None:
+            _copy(bundle, draft / "engine" / "models" / FACE_BUNDLE)
+        names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
+        kept = [
+            "./",
+            *(name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")),
+        ]
+        (draft / "files.json").write_text(json_from({"files": kept}, spaced=True), "utf-8")
+    return [*names, "files.json"]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

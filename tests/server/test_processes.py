@@ -1,0 +1,252 @@
+"""Child processes: a crash costs one image or one job, and no process remains. Worker threads: tasks of a client."""
+
+import asyncio
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import wave
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import LoadedExtensions
+from sonjit.server import processes
+from sonjit.server.job_files import JobInput, job_worker, open_video, run_detectors
+from sonjit.server.job_store import JobStore
+from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
+from sonjit.server.service import Tasks
+
+from .conftest import end_of, jpeg_of, refusal
+
+HANDS = (("hands", {"model": "lite", "max_instances": 2}),)
+IMAGE = np.random.default_rng(5).integers(0, 255, (30, 40, 3), np.uint8)
+PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
+
+FAULTY = """
+import os, time
+import numpy as np
+from sonjit.media.sources.images import decode_image
+
+def decode(data, name):
+    if data.endswith(b"crash"):
+        os.abort()
+    if data.endswith(b"hang"):
+        time.sleep(1000)
+    if data.endswith(b"large"):
+        return np.zeros((101, 100, 3), np.uint8)
+    os.write(1, b"noise of a library")
+    return decode_image(data, name)
+"""
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sonjit.server.job_files import job_worker, open_video
+from sonjit.server.processes import Decoders
+if __name__ == "__main__":
+    decoders, worker = Decoders(10_000), job_worker(10_000)
+    shape = decoders.decode(bytes.fromhex(sys.stdin.read())).shape
+    print(shape, worker.call(open_video, Path(sys.argv[1])), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    """Return a function that gives decoders that crash or hang at images with certain endings."""
+    (tmp_path / "faulty_decoder.py").write_text(FAULTY, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    decode = importlib.import_module("faulty_decoder").decode
+    made = []
+
+    def get(max_pixels=10_000, **limits):
+        made.append(Decoders(max_pixels, decode=decode, **limits))
+        return made[-1]
+
+    yield get
+    for one in made:
+        one.close()
+    del sys.modules["faulty_decoder"]
+
+
+@pytest.mark.slow
+def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, photo):
+    client = ask()
+    decoders = client.app.state.service.decoders = faulty(photo.size)
+    for ending in (b"", b"crash", b""):
+        response = client.post("/v1/hands", content=jpeg_of(photo) + ending)
+        if ending:
+            assert f"it ended its process (status {-signal.SIGABRT})" in refusal(response, 422, "bad_image")
+            assert decoders.idle == []
+        else:
+            assert response.json()["hands"]
+    (worker,) = decoders.idle
+    client.app.state.service._close()
+    assert not worker.process.is_alive()
+
+
+@pytest.mark.slow
+def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
+    decoders = faulty(seconds=5)
+    with pytest.raises(InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 5 s"):
+        decoders.decode(PNG + b"hang")
+    assert decoders.idle == []
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+
+
+@pytest.mark.slow
+def test_more_pixels_than_the_limit_are_discarded(faulty):
+    with pytest.raises(InputError, match="cannot be decoded"):
+        faulty().decode(PNG + b"large")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_an_image_has_so_much_memory(monkeypatch):
+    monkeypatch.setattr(processes, "_OTHER_BYTES", 50_000_000)
+    monkeypatch.setattr(processes, "_PIXEL_BYTES", 0)
+    decoders = Decoders(100_000_000)
+    try:
+        with pytest.raises(InputError, match=r"[Mm]emory|allocate"):
+            decoders.decode(cv2.imencode(".png", np.zeros((6000, 6000, 3), np.uint8))[1].tobytes())
+        assert np.array_equal(decoders.decode(PNG), IMAGE)
+    finally:
+        decoders.close()
+
+
+@pytest.mark.slow
+def test_a_process_that_somebody_ended_is_replaced(decoders):
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+    (worker,) = decoders.idle
+    first = worker.process
+    first.kill()
+    first.join()
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+    assert worker.process.pid != first.pid
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
+    (tmp_path / "server.py").write_text(KILLED, "utf-8")
+    command = [sys.executable, str(tmp_path / "server.py"), str(media / "clip.mp4")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # It returns once standard error is closed, which the child processes hold as well.
+    ended = subprocess.run(command, input=PNG.hex(), capture_output=True, text=True, env=env, timeout=300, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert ended.stdout.startswith(str(IMAGE.shape))
+
+
+def test_a_worker_that_was_stopped_refuses_calls(media):
+    with job_worker(10_000) as worker:
+        worker.kill()
+        with pytest.raises(CrashError, match="was stopped"):
+            worker.call(open_video, media / "clip.mp4")
+
+
+@pytest.mark.slow
+def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
+    (tmp_path / "text.mp4").write_text("hello " * 99)
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 8, "NONE", ""))
+        sound.writeframes(bytes(16))
+    with job_worker(10_000) as worker:
+        assert worker.call(open_video, media / "clip.mp4") == list(cv2.imread(str(media / "photo.jpg")).shape[1::-1])
+        with pytest.raises(InputError, match=r"text.mp4 is neither"):
+            worker.call(open_video, tmp_path / "text.mp4")
+        with pytest.raises(InputError, match=r"sound.wav contains no video stream"):
+            worker.call(open_video, tmp_path / "sound.wav")
+
+
+@pytest.mark.slow
+def test_a_job_works_on_a_folder_and_gathers_its_drawings(weights, media, tmp_path):
+    so_far, given = [], JobInput(media / "shots", "shots", ".zip")
+    drawing = tmp_path / "drawn.zip"
+    (problem,) = run_detectors(LoadedExtensions.snapshot(), given, tmp_path, drawing, HANDS, so_far.append)
+    assert so_far[0] == {"of": 4}
+    assert [progress["frames"] for progress in so_far[1:]] == [1, 2, 3]
+    assert "11.jpg" in problem
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.zip", "result.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="needs SIGSEGV")
+def test_a_crash_costs_one_job_and_no_job_after_it(endpoints, media, monkeypatch):
+    client, advance = endpoints(), JobStore._advance
+
+    def crash(store, job, progress):
+        if job.frames > 2:
+            os.kill(job.worker.process.pid, signal.SIGSEGV)
+        advance(store, job, progress)
+
+    body = (media / "clip.mp4").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(JobStore, "_advance", crash)
+        job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&name=clip.mp4", content=body))
+    assert job["state"] == "failed"
+    assert job["message"].startswith(f"clip.mp4 cannot be read: it ended its process (status {-11})")
+    assert end_of(client, client.post("/v1/jobs?kind=hands&model=lite&draw=false", content=body))["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failure", "says"), [
+    (TooSlowError("takes more than 30 s"), "upload takes more than 30 s to open"),
+    (CrashError("ended its process (status -11)"), "upload cannot be read: it ended its process"),
+])  # fmt: skip
+def test_a_file_that_ends_its_process_or_takes_too_long_is_no_video(endpoints, media, monkeypatch, failure, says):
+    def fail(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(Worker, "call", fail)
+    content = (media / "clip.mp4").read_bytes()
+    assert says in refusal(endpoints().post("/v1/jobs?kind=hands", content=content), 422, "bad_image")
+
+
+@pytest.mark.slow
+def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
+    def run(worker, path, ending, seconds):
+        given = JobInput(path, path.name, ending)
+        call = (run_detectors, LoadedExtensions.snapshot(), given, tmp_path, None, HANDS)
+        worker.call(*call, seconds=seconds, report_progress=lambda _: None)
+
+    with job_worker(10_000) as worker, pytest.raises(TooSlowError):
+        run(worker, media / "clip.mp4", ".mp4", 0.01)
+    if sys.platform != "linux":
+        return
+    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(cv2.imread(str(media / "photo.jpg")), (6000, 6000)))
+    monkeypatch.setattr(processes, "_OTHER_BYTES", 1_000_000)
+    with Worker(10_000) as worker, pytest.raises((InputError, CrashError)):
+        run(worker, tmp_path / "large.png", ".jpg", 600)
+
+
+def test_closing_the_tasks_of_a_client_drops_what_waits_and_waits_for_what_runs():
+    started, gate, done = threading.Event(), threading.Event(), []
+
+    def work():
+        started.set()
+        gate.wait()
+        done.append("running")
+
+    async def go():
+        with ThreadPoolExecutor(1) as threads:
+            tasks = Tasks(threads)
+            running = asyncio.ensure_future(tasks.run(work))
+            waiting = asyncio.ensure_future(tasks.run(lambda: done.append("waiting")))
+            await asyncio.to_thread(started.wait)
+            closing = asyncio.ensure_future(tasks.close())
+            await asyncio.sleep(0.01)
+            assert not closing.done()
+            gate.set()
+            await closing
+            await running
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(go())
+    assert done == ["running"]
