@@ -96,7 +96,7 @@ def test_settings_of_the_page(folder):
         """
         globalThis.document = {documentElement: {lang: "en"}, querySelectorAll: () => [], addEventListener: () => 0};
         globalThis.localStorage = {getItem: (name) => name === "sonjit.settings" ? JSON.stringify(input) : null};
-        const {memory} = await page("state.js");
+        const {memory} = await page("texts.js");
         output(memory.read("settings"));
         """,
         given,

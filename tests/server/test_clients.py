@@ -126,7 +126,7 @@ def test_a_server_that_is_not_started_has_no_threads():
     before = _worker_threads()
     service = Service(Settings(workers=2))
     assert _worker_threads() == before
-    service.workers.close()
+    service.threads.shutdown()
 
 
 def _worker_threads():

@@ -169,10 +169,12 @@ def test_health_counts_jobs_under_way(endpoints, media, gate):
 
 
 def test_the_description_names_every_parameter(endpoints):
-    endpoint = endpoints().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
+    described = endpoints().get("/openapi.json").json()
+    endpoint = described["paths"]["/v1/jobs"]["post"]
     names = [parameter["name"] for parameter in endpoint["parameters"]]
     options = dict.fromkeys(name for kind in KINDS for name in known_options(kind, job=True))
     assert names == ["kind", "detectors", "draw", "name", *options]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}
     schema = endpoint["responses"]["202"]["content"]["application/json"]["schema"]
-    assert {"id", "state", "downloads"} <= set(schema["required"])
+    model = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    assert {"id", "state", "downloads"} <= set(model["required"])

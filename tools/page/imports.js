@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const PAGE = fileURLToPath(new URL("../../src/sonjit/server/page/", import.meta.url));
 const STATIC = /^(?:import|export)\b[^"']*?from\s*["'](\.[^"']+)["']/gm;
 const ENTRY = /(^|\/)(app|api)\.js$/;
-const CLIENT = /^(sonjit-client|tfjs-\w+)\.js$/; // what other sites' pages load
+const CLIENT = /^(sonjit-client|tfjs)\.js$/; // what other sites' pages load
 const OF_CLIENT = /^(connection|endpoints|masks|encoder)\.js$/;
 
 const modules = readdirSync(PAGE, { recursive: true }).map(String).filter((name) => name.endsWith(".js"));

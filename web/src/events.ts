@@ -4,7 +4,7 @@ import { StreamClock } from "./clock.js";
 import { EVENTS } from "./data.js";
 import type { Gesture } from "./gestures.js";
 import type { AnyDetector } from "./kinds.js";
-import { measureNames, measuresOf, type Measured } from "./measures.js";
+import { measureNames, measuresOf, type Measured } from "./plot.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";

@@ -4,9 +4,9 @@
  *     import * as handPoseDetection from "sonjit-web";
  */
 
-import { openDetector } from "../../src/sonjit/server/page/tfjs-detector.js";
-import type { ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
-import { skeletonHelpers } from "../../src/sonjit/server/page/tfjs-skeletons.js";
+import { openDetector } from "../../src/sonjit/server/page/tfjs.js";
+import type { ImageLike } from "../../src/sonjit/server/page/tfjs.js";
+import { skeletonHelpers } from "../../src/sonjit/server/page/tfjs.js";
 import body from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
@@ -16,8 +16,8 @@ import type { Event } from "./events.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { DetectorOptions } from "./options.js";
 
-export { SupportedModels } from "../../src/sonjit/server/page/tfjs-detector.js";
-export { calculators } from "../../src/sonjit/server/page/tfjs-skeletons.js";
+export { SupportedModels } from "../../src/sonjit/server/page/tfjs.js";
+export { calculators } from "../../src/sonjit/server/page/tfjs.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event } from "./events.js";

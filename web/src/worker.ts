@@ -6,7 +6,7 @@ import { withEvents } from "./events.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { ImageReader } from "./image-reader.js";
 import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
-import type { Answer, Places, Reply, Request } from "./messages.js";
+import type { Answer, Places, Reply, Request } from "./texts.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
 import { fetchArrays } from "./npz.js";
 import type { Settings } from "./options.js";

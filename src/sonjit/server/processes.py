@@ -34,6 +34,8 @@ _PIXEL_BYTES, _OTHER_BYTES = 48, 256_000_000
 """Memory limits for decoding an image, per pixel and fixed. JPEG 2000 needs most, 17 bytes per pixel."""
 DECODE_S = 30.0
 """Time limit of decoding an image, and of opening a video."""
+_START_S = 300.0
+"""Time limit of starting a process on a busy machine."""
 _MAX_ANSWER_BYTES = 100_000_000
 """Maximum size of an answer that is not an image."""
 _SPAWN = get_context("spawn")
@@ -97,11 +99,14 @@ class Worker:
             CrashError: The process ended, or `kill` was called.
         """
         process, pipe = self._running()
-        end_s = time.monotonic() + seconds
+        end_s = time.monotonic() + _START_S
         try:
             pipe.send((function, arguments, report_progress is not None))
             while pipe.poll(min(end_s - time.monotonic(), 1e6)):
                 answer: dict[str, Any] = json.loads(pipe.recv_bytes(_MAX_ANSWER_BYTES))
+                if "begins" in answer:
+                    end_s = time.monotonic() + seconds
+                    continue
                 if "progress" not in answer:
                     result = self._receive_image(pipe, answer["shape"]) if "shape" in answer else answer
                     break
@@ -230,6 +235,7 @@ def _answer(pipe: Connection, function: Callable[..., object], arguments: tuple[
     def report_progress(progress: object) -> None:
         send({"progress": progress})
 
+    send({"begins": True})
     try:
         result = function(*arguments, *([report_progress] if reports else []))
     except MemoryError:

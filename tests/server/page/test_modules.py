@@ -52,7 +52,7 @@ def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
     flat = hand | {"keypoints": [{"x": 1, "y": 2}]}
     code = """
         globalThis.document = {documentElement: {dataset: {}}, querySelectorAll: () => []};
-        await page("spec.js");
+        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
@@ -88,7 +88,7 @@ def test_labels_are_placed_as_in_drawn_files():
         )
     got = run_module(
         """
-        const {placeLabel} = await page("labels.js");
+        const {placeLabel} = await page("painter.js");
         output(input.map(({anchor, directions, plate, image, taken}) => {
           const {left, top} = placeLabel(anchor, directions, plate, image, taken);
           return [Math.trunc(left), Math.trunc(top)];
@@ -123,7 +123,7 @@ def test_a_link_contains_the_settings_without_the_token():
     }
     link, back = run_module(
         """
-        const {linkOf, settingsOf} = await page("share.js");
+        const {linkOf, settingsOf} = await page("settings.js");
         const link = linkOf(input.state, input.usual);
         output([link, settingsOf(new URL(link).hash)]);
         """,
@@ -155,7 +155,7 @@ def test_repetitions_are_counted_as_in_python(step_s):
         expected.append([count, last and [last.begin_s, last.end_s, last.lowest_rad]])
     got = run_module(
         """
-        const {RepetitionCounter} = await page("repetitions.js");
+        const {RepetitionCounter} = await page("plot.js");
         const counter = new RepetitionCounter(110, 150);
         output(input.map(([angle, time]) => {
             const count = counter.update(angle ?? NaN, time);
@@ -186,7 +186,7 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
         table.write(frames[1], [])
     text = run_module(
         """
-        await page("spec.js");
+        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
@@ -209,7 +209,7 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
 def test_events_are_rows_of_their_own():
     text = run_module(
         """
-        await page("spec.js");
+        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
         const answer = {kinds: {}, results: {}, triangles: []};
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => answer});
@@ -235,11 +235,11 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
     got = run_module(
         """
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        await page("spec.js");
+        await page("kinds.js");
         const results = {face: {list: "faces", members: {}, fields: [], skeletons: {}}};
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({results, triangles: []})});
         await (await page("kinds.js")).loadKinds();
-        const {trackedOf, measureName, shown} = await page("measures.js");
+        const {trackedOf, measureName, shown} = await page("plot.js");
         const row = ([name, value]) => [measureName(name), shown(name, value)];
         output(trackedOf(input).map(({instance}) => Object.entries(instance.measures).map(row)));
         """,
@@ -256,7 +256,7 @@ def test_an_unknown_option_of_tfjs_pages_is_a_warning():
         """
         const warnings = [];
         console.warn = (text) => warnings.push(text);
-        const {MODELS, checked} = await page("tfjs-models.js");
+        const {MODELS, checked} = await page("tfjs.js");
         output({options: checked(input, MODELS.MediaPipeHands.config), warnings});
         """,
         given,
@@ -273,7 +273,7 @@ def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     body = load_skeleton("body_blazepose33")
     result = run_module(
         """
-        const {calculators, skeletonHelpers} = await page("tfjs-skeletons.js");
+        const {calculators, skeletonHelpers} = await page("tfjs.js");
         const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: input});
         const points = [{x: 32, y: 12, z: 8, name: "nose"}, {x: 64, y: 48}];
         output({

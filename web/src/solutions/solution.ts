@@ -1,6 +1,6 @@
 /** Base of the packages of MediaPipe's solutions. */
 
-import { draw } from "../../../src/sonjit/server/page/tfjs-images.js";
+import { draw } from "../../../src/sonjit/server/page/tfjs.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import { InstanceOrder } from "../order.js";

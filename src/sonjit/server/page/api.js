@@ -1,9 +1,9 @@
 /** The page that documents the endpoints of /openapi.json, with a form to try one image. */
 
 import { call, thisServer } from "./endpoints.js";
-import { speak } from "./i18n.js";
 import { loadKinds } from "./kinds.js";
 import { paint } from "./painter.js";
+import { speak } from "./texts.js";
 
 const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
 

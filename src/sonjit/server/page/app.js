@@ -1,34 +1,19 @@
 /** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
 import { AvatarView } from "./avatar.js";
-import { Capture } from "./capture.js";
-import { Detectors } from "./detectors.js";
+import { Capture, Detectors } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
-import { onLanguage, preferredLanguage, speak, text, textOr } from "./i18n.js";
-import { GesturesView } from "./gestures-view.js";
-import { Inspector } from "./inspector.js";
-import { LiveTable } from "./live-table.js";
-import { isActive, shareOf, showShare, stateText } from "./job-item.js";
-import { Jobs } from "./jobs.js";
+import { isActive, Jobs, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, kinds, loadKinds, results } from "./kinds.js";
-import { PageError, messagesIn } from "./messages.js";
-import { MapEditor } from "./map-editor.js";
-import { Meter } from "./meter.js";
-import { OverlayView } from "./overlay.js";
-import { Pace } from "./pace.js";
-import { wirePhone } from "./phone.js";
+import { OverlayView } from "./painter.js";
+import { GesturesView, Inspector, LiveTable, Meter, Pace, wirePhone, wireTabs } from "./panels.js";
 import { Plot } from "./plot.js";
-import { Recorder, listRecording } from "./recorder.js";
 import { saliencyLegend } from "./saliency.js";
-import { configuredDetectors, isMirrored, rememberedSettings, settingsFrom, wireSettings } from "./settings.js";
-import { linkOf, settingsOf } from "./share.js";
-import { SourceChooser } from "./source-chooser.js";
-import { Store, memory } from "./state.js";
-import { wireStyle } from "./style-form.js";
-import { wireTabs } from "./tabs.js";
-import { Table, nameNow, save } from "./tables.js";
-import { Trainer } from "./trainer.js";
-import { Transport } from "./transport.js";
+import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings, wireStyle } from "./settings.js";
+import { SourceChooser, Transport } from "./source-chooser.js";
+import { listRecording, nameNow, Recorder, save, Table } from "./tables.js";
+import { memory, messagesIn, onLanguage, PageError, preferredLanguage, speak, Store, text, textOr } from "./texts.js";
+import { MapEditor, Trainer } from "./trainer.js";
 import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];

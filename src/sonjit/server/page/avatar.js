@@ -1,16 +1,12 @@
 /** The user's avatar, a .glb or .vrm file, with the expressions and the head pose of the first face. */
 
-import { AvatarPainter } from "./avatar-painter.js";
-import { driversOf, targetWeights } from "./expressions.js";
-import { readModel } from "./gltf.js";
-import { onLanguage, text } from "./i18n.js";
+import { driversOf, IDENTITY, moved, perspective, product, readModel, rotation, scaling, targetWeights, translation, transposed, turnOf } from "./gltf.js";
 import { instancesOf, kindsWhere } from "./kinds.js";
-import { IDENTITY, moved, perspective, product, rotation, scaling, translation, transposed, turnOf } from "./matrices.js";
-import { PageError } from "./messages.js";
 import { isMirrored } from "./settings.js";
+import { onLanguage, PageError, text } from "./texts.js";
 
 /** @typedef {import("./gltf.js").Model} Model */
-/** @typedef {{model: Model, name: string, drivers: import("./expressions.js").Driver[], head: number, arms: Map<number, number>, turned: number[],
+/** @typedef {{model: Model, name: string, drivers: import("./gltf.js").Driver[], head: number, arms: Map<number, number>, turned: number[],
  *   centre: number[], size: number}} Avatar `head`: node of the head, -1 if the model has a single part; `arms`: angle about z that lowers
  *   the arms, by node; `turned`: matrix that makes the avatar look along +z; `centre`, `size`: of its head at rest */
 
@@ -37,7 +33,7 @@ export class AvatarView {
   #aspect = 0; // width over height of the image; 0 without an image
   #isScheduled = false;
 
-  /** @param {import("./state.js").Store} store @param {(error: unknown) => void} onError */
+  /** @param {import("./texts.js").Store} store @param {(error: unknown) => void} onError */
   constructor(store, onError) {
     this.#store = store;
     this.#canvas = find("avatar");
@@ -205,4 +201,243 @@ function posed({ model, head, arms, turned, centre, size }, pose, half) {
   const turns = new Map([...arms].map(([node, angle]) => [node, rotation([0, 0, Math.sin(angle / 2), Math.cos(angle / 2)])]));
   if (head >= 0) turns.set(head, turn);
   return worldsOf(model, root, turns);
+}
+
+/** @typedef {import("./gltf.js").Matrix} Matrix */
+/** @typedef {{node: number, geometry: import("./gltf.js").Geometry, array: WebGLVertexArrayObject, positions: WebGLBuffer, normals: WebGLBuffer, moved: Float32Array, turned: Float32Array, shown: string,
+ *   parts: {first: number, count: number, material: import("./gltf.js").Material, texture: WebGLTexture | null}[]}} Drawn one set of vertices at one node */
+
+const VERTEX = `#version 300 es
+layout(location = 0) in vec3 position;
+layout(location = 1) in vec3 normal;
+layout(location = 2) in vec2 uv;
+layout(location = 3) in vec4 joints;
+layout(location = 4) in vec4 weights;
+uniform mat4 projection, node;
+uniform bool skinned;
+uniform highp sampler2D bones; // the matrix of a joint in each row
+out vec3 facing;
+out vec2 place;
+mat4 bone(float joint) {
+  int row = int(joint);
+  return mat4(texelFetch(bones, ivec2(0, row), 0), texelFetch(bones, ivec2(1, row), 0), texelFetch(bones, ivec2(2, row), 0), texelFetch(bones, ivec2(3, row), 0));
+}
+void main() {
+  mat4 world = node;
+  if (skinned) world = weights.x * bone(joints.x) + weights.y * bone(joints.y) + weights.z * bone(joints.z) + weights.w * bone(joints.w);
+  facing = mat3(world) * normal;
+  place = uv;
+  gl_Position = projection * world * vec4(position, 1);
+}`;
+const FRAGMENT = `#version 300 es
+precision highp float;
+uniform vec4 colour; // gamma-encoded
+uniform sampler2D image;
+uniform bool unlit;
+uniform float cutoff;
+uniform bool opaque;
+in vec3 facing;
+in vec2 place;
+out vec4 seen;
+void main() {
+  vec4 base = colour * texture(image, place);
+  if (base.a < cutoff) discard;
+  vec3 normal = normalize(gl_FrontFacing ? facing : -facing);
+  float light = unlit ? 1.0 : 0.45 + 0.55 * max(dot(normal, normalize(vec3(0.3, 0.5, 1.0))), 0.0);
+  seen = vec4(base.rgb * light, opaque ? 1.0 : base.a);
+}`;
+const ATTRIBUTES = /** @type {const} */ ([["uv", 2, 2], ["joints", 3, 4], ["weights", 4, 4]]);
+const SCREEN_GAMMA = 2.2;
+
+export class AvatarPainter {
+  #gl;
+  #program;
+  /** @type {Map<string, WebGLUniformLocation | null>} */ #places = new Map();
+  /** @type {Model | null} */ #model = null;
+  /** @type {Drawn[]} */ #drawn = [];
+  /** @type {Map<ImageBitmap, WebGLTexture>} */ #textures = new Map();
+  #white;
+  #bones;
+
+  /** @param {WebGL2RenderingContext} gl */
+  constructor(gl) {
+    this.#gl = gl;
+    this.#program = programOf(gl);
+    this.#white = texture(gl);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array([255, 255, 255, 255]));
+    this.#bones = texture(gl);
+    for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
+    gl.enable(gl.DEPTH_TEST);
+    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  }
+
+  /** Load another model, and free the graphics memory of the previous one. @param {Model} model */
+  use(model) {
+    const gl = this.#gl;
+    for (const { array, positions, normals } of this.#drawn) {
+      gl.deleteVertexArray(array);
+      for (const buffer of [positions, normals]) gl.deleteBuffer(buffer);
+    }
+    for (const drawn of this.#textures.values()) gl.deleteTexture(drawn);
+    this.#textures.clear();
+    this.#model = model;
+    this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
+  }
+
+  /**
+   * @param {Matrix} projection projection of the space that `worlds` maps to
+   * @param {Map<number, Matrix>} worlds transform of each node
+   * @param {Map<number, Float32Array>} weights weights of the morph targets by node
+   * @param {boolean} mirrored whether the projection mirrors the image
+   */
+  draw(projection, worlds, weights, mirrored) {
+    const gl = this.#gl;
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.useProgram(this.#program);
+    gl.uniformMatrix4fv(this.#place("projection"), false, projection);
+    gl.uniform1i(this.#place("image"), 0);
+    gl.uniform1i(this.#place("bones"), 1);
+    gl.frontFace(mirrored ? gl.CW : gl.CCW);
+    for (const drawn of this.#drawn) this.#morph(drawn, weights.get(drawn.node));
+    for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
+      alpha === "BLEND" ? gl.enable(gl.BLEND) : gl.disable(gl.BLEND);
+      for (const drawn of this.#drawn) {
+        const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
+        if (!parts.length) continue;
+        this.#pose(drawn.node, worlds);
+        gl.bindVertexArray(drawn.array);
+        for (const part of parts) this.#drawPart(part);
+      }
+    }
+    gl.bindVertexArray(null);
+  }
+
+  /** @param {string} name */
+  #place(name) {
+    if (!this.#places.has(name)) this.#places.set(name, this.#gl.getUniformLocation(this.#program, name));
+    return this.#places.get(name) ?? null;
+  }
+
+  /** @param {number} node @param {import("./gltf.js").Geometry} geometry @returns {Drawn} */
+  #upload(node, geometry) {
+    const gl = this.#gl;
+    const array = gl.createVertexArray();
+    gl.bindVertexArray(array);
+    const positions = attribute(gl, 0, 3, geometry.positions);
+    const normals = attribute(gl, 1, 3, geometry.normals);
+    for (const [name, at, width] of ATTRIBUTES) if (geometry[name]) attribute(gl, at, width, geometry[name]);
+    const all = new Uint32Array(geometry.parts.reduce((sum, { indices }) => sum + indices.length, 0));
+    let first = 0;
+    const parts = geometry.parts.map(({ indices, material }) => {
+      all.set(indices, first);
+      first += indices.length;
+      return { first: first - indices.length, count: indices.length, material, texture: material.image && this.#textureOf(material.image, material.wrap) };
+    });
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, all, gl.STATIC_DRAW);
+    gl.bindVertexArray(null);
+    return { node, geometry, array, positions, normals, moved: new Float32Array(geometry.positions.length), turned: new Float32Array(geometry.normals.length), shown: "", parts };
+  }
+
+  /** @param {ImageBitmap} image @param {number[]} wrap */
+  #textureOf(image, [wrapS, wrapT]) {
+    const known = this.#textures.get(image);
+    if (known) return known;
+    const gl = this.#gl;
+    const created = texture(gl);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, wrapS);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, wrapT);
+    this.#textures.set(image, created);
+    return created;
+  }
+
+  /** Add the morph targets to the vertices if their weights have changed. @param {Drawn} drawn @param {Float32Array} [weights] */
+  #morph(drawn, weights = new Float32Array(0)) {
+    const { geometry: { positions, normals, targets }, moved: vertices, turned } = drawn;
+    const shown = weights.join();
+    if (drawn.shown === shown) return;
+    drawn.shown = shown;
+    vertices.set(positions);
+    turned.set(normals);
+    targets.forEach((target, k) => {
+      if (!weights[k]) return;
+      add(vertices, target.positions, weights[k]);
+      if (target.normals) add(turned, target.normals, weights[k]);
+    });
+    const gl = this.#gl;
+    for (const [buffer, values] of /** @type {const} */ ([[drawn.positions, vertices], [drawn.normals, turned]])) {
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+      gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
+    }
+  }
+
+  /** @param {number} node @param {Map<number, Matrix>} worlds */
+  #pose(node, worlds) {
+    const gl = this.#gl;
+    const { nodes, skins } = /** @type {Model} */ (this.#model);
+    const skin = skins[nodes[node].skin];
+    gl.uniform1i(this.#place("skinned"), Number(Boolean(skin)));
+    gl.uniformMatrix4fv(this.#place("node"), false, worlds.get(node) ?? []);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D, this.#bones);
+    const rows = skin?.joints.length ?? 1;
+    const bones = new Float32Array(rows * 16);
+    skin?.joints.forEach((joint, k) => bones.set(product(worlds.get(joint) ?? [], skin.inverses.subarray(k * 16, k * 16 + 16)), k * 16));
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, rows, 0, gl.RGBA, gl.FLOAT, bones);
+    gl.activeTexture(gl.TEXTURE0);
+  }
+
+  /** @param {Drawn["parts"][0]} part */
+  #drawPart({ first, count, material, texture: image }) {
+    const gl = this.#gl;
+    const [r, g, b, a] = material.colour;
+    gl.uniform4fv(this.#place("colour"), [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
+    gl.uniform1i(this.#place("unlit"), Number(material.isUnlit));
+    gl.uniform1i(this.#place("opaque"), Number(material.alpha !== "BLEND"));
+    gl.uniform1f(this.#place("cutoff"), material.alpha === "MASK" ? material.cutoff : 0);
+    material.isTwoSided ? gl.disable(gl.CULL_FACE) : gl.enable(gl.CULL_FACE);
+    gl.bindTexture(gl.TEXTURE_2D, image ?? this.#white);
+    gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, first * Uint32Array.BYTES_PER_ELEMENT);
+  }
+}
+
+/** @param {Float32Array} values @param {Float32Array} more @param {number} weight */
+function add(values, more, weight) {
+  for (let k = 0; k < values.length; k += 1) values[k] += weight * more[k];
+}
+
+/** @param {WebGL2RenderingContext} gl @param {number} at @param {number} width @param {Float32Array} values */
+function attribute(gl, at, width, values) {
+  const buffer = gl.createBuffer();
+  gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+  gl.bufferData(gl.ARRAY_BUFFER, values, gl.DYNAMIC_DRAW);
+  gl.enableVertexAttribArray(at);
+  gl.vertexAttribPointer(at, width, gl.FLOAT, false, 0, 0);
+  return buffer;
+}
+
+/** Create a texture and bind it. @param {WebGL2RenderingContext} gl */
+function texture(gl) {
+  const created = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, created);
+  return created;
+}
+
+/** @param {WebGL2RenderingContext} gl */
+function programOf(gl) {
+  const program = gl.createProgram();
+  for (const [kind, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
+    const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(gl.getProgramInfoLog(program) ?? "no program");
+  return program;
 }

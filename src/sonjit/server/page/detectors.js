@@ -1,10 +1,11 @@
 /** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
 import { Connection, ServerError } from "./connection.js";
-import { instancesOf } from "./kinds.js";
-import { LocalConnection } from "./local-connection.js";
+import { scaledSize } from "./frames.js";
+import { instancesOf, kindsWhere, results } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
-import { PageError } from "./messages.js";
+import { fit } from "./painter.js";
+import { PageError } from "./texts.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
 
@@ -39,7 +40,7 @@ export class Detectors {
   /**
    * @param {View[]} views views that show each frame
    * @param {View} rivalView view of the compared detectors
-   * @param {import("./capture.js").Capture} capture
+   * @param {Capture} capture
    * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
    */
   constructor(views, rivalView, capture, listener) {
@@ -233,5 +234,247 @@ export class Detectors {
   #clear() {
     this.#still = null;
     for (const view of [...this.#views, this.#rivalView]) view.clear();
+  }
+}
+
+/** @typedef {import("./connection.js").DetectorOptions} DetectorOptions */
+/** @typedef {{detectors?: DetectorOptions[], gestures_file?: string | null}} Configuration `gestures_file`: custom gestures, in base64 */
+/** @typedef {{kind: string, model: unknown, gesturesUrl: string | undefined, isStill: boolean, detector: any}} Running */
+
+const PATIENCE_MS = 8000;
+const FILE = "data:application/octet-stream;base64,";
+const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
+
+/** The networks of this page. Event: "state", as of a Connection. */
+export class LocalConnection extends EventTarget {
+  /** @type {DetectorOptions[]} */ #requested;
+  /** @type {string | null} */ #gestures;
+  /** @type {Running[]} */ #running = [];
+  /** @type {Promise<unknown>} resolves when loading ends */ #loading = Promise.resolve();
+  /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
+  #turn = 0; // number of the last configuration; it replaces earlier ones
+  #next = 0;
+  inFlight = 0;
+
+  /** @param {Configuration} [options] */
+  constructor({ detectors = [], gestures_file = null } = {}) {
+    super();
+    this.#requested = detectors;
+    this.#gestures = gestures_file;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Load the networks. @returns {Promise<object>} */
+  open() {
+    return this.configure({});
+  }
+
+  /** Change detectors. Detectors with the same kind, model and gestures keep their tracked instances. @param {Configuration} configuration @returns {Promise<object>} */
+  configure({ detectors = this.#requested, gestures_file = this.#gestures }) {
+    const turn = ++this.#turn;
+    [this.#requested, this.#gestures] = [detectors, gestures_file];
+    this.#become("loading");
+    const result = this.#loading.then(() => this.#make(turn, detectors, gestures_file)); // the loading detectors may be the requested ones
+    this.#loading = result.catch(() => {});
+    return result;
+  }
+
+  /** @param {number} turn number of the configuration @param {DetectorOptions[]} detectors @param {string | null} gestures_file @returns {Promise<object>} */
+  async #make(turn, detectors, gestures_file) {
+    if (turn !== this.#turn) return {};
+    await keeper();
+    const { LocalDetector } = await import(ENGINE);
+    const before = this.#running;
+    const result = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
+      const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
+      const reused = before.find((running) => running.kind === kind && running.model === options.model && running.gesturesUrl === gesturesUrl)?.detector;
+      reused?.configure(options);
+      const detector = reused ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
+      return { kind, model: options.model, gesturesUrl, isStill: Boolean(isStill), detector };
+    }));
+    const running = result.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
+    const [failed] = result.filter((outcome) => outcome.status === "rejected");
+    this.#running = this.#state === "closed" ? [] : running;
+    for (const { detector } of [...before, ...running]) if (!this.#running.some((other) => other.detector === detector)) detector.close();
+    if (turn !== this.#turn) return {};
+    if (failed) throw failed.reason;
+    const ready = { detectors };
+    this.#become("ready", ready);
+    return ready;
+  }
+
+  /** Forget all tracked instances. */
+  reset() {
+    for (const { detector } of this.#running) detector.reset();
+  }
+
+  /** End the workers. */
+  close() {
+    this.#turn += 1;
+    for (const { detector } of this.#running.splice(0)) detector.close();
+    this.#state = "closed";
+  }
+
+  /** One image of the stream. @param {{image: HTMLCanvasElement, time: number}} shot `time` in seconds @returns {Promise<import("./connection.js").Answer>} */
+  async send({ image, time }) {
+    const sent_ms = performance.now();
+    const frame = this.#next++;
+    this.inFlight += 1;
+    try {
+      const found = await Promise.all(this.#running.map(({ detector, isStill }) => (isStill ? detector.detect(image) : detector.track(image, { time }))));
+      const answered_ms = performance.now();
+      const { width, height } = image;
+      const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
+      const motions = found.flatMap((answer) => answer.motions ?? []);
+      const events = found.flatMap((answer) => answer.events ?? []);
+      const hidden = found.reduce((sum, { total, motions: _, events: __, ...rest }) => sum + total - Object.values(rest).filter(Array.isArray).flat().length, 0);
+      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, events, hidden, sent_ms, answered_ms };
+    } finally {
+      this.inFlight -= 1;
+    }
+  }
+
+  /** @param {"loading" | "ready"} state @param {object} [more] */
+  #become(state, more = {}) {
+    this.#state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
+  }
+}
+
+/** At the first visit, wait for the service worker, which stores the files that are loaded later. */
+async function keeper() {
+  const workers = navigator.serviceWorker;
+  if (!workers || workers.controller) return;
+  await new Promise((resolve) => {
+    workers.addEventListener("controllerchange", resolve, { once: true });
+    workers.register("sw.js").catch(resolve); // refused as in app.js
+    setTimeout(resolve, PATIENCE_MS);
+  });
+}
+
+/** Add the members that a server adds to a list of instances. @param {[string, any[]]} entry @returns {[string, any[]]} */
+function named([list, found]) {
+  const kind = Object.values(results).find((result) => result.list === list);
+  return [list, kind ? found.map((instance) => withSkeletons(instance, kind)) : found];
+}
+
+/** Return an instance, or the parts of a person, with skeletons. @param {any} instance @param {import("./kinds.js").Result} kind @returns {any} */
+function withSkeletons(instance, { members, skeletons }) {
+  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], results[part])]);
+  if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
+  const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === instance.keypoints.length)?.[0];
+  return { ...instance, skeleton, measures: {} };
+}
+
+/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image`: the captured image; `blob`: its encoded bytes, empty without encoding */
+
+const NOTHING = new Blob();
+const SLOTS = 4; // images in use: two in transit, one drawn, one captured
+
+export class Capture {
+  /** True if images are encoded, as a server requires. */ encodes = true;
+  /** Maximum side of a sent image in pixels; 0 for the original size. */ longest = 0;
+  /** @type {HTMLCanvasElement[]} */ #slots = [];
+  #next = 0;
+  #worker = new Worker(new URL("./encoder.js", import.meta.url), { type: "module" });
+  /** @type {Map<number, (blob: Blob) => void>} */ #waiting = new Map();
+  #count = 0;
+  /** @type {HTMLCanvasElement | null} */ #copy = null;
+  /** @type {ImageData | null} */ #pixels = null;
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, blob } }) => {
+      this.#waiting.get(id)?.(blob);
+      this.#waiting.delete(id);
+    };
+  }
+
+  /**
+   * Capture the current image of a video.
+   *
+   * It is encoded as JPEG even on one machine: a browser takes longer to copy raw pixels (20 ms for 640x480 in
+   * Chromium) than to compress them (5 ms).
+   *
+   * @param {HTMLVideoElement} video
+   * @returns {Promise<Shot>}
+   */
+  async take(video) {
+    const pixels = this.encodes ? null : await this.#pixelsOf(video);
+    const [width, height] = this.#sizeOf(video.videoWidth, video.videoHeight);
+    if (!pixels) return this.#encoded(this.#slotFor(video, width, height));
+    const isScaled = width !== pixels.width || height !== pixels.height;
+    const image = isScaled ? (this.#copy ??= document.createElement("canvas")) : this.#slot(width, height);
+    fit(image, pixels.width, pixels.height);
+    image.getContext("2d", { alpha: false })?.putImageData(pixels, 0, 0);
+    return this.#encoded(isScaled ? this.#slotFor(image, width, height) : image);
+  }
+
+  /**
+   * Return the current pixels of a video, valid until the next call; null if they cannot be copied.
+   *
+   * Without a graphics card Chromium stores drawn images of a video until they take 512 MB.
+   *
+   * @param {HTMLVideoElement} video
+   * @returns {Promise<ImageData | null>}
+   */
+  async #pixelsOf(video) {
+    if (!("VideoFrame" in globalThis)) return null;
+    const frame = /** @type {any} */ (new VideoFrame(video));
+    try {
+      const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
+      const isUpright = rotation === 0 && flip === false && visibleRect.width === width && visibleRect.height === height;
+      if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return null;
+      let pixels = this.#pixels;
+      if (!pixels || pixels.width !== width || pixels.height !== height) pixels = this.#pixels = new ImageData(width, height);
+      await frame.copyTo(pixels.data, { format: "RGBA" });
+      return pixels;
+    } catch {
+      return null; // the browser lacks this function
+    } finally {
+      frame.close();
+    }
+  }
+
+  /**
+   * Capture a still image. Its file is sent unchanged unless the image is too large.
+   *
+   * @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>}
+   */
+  async still(bitmap, file) {
+    const [width, height] = this.#sizeOf(bitmap.width, bitmap.height);
+    const image = this.#slotFor(bitmap, width, height);
+    return width === bitmap.width && height === bitmap.height ? { image, blob: file } : this.#encoded(image);
+  }
+
+  /** @param {number} width @param {number} height */
+  #sizeOf(width, height) {
+    return scaledSize(width, height, { longest: this.longest });
+  }
+
+  /** @param {HTMLCanvasElement} image @returns {Promise<Shot>} */
+  async #encoded(image) {
+    if (!this.encodes) return { image, blob: NOTHING };
+    const bitmap = await createImageBitmap(image);
+    const id = this.#count++;
+    this.#worker.postMessage({ id, bitmap }, [bitmap]);
+    return { image, blob: await new Promise((resolve) => this.#waiting.set(id, resolve)) };
+  }
+
+  /** @param {CanvasImageSource} image @param {number} width @param {number} height */
+  #slotFor(image, width, height) {
+    const slot = this.#slot(width, height);
+    slot.getContext("2d", { alpha: false })?.drawImage(image, 0, 0, width, height);
+    return slot;
+  }
+
+  /** @param {number} width @param {number} height */
+  #slot(width, height) {
+    const slot = (this.#slots[this.#next] ??= document.createElement("canvas"));
+    this.#next = (this.#next + 1) % SLOTS;
+    fit(slot, width, height);
+    return slot;
   }
 }

@@ -1,7 +1,65 @@
-/** Reads binary glTF 2.0 for drawing: .glb, and .vrm, which adds extensions for avatars. */
+/** 4 x 4 matrices in the layout of WebGL and glTF: sixteen numbers, column by column. */
 
-import { PageError } from "./messages.js";
-import { IDENTITY, product, rotation, scaling, translation } from "./matrices.js";
+import { PageError } from "./texts.js";
+
+/** @typedef {Float32Array | readonly number[]} Matrix */
+
+export const IDENTITY = Object.freeze([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+
+/** Return the product of matrices; the last is applied first. @param {...Matrix} factors @returns {number[]} */
+export function product(...factors) {
+  return /** @type {number[]} */ (factors.reduce((a, b) => {
+    const out = new Array(16);
+    for (let column = 0; column < 16; column += 4) {
+      for (let row = 0; row < 4; row += 1) {
+        out[column + row] = a[row] * b[column] + a[row + 4] * b[column + 1] + a[row + 8] * b[column + 2] + a[row + 12] * b[column + 3];
+      }
+    }
+    return out;
+  }));
+}
+
+/** @param {number[]} at @returns {number[]} */
+export const translation = ([x, y, z]) => [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, x, y, z, 1];
+
+/** @param {number[]} by along each axis @returns {number[]} */
+export const scaling = ([x, y, z]) => [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0, 0, 0, 0, 1];
+
+/** @param {number[]} quaternion of length 1, the real part last @returns {number[]} */
+export function rotation([x, y, z, w]) {
+  return [
+    1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w), 0,
+    2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w), 0,
+    2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y), 0,
+    0, 0, 0, 1,
+  ];
+}
+
+/** Return the rotation of a matrix without scale and translation. @param {Matrix} matrix @returns {number[]} */
+export function turnOf(matrix) {
+  const out = [...IDENTITY];
+  for (const column of [0, 4, 8]) {
+    const length = Math.hypot(matrix[column], matrix[column + 1], matrix[column + 2]) || 1;
+    for (let row = 0; row < 3; row += 1) out[column + row] = matrix[column + row] / length;
+  }
+  return out;
+}
+
+/** Return the inverse of a rotation. @param {Matrix} matrix @returns {number[]} */
+export function transposed(matrix) {
+  return IDENTITY.map((_, k) => matrix[(k % 4) * 4 + Math.floor(k / 4)]);
+}
+
+/** @param {Matrix} matrix @param {number[]} point @returns {number[]} */
+export function moved(matrix, [x, y, z]) {
+  return [0, 1, 2].map((row) => matrix[row] * x + matrix[row + 4] * y + matrix[row + 8] * z + matrix[row + 12]);
+}
+
+/** Return the projection of a camera at the origin that looks along -z. @param {number} fovY vertical field of view in radians @param {number} aspect width over height @param {number} near @param {number} far @returns {number[]} */
+export function perspective(fovY, aspect, near, far) {
+  const scale = 1 / Math.tan(fovY / 2);
+  return [scale / aspect, 0, 0, 0, 0, scale, 0, 0, 0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0];
+}
 
 /**
  * @typedef {{positions: Float32Array, normals: Float32Array | null}} Target offsets of a morph target
@@ -178,7 +236,7 @@ function orderOf(json, nodes) {
 
 /** @param {any} mesh @param {Material[]} materials @param {Buffers} buffers */
 function meshFrom({ primitives, extras }, materials, buffers) {
-  const plain = materialFrom({}, {}, []);
+  const standard = materialFrom({}, {}, []);
   /** @type {Map<string, Geometry>} by shared accessors, because many files split one set of vertices among materials */ const geometries = new Map();
   for (const { attributes, targets = [], indices, material, mode = TRIANGLES } of primitives) {
     if (mode !== TRIANGLES) continue;
@@ -187,7 +245,7 @@ function meshFrom({ primitives, extras }, materials, buffers) {
     const own = indices === undefined ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_, k) => k) : buffers.indices(indices);
     const geometry = known ?? geometryFrom(attributes, targets, own, buffers);
     if (own.some((vertex) => vertex * 3 >= geometry.positions.length)) throw new Error("a triangle names a vertex that is not there");
-    geometry.parts.push({ indices: own, material: materials[material] ?? plain });
+    geometry.parts.push({ indices: own, material: materials[material] ?? standard });
     geometries.set(key, geometry);
   }
   return { geometries: [...geometries.values()], targets: extras?.targetNames ?? primitives[0]?.extras?.targetNames ?? [] };
@@ -218,4 +276,103 @@ function normalsOf(positions, indices) {
     for (const corner of [a, b, c]) for (let axis = 0; axis < 3; axis += 1) normals[corner + axis] += normal[axis];
   }
   return normals;
+}
+
+/** @typedef {{terms: [string, number][], binds: {node: number, target: number, weight: number}[], isBinary: boolean}} Driver
+ *   morph targets that move by a weighted sum of blendshapes */
+
+const SIDED = ["browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "jaw",
+  "mouth", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"];
+const SINGLE = ["browInnerUp", "cheekPuff", "jawForward", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"];
+/** ARKit's names, as the detectors use them, without `_neutral`, which is not an expression. */
+export const BLENDSHAPES = [...SINGLE, ...SIDED.flatMap((name) => [`${name}Left`, `${name}Right`])];
+
+/** VRM 1.0's presets as sums of blendshapes; emotions use their visible blendshapes. @type {Map<string, [string, number][]>} */
+const PRESETS = new Map(Object.entries({
+  aa: [["jawOpen", 1]], ih: both("mouthStretch"), ou: [["mouthPucker", 1]], ee: both("mouthDimple"), oh: [["mouthFunnel", 1]],
+  happy: both("mouthSmile"), sad: both("mouthFrown"), angry: both("browDown"), surprised: both("browOuterUp"),
+  blinkLeft: [["eyeBlinkLeft", 1]], blinkRight: [["eyeBlinkRight", 1]],
+  lookUp: both("eyeLookUp"), lookDown: both("eyeLookDown"),
+  lookLeft: [["eyeLookOutLeft", 0.5], ["eyeLookInRight", 0.5]], lookRight: [["eyeLookInLeft", 0.5], ["eyeLookOutRight", 0.5]],
+}));
+/** Names of these presets in VRM 0. */
+const VRM0_NAMES = new Map(Object.entries({
+  a: "aa", i: "ih", u: "ou", e: "ee", o: "oh", joy: "happy", sorrow: "sad", angry: "angry", blink_l: "blinkLeft", blink_r: "blinkRight",
+  lookup: "lookUp", lookdown: "lookDown", lookleft: "lookLeft", lookright: "lookRight",
+}));
+const BY_PLAIN_NAME = new Map(BLENDSHAPES.map((name) => [plain(name), name]));
+
+/** Return the mean of both sides. @param {string} name @returns {[string, number][]} */
+function both(name) {
+  return [[`${name}Left`, 0.5], [`${name}Right`, 0.5]];
+}
+
+/** Normalise names of different tools: `eyeBlinkLeft`, `EyeBlink_L`, `blendShape1.eyeBlink_L`. @param {string} name */
+function plain(name) {
+  const last = name.slice(name.lastIndexOf(".") + 1);
+  return last.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
+}
+
+/**
+ * Return the drivers of a model. Presets apply only without ARKit's names; both would move the same parts twice.
+ *
+ * @param {Model} model @returns {Driver[]}
+ */
+export function driversOf(model) {
+  const own = model.nodes.flatMap(({ mesh }, node) => (model.meshes[mesh]?.targets ?? []).map((name, target) => (
+    { name, binds: [{ node, target, weight: 1 }], isBinary: false })));
+  const expressions = [...vrm1Expressions(model), ...vrm0Expressions(model)];
+  const named = [...own, ...expressions].flatMap(({ name, binds, isBinary }) => {
+    const blendshape = BY_PLAIN_NAME.get(plain(name));
+    return blendshape ? [driver([[blendshape, 1]], binds, isBinary)] : [];
+  });
+  return named.length ? named : expressions.flatMap(({ name, binds, isBinary }) => {
+    const terms = PRESETS.get(name);
+    return terms ? [driver(terms, binds, isBinary)] : [];
+  });
+}
+
+/** @param {Driver["terms"]} terms @param {Driver["binds"]} binds @param {boolean} isBinary @returns {Driver} */
+const driver = (terms, binds, isBinary) => ({ terms, binds, isBinary });
+
+/** Return the expressions of VRM 1.0. @param {Model} model */
+function vrm1Expressions({ extensions }) {
+  const { preset = {}, custom = {} } = extensions.VRMC_vrm?.expressions ?? {};
+  return Object.entries({ ...custom, ...preset }).map(([name, { morphTargetBinds = [], isBinary = false }]) => (
+    { name, isBinary, binds: morphTargetBinds.map((/** @type {any} */ { node, index, weight = 1 }) => ({ node, target: index, weight })) }));
+}
+
+/** Return the expressions of VRM 0, which refers to meshes instead of nodes and uses percent. @param {Model} model */
+function vrm0Expressions({ extensions, nodes }) {
+  const groups = extensions.VRM?.blendShapeMaster?.blendShapeGroups ?? [];
+  return groups.map((/** @type {any} */ { name = "", presetName = "unknown", binds = [], isBinary = false }) => ({
+    name: VRM0_NAMES.get(presetName) ?? name,
+    isBinary,
+    binds: binds.flatMap((/** @type {any} */ { mesh, index, weight }) => nodes.flatMap((node, k) => (node.mesh === mesh ? [{ node: k, target: index, weight: weight / 100 }] : []))),
+  }));
+}
+
+/**
+ * Return the weights of each node's morph targets.
+ *
+ * @param {Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes
+ * @returns {Map<number, Float32Array>} by node; 0..1 if a blendshape moves them, otherwise the weights at rest
+ */
+export function targetWeights(model, drivers, blendshapes) {
+  const weights = new Map(model.nodes.flatMap(({ mesh, weights: rest }, node) => {
+    const geometries = model.meshes[mesh]?.geometries ?? [];
+    const all = new Float32Array(Math.max(0, ...geometries.map(({ targets }) => targets.length)));
+    all.set(rest.slice(0, all.length));
+    return all.length ? [[node, all]] : [];
+  }));
+  for (const { binds } of drivers) for (const { node, target } of binds) weights.get(node)?.fill(0, target, target + 1);
+  for (const { terms, binds, isBinary } of drivers) {
+    const sum = terms.reduce((total, [name, factor]) => total + factor * (blendshapes[name] ?? 0), 0);
+    const value = isBinary ? Math.round(sum) : sum;
+    for (const { node, target, weight } of binds) {
+      const all = weights.get(node);
+      if (all && target < all.length) all[target] = Math.min(Math.max(all[target] + value * weight, 0), 1);
+    }
+  }
+  return weights;
 }

@@ -1,12 +1,9 @@
 /** Draws results in image pixels, for overlay, snapshots and recordings. */
 
-import { text, textOr } from "./i18n.js";
-import { instancesOf } from "./kinds.js";
-import { drawLabels } from "./labels.js";
+import { coloured, DRAWING, INK, instancesOf, LEFT, lineColour, NEUTRAL, RESULTS, RIGHT, skeletonOf } from "./kinds.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
-import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./skeletons.js";
-import { DRAWING, RESULTS } from "./spec.js";
-import { Strokes, around, edgeOf, shade } from "./strokes.js";
+import { around, edgeOf, shade, Strokes } from "./strokes.js";
+import { text, textOr } from "./texts.js";
 
 /** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean}} Style
  *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths */
@@ -49,9 +46,9 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
     if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, instance), strokes, style.colour || accentOf(kind, instance), image);
   }
   ctx.restore();
-  const place = (/** @type {import("./labels.js").Point} */ { x, y }) => ({ x: mirrored ? width - x : x, y });
-  const placed = (/** @type {import("./labels.js").Area} */ [left, top, right, bottom]) =>
-    /** @type {import("./labels.js").Area} */ (mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom]);
+  const place = (/** @type {Point} */ { x, y }) => ({ x: mirrored ? width - x : x, y });
+  const placed = (/** @type {Area} */ [left, top, right, bottom]) =>
+    /** @type {Area} */ (mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom]);
   const least = 11 * unit;
   const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
   const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
@@ -69,7 +66,7 @@ function depthOf(kind) {
 /**
  * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
  *
- * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
+ * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
  */
 function paintSkeleton(skeleton, strokes, visible, { points }) {
   const { near, ctx } = strokes;
@@ -93,7 +90,7 @@ function paintSkeleton(skeleton, strokes, visible, { points }) {
   });
 }
 
-/** Draw rings with the expected errors of refined keypoints as radii. @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {any} instance */
+/** Draw rings with the expected errors of refined keypoints as radii. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {any} instance */
 function paintErrors(skeleton, strokes, { keypoints }) {
   const width = strokes.width(0.004);
   keypoints.forEach((/** @type {{errorPx?: number}} */ { errorPx }, /** @type {number} */ k) => {
@@ -116,8 +113,8 @@ function farthestFirst(near) {
 /**
  * Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box.
  *
- * @param {CanvasRenderingContext2D} ctx @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
- * @param {import("./labels.js").Area} area @param {Style} style @param {{width: number, height: number}} image
+ * @param {CanvasRenderingContext2D} ctx @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes
+ * @param {Area} area @param {Style} style @param {{width: number, height: number}} image
  */
 function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
   if (!skeleton.edges) {
@@ -146,7 +143,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
 }
 
 /**
- * @param {CanvasRenderingContext2D} ctx @param {import("./labels.js").Area} area @param {Strokes} strokes @param {string} colour
+ * @param {CanvasRenderingContext2D} ctx @param {Area} area @param {Strokes} strokes @param {string} colour
  * @param {{width: number, height: number}} image the box is clipped to it
  */
 function paintBox(ctx, area, strokes, colour, image) {
@@ -167,7 +164,7 @@ function paintBox(ctx, area, strokes, colour, image) {
 /**
  * Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden.
  *
- * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
+ * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes
  * @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
  */
 function paintBody(skeleton, strokes, body, { points }) {
@@ -215,12 +212,12 @@ const isSeen = ({ score }) => !(/** @type {number} */ (score) < RESULTS.visible_
 /** @param {{keypoints: any[]}} instance @returns {boolean[]} */
 const seenOf = ({ keypoints }) => keypoints.map(isSeen);
 
-/** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} instance @returns {import("./labels.js").Area} */
+/** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} instance @returns {Area} */
 function areaOf(kind, { box, keypoints }) {
   return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, seenOf({ keypoints }));
 }
 
-/** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} instance @returns {import("./labels.js").Area[]} */
+/** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} instance @returns {Area[]} */
 function headOf(kind, instance) {
   if (kind === "face") return [areaOf(kind, instance)];
   if (kind !== "body") return [];
@@ -261,9 +258,9 @@ export function gestureOf(instance) {
 /**
  * Return the label of an instance with score and id: below the wrist of a hand, above other instances.
  *
- * @param {string} kind @param {any} instance @param {(point: any) => import("./labels.js").Point} place maps a keypoint to its drawn position
- * @param {import("./labels.js").Area} area @param {Style} style
- * @returns {import("./labels.js").Label}
+ * @param {string} kind @param {any} instance @param {(point: any) => Point} place maps a keypoint to its drawn position
+ * @param {Area} area @param {Style} style
+ * @returns {Label}
  */
 function labelOf(kind, instance, place, area, { gestures }) {
   const id = instance.id === null || instance.id === undefined ? "" : ` #${instance.id}`;
@@ -295,3 +292,184 @@ function labelOf(kind, instance, place, area, { gestures }) {
 
 /** @param {{x: number, y: number}} direction */
 const turned = ({ x, y }) => ({ x: -x, y: -y });
+
+/**
+ * @typedef {{x: number, y: number}} Point
+ * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
+ * @typedef {{text: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
+ *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
+ * @typedef {{width: number, height: number, pad: number}} Plate size of a text with its margin
+ */
+
+const STEPS = 4;
+const HIDING = 6; // cost of a completely covered area, in label heights of distance
+const SHARE = 0.055; // letter height as a share of the instance's size
+
+/**
+ * Draw labels. The first label has the best position.
+ *
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
+ * @param {Label[]} labels
+ * @param {{width: number, height: number, least: number, most: number}} look size of the image, and limits of the letter height
+ * @param {Area[]} avoid such as faces
+ */
+export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
+  const occupied = avoid.filter((area) => area.every(Number.isFinite));
+  for (const { text: words, anchor, directions, accent, size } of labels) {
+    if (!Number.isFinite(anchor.x + anchor.y)) continue;
+    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // integers, because browsers cache a font for every size
+    const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
+    ctx.font = font;
+    const pad = letters * 0.5;
+    const plate = { width: ctx.measureText(words).width + letters * 2.05, height: letters * 1.7, pad };
+    if (plate.width > width || plate.height > height) continue;
+    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
+    occupied.push([left, top, left + plate.width, top + plate.height]);
+    ctx.globalAlpha = 0.78;
+    ctx.fillStyle = INK;
+    ctx.beginPath();
+    ctx.roundRect(left, top, plate.width, plate.height, plate.height / 2);
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = accent;
+    ctx.beginPath();
+    ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
+    ctx.fill();
+    ctx.fillStyle = "#ffffff";
+    ctx.textAlign = "left";
+    ctx.textBaseline = "middle";
+    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
+  }
+}
+
+/**
+ * Return the position of a label: near its anchor, in a preferred direction, with little overlap.
+ *
+ * @param {Point} anchor @param {Point[]} directions @param {Plate} plate
+ * @param {{width: number, height: number}} image @param {Area[]} occupied
+ * @returns {{left: number, top: number}}
+ */
+export function placeLabel(anchor, directions, plate, image, occupied) {
+  let [best, least] = [{ left: 0, top: 0 }, Infinity];
+  for (let step = 0; step < STEPS; step += 1) {
+    directions.forEach(({ x, y }, rank) => {
+      const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
+      const [wantedX, wantedY] = [anchor.x + x * away - plate.width / 2, anchor.y + y * away - plate.height / 2];
+      const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
+      const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
+      const moved = Math.hypot(left - wantedX, top - wantedY) / plate.height;
+      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * coveredShare(left, top, plate, occupied);
+      if (cost < least) [best, least] = [{ left, top }, cost];
+    });
+  }
+  return best;
+}
+
+/** Return the share of a plate that covers occupied areas. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} occupied */
+function coveredShare(left, top, { width, height }, occupied) {
+  let area = 0;
+  for (const [x0, y0, x1, y1] of occupied) {
+    area += Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0);
+  }
+  return area / (width * height);
+}
+
+const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
+const LARGEST = 1920;
+
+export class OverlayView {
+  #image;
+  #overlay;
+  #stage;
+  /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} the drawn frame */ #last = null;
+  #mirror = false;
+  #ratio = "";
+  #style = USUAL_STYLE;
+
+  /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
+  constructor(image, overlay, stage) {
+    this.#image = image;
+    this.#overlay = overlay;
+    this.#stage = stage;
+    new ResizeObserver(() => this.#redraw()).observe(stage);
+  }
+
+  /** Mirror the view or not. @param {boolean} on */
+  set mirror(on) {
+    this.#mirror = on;
+    this.#stage.classList.toggle("mirrored", on); // mirrors the image; the overlay is drawn again so that text stays readable
+    this.#redraw();
+  }
+
+  /** Set the drawing style. @param {Style} style */
+  set style(style) {
+    this.#style = style;
+    this.#redraw();
+  }
+
+  /** Show an image without results. @param {CanvasImageSource} image @param {number} width @param {number} height */
+  show(image, width, height) {
+    fit(this.#image, width, height);
+    this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
+    const ratio = `${width} / ${height}`;
+    if (ratio !== this.#ratio) this.#stage.style.aspectRatio = this.#ratio = ratio;
+  }
+
+  /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
+  draw(frame, { image, flipped, mask }) {
+    this.#last = { frame, mirrored: flipped, mask };
+    this.show(image, frame.width, frame.height);
+    this.#redraw();
+  }
+
+  clear() {
+    this.#last = null;
+    wipe(this.#overlay);
+  }
+
+  /** Clear the image. */
+  clearImage() {
+    wipe(this.#image);
+  }
+
+  /**
+   * Draw the image and its results into a canvas of the image's size.
+   *
+   * @param {HTMLCanvasElement} canvas is made to fit
+   */
+  compose(canvas) {
+    const { width, height } = this.#image;
+    fit(canvas, width, height);
+    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
+    ctx.drawImage(this.#image, 0, 0);
+    ctx.resetTransform();
+    if (!this.#last) return;
+    const { frame, mirrored, mask } = this.#last;
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, mask, style: this.#style });
+  }
+
+  #redraw() {
+    wipe(this.#overlay);
+    if (!this.#last) return;
+    const { frame, mirrored, mask } = this.#last;
+    const { clientWidth, clientHeight } = this.#stage;
+    const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the image
+    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MAX_SCALE, Math.max(1, LARGEST / frame.width));
+    fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
+    const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
+    ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, mask, style: this.#style });
+    ctx.resetTransform();
+  }
+}
+
+/** Set the size of a canvas if it differs, which clears it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
+export function fit(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+
+/** @param {HTMLCanvasElement} canvas */
+function wipe(canvas) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+}

@@ -1,7 +1,7 @@
 /** Draws saliency maps of the hand network as heat maps. */
 
-import { onLanguage, text, textOr } from "./i18n.js";
-import { NEUTRAL } from "./skeletons.js";
+import { NEUTRAL } from "./kinds.js";
+import { onLanguage, text, textOr } from "./texts.js";
 
 const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
@@ -50,7 +50,7 @@ export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
  * Return a label with the network's output, at the upper edge of the map's box.
  *
  * @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right
- * @returns {import("./labels.js").Label}
+ * @returns {import("./painter.js").Label}
  */
 export function saliencyLabel(map, mirroredIn) {
   const { rotation, cx, cy, height } = map.box;

@@ -1,13 +1,10 @@
 /** The form of detectors and options, generated from the server's kinds. The browser stores it. */
 
-import { onLanguage, text, textOr, translate } from "./i18n.js";
 import { hasNoServer } from "./endpoints.js";
 import { kinds, kindsInPage, kindsWhere } from "./kinds.js";
 import { USUAL_STYLE } from "./painter.js";
-import { TARGETS, targetName } from "./saliency.js";
-import { settingsOf } from "./share.js";
-import { memory } from "./state.js";
-import { checkedStyle } from "./style-form.js";
+import { targetName, TARGETS } from "./saliency.js";
+import { memory, onLanguage, text, textOr, translate } from "./texts.js";
 
 /** @typedef {import("./kinds.js").Schema} Schema */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
@@ -78,7 +75,7 @@ export function configuredDetectors({ detectors, options, here }, still) {
 /**
  * Build the form and connect it to the store.
  *
- * @param {import("./state.js").Store} store @param {Document} page
+ * @param {import("./texts.js").Store} store @param {Document} page
  */
 export function wireSettings(store, page) {
   for (const kind of Object.keys(kinds)) addDetector(store, page, kind);
@@ -93,7 +90,7 @@ export function wireSettings(store, page) {
     memory.write("settings", { detectors, options, mirrors, style, compare, longest, here }));
 }
 
-/** Add the choice between this page and the server. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice between this page and the server. @param {import("./texts.js").Store} store @param {Document} page */
 function wireHere(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("here"));
   /** @type {HTMLElement} */ (select.parentElement).hidden = hasNoServer || !hasEngine();
@@ -101,7 +98,7 @@ function wireHere(store, page) {
   store.watch(["here"], ({ here }) => (select.value = here ? "page" : "server"));
 }
 
-/** Add the choice of a model for comparison. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice of a model for comparison. @param {import("./texts.js").Store} store @param {Document} page */
 function wireCompare(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("compare"));
   select.onchange = () => store.set({ compare: select.value });
@@ -119,7 +116,7 @@ function wireCompare(store, page) {
   store.watch(["compare"], ({ compare }) => (select.value = compare));
 }
 
-/** Add the choice of the image size. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice of the image size. @param {import("./texts.js").Store} store @param {Document} page */
 function wireSize(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("longest"));
   select.onchange = () => store.set({ longest: Number(select.value) });
@@ -137,7 +134,7 @@ function copyOf(page, id) {
   return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.cloneNode(true)).firstElementChild);
 }
 
-/** @param {import("./state.js").Store} store @param {Document} page @param {string} kind */
+/** @param {import("./texts.js").Store} store @param {Document} page @param {string} kind */
 function addDetector(store, page, kind) {
   const { options } = kinds[kind];
   const row = copyOf(page, "detector-row");
@@ -182,7 +179,7 @@ function addDetector(store, page, kind) {
   store.watch(["detectors"], show);
 }
 
-/** Return the control of an option: a switch, a choice, a slider or a number. @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
+/** Return the control of an option: a switch, a choice, a slider or a number. @param {import("./texts.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
 function addOption(store, page, name, schema) {
   const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && schema.maximum !== undefined ? "slider" : "number";
   const row = copyOf(page, `option-${form}`);
@@ -256,4 +253,98 @@ const modelOf = ({ models }, wanted) => models.find((name) => name === wanted) ?
 function within(kind, value, otherwise) {
   const { minimum = 1, maximum = Infinity } = kinds[kind].options.max_instances;
   return Number.isInteger(value) ? Math.min(maximum, Math.max(minimum, Number(value))) : otherwise;
+}
+
+/**
+ * @typedef {{detectors?: Settings["detectors"], options?: Settings["options"], style?: Record<string, any>, mirrors?: Partial<Settings["mirrors"]>,
+ *   source?: string, compare?: string, longest?: number, here?: boolean}} Shared
+ */
+
+/**
+ * Return the page's address with settings.
+ *
+ * @param {any} state state of the store @param {Settings} usual
+ * @returns {string}
+ */
+export function linkOf({ detectors, options, style, mirrors, source, compare, longest, here }, usual) {
+  const address = new URL(location.href);
+  const on = Object.entries(/** @type {Settings["detectors"]} */ (detectors)).filter(([, detector]) => detector.on);
+  const parameters = new URLSearchParams({ detectors: on.map(([kind, { model, max }]) => `${kind}:${model}:${max}`).join(",") });
+  for (const [name, value] of Object.entries(options)) parameters.set(name, String(value));
+  for (const [part, now, before] of [["style", style, usual.style], ["mirror", mirrors, usual.mirrors]]) {
+    for (const [name, value] of Object.entries(now)) if (value !== before[name]) parameters.set(`${part}.${name}`, String(value));
+  }
+  if (compare) parameters.set("compare", compare);
+  if (longest) parameters.set("longest", String(longest));
+  if (here && !usual.here) parameters.set("here", "true");
+  if (source?.kind === "sample") parameters.set("source", "sample");
+  address.hash = parameters.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
+  return address.href;
+}
+
+/** Return the settings of a link without checks; empty without settings. @param {string} hash @returns {Shared} */
+export function settingsOf(hash) {
+  const parameters = [...new URLSearchParams(hash.replace(/^#/, ""))];
+  if (!parameters.length) return {};
+  /** @type {Shared & {options: Record<string, any>, style: Record<string, any>, mirrors: Record<string, any>}} */
+  const shared = { options: {}, style: {}, mirrors: {} };
+  for (const [name, value] of parameters) {
+    const [part, member] = name.split(".");
+    if (name === "detectors") shared.detectors = detectorsOf(value);
+    else if (name === "source" || name === "compare") shared[name] = value;
+    else if (name === "longest") shared.longest = Number(value);
+    else if (name === "here") shared.here = value === "true";
+    else if (part === "style" && member) shared.style[member] = valueOf(value);
+    else if (part === "mirror" && member) shared.mirrors[member] = valueOf(value);
+    else shared.options[name] = valueOf(value);
+  }
+  return shared;
+}
+
+/** @param {string} parameters `hands:full:2,face:attention:1` */
+function detectorsOf(parameters) {
+  const parts = parameters.split(",").filter(Boolean).map((detector) => detector.split(":"));
+  return Object.fromEntries(parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }]));
+}
+
+/** @param {string} value */
+function valueOf(value) {
+  if (value === "true" || value === "false") return value === "true";
+  return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
+const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
+const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * Connect the form to the store's `style`.
+ *
+ * @param {import("./texts.js").Store} store
+ */
+export function wireStyle(store) {
+  const change = (/** @type {object} */ changes) => store.set({ style: { ...store.state.style, ...changes } });
+  for (const name of SWITCHES) find(`style-${name}`).onchange = () => change({ [name]: find(`style-${name}`).checked });
+  find("style-thickness").oninput = () => change({ thickness: Number(find("style-thickness").value) });
+  const colour = () => change({ colour: find("style-single").checked ? find("style-colour").value : "" });
+  find("style-single").onchange = find("style-colour").oninput = colour;
+  store.watch(["style"], ({ style }) => {
+    for (const name of SWITCHES) find(`style-${name}`).checked = style[name];
+    find("style-thickness").value = style.thickness;
+    find("style-thickness-value").textContent = `${style.thickness}×`;
+    find("style-single").checked = style.colour !== "";
+    find("style-colour").hidden = style.colour === "";
+    if (style.colour) find("style-colour").value = style.colour;
+  });
+}
+
+/** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @param {import("./painter.js").Style} usual @returns {import("./painter.js").Style} */
+export function checkedStyle(given, usual) {
+  const { colour, thickness } = given;
+  const switches = SWITCHES.filter((name) => typeof given[name] === "boolean").map((name) => [name, given[name]]);
+  return {
+    ...usual,
+    ...Object.fromEntries(switches),
+    ...(/^#[0-9a-f]{6}$/i.test(colour) ? { colour } : {}),
+    ...(thickness >= 0.5 && thickness <= 3 ? { thickness } : {}),
+  };
 }

@@ -6,20 +6,17 @@
 * docs/migrating-from-tfjs.md describes the mapping and the differences.
  */
 
-import { Connection, ServerError, detectImage, thisServer } from "./connection.js";
+import { Connection, detectImage, ServerError, thisServer } from "./connection.js";
 import { call } from "./endpoints.js";
-import { openDetector } from "./tfjs-detector.js";
-import { fileOf } from "./tfjs-images.js";
-import { skeletonHelpers } from "./tfjs-skeletons.js";
+import { fileOf, openDetector, skeletonHelpers } from "./tfjs.js";
 
-export { SupportedModels } from "./tfjs-detector.js";
-export { calculators } from "./tfjs-skeletons.js";
+export { SupportedModels, calculators } from "./tfjs.js";
 
-/** @typedef {import("./tfjs-detector.js").Answer} Answer */
-/** @typedef {import("./tfjs-detector.js").Backend} Backend */
-/** @typedef {import("./tfjs-detector.js").Wanted} Wanted */
-/** @typedef {import("./tfjs-images.js").ImageLike} ImageLike */
-/** @typedef {import("./tfjs-models.js").Options} Options */
+/** @typedef {import("./tfjs.js").Answer} Answer */
+/** @typedef {import("./tfjs.js").Backend} Backend */
+/** @typedef {import("./tfjs.js").Wanted} Wanted */
+/** @typedef {import("./tfjs.js").ImageLike} ImageLike */
+/** @typedef {import("./tfjs.js").Options} Options */
 
 /** @param {string} name @returns {Promise<any>} */
 const read = async (name) => (await fetch(new URL(`/skeletons/${name}.json`, import.meta.url))).json();

@@ -1,6 +1,6 @@
 /** Draws the keypoints of one instance. A point near the camera is lighter and larger. */
 
-import { DRAWING } from "./spec.js";
+import { DRAWING } from "./kinds.js";
 
 /** @typedef {{x: number, y: number, z?: number | null}} Point */
 

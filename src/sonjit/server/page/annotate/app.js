@@ -1,15 +1,12 @@
 /** The main module of the annotation page. It connects the studio with the views, the panel, pointers and keys. */
 
-import { addTexts, onLanguage, preferredLanguage, speak, text } from "../i18n.js";
-import { messagesIn } from "../messages.js";
-import { memory } from "../state.js";
-import { View3D } from "../view3d.js";
 import { ServerError } from "../endpoints.js";
+import { addTexts, memory, messagesIn, onLanguage, preferredLanguage, speak, text } from "../texts.js";
+import { View3D } from "../view3d.js";
 import { acceptMachine, askMachine, commands, copyPrevious, listenToKeys, showKeys } from "./commands.js";
-import { JointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints } from "./panel.js";
 import { getAgreement } from "./project.js";
 import { Studio } from "./studio.js";
-import { Wall } from "./wall.js";
+import { JointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, Wall } from "./wall.js";
 
 const POLL_MS = 2000;
 const COUNTS = [1, 2, 3, 4, 6, 8, 9, 12];

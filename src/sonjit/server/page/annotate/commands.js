@@ -1,8 +1,7 @@
 /** The table of keyboard commands, also shown in the help, and commands that place marks automatically. */
 
-import { text } from "../i18n.js";
-import { placeOf } from "./outbox.js";
-import { getFrame, prelabel } from "./project.js";
+import { text } from "../texts.js";
+import { getFrame, placeOf, prelabel } from "./project.js";
 
 /** @typedef {import("./project.js").MarkState} MarkState */
 /** @typedef {import("./studio.js").Studio} Studio */

@@ -1,8 +1,7 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
-import { Store, memory } from "../state.js";
-import { Outbox, placeOf } from "./outbox.js";
-import { getChanges, getFrame, getProgress, getProject } from "./project.js";
+import { memory, Store } from "../texts.js";
+import { getChanges, getFrame, getProgress, getProject, Outbox, placeOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
 /** @typedef {import("./project.js").FrameState} FrameState */
