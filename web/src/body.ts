@@ -3,16 +3,15 @@
 import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
+import { maskFromLogits, maskSmoother } from "./masks.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
-import type { Kind } from "./pipeline.js";
-import { maskFromLogits, maskSmoother } from "./masks.js";
-import { cropInto, type Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
-import { boxOf, type Found, type InWorker, type Mask, type NamedPoint } from "./results.js";
+import { cropInto, type Pixels } from "./pixels.js";
+import { boxOf, type Body, type InWorker, type Mask } from "./results.js";
 import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
-import type { Track } from "./tracking.js";
+import type { Kind, Track } from "./tracking.js";
 
 const OF = constants.body;
 const [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP] = OF.TORSO as [number, number, number, number];
@@ -33,18 +32,6 @@ export interface BodyObservation extends Observation {
   readonly alignment: Float32Array;
   /** Null unless requested. */
   readonly mask: Mask | null;
-}
-
-export interface BodyKeypoint extends NamedPoint {
-  /** Visibility. */
-  score: number;
-}
-
-/** One body in one image; `keypoints` in pixels, `keypoints3D` in metres. */
-export interface Body extends Found {
-  readonly score: number;
-  readonly keypoints: (BodyKeypoint & { presence: number })[];
-  readonly keypoints3D: BodyKeypoint[];
 }
 
 /** Return the box around a person from its alignment points: the centre, and the point upwards on the circle around the body. */

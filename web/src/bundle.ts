@@ -5,9 +5,9 @@
  */
 
 import { constants } from "./data.js";
+import { membersOf, unpacked, type Member } from "./files.js";
 import type { CanonicalFace } from "./metric-faces.js";
 import type { Network, NetworkShape } from "./network.js";
-import { membersOf, unpacked, type Member } from "./zip.js";
 
 const OF = constants.face_bundle;
 const GEOMETRY = "geometry_pipeline_metadata_landmarks.binarypb";

@@ -1,32 +1,135 @@
-/** Report the begin and end of held gestures, of motions and of measures that cross two limits, as Python's `EventTracker`. */
+/** Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units; NaN is unknown. */
 
-import { StreamClock } from "./clock.js";
-import { EVENTS } from "./data.js";
-import type { Gesture } from "./gestures.js";
-import type { AnyDetector } from "./kinds.js";
-import { measureNames, measuresOf, type Measured } from "./plot.js";
-import type { MotionEvent } from "./motions/events.js";
-import type { Settings } from "./options.js";
+import { EVENTS, MEASURES } from "./data.js";
+import { rotationFrom, type Vector } from "./metric-faces.js";
 import type { Pixels } from "./pixels.js";
-import type { Results } from "./results.js";
+import type { AnyDetector, Event, Gesture, MotionEvent, Points, Results } from "./results.js";
+import { StreamClock } from "./smoothing.js";
 
-/** The begin or end of a held gesture, of a motion or of a measure beyond a limit. */
-export interface Event {
-  readonly name: string;
-  readonly type: "gesture" | "motion" | "measure";
-  /** `cancel` in place of `end` if the motion became another one, or if the instance of a motion or measure was lost. */
-  readonly phase: "begin" | "end" | "cancel";
-  /** Time in seconds. */
-  readonly begin: number;
-  /** Time in seconds; null at the begin. */
-  readonly end: number | null;
-  /** Track ID of the instance. */
-  readonly id: number;
-  /** Null for bodies and faces. */
+const { hand: HAND, body: BODY, face: FACE } = MEASURES;
+const NAMES: Readonly<Record<string, readonly string[]>> = MEASURES.names;
+const UP: Vector = [0, -1, 0];
+
+/** An instance to measure. */
+export interface Measured {
+  /** `hand`, `body` or `face`. */
+  readonly kind: string;
   readonly handedness: "Left" | "Right" | null;
-  /** Highest score of the gesture, highest strength of the motion, or extreme of the measure so far. */
-  readonly value: number;
+  /** Keypoints in pixels. */
+  readonly keypoints: Points;
+  /** Keypoints in metres; faces have none. */
+  readonly keypoints3D?: Points;
 }
+
+type At = (index: number) => Vector;
+
+/** Return the names of the measures of a kind of instance. */
+export const measureNames = (kind: string): readonly string[] => NAMES[kind] ?? [];
+
+/** Return all measures of an instance by name. */
+export function measuresOf(instance: Measured): ReadonlyMap<string, number> {
+  const values = VALUES[instance.kind]?.(instance) ?? [];
+  return new Map(measureNames(instance.kind).map((name, i) => [name, values[i]!]));
+}
+
+const VALUES: Readonly<Record<string, (instance: Measured) => number[]>> = {
+  hand: ({ keypoints3D, handedness }) => handValues(pointsOf(keypoints3D!), handedness === "Right" ? 1 : -1),
+  body: ({ keypoints, keypoints3D }) => bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!))),
+  face: ({ keypoints }) => (keypoints.values.length < 3 * FACE_POINTS ? NAMES.face!.map(() => NaN) : faceValues(pointsOf(keypoints))),
+};
+const FACE_POINTS = 468;
+
+function handValues(at: At, side: number): number[] {
+  const bends = HAND.JOINTS.map((joint) => Math.PI - jointAngle(at, joint));
+  const curls = HAND.CHAINS.map((_, finger) => sum(bends.slice(3 * finger, 3 * finger + 3)));
+  const lengths = HAND.CHAINS.map((chain) => sum(chain.slice(1).map((k, i) => length(at, [chain[i]!, k]))));
+  const [wrist, index, pinky] = [at(HAND.WRIST), at(HAND.INDEX_MCP), at(HAND.PINKY_MCP)];
+  const normal = unit(cross(minus(index, wrist), minus(pinky, wrist)));
+  const along = unit(minus(mean([index, pinky]), wrist));
+  const across = cross(along, normal);
+  const inPlane = HAND.DIRECTIONS.map(([from, to]) => {
+    const direction = unit(minus(at(to!), at(from!)));
+    const [u, v] = [dot(direction, across), dot(direction, along)];
+    return Math.hypot(u, v) >= Math.cos(HAND.MAX_TILT_RAD) ? Math.atan2(u, v) : NaN;
+  });
+  const spread = ([first, second]: readonly [number, number]) => wrapped(inPlane[first]! - inPlane[second]!);
+  const palm = normal.map((value) => side * value);
+  return [
+    ...curls,
+    ...curls.map((curl, finger) => Math.min(Math.max(curl / HAND.FULL_CURL_RAD[finger]!, 0), 1)),
+    ...HAND.CHAINS.map((chain, finger) => length(at, [HAND.WRIST, chain.at(-1)!]) / (lengths[finger]! || NaN)),
+    ...([[0, 1], [2, 3], [3, 4], [4, 5]] as const).map(spread),
+    ...HAND.PINCHES.map((pair) => length(at, pair)),
+    ...palm,
+    -palm[2]!,
+    lengths[2]!,
+    length(at, [HAND.INDEX_MCP, HAND.PINKY_MCP]),
+  ];
+}
+
+function bodyValues(inImage: At, at: At): number[] {
+  const [shoulders, hips] = [BODY.TORSO_POINTS.slice(0, 2), BODY.TORSO_POINTS.slice(2)].map((pair) => mean(pair.map(at)));
+  const torso = minus(shoulders!, hips!);
+  const flat: At = (index) => [inImage(index)[0], inImage(index)[1], 0];
+  return [
+    ...BODY.TRIPLES.map((joint) => jointAngle(at, joint)),
+    ...BODY.PAIRS.map((pair) => length(at, pair)),
+    norm(torso),
+    angleBetween(torso, UP),
+    Math.atan2(torso[0], -torso[1]),
+    ...BODY.TRIPLES.map((joint) => jointAngle(flat, joint)),
+  ];
+}
+
+function faceValues(at: At): number[] {
+  const template = Object.values(FACE.STABLE_POINTS) as unknown as Vector[];
+  const placed = Object.keys(FACE.STABLE_POINTS).map((index) => at(Number(index)));
+  const [from, to] = [mean(template), mean(placed)];
+  const covariance = [0, 1, 2].map((i) =>
+    [0, 1, 2].map((j) => sum(template.map((point, k) => (point[i]! - from[i]!) * (placed[k]![j]! - to[j]!)))));
+  const isKnown = covariance.flat().every(Number.isFinite) && covariance.flat().some(Boolean);
+  const rotation = isKnown ? rotationFrom(covariance) : [0, 1, 2].map((): Vector => [NaN, NaN, NaN]);
+  const [right, down, forward] = rotation.map((row) => -row[2]) as unknown as Vector;
+  return [
+    Math.atan2(right, -forward),
+    Math.asin(Math.min(Math.max(-down, -1), 1)),
+    Math.atan2(rotation[1]![0], rotation[1]![1]),
+    ...[FACE.LEFT_EYE, FACE.RIGHT_EYE, FACE.MOUTH].map((pairs) => {
+      const lengths = pairs.map((pair) => length(at, pair));
+      const width = lengths.pop()!;
+      return sum(lengths) / lengths.length / (width || NaN);
+    }),
+  ];
+}
+
+/** Return the points with NaN for those that are less visible than measures require. */
+function visible({ values, score }: Points): Points {
+  return { values: values.map((value, i) => (score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN)) };
+}
+
+const pointsOf = ({ values }: Points): At => (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
+
+/** Return the angle between the two bones at the middle one of three points. */
+function jointAngle(at: At, [a, b, c]: readonly number[]): number {
+  return angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
+}
+
+/** Return the angle between two vectors, 0..pi, in Kahan's form, which is exact near both ends. */
+function angleBetween(u: Vector, v: Vector): number {
+  const [a, b] = [unit(u), unit(v)];
+  return 2 * Math.atan2(norm(minus(a, b)), norm(a.map((value, axis) => value + b[axis]!) as unknown as Vector));
+}
+
+const length = (at: At, [a, b]: readonly number[]): number => norm(minus(at(a!), at(b!)));
+const norm = (vector: Vector): number => Math.hypot(...vector);
+const unit = (vector: Vector): Vector => vector.map((value) => value / (norm(vector) || NaN)) as unknown as Vector;
+const minus = (a: Vector, b: Vector): Vector => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
+const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+const cross = (a: Vector, b: Vector): Vector => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+const mean = (points: readonly Vector[]): Vector => [0, 1, 2].map((axis) => sum(points.map((point) => point[axis]!)) / points.length) as unknown as Vector;
+/** Return the same angle in [-pi, pi). */
+const wrapped = (angle: number): number => angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
 
 /** Limits of a measure: an event begins at the first and ends at the second. */
 export interface EventLimits {
@@ -72,7 +175,7 @@ export function limitsFromText(text: string, kinds: readonly string[]): EventLim
 }
 
 /** Return a detector whose results have `events` in streams. */
-export function withEvents(detector: AnyDetector, { instances, events: limits }: Pick<Settings, "instances" | "events">): AnyDetector {
+export function withEvents(detector: AnyDetector, { instances, events: limits }: { readonly instances: readonly string[]; readonly events: readonly EventLimits[] }): AnyDetector {
   const clock = new StreamClock();
   const tracker = new EventTracker(limits);
   return {

@@ -8,13 +8,12 @@ import { BLENDSHAPES, constants } from "./data.js";
 import { faceTransform, type CanonicalFace } from "./metric-faces.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
-import { overlapByHalf, type Kind } from "./pipeline.js";
-import { cropInto, type Pixels } from "./pixels.js";
-import { boxOf, type Found, type InWorker } from "./results.js";
 import type { Settings } from "./options.js";
+import { cropInto, type Pixels } from "./pixels.js";
+import { boxOf, type Face, type InWorker } from "./results.js";
 import { imageSmoother, keypointSmoothers, type OneEuro, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
-import type { Track } from "./tracking.js";
+import { overlapByHalf, type Kind, type Track } from "./tracking.js";
 
 const OF = { ...constants.face, ...constants.face_refinement, ...constants.face_networks };
 const { LIPS, LEFT_EYE, RIGHT_EYE } = constants.face_regions;
@@ -31,13 +30,6 @@ export interface FaceObservation extends Observation {
   readonly keypoints3D: null;
   readonly left: null;
   readonly colours: null;
-}
-
-/** One face in one image, in pixels. */
-export interface Face extends Found {
-  readonly score: number;
-  /** Strength of each expression, 0..1, by name; only with `blendshapes`. */
-  readonly blendshapes?: Record<string, number>;
 }
 
 /** Parts of a face landmarker's bundle. */

@@ -1,19 +1,12 @@
 /** Classify the gestures of hands, shipped and custom, and smooth them over time, as in Python. */
 
-import { StreamClock } from "./clock.js";
 import { GESTURES } from "./data.js";
-import type { Hand, HandWithAppearance } from "./hands.js";
-import type { AnyDetector } from "./kinds.js";
-import { joinMotions, motionsOf, type CustomMotions } from "./motions/custom.js";
-import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
-import { fetchArrays, type NumpyArray } from "./npz.js";
+import { fetchArrays, type NumpyArray } from "./files.js";
+import type { HandWithAppearance } from "./hands.js";
+import { joinMotions, MotionRecognizer, motionsOf, type CustomMotions, type Tracked } from "./motions/recognizer.js";
 import type { Pixels } from "./pixels.js";
-import { mirroredHand, type InWorker, type Points, type Results } from "./results.js";
-
-export interface Gesture {
-  readonly name: string;
-  readonly score: number;
-}
+import { mirroredHand, type AnyDetector, type Gesture, type Hand, type InWorker, type Points, type Results } from "./results.js";
+import { StreamClock } from "./smoothing.js";
 
 /** Returns the gesture of a hand in one frame; null for unknown gestures. */
 export type Recognize = (hand: HandWithAppearance) => Gesture | null;

@@ -2,17 +2,15 @@
 
 import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import type { HandHeads, Taps } from "./hand-heads.js";
-import type { HandRefinement } from "./hand-refinement.js";
+import type { HandHeads, HandRefinement, Taps } from "./hand-heads.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
-import { overlapByHalf, type Kind } from "./pipeline.js";
-import { cropInto, cut, type Pixels } from "./pixels.js";
-import { boxOf, type Found, type HandPoints, type InWorker, type NamedPoint, type Points } from "./results.js";
 import type { Settings } from "./options.js";
+import { cropInto, cut, type Pixels } from "./pixels.js";
+import { boxOf, type Hand, type HandPoints, type InWorker, type Points } from "./results.js";
 import { keypointSmoothers, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
-import type { Track } from "./tracking.js";
+import { overlapByHalf, type Kind, type Track } from "./tracking.js";
 
 const OF = constants.hands;
 
@@ -30,18 +28,6 @@ export interface HandObservation extends Observation {
   readonly errorPx: Float32Array | null;
   /** Keypoints before the refinement; null for published keypoints. */
   readonly published: HandPoints<Float32Array> | null;
-}
-
-/** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
-export interface Hand extends Found {
-  readonly score: number;
-  readonly handedness: "Left" | "Right";
-  readonly handednessScore: number;
-  readonly keypoints3D: NamedPoint[];
-  /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
-  readonly gesture?: { readonly name: string; readonly score: number } | null;
-  /** Published keypoints of a hand with refined ones. Gestures are classified and learned by them. */
-  readonly published?: HandPoints<NamedPoint[]>;
 }
 
 /** A hand in the worker. Its appearance is an input of the gesture classifier and never sent to the page. */

@@ -5,32 +5,21 @@
  * tracked parts belong to the track of one person and end with it.
  */
 
-import type { Bodies, Body, BodyObservation } from "./body.js";
+import type { Bodies, BodyObservation } from "./body.js";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { boxAroundFace, type Face, type FaceMeshes, type FaceObservation } from "./face.js";
-import { upright, type Hand, type HandObservation, type Hands } from "./hands.js";
+import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
+import { upright, type HandObservation, type Hands } from "./hands.js";
 import type { Network } from "./network.js";
 import { cornersOf, distance, isSameObject, sizeOf, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
-import type { Kind } from "./pipeline.js";
 import { cropInto, type Pixels } from "./pixels.js";
+import type { Face, Hand, InWorker, Person } from "./results.js";
 import { keypointSmoothers, type Smoother, type SmootherOf } from "./smoothing.js";
-import type { InWorker } from "./results.js";
-import type { Track } from "./tracking.js";
+import type { Kind, Track } from "./tracking.js";
 
 const OF = constants.holistic;
 const SIDES = ["Left", "Right"] as const;
-
-/** One person: a body with its own hands and face, each null if it was not found. */
-export interface Person {
-  /** Track id, which the body, its hands and its face share. */
-  readonly id: number | null;
-  readonly body: Body;
-  readonly leftHand: Hand | null;
-  readonly rightHand: Hand | null;
-  readonly face: Face | null;
-}
 
 /** A body of a still with its hands and face. */
 export interface PersonObservation extends BodyObservation {

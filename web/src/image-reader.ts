@@ -1,6 +1,6 @@
 /** Read the pixels of images that a page sends to its worker. */
 
-import type { Sent } from "./texts.js";
+import type { Sent } from "./messages.js";
 import type { Pixels } from "./pixels.js";
 
 /** Reads all images into one buffer. With a new buffer for each image, memory fills up faster than browsers collect it. */

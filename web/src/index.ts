@@ -4,24 +4,20 @@
  *     import * as handPoseDetection from "sonjit-web";
  */
 
-import { openDetector } from "../../src/sonjit/server/page/tfjs.js";
-import type { ImageLike } from "../../src/sonjit/server/page/tfjs.js";
-import { skeletonHelpers } from "../../src/sonjit/server/page/tfjs.js";
+import { openDetector, skeletonHelpers, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
+import { LocalDetector, type Files } from "./local.js";
+import type { DetectorOptions } from "./options.js";
+import type { Event, MotionEvent } from "./results.js";
 import body from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
 import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
-import { LocalDetector, type Files } from "./local.js";
-import type { Event } from "./events.js";
-import type { MotionEvent } from "./motions/events.js";
-import type { DetectorOptions } from "./options.js";
 
-export { SupportedModels } from "../../src/sonjit/server/page/tfjs.js";
-export { calculators } from "../../src/sonjit/server/page/tfjs.js";
+export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
-export type { Event } from "./events.js";
-export type { MotionEvent, Phase } from "./motions/events.js";
+export type { Event } from "./results.js";
+export type { MotionEvent, Phase } from "./results.js";
 export type { ImageLike };
 
 export const util = skeletonHelpers({ hand, face, mesh, body });

@@ -1,21 +1,19 @@
 /** Load the networks of each kind and create its detectors. */
 
-import type { Bundle } from "./bundle.js";
 import { Bodies, type BodyObservation } from "./body.js";
-import { BLENDSHAPES, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
+import type { Bundle } from "./bundle.js";
+import { BLENDSHAPES, constants, GRIDS, KINDS, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
-import { FileError } from "./files.js";
-import { HandHeads } from "./hand-heads.js";
-import { HandRefinement } from "./hand-refinement.js";
+import { FileError, type NumpyArray } from "./files.js";
+import { HandHeads, HandRefinement } from "./hand-heads.js";
 import { Hands } from "./hands.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
-import type { NumpyArray } from "./npz.js";
 import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
 import { Detector, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { Results } from "./results.js";
+import type { AnyDetector } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
@@ -25,13 +23,6 @@ import { searchPeople } from "./search/people.js";
 import { resultOf, type Found, type Limits } from "./search/stills.js";
 import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
-
-/** A detector of any kind. */
-export interface AnyDetector {
-  track(image: Pixels, time: number | null): Promise<Results>;
-  detect(image: Pixels): Promise<Results>;
-  reset(): void;
-}
 
 /** Compiles a network of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;

@@ -1,17 +1,11 @@
 /** Run a detector in a worker of this page. */
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
-import type { Body } from "./body.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
-import type { Event } from "./events.js";
-import type { Face } from "./face.js";
-import type { Hand } from "./hands.js";
-import type { Person } from "./holistic.js";
-import type { MotionEvent } from "./motions/events.js";
-import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./texts.js";
+import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
-import { withNamedKeypoints } from "./results.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
+import { withNamedKeypoints, type Body, type Event, type Face, type Hand, type MotionEvent, type Person } from "./results.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;

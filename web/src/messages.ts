@@ -1,12 +1,10 @@
 /** Messages between the page and its worker. */
 
 import type { Role } from "./data.js";
-import type { Event } from "./events.js";
-import type { MotionEvent } from "./motions/events.js";
 import type { Accelerator } from "./network.js";
-import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
-import type { Result } from "./results.js";
+import type { Pixels } from "./pixels.js";
+import type { Event, MotionEvent, Result } from "./results.js";
 
 /** Addresses of a detector's files, and how its networks run. */
 export interface Places {

@@ -1,41 +1,16 @@
 /** Run the loop of every detector: search the image, run the landmark network on each box, track the instances. */
 
-import { iou, latestBoxes, type RotatedBox } from "./boxes.js";
+import { latestBoxes, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { suppressDuplicates, type Observation, type Point } from "./observations.js";
+import { suppressDuplicates, type Observation } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import { finalResult, type Result, type Results } from "./results.js";
 import { inGoodLight } from "./search/light.js";
 import type { StreamSearch } from "./search/streams.js";
-import type { SmootherOf } from "./smoothing.js";
-import { Tracker, type Pair, type Track } from "./tracking.js";
+import { Tracker, type Kind, type Pair, type Track } from "./tracking.js";
 
 const { COUNT_INTERVAL, NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
-const SAME_INSTANCE_IOU = 0.5;
-
-/** What differs between hands, faces, bodies and people. */
-export interface Kind<O extends Observation, R extends Result> {
-  /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
-  readonly searchesAlways?: boolean;
-  /** True if overlapping instances of a still are kept. */
-  readonly keepsOverlapping?: boolean;
-  /** Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others; null for all. */
-  readonly overlapKeypoints: readonly number[] | null;
-  /** Return boxes for the landmark network from a search of an image, best first. */
-  find(image: Pixels, minScore: number): Promise<RotatedBox[]>;
-  /** Run the landmark network on one box. */
-  observe(image: Pixels, box: RotatedBox): Promise<O>;
-  /** Return the box of the next frame. */
-  follow(track: Track<O>): RotatedBox;
-  /** Check whether two boxes show the same instance. */
-  isSameInstance(box: RotatedBox, other: RotatedBox): boolean;
-  newSmoother(settings: Settings): SmootherOf<O>;
-  /** Return the observation of an occluded instance: shifted by a number of pixels, with another score. */
-  propagate(observation: O, shift: Point, score: number): O;
-  /** Return the public result for one instance; `track` is null for stills. */
-  result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
-}
 
 /**
  * Searches an image thoroughly. It returns the instances, best first, each with a calibrated probability as its score.
@@ -260,7 +235,3 @@ export class Detector<O extends Observation, R extends Result> {
   }
 }
 
-/** Check whether two boxes overlap by more than half, as boxes of one hand or face do. */
-export function overlapByHalf(box: RotatedBox, other: RotatedBox): boolean {
-  return iou(box, other) > SAME_INSTANCE_IOU;
-}

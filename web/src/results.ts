@@ -5,9 +5,8 @@ import { keypoints as sixNames } from "../../src/sonjit/results/skeletons/face_b
 import { keypoints as meshNames } from "../../src/sonjit/results/skeletons/face_mediapipe468.json";
 import { keypoints as refinedNames } from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import { keypoints as handNames } from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
-import type { Event } from "./events.js";
-import type { Person } from "./holistic.js";
-import type { MotionEvent } from "./motions/events.js";
+import type { Point } from "./observations.js";
+import type { Pixels } from "./pixels.js";
 
 export interface NamedPoint {
   x: number;
@@ -182,4 +181,96 @@ async function withSegmentation<R extends InWorker<Found>>(result: R): Promise<R
   const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer());
   const png = btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
   return { ...rest, segmentation: { width, height, png } satisfies Segmentation } as unknown as R;
+}
+
+/** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
+export interface Hand extends Found {
+  readonly score: number;
+  readonly handedness: "Left" | "Right";
+  readonly handednessScore: number;
+  readonly keypoints3D: NamedPoint[];
+  /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
+  readonly gesture?: { readonly name: string; readonly score: number } | null;
+  /** Published keypoints of a hand with refined ones. Gestures are classified and learned by them. */
+  readonly published?: HandPoints<NamedPoint[]>;
+}
+
+export interface BodyKeypoint extends NamedPoint {
+  /** Visibility. */
+  score: number;
+}
+
+/** One body in one image; `keypoints` in pixels, `keypoints3D` in metres. */
+export interface Body extends Found {
+  readonly score: number;
+  readonly keypoints: (BodyKeypoint & { presence: number })[];
+  readonly keypoints3D: BodyKeypoint[];
+}
+
+/** One face in one image, in pixels. */
+export interface Face extends Found {
+  readonly score: number;
+  /** Strength of each expression, 0..1, by name; only with `blendshapes`. */
+  readonly blendshapes?: Record<string, number>;
+}
+
+/** One person: a body with its own hands and face, each null if it was not found. */
+export interface Person {
+  /** Track id, which the body, its hands and its face share. */
+  readonly id: number | null;
+  readonly body: Body;
+  readonly leftHand: Hand | null;
+  readonly rightHand: Hand | null;
+  readonly face: Face | null;
+}
+
+export interface Gesture {
+  readonly name: string;
+  readonly score: number;
+}
+
+/** The begin or end of a held gesture, of a motion or of a measure beyond a limit. */
+export interface Event {
+  readonly name: string;
+  readonly type: "gesture" | "motion" | "measure";
+  /** `cancel` in place of `end` if the motion became another one, or if the instance of a motion or measure was lost. */
+  readonly phase: "begin" | "end" | "cancel";
+  /** Time in seconds. */
+  readonly begin: number;
+  /** Time in seconds; null at the begin. */
+  readonly end: number | null;
+  /** Track ID of the instance. */
+  readonly id: number;
+  /** Null for bodies and faces. */
+  readonly handedness: "Left" | "Right" | null;
+  /** Highest score of the gesture, highest strength of the motion, or extreme of the measure so far. */
+  readonly value: number;
+}
+
+/** One step of a motion of one hand, as Python's `MotionEvent`. */
+export interface MotionEvent {
+  /** Name of the motion. A custom motion has the name in its file and is reported once, at its end. */
+  readonly name: string;
+  /** `cancel` in place of `end` if the hand was lost, or if what began as a swipe became another movement. */
+  readonly phase: Phase;
+  /** Id of the hand; with two hands, of the one that is tracked longest. */
+  readonly id: number;
+  readonly handedness: "Left" | "Right";
+  /** Time in seconds. */
+  readonly time: number;
+  /** Strength 0..1; of a custom motion its score. */
+  readonly strength: number;
+  /** Movement since the begin of the motion, to the right and down in the image, in hand lengths. */
+  readonly moved: Point;
+  /** Turns, swings, or a ratio of distances or sizes; see docs/gestures.md. */
+  readonly count: number;
+}
+
+export type Phase = "begin" | "progress" | "end" | "cancel";
+
+/** A detector of any kind. */
+export interface AnyDetector {
+  track(image: Pixels, time: number | null): Promise<Results>;
+  detect(image: Pixels): Promise<Results>;
+  reset(): void;
 }

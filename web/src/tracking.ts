@@ -1,6 +1,6 @@
 /** Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances. */
 
-import type { RotatedBox } from "./boxes.js";
+import { iou, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import {
   areNear,
@@ -18,6 +18,9 @@ import {
   type Observation,
   type Point,
 } from "./observations.js";
+import type { Settings } from "./options.js";
+import type { Pixels } from "./pixels.js";
+import type { Result } from "./results.js";
 import type { Smoother, SmootherOf } from "./smoothing.js";
 
 const OF = constants.tracking;
@@ -398,4 +401,57 @@ function oneTrackPerObject<O extends Observation>(
     if (!indices.some(isSame)) indices.push(i);
   }
   return indices;
+}
+
+/** Keeps the order of the instances that stay in view. New ones come first or last. */
+export class InstanceOrder {
+  readonly #newFirst: boolean;
+  #ids: number[] = [];
+
+  constructor({ newFirst }: { newFirst: boolean }) {
+    this.#newFirst = newFirst;
+  }
+
+  /** Return the instances of the next frame in their order. Instances without a track ID stay as they are. */
+  sort<T extends { readonly id: number | null }>(instances: readonly T[]): T[] {
+    const byId = new Map(instances.map((instance) => [instance.id, instance]));
+    if (byId.has(null)) return [...instances];
+    const tracked = this.#ids.filter((id) => byId.has(id));
+    const appeared = [...byId.keys()].filter((id): id is number => id !== null && !tracked.includes(id));
+    this.#ids = this.#newFirst ? [...appeared, ...tracked] : [...tracked, ...appeared];
+    return this.#ids.map((id) => byId.get(id)!);
+  }
+
+  /** Forget the order: the next frame starts a new stream. */
+  reset(): void {
+    this.#ids = [];
+  }
+}
+
+/** What differs between hands, faces, bodies and people. */
+export interface Kind<O extends Observation, R extends Result> {
+  /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
+  readonly searchesAlways?: boolean;
+  /** True if overlapping instances of a still are kept. */
+  readonly keepsOverlapping?: boolean;
+  /** Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others; null for all. */
+  readonly overlapKeypoints: readonly number[] | null;
+  /** Return boxes for the landmark network from a search of an image, best first. */
+  find(image: Pixels, minScore: number): Promise<RotatedBox[]>;
+  /** Run the landmark network on one box. */
+  observe(image: Pixels, box: RotatedBox): Promise<O>;
+  /** Return the box of the next frame. */
+  follow(track: Track<O>): RotatedBox;
+  /** Check whether two boxes show the same instance. */
+  isSameInstance(box: RotatedBox, other: RotatedBox): boolean;
+  newSmoother(settings: Settings): SmootherOf<O>;
+  /** Return the observation of an occluded instance: shifted by a number of pixels, with another score. */
+  propagate(observation: O, shift: Point, score: number): O;
+  /** Return the public result for one instance; `track` is null for stills. */
+  result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
+}
+
+/** Check whether two boxes overlap by more than half, as boxes of one hand or face do. */
+export function overlapByHalf(box: RotatedBox, other: RotatedBox): boolean {
+  return iou(box, other) > 0.5;
 }

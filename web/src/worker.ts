@@ -3,14 +3,14 @@
 import { Bundle } from "./bundle.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { withEvents } from "./events.js";
+import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { ImageReader } from "./image-reader.js";
-import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
-import type { Answer, Places, Reply, Request } from "./texts.js";
-import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
-import { fetchArrays } from "./npz.js";
+import { LOADERS, usesBundle, type Make } from "./kinds.js";
+import type { Answer, Places, Reply, Request } from "./messages.js";
+import { fetchNetwork, loadRuntime, Network, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
-import type { Results } from "./results.js";
+import type { AnyDetector, Results } from "./results.js";
 
 let make: (settings: Settings) => Promise<AnyDetector>;
 /** Detector with the latest options. If they are invalid, it rejects, and so does every image. */

@@ -1,9 +1,375 @@
-/** Recognize the motions of all hands in a stream, as Python's `MotionRecognizer`. */
+/** Follow a hand, or a pair of hands, and find its motions. */
 
-import { MOTIONS } from "../data.js";
-import { HandSearch, type CustomMotions } from "./custom.js";
-import { way, type MotionEvent, type Step } from "./events.js";
-import { HandPair, HandTrack, type Points } from "./tracks.js";
+import { constants, MOTIONS } from "../data.js";
+import type { NumpyArray } from "../files.js";
+import type { Point } from "../observations.js";
+import type { MotionEvent, Phase } from "../results.js";
+import {
+  Circles,
+  distance,
+  Holds,
+  mean,
+  middleOf,
+  Pushes,
+  Rotations,
+  Swipes,
+  Waves,
+  way,
+  type HandState,
+  type Step,
+  type Steps,
+  type Watch,
+} from "./strokes.js";
+
+const { track: OF, HandPair: PAIR } = MOTIONS;
+const FINGERS = MOTIONS.chains.slice(1);
+const { WRIST, MIDDLE_MCP } = constants.hands;
+
+/** Points (x, y, z) of a hand, in pixels or in metres. */
+export type Points = readonly (readonly [number, number, number])[];
+
+const lengthAlong = (points: Points, chain: readonly number[]): number =>
+  chain.slice(1).reduce((sum, k, i) => sum + distanceIn(points, chain[i]!, k), 0);
+
+const distanceIn = (points: Points, a: number, b: number): number =>
+  Math.hypot(...points[a]!.map((value, axis) => value - points[b]![axis]!));
+
+/** Return the length of a hand along the bones from the wrist to the tip of the middle finger. */
+export const handLength = (points: Points): number => lengthAlong(points, MOTIONS.chains[2]!);
+
+/** Path and motions of one hand. */
+export class HandTrack {
+  time = -Infinity;
+  palm: Point = [0, 0];
+  readonly pinch = new Holds("Pinch");
+  readonly swipes = new Swipes();
+  #length = 0;
+  /** Palm, tip of the index finger and middle of the tips, in pixels and in hand lengths. */
+  #pixels: readonly Point[] = [[0, 0], [0, 0], [0, 0]];
+  #places: readonly Point[] = this.#pixels;
+  #recent: { readonly time: number; readonly at: Point }[] = [];
+  readonly #watches: readonly Watch[] = [
+    this.swipes, new Waves(), new Circles(), this.pinch, new Holds("Drag"), new Rotations(this.pinch), new Pushes(),
+  ];
+
+  /** Return the distance of the palms in the image, in hand lengths. */
+  distanceTo(other: HandTrack): number {
+    return (2 * distance(this.#pixels[0]!, other.#pixels[0]!)) / (this.#length + other.#length);
+  }
+
+  /** Return the motion steps of the next frame. */
+  *follow(points: Points, metres: Points, time: number): Steps {
+    const flat = points.map(([x, y]): Point => [x, y]);
+    const tips = middleOf(OF.TIPS.map((k) => flat[k]!));
+    const pixels = [middleOf(OF.PALM.map((k) => flat[k]!)), flat[OF.TIPS[0]!]!, tips];
+    const [size, elapsed] = [handLength(points), time - this.time];
+    if (!(size > 0)) return;
+    this.#length += (size - this.#length) * -Math.expm1(-elapsed / OF.LENGTH_S);
+    let steps = pixels.map((to, k): Point => {
+      const [x, y] = way(this.#pixels[k]!, to);
+      return [x / this.#length, y / this.#length];
+    });
+    const maxStep = OF.JUMP_PER_S * elapsed;
+    if (elapsed > OF.GAP_S || (Math.hypot(...steps[0]!) > maxStep && maxStep > 0)) {
+      yield* this.stop();
+      steps = steps.map(() => [0, 0]);
+      this.#recent = [];
+    }
+    this.#places = this.#places.map(([x, y], k) => [x + steps[k]![0], y + steps[k]![1]]);
+    [this.#pixels, this.time] = [pixels, time];
+    this.palm = this.#places[0]!;
+    const reach = FINGERS.map((chain) => distanceIn(metres, chain[0]!, chain.at(-1)!) / lengthAlong(metres, chain));
+    const least = Math.min(...reach);
+    const up = (flat[WRIST]![1] - tips[1]) / this.#length;
+    const [x, y] = way(flat[WRIST]!, flat[MIDDLE_MCP]!);
+    const state: HandState = {
+      time,
+      palm: this.palm,
+      speed: this.#speed(time, this.palm),
+      tip: this.#places[1]!,
+      tips: this.#places[2]!,
+      isUp: up > OF.UP && least > OF.OUT,
+      reach: [least, mean(reach), Math.max(...reach)],
+      indexReach: reach[0]!,
+      pinch: distanceIn(metres, MOTIONS.pinch[0]!, MOTIONS.pinch[1]!) / handLength(metres),
+      size,
+      angle: Math.atan2(y, x),
+    };
+    for (const watch of this.#watches) yield* watch.follow(state);
+  }
+
+  /** End all motions of a lost hand. */
+  *stop(): Steps {
+    for (const watch of this.#watches) yield* watch.stop();
+  }
+
+  #speed(time: number, at: Point): number {
+    const recent = this.#recent;
+    recent.push({ time, at });
+    while (recent.length > 2 && time - recent[1]!.time >= OF.VELOCITY_S) recent.shift();
+    const then = recent[0]!;
+    return time > then.time ? distance(then.at, at) / (time - then.time) : 0;
+  }
+}
+
+/** Motions of two hands: zooms of two pinches, and claps. */
+export class HandPair {
+  #zoom: { readonly start: Point; readonly gap: number } | null = null;
+  #clap: Point | null = null;
+  #recent: { readonly time: number; readonly gap: number; readonly speed: number }[] = [];
+  #start: Point = [0, 0];
+  #gap = 0;
+
+  *follow(one: HandTrack, other: HandTrack): Steps {
+    const gap = one.distanceTo(other);
+    const time = one.time;
+    this.#start = one.palm;
+    if (one.pinch.isActive && other.pinch.isActive) {
+      const isNew = this.#zoom === null;
+      this.#zoom ??= { start: one.palm, gap: Math.max(gap, PAIR.LEAST_APART) };
+      this.#gap = gap;
+      yield this.#zoomStep(isNew ? "begin" : "progress", this.#zoom);
+    } else if (this.#zoom !== null) {
+      yield this.#zoomStep("end", this.#zoom);
+      this.#zoom = null;
+    }
+    this.#gap = gap;
+    const recent = this.#recent;
+    while (recent.length && time - recent[0]!.time > PAIR.WITHIN_S) recent.shift();
+    const then = recent.findLast((both) => time - both.time >= PAIR.BEFORE_S) ?? { time: -Infinity, gap: 0 };
+    recent.push({ time, gap, speed: (then.gap - gap) / (time - then.time) });
+    if (this.#clap !== null && gap > PAIR.PART) {
+      yield this.#clapStep("end", this.#clap);
+      this.#clap = null;
+    } else if (this.#clap === null && gap <= PAIR.NEAR && this.#isFast()) {
+      this.#clap = one.palm;
+      yield this.#clapStep("begin", this.#clap);
+    }
+  }
+
+  *stop(): Steps {
+    if (this.#zoom !== null) yield this.#zoomStep("cancel", this.#zoom);
+    if (this.#clap === null && this.#gap <= PAIR.HIDDEN && this.#isFast()) {
+      this.#clap = this.#start;
+      yield this.#clapStep("begin", this.#clap);
+    }
+    if (this.#clap !== null) yield this.#clapStep("end", this.#clap);
+  }
+
+  #isFast(): boolean {
+    const closed = Math.max(...this.#recent.map((both) => both.gap)) - this.#gap;
+    return closed >= PAIR.CLOSED && this.#speed() >= PAIR.FAST;
+  }
+
+  #speed(): number {
+    return Math.max(...this.#recent.map(({ speed }) => speed));
+  }
+
+  #zoomStep(phase: Phase, { start, gap }: { readonly start: Point; readonly gap: number }): Step {
+    return { name: "Zoom", phase, strength: 1, start, rounds: this.#gap / gap };
+  }
+
+  #clapStep(phase: Phase, start: Point): Step {
+    return { name: "Clap", phase, strength: Math.min(1, this.#speed() / PAIR.STRONGEST), start };
+  }
+}
+
+const CUSTOM = MOTIONS.custom;
+const WIDTH = CUSTOM.STEP_FEATURES;
+const HALF = WIDTH / 2;
+
+/** Motions of gesture files. */
+export interface CustomMotions {
+  readonly names: readonly string[];
+  /** Steps (T, 24) of each example, row by row. */
+  readonly ways: readonly (readonly number[])[];
+  /** Index of each example's name. */
+  readonly motion: readonly number[];
+  /** Mean step cost of each name at which a path is as likely no motion. */
+  readonly reaches: readonly number[];
+}
+
+/** Return the motions of a gesture file, which may have none. */
+export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): CustomMotions {
+  const [names, steps, lengths, motion, reaches] = ["names", "steps", "lengths", "of", "reaches"].map(
+    (name) => arrays.get(`motion_${name}`)?.values ?? [],
+  ) as [string[], number[], number[], number[], number[]];
+  let end = 0;
+  const ways = lengths.map((length) => steps.slice(end, (end += WIDTH * length)));
+  const isComplete = end === steps.length && lengths.every((length) => length > 0) && motion.length === ways.length;
+  const isNamed = reaches.length === names.length && motion.every((k) => names[k] !== undefined) && reaches.every((reach) => reach > 0);
+  if (!isComplete || !isNamed) throw new Error("its motions do not fit each other; train again from the recordings");
+  return { names, ways, motion, reaches };
+}
+
+/** Combine the motions of several files. */
+export function joinMotions(all: readonly CustomMotions[]): CustomMotions {
+  let before = 0;
+  return {
+    names: all.flatMap(({ names }) => names),
+    ways: all.flatMap(({ ways }) => ways),
+    motion: all.flatMap(({ names, motion }) => {
+      before += names.length;
+      return motion.map((k) => before - names.length + k);
+    }),
+    reaches: all.flatMap(({ reaches }) => reaches),
+  };
+}
+
+/** A detected custom motion. */
+export interface Match {
+  readonly name: string;
+  readonly score: number;
+}
+
+/** Search for the custom motions of one hand. */
+export class HandSearch {
+  readonly #motions: CustomMotions;
+  readonly #path: Path;
+  readonly #warping: Warping;
+  #best: (Match & { readonly share: number; readonly end: number }) | null = null;
+
+  constructor(motions: CustomMotions, isLeft: boolean) {
+    this.#motions = motions;
+    this.#path = new Path(isLeft);
+    this.#warping = new Warping(motions.ways);
+  }
+
+  /** Time at which the hand was last detected, in seconds. */
+  get time(): number {
+    return this.#path.time;
+  }
+
+  follow(points: Points, time: number): void {
+    const steps = this.#path.follow(points, time);
+    if (this.#path.wasLost) this.#warping.reset();
+    for (const { features, end } of steps) {
+      let [share, best] = [Infinity, 0];
+      this.#warping.follow(features).forEach((cost, k) => {
+        const own = cost / this.#motions.reaches[this.#motions.motion[k]!]!;
+        if (own < share) [share, best] = [own, k];
+      });
+      const lowest = this.#best?.share ?? 1;
+      if (share >= Math.min(1, lowest + CUSTOM.AS_WELL)) continue;
+      const name = this.#motions.names[this.#motions.motion[best]!]!;
+      this.#best = { name, score: 1 - share / 2, share: Math.min(share, lowest), end };
+    }
+  }
+
+  /** Return the best match once it has not improved for a while. */
+  classify(time: number): Match | null {
+    const found = this.#best;
+    if (found === null || time - found.end < CUSTOM.SETTLE_S) return null;
+    this.#best = null;
+    this.#warping.reset(); // the next motion begins after this one
+    return found;
+  }
+}
+
+interface PathStep {
+  /** Time in seconds. */
+  readonly end: number;
+  /** Movement of the palm centre and fingertips, and their positions. */
+  readonly features: Float32Array;
+}
+
+/** Path of one hand, cut into steps, as Python's `_Path`. */
+class Path {
+  time = -Infinity;
+  wasLost = true;
+  readonly #mirror: number;
+  #length = 0;
+  /** Points at the last step. */
+  #last: readonly Point[] | null = null;
+  #lastTime = 0;
+  #smooth: readonly Point[] = [];
+
+  constructor(isLeft: boolean) {
+    this.#mirror = isLeft ? -1 : 1;
+  }
+
+  /** Return the steps that end with this frame, none while the hand rests. */
+  follow(points: Points, time: number): PathStep[] {
+    const [length, elapsed] = [handLength(points), time - this.time];
+    if (!(length > 0) || !(elapsed > 0)) return [];
+    const at = points.map(([x, y]): Point => [this.#mirror * x, y]);
+    const flat = [middleOf(CUSTOM.PALM.map((k) => at[k]!)), ...CUSTOM.TIPS.map((k) => at[k]!)];
+    this.time = time;
+    this.wasLost = elapsed > CUSTOM.GAP_S;
+    if (this.#last === null || this.wasLost) {
+      [this.#length, this.#smooth, this.#last, this.#lastTime] = [length, flat, flat, time];
+      return [];
+    }
+    this.#length += (length - this.#length) * -Math.expm1(-elapsed / CUSTOM.LENGTH_S);
+    const keep = -Math.expm1(-elapsed / CUSTOM.SMOOTH_S);
+    this.#smooth = this.#smooth.map(([x, y], k) => [x + (flat[k]![0] - x) * keep, y + (flat[k]![1] - y) * keep]);
+    const ways = this.#smooth.flatMap((to, k) => way(this.#last![k]!, to)).map((value) => value / this.#length);
+    const far = Math.hypot(...ways) / Math.sqrt(CUSTOM.POINTS);
+    const count = Math.min(Math.floor(far / CUSTOM.STEP), CUSTOM.MOST_STEPS);
+    if (count === 0) return [];
+    const around = this.#smooth.flatMap((to) => way(this.#smooth[0]!, to)).map((value) => value / this.#length);
+    const features = Float32Array.from([...ways.map((value) => value / far), ...around]);
+    const begin = Math.max(this.#lastTime, time - elapsed); // before that the hand rested
+    const steps = Array.from({ length: count }, (_, n) => ({ end: begin + ((n + 1) * (time - begin)) / count, features }));
+    [this.#last, this.#lastTime] = [this.#smooth, time];
+    return steps;
+  }
+}
+
+/** Lowest cost of a path to a step of an example, and its number of steps. */
+interface PathCost {
+  readonly cost: number;
+  readonly count: number;
+}
+
+const START: PathCost = { cost: 0, count: 0 };
+const NOWHERE: PathCost = { cost: Infinity, count: 0 };
+
+/** Dynamic time warping of a stream of steps against examples, which may begin at any step. */
+class Warping {
+  readonly #ways: readonly (readonly number[])[];
+  #costs: PathCost[][] = [];
+
+  constructor(ways: readonly (readonly number[])[]) {
+    this.#ways = ways;
+    this.reset();
+  }
+
+  /** Forget all steps. */
+  reset(): void {
+    this.#costs = this.#ways.map((way) => new Array<PathCost>(way.length / WIDTH).fill(NOWHERE));
+  }
+
+  /** Return the mean step cost of each example that ends with this step. */
+  follow(step: Float32Array): number[] {
+    return this.#ways.map((way, k) => {
+      const before = this.#costs[k]!;
+      // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
+      const now = before.map((stay, n) => {
+        const cost = costOf(way, n * WIDTH, step);
+        const come = n > 0 ? before[n - 1]! : START;
+        const leap = n > 1 ? before[n - 2]! : NOWHERE;
+        let best = { cost: come.cost + cost, count: come.count + 1 };
+        if (stay.cost + cost < best.cost) best = { cost: stay.cost + cost, count: stay.count + 1 };
+        if (leap.cost + 2 * cost < best.cost) best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
+        return best;
+      });
+      this.#costs[k] = now;
+      const { cost, count } = now.at(-1)!;
+      return cost / Math.max(count, 1);
+    });
+  }
+}
+
+/** Return the cost of matching a step with the step of an example at an index. */
+function costOf(way: readonly number[], start: number, step: Float32Array): number {
+  let [same, apart] = [0, 0];
+  for (let i = 0; i < HALF; i++) {
+    same += way[start + i]! * step[i]!;
+    apart += (way[start + HALF + i]! - step[HALF + i]!) ** 2;
+  }
+  return (1 - same / CUSTOM.POINTS) / 2 + CUSTOM.SHAPE_WEIGHT * Math.sqrt(apart / CUSTOM.POINTS);
+}
 
 /** A tracked hand with its keypoints in pixels and in metres. */
 export interface Tracked {

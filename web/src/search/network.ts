@@ -3,7 +3,7 @@
 import { squareAround, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
-import type { NumpyArray } from "../npz.js";
+import type { NumpyArray } from "../files.js";
 import { letterboxInto, type Pixels } from "../pixels.js";
 import { areaOf, cutsOff, longestOf, partOf, placed, sharedArea, type Corners, type Window } from "./geometry.js";
 import { LIMITS } from "./score.js";

@@ -8,18 +8,7 @@ import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import { Solution, inImage, type NormalizedLandmarkListList, type SolutionConfig, type SolutionOptions } from "./solution.js";
 
-export {
-  FACEMESH_CONTOURS,
-  FACEMESH_FACE_OVAL,
-  FACEMESH_LEFT_EYE,
-  FACEMESH_LEFT_EYEBROW,
-  FACEMESH_LEFT_IRIS,
-  FACEMESH_LIPS,
-  FACEMESH_RIGHT_EYE,
-  FACEMESH_RIGHT_EYEBROW,
-  FACEMESH_RIGHT_IRIS,
-  FACEMESH_TESSELATION,
-} from "./connections.js";
+export { FACEMESH_CONTOURS, FACEMESH_FACE_OVAL, FACEMESH_LEFT_EYE, FACEMESH_LEFT_EYEBROW, FACEMESH_LEFT_IRIS, FACEMESH_LIPS, FACEMESH_RIGHT_EYE, FACEMESH_RIGHT_EYEBROW, FACEMESH_RIGHT_IRIS, FACEMESH_TESSELATION } from "./solution.js";
 export type * from "./solution.js";
 
 /** Version of the replaced package. */

@@ -16,7 +16,7 @@ import {
   type SolutionOptions,
 } from "./solution.js";
 
-export { HAND_CONNECTIONS } from "./connections.js";
+export { HAND_CONNECTIONS } from "./solution.js";
 export type * from "./solution.js";
 
 /** Version of the replaced package. */

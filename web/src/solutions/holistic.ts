@@ -18,7 +18,7 @@ import {
   type SolutionConfig,
 } from "./solution.js";
 
-export * from "./connections.js";
+export * from "./solution.js";
 export type * from "./solution.js";
 
 /** Version of the replaced package. */

@@ -18,7 +18,7 @@ import {
   type SolutionConfig,
 } from "./solution.js";
 
-export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./connections.js";
+export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./solution.js";
 export type * from "./solution.js";
 export type { Options };
 

@@ -2,13 +2,11 @@
 
 import { squareBox, wrapAngle, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { Hands, boxFromPalm } from "../hands.js";
-import type { AnyDetector } from "../kinds.js";
+import { boxFromPalm, Hands } from "../hands.js";
 import type { Network } from "../network.js";
 import type { Settings } from "../options.js";
 import { cropInto, type Pixels } from "../pixels.js";
-import { boxOf, type InWorker, type Mask } from "../results.js";
-import type { Face } from "../face.js";
+import { boxOf, type AnyDetector, type Face, type InWorker, type Mask } from "../results.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 
 /** The graph of tasks sets the direction of the fingers to 90 radians instead of 90 degrees, which rotates its first crops. */

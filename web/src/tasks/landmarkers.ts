@@ -1,19 +1,14 @@
 /** Vision tasks with the names of MediaPipe. */
 
-import { BLENDSHAPES, GRIDS, constants, type Grid } from "../data.js";
-import type { Face } from "../face.js";
+import { BLENDSHAPES, constants, GRIDS, type Grid } from "../data.js";
 import { loadGestures, type LoadedGestures } from "../gestures.js";
-import type { Body } from "../body.js";
-import type { Hand } from "../hands.js";
-import type { Person } from "../holistic.js";
-import type { Make, Open } from "../kinds.js";
+import { HAND_SHAPE, type Make, type Open } from "../kinds.js";
 import type { Network } from "../network.js";
-import { HAND_SHAPE } from "../kinds.js";
 import { Detector } from "../pipeline.js";
-import type { InWorker, Points, Result } from "../results.js";
+import type { Body, Face, Hand, InWorker, Person, Points, Result } from "../results.js";
 import { SingleShotDetector } from "../ssd.js";
+import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./drawing.js";
 import { TaskFaceBoxes, TaskHands } from "./graphs.js";
-import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./connections.js";
 import {
   categoryOf,
   fullMask,
@@ -26,19 +21,19 @@ import {
   type DetectionResult,
   type Frame,
   type Landmark,
-  type MPMask,
   type Matrix,
+  type MPMask,
   type NormalizedLandmark,
 } from "./results.js";
 import {
   DetectorTask,
   FilesetResolver,
   withCallback,
+  type DetectorRequest,
   type ImageProcessingOptions,
   type ImageSource,
   type Networks,
   type VisionTaskOptions,
-  type DetectorRequest,
   type WithCallback,
 } from "./runner.js";
 

@@ -3,11 +3,11 @@
 import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
 import { LOADERS, type Make, type Open } from "../kinds.js";
-import { Network, fetchNetwork, loadRuntime, type NetworkShape, type Runtime } from "../network.js";
+import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions } from "../options.js";
-import { InstanceOrder } from "../order.js";
 import type { Pixels } from "../pixels.js";
 import type { Result } from "../results.js";
+import { InstanceOrder } from "../tracking.js";
 import type { Frame } from "./results.js";
 
 const MODULE_FOLDER = new URL(".", import.meta.url).href;
@@ -294,4 +294,56 @@ export function canvasOf(image: ImageData): OffscreenCanvas {
   const canvas = new OffscreenCanvas(image.width, image.height);
   canvas.getContext("2d")!.putImageData(image, 0, 0);
   return canvas;
+}
+
+const OTHER_OBJECTS = "its networks find other things than hands, faces and bodies";
+const NO_NETWORKS = "no package publishes its networks, so results cannot be compared";
+
+abstract class NotCovered {
+  protected static task: string;
+  protected static reason: string;
+
+  /** Reject with the reason. */
+  static createFromOptions(_: WasmFileset, _options: VisionTaskOptions): Promise<never> {
+    return refuse(this.task, this.reason);
+  }
+
+  /** Reject with the reason. */
+  static createFromModelPath(_: WasmFileset, _path: string): Promise<never> {
+    return refuse(this.task, this.reason);
+  }
+
+  /** Reject with the reason. */
+  static createFromModelBuffer(_: WasmFileset, _buffer: Uint8Array): Promise<never> {
+    return refuse(this.task, this.reason);
+  }
+}
+
+function refuse(task: string, reason: string): Promise<never> {
+  return Promise.reject(new Error(`sonjit-web/tasks-vision does not cover ${task}, because ${reason}`));
+}
+
+export class ObjectDetector extends NotCovered {
+  protected static override task = "ObjectDetector";
+  protected static override reason = OTHER_OBJECTS;
+}
+
+export class ImageClassifier extends NotCovered {
+  protected static override task = "ImageClassifier";
+  protected static override reason = OTHER_OBJECTS;
+}
+
+export class ImageEmbedder extends NotCovered {
+  protected static override task = "ImageEmbedder";
+  protected static override reason = OTHER_OBJECTS;
+}
+
+export class InteractiveSegmenter extends NotCovered {
+  protected static override task = "InteractiveSegmenter";
+  protected static override reason = NO_NETWORKS;
+}
+
+export class FaceStylizer extends NotCovered {
+  protected static override task = "FaceStylizer";
+  protected static override reason = NO_NETWORKS;
 }
