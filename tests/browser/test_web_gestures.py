@@ -101,10 +101,7 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
         ] == steps
         times = [one["time"] for here in ours for one in here]
         assert times == pytest.approx([event.time for events in expected for event in events], abs=1e-6)
-    assert {step[:2] for events in steps for step in events} >= {
-        ("Swipe_Right", "begin"),
-        ("Swipe_Right", "end"),
-    }
+    assert {step[:2] for events in steps for step in events} >= {("Swipe_Right", "begin"), ("Swipe_Right", "end")}
     assert found["none"] == [None, None]
 
 

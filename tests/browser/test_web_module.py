@@ -117,10 +117,7 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "kind", "options"),
-    [
-        ("pose.pose_1.track.lite", "body", {"model": "lite"}),
-        ("facemesh.portrait_pan.track1.refine", "face", {}),
-    ],
+    [("pose.pose_1.track.lite", "body", {"model": "lite"}), ("facemesh.portrait_pan.track1.refine", "face", {})],
 )
 def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
     web_page, all_networks, show, data, golden_frames, name, kind, options

@@ -21,11 +21,7 @@ def photograph(data, name):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("group-2", {"max_instances": 12}),
-        ("cgi-model-10", {"model": "lite", "max_instances": 4}),
-    ],
+    ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
 )
 def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, show, data, name, options):
     """The default search uses arms, windows and the mirrored image. Heads and arms decide the side."""
@@ -74,14 +70,7 @@ def test_a_stream_searched_thoroughly_is_as_python_tracks_it(web_page, all_netwo
     ],
 )
 def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
-    web_page,
-    all_networks,
-    show,
-    data,
-    name,
-    kind,
-    options,
-    tolerance,
+    web_page, all_networks, show, data, name, kind, options, tolerance
 ):
     """Windows are searched, bodies below their faces, and hands at the ends of arms."""
     rgb = photograph(data, name)
