@@ -10,8 +10,8 @@ from sonjit import create_detector
 from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions, load_engine, shared_networks
 from sonjit.engines import openvino as engine
-from sonjit.server.service import DetectorPool
 from sonjit.server.options import SessionOptions
+from sonjit.server.service import DetectorPool
 
 
 @pytest.fixture
