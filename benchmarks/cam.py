@@ -32,8 +32,8 @@ from sonjit.lab.explain import (
     overlay,
 )
 from sonjit.lab.explain.classes import backprop_saliency
-from sonjit.lab.explain.saliency import HandSaliency
-from sonjit.lab.networks.cam import class_activation_map
+from sonjit.lab.explain.run import HandSaliency
+from sonjit.lab.networks.classifiers import class_activation_map
 from sonjit.lab.training.cam import CamSettings, accuracy, train_classifier
 from sonjit.lab.training.class_images import CLASSES, HandCrops, images_from
 from sonjit.media import open_source

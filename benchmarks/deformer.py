@@ -15,7 +15,7 @@ from handoccnet import PlainGraph, taking_turns
 from torchvision.ops import roi_align
 
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.deformer_stream import DeformerStream
+from sonjit.lab.networks.deformer import DeformerStream
 
 
 class PlainDeformer(PlainGraph):

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from sonjit.lab.datasets import rle_from_mask
-from sonjit.lab.explain.hand_masks import CATEGORIES, load_hand_masks
-from sonjit.lab.explain.segment import results_from_instances
+from sonjit.lab.explain.segment import CATEGORIES, load_hand_masks, results_from_instances
 from sonjit.lab.metrics import coco_precision
 from sonjit.media.sources.images import load_image
 
@@ -67,7 +66,7 @@ def main() -> None:
         found = finder.find(rgb)
         results += results_from_instances(found, rgb.shape[:2], index, [category.id for category in CATEGORIES])
         if arguments.draw:
-            from sonjit.lab.explain.segment_drawing import draw_instances
+            from sonjit.lab.explain.segment import draw_instances
 
             arguments.draw.mkdir(parents=True, exist_ok=True)
             keep = found.scores >= 0.5

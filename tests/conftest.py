@@ -19,7 +19,7 @@ import pytest
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.cli import main
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 

@@ -25,8 +25,7 @@ import sonjit
 from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.lab.documents import INK, line_mark, svg_of
-from sonjit.lab.meshes.hand_mesh import Sight
-from sonjit.lab.meshes.rigged import RiggedHands
+from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
 from sonjit.lab.meshes.run import draw_meshes
 from sonjit.lab.training.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from

@@ -17,7 +17,7 @@ import pytest
 
 import sonjit
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.media import open_source
 from sonjit.results.measures import measures
 from sonjit.results.skeletons import load_skeleton

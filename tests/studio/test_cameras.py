@@ -11,8 +11,7 @@ from sonjit import InputError
 from sonjit._util.errors import SonjitError
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import RigPose, load_rig
 from sonjit.studio.cameras.formats import to_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.cameras.views import open_view, views_by_camera

@@ -8,7 +8,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate
 from sonjit.studio.triangulation.bones import bone_lengths, fit_skeletons, median_lengths, regularized_lengths

@@ -6,7 +6,7 @@ import pytest
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cli.annotate_triangulate import surfaces
 from sonjit.studio.release.data_card import load_card

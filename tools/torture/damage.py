@@ -32,7 +32,7 @@ from sonjit.engines.tflite_to_onnx import onnx_from_tflite
 from sonjit.lab.datasets.reading import load_matlab
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.hand_models.mano_files import SHAPES, read_mano
-from sonjit.lab.hand_models.rig_files import read_rig
+from sonjit.lab.hand_models.rig import read_rig
 from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.sources.images import rgb_from

@@ -27,6 +27,7 @@ EXTRAS: Final = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "onnx": ("onnxruntime", "onnx"),
+    "grad-cam": ("pytorch_grad_cam",),
     "heic": ("pillow_heif",),
     "eval": ("faster_coco_eval", "yaml", "scipy", "matplotlib"),
     "synth": ("moderngl",),

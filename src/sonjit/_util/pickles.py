@@ -68,7 +68,7 @@ def plain_array(value: Any, depth: int = 0) -> np.ndarray:  # noqa: ANN401  # an
             indices = plain_array(value.state["idxs"], depth + 1)
             chosen = plain_array(value.state["a"], depth + 1).ravel()[indices]
             return chosen.reshape(value.state.get("preferred_shape", chosen.shape))
-        case _Csc():
+        case _Sparse():
             return value.dense(depth + 1)
         case _:
             return np.asarray(value)
@@ -94,17 +94,36 @@ class _Select(_Placeholder):
     """chumpy's selection of an array's elements: `a`, `idxs` and `preferred_shape`."""
 
 
-class _Csc(_Placeholder):
-    """scipy's matrix in compressed columns."""
+class _Sparse(_Placeholder):
+    """scipy's matrix in compressed columns or rows, or as coordinates."""
 
     def dense(self, depth: int) -> np.ndarray:
+        def part(name: str) -> np.ndarray:
+            return plain_array(self.state[name], depth)
+
         rows, columns = (int(size) for size in self.state["_shape"])
-        data, indices, starts = (plain_array(self.state[name], depth) for name in ("data", "indices", "indptr"))
-        if not (0 < rows * columns <= _MAX_NUMBERS and len(starts) == columns + 1 and min(indices, default=0) >= 0):
+        data = part("data")
+        if "coords" in self.state:
+            down, across = (plain_array(places, depth) for places in self.state["coords"])
+        elif "row" in self.state:
+            down, across = part("row"), part("col")
+        else:
+            starts, places = part("indptr"), part("indices")
+            if len(starts) != (columns if self.by_columns else rows) + 1:
+                raise ValueError("a matrix that does not fit its shape")
+            lines = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+            down, across = (places, lines) if self.by_columns else (lines, places)
+        if not (0 < rows * columns <= _MAX_NUMBERS and min(*down, *across, 0) >= 0):
             raise ValueError("a matrix that does not fit its shape")
         matrix = np.zeros((rows, columns), data.dtype)
-        np.add.at(matrix, (indices, np.repeat(np.arange(columns), np.diff(starts))), data)
+        np.add.at(matrix, (down, across), data)
         return matrix
+
+    by_columns = False
+
+
+class _Csc(_Sparse):
+    by_columns = True
 
 
 class _DType(_Placeholder):
@@ -196,7 +215,11 @@ def _allowed_classes() -> dict[tuple[str, str], type]:
         ("numpy", "ndarray"): _ArrayType,
         ("numpy", "dtype"): _DType,
         ("_codecs", "encode"): _Bytes,
-        **{(module, "csc_matrix"): _Csc for module in ("scipy.sparse", "scipy.sparse.csc", "scipy.sparse._csc")},
+        ("collections", "OrderedDict"): dict,
+        **{(module, f"{kind}_{form}"): _Csc if kind == "csc" else _Sparse
+           for kind in ("csc", "csr", "coo")
+           for form in ("matrix", "array")
+           for module in ("scipy.sparse", f"scipy.sparse.{kind}", f"scipy.sparse._{kind}")},
         **{(module, "_reconstructor"): _Rebuilt for module in ("copy_reg", "copyreg")},
         **{(module, name): kind
            for module in ("__builtin__", "builtins")

@@ -20,7 +20,7 @@ def test_networks_are_listed_with_their_facts(capfd):
 
 @pytest.mark.slow
 def test_facts_can_be_read_by_programs(capfd):
-    from sonjit.lab.networks.facts import describe_network
+    from sonjit.lab.networks.registry import describe_network
 
     assert main(["networks", "palm-*", "--json"]) == 0
     networks = json.loads(capfd.readouterr().out)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import SonjitError
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.lab.synthesis.factors import FACTORS
 from sonjit.lab.synthesis.renderer import renderer_name
 

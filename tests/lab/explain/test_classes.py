@@ -9,10 +9,15 @@ import torch
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.lab.explain.classes import backprop_saliency, explain_classes, image_tensor, localize_classes
+from sonjit.lab.explain.classes import (
+    backprop_saliency,
+    explain_classes,
+    grad_cam,
+    image_tensor,
+    localize_classes,
+)
 from sonjit.lab.networks import create_network, save_checkpoint
-from sonjit.lab.networks.cam import CamNetwork
-from sonjit.lab.networks.classifiers import Classifier, save_classifier_description
+from sonjit.lab.networks.classifiers import CamNetwork, Classifier, save_classifier_description
 
 RNG = np.random.default_rng(4)
 IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
@@ -106,6 +111,28 @@ def test_saliency_is_the_gradient_of_the_class(network):
         slope = (network(images + step)["scores"][0, 0] - network(images - step)["scores"][0, 0]) / 2e-2
     assert saliency[0, 5, 7] == pytest.approx(float(slope), abs=1e-4)
     assert not images.requires_grad
+
+
+def test_grad_cam_of_any_module_is_the_map_where_that_is_exact(network, spot):
+    pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; type: pip install sonjit[grad-cam]")
+    image, _ = spot
+    images = image_tensor(image, 64)
+    with pytest.raises(InputError, match=r"Unknown method 'NoCAM'\. Choose from .*GradCAM"):
+        grad_cam(network, images, ["backbone"], method="NoCAM")
+    with pytest.raises(InputError, match=r"has no layer 'head2'. Its last layers are .*head"):
+        grad_cam(network, images, ["head2"], output="scores")
+    with pytest.raises(InputError, match=r"Unknown output 'None'\. Choose from scores, features"):
+        grad_cam(network, images, ["backbone"])
+    for target in (0, lambda scores: scores[0]):
+        (found,) = grad_cam(network, images, ["backbone"], target, output="scores")
+        assert found.shape == (64, 64)
+        (exact,) = explain_classes(network, image, 64, [0])
+        large = cv2.resize(np.maximum(exact.values, 0), (64, 64))
+        np.testing.assert_allclose(found, large / large.max(), atol=1e-3)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(5))
+    maps = grad_cam(plain.eval(), torch.rand(2, 3, 16, 16), ["1"], method="LayerCAM")
+    assert maps.shape == (2, 16, 16)
+    assert 0 <= maps.min() <= maps.max() <= 1
 
 
 def test_the_command_explains_what_training_wrote(trained, capsys):

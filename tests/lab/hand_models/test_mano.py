@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.lab.hand_models import demo_mano, load_mano
-from sonjit.lab.hand_models.mano import LAYOUTS, SIDES
+from sonjit.lab.hand_models.mano import LAYOUTS, SIDES, matrix_from_6d, matrix_from_axis_angle
 from sonjit.lab.hand_models.mano_files import JOINTS, VERTICES
-from sonjit.lab.hand_models.rotations import matrix_from_6d, matrix_from_axis_angle
 
 NEAR_M = 1e-5
 LAYERS = {

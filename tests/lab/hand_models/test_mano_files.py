@@ -7,6 +7,7 @@ import struct
 import sys
 import types
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -118,6 +119,17 @@ def test_npz_and_mapping_and_tensors_are_the_same_model(tmp_path):
     for name, value in read.named_buffers():
         assert value.equal(dict(expected.named_buffers())[name])
     assert demo_mano("left").template.ne(demo_mano("right").template).any()
+
+
+@pytest.mark.parametrize("kind", ["csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_files_that_scipy_saved_again_are_read(kind, protocol, tmp_path):
+    sparse = pytest.importorskip("scipy.sparse")
+    made = fields()
+    again = OrderedDict(made, J_regressor=getattr(sparse, kind)(made["J_regressor"]), bs_style="lbs")
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(pickle.dumps(again, protocol))
+    np.testing.assert_array_equal(read_mano(path)["J_regressor"], made["J_regressor"])
 
 
 class Runs:

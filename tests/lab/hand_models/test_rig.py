@@ -9,8 +9,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.mesh_files import glb_from_motions
-from sonjit.lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigMotion, RigPose
-from sonjit.lab.hand_models.rig_files import load_rig, read_rig
+from sonjit.lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, RigMotion, RigPose, load_rig, read_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 

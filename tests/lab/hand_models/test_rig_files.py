@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sonjit._util.glb import Glb
-from sonjit.lab.hand_models.bvh import bvh_from_motion
 from sonjit.lab.hand_models.mesh_files import (
     Mesh,
+    bvh_from_motion,
     glb_from_meshes,
     glb_from_motions,
     obj_from_meshes,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.lab.hand_models.rotations import (
+from sonjit.lab.hand_models.mano import (
     axis_angle_from_matrix,
     matrix_from_6d,
     matrix_from_axis_angle,

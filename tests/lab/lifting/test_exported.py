@@ -10,7 +10,7 @@ from sonjit.lab.lifting import Lift, create_lifter
 from sonjit.lab.lifting.lifter import ExportedInterNet
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.export import export_network
-from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.networks.internet import LAYOUTS
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,7 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lab.lifting import Lift, create_lifter
 from sonjit.lab.lifting.lifter import Lifter, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES
-from sonjit.lab.networks.hands3d.heatmap_space import HeatmapSpace, area_of_box, box_of_joints
-from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.networks.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
 from sonjit.results import Frame, Hand
 
 SPACE = HeatmapSpace()

@@ -12,7 +12,7 @@ from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import DeformerHands, load_deformer
 from sonjit.lab.meshes.run import draw_meshes
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
-from sonjit.lab.networks.hands3d.deformer import rotate_to_camera
+from sonjit.lab.networks.deformer import rotate_to_camera
 from sonjit.results import Frame, Hand
 
 CAMERA = Intrinsics(300, 300, 160, 120)

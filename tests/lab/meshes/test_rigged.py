@@ -11,8 +11,7 @@ import pytest
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.meshes.hand_mesh import Sight
-from sonjit.lab.meshes.rigged import RiggedHands
+from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
 from sonjit.lab.meshes.run import MeshHands, MeshWorker
 from sonjit.media import open_source
 from sonjit.results import Frame, Hand

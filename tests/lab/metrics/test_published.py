@@ -7,8 +7,7 @@ import torch
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab import metrics
 from sonjit.lab.metrics import joint_errors, mean_error
-from sonjit.lab.networks.hands3d.heatmap_space import TwoHands, joints_in_camera, two_hands_from_outputs
-from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.networks.internet import LAYOUTS, TwoHands, joints_in_camera, two_hands_from_outputs
 
 pytestmark = pytest.mark.golden
 MIDDLE_KNUCKLE = 4  # in HO-3D's order

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.mediapipe.blocks import depth_to_space
+from sonjit.lab.networks.mediapipe_blocks import depth_to_space
 
 
 def test_unknown_variants_are_refused():

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, list_networks, network_entry
-from sonjit.lab.networks.cam import class_activation_map
+from sonjit.lab.networks.classifiers import class_activation_map
 
 NAMES = list_networks("cam-*")
 

@@ -1,8 +1,14 @@
 """Checkpoint files: accepted and refused content, and no execution of code."""
 
+import argparse
 import pickle
 import zipfile
+from collections import Counter, defaultdict, deque
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -37,6 +43,58 @@ def test_weights_are_found_in_what_training_scripts_save(wrap, ending, new_forma
     loaded = load_checkpoint(path)
     assert loaded.keys() == WEIGHTS.keys()
     assert all(torch.equal(value, WEIGHTS[key]) for key, value in loaded.items())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"best": np.float64(0.5), "epoch": np.int64(3), "done": np.bool_(True)},
+        {"history": np.arange(3.0), "names": np.array(["a"])},
+        {"args": argparse.Namespace(lr=1e-4, out=Path("runs"), sizes=[1, (2, 3)])},
+        {"log": defaultdict(list, loss=[1.0]), "seen": {1, 2}, "counts": Counter("ab"), "last": deque([1])},
+        {"when": datetime(2026, 1, 2, tzinfo=UTC), "settings": SimpleNamespace(a=1), "type": torch.float16},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+@pytest.mark.parametrize("new_format", [True, False])
+def test_harmless_values_next_to_weights_are_ignored(more, new_format, tmp_path):
+    for content in ({"state_dict": WEIGHTS, **more}, {**WEIGHTS, **more}):
+        torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=new_format)
+        loaded = load_checkpoint(tmp_path / "net.pth")
+        assert loaded.keys() == WEIGHTS.keys()
+        assert all(torch.equal(value, WEIGHTS[key]) for key, value in loaded.items())
+
+
+class Unknown:
+    """Class of a training script."""
+
+
+@pytest.mark.parametrize("value", [Unknown(), torch.nn.Linear(1, 1), print], ids=["object", "module", "function"])
+def test_the_message_names_what_is_refused(value, tmp_path):
+    torch.save({"state_dict": WEIGHTS, "more": value}, tmp_path / "net.pth")
+    name = f"{(value if callable(value) and not isinstance(value, torch.nn.Module) else type(value)).__name__}"
+    with pytest.raises(InputError, match=rf"it contains [\w.]*{name}, which is neither a tensor nor") as caught:
+        load_checkpoint(tmp_path / "net.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: {f"_orig_mod.{key}": value for key, value in weights.items()},
+        lambda weights: {f"module._orig_mod.{key}": value for key, value in weights.items()},
+        lambda weights: {"state_dict": {f"model.{key}": value for key, value in weights.items()}, "epoch": 2},
+        lambda weights: {"model_ema": {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in weights.items()}},
+        lambda weights: {"generator": weights, "optimizer": {"state": {}}},
+    ],
+    ids=["compiled", "parallel", "lightning", "averaged", "generator"],
+)
+def test_prefixes_and_wrappers_of_other_programs_are_removed(wrap, tmp_path):
+    network = tiny()
+    torch.save(wrap(network.state_dict()), tmp_path / "net.pth")
+    again = create_network("hand-full", tmp_path / "net.pth", **network_entry("hand-full").tiny)
+    own = network.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
 
 
 @pytest.mark.parametrize("how", ["zip", "legacy", "pickle", "nested"])

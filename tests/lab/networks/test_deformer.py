@@ -9,8 +9,8 @@ import torch
 from sonjit import InputError
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.deformer import Motion, fused_pose, poses_at_centre, rotations_from_6d
-from sonjit.lab.networks.placeholders import placeholder_state_dict
+from sonjit.lab.networks.checkpoints import placeholder_state_dict
+from sonjit.lab.networks.deformer import Motion, fused_pose, poses_at_centre, rotations_from_6d
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]

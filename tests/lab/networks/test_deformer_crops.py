@@ -5,7 +5,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
-from sonjit.lab.networks.hands3d.deformer_stream import Corners, box_around, crop_square, joints_in_box
+from sonjit.lab.networks.deformer import Corners, box_around, crop_square, joints_in_box
 
 
 @pytest.mark.golden

@@ -5,7 +5,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.deformer_stream import DeformerStream
+from sonjit.lab.networks.deformer import DeformerStream
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]

@@ -5,7 +5,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.mediapipe.blocks import ACTIVATIONS
+from sonjit.lab.networks.mediapipe_blocks import ACTIVATIONS
 
 HEADS = ("keypoints", "keypoints_3d")
 

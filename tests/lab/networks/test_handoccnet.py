@@ -10,9 +10,9 @@ from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.handoccnet_layers import Attention
-from sonjit.lab.networks.hands3d.layers import LeakyPyramid
-from sonjit.lab.networks.placeholders import placeholder_state_dict
+from sonjit.lab.networks.checkpoints import placeholder_state_dict
+from sonjit.lab.networks.deformer import LeakyPyramid
+from sonjit.lab.networks.handoccnet import Attention
 
 MANO = "regressor.mano_regHead.mano_layer."
 LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value

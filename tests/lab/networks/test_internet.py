@@ -12,17 +12,18 @@ from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.networks import create_network, load_checkpoint, network_entry
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES
-from sonjit.lab.networks.hands3d.heatmap_space import (
+from sonjit.lab.networks.internet import (
+    LAYOUTS,
+    SIDES,
     HeatmapSpace,
     TwoHands,
     apply_relative_depth,
     area_of_box,
     box_of_joints,
+    highest_bin,
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.lab.networks.hands3d.internet import LAYOUTS, highest_bin
 from sonjit.results.skeletons import load_skeleton
 
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")

@@ -12,7 +12,7 @@ import torch
 import sonjit
 from sonjit.lab.hand_models import load_mano
 from sonjit.lab.networks import create_network, list_networks
-from sonjit.lab.networks.placeholders import seeded_values
+from sonjit.lab.networks.checkpoints import seeded_values
 
 HEAT = (64, 64, 64)
 SHAPES_OF = {

@@ -8,7 +8,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, list_networks, network_entry
-from sonjit.lab.networks.mediapipe.tflite_weights import read_tflite_layers
+from sonjit.lab.networks.mediapipe_blocks import read_tflite_layers
 from sonjit.weights import load_catalog
 
 NAMES = [name for name in list_networks() if network_entry(name).weight]

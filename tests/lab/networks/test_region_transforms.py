@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.lab.networks.mediapipe.face_attention import region_matrix, sample_region, transform_points
+from sonjit.lab.networks.mediapipe_faces import region_matrix, sample_region, transform_points
 
 CORNERS = torch.tensor([[[10.0, 6.0], [18.0, 6.0], [18.0, 10.0], [10.0, 10.0]]])  # a box of 8 x 4, its first side level
 SIZE = 16

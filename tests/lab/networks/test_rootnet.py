@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.rootnet import HAND_BOX_MM, depth_of_box
+from sonjit.lab.networks.rootnet import HAND_BOX_MM, depth_of_box
 
 TINY = network_entry("rootnet").tiny
 

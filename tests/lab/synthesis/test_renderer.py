@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import RigPose, load_rig
 from sonjit.lab.synthesis import renderer as opengl
 from sonjit.lab.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand

@@ -14,7 +14,7 @@ from sonjit.detectors.kinds.hand_heads import shipped_arrays
 from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
 from sonjit.gestures.features import FEATURES, aligned
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import load_rig
 from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training.alphabets import POSES, load_alphabet, shipped_gestures
 from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings, exact_positions

@@ -13,10 +13,10 @@ from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402
 from sonjit.geometry.boxes import RotatedBox, crop_matrix  # noqa: E402
 from sonjit.lab.datasets import Sample  # noqa: E402
-from sonjit.lab.explain.hand_masks import is_hand_masks, mask_in_image  # noqa: E402
+from sonjit.lab.explain.segment import is_hand_masks, mask_in_image  # noqa: E402
 from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
-from sonjit.lab.networks.mediapipe.hand_masks import PARTS  # noqa: E402
+from sonjit.lab.networks.mediapipe_hands import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
 from sonjit.lab.training.hands.masks import (  # noqa: E402
     HandMaskSettings,

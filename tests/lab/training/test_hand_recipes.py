@@ -10,8 +10,7 @@ import torch
 from sonjit import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.lifting.lifter import load_internet
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES
-from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.networks.internet import LAYOUTS, SIDES
 from sonjit.lab.training import internet, rootnet
 from sonjit.lab.training.augment import Augmentation
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands

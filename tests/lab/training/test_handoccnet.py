@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit.lab.hand_models import demo_mano
-from sonjit.lab.hand_models.rotations import matrix_from_axis_angle
+from sonjit.lab.hand_models.mano import matrix_from_axis_angle
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.handoccnet import (

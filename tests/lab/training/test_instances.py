@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
-from sonjit.lab.explain.segment_drawing import draw_tasks, semantic_labels
+from sonjit.lab.explain.segment import draw_tasks, semantic_labels
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
-from sonjit.lab.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, SkipMaskHead, load_mask_rcnn, paste_masks
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.mask_rcnn import (
     augment,
@@ -142,7 +141,8 @@ def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     assert train(data, tmp_path / "next", 1, "--weights", str(out)) == 0
     one, other = load_mask_rcnn(out), load_mask_rcnn(tmp_path / "next")
     assert other.options == one.options
-    moved = (one.network.box_head.scores.weight - other.network.box_head.scores.weight).abs().max()
+    before, after = (saved.network.roi_heads.box_predictor.cls_score.weight for saved in (one, other))
+    moved = (before - after).abs().max()
     assert 0 < moved < 0.05
 
 
@@ -260,11 +260,11 @@ def test_a_large_image_is_kept_small(max_side):
 
 def test_forgetting_classes_keeps_the_rest():
     network = create_network("mask-rcnn", classes=3, depth=10, width=8, channels=16, hidden=32)
-    kept = network.box_head.hidden[0].weight.clone()
+    kept = network.roi_heads.box_head.fc6.weight.clone()
     network.forget_classes(6)
-    assert torch.equal(network.box_head.hidden[0].weight, kept)
-    assert network.box_head.scores.out_features == 6
-    assert network.mask_head.logits.out_channels == 6
+    assert torch.equal(network.roi_heads.box_head.fc6.weight, kept)
+    assert network.roi_heads.box_predictor.cls_score.out_features == 6
+    assert network.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 6
 
 
 def independent_ap(truth, results, overlap):
@@ -337,8 +337,8 @@ def test_what_is_pooled_and_which_mask_head_can_be_compared(run, tmp_path):
     for name, settings in (("pool", {"roi": "pool"}), ("skip", {"mask_head": "skip"})):
         assert train(run[0], tmp_path / name, 2, **settings) == 0
         network = load_mask_rcnn(tmp_path / name).network
-        assert (network.roi, type(network.mask_head).__name__) == {
-            "pool": ("pool", "MaskHead"), "skip": ("align", "SkipMaskHead"),
+        assert (network.roi, type(network.roi_heads.mask_head).__name__) == {
+            "pool": ("pool", "MaskRCNNHeads"), "skip": ("align", "SkipMaskHead"),
         }[name]  # fmt: skip
         metrics = json.loads((tmp_path / name / "metrics.json").read_text("utf-8"))
         assert metrics["frames_per_second"] > 0
@@ -346,17 +346,18 @@ def test_what_is_pooled_and_which_mask_head_can_be_compared(run, tmp_path):
 
 def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
     torch.manual_seed(0)
-    head, maps = SkipMaskHead(3, 4).eval(), torch.rand(2, 4, 14, 14)
+    head, logits = SkipMaskHead(4, [4] * 4, 1).eval(), torch.nn.Conv2d(8, 3, 1)
+    maps = torch.rand(2, 4, 14, 14)
     with torch.inference_mode():
-        fine = head.convs[:2](maps)
-        coarse = head.convs[2:](torch.nn.functional.max_pool2d(fine, 2))
+        fine = head[1](head[0](maps))
+        coarse = head[3](head[2](torch.nn.functional.max_pool2d(fine, 2)))
         parts = [
-            torch.nn.functional.conv2d(one, head.logits.weight[:, place : place + 4])
+            torch.nn.functional.conv2d(one, logits.weight[:, place : place + 4])
             for one, place in ((fine, 0), (coarse, 4))
         ]
         expected = sum(torch.nn.functional.interpolate(part, (28, 28), mode="bilinear") for part in parts)
-        expected = expected + head.logits.bias[:, None, None]
-        torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
+        expected = expected + logits.bias[:, None, None]
+        torch.testing.assert_close(logits(head(maps)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):

@@ -11,7 +11,7 @@ from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.int8 import Landmarks, Rounding, quantize
 from sonjit.lab.networks import InputSpec
 from sonjit.lab.networks.export import export_network
-from sonjit.lab.networks.mediapipe.hand_landmark import HandLandmarkNetwork
+from sonjit.lab.networks.mediapipe_hands import HandLandmarkNetwork
 from sonjit.lab.training.int8 import FineTuning, rounded_copy
 
 SIDE = 64

@@ -14,8 +14,8 @@ from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import ManoParameters
 from sonjit.lab.hand_models import demo_mano
+from sonjit.lab.hand_models.mano import matrix_from_axis_angle
 from sonjit.lab.hand_models.placeholders import placeholder_mano
-from sonjit.lab.hand_models.rotations import matrix_from_axis_angle
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.training import deformer as deformer_recipe
 from sonjit.lab.training import handoccnet as handoccnet_recipe

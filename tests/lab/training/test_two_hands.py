@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES
-from sonjit.lab.networks.hands3d.heatmap_space import HeatmapSpace
-from sonjit.lab.networks.hands3d.internet import LAYOUTS
+from sonjit.lab.networks.internet import LAYOUTS, SIDES, HeatmapSpace
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.internet import (
     PEAK,

@@ -18,8 +18,7 @@ from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_reci
 from sonjit.lab.training.signals import ignore_early_saves
 
 if TYPE_CHECKING:
-    from sonjit.lab.networks.facts import NetworkFacts
-    from sonjit.lab.networks.registry import InputSpec
+    from sonjit.lab.networks.registry import InputSpec, NetworkFacts
     from sonjit.lab.training.recipes import Progress
 
 _MAX_SILENCE_S = 30
@@ -215,7 +214,7 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
         as_json: Print a JSON array instead, including paper and summary.
     """
     from sonjit.lab.networks import list_networks
-    from sonjit.lab.networks.facts import describe_network
+    from sonjit.lab.networks.registry import describe_network
 
     names = list_networks(pattern)
     if not names:

@@ -305,7 +305,9 @@ class DexYcb(Dataset):
                     camera,
                     _SIDES[side],
                     keypoints_px=None if keypoints is None else keypoints[number],
-                    mesh=ManoParameters(pose[:48], betas, pose[48:], "camera", pca=True, flat_mean=False),
+                    mesh=ManoParameters(
+                        pose[:48], betas, pose[48:], "camera", pca=True, flat_mean=False, left_shapes="distributed"
+                    ),
                     read_mask=partial(_mask, path, _HAND_IN_MASK) if "seg" in labels else None,
                     **more,
                 )

@@ -29,6 +29,7 @@ from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from sonjit.lab.hand_models import Mano
+    from sonjit.lab.hand_models.mano_files import LeftShapes
 
 InstanceKind = Literal["hand", "face", "body", "object"]
 """Kinds of instances."""
@@ -57,6 +58,7 @@ class ManoParameters:
         pca: True if the 45 numbers are principal components.
         flat_mean: True if the pose is relative to the flat hand and not to MANO's mean pose; None if the set does not
             define it.
+        left_shapes: Convention of the shape of a left hand, see `hand_models.mano_files.left_shapes`.
     """
 
     pose: FloatArray
@@ -65,6 +67,7 @@ class ManoParameters:
     frame: Literal["camera", "world", "opengl"]
     pca: bool = False
     flat_mean: bool | None = None
+    left_shapes: LeftShapes = "corrected"
 
 
 @dataclass(frozen=True)
@@ -327,7 +330,9 @@ def _fit_in_camera(
     dtype, device = mano.template.dtype, mano.template.device
     pose, betas = (torch.tensor(values[None], dtype=dtype, device=device) for values in (fit.pose, fit.betas))
     with torch.no_grad():
-        posed = mano(pose, betas, flat_hand_mean=flat_mean, tips="handoccnet", pca=fit.pca)
+        posed = mano.in_convention(fit.left_shapes)(
+            pose, betas, flat_hand_mean=flat_mean, tips="handoccnet", pca=fit.pca
+        )
     vertices, joints = (points[0].double().cpu().numpy() for points in posed)
     if fit.trans is not None:
         vertices, joints = vertices + fit.trans, joints + fit.trans

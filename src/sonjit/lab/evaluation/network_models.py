@@ -27,20 +27,20 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around
 from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_points
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
-from sonjit.lab.meshes.frame_crops import frame_crop
 from sonjit.lab.meshes.hand_mesh import Sight
-from sonjit.lab.meshes.mano_networks import box_around_hand, hand_crop, load_deformer, load_handoccnet
-from sonjit.lab.networks.hands3d.deformer import rotate_to_camera
-from sonjit.lab.networks.hands3d.deformer_stream import GAP, Corners, box_around
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES, HandLayout, Side
-from sonjit.lab.networks.hands3d.heatmap_space import (
+from sonjit.lab.meshes.mano_networks import box_around_hand, frame_crop, hand_crop, load_deformer, load_handoccnet
+from sonjit.lab.networks.deformer import GAP, Corners, box_around, rotate_to_camera
+from sonjit.lab.networks.internet import (
+    SIDES,
+    HandLayout,
+    Side,
     TwoHands,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.lab.networks.hands3d.rootnet import depth_of_box
+from sonjit.lab.networks.rootnet import depth_of_box
 from sonjit.results import Box
 
 if TYPE_CHECKING:
@@ -139,13 +139,13 @@ class HandMasksModel(Model):
     modes = ("reacquisition",)
 
     def __init__(self, weights: str | None, device: torch.device) -> None:
-        from sonjit.lab.explain.hand_masks import load_hand_masks
+        from sonjit.lab.explain.segment import load_hand_masks
         from sonjit.lab.networks.registry import required_checkpoint
 
         self._finder = load_hand_masks(required_checkpoint("hand-masks", weights), min_score=_MIN_SCORE, device=device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        from sonjit.lab.explain.hand_masks import CATEGORIES
+        from sonjit.lab.explain.segment import CATEGORIES
 
         del mode
         return _predictions(self._finder.find(rgb), CATEGORIES, rgb.shape[:2])

@@ -7,12 +7,7 @@ saliency and requires the extra `train`.
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, hand_map, load_hand_explainer
 from sonjit.geometry.boxes import box_iou
 from sonjit.lab.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
-from sonjit.lab.metrics.detection import (
-    box_from_map,
-    boxes_from_maps,
-    classification_error,
-    localization_error,
-)
+from sonjit.lab.metrics.detection import box_from_map, boxes_from_maps, classification_error, localization_error
 
 __all__ = [
     "HandExplainer",

@@ -7,22 +7,23 @@ training needs no boxes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError, unknown_name
+from sonjit._util.extras import require
 from sonjit.lab.explain.overlay import enlarge
 from sonjit.lab.metrics.detection import box_from_map, boxes_from_maps
 from sonjit.lab.networks import Network
-from sonjit.lab.networks.cam import CamNetwork, class_activation_map
-from sonjit.lab.networks.classifiers import Classifier, View
+from sonjit.lab.networks.classifiers import CamNetwork, Classifier, View, class_activation_map
 from sonjit.results import Box
 
 LocalizeBy = Literal["cam", "heuristics", "backprop"]
@@ -57,10 +58,9 @@ class ClassBox:
     """Class of an image and its box.
 
     Attributes:
-        label: Index of the class.
-        probability: Probability by the softmax, 0..1.
+        label, probability: Index of the class, and its probability by the softmax.
         box: x_min, y_min, x_max, y_max in pixels. None without evidence for the class, or if not requested.
-        values: (h, w) float32 map or saliency of the box. It covers the part of the image that was classified.
+        values: (h, w) map or saliency of the box, which covers the part of the image that was classified.
     """
 
     label: int
@@ -225,19 +225,76 @@ def _shift_box(box: Box, area: Box) -> Box:
 
 
 def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
-    """Compute saliency maps at image size.
-
-    Args:
-        network: Network with class scores (B, C) as "scores".
-        images: (B, 3, H, W) in the network's input range.
-        classes: Class of each image.
-
-    Returns:
-        (B, H, W) float32, at least 0.
-    """
+    """Return saliency maps (B, H, W), at least 0, of images (B, 3, H, W) for the score of one class (B,) each."""
     images = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         scores = network(images)["scores"]  # (B, C)
         chosen = scores.gather(1, torch.as_tensor(classes, device=scores.device)[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, images)
     return gradient.abs().amax(1)
+
+
+def grad_cam(
+    network: nn.Module,
+    images: Tensor,
+    layers: Sequence[str],
+    target: int | Callable[[Tensor], Tensor] | None = None,
+    *,
+    method: str = "GradCAM",
+    output: str | None = None,
+) -> Float32Array:
+    """Compute Grad-CAM, or another method of the library `grad-cam`, for any torch module.
+
+    Exact class activation maps need a network of `cam-*`, see `explain_classes`. Grad-CAM is an estimate for others: it
+    weights the maps of a layer by the mean gradients of a score.
+
+    Args:
+        network: Module in eval mode.
+        images: (B, C, H, W) in the network's input range.
+        layers: Names of the layers whose maps are weighted, as in `network.named_modules()`; often the last one.
+        target: Class of a classifier, None for the most probable one, or a function from the output for one image to
+            the number that is explained, such as `lambda boxes: boxes[:, 4].max()`.
+        method: Class of `pytorch_grad_cam`, such as `GradCAM`, `HiResCAM`, `GradCAMPlusPlus`, `LayerCAM` or `EigenCAM`.
+        output: Name of the output, if the network returns a mapping, such as `scores`.
+
+    Returns:
+        (B, H, W) maps in 0..1 of each image; 0 everywhere without evidence.
+
+    Raises:
+        InputError: The method, a layer or the output is unknown.
+        MissingExtraError: The extra `grad-cam` is not installed.
+
+    >>> import torchvision
+    >>> network = torchvision.models.resnet18().eval()
+    >>> maps = grad_cam(network, torch.rand(1, 3, 64, 64), ["layer4"], target=3)  # doctest: +SKIP
+    """
+    require("pytorch_grad_cam", "Grad-CAM")
+    library = import_module("pytorch_grad_cam")
+    methods = [name for name in dir(library) if name.endswith(("CAM", "CAMPlusPlus", "Grad")) and name != "BaseCAM"]
+    if method not in methods:
+        raise InputError(unknown_name("method", method, methods))
+    known = dict(network.named_modules())
+    if unknown := [name for name in layers if name not in known]:
+        shown = [name for name in known if name][-20:]
+        raise InputError(f"the network has no layer {unknown[0]!r}. Its last layers are {', '.join(shown)}")
+    selected = _SelectedOutput(network, output)
+    scorer = library.utils.model_targets.ClassifierOutputTarget(target) if isinstance(target, int) else target
+    images = images.detach().clone().requires_grad_()  # frozen networks have no gradients otherwise
+    with torch.enable_grad(), getattr(library, method)(selected, [known[name] for name in layers]) as cam:
+        return np.asarray(cam(images, None if scorer is None else [scorer] * len(images)), np.float32)
+
+
+class _SelectedOutput(nn.Module):
+    """A network that returns one of its outputs."""
+
+    def __init__(self, network: nn.Module, output: str | None) -> None:
+        super().__init__()
+        self._network, self._output = network, output
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs = self._network(images)
+        if not isinstance(outputs, Mapping):
+            return outputs
+        if self._output not in outputs:
+            raise InputError(unknown_name("output", str(self._output), list(outputs)))
+        return outputs[self._output]

@@ -54,13 +54,7 @@ def place(values: Float32Array, box: RotatedBox, width: int, height: int) -> Flo
 
 
 def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Image:
-    """Return an image with a heat map of its size over it, from blue (minimum) to red (maximum).
-
-    Args:
-        rgb: (H, W, 3) uint8.
-        values: (H, W) map. Pixels with NaN are unchanged.
-        opacity: Opacity of the colours, 0..1.
-    """
+    """Return an image (H, W, 3) under a heat map (H, W), from blue (minimum) to red (maximum); NaN is unchanged."""
     import cv2
 
     finite = np.isfinite(values)
@@ -75,15 +69,9 @@ def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Imag
 
 
 def draw_colour_bar(canvas: Image, values: Float32Array, area: Box) -> list[Label]:
-    """Draw the colours of a map at the lower edge of its area, in place, from the minimum to the maximum.
+    """Draw the colours of a map (h, w) at the lower edge of its area in place, and return labels of its ends.
 
-    Args:
-        canvas: (H, W, 3) uint8.
-        values: (h, w) map. Without finite values, nothing is drawn.
-        area: x_min, y_min, x_max, y_max of the map in pixels; the bar stays in the image.
-
-    Returns:
-        Labels of the minimum and the maximum, for `draw_labels`.
+    The area is x_min, y_min, x_max, y_max in pixels. Without finite values, nothing is drawn.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -160,28 +148,22 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
         InputError: a map of another shape, or with values that are not numbers.
     """
     height, width = rgb.shape[:2]
-    panels = [_draw_title(rgb.copy(), "input")]
+    panels = [draw_title(rgb, "input")]
     for name, values in maps.items():
         if values.ndim not in (2, 3) or not values.size or not np.isfinite(values).all():
             raise InputError(f"map {name} of shape {values.shape}: give finite numbers, (h, w) or (C, h, w)")
         flat = values if values.ndim == 2 else np.abs(values).mean(0)
         shown = overlay(rgb, enlarge(np.ascontiguousarray(flat, np.float32), width, height))
-        panels.append(_draw_title(shown, name))
+        panels.append(draw_title(shown, name))
     panels += [np.full_like(rgb, _BLANK)] * (-len(panels) % columns)
     return grid([panels[start : start + columns] for start in range(0, len(panels), columns)])
 
 
 def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
-    """HandOccNet's maps of one image of a batch, ready to draw.
+    """Return HandOccNet's maps of one image of a batch, from outputs with `features=True`.
 
-    Args:
-        outputs: Outputs of the network with `features=True`.
-        index: Index of the image.
-
-    Returns:
-        `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block the attention without
-        (`attention`) and with (`attention, gated`) the sigmoid that suppresses places without correlation, and that
-        sigmoid itself (`sigmoid`); of SET's last block the attention.
+    They are `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block the attention without and with the
+    sigmoid that suppresses places without correlation, and that sigmoid itself; of SET's last block the attention.
     """
     if "primary" not in outputs:
         raise InputError("the outputs contain no maps: call the network with features=True")
@@ -204,6 +186,8 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, F
     }
 
 
-def _draw_title(canvas: Image, title: str) -> Image:
-    draw_captions(canvas, [title])
-    return canvas
+def draw_title(canvas: Image, title: str) -> Image:
+    """Return a copy of an image with a title."""
+    titled = np.array(canvas, order="C")
+    draw_captions(titled, [title])
+    return titled

@@ -1,10 +1,13 @@
 """MANO as a differentiable layer: a hand's mesh and joints from pose and shape.
 
-Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as in Loper et al. 2015, SMPL.
+Source: Romero, Tzionas and Black 2017, Embodied Hands; linear blend skinning as in Loper et al. 2015, SMPL. Rotations
+are axis-angles, matrices that act on columns, quaternions or six numbers. Their branches are those of the code that the
+published networks were trained with, so that results agree.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -13,13 +16,21 @@ import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, TO_MEDIAPIPE21, VERTICES, read_mano
+from sonjit.lab.hand_models.mano_files import (
+    JOINTS,
+    LAYOUTS,
+    PARENTS,
+    TO_MEDIAPIPE21,
+    VERTICES,
+    LeftShapes,
+    left_shapes,
+    read_mano,
+)
 
 with optional_import("MANO"):
     import torch
     from torch import Tensor, nn
-
-    from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+    from torch.nn import functional as F  # noqa: N812  # the field's name
 
 Side = Literal["right", "left"]
 SIDES: Final = ("right", "left")
@@ -28,6 +39,7 @@ _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
 _CHUNK: Final = 64  # number of hands whose mixed transforms fit a processor's cache
 _POSE: Final = 3 * JOINTS
+_TINY = 1e-8  # added to each component, so that the axis of the zero rotation has a gradient
 _MAX_DIFFERENCE: Final = 1e-5
 """Maximum difference of fields of the same model: metres, or blend weights."""
 
@@ -49,6 +61,7 @@ class Mano(nn.Module):
         fields: MANO's fields, checked by `read_mano`.
         side: Side of the hand, which is not in the files.
         dtype: Floating point type. Default: torch's default type.
+        left_shapes: Convention of a left hand's shape directions; None if it is unknown, or for a right hand.
     """
 
     template: Tensor
@@ -61,8 +74,15 @@ class Mano(nn.Module):
     mean_pose: Tensor
     faces: Tensor
 
-    def __init__(self, fields: Mapping[str, np.ndarray], side: Side, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        fields: Mapping[str, np.ndarray],
+        side: Side,
+        dtype: torch.dtype | None = None,
+        left_shapes: LeftShapes | None = None,
+    ) -> None:
         super().__init__()
+        self.left_shapes: LeftShapes | None = left_shapes
         dtype = dtype or torch.get_default_dtype()
         self.side: Side = side
         shapes, regressor = fields["shapedirs"], fields["J_regressor"]
@@ -80,6 +100,33 @@ class Mano(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("faces", torch.tensor(fields["f"]), persistent=False)
+
+    def extra_repr(self) -> str:
+        """Return the side, and the convention of a left hand's shapes."""
+        return self.side if self.left_shapes is None else f"{self.side}, shapes {self.left_shapes}"
+
+    def in_convention(self, shapes: LeftShapes | None) -> Mano:
+        """Return the model with a left hand's shape directions in another convention, whose x is negated.
+
+        A right hand, and a hand or a request of unknown convention, are returned as they are.
+        """
+        if None in (self.left_shapes, shapes) or self.left_shapes == shapes:
+            return self
+        other = copy.deepcopy(self)
+        other.left_shapes = shapes
+        other.blend_shapes[: self.joint_shapes.shape[0], :VERTICES] *= -1
+        other.joint_shapes[:, ::3] *= -1
+        return other
+
+    def nearest_shape(self, betas: Tensor) -> Tensor:
+        """Convert shapes (N, 10) of a left hand to the other convention by least squares, for a network's labels.
+
+        The conventions span different shapes, so the result is not exact. With a right hand, shapes of a `distributed`
+        left hand become those of its mirror image.
+        """
+        own = self.blend_shapes[: betas.shape[1]]  # (10, 3 * 778)
+        other = torch.cat([-own[:, :VERTICES], own[:, VERTICES:]], 1)
+        return torch.linalg.lstsq(own.T, (betas @ other).T).solution.T
 
     def forward(
         self,
@@ -176,7 +223,11 @@ class Mano(nn.Module):
 
 
 def load_mano(
-    source: str | Path | Mapping[str, object], side: Side = "right", dtype: torch.dtype | None = None
+    source: str | Path | Mapping[str, object],
+    side: Side = "right",
+    dtype: torch.dtype | None = None,
+    *,
+    shapes: LeftShapes | None = None,
 ) -> Mano:
     """Load a MANO model.
 
@@ -184,13 +235,35 @@ def load_mano(
         source: Path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
         side: `right` or `left`; the files do not define it.
         dtype: Floating point type. Default: torch's default type.
+        shapes: Convention of a left hand's shape directions, `corrected` or `distributed`, see `left_shapes`. Default:
+            that of the file, by the right hand in the same folder (`MANO_RIGHT` for `MANO_LEFT`) or by the directions
+            themselves.
 
     Raises:
         InputError: The file is missing, damaged or not MANO.
+
+    >>> hand = load_mano("MANO_LEFT.pkl", side="left")  # doctest: +SKIP
+    >>> hand.left_shapes  # doctest: +SKIP
+    'distributed'
     """
     if side not in SIDES:
         raise InputError(f"Unknown side {side!r}. Choose from right, left")
-    return Mano(read_mano(source), side, dtype)
+    fields = read_mano(source)
+    if side == "left" and shapes is None:
+        shapes = left_shapes(fields, _other_hand(source))
+    return Mano(fields, side, dtype, shapes if side == "left" else None)
+
+
+def _other_hand(source: str | Path | Mapping[str, object]) -> Mapping[str, np.ndarray] | None:
+    """Return the fields of the right hand next to a left hand's file, or None without such a file."""
+    if isinstance(source, Mapping):
+        return None
+    path = Path(source)
+    swapped = path.name.replace("LEFT", "RIGHT").replace("left", "right").replace("Left", "Right")
+    try:
+        return None if swapped == path.name else read_mano(path.with_name(swapped))
+    except InputError:
+        return None
 
 
 def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
@@ -262,3 +335,61 @@ def _fields(mano: Mano) -> dict[str, Tensor]:
         "comps": mano.components,  # saved only if poses are their coefficients
         "faces": mano.faces,
     }
+
+
+def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
+    """Convert axis times angle in radians (..., 3) to matrices (..., 3, 3) through quaternions.
+
+    The axis of the zero rotation is zero: the quaternion is normalised, not the axis. Source: manopth, rodrigues_layer.
+    """
+    angle = (axis_angle + _TINY).norm(dim=-1, keepdim=True)
+    half = angle / 2
+    quaternion = F.normalize(torch.cat([half.cos(), half.sin() * (axis_angle / angle)], -1), dim=-1)  # w, x, y, z
+    w, x, y, z = quaternion.unbind(-1)
+    rows = [
+        w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (w * y + x * z),
+        2 * (w * z + x * y), w * w - x * x + y * y - z * z, 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (w * x + y * z), w * w - x * x - y * y + z * z,
+    ]  # fmt: skip
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def matrix_from_6d(six: Tensor) -> Tensor:
+    """Convert two vectors (..., 6), made orthonormal, to the first two columns of matrices (..., 3, 3).
+
+    Source: Zhou et al. 2019, On the Continuity of Rotation Representations, section B.
+    """
+    first, second = six.unflatten(-1, (2, 3)).unbind(-2)
+    x = F.normalize(first, dim=-1)
+    y = F.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
+
+
+def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
+    """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4) as w, x, y, z.
+
+    Of four formulas, the one that does not divide by a small number is used.
+    """
+    (m00, m10, m20), (m01, m11, m21), (m02, m12, m22) = (column.unbind(-1) for column in matrix.unbind(-1))
+    a, b, c = m21 - m12, m02 - m20, m10 - m01  # antisymmetric part
+    d, e, f = m10 + m01, m02 + m20, m21 + m12
+    t0, t1 = 1 + m00 - m11 - m22, 1 - m00 + m11 - m22
+    t2, t3 = 1 - m00 - m11 + m22, 1 + m00 + m11 + m22
+    flat, wide, upright = m22 < 1e-6, m00 > m11, m00 < -m11
+
+    def choose(values: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        return torch.where(flat, torch.where(wide, values[0], values[1]), torch.where(upright, values[2], values[3]))
+
+    largest = choose((t0, t1, t2, t3))
+    parts = ((a, b, c, t3), (t0, d, e, a), (d, t1, f, b), (e, f, t2, c))  # w, x, y, z by branch
+    return torch.stack([choose(part) for part in parts], -1) * (0.5 / largest.sqrt()).unsqueeze(-1)
+
+
+def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
+    """Convert rotation matrices (..., 3, 3) to axis times angle (..., 3), with an angle of at most pi."""
+    w, vector = quaternion_wxyz_from_matrix(matrix).split((1, 3), -1)
+    squared = (vector * vector).sum(-1, keepdim=True)
+    still = squared == 0
+    sine = torch.where(still, 1.0, squared).sqrt()  # the root has no gradient at zero
+    angle = 2 * torch.where(w < 0, torch.atan2(-sine, -w), torch.atan2(sine, w))
+    return vector * torch.where(still, 2.0, angle / sine)

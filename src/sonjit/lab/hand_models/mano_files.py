@@ -9,16 +9,28 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit._util.pickles import plain_array, read_pickled_fields
-from sonjit.lab.hand_models.joint_layout import JointLayout
 
+
+@dataclass(frozen=True)
+class JointLayout:
+    """Vertices at the tips of a right and a left hand, thumb first; `centred` if the wrist is the origin by default."""
+
+    right: tuple[int, int, int, int, int]
+    left: tuple[int, int, int, int, int]
+    centred: bool = False
+
+
+LeftShapes = Literal["corrected", "distributed"]
+"""Convention of a left hand's shape directions, see `left_shapes`."""
 VERTICES: Final = 778
 JOINTS: Final = 16
 
@@ -44,6 +56,7 @@ finger."""
 
 _SOURCE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are available, after registration, from https://mano.is.tue.mpg.de"
 _MAX_FILE_BYTES = 64 << 20  # the licensed files have less than 4 million
+_MIN_LIKENESS = 0.5  # cosine of a shape direction and of growth, from which it determines a convention
 _INTEGERS = ("f", "kintree_table")
 
 
@@ -122,3 +135,28 @@ def _check_fields(fields: Mapping[str, object], name: str) -> dict[str, NDArray[
         if np.abs(checked[field].sum(1) - 1).max() > 1e-3:
             raise InputError(f"{name}: rows of {field} do not sum to 1")
     return checked
+
+
+def left_shapes(left: Mapping[str, NDArray[Any]], right: Mapping[str, NDArray[Any]] | None = None) -> LeftShapes | None:
+    """Return the convention of a left hand's shape directions, or None if it cannot be determined.
+
+    MANO_LEFT.pkl is "distributed" with a mirrored template, but with the shape directions of the right hand. With those
+    of "corrected" files, whose x is negated, a shape is the mirror image of the right hand with the same numbers.
+    Without the right hand, the direction that is most like growth determines it: growth moves points outwards.
+
+    Args:
+        left: Fields of the left hand, from `read_mano`.
+        right: Fields of the right hand of the same release.
+    """
+    shapes, flip = left["shapedirs"], np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
+    if right is not None:
+        apart = [np.abs(shapes - sign[:, None] * right["shapedirs"]).mean() for sign in flip]
+        if min(apart) < 0.1 * np.abs(shapes).mean():
+            return "distributed" if apart[0] < apart[1] else "corrected"
+    points, moves = (values - values.mean(0) for values in (left["v_template"], shapes))
+    sizes = np.linalg.norm(points) * np.linalg.norm(moves, axis=(0, 1)).clip(1e-12)
+    likeness = np.abs(flip @ np.einsum("vc,vck->ck", points, moves)) / sizes  # (2, 10): as they are, and x negated
+    best = likeness[:, likeness.max(0).argmax()]
+    if best.max() < _MIN_LIKENESS or np.ptp(best) < _MIN_LIKENESS / 10:
+        return None
+    return "corrected" if best[0] > best[1] else "distributed"

@@ -1,9 +1,10 @@
-"""Write hands as Wavefront OBJ and GLB files.
+"""Write hands as Wavefront OBJ, GLB and BVH files.
 
 A rigged hand in a GLB file has a mesh, a skin and one rotation per joint and frame. Joints are in the camera's axes
 under a node that converts them to glTF's axes (y up, z towards the viewer). A joint bends about its x axis, y points
-out of the back of the hand, z points back along the bone. The twist about z is that of the fit, which is zero except
-for the first joint of each finger. A hand that is not visible is scaled to zero.
+out of the back of the hand, z points back along the bone. A hand that is not visible is scaled to zero. A BVH file has
+the same axes; its rotations are relative to the rest pose of the rig and are applied as Z X Y. The twist about a bone
+is that of the fit: the first joint of each finger has a little, hinges have none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, RealArray
 from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
-from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals, zxy_angles_from_matrix
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
 from sonjit.media.tables.characters import BoneNames
 
@@ -25,13 +26,7 @@ _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.en
 
 
 class Mesh(NamedTuple):
-    """Triangles in space.
-
-    Attributes:
-        name: Name of the object in files.
-        vertices: (V, 3) metres in the camera's axes (x right, y down, z forward).
-        faces: (F, 3) indices, counterclockwise from outside.
-    """
+    """Triangles: vertices (V, 3) in metres in the camera's axes, and faces (F, 3), counterclockwise from outside."""
 
     name: str
     vertices: RealArray
@@ -97,11 +92,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> i
     rotations, translations = _local(motion)
     for joint, name in enumerate(names):
         children = [first + child for child, parent in enumerate(PARENTS) if parent == joint]
-        node = {
-            "name": name,
-            "rotation": rotations[0, joint].tolist(),
-            "translation": translations[0, joint].tolist(),
-        }
+        node = {"name": name, "rotation": rotations[0, joint].tolist(), "translation": translations[0, joint].tolist()}
         nodes.append(node | ({"children": children} if children else {}))
     nodes[0].setdefault("children", []).append(first)
     bind = np.zeros((len(JOINTS), 4, 4))
@@ -156,14 +147,10 @@ def _animate(
 
 
 def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
-    """Return when something becomes visible or hidden; changes are half a frame off, so that rounding hides no frame.
+    """Return when something becomes visible or hidden, and whether it is visible from then on.
 
-    Args:
-        times: (N,) increasing seconds at which it is visible; gaps up to a quarter of a second are ignored.
-        end: End of the recording in seconds.
-
-    Returns:
-        The times of the changes, and whether it is visible from then on.
+    It is seen at increasing times in seconds. Gaps up to a quarter of a second are ignored. Changes are half a frame
+    off, so that rounding hides no frame.
     """
     half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
     first, last = float(times[0]), float(times[-1])
@@ -195,3 +182,59 @@ def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], Float32Array]:
     weights = np.take_along_axis(rig.weights, joints, 1)
     weights /= weights.sum(1, keepdims=True)
     return np.where(weights > 0, joints, 0).astype(np.uint8), weights.astype(np.float32)
+
+
+_FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
+_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
+
+
+def bvh_from_motion(
+    motion: RigMotion, *, frames: int | None = None, frame_time: float | None = None, bones: BoneNames | None = None
+) -> str:
+    """Return a BVH file of one hand for all frames of a video. Frames without the hand have its last or first pose.
+
+    Args:
+        motion: Motion of the hand.
+        frames: Number of frames of the video; by default up to the last one with the hand.
+        frame_time: Seconds between frames; by default from the hand's times, or 1/30.
+        bones: Convention of the bone names, as in characters. Default: WebXR Hand Input.
+    """
+    frames = int(motion.indices[-1]) + 1 if frames is None else frames
+    frame_time = _frame_time(motion) if frame_time is None else frame_time
+    frames_of_joints, joints = motion.rig.joint_frames(motion.pose)
+    turns = frames_of_joints @ np.swapaxes(motion.rig.frames, 1, 2)  # from rest, in the camera's axes
+    moving = [joint for joint, name in enumerate(JOINTS) if not name.endswith("tip")]
+    parents = [PARENTS[joint] for joint in moving[1:]]
+    root = (_FROM_CAMERA[:, None] * turns[:, 0])[:, None]
+    local = np.concatenate([root, np.swapaxes(turns[:, parents], -1, -2) @ turns[:, moving[1:]]], 1)
+    angles = np.rad2deg(zxy_angles_from_matrix(local)).reshape(len(local), -1)
+    rows = np.concatenate([joints[:, 0] * _FROM_CAMERA, angles], 1)
+    seen = np.searchsorted(motion.indices, np.arange(frames), side="right") - 1
+    lines = [" ".join(f"{value:.6f}" for value in row) for row in rows.tolist()]
+    body = "\n".join(lines[max(number, 0)] for number in seen.tolist())
+    hierarchy = "\n".join(_hierarchy(motion, JOINTS if bones is None else joint_names(motion.rig.side, bones), 0, ""))
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {frames}\nFrame Time: {frame_time:.8f}\n{body}\n"
+
+
+def _frame_time(motion: RigMotion) -> float:
+    """Return the median seconds between frames of the source."""
+    if motion.times is None or len(motion.times) < 2:
+        return 1 / 30
+    return float(np.median(np.diff(motion.times) / np.diff(motion.indices)))
+
+
+def _hierarchy(motion: RigMotion, names: Sequence[str], joint: int, indent: str) -> list[str]:
+    """Return the lines of a joint and its descendants, in the order of `JOINTS`."""
+    rest, parent, inner = motion.rig.joints, PARENTS[joint], indent + "  "
+    offset = rest[joint] - rest[parent] if joint else np.zeros(3)
+    position = f"{inner}OFFSET {' '.join(f'{value:.6f}' for value in offset.tolist())}"
+    if JOINTS[joint].endswith("tip"):
+        return [f"{indent}End Site", f"{indent}{{", position, f"{indent}}}"]
+    turns = _ROTATION_CHANNELS
+    channels = f"6 Xposition Yposition Zposition {turns}" if joint == 0 else f"3 {turns}"
+    lines = [f"{indent}{'JOINT' if joint else 'ROOT'} {names[joint]}", f"{indent}{{", position]
+    lines.append(f"{inner}CHANNELS {channels}")
+    for child, above in enumerate(PARENTS):
+        if above == joint:
+            lines += _hierarchy(motion, names, child, inner)
+    return [*lines, f"{indent}}}"]

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from sonjit._util.arrays import FloatArray, IntArray
-from sonjit.lab.hand_models.mano import Mano, Side, load_mano
-from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, VERTICES
+from sonjit.lab.hand_models.mano import Mano, Side
+from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, VERTICES, read_mano
 
 PLACEHOLDER: Final = "stand-in"
 """Value of a setting that selects the placeholder hand."""
@@ -66,7 +66,7 @@ def placeholder_mano(side: Side = "right") -> Mano:
         "f": np.zeros(SHAPES["f"], np.int64),
         "kintree_table": np.array([PARENTS, range(JOINTS)]),
     }
-    return load_mano(fields, side)
+    return Mano(read_mano(fields), side)
 
 
 def _skeleton() -> tuple[FloatArray, FloatArray]:
@@ -160,4 +160,4 @@ def demo_mano(side: Side = "right") -> Mano:
         "f": faces,
         "kintree_table": np.array([PARENTS, range(JOINTS)]),
     }
-    return load_mano(fields, side)
+    return Mano(read_mano(fields), side)

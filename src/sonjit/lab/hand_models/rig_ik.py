@@ -74,12 +74,7 @@ def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
 
 
 def fit_knuckles(rig: Rig, keypoints: RealArray) -> Rig:
-    """Return the hand with its fingers shifted halfway to the median places of their first joints in the palm.
-
-    Args:
-        rig: Hand with the right bone lengths, see `fit_lengths`.
-        keypoints: (N, 21, 3) metres in MediaPipe's order.
-    """
+    """Return a rig with its fingers halfway to the median places of (N, 21, 3) keypoints in the palm."""
     keypoints = _check_keypoints(keypoints)
     rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
     rotation, shift = align_rigidly(rest, keypoints[:, _PALM])

@@ -24,10 +24,14 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.checkpoints import METADATA, SavedNetwork, require_option
-from sonjit.lab.networks.hands3d.hand_layouts import SIDES, Side
-from sonjit.lab.networks.hands3d.heatmap_space import (
+from sonjit.lab.networks.internet import (
     CELL_PX,
+    LAYOUT_CHOICES,
+    LAYOUTS,
+    SIDES,
     HeatmapSpace,
+    InterNet,
+    Side,
     TwoHands,
     apply_relative_depth,
     area_of_box,
@@ -35,8 +39,7 @@ from sonjit.lab.networks.hands3d.heatmap_space import (
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.lab.networks.hands3d.internet import LAYOUT_CHOICES, LAYOUTS, InterNet
-from sonjit.lab.networks.hands3d.rootnet import SCALE_CHOICES, RootNet, depth_of_box
+from sonjit.lab.networks.rootnet import SCALE_CHOICES, RootNet, depth_of_box
 from sonjit.results import Frame, Hand
 
 EXPORTED: Final = (".xml", ".onnx")
@@ -126,11 +129,7 @@ def load_internet(weights: str, layout: str | None = None) -> InterNet | Exporte
 
 
 def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
-    """Load RootNet from a checkpoint.
-
-    Args:
-        weights: Official or own checkpoint, or "demo" for placeholder weights.
-        input_scale: Value of white, see `RootNet`. Required for official checkpoints. Own checkpoints contain it.
+    """Load RootNet from an official or own checkpoint, or "demo"; official ones require `input_scale`, see `RootNet`.
 
     Raises:
         InputError: The weights are missing, do not fit, contradict the scale, or have no scale.
@@ -308,14 +307,9 @@ def image_crops(rgb: Image, areas: Sequence[RotatedBox], side: int) -> Tensor:
 
 
 def pairs_of_hands(hands_px: Sequence[RealArray], sides: Sequence[Side]) -> list[dict[Side, int]]:
-    """Group hands into pairs of a right and a left hand and single hands, nearest pairs first.
+    """Group hands (K, 2) in pixels into pairs of a right and a left hand and single hands, nearest pairs first.
 
-    Args:
-        hands_px: (K, 2) joints of each hand in pixels.
-        sides: Side of each hand.
-
-    Returns:
-        One mapping from side to index of the hand for each crop. Each hand is in one crop.
+    Returns one mapping from side to index of the hand for each crop. Each hand is in one crop.
     """
     near = sorted(
         (_spread([hands_px[right], hands_px[left]]), right, left)

@@ -1,10 +1,16 @@
-"""Define mesh models, and place meshes in camera space."""
+"""Define mesh models, place meshes in camera space, and pose the rigged hand to detected hands.
+
+The rig is posed by inverse kinematics, with constant bone lengths over a video.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -12,8 +18,11 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, Image, RealArray
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
-from sonjit.lab.hand_models.rig import RigMotion
-from sonjit.results import Frame, Handedness
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose, load_rig
+from sonjit.lab.hand_models.rig_ik import fit_knuckles, fit_lengths, fit_pose
+from sonjit.media import TrackedFrame
+from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.skeletons import load_skeleton
 
 _MIN_DEPTH_M = 0.01
@@ -159,10 +168,235 @@ class Sight(NamedTuple):
     def pixels(self, placed: RealArray, joints: RealArray, xy_px: RealArray) -> FloatArray:
         """Return pixels and depth (V, 3) of vertices (V, 3) in camera space.
 
-        A calibrated camera projects them. An assumed camera would shift them, so weak perspective aligns the joints
-        (21, 3) with their pixels (21, 2) instead.
+        An assumed camera would shift them, so weak perspective aligns the joints (21, 3) with their pixels (21, 2)
+        instead.
         """
         if self.assumed:
             return weak_view(joints, xy_px).pixels(placed)
         placed = np.concatenate([placed[:, :2], np.maximum(placed[:, 2:], _MIN_DEPTH_M)], 1)
         return np.concatenate([self.camera.project(placed), placed[:, 2:] * self.camera.fx / joints[:, 2].mean()], 1)
+
+
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_TOWARDS = {
+    "wrist": {"middle_finger_mcp": -0.10, "pinky_finger_mcp": -0.19},
+    "mcp": {"pip": -0.44, "wrist": -0.09},
+    "dip": {"tip": 0.25},
+    "tip": {"dip": 0.19},
+    "thumb_ip": {"thumb_tip": 0.28},
+    "thumb_tip": {"thumb_ip": 0.06},
+}
+"""Offsets of the rig's joints from the published network's keypoints, as fractions of the vector to other keypoints.
+
+Index, middle, ring and pinky share their offsets. They were fitted by least squares on the bundled clip, whose hands
+are this rig in known poses. The last joints are placed so that the skin ends at the fingertips.
+"""
+
+
+@dataclass
+class _Track:
+    """Frames of one hand in a source."""
+
+    number: int
+    indices: list[int] = field(default_factory=list[int])
+    times: list[float | None] = field(default_factory=list["float | None"])
+    hands: list[Hand] = field(default_factory=list["Hand"])
+    sights: list[Sight] = field(default_factory=list[Sight])
+
+    @property
+    def side(self) -> Handedness:
+        """Side in the majority of the frames."""
+        return "Right" if sum(hand.handedness == "Right" for hand in self.hands) * 2 >= len(self.hands) else "Left"
+
+
+@dataclass
+class _Fitted:
+    track: _Track
+    motion: RigMotion
+    errors_mm: FloatArray  # (N,) mean over the keypoints
+
+
+class RiggedHands(MeshModel):
+    """Fits the rigged hand in every image.
+
+    The fit starts after the last image, because the bone lengths are medians over the video. Until then each hand needs
+    0.5 kB per frame. x and y of the keypoints come from the image, where they are most accurate, and z from the metric
+    keypoints. Lifted keypoints are used unchanged, in camera space.
+
+    Args:
+        sight: Function from image width and height to the camera. For lifted hands, the camera of the lifting.
+        models_dir: Folder with the rigs. Default: the cache.
+        mirrored: True if the images are selfie views, where a right hand looks like a left one.
+        lifted_by: Name of the network that lifted the keypoints to camera space, or None.
+    """
+
+    def __init__(
+        self,
+        sight: Callable[[int, int], Sight],
+        models_dir: str | Path | None = None,
+        *,
+        mirrored: bool = False,
+        lifted_by: str | None = None,
+    ) -> None:
+        self.model = "rig" if lifted_by is None else f"rig+{lifted_by}"
+        self._lifted = lifted_by is not None
+        self._rigs: dict[Handedness, Rig] = {side: load_rig(side, models_dir) for side in ("Right", "Left")}
+        self._sight = sight
+        self._looks_like: dict[Handedness, Handedness] = (
+            {"Right": "Left", "Left": "Right"} if mirrored else {"Right": "Right", "Left": "Left"}
+        )
+        self._tracks: dict[Hashable, _Track] = {}
+        self._fitted: list[_Fitted] = []
+        self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
+
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
+        """Store the hands of an image."""
+        for number, hand in enumerate(frame.hands):
+            key = (frame.index, number) if hand.id is None else hand.id
+            name = number + 1 if hand.id is None else hand.id
+            track = self._tracks.setdefault(key, _Track(name))
+            track.indices.append(frame.index)
+            track.times.append(frame.time)
+            track.hands.append(hand)
+            sight = self._sight(rgb.shape[1], rgb.shape[0])
+            track.sights.append(sight._replace(assumed=False) if self._lifted else sight)  # lifted through that camera
+
+    def finish(self) -> None:
+        """Fit every hand."""
+        self._fitted = [self._fit(track) for track in self._tracks.values()]
+        for fitted in self._fitted:
+            for row, index in enumerate(fitted.track.indices):
+                self._rows[index].append((fitted, row))
+
+    @property
+    def motions(self) -> list[RigMotion]:
+        """Motion of each hand."""
+        return [fitted.motion for fitted in self._fitted]
+
+    def meshes(self, index: int) -> list[HandMesh]:
+        """Return the meshes of one image."""
+        return [_mesh(fitted, row) for fitted, row in self._rows[index]]
+
+    def about(self) -> MeshFacts:
+        """Return the bones of each hand and the error of the fit."""
+        names = load_skeleton("hand_mediapipe21").keypoints[1:]
+        return {
+            "angles": "radians from the rig's rest: turn towards the thumb, bend towards the palm, twist; keypoints do "
+            "not show a bone's twist: hinges have none, a finger's first joint what its hinges ask for",
+            "hands": [
+                {
+                    "name": fitted.motion.name,
+                    "handedness": fitted.track.side,
+                    "frames": len(fitted.errors_mm),
+                    "fit_error_mm": round(float(fitted.errors_mm.mean()), 3),
+                    "bones_m": dict(zip(names, fitted.motion.rig.lengths.round(5).tolist(), strict=True)),
+                }
+                for fitted in self._fitted
+            ],
+        }
+
+    def _joints(self, hand: Hand) -> FloatArray:
+        """Return target positions (21, 3) of the rig's joints in metres. Lifted keypoints are joints already."""
+        return hand.keypoints_3d.astype(np.float64) if self._lifted else _joint_shares() @ _metric_keypoints(hand)
+
+    def _fit(self, track: _Track) -> _Fitted:
+        """Fit the pose of a hand in each of its frames, in camera space."""
+        keypoints = np.stack([self._joints(hand) for hand in track.hands])
+        rest = self._rigs[self._looks_like[track.side]]
+        rig = fit_knuckles(rest.resized(fit_lengths(rest, keypoints)), keypoints)
+        times = None if track.times[0] is None else np.array(track.times, np.float64)
+        pose = fit_pose(rig, keypoints, times)
+        joints = rig.keypoints(pose)
+        errors = np.linalg.norm(joints - keypoints, axis=-1).mean(-1) * 1000
+        if not self._lifted:
+            shifts = [
+                sight.translation(points, joints_px(hand))
+                for sight, points, hand in zip(track.sights, joints, track.hands, strict=True)
+            ]
+            pose = pose.shifted(np.stack(shifts))
+        name = f"{track.side.lower()}-{track.number}"
+        motion = RigMotion(name, rig, pose, np.array(track.indices), times)
+        return _Fitted(track, motion, errors)
+
+
+def fit_hands(
+    frames: Iterable[TrackedFrame], *, camera: Intrinsics | None = None, mirrored: bool = False
+) -> list[RigMotion]:
+    """Fit the rigged hand to every hand of a video, with constant bone lengths.
+
+    Args:
+        frames: Frames of `sonjit.track(clip, "hands")`.
+        camera: Camera of the images. Default: 60 degrees across the longer side.
+        mirrored: True if the images are selfie views, as in `track`.
+
+    Returns:
+        One motion for each hand id, in camera space and metres, for `bvh_from_motion` and `glb_from_motions`.
+
+    Raises:
+        InputError: The rigs are missing. `sonjit models pull rigs` downloads them.
+    """
+    model = RiggedHands(Sight.of(camera), mirrored=mirrored)
+    for frame in frames:
+        model.add_frame(frame, frame.image)
+    model.finish()
+    return model.motions
+
+
+@cache
+def _joint_shares() -> FloatArray:
+    """Return the weights (21, 21) of the keypoints for each joint of the rig."""
+    skeleton = load_skeleton("hand_mediapipe21")
+    shares = np.eye(len(skeleton.keypoints))
+    for k, name in enumerate(skeleton.keypoints):
+        finger, _, joint = name.rpartition("_")
+        towards = _TOWARDS.get(name) or ({} if finger in ("", "thumb") else _TOWARDS.get(joint, {}))
+        for target, share in towards.items():
+            full = target if "_" in target or target == "wrist" else f"{finger}_{target}"
+            shares[k, skeleton.index(full)] += share
+            shares[k, k] -= share
+    return shares
+
+
+def joints_px(hand: Hand) -> FloatArray:
+    """Return the rig's joints (21, 2) in pixels, estimated from the published network's keypoints."""
+    return _joint_shares() @ hand.keypoints[:, :2].astype(np.float64)
+
+
+def _metric_keypoints(hand: Hand) -> FloatArray:
+    """Return keypoints (21, 3) in metres, with x and y from the image and z from the metric keypoints."""
+    metric = hand.keypoints_3d.astype(np.float64)
+    view = weak_view(metric, hand.keypoints[:, :2])
+    metric[:, :2] = (hand.keypoints[:, :2] - np.array(view.offset)) / view.scale
+    return metric
+
+
+def _mesh(fitted: _Fitted, row: int) -> HandMesh:
+    track, motion = fitted.track, fitted.motion
+    hand, sight, pose = track.hands[row], track.sights[row], motion.pose[row]
+    (vertices,), (normals,) = motion.rig.skin(pose)
+    (joints,) = motion.rig.keypoints(pose)
+    pixels = sight.pixels(vertices, joints, joints_px(hand))
+    record = _record(motion.name, hand, pose, joints, round(float(fitted.errors_mm[row]), 3))
+    return HandMesh(
+        name=motion.name,
+        handedness=track.side,
+        vertices=vertices,
+        faces=motion.rig.faces,
+        pixels=pixels,
+        normals=normals,
+        record=record,
+    )
+
+
+def _record(name: str, hand: Hand, pose: RigPose, joints: FloatArray, error_mm: float) -> HandRecord:
+    return {
+        "name": name,
+        "id": hand.id,
+        "handedness": hand.handedness,
+        "score": round(float(hand.score), 4),
+        "rotation_xyzw": np.roll(quaternion_wxyz_from_matrix(pose.rotation[0]), -1).round(6).tolist(),
+        "wrist_m": pose.translation[0].round(6).tolist(),
+        "angles_rad": dict(zip(_FINGERS, pose.angles[0].round(5).tolist(), strict=True)),
+        "keypoints3D": named_points(joints.round(6)),
+        "fit_error_mm": error_mm,
+    }

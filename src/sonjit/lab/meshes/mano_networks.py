@@ -8,34 +8,36 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit._util.arrays import Float32Array, Image, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
-from sonjit.lab.hand_models import demo_mano, load_mano
-from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
+from sonjit.lab.datasets import Sample
+from sonjit.lab.hand_models import Mano, demo_mano, load_mano
+from sonjit.lab.hand_models.mano import Side
+from sonjit.lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.hands3d.deformer import VARIANT_CHOICES, DeformerNetwork, rotate_to_camera
-from sonjit.lab.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
-from sonjit.lab.networks.hands3d.handoccnet import HandOccNetwork
+from sonjit.lab.networks.deformer import (
+    GAP,
+    VARIANT_CHOICES,
+    Corners,
+    DeformerNetwork,
+    DeformerStream,
+    Fused,
+    box_around,
+    crop_square,
+    rotate_to_camera,
+)
+from sonjit.lab.networks.handoccnet import HandOccNetwork
 from sonjit.lab.networks.registry import required_checkpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from sonjit.lab.hand_models import Mano
-    from sonjit.lab.hand_models.mano import Side
-    from sonjit.lab.meshes.hand_mesh import HandRecord, MeshFacts
-    from sonjit.lab.networks.hands3d.deformer_stream import Fused
-    from sonjit.results import Frame, Hand
+from sonjit.results import Frame, Hand
 
 _CROP_SCALE = 1.5  # side of a crop relative to the box around the keypoints, as in training
 _MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -65,12 +67,7 @@ class ManoHand:
 
 
 class ManoHands(MeshModel):
-    """Stores MANO's parameters of each hand, 1.5 kB, and computes meshes on request.
-
-    Args:
-        sight: Function from image width and height to the camera.
-        mirrored: True if the images are selfie views.
-    """
+    """Stores MANO's parameters of each hand, 1.5 kB, and computes meshes on request; `sight` as for `RiggedHands`."""
 
     def __init__(self, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
         self._sight, self._mirrored = sight, mirrored
@@ -156,13 +153,7 @@ class _Track:
 
 
 class DeformerHands(ManoHands):
-    """Computes meshes with Deformer. Each frame is encoded once and fused when its neighbours are available.
-
-    Args:
-        network: Network with MANO's right and left hand.
-        sight: Function from image width and height to the camera.
-        mirrored: True if the images are selfie views.
-    """
+    """Computes meshes with Deformer. Each frame is encoded once and fused when its neighbours are available."""
 
     model = "deformer"
 
@@ -194,7 +185,8 @@ class DeformerHands(ManoHands):
         return {
             "parameters": "mano_pose: the wrist's axis-angle in the camera's axes, then 45 numbers in MANO's order, "
             f"{numbers} from {'the flat hand' if self._network.hands.variant.flat_hand_mean else 'its mean pose'}; "
-            f"mano_shape: 10; of MANO's hand of the side that the image shows. frame_weights: of the {frames} frames, "
+            "mano_shape: 10; of MANO's hand of the side that the image shows, the left one as distributed. "
+            f"frame_weights: of the {frames} frames, "
             f"{GAP} apart and oldest first, that the hand was fused from; where one was missing, that of its substitute"
         }
 
@@ -243,17 +235,10 @@ class DeformerHands(ManoHands):
 def load_deformer(
     weights: str | None, mano: str | None, mano_left: str | None, variant: str | None, *, both: bool = True
 ) -> DeformerNetwork:
-    """Load Deformer with MANO from the files of `sonjit mesh`.
-
-    Args:
-        weights: Path of the checkpoint.
-        mano: Path of MANO's right hand.
-        mano_left: Path of MANO's left hand.
-        variant: Data set of the checkpoint, if the checkpoint does not contain it.
-        both: True if the left hand is required. Otherwise its absence is an error at the first left hand.
+    """Load Deformer with MANO's files; without `both`, a missing left hand is an error at the first left hand.
 
     Raises:
-        InputError: A file is missing or does not fit. The message names its origin.
+        InputError: A file is missing or does not fit, or nothing defines the variant.
     """
     right = mano_option("deformer", "--mano", mano)
     needed = both or mano_left is not None
@@ -269,14 +254,7 @@ def load_deformer(
 
 
 class HandOccHands(ManoHands):
-    """Computes meshes with HandOccNet.
-
-    Args:
-        network: Network with MANO's right hand.
-        sight: Function from image width and height to the camera.
-        mirrored: True if the images are selfie views.
-        features: If True, store the network's maps of the first hand.
-    """
+    """Computes meshes with HandOccNet; with `features` it stores the network's maps of the first hand."""
 
     model = "handoccnet"
 
@@ -344,3 +322,32 @@ def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
     network = create_network("handoccnet", required_checkpoint("handoccnet", weights), mano=hand)
     assert isinstance(network, HandOccNetwork)
     return network
+
+
+def frame_crop(sample: Sample, points_px: RealArray, rotation_rad: float = 0.0) -> RotatedBox:
+    """Return the square crop of a labelled frame, a square around the hand's points (K, 2) and the grasped object.
+
+    Raises:
+        InputError: The hand is outside the image.
+    """
+    hand = box_around(points_px)
+    return crop_square(hand, sample.width, sample.height, _grasped_object(sample, hand), rotation_rad)
+
+
+def _grasped_object(sample: Sample, hand: Corners) -> Corners | None:
+    """Return the box of the grasped object, or None.
+
+    The box surrounds the corners of the object's 3D box (HO-3D), or its mask if that overlaps the hand (DexYCB).
+    """
+    for instance in sample.instances:
+        if instance.kind != "object" or not instance.extra.get("grasped"):
+            continue
+        if "corners_m" in instance.extra and sample.camera is not None:
+            return box_around(sample.camera.project(instance.extra["corners_m"]))
+        mask = instance.mask()
+        if mask is not None and mask.any():
+            columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+            box = Corners(*map(float, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+            overlaps = box.x_min < hand.x_max and hand.x_min < box.x_max
+            return box if overlaps and box.y_min < hand.y_max and hand.y_min < box.y_max else None
+    return None

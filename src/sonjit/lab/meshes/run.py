@@ -1,38 +1,126 @@
-"""Turn the hands of an input into meshes, drawn over it and saved for animation programs."""
+"""Turn the hands of an input into meshes, drawn over it and saved as JSON, OBJ, GLB or BVH."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.extras import require
-from sonjit._util.files import Output, write_bytes
+from sonjit._util.files import Output, atomic_file, write_bytes
+from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
+from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.lifting import create_lifter
-from sonjit.lab.meshes.hand_mesh import Sight
-from sonjit.lab.meshes.rigged import RiggedHands
-from sonjit.lab.meshes.save import check_save, save_meshes
+from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
+from sonjit.lab.networks import Network
+from sonjit.media import DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
+from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame
-from sonjit.runs.task import Outputs, Summary, Task, Worker
+from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 
-if TYPE_CHECKING:
-    from contextlib import ExitStack
+MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
+_INDEX: Final = "{index}"
 
-    import numpy as np
-    from numpy.typing import NDArray
 
-    from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
-    from sonjit.lab.networks import Network
-    from sonjit.media import DrawingWriter, Source, SourceFrame
-    from sonjit.media.tables.characters import BoneNames
-    from sonjit.runs.task import Lift
+def check_save(path: str, source: Source, *, rigged: bool) -> None:
+    """Check before any work whether meshes of a source can be saved to a file.
+
+    Raises:
+        InputError: The ending is unknown, or the format cannot store the meshes of the source.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in MESH_ENDINGS:
+        raise InputError(f"{path}: Unknown file ending of a mesh. Choose from {', '.join(MESH_ENDINGS)}")
+    moving = source.kind in ("video", "camera")
+    if ending == ".bvh" and not (rigged and moving):
+        raise InputError(f"{path}: BVH requires a video and the rigged hand. Save .glb or .obj")
+    is_single = ending in (".json", ".bvh") or source.kind == "image" or (ending == ".glb" and rigged and moving)
+    if _INDEX in path and ending in (".json", ".bvh"):
+        raise InputError(f"{path}: {ending} stores all images in one file. Remove {_INDEX} from the name")
+    if not is_single and _INDEX not in path:
+        raise InputError(f"{path}: several images require {_INDEX} in the name, such as meshes/{_INDEX}{ending}")
+
+
+def save_meshes(
+    path: str,
+    source: Source,
+    model: MeshModel,
+    indices: Iterable[tuple[int, float | None]],
+    bones: BoneNames | None = None,
+) -> list[str]:
+    """Write the meshes of a finished model for the index and time of each image, and return the paths."""
+    ending, frames = Path(path).suffix.lower(), list(indices)
+    if ending == ".json":
+        _write(path, _json_lines(source, model, frames))
+        return [path]
+    if ending == ".bvh":
+        return _save_bvh(path, source, model, frames, bones)
+    if _INDEX in path:
+        written: list[str] = []
+        for index, _ in frames:
+            if meshes := model.meshes(index):
+                written.append(path.replace(_INDEX, f"{index:06d}"))
+                _write(written[-1], [_encode_meshes(ending, meshes)])
+        return written
+    if ending == ".glb" and model.motions is not None:
+        _write(path, [glb_from_motions(model.motions, bones)])
+    else:
+        _write(path, [_encode_meshes(ending, [mesh for index, _ in frames for mesh in model.meshes(index)])])
+    return [path]
+
+
+def _encode_meshes(ending: str, meshes: list[HandMesh]) -> str | bytes:
+    """Encode meshes as OBJ or GLB."""
+    plain = [Mesh(mesh.name, mesh.vertices, mesh.faces) for mesh in meshes]
+    return obj_from_meshes(plain) if ending == ".obj" else glb_from_meshes(plain)
+
+
+def _save_bvh(
+    path: str, source: Source, model: MeshModel, frames: list[tuple[int, float | None]], bones: BoneNames | None
+) -> list[str]:
+    """Write one BVH file per hand, since a BVH file contains one skeleton."""
+    motions = model.motions or []
+    count = frames[-1][0] + 1 if frames else 0
+    times = np.array([time for _, time in frames if time is not None])
+    measured = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
+    base, written = Path(path), list[str]()
+    for motion in motions:
+        name = base if len(motions) == 1 else base.with_stem(f"{base.stem}-{motion.name}")
+        frame_time = 1 / source.fps if source.fps else measured
+        _write(str(name), [bvh_from_motion(motion, frames=count, frame_time=frame_time, bones=bones)])
+        written.append(str(name))
+    return written
+
+
+def _json_lines(source: Source, model: MeshModel, frames: list[tuple[int, float | None]]) -> Iterator[str]:
+    header: dict[str, object] = {
+        "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model.model,
+    }  # fmt: skip
+    yield json_from(header | model.about())[:-1] + ',"frames":[\n'
+    for number, (index, time) in enumerate(frames):
+        name = source.frame_source(index)
+        frame = {"index": index, "time": time} | ({"source": name} if name else {})
+        record = json_from(frame | {"hands": [mesh.record for mesh in model.meshes(index)]})
+        yield (",\n" if number else "") + record
+    yield "\n]}\n"
+
+
+def _write(path: str, parts: Iterable[str | bytes]) -> None:
+    with atomic_file(Path(path)) as draft, draft.open("wb") as file:
+        for part in parts:
+            file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
 
 
 _BAR_SHARE = 0.02
@@ -104,12 +192,7 @@ class MeshHands(Task):
         return network.to(torch_device(self.device))
 
     def mesh_model(self, network: Network | None, *, features: bool = False) -> MeshModel:
-        """Create the model that turns the hands of one input into meshes.
-
-        Args:
-            network: Result of `network()`.
-            features: Keep the maps of HandOccNet.
-        """
+        """Create the model that turns the hands of one input into meshes; with `features`, keep HandOccNet's maps."""
         sight = Sight.of(None if self.camera is None else camera_from_text(self.camera))
         if network is None:
             lifted_by = None if self.lift is None else self.lift.network
@@ -127,10 +210,6 @@ class MeshWorker(Worker[Frame]):
 
     All images are processed before meshes are written, because the size of a hand comes from the full video. Drawing
     reads the input a second time. Ctrl-C ends the first reading, and the meshes up to there are written.
-
-    Args:
-        task: Description of the work.
-        is_stream: Track hands in videos and cameras.
     """
 
     def __init__(self, task: MeshHands, *, is_stream: bool) -> None:
@@ -193,12 +272,7 @@ class MeshWorker(Worker[Frame]):
 
 
 class _MeshFiles(Output):
-    """Files that are written after the last image.
-
-    Attributes:
-        seen: Index and time of each image.
-        written: Paths of the written files.
-    """
+    """Files that are written after the last image; `written` are their paths."""
 
     def __init__(
         self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None, bones: BoneNames | None

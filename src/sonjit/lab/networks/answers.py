@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.cam import CamNetwork
 from sonjit.lab.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
-from sonjit.lab.networks.classifiers import Classifier, load_classifier
+from sonjit.lab.networks.classifiers import CamNetwork, Classifier, load_classifier
 
 _CLASSIFIER = Path("classifier", "weights.safetensors")
 """Path of the classifier's weights in a run."""
@@ -29,13 +28,7 @@ _WEIGHTS = "weights.safetensors"
 
 
 class AnswerHead(nn.Module):
-    """Scores of answers from pooled features and a question's words.
-
-    Args:
-        features: Means (K,) and standard deviations (K,) of the features in training, which normalise them.
-        words: Number of known words.
-        answers: Number of answers.
-    """
+    """Scores of answers from features, normalised by their means and deviations (K,), and a question's words."""
 
     middle: Tensor
     spread: Tensor
@@ -97,11 +90,7 @@ def word_numbers(question: str, words: Sequence[str]) -> list[int]:
 
 
 def save_answerer(folder: Path, answerer: Answerer) -> None:
-    """Write the files that `load_answerer` requires next to the head's weights.
-
-    Raises:
-        JobError: A file cannot be written.
-    """
+    """Write the files that `load_answerer` requires next to the head's weights."""
     description = {"network": answerer.network.name, "size": answerer.size}
     save_description(folder, {**description, "words": answerer.words, "answers": answerer.answers})
     (folder / _CLASSIFIER).parent.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,27 @@
-"""Backbones of classifiers: the convolutions of published networks, without their heads.
+"""Backbones: the convolutions of published networks, without their heads.
 
-They end as in section 3 of Zhou et al. 2016: AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after inception 4e.
-The map is 13 x 13 or 14 x 14 at 224 px. Module names are those of torchvision, so that its checkpoints load.
+Those of classifiers end as in section 3 of Zhou et al. 2016: AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after
+inception 4e. The map is 13 x 13 or 14 x 14 at 224 px. `ResNet` gives the maps of all four stages to Mask R-CNN,
+InterNet and RootNet. Module names are those of torchvision, so that its checkpoints load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from math import gcd
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
-from torchvision.models import GoogLeNet, ResNet
+from torch.nn import functional as F  # noqa: N812  # the field's name
+from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.vgg import cfgs, make_layers
+from torchvision.ops import FrozenBatchNorm2d
 
+from sonjit._util.errors import InputError
+
+Norm = Literal["frozen", "batch", "group"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -52,11 +60,7 @@ class Convolutions(Backbone):
 
 
 class GoogLeNetMaps(Backbone):
-    """GoogLeNet (Szegedy et al. 2015) with batch norms: up to inception 4e, 832 channels at 1/16, or complete.
-
-    Args:
-        last: Name of the last module.
-    """
+    """GoogLeNet (Szegedy et al. 2015) with batch norms, up to the module `last`: 832 channels at 1/16, or complete."""
 
     mean = std = (0.5, 0.5, 0.5)  # equivalent to torchvision's transform_input
     _LAYERS = (
@@ -68,7 +72,7 @@ class GoogLeNetMaps(Backbone):
 
     def __init__(self, last: str) -> None:
         super().__init__()
-        complete = GoogLeNet(num_classes=1, aux_logits=False, init_weights=False)
+        complete = models.GoogLeNet(num_classes=1, aux_logits=False, init_weights=False)
         self.channels = self._CHANNELS[last]
         end = self._LAYERS.index(last) + 1
         self._names = self._LAYERS[:end]
@@ -91,7 +95,7 @@ class ResNetMaps(Backbone):
     def __init__(self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int = 64) -> None:
         super().__init__()
         # Blocks that are zero at the start (Goyal et al. 2017) train more evenly from scratch.
-        complete = ResNet(block, list(layers), num_classes=1, zero_init_residual=True, width_per_group=width)
+        complete = models.ResNet(block, list(layers), num_classes=1, zero_init_residual=True, width_per_group=width)
         for name in self._LAYERS:
             self.add_module(name, complete.get_submodule(name))
         self.channels = 512 * block.expansion
@@ -182,3 +186,68 @@ def _mlpconv(channels: int, out: int, kernel: int, stride: int, padding: int) ->
 
 def _narrow(channels: int, tiny: bool) -> int:
     return channels // 16 if tiny else channels
+
+
+_DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    10: (BasicBlock, (1, 1, 1, 1)),
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+"""Types of blocks and their numbers in the four stages, by the number of all layers."""
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """Return a normalization: frozen statistics without an epsilon, batch norm, or group norm for small batches."""
+    if norm == "frozen":
+        return FrozenBatchNorm2d(channels, eps=0.0)
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(32, channels), channels)
+
+
+class ResNet(nn.Module):
+    """The four stages of a residual network, C2..C5; keys are those of torchvision's ResNet without its classifier.
+
+    Source: He et al., Deep Residual Learning (2015), with the stride in the 3x3 convolution of a bottleneck as in
+    torchvision; Wu and He, Group Normalization (2018).
+
+    Args:
+        depth: Number of layers: 10, 18, 34, 50 or 101.
+        width: Channels of the first stage's 3x3 convolutions; 64 in the paper.
+        norm: Normalization: "frozen" keeps trained statistics, "batch" learns them, "group" has none.
+    """
+
+    def __init__(self, depth: int = 50, width: int = 64, norm: Norm = "frozen") -> None:
+        super().__init__()
+        if depth not in _DEPTHS:
+            raise InputError(f"Unknown depth {depth}. Choose from {', '.join(map(str, _DEPTHS))}")
+        kind, blocks = _DEPTHS[depth]
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = norm_layer(norm, width)
+        channels = width
+        self.channels: list[int] = []  # of C2..C5
+        for stage, count in enumerate(blocks):
+            layer = nn.Sequential()
+            outputs = (width << stage) * kind.expansion
+            for i in range(count):
+                stride = 2 if stage and not i else 1
+                block = kind(channels, width << stage, stride, norm_layer=partial(norm_layer, norm))
+                if stride > 1 or channels != outputs:
+                    shortcut = nn.Conv2d(channels, outputs, 1, stride, bias=False)
+                    block.downsample = nn.Sequential(shortcut, norm_layer(norm, outputs))
+                channels = outputs
+                layer.append(block)
+            self.add_module(f"layer{stage + 1}", layer)
+            self.channels.append(channels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W) to C2..C5 with strides 4, 8, 16, 32."""
+        x = F.max_pool2d(self.bn1(self.conv1(images)).relu_(), 3, 2, 1)
+        maps: list[Tensor] = []
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+            maps.append(x)
+        return maps

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import re
 import warnings
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sonjit._util.arrays import Float32Array
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.files import atomic_file
@@ -21,7 +26,12 @@ from sonjit._util.json_text import json_from
 
 T = TypeVar("T")
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
+    "model_ema", "state_dict_ema", "ema_state_dict", "ema", "params_ema",
+)  # fmt: skip
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 """Keys of the weights in checkpoints that also contain the optimizer and epoch."""
 
 
@@ -35,7 +45,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Return the weights in a checkpoint file by name, on the CPU.
 
     Supported are safetensors and the files of `torch.save` (old and new format), also with an optimizer's state. Only
-    tensors and plain containers are read: a pickle that would call anything is refused and not run.
+    tensors and plain containers are read: a pickle that would call anything is refused and not run. Values that are not
+    tensors, such as a training script's arguments, are ignored.
 
     Raises:
         InputError: The file is missing, damaged, of an unknown format, or would run code.
@@ -63,11 +74,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def save_description(folder: Path, description: Mapping[str, object]) -> None:
-    """Write a description for `load_description` into the folder of the weights.
-
-    Raises:
-        JobError: The file cannot be written.
-    """
+    """Write a description for `load_description` into the folder of the weights."""
     write_json(folder / DESCRIPTION, description, indent=2)
 
 
@@ -89,12 +96,7 @@ def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
 
 
 class SavedNetwork(NamedTuple):
-    """Name and options of a checkpoint's network.
-
-    Attributes:
-        name: Name in the registry.
-        options: Options of `create_network` as JSON values.
-    """
+    """Name of a checkpoint's network in the registry, and its options of `create_network` as JSON values."""
 
     name: str
     options: Mapping[str, object]
@@ -160,17 +162,7 @@ def _round_trip(value: object) -> object:
 
 
 def require_option(weights: str, name: str, value: object, advice: str) -> None:
-    """Refuse a checkpoint without an option that its weights do not determine, if the caller does not set it.
-
-    Args:
-        weights: Path of the checkpoint; other values are checked by the reader.
-        name: Name of the option.
-        value: Value of the caller; None if it is not set.
-        advice: Values of the option and their meaning.
-
-    Raises:
-        InputError: Neither the checkpoint nor the caller sets the option.
-    """
+    """Refuse a checkpoint without an option that its weights do not determine, if the caller does not set it."""
     path = Path(weights)
     if value is None and path.is_file() and name not in (saved.options if (saved := saved_network(path)) else ()):
         raise InputError(f"{weights} does not define its {name.replace('_', ' ')}; set {advice}")
@@ -197,29 +189,110 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
         draft.chmod(mode)
 
 
+class _Ignored:
+    """Placeholder for a harmless object that is not a tensor; nothing of it is kept."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _ignored_dict(*_: object) -> dict[object, object]:
+    return {}
+
+
+def _ignored_list(*_: object) -> list[object]:
+    return []
+
+
+_HARMLESS: tuple[tuple[Callable[..., object], str], ...] = (
+    (_ignored_dict, "collections.defaultdict"),
+    (_ignored_list, "collections.deque"),
+    *((_Ignored, f"numpy.{core}.{name}")
+      for core in ("core", "_core")
+      for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")),
+    *((_Ignored, f"numpy.{name}") for name in ("dtype", "ndarray")),
+    *((_Ignored, f"{module}.{name}")
+      for module in ("pathlib", "pathlib._local")
+      for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+    *((_Ignored, f"datetime.{name}") for name in ("date", "datetime", "timedelta", "timezone")),
+    *((_Ignored, f"builtins.{name}") for name in ("bool", "dict", "float", "int", "list", "slice", "str", "tuple")),
+    *((_Ignored, name) for name in ("argparse.Namespace", "types.SimpleNamespace")),
+)  # fmt: skip
+"""Placeholders for objects that training scripts save next to weights, by the name in the pickle."""
+
+
 def _load_pickle(path: Path) -> Any:  # noqa: ANN401  # any saved value
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.serialization.safe_globals(list(_HARMLESS)):
         warnings.simplefilter("ignore")  # warnings about old formats
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _find_weights(loaded: Any) -> dict[str, Tensor] | None:  # noqa: ANN401
-    """Return the mapping from name to tensor in a loaded file, or None."""
+    """Return the mapping from name to tensor in a loaded file, without other values, or None."""
     if not isinstance(loaded, Mapping):
         return None
-    if loaded and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()):
-        return dict(loaded)
-    inner = next((loaded[name] for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
-    return None if inner is None else _find_weights(inner)
+    inner = (_find_weights(loaded[name]) for name in _WRAPPERS if isinstance(loaded.get(name), Mapping))
+    if found := next((weights for weights in inner if weights), None):
+        return found
+    tensors = {key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    return tensors or None
+
+
+def without_prefixes(weights: Mapping[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
+    """Return weights without the prefixes that all their keys share and no key of the network has."""
+    found = {key: value for key, value in weights.items() if key != "n_averaged"}  # a counter of averaged networks
+    while found and not any(key in own for key in found):
+        prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in found)), None)
+        if prefix is None:
+            break
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+    return found
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
     """Return what torch refused to read, without its advice to read it unsafely."""
-    advice = "Weights only load failed", "Please file an issue", "Check the documentation"
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(advice)]
+    text = str(error)
+    if refused := re.search(r"GLOBAL ([\w.]+) was not an allowed global", text):
+        return f"it contains {refused[1]}, which is neither a tensor nor a plain value"
+    advice = "Weights only load failed", "Please file an issue", "Check the documentation", "(1)", "(2)"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(advice)]
     return _first_sentence(ValueError(lines[0] if lines else "not a pickle of tensors"))
 
 
 def _first_sentence(error: Exception) -> str:
     """Return the first sentence of an error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(".")[:200]
+
+
+def placeholder_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Return placeholder weights: a state_dict with one generator per key, whose seed is the CRC-32 of the key.
+
+    Scales of norms are in 0.8..1.2, running variances in 0.5..1.5, weights have He's deviation; counters are zero.
+    """
+    return {
+        key: torch.from_numpy(seeded_values(key, tuple(value.shape))).to(value.dtype)
+        if value.is_floating_point()
+        else torch.zeros_like(value, device="cpu")
+        for key, value in network.state_dict().items()
+    }
+
+
+def seeded_values(key: str, shape: tuple[int, ...]) -> Float32Array:
+    """Return the values of one entry of a state_dict.
+
+    >>> [f"{value:.2f}" for value in seeded_values("layer.weight", (2, 3)).flat]
+    ['0.11', '-0.12', '-0.07', '0.95', '-1.48', '0.17']
+    """
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif key.endswith("running_mean"):
+        values = rng.normal(0, 0.1, shape)
+    elif len(shape) == 1 and key.endswith("weight"):
+        values = rng.uniform(0.8, 1.2, shape)
+    elif len(shape) <= 1:
+        values = rng.normal(0, 0.02, shape)
+    else:
+        values = rng.normal(0, math.sqrt(2 / max(math.prod(shape[1:]), 1)), shape)
+    return values.astype(np.float32)

@@ -1,24 +1,304 @@
-"""Load and save classifiers with their weights, their classes, and the part of an image that they were trained on."""
+"""Classifiers with class activation maps: features, global pooling, one linear layer; and their saved runs.
+
+Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is
+S_c = sum_k w_k^c F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean
+pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map only ranks cells.
+
+VGG-16, AlexNet and the small network also exist with fully connected layers. These have no maps and serve as a
+comparison for pooling and backprop. A run contains the weights, the classes and the part of an image that the network
+was trained on.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.lab.networks.cam import CamNetwork, Pooling
+from sonjit.lab.networks.backbones import (
+    Backbone,
+    Convolutions,
+    alexnet,
+    googlenet,
+    nin,
+    resnet18,
+    resnet50,
+    small,
+    vgg16,
+    whole_googlenet,
+)
 from sonjit.lab.networks.checkpoints import (
     DESCRIPTION,
     load_checkpoint,
     load_description,
     save_description,
     saved_network,
+    without_prefixes,
 )
-from sonjit.lab.networks.registry import Network, create_network, network_entry, required_checkpoint
+from sonjit.lab.networks.registry import (
+    InputSpec,
+    Network,
+    NetworkEntry,
+    create_network,
+    network_entry,
+    register,
+    required_checkpoint,
+)
+
+Pooling = Literal["gap", "gmp"]
+
+
+_PAPER = "Zhou et al. 2016, section 3: "
+_TORCHVISION = "https://download.pytorch.org/models/"
+_VGG16, _GOOGLENET, _ALEXNET = "vgg16-397923af.pth", "googlenet-1378be20.pth", "alexnet-owt-7be5be79.pth"
+_RESNET18, _RESNET50 = "resnet18-f37072fd.pth", "resnet50-0676ba61.pth"
+_BSD, _OWN = "BSD-3-Clause (torchvision)", "your own"
+
+
+def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+    """Return class activation maps: the evidence for each class at each cell.
+
+    Args:
+        features: (B, K, h, w) features before the pooling.
+        weights: (C, K) weights of the linear layer after the pooling.
+        classes: Indices of the classes; None for all.
+
+    Returns:
+        (B, C', h, w) maps. The sum over a map is S_c if F_k is a sum; its mean plus the bias if F_k is a mean.
+
+    >>> import torch
+    >>> f = torch.arange(48.0).reshape(1, 3, 4, 4)  # the last convolution's output, k = 3
+    >>> w = torch.tensor([[0.3, 0.5, 0.1], [0.4, 0.6, 0.8]])
+    >>> [round(float(value), 2) for value in f.sum((2, 3))[0]]  # F_1, F_2, F_3
+    [120.0, 376.0, 632.0]
+    >>> maps = class_activation_map(f, w)
+    >>> [round(float(value), 2) for value in maps.sum((2, 3))[0]]  # S_1 = 0.3 F_1 + 0.5 F_2 + 0.1 F_3, and S_2
+    [287.2, 779.2]
+    """
+    chosen = weights if classes is None else weights[list(classes)]
+    return torch.einsum("bkhw,ck->bchw", features, chosen)
+
+
+class CamNetwork(Network):
+    """CNN-GAP and CNN-GMP: a classifier with class activation maps.
+
+    Args:
+        backbone: Network that computes the features.
+        classes: Number of classes.
+        pooling: "gap", the mean, which rewards finding all of an object, or "gmp", the maximum, which requires only its
+            most distinctive part.
+        units: Channels of the 3 x 3 convolutions with ReLU between backbone and pooling; the paper has one with 1024.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise InputError(f"Unknown pooling {pooling!r}. Choose from gap (mean), gmp (maximum)")
+        if classes < 1:
+            raise InputError(f"classes={classes}: must be at least 1")
+        self.pooling: Pooling = pooling
+        self.backbone = backbone
+        layers: list[nn.Module] = []
+        channels = backbone.channels
+        for size in units:
+            layers += [nn.Conv2d(channels, size, 3, padding=1), nn.ReLU()]
+            channels = size
+        self.extra = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, classes)
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return class scores and the features that they are pooled from.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..1.
+
+        Returns:
+            `scores` (B, classes), before the softmax, and `features` (B, K, h, w).
+        """
+        features = self.extra(self.backbone((images - self.mean) / self.std))
+        pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
+        return {"scores": self.head(pooled), "features": features}
+
+    def forget_classes(self, classes: int) -> None:
+        """Replace the output layer by a new one for the given number of classes."""
+        self.head = nn.Linear(self.head.in_features, classes)
+        self.options = {**self.options, "classes": classes}
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert torchvision's keys; layers that only this network has keep their weights, to be trained."""
+        official, own = super().from_official(state_dict), self.state_dict()
+        if not any(f"backbone.{key}" in own for key in official):
+            return official  # another network: its names give the better error message
+        renamed = {
+            key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
+            for key, value in official.items()
+            if not key.startswith(self.backbone.left_out)
+        }
+        added = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
+        return added | renamed
+
+
+class FullyConnected(Network):
+    """A classifier with fully connected layers over all cells, which has no class activation maps.
+
+    Args:
+        backbone: Network that computes the features; its pooling follows here.
+        side: Side of the features after pooling.
+        hidden: Width of both layers before the classes.
+        classes: Number of classes.
+        dropout_first: True for dropout before each layer, as in AlexNet, False for dropout after it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Convolutions, side: int, hidden: int, classes: int, *, dropout_first: bool = False
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise InputError(f"classes={classes}: must be at least 1")
+        window = (3, 2) if dropout_first else (2, 2)
+        self.features = nn.Sequential(*backbone.features, nn.MaxPool2d(*window))
+        self.avgpool = nn.AdaptiveAvgPool2d(side)
+        layers: list[nn.Module] = []
+        channels = backbone.channels * side * side
+        for _ in range(2):
+            layer = [nn.Linear(channels, hidden), nn.ReLU()]
+            layers += [nn.Dropout(), *layer] if dropout_first else [*layer, nn.Dropout()]
+            channels = hidden
+        self.classifier = nn.Sequential(*layers, nn.Linear(hidden, classes))
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return class scores (B, classes), before the softmax, of images (B, 3, H, W) RGB in 0..1."""
+        pooled = self.avgpool(self.features((images - self.mean) / self.std))
+        return {"scores": self.classifier(pooled.flatten(1))}
+
+    def forget_classes(self, classes: int) -> None:
+        """Replace the output layer by a new one for the given number of classes."""
+        last = self.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        self.classifier[-1] = nn.Linear(last.in_features, classes)
+        self.options = {**self.options, "classes": classes}
+
+
+def _register(
+    name: str,
+    make: Callable[[bool], Backbone],
+    source: str,
+    units: Sequence[int] = (),
+    *,
+    size: int = 224,
+    tiny_size: int = 64,
+    least: int = 1,
+    file: str = "",
+    where: str = "",
+) -> None:
+    def build(
+        classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
+    ) -> Network:
+        return CamNetwork(make(tiny), classes, pooling, units)
+
+    register(
+        NetworkEntry(
+            name=f"cam-{name}",
+            build=build,
+            summary="classes and where they are, by class activation maps",
+            source=source,
+            licence=_BSD if file else _OWN,
+            inputs=(InputSpec("images", (3, size, size), least=least),),
+            where=where
+            or f"train it: sonjit train cam --set network=cam-{name} --weights {file}, from {_TORCHVISION}{file}",
+            tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
+            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size), least=least),),
+        )
+    )
+
+
+_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16, least=16)
+
+_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET, least=7)
+
+_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET, least=31)
+
+# Two convolutions before the pooling, as in the paper, which does not state the width of the first.
+_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET, least=31)
+
+_register("nin", nin, _PAPER + "NIN", tiny_size=96, least=39, where="train it: sonjit train cam --set network=cam-nin")
+
+
+_register("resnet18", resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
+
+_register("resnet50", resnet50, "He et al. 2016", file=_RESNET50, where=f"download {_TORCHVISION}{_RESNET50}")
+
+_register(
+    "googlenet-whole",
+    whole_googlenet,
+    "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet",
+    file=_GOOGLENET,
+    where=f"download {_TORCHVISION}{_GOOGLENET}",
+    tiny_size=96,
+    least=7,
+)
+
+_register("small", small, "Sonjit", size=96, tiny_size=32, where="train it: sonjit train cam")
+
+
+def _register_fully_connected(
+    name: str,
+    make: Callable[[bool], Backbone],
+    side: int,
+    source: str,
+    *,
+    hidden: int = 4096,
+    size: int = 224,
+    least: int = 1,
+    file: str = "",
+) -> None:
+    def build(classes: int = 1000, tiny: bool = False) -> Network:
+        backbone = make(tiny)
+        assert isinstance(backbone, Convolutions)
+        return FullyConnected(backbone, side, 32 if tiny else hidden, classes, dropout_first=name == "fc-alexnet")
+
+    register(
+        NetworkEntry(
+            name=name,
+            build=build,
+            summary="classes; where they are by backprop alone",
+            source=source,
+            licence=_BSD if file else _OWN,
+            inputs=(InputSpec("images", (3, size, size), least=least),),
+            where=f"download {_TORCHVISION}{file}" if file else f"train it: sonjit train cam --set network=fc-{name}",
+            tiny={"classes": 3, "tiny": True},
+            tiny_inputs=(InputSpec("images", (3, 96, 96), least=least),),
+        )
+    )
+
+
+_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16, least=32)
+
+_register_fully_connected(
+    "fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision", file=_ALEXNET, least=63
+)
+
+_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96, least=9)
+
 
 View = Literal["full", "crop", "box"]
 """Part of an image that a classifier sees: the full image, the crop by a map, or the labelled box."""
@@ -96,8 +376,8 @@ def load_classifier(
         network = create_network(name, path, **options).eval()
         count = int(str(network.options["classes"]))
         return Classifier(network, size, (), tuple(range(count)))
-    state = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
     official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
+    state = without_prefixes(load_checkpoint(path), ("head.weight", official))
     head = state.get("head.weight", state.get(official))
     if head is None:
         raise InputError(f"{path}: has no output layer for {name}; train it first")

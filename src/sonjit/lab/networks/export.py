@@ -51,12 +51,7 @@ class Export:
 
 
 def export_network(
-    network: Network,
-    inputs: Sequence[InputSpec],
-    path: Path,
-    *,
-    to: Format | None = None,
-    dynamic_batch: bool = False,
+    network: Network, inputs: Sequence[InputSpec], path: Path, *, to: Format | None = None, dynamic_batch: bool = False
 ) -> Export:
     """Export a network to a file for another runtime.
 

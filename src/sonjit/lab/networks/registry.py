@@ -7,11 +7,10 @@ network registers it. Other packages register networks in the same way.
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -19,39 +18,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import NETWORKS, Registry, load_extensions
-from sonjit.lab.networks.checkpoints import SavedNetwork, load_checkpoint, options_in_json, saved_network
-from sonjit.lab.networks.placeholders import placeholder_state_dict
+from sonjit.lab.networks.checkpoints import (
+    SavedNetwork,
+    load_checkpoint,
+    options_in_json,
+    placeholder_state_dict,
+    saved_network,
+    without_prefixes,
+)
 
 _MAX_SHOWN_KEYS = 3
-_MAX_BYTES = 8_000_000_000
-"""Maximum size of the weights of a network with options."""
-
 T = TypeVar("T")
 
-_MODULES: tuple[str, ...] = (
-    "cam",
-    "hands3d.deformer",
-    "hands3d.handoccnet",
-    "hands3d.internet",
-    "hands3d.motion_discriminator",
-    "hands3d.rootnet",
-    "keypoint_detector",
-    "mask_rcnn.mask_rcnn",
-    "mediapipe.face_attention",
-    "mediapipe.face_detection",
-    "mediapipe.face_landmark",
-    "mediapipe.hand_landmark",
-    "mediapipe.hand_masks",
-    "mediapipe.iris_landmark",
-    "mediapipe.palm_detection",
-    "mediapipe.pose_detection",
-    "mediapipe.pose_landmark",
-    "mediapipe.selfie_segmentation",
-    "timm_landmarks",
-)
+_MODULES = (
+    "classifiers", "deformer", "handoccnet", "internet", "keypoint_detector", "mask_rcnn.mask_rcnn", "mediapipe_bodies",
+    "mediapipe_faces", "mediapipe_hands", "rootnet",
+)  # fmt: skip
 """Modules of this package that register networks."""
 
 
@@ -90,7 +76,7 @@ class Network(nn.Module):
             strict: True to refuse missing and unexpected keys as well as keys with another shape.
 
         Raises:
-            InputError: Keys do not match. The message names them and the network that they match.
+            InputError: Keys do not match. The message names them.
         """
         fit_state_dict(self, self.from_official(state_dict), strict=strict)
 
@@ -98,12 +84,12 @@ class Network(nn.Module):
         """Convert official keys and layouts to those of this module; networks override it if they differ."""
         return {key.removeprefix("module."): value for key, value in state_dict.items()}
 
-    def load_tflite(self, path: Path) -> None:
-        """Load the weights of a published TFLite file.
+    def on_full_budget(self, *inputs: Tensor) -> None:
+        """Run every layer, as often as it can run for inputs; for counting operations."""
+        self(*inputs)
 
-        Raises:
-            InputError: The network has no TFLite file, or the file is of another network.
-        """
+    def load_tflite(self, path: Path) -> None:
+        """Load the weights of a published TFLite file; raise InputError if it is of another network."""
         raise InputError(f"{self.name} has no TFLite file: {path.name} cannot be loaded into it")
 
     if TYPE_CHECKING:
@@ -200,7 +186,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         options: Options of the network.
 
     Raises:
-        InputError: The name or an option is unknown, an option is of a wrong type, needs too much memory or contradicts
+        InputError: The name or an option is unknown, an option is of a wrong type or contradicts
             the checkpoint, or weights are missing or do not match.
     """
     entry = network_entry(name)
@@ -230,69 +216,29 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
 def check_inputs(
     network: Network, args: Sequence[object], named: Mapping[str, object], *, specs: Sequence[InputSpec]
 ) -> None:
-    """Check the types of a forward's inputs, and axes, channels and sides of images. Networks check other shapes.
-
-    Args:
-        network: Network that receives the inputs.
-        args: Inputs by position, in the order of `specs`.
-        named: Inputs by name. All but the first may be None.
-        specs: Inputs of the network.
-
-    Raises:
-        InputError: An input is not a tensor, the first one has another type than the weights, or images have another
-            number of axes or channels, or sides that the network does not support. The message names the input and
-            what it requires.
-    """
+    """Check types of a forward's inputs, and axes, channels and sides of images; an InputError names the input."""
     given = dict(zip((spec.name for spec in specs), args, strict=False)) | dict(named)
     for spec in specs:
-        value, shape = given.get(spec.name), spec.shape
+        value, shape, where = given.get(spec.name), spec.shape, f"{network.name}: {spec.name}"
         if value is None and (spec is not specs[0] or spec.name not in given):
             continue
-        where = f"{network.name}: {spec.name}"
         if not isinstance(value, Tensor):
             raise InputError(f"{where} requires a torch.Tensor, not {type(value).__name__}")
         if spec is specs[0]:
-            _check_type(network, value, f"{where} requires floating point numbers {spec.low:g}..{spec.high:g}")
+            expected = next((weights.dtype for weights in network.parameters()), value.dtype)
+            same = value.dtype == expected or torch.is_autocast_enabled(value.device.type)
+            if not (same and value.is_floating_point()):
+                numbers = f"floating point numbers {spec.low:g}..{spec.high:g} in {expected}"
+                raise InputError(f"{where} requires {numbers}, not {value.dtype}")
         if len(shape) < 3:
             continue
         if value.ndim != len(shape) + 1 or value.shape[-3] != shape[-3]:
-            expected = ", ".join(("B", *("T" for _ in shape[:-3]), str(shape[-3]), "H", "W"))
-            raise InputError(f"{where} has shape {tuple(value.shape)}; expected ({expected})")
+            axes = ", ".join(("B", *("T" for _ in shape[:-3]), str(shape[-3]), "H", "W"))
+            raise InputError(f"{where} has shape {tuple(value.shape)}; expected ({axes})")
         height, width = value.shape[-2:]
         if min(height, width) < spec.least or height % spec.multiple_of or width % spec.multiple_of:
             multiple = "" if spec.multiple_of == 1 else f", and multiples of {spec.multiple_of}"
             raise InputError(f"{where} are {width} x {height} px; expected sides of at least {spec.least} px{multiple}")
-
-
-def _check_type(network: Network, value: Tensor, requirement: str) -> None:
-    """Check that an input has the type of the weights; under autocast, any floating point type."""
-    expected = next((weights.dtype for weights in network.parameters()), value.dtype)
-    same = value.dtype == expected or torch.is_autocast_enabled(value.device.type)
-    if not (same and value.is_floating_point()):
-        raise InputError(f"{requirement} in {expected}, not {value.dtype}")
-
-
-def network_like(state_dict: Mapping[str, Tensor]) -> str | None:
-    """Return the network with the most matching keys and shapes, or None if less than half of them match."""
-    keys = {(key, tuple(value.shape)) for key, value in state_dict.items()}
-    best, best_share = None, 0.5
-    for name in _entries():
-        own = _keys_and_shapes(name)
-        share = len(own & keys) / max(len(own | keys), 1)
-        if share > best_share:
-            best, best_share = name, share
-    return best
-
-
-@cache
-def _keys_and_shapes(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
-    """Return the keys and shapes of a network's weights; empty for a network with required options."""
-    try:
-        with torch.device("meta"):
-            network = _ENTRIES[name].build()
-    except (InputError, TypeError, RuntimeError, NotImplementedError):
-        return frozenset()
-    return frozenset((key, tuple(value.shape)) for key, value in network.state_dict().items())
 
 
 def _entries() -> Registry[NetworkEntry]:
@@ -310,8 +256,6 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
             f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(known) or 'none'}"
         )
     try:
-        if options:
-            _check_size(entry, options)
         return entry.build(**options)
     except (TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError, MemoryError, LookupError) as error:
         if isinstance(error, SonjitError) or not options:
@@ -319,23 +263,6 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
         given = ", ".join(f"{name}={str(value)[:40]}" for name, value in options.items())
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{entry.name} with {given}: {reason}") from None
-
-
-def _check_size(entry: NetworkEntry, options: Mapping[str, object]) -> None:
-    """Build a network without memory for its weights, and check their size.
-
-    Raises:
-        MemoryError: The weights are too large.
-    """
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")  # weights of a file
-            network = entry.build(**options)
-    except (RuntimeError, NotImplementedError):  # an operation that needs values
-        return
-    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    if size > _MAX_BYTES:
-        raise MemoryError(f"the weights need {size / 1e9:.0f} GB, and the maximum is {_MAX_BYTES / 1e9:g} GB")
 
 
 def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:
@@ -372,9 +299,10 @@ def required_checkpoint(name: str, weights: T | None) -> T:
 
 def _load(network: Network, path: Path) -> None:
     """Load a checkpoint with the module's own keys, or else with those of the official code."""
-    weights = load_checkpoint(path)
+    own = network.state_dict().keys()
+    weights = without_prefixes(load_checkpoint(path), own)
     try:
-        if weights.keys() == network.state_dict().keys():
+        if weights.keys() == own:
             fit_state_dict(network, weights)
         else:
             network.load_official(weights)
@@ -383,16 +311,10 @@ def _load(network: Network, path: Path) -> None:
 
 
 def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """Load weights into a network, or report which keys do not match.
-
-    Args:
-        network: Network whose weights are replaced; it is not changed if they do not match.
-        state_dict: Weights with the network's own names.
-        strict: True to refuse missing and unexpected keys as well as keys with another shape.
+    """Load weights with the network's own names; without `strict`, keys may be missing or unexpected.
 
     Raises:
-        InputError: Keys are missing, unexpected or have another shape, or weights are not finite. The message names the
-            keys and the network that they match best.
+        InputError: Keys do not match or weights are not finite. The message names them, and the network is not changed.
     """
     own = network.state_dict()
     missing = sorted(own.keys() - state_dict.keys())
@@ -413,13 +335,74 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
             for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
             if keys
         ]
-        like = network_like(state_dict)
         name = getattr(network, "name", type(network).__name__)
-        hint = f"; they fit {like}" if like and like != name else ""
-        raise InputError(f"these weights do not fit {name}: keys {'; '.join(misfits)}{hint}")
+        raise InputError(f"these weights do not fit {name}: keys {'; '.join(misfits)}")
     network.load_state_dict(dict(state_dict), strict=False)
 
 
 def _shorten(keys: Sequence[str]) -> str:
     """Return the first keys as text."""
     return f"{', '.join(keys[:_MAX_SHOWN_KEYS])}{', …' if len(keys) > _MAX_SHOWN_KEYS else ''}"
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Facts about a network.
+
+    Attributes:
+        name: Name in the registry.
+        summary: Predictions of the network, in one line.
+        source: Paper that it follows.
+        parameters: Number of trainable parameters.
+        flops: Floating point operations for one image; a multiply-add counts as two. For Mask R-CNN with the maximum
+            number of proposals and instances (1000 and 100), because the actual number depends on the image.
+        inputs: Names, shapes without the batch, and ranges of the inputs.
+        licence: Licence of the published weights.
+        weights: Path of the weights, or their source in words or as the command that downloads them.
+        is_local: True if the weights are on this machine.
+    """
+
+    name: str
+    summary: str
+    source: str
+    parameters: int
+    flops: int
+    inputs: tuple[InputSpec, ...]
+    licence: str
+    weights: str
+    is_local: bool
+
+
+def describe_network(name: str) -> NetworkFacts:
+    """Return the facts about a network without loading its weights."""
+    entry = network_entry(name)
+    with torch.device("meta"):
+        network = entry.build().eval()
+    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    network.requires_grad_(False)  # the counter does not support parameters that are passed between modules
+    examples = [torch.empty((1, *spec.shape), device="meta") for spec in entry.inputs]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.on_full_budget(*examples)
+    weights, is_local = _weights(entry)
+    return NetworkFacts(
+        name=name,
+        summary=entry.summary,
+        source=entry.source,
+        parameters=parameters,
+        flops=counter.get_total_flops(),
+        inputs=entry.inputs,
+        licence=entry.licence,
+        weights=weights,
+        is_local=is_local,
+    )
+
+
+def _weights(entry: NetworkEntry) -> tuple[str, bool]:
+    from sonjit.weights import find_weight
+
+    if entry.weight is None:
+        return entry.where or "your own, by path", False
+    try:
+        return str(find_weight(entry.weight)), True
+    except InputError:
+        return f"sonjit models pull {entry.weight}", False

@@ -25,8 +25,7 @@ from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.rotations import vertex_normals
 from sonjit.lab.hand_models.mano_files import read_mano
-from sonjit.lab.hand_models.rig import FINGERS, Rig, Side
-from sonjit.lab.hand_models.rig_files import load_rig, read_rig, rig_from_mano
+from sonjit.lab.hand_models.rig import FINGERS, Rig, Side, load_rig, read_rig, rig_from_mano
 from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.drawable import Material
 from sonjit.media.drawing.strokes import linear_light

@@ -30,10 +30,11 @@ from sonjit._util.errors import InputError
 from sonjit.lab.explain.classes import image_tensor
 from sonjit.lab.networks import Network, create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
-from sonjit.lab.networks.cam import CamNetwork, FullyConnected
 from sonjit.lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit.lab.networks.classifiers import (
+    CamNetwork,
     Classifier,
+    FullyConnected,
     View,
     is_classifier,
     load_classifier,

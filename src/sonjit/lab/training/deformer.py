@@ -29,13 +29,20 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around
-from sonjit.lab.hand_models.rotations import matrix_from_axis_angle
-from sonjit.lab.meshes.frame_crops import frame_crop
+from sonjit.lab.hand_models.mano import matrix_from_axis_angle
+from sonjit.lab.meshes.mano_networks import frame_crop
 from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.hands3d.deformer import DeformerNetwork, VariantHands, rotate_to_camera, rotations_from_6d
-from sonjit.lab.networks.hands3d.deformer_stream import GAP, box_around, joints_in_box
-from sonjit.lab.networks.hands3d.motion_discriminator import MotionDiscriminator
-from sonjit.lab.networks.hands3d.sizes import DeformerSize
+from sonjit.lab.networks.deformer import (
+    GAP,
+    DeformerNetwork,
+    DeformerSize,
+    MotionDiscriminator,
+    VariantHands,
+    box_around,
+    joints_in_box,
+    rotate_to_camera,
+    rotations_from_6d,
+)
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import refuse_export
 from sonjit.lab.training.handoccnet import (
@@ -240,16 +247,24 @@ def window_from_samples(
         images.append(torch.from_numpy(image).permute(2, 0, 1))
         boxes.append(box)
         joints.append(joints_in_box(points, box))
-    meshes = [hand.mesh for _, hand in window if hand.mesh is not None]
     return Window(
         images=torch.stack(images).float() / 255,
         boxes=np.array(boxes),
         pose=np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
-        shape=np.stack([mesh.betas for mesh in meshes]),
+        shape=np.stack([_shape_of(hand, hands) for _, hand in window]),
         side=float(window[0][1].side == "Left"),
         joints=np.stack(joints),
         middle=_middle(*window[len(window) // 2]),
     )
+
+
+def _shape_of(hand: Instance, hands: VariantHands) -> FloatArray:
+    """Return a shape (10,) in the convention of the network's left hand."""
+    assert hand.mesh is not None
+    betas, mano = hand.mesh.betas, hands.left
+    if hand.side != "Left" or mano is None or mano.left_shapes in (None, hand.mesh.left_shapes):
+        return betas
+    return mano.nearest_shape(torch.tensor(betas[None]).to(mano.blend_shapes))[0].double().cpu().numpy()
 
 
 def _middle(sample: Sample, hand: Instance) -> Middle:

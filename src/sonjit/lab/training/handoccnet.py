@@ -32,12 +32,11 @@ from sonjit.lab.datasets import Instance, ManoParameters, Sample
 from sonjit.lab.datasets.reading import camera_matrix
 from sonjit.lab.datasets.sample import HAND_SKELETON
 from sonjit.lab.hand_models import Mano, load_mano
-from sonjit.lab.hand_models.mano import Side
+from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
-from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.hands3d.handoccnet import SIZES, HandOccNetwork
+from sonjit.lab.networks.handoccnet import SIZES, HandOccNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import refuse_export
 from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
@@ -360,8 +359,11 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     assert hand.keypoints_px is not None
     rgb, joints = sample.rgb(), hand.keypoints_px.copy()
     pose = torch.from_numpy(pose_in_camera(hand.mesh, sample.camera, mano, flat_mean=False))[None]
+    betas = hand.mesh.betas
     if hand.side == "Left":
         rgb, pose = np.ascontiguousarray(rgb[:, ::-1]), mirror_poses(pose)
+        if hand.mesh.left_shapes == "distributed":  # the mirror image has other numbers
+            betas = mano.nearest_shape(torch.tensor(betas[None]).to(mano.blend_shapes))[0].double().cpu().numpy()
         joints[:, 0] = sample.width - 1 - joints[:, 0]
     around = rotated_box_around(joints, 0.0)
     wide = around._replace(width=around.width * _CROP_SCALE, height=around.height * _CROP_SCALE)
@@ -374,7 +376,7 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     return OccludedHand(
         image,
         pose[0].numpy(),
-        hand.mesh.betas,
+        betas,
         points_into_crop(joints, area, side) / side,
         np.zeros(len(joints)) if hand.visible is None else np.asarray(~hand.visible, np.float64),
     )

@@ -23,16 +23,20 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_cro
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.hands3d.hand_layouts import JOINTS, SIDES, HandLayout, Side
-from sonjit.lab.networks.hands3d.heatmap_space import (
+from sonjit.lab.networks.internet import (
+    JOINTS,
+    LAYOUTS,
+    SIDES,
+    HandLayout,
     HeatmapSpace,
+    InterNet,
+    Side,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.lab.networks.hands3d.internet import LAYOUTS, InterNet
-from sonjit.lab.networks.hands3d.rootnet import RootNet
+from sonjit.lab.networks.rootnet import RootNet
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data

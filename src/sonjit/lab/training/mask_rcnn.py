@@ -24,14 +24,14 @@ from sonjit.lab.explain.segment import results_from_instances
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
     Category,
+    MaskHeadName,
     MaskRCNN,
+    Pooling,
     SavedMaskRCNN,
     Target,
     load_mask_rcnn,
     save_mask_rcnn_description,
 )
-from sonjit.lab.networks.mask_rcnn.roi_align import Pooling
-from sonjit.lab.networks.mask_rcnn.roi_heads import MaskHeadName
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
@@ -269,7 +269,7 @@ def evaluate(
         (found,) = network.find([image_tensor(rgb, device)])
         results += results_from_instances(found, rgb.shape[:2], index, list(categories))
         seconds += time.perf_counter() - start
-    metrics = average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
+    metrics = average_precisions(coco_from_samples(samples, categories), results, masks=network.masks)
     return {**metrics, "frames_per_second": len(samples) / seconds}
 
 
@@ -300,7 +300,7 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Mask
     for module in saved.network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    saved.network.box_samples = saved.network.rpn.samples = settings.samples
+    saved.network.set_samples(settings.samples)
     return saved
 
 

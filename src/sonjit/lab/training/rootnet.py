@@ -19,8 +19,8 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.hands3d.heatmap_space import area_of_box, box_of_joints
-from sonjit.lab.networks.hands3d.rootnet import RootNet, depth_of_box
+from sonjit.lab.networks.internet import area_of_box, box_of_joints
+from sonjit.lab.networks.rootnet import RootNet, depth_of_box
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import refuse_export
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands

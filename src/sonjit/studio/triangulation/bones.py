@@ -15,8 +15,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit.lab.hand_models.rig import Rig, RigPose
-from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.hand_models.rig import Rig, RigPose, load_rig
 from sonjit.lab.hand_models.rig_ik import fit_pose
 from sonjit.results.skeletons import load_skeleton
 

@@ -21,8 +21,7 @@ from sonjit._util.files import write_bytes, write_text
 from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.lab.documents import line_mark, svg_of
-from sonjit.lab.hand_models.bvh import bvh_from_motion
-from sonjit.lab.hand_models.mesh_files import glb_from_motions, presence
+from sonjit.lab.hand_models.mesh_files import bvh_from_motion, glb_from_motions, presence
 from sonjit.lab.hand_models.rig import RigMotion, Side
 from sonjit.lab.hand_models.rig_ik import fit_pose
 from sonjit.media.drawing.instances import FINGERS

@@ -83,7 +83,7 @@ def _initial_values(mano: Mano, points_m: FloatArray) -> FloatArray:
     """Return pose and translation (N, 51) of the mean hand, its palm aligned to the joints'."""
     import torch
 
-    from sonjit.lab.hand_models.rotations import axis_angle_from_matrix
+    from sonjit.lab.hand_models.mano import axis_angle_from_matrix
 
     count = len(points_m)
     (rest_joints,) = mano_points(mano, np.zeros((1, _POSE_SIZE)), np.zeros(_SHAPE_SIZE), np.zeros((1, 3)))[1]

@@ -1,8 +1,9 @@
 """Mask R-CNN: segment objects as boxes, classes and masks, with every intermediate step.
 
-Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. `load_official` loads checkpoints of
-torchvision's `maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` and gives the same outputs. The classes of a
-checkpoint are in the description in its folder, or follow from the shape of its weights.
+Source: He et al., Mask R-CNN (2017), with the pyramid of section 3.1. The layers, losses and keys are torchvision's, so
+that checkpoints of its `maskrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn_v2` give the same outputs. The forward is
+written here, because it returns every step, pools by RoIPool for a comparison, and is exported to ONNX. The classes of
+a checkpoint are in the description in its folder, or follow from the shape of its weights.
 """
 
 from __future__ import annotations
@@ -12,99 +13,125 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_loss, paste_masks_in_image
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, remove_small_boxes, roi_align, roi_pool
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.checkpoints import DESCRIPTION, load_checkpoint, load_description, save_description
-from sonjit.lab.networks.mask_rcnn.batches import batch_of, ratio_to, resize_target
-from sonjit.lab.networks.mask_rcnn.fpn import FeaturePyramid, Norm, ResNet
-from sonjit.lab.networks.mask_rcnn.roi_align import Pooling, pool_levels
-from sonjit.lab.networks.mask_rcnn.roi_heads import (
-    BoxHead,
-    DetectedInstances,
-    MaskHead,
-    MaskHeadName,
-    Samples,
-    SkipMaskHead,
-    Target,
-    box_losses,
-    boxes_from_scores,
-    mask_loss,
-    paste_masks,
-    sample_proposals,
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Norm, ResNet, norm_layer
+from sonjit.lab.networks.checkpoints import (
+    DESCRIPTION,
+    load_checkpoint,
+    load_description,
+    save_description,
+    without_prefixes,
 )
-from sonjit.lab.networks.mask_rcnn.rpn import RegionProposals, RpnSteps
+from sonjit.lab.networks.mask_rcnn.roi_align import pyramid_levels
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register, required_checkpoint
 
-_BATCH_NORM_EPSILON = 1e-5
+__all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "load_mask_rcnn", "paste_masks"]
 
-_OFFICIAL = (
-    (r"^backbone\.body\.", "backbone."),
-    (r"^backbone\.fpn\.inner_blocks\.(\d+)\.(?=[wb])", r"pyramid.lateral.\1.0."),  # files from before torchvision 0.13
-    (r"^backbone\.fpn\.layer_blocks\.(\d+)\.(?=[wb])", r"pyramid.output.\1.0."),
-    (r"^backbone\.fpn\.inner_blocks\.", "pyramid.lateral."),
-    (r"^backbone\.fpn\.layer_blocks\.", "pyramid.output."),
-    (r"^rpn\.head\.conv\.(?=[wb])", "rpn.convs.0.0."),
-    (r"^rpn\.head\.conv\.", "rpn.convs."),
-    (r"^rpn\.head\.cls_logits\.", "rpn.objectness."),
-    (r"^rpn\.head\.bbox_pred\.", "rpn.deltas."),
-    (r"^roi_heads\.box_head\.(?:fc6|5)\.", "box_head.hidden.0."),
-    (r"^roi_heads\.box_head\.fc7\.", "box_head.hidden.1."),
-    (r"^roi_heads\.box_head\.", "box_head.convs."),
-    (r"^roi_heads\.box_predictor\.cls_score\.", "box_head.scores."),
-    (r"^roi_heads\.box_predictor\.bbox_pred\.", "box_head.deltas."),
-    (r"^roi_heads\.mask_head\.mask_fcn1\.", "mask_head.convs.0.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn2\.", "mask_head.convs.1.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn3\.", "mask_head.convs.2.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn4\.", "mask_head.convs.3.0."),
-    (r"^roi_heads\.mask_head\.", "mask_head.convs."),
-    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "mask_head.upsample."),
-    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "mask_head.logits."),
-)
-"""Patterns of torchvision's keys and their replacements; the first pattern that matches is used."""
-
-
-_TINY = {
-    "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
-    "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96, "most": 10,
-}  # fmt: skip
-
-"""Options of a small twin; group norms bound the outputs of random weights, so that rounding errors stay small."""
-_IMAGE = (InputSpec("images", (3, 480, 640)),)
-_SMALL_IMAGE = (InputSpec("images", (3, 64, 96)),)
+Pooling = Literal["align", "pool"]
+MaskHeadName = Literal["fcn", "skip"]
 WEIGHTS = "weights.safetensors"
 """File name of the weights in a training run."""
+_BATCH_NORM_EPSILON = 1e-5
+_STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
+_MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
 """Options that change no weight; they may differ from those of the training."""
+_RENAMED = (
+    (r"^backbone\.(?!body\.|fpn\.)", "backbone.body."),  # earlier names of Sonjit
+    (r"^pyramid\.lateral\.", "backbone.fpn.inner_blocks."),
+    (r"^pyramid\.output\.", "backbone.fpn.layer_blocks."),
+    (r"^rpn\.convs\.", "rpn.head.conv."),
+    (r"^rpn\.objectness\.", "rpn.head.cls_logits."),
+    (r"^rpn\.deltas\.", "rpn.head.bbox_pred."),
+    (r"^box_head\.convs\.", "roi_heads.box_head."),
+    (r"^box_head\.hidden\.1\.", "roi_heads.box_head.fc7."),
+    (r"^box_head\.scores\.", "roi_heads.box_predictor.cls_score."),
+    (r"^box_head\.deltas\.", "roi_heads.box_predictor.bbox_pred."),
+    (r"^mask_head\.convs\.", "roi_heads.mask_head."),
+    (r"^mask_head\.upsample\.", "roi_heads.mask_predictor.conv5_mask."),
+    (r"^mask_head\.logits\.", "roi_heads.mask_predictor.mask_fcn_logits."),
+    (r"^(backbone\.fpn\.\w+\.\d+)\.(?=[wb])", r"\1.0."),  # names of torchvision before 0.13
+    (r"^rpn\.head\.conv\.(?=[wb])", "rpn.head.conv.0.0."),
+    *((rf"^roi_heads\.mask_head\.mask_fcn{i + 1}\.", f"roi_heads.mask_head.{i}.0.") for i in range(4)),
+)
+"""Patterns of keys in older files and their replacements; the first pattern that matches is used."""
 
 
-def weights_from_torchvision(weights: Mapping[str, Tensor], *, frozen: bool) -> dict[str, Tensor]:
-    """Convert torchvision's keys to those of this module.
+class DetectedInstances(NamedTuple):
+    """Instances in one image, best first.
 
-    Torchvision's first version adds nothing to the variance, as `FrozenNorm`. A file with the counters of a live batch
-    norm is from a version that adds 1e-5, which is then added to the variance itself.
-
-    Args:
-        weights: Weights with torchvision's keys.
-        frozen: True if the residual network has frozen norms.
+    Attributes:
+        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels.
+        scores: (N,) probability of the class.
+        labels: (N,) int64 class, 1 and up.
+        masks: (N, M, M) probability within the box; see `paste_masks`.
     """
-    live = any(key.startswith("backbone.body.") and key.endswith("num_batches_tracked") for key in weights)
-    ours: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        if frozen and key.startswith("backbone.body."):
-            if key.endswith("num_batches_tracked"):
-                continue
-            if live and key.endswith("running_var"):
-                value = value + _BATCH_NORM_EPSILON
-        ours[_own_key(key)] = value
-    return ours
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
 
 
-def _own_key(key: str) -> str:
-    return next((re.sub(old, new, key) for old, new in _OFFICIAL if re.search(old, key)), key)
+class Target(NamedTuple):
+    """Ground truth of one image.
+
+    Attributes:
+        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, not empty.
+        labels: (N,) int64 class, 1 and up.
+        masks: (N, H, W) 0 or 1.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
+
+
+class Candidates(NamedTuple):
+    """Boxes (N, 4) of one image that may become proposals, their objectness 0..1 and their levels, 2 to 6."""
+
+    boxes: Tensor
+    scores: Tensor
+    levels: Tensor
+
+    def select(self, index: Tensor) -> Candidates:
+        """Return the candidates at indices or where a mask is True."""
+        return Candidates(*(values[index] for values in self))
+
+
+@dataclass(frozen=True)
+class RpnSteps:
+    """The steps of the region proposal network; lists over P2..P6 or over images.
+
+    Attributes:
+        anchors: Anchors (A_l, 4) of each level in pixels of the resized image.
+        objectness: Logits (B, A_l) of each level.
+        deltas: Deltas (B, A_l, 4) of each level.
+        before_nms: Best candidates of each level for each image, moved and clipped, without tiny ones.
+        after_nms: Candidates of each image after NMS on each level.
+        proposals: Best candidates of each image over all levels.
+    """
+
+    anchors: list[Tensor]
+    objectness: list[Tensor]
+    deltas: list[Tensor]
+    before_nms: list[Candidates]
+    after_nms: list[Candidates]
+    proposals: list[Candidates]
 
 
 @dataclass(frozen=True)
@@ -138,7 +165,83 @@ class Steps:
     mask_logits: Tensor
 
 
-__all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "paste_masks"]
+class _Backbone(nn.Module):
+    """A residual network and the feature pyramid P2..P6 on it, with torchvision's names."""
+
+    def __init__(self, body: ResNet, channels: int, norm: Norm | None) -> None:
+        super().__init__()
+        self.body = body
+        layer = partial(norm_layer, norm) if norm else None
+        self.fpn = FeaturePyramidNetwork(body.channels, channels, LastLevelMaxPool(), layer)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = {str(stage): values for stage, values in enumerate(self.body(images))}
+        return list(self.fpn(maps).values())
+
+
+class _Proposals(RegionProposalNetwork):
+    """torchvision's region proposal network, which also returns its steps."""
+
+    def propose(self, pyramid: Sequence[Tensor], padded: Sequence[int], sizes: Sequence[tuple[int, int]]) -> RpnSteps:
+        """Return the proposals of each image in a batch of the padded height and width."""
+        logits, boxes = self.head(list(pyramid))
+        objectness = [values.permute(0, 2, 3, 1).flatten(1) for values in logits]
+        deltas = [values.permute(0, 2, 3, 1).reshape(len(values), -1, 4) for values in boxes]
+        if not torch.compiler.is_exporting():
+            self.anchor_generator.set_cell_anchors(pyramid[0].dtype, pyramid[0].device)
+        grids = [list(level.shape[-2:]) for level in pyramid]
+        strides: list[Any] = [[side // count for side, count in zip(padded, grid, strict=True)] for grid in grids]
+        anchors = self.anchor_generator.grid_anchors(grids, strides)
+        before, after, final = [], [], []
+        with torch.no_grad():
+            for i, size in enumerate(sizes):
+                levels = [
+                    self._best_of_level(level, every, likely[i], moves[i], size)
+                    for level, (every, likely, moves) in enumerate(zip(anchors, objectness, deltas, strict=True), 2)
+                ]
+                before.append(_merge(levels))
+                after.append(_merge([item.select(nms(item.boxes, item.scores, self.nms_thresh)) for item in levels]))
+                # ONNX has no stable sort.
+                order = after[-1].scores.argsort(descending=True, stable=not torch.compiler.is_exporting())
+                final.append(after[-1].select(order[: self.post_nms_top_n()]))
+        return RpnSteps(anchors, objectness, deltas, before, after, final)
+
+    def losses(self, steps: RpnSteps, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Return the binary cross-entropy of objectness and smooth L1 of deltas, over a sample of the anchors."""
+        anchors = [torch.cat(steps.anchors)] * len(targets)
+        labels, matched = self.assign_targets_to_anchors(anchors, [target._asdict() for target in targets])
+        expected = self.box_coder.encode(matched, anchors)
+        deltas = torch.cat(steps.deltas, 1).flatten(0, 1)
+        objectness, boxes = self.compute_loss(torch.cat(steps.objectness, 1), deltas, labels, expected)
+        return {"rpn_objectness": objectness, "rpn_boxes": boxes}
+
+    def _best_of_level(
+        self, level: int, anchors: Tensor, objectness: Tensor, deltas: Tensor, size: tuple[int, int]
+    ) -> Candidates:
+        """Take the best anchors by objectness, move them by their deltas, clip them to the image, drop tiny ones."""
+        logits, best = objectness.topk(min(self.pre_nms_top_n(), len(objectness)))
+        boxes = clip_boxes_to_image(self.box_coder.decode_single(deltas[best], anchors[best]), size)
+        found = Candidates(boxes, logits.sigmoid(), torch.full_like(best, level))
+        return found.select(remove_small_boxes(boxes, _MIN_PROPOSAL_PX))
+
+
+class SkipMaskHead(MaskRCNNHeads):
+    """A mask head for a comparison: scores at the map's resolution and at half of it, added (Long et al. 2015).
+
+    The bilinear upsampling is applied to the features instead, which is equal because scores are linear in them.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  # torch's name
+        """Map (N, C, M, M) to features (N, 2 C, 2M, 2M), of which the logits are linear."""
+        first, second, *coarser = self
+        fine = second(first(maps))
+        coarse = F.max_pool2d(fine, 2, ceil_mode=True)
+        for layer in coarser:
+            coarse = layer(coarse)
+        side = (2 * maps.shape[-1],) * 2
+        return torch.cat(
+            [F.interpolate(level, side, mode="bilinear", align_corners=False) for level in (fine, coarse)], 1
+        )
 
 
 class MaskRCNN(Network):
@@ -191,17 +294,28 @@ class MaskRCNN(Network):
         super().__init__()
         self.roi: Pooling = roi
         self.mask_map, self.min_side, self.max_side = mask_map, min_side, max_side
-        self.min_score, self.most = min_score, most
-        self.frozen = norm == "frozen"
-        norm_of_heads = None if self.frozen else norm
-        self.backbone = ResNet(depth, width, norm)
-        self.pyramid = FeaturePyramid(self.backbone.channels, channels, norm_of_heads)
-        self.rpn = RegionProposals(
-            channels, convs=rpn_convs, sizes_px=anchors_px, before_nms=before_nms, after_nms=after_nms
+        self.min_score, self.most, self.masks = min_score, most, masks
+        self._frozen, self._box_convs = norm == "frozen", box_convs
+        norm_of_heads = None if norm == "frozen" else norm
+        layer = partial(norm_layer, norm_of_heads) if norm_of_heads else None
+        self.backbone = _Backbone(ResNet(depth, width, norm), channels, norm_of_heads)
+        generator = AnchorGenerator(tuple((side,) for side in anchors_px), ((0.5, 1.0, 2.0),) * len(anchors_px))
+        before, after = ({"training": 2 * count, "testing": count} for count in (before_nms, after_nms))
+        self.rpn = _Proposals(generator, RPNHead(channels, 3, rpn_convs), 0.7, 0.3, 256, 0.5, before, after, 0.7)
+        if box_convs:
+            box_head = FastRCNNConvFCHead((channels, 7, 7), [channels] * box_convs, [hidden], layer)
+        else:
+            box_head = TwoMLPHead(channels * 49, hidden)
+        self.roi_heads: Any = RoIHeads(  # Any, because torchvision declares its parts as None
+            None, box_head, FastRCNNPredictor(hidden, classes), 0.5, 0.5, 512, 0.25, None, min_score, 0.5, most
         )
-        self.box_head = BoxHead(classes, channels, hidden, box_convs, norm_of_heads)
-        head = {"fcn": MaskHead, "skip": SkipMaskHead}[mask_head]
-        self.mask_head = head(classes, channels, norm_of_heads) if masks else None
+        if masks:
+            head = {"fcn": MaskRCNNHeads, "skip": SkipMaskHead}[mask_head]
+            self.roi_heads.mask_head = head(channels, [channels] * 4, 1, layer)
+            self.roi_heads.mask_predictor = MaskRCNNPredictor(channels, channels, classes)
+            if mask_head == "skip":
+                del self.roi_heads.mask_predictor.conv5_mask, self.roi_heads.mask_predictor.relu
+                self.roi_heads.mask_predictor.mask_fcn_logits = _logits(2 * channels, classes)
 
     def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
         """Segment images of one size.
@@ -217,10 +331,10 @@ class MaskRCNN(Network):
         if not len(images):
             raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; expected at least 1 image")
         found, intermediate = self._run(list(images), every_class=steps)
-        filled = {
-            name: [_pad_rows(getattr(item, name), self.most) for item in found] for name in DetectedInstances._fields
+        outputs = {
+            name: torch.stack([_pad_rows(getattr(item, name), self.most) for item in found])
+            for name in DetectedInstances._fields
         }
-        outputs = {name: torch.stack(parts) for name, parts in filled.items()}
         return outputs | {"steps": intermediate} if steps else outputs
 
     def find(self, images: Sequence[Tensor]) -> list[DetectedInstances]:
@@ -233,60 +347,95 @@ class MaskRCNN(Network):
 
     def _run(self, images: Sequence[Tensor], *, every_class: bool) -> tuple[list[DetectedInstances], Steps]:
         """Return instances and steps, with the mask logits of all classes or only of each instance's own class."""
-        batch, sizes = batch_of(images, self.min_side, self.max_side)
-        pyramid = self.pyramid(self.backbone(batch))
-        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
+        batch, sizes = self._batch(images)
+        pyramid = self.backbone(batch)
+        rpn = self.rpn.propose(pyramid, batch.shape[-2:], sizes)
         proposals = [proposal.boxes for proposal in rpn.proposals]
         maps, levels = pool_levels(pyramid[:4], proposals, 7, kind=self.roi)
-        logits, deltas = self.box_head(maps)
+        logits, flat = self.roi_heads.box_predictor(self.roi_heads.box_head(maps))
+        deltas = flat.unflatten(1, (-1, 4))
         counts = [proposal.shape[0] for proposal in proposals]  # export does not support len()
         parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
-        detections = [
-            boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, max_boxes=self.most) for part in parts
-        ]
+        detections = [self._instances(*part) for part in parts]
         if torch.compiler.is_exporting():  # other runtimes do not support layers without instances: add empty ones
-            detections = [
-                (_pad_rows(a, self.most), _pad_rows(b, self.most), _pad_rows(c, self.most)) for a, b, c in detections
-            ]
+            detections = [tuple(_pad_rows(values, self.most) for values in item) for item in detections]
         boxes = [item[0] for item in detections]
         likely, labels = (torch.cat([item[i] for item in detections]) for i in (1, 2))
         mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(labels.shape[0], 0, 0)
-        if self.mask_head is not None:
+        if self.masks:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
-            features = self.mask_head.features(mask_maps)
-            own = self.mask_head.logits_of(features, labels)
-            mask_logits = self.mask_head.logits(features) if every_class else own[:, None]
+            features = self._mask_features(mask_maps)
+            layer = self.roi_heads.mask_predictor.mask_fcn_logits
+            own = torch.einsum("nc,nchw->nhw", layer.weight.flatten(1)[labels], features)
+            own = own + layer.bias[labels, None, None]
+            mask_logits = layer(features) if every_class else own[:, None]
         masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([box.shape[0] for box in boxes])
         found = [
-            DetectedInstances(corners * ratio_to(image, size), scores, classes, mask)
+            DetectedInstances(corners * _ratio_to(image, size), scores, classes, mask)
             for image, size, (corners, scores, classes), mask in zip(images, sizes, detections, masks, strict=True)
         ]
-        return found, Steps(
-            images=batch,
-            sizes=sizes,
-            pyramid=pyramid,
-            rpn=rpn,
-            levels=levels,
-            box_maps=maps,
-            logits=logits,
-            deltas=deltas,
-            boxes=boxes,
-            mask_maps=mask_maps,
-            mask_logits=mask_logits,
-        )
+        steps = Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
+        return found, steps
 
-    def on_full_budget(self, images: Tensor) -> None:
+    def _batch(self, images: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Normalise and scale images, and pad them with 0 on the right and at the bottom."""
+        scaled: list[Tensor] = []
+        for image in images:
+            mean, deviation = (image.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+            height, width = image.shape[-2:]
+            scale = min(self.min_side / min(height, width), self.max_side / max(height, width))
+            size = max(int(height * scale), 1), max(int(width * scale), 1)
+            scaled.append(F.interpolate(((image - mean) / deviation)[None], size, mode="bilinear")[0])
+        sizes = [(item.shape[-2], item.shape[-1]) for item in scaled]
+        high, wide = (-(-max(side) // _STRIDE) * _STRIDE for side in zip(*sizes, strict=True))
+        batch = scaled[0].new_zeros(len(scaled), 3, high, wide)
+        for row, item in zip(batch, scaled, strict=True):
+            row[:, : item.shape[-2], : item.shape[-1]] = item
+        return batch, sizes
+
+    def _instances(
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        """Return boxes (K, 4), scores (K,) and classes (K,) of one image, best first.
+
+        Each proposal is moved for each class. Unlikely, tiny and duplicate boxes are removed.
+        """
+        scores = logits.softmax(-1)
+        owners, labels = (scores[:, 1:] > self.min_score).nonzero().unbind(1)
+        labels = labels + 1
+        scores = scores[owners, labels]
+        boxes = self.roi_heads.box_coder.decode_single(deltas[owners, labels], proposals[owners])
+        boxes = clip_boxes_to_image(boxes, size)
+        large = remove_small_boxes(boxes, _MIN_INSTANCE_PX)
+        boxes, scores, labels = boxes[large], scores[large], labels[large]
+        offsets = labels[:, None] * (max(size) + 1.0)  # move classes apart, so that they do not suppress each other
+        selected = nms(boxes + offsets, scores, self.roi_heads.nms_thresh)[: self.most]
+        return boxes[selected], scores[selected], labels[selected]
+
+    def _mask_features(self, maps: Tensor) -> Tensor:
+        """Return features (N, C, 2M, 2M) of maps (N, C, M, M), of which the mask logits are linear."""
+        features = self.roi_heads.mask_head(maps)
+        for layer in list(self.roi_heads.mask_predictor.children())[:-1]:
+            features = layer(features)
+        return features
+
+    def on_full_budget(self, *inputs: Tensor) -> None:
         """Run every layer with the maximum number of proposals and instances of images (B, 3, H, W)."""
-        batch, _ = batch_of(list(images), self.min_side, self.max_side)
-        pyramid = self.pyramid(self.backbone(batch))
-        for level in pyramid:
-            self.rpn.on_level(level)
-        channels = pyramid[0].shape[1]
-        self.box_head(batch.new_zeros(len(images) * self.rpn.after_nms, channels, 7, 7))
-        if self.mask_head is not None:
-            maps = batch.new_zeros(len(images) * self.most, channels, self.mask_map, self.mask_map)
+        (images,) = inputs
+        batch, _ = self._batch(list(images))
+        pyramid = self.backbone(batch)
+        self.rpn.head(pyramid)
+        maps = batch.new_zeros(len(images) * self.rpn.post_nms_top_n(), pyramid[0].shape[1], 7, 7)
+        self.roi_heads.box_predictor(self.roi_heads.box_head(maps))
+        if self.masks:
+            maps = batch.new_zeros(len(images) * self.most, maps.shape[1], self.mask_map, self.mask_map)
+            layer = self.roi_heads.mask_predictor.mask_fcn_logits
             labels = torch.ones(len(maps), dtype=torch.int64, device=maps.device)
-            self.mask_head.logits_of(self.mask_head.features(maps), labels)
+            torch.einsum("nc,nchw->nhw", layer.weight.flatten(1)[labels], self._mask_features(maps))
+
+    def set_samples(self, count: int) -> None:
+        """Set the number of anchors, and of proposals, of an image in the losses; by default 256 and 512."""
+        self.rpn.fg_bg_sampler.batch_size_per_image = self.roi_heads.fg_bg_sampler.batch_size_per_image = count
 
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the parts of the multi-task loss, whose sum is minimised: L_cls, L_box, L_mask, and two of the RPN.
@@ -295,45 +444,119 @@ class MaskRCNN(Network):
             images: (3, H, W) RGB 0..1.
             targets: Ground truth of each image in its pixels.
         """
-        batch, sizes = batch_of(images, self.min_side, self.max_side)
-        parts = zip(images, sizes, targets, strict=True)
-        resized = [resize_target(image, size, target) for image, size, target in parts]
-        pyramid = self.pyramid(self.backbone(batch))
-        rpn = self.rpn(pyramid, (batch.shape[-2], batch.shape[-1]), sizes)
-        losses = self.rpn.losses(rpn, [item.boxes for item in resized])
-        samples = [
-            sample_proposals(proposal.boxes, target, self.box_samples)
-            for proposal, target in zip(rpn.proposals, resized, strict=True)
+        batch, sizes = self._batch(images)
+        resized = [
+            Target(target.boxes / _ratio_to(image, size), target.labels, _resize_masks(target.masks, size).to(image))
+            for image, size, target in zip(images, sizes, targets, strict=True)
         ]
-        maps, _ = pool_levels(pyramid[:4], [sample.boxes for sample in samples], 7, kind=self.roi)
-        logits, deltas = self.box_head(maps)
-        losses |= box_losses(logits, deltas, samples, resized)
-        if self.mask_head is not None:
-            objects = [
-                Samples(sample.boxes[sample.matches >= 0], sample.matches[sample.matches >= 0]) for sample in samples
-            ]
-            maps, _ = pool_levels(pyramid[:4], [positive.boxes for positive in objects], self.mask_map, kind=self.roi)
-            losses["masks"] = mask_loss(self.mask_head(maps), objects, resized)
+        pyramid = self.backbone(batch)
+        rpn = self.rpn.propose(pyramid, batch.shape[-2:], sizes)
+        losses = self.rpn.losses(rpn, resized)
+        boxes, matches, labels, expected = self.roi_heads.select_training_samples(
+            [proposal.boxes for proposal in rpn.proposals], [target._asdict() for target in resized]
+        )
+        maps, _ = pool_levels(pyramid[:4], boxes, 7, kind=self.roi)
+        logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(maps))
+        losses["classes"], losses["boxes"] = fastrcnn_loss(logits, deltas, labels, expected)
+        if self.masks:
+            objects = [label > 0 for label in labels]
+            boxes, matches = ([v[i] for v, i in zip(each, objects, strict=True)] for each in (boxes, matches))
+            maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
+            scores = self.roi_heads.mask_predictor.mask_fcn_logits(self._mask_features(maps))
+            truth = [target.masks for target in resized], [target.labels for target in resized]
+            losses["masks"] = maskrcnn_loss(scores, boxes, *truth, matches)
         return losses
-
-    box_samples = 512
-    """Number of proposals of an image in the losses of the heads."""
 
     def forget_classes(self, classes: int) -> None:
         """Replace the layers that depend on the classes; `classes` includes the background."""
-        self.box_head.scores = nn.Linear(self.box_head.scores.in_features, classes)
-        self.box_head.deltas = nn.Linear(self.box_head.deltas.in_features, classes * 4)
-        if self.mask_head is not None:
-            self.mask_head.logits = nn.Conv2d(self.mask_head.logits.in_channels, classes, 1)
+        heads = self.roi_heads
+        heads.box_predictor = FastRCNNPredictor(heads.box_predictor.cls_score.in_features, classes)
+        if self.masks:
+            channels = heads.mask_predictor.mask_fcn_logits.in_channels
+            heads.mask_predictor.mask_fcn_logits = nn.Conv2d(channels, classes, 1)
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Convert the names of torchvision to those of this module."""
-        return weights_from_torchvision(super().from_official(state_dict), frozen=self.frozen)
+        """Convert keys of older files, and statistics of live batch norms for frozen ones.
+
+        Frozen norms add nothing to the variance, as those of torchvision's first checkpoint. A file with counters has
+        live batch norms that add 1e-5, which is then added to the variance itself.
+        """
+        weights = super().from_official(state_dict)
+        body = ("backbone.body.", "backbone.layer", "backbone.bn")
+        live = any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
+        linear = f"roi_heads.box_head.{self._box_convs + 1 if self._box_convs else 'fc6'}."
+        found: dict[str, Tensor] = {}
+        for key, value in weights.items():
+            if self._frozen and live and key.startswith(body):
+                if key.endswith("num_batches_tracked"):
+                    continue
+                if key.endswith("running_var"):
+                    value = value + _BATCH_NORM_EPSILON
+            name = key.replace("box_head.hidden.0.", linear) if key.startswith("box_head.hidden.0.") else key
+            found[next((re.sub(old, new, name) for old, new in _RENAMED if re.search(old, name)), name)] = value
+        return found
+
+
+def _logits(channels: int, classes: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, classes, 1)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
+
+
+def _merge(parts: Sequence[Candidates]) -> Candidates:
+    return Candidates(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _pad_rows(values: Tensor, count: int) -> Tensor:
     """Pad (N, ...) with zeros to (count, ...)."""
     return torch.cat([values, values.new_zeros(count, *values.shape[1:])])[:count]
+
+
+def _ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the factors (4,) from boxes on the resized image to boxes on the image (3, H, W)."""
+    height, width = image.shape[-2:]
+    return image.new_tensor([width / size[1], height / size[0]] * 2)
+
+
+def _resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(masks[:, None].float(), size)[:, 0]
+
+
+def pool_levels(
+    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], size: int, *, kind: Pooling = "align", points: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Pool the map of each box from its own level of the pyramid P2, P3, ..., by RoIAlign or RoIPool.
+
+    Boxes (N_b, 4) are in pixels of each image. Returns maps (N, C, size, size) over all images, and the levels (N,).
+    """
+    every = torch.cat(list(boxes))
+    owners = torch.cat([torch.full_like(box[:, :1], i) for i, box in enumerate(boxes)])
+    rois = torch.cat([owners, every], 1)  # (N, 5)
+    levels = pyramid_levels(every, highest=len(pyramid) + 1)
+    maps = pyramid[0].new_zeros(every.shape[0], pyramid[0].shape[1], size, size)
+    for level, grid in enumerate(pyramid, 2):
+        rows = (levels == level).nonzero()[:, 0]
+        scale = 2.0**-level
+        if kind == "align":
+            part = roi_align(grid, rois[rows], size, scale, points)
+        else:
+            part = roi_pool(grid, rois[rows], size, scale)
+        maps[rows] = part.to(maps.dtype)
+    return maps, levels
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize masks to their boxes on the image.
+
+    Args:
+        masks: (N, M, M) probability.
+        boxes: (N, 4) pixels.
+        size: Height and width of the image.
+
+    Returns:
+        (N, H, W) probability, 0 outside of the box.
+    """
+    return paste_masks_in_image(masks[:, None], boxes, size)[:, 0]
 
 
 for _name, _build, _summary, _file in (
@@ -352,13 +575,18 @@ for _name, _build, _summary, _file in (
             summary=_summary,
             source="He et al., Mask R-CNN, 2017; layers as torchvision's",
             licence="BSD-3-Clause",
-            inputs=_IMAGE,
+            inputs=(InputSpec("images", (3, 480, 640)),),
             where=f"download {_file}*.pth from https://download.pytorch.org/models/ and pass its path, or train: "
             "sonjit train mask-rcnn",
-            tiny=_TINY,
-            tiny_inputs=_SMALL_IMAGE,
+            # Group norms bound the outputs of random weights, so that rounding errors stay small.
+            tiny={
+                "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
+                "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96,
+                "most": 10,
+            },
+            tiny_inputs=(InputSpec("images", (3, 64, 96)),),
         )
-    )
+    )  # fmt: skip
 
 
 class Category(NamedTuple):
@@ -395,30 +623,32 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     Raises:
         InputError: The weights are missing or of another network.
     """
+    names = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    coco = tuple(Category(i, name) for i, name in enumerate(names) if i)
     if path == "demo":
-        return _create("mask-rcnn", "demo", options, _coco_categories())
+        return _create("mask-rcnn", "demo", options, coco)
     file = Path(required_checkpoint("mask-rcnn", path))
     folder = file if file.is_dir() else file.parent
     if file.is_dir() or (folder / DESCRIPTION).is_file():
-        return _from_run(folder, folder / WEIGHTS if file.is_dir() else file, options)
-    weights = load_checkpoint(file)
+        name, own, categories = load_description(folder, "mask-rcnn", _parse_options)
+        return _create(name, folder / WEIGHTS if file.is_dir() else file, {**own, **options}, categories)
+    key = "roi_heads.box_predictor.cls_score.weight"
+    weights = without_prefixes(load_checkpoint(file), (key,))
+    scores = weights.get(key)
+    if scores is None:
+        raise InputError(
+            f"{file} is neither a run of sonjit train mask-rcnn nor torchvision's maskrcnn_resnet50_fpn[_v2]"
+        )
     name = "mask-rcnn-v2" if "roi_heads.box_head.5.weight" in weights else "mask-rcnn"
-    classes = _classes(file, weights)
-    names = _coco_categories()
-    if classes != len(names) + 1:
-        names = tuple(Category(i, f"class {i}") for i in range(1, classes))
-    return _create(name, file, {"classes": classes, **options}, names)
+    if len(scores) != len(coco) + 1:
+        coco = tuple(Category(i, f"class {i}") for i in range(1, len(scores)))
+    return _create(name, file, {"classes": len(scores), **options}, coco)
 
 
 def save_mask_rcnn_description(folder: Path, saved: SavedMaskRCNN) -> None:
     """Write the description for `load_mask_rcnn` next to the weights: name, options and categories."""
     categories = [category._asdict() for category in saved.categories]
     save_description(folder, {"network": saved.name, "options": saved.options, "categories": categories})
-
-
-def _from_run(folder: Path, weights: Path, options: Mapping[str, object]) -> SavedMaskRCNN:
-    name, own, categories = load_description(folder, "mask-rcnn", _parse_options)
-    return _create(name, weights, {**own, **options}, categories)
 
 
 def _parse_options(description: Any) -> tuple[str, dict[str, Any], tuple[Category, ...]]:  # noqa: ANN401  # JSON
@@ -437,21 +667,3 @@ def _create(
         setattr(network, key, value)
     network.options = {**network.options, **used}
     return SavedMaskRCNN(network.eval(), categories, name, options)
-
-
-def _classes(file: Path, weights: Mapping[str, Tensor]) -> int:
-    key = next(
-        (key for key in weights if key.removeprefix("module.") == "roi_heads.box_predictor.cls_score.weight"), None
-    )
-    if key is None:
-        raise InputError(
-            f"{file} is neither a run of sonjit train mask-rcnn nor torchvision's maskrcnn_resnet50_fpn[_v2]"
-        )
-    return weights[key].shape[0]
-
-
-def _coco_categories() -> tuple[Category, ...]:
-    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
-
-    names = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    return tuple(Category(i, name) for i, name in enumerate(names) if i)

@@ -1,6 +1,6 @@
 """Pool boxes of an image to maps of one size: RoIAlign, and RoIPool for a comparison.
 
-The functions ending in `_reference` compute in plain steps what torchvision's operators in `pool_levels` compute.
+The functions ending in `_reference` compute in plain steps what torchvision's operators compute.
 Sources: He et al., Mask R-CNN (2017), section 3; Girshick, Fast R-CNN (2015), section 2.1; Lin et al., Feature Pyramid
 Networks (2017), equation 1.
 """
@@ -8,13 +8,9 @@ Networks (2017), equation 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align, roi_pool
-
-Pooling = Literal["align", "pool"]
 
 
 def bilinear(grid: Tensor, x: float, y: float) -> float:
@@ -148,34 +144,3 @@ def pyramid_levels(boxes: Tensor, lowest: int = 2, highest: int = 5, k0: int = 4
     # A little more than the formula, because a rounding error must not lower the level of 224 itself.
     levels = torch.floor(k0 + torch.log2(torch.sqrt(width * height) / 224) + 1e-6)
     return levels.clamp(lowest, highest).long()
-
-
-def pool_levels(
-    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], size: int, *, kind: Pooling = "align", points: int = 2
-) -> tuple[Tensor, Tensor]:
-    """Pool the map of each box from its own level of the pyramid.
-
-    Args:
-        pyramid: P2, P3, ... (B, C, H / 2^l, W / 2^l).
-        boxes: Boxes (N_b, 4) of each image in pixels of the image.
-        size: Side of the maps.
-        kind: RoIAlign or RoIPool.
-        points: Number of sampling points along each side of a bin.
-
-    Returns:
-        (N, C, size, size) over all images, and (N,) the level of each box.
-    """
-    every = torch.cat(list(boxes))
-    owners = torch.cat([torch.full_like(box[:, :1], i) for i, box in enumerate(boxes)])
-    rois = torch.cat([owners, every], 1)  # (N, 5)
-    levels = pyramid_levels(every, highest=len(pyramid) + 1)
-    maps = pyramid[0].new_zeros(every.shape[0], pyramid[0].shape[1], size, size)
-    for level, grid in enumerate(pyramid, 2):
-        rows = (levels == level).nonzero()[:, 0]
-        scale = 2.0**-level
-        if kind == "align":
-            part = roi_align(grid, rois[rows], size, scale, points)
-        else:
-            part = roi_pool(grid, rois[rows], size, scale)
-        maps[rows] = part.to(maps.dtype)
-    return maps, levels

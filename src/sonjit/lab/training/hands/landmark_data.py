@@ -18,7 +18,7 @@ from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.lab.datasets.sample import Instance, Sample, Side
 from sonjit.lab.metrics import mnae
-from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS
+from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import OTHER_SIDE, Augmentation
 from sonjit.lab.training.losses import point_loss

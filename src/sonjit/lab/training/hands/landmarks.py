@@ -23,7 +23,7 @@ from sonjit._util.arrays import Image
 from sonjit._util.data_files import json_values
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
+from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import InputSpec, Network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import (

@@ -22,7 +22,7 @@ from sonjit._util.arrays import BoolArray, Float32Array, Image
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.lab.datasets import Instance, Sample, open_dataset
-from sonjit.lab.networks.mediapipe.hand_masks import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
+from sonjit.lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced

@@ -27,7 +27,7 @@ from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, po
 from sonjit.lab.datasets import Dataset, Instance
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.mediapipe.palm_detection import PalmDetectionNetwork
+from sonjit.lab.networks.mediapipe_hands import PalmDetectionNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import Concat, LazySequence
 from sonjit.lab.training.hands.samples import open_source_samples

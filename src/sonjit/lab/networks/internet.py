@@ -1,22 +1,192 @@
 """InterNet: both hands of one person from one crop: their presence, their joints in 2.5D and their distance.
 
 Source: Moon et al. 2020, InterHand2.6M, section 5; numbers as in the released code. Quirks that checkpoints depend on
-are kept: bins count from the crop's corner without a half, and the bin with the highest value is the prediction.
+are kept: bins count from the crop's corner without a half, and the bin with the highest value is the prediction. Pixels
+of a crop and of the image count from the centre of the first pixel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sonjit._util.arrays import BoolArray, FloatArray, RealArray
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.hands3d.hand_layouts import JOINTS, HandLayout
-from sonjit.lab.networks.hands3d.heatmap_space import BINS, CELL_PX, INPUT_SIZE, HeatmapSpace
-from sonjit.lab.networks.mask_rcnn.fpn import ResNet
+from sonjit.geometry.boxes import RotatedBox, square_box
+from sonjit.geometry.cameras import Intrinsics
+from sonjit.lab.networks.backbones import ResNet
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.results.skeletons import Skeleton, load_skeleton
+
+Side = Literal["Right", "Left"]
+SIDES: Final[tuple[Side, Side]] = ("Right", "Left")
+"""Order of hands and of their roots' depths in a network's outputs, whatever the order of its joints."""
+JOINTS = 21
+"""Number of joints of one hand."""
+
+
+@dataclass(frozen=True)
+class HandLayout:
+    """An order of two hands' joints.
+
+    Attributes:
+        skeleton_name: Skeleton of one hand; depths are relative to its root.
+        first: Side with the joints 0..20; the other hand has 21..41.
+        both_in_a_crop: True if a crop contains both hands of a person, False if each hand has its own crop.
+    """
+
+    skeleton_name: str
+    first: Side
+    both_in_a_crop: bool = False
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """Names and bones of one hand in this order."""
+        return load_skeleton(self.skeleton_name)
+
+    def joints(self, side: Side) -> slice:
+        """Return the indices of a hand's joints among the 42."""
+        return slice(0, JOINTS) if side == self.first else slice(JOINTS, 2 * JOINTS)
+
+    def root(self, side: Side) -> int:
+        """Return the index of a hand's root among the 42."""
+        return self.joints(side).start + self.skeleton.parents.index(-1)
+
+    @property
+    def root_keypoints(self) -> tuple[int, ...]:
+        """MediaPipe's keypoints whose mean is the root: the wrist, or wrist and middle finger's knuckle."""
+        return (0,) if "wrist" in self.skeleton.keypoints else (0, 9)
+
+    def from_mediapipe21(self, points: RealArray) -> RealArray:
+        """Convert one hand (21, D) from MediaPipe's order; STB's palm is half-way between wrist and knuckle."""
+        known = load_skeleton("hand_mediapipe21")
+        palm = points[[0, known.index("middle_finger_mcp")]].mean(0)
+        return np.stack([
+            palm if name == "palm_center" else points[known.index(name)] for name in self.skeleton.keypoints
+        ])  # fmt: skip
+
+    def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
+        """Return one of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
+
+        STB has the palm's centre instead of the wrist. The wrist is then extrapolated from the middle finger's knuckle
+        through the palm's centre.
+        """
+        names = load_skeleton("hand_mediapipe21").keypoints
+        own, skeleton = joints[..., self.joints(side), :], self.skeleton
+        if names[0] in skeleton.keypoints:
+            return own[..., [skeleton.index(name) for name in names], :]
+        palm = skeleton.index("palm_center")
+        hand = own[..., [palm, *(skeleton.index(name) for name in names[1:])], :]
+        hand[..., 0, :] = 2 * hand[..., 0, :] - own[..., skeleton.index("middle_finger_mcp"), :]
+        return hand
+
+
+INPUT_SIZE = 256
+BINS = 64
+CELL_PX = 4
+"""Pixels of a crop for each bin along x and y."""
+F = TypeVar("F", float, "FloatArray")
+_MARGIN = 1.25  # side of the crop relative to the box
+_JOINT_MARGIN = 1.2  # side of a box relative to the joints in it
+
+
+@dataclass(frozen=True)
+class HeatmapSpace:
+    """Conversion of a heatmap's bins to pixels of a crop and millimetres of depth.
+
+    Attributes:
+        size_px: Side of the crop.
+        bins: Number of bins along x, y and z.
+        range_mm: Range of depth, half in front of the root and half behind it, also of the left root relative to the
+            right one.
+    """
+
+    size_px: int = INPUT_SIZE
+    bins: int = BINS
+    range_mm: float = 400.0
+
+    def bins_from_px(self, px: F) -> F:
+        """Convert pixels of a crop to bins."""
+        return px / self.size_px * self.bins
+
+    def px_from_bins(self, bins: F) -> F:
+        """Convert bins to pixels of a crop."""
+        return bins / self.bins * self.size_px
+
+    def bins_from_mm(self, mm: F) -> F:
+        """Convert relative depths to bins; the middle bin is 0 mm."""
+        return (mm / (self.range_mm / 2) + 1) / 2 * self.bins
+
+    def mm_from_bins(self, bins: F) -> F:
+        """Convert bins to relative depths."""
+        return (bins / self.bins * 2 - 1) * (self.range_mm / 2)
+
+
+class TwoHands(NamedTuple):
+    """Predictions of InterNet for a batch of crops, in the layout's order of joints.
+
+    Attributes:
+        xy_px: (B, 42, 2) pixels of the image.
+        z_mm: (B, 42) depth relative to the same hand's root.
+        rel_root_mm: (B,) depth of the left root relative to the right one.
+        present: (B, 2) True for a right and a left hand that is present.
+    """
+
+    xy_px: FloatArray
+    z_mm: FloatArray
+    rel_root_mm: FloatArray
+    present: BoolArray
+
+
+def box_of_joints(xy_px: RealArray) -> RotatedBox:
+    """Return the upright box of hands with joints (K, 2), with a margin as in the boxes of data sets."""
+    low, high = xy_px.min(0), xy_px.max(0)
+    (cx, cy), (width, height) = ((low + high) / 2).tolist(), ((high - low) * _JOINT_MARGIN).tolist()
+    return RotatedBox(cx, cy, width, height)
+
+
+def area_of_box(box: RotatedBox) -> RotatedBox:
+    """Return the square crop of a box around the hands; outside the image it is black."""
+    return square_box(box, scale=_MARGIN)
+
+
+def two_hands_from_outputs(
+    outputs: Mapping[str, Tensor], to_image: RealArray, space: HeatmapSpace = HeatmapSpace()
+) -> TwoHands:
+    """Convert outputs of InterNet to pixels, by transforms (B, 2, 3) from crop to image, and to millimetres."""
+    joints, rel, hands = (
+        outputs[name].detach().cpu().double().numpy() for name in ("joint_coord", "rel_root_depth", "hand_type")
+    )
+    crop_px = space.px_from_bins(joints[..., :2])
+    turn, shift = to_image[:, :, :2], to_image[:, None, :, 2]
+    xy = crop_px @ turn.swapaxes(1, 2) + shift
+    return TwoHands(xy, space.mm_from_bins(joints[..., 2]), space.mm_from_bins(rel[:, 0]), hands > 0.5)
+
+
+def apply_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
+    """Return the depths (B, 2) of right and left roots from their independent estimates (B, 2).
+
+    With both hands, the depth of the left root is that relative to the right one, because InterNet sees both at once.
+    """
+    depths = np.array(own_mm, np.float64)
+    both = hands.present.all(1)
+    depths[both, 1] = depths[both, 0] + hands.rel_root_mm[both]
+    return depths
+
+
+def joints_in_camera(hands: TwoHands, roots_mm: RealArray, layout: HandLayout, camera: Intrinsics) -> FloatArray:
+    """Return joints (B, 42, 3) in mm in the camera's frame, from the depths of right and left roots (B, 2)."""
+    depth = hands.z_mm.copy()
+    for number, side in enumerate(SIDES):
+        depth[:, layout.joints(side)] += roots_mm[:, number, None]
+    return camera.back_project(hands.xy_px, depth)
+
 
 _BACKBONE = "backbone_net.resnet."
 
@@ -123,10 +293,7 @@ class _PoseNet(nn.Module):
         init_small_weights(self)
 
     def forward(self, maps: Tensor) -> dict[str, Tensor]:
-        hands = (
-            self.joint_conv_1(self.joint_deconv_1(maps)),
-            self.joint_conv_2(self.joint_deconv_2(maps)),
-        )
+        hands = (self.joint_conv_1(self.joint_deconv_1(maps)), self.joint_conv_2(self.joint_deconv_2(maps)))
         # Channels are ordered by joint, then by depth bin.
         heatmap = torch.cat(hands, 1).unflatten(1, (-1, self._bins))  # (B, 42, z, y, x)
         mean = maps.mean((2, 3))

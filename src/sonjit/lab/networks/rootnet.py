@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
-from sonjit.lab.networks.hands3d.heatmap_space import INPUT_SIZE
-from sonjit.lab.networks.hands3d.internet import expected_bin, init_small_weights, upsampling
-from sonjit.lab.networks.mask_rcnn.fpn import ResNet
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet
+from sonjit.lab.networks.internet import INPUT_SIZE, expected_bin, init_small_weights, upsampling
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 HAND_BOX_MM = (300.0, 300.0)

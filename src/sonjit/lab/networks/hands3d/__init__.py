@@ -1,1 +1,0 @@
-"""Hands in space and as meshes: InterNet, RootNet, HandOccNet, Deformer."""

@@ -1,1 +1,0 @@
-"""MediaPipe's networks with their published weights."""
