@@ -299,7 +299,7 @@ def test_wide_lenses_are_found(model, lens):
 
 
 @pytest.mark.slow
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(st.integers(0, 10**6))
 def test_a_bundle_converges_from_a_distant_start(seed):
     """Start far away with exact pixels, where a wrong gradient would not converge."""

@@ -134,8 +134,7 @@ def mark_from_dict(record: object, annotator: str) -> Mark:
     return Mark(annotator=annotator, **members)
 
 
-_LINE_POINTS = 24
-"""Number of points of an epipolar line."""
+_LINE_POINTS = 24  # number of points of an epipolar line
 
 
 @dataclass(frozen=True, eq=False)

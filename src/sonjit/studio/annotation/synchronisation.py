@@ -29,10 +29,8 @@ from sonjit.studio.cameras.views import CameraFrames, frame_numbers, match_camer
 STEP_S = 0.001
 """Time step of onsets in seconds."""
 _SAMPLE_RATE = 16_000
-_LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20
-"""Numbers of values averaged for the current level and for the previous one."""
-_SILENCE_POWER = 1e-8
-"""Power relative to full scale below which sound is silence."""
+_LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20  # numbers of values averaged for the current level and for the previous one
+_SILENCE_POWER = 1e-8  # power relative to full scale below which sound is silence
 _MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2
 """Least distance of the next best shift in seconds, and the ratio by which the best one must fit better."""
 _PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1
@@ -133,17 +131,14 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
     return best - size if best >= len(theirs) else best
 
 
-_LATE_RATIO = 1.5
-"""Step in periods from which images are missing."""
-_PIXEL_STRIDE = 4
-"""Interval between compared pixels, across and down."""
+_LATE_RATIO = 1.5  # step in periods from which images are missing
+_PIXEL_STRIDE = 4  # interval between compared pixels, across and down
 _REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
 """An image repeats the previous one if their mean difference is below either limit.
 
 The first is in grey levels, below a camera's noise. The second is relative to the differences of neighbouring images,
 for repeats that were compressed again."""
-_REPEAT_WINDOW = 15
-"""Number of neighbouring images for this comparison."""
+_REPEAT_WINDOW = 15  # number of neighbouring images for this comparison
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 
@@ -293,12 +288,10 @@ def flash_times(line: Timeline) -> FloatArray:
 
 
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
-_FLASH_TOLERANCE_S = 0.1
-"""Largest time between two cameras' observations of one flash."""
+_FLASH_TOLERANCE_S = 0.1  # largest time between two cameras' observations of one flash
 _MIN_DRIFT_RATIO = 2 / 3
 """Least shift by the drift, in frame periods, for the drift to be estimated: twice a flash's error of a third."""
-_WARN_DRIFT_PPM = 200
-"""Drift above which a warning is issued."""
+_WARN_DRIFT_PPM = 200  # drift above which a warning is issued
 
 
 @dataclass(frozen=True)

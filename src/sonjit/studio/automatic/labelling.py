@@ -34,8 +34,7 @@ from sonjit.studio.triangulation.bones import (
 )
 from sonjit.studio.triangulation.triangulation import Triangulation
 
-_SWAP_COST_M: Final = 0.1
-"""Path length that each of two swaps must save: hands that rub each other move as far."""
+_SWAP_COST_M: Final = 0.1  # path length that each of two swaps must save: hands that rub each other move as far
 _FRAME_COST_M: Final = 0.02
 """Additional path length per frame set between them, so that the shorter part counts as wrong."""
 _UNKNOWN_DISTANCE_M: Final = 0.1  # assumed path length of a hand that is unknown in a frame set
@@ -126,8 +125,7 @@ def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[
 
 SAMPLED_FRAME_SETS: Final = 1000
 """Number of frame sets, spread over the recording, from which bone lengths are measured."""
-_MIN_HUMAN: Final = 5
-"""Number of frame sets annotated by people from which their bones are used."""
+_MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which their bones are used
 
 
 def person_bone_lengths(

@@ -31,8 +31,7 @@ from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
 SOURCES: Final = ("", "M", "H", "H+M")
 """Origins of a label; files store the index."""
 _AXES: Final = ("x_m", "y_m", "z_m")
-_FILE_NAME: Final = "{:012d}.parquet"
-"""Name of the file of labels of a chunk, by its first frame set."""
+_FILE_NAME: Final = "{:012d}.parquet"  # name of the file of labels of a chunk, by its first frame set
 
 
 @dataclass(frozen=True, eq=False)

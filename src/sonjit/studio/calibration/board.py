@@ -25,18 +25,15 @@ BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
 CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
 Found = tuple["IndexArray", "FloatArray"]
 """(n,) indices of points and (n, 2) pixels."""
-_DRAWING_STEPS = 120
-"""Steps across a square of a drawing, fine enough for markers of usual sizes."""
-_HALF_PIXEL = 0.5
-"""Shift from OpenCV's pixel coordinates, which start at the first pixel's centre, to Sonjit's."""
+_DRAWING_STEPS = 120  # steps across a square of a drawing, fine enough for markers of usual sizes
+_HALF_PIXEL = 0.5  # shift from OpenCV's pixel coordinates, which start at the first pixel's centre, to Sonjit's
 _BOARD_SYNTAX = (
     "charuco:8x6:30mm:22mm:4x4_50 (squares, square, marker, dictionary), checkerboard:8x5:25mm (inner corners), "
     "aruco:5x7:30mm:6mm:4x4_50 (markers, marker, gap, dictionary), aprilgrid:6x6:88mm:26.4mm (tags, tag, gap) "
     "or a .json of markers; with :inverted where white and black are exchanged"
 )
 _APRILGRID_DICTIONARY = "APRILTAG_36H11"
-_REFINEMENT_RADIUS = 0.1
-"""Radius of the corner refinement in sides of a marker."""
+_REFINEMENT_RADIUS = 0.1  # radius of the corner refinement in sides of a marker
 _APRILGRID_BORDER = 2
 """Width of the black border of an AprilGrid tag in modules, as Kalibr prints it; other markers have one."""
 _NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))

@@ -38,8 +38,7 @@ TIME_STD = 0.2
 It fixes times that no motion shows and the mean time of each frame set. Images of a moving board outweigh it a
 hundredfold."""
 _LENS_TO_PRIOR = np.eye(LENS_SIZE)[1:]
-_LENS_TO_PRIOR[0, :2] = 1, -1
-"""(11, 12) matrix from a lens to the values that the prior constrains."""
+_LENS_TO_PRIOR[0, :2] = 1, -1  # (11, 12) matrix from a lens to the values that the prior constrains
 
 
 @dataclass(frozen=True, eq=False)
@@ -409,8 +408,7 @@ def cross_matrices(vectors: FloatArray) -> FloatArray:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
 
 
-_MAX_ROUNDS, _ADJUST_STEPS = 8, 5
-"""Rounds of estimating paths, and steps of the adjustment in each."""
+_MAX_ROUNDS, _ADJUST_STEPS = 8, 5  # rounds of estimating paths, and steps of the adjustment in each
 _MIN_WINDOW, _MAX_WINDOW = 2, 6
 """Least and greatest number of frame sets before and after that determine a target's path."""
 _MIN_POSES, _MAX_BEND = 6, 0.5

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 
-_JACKKNIFE_PARTS = 8
-"""Parts of the recording that the jackknife omits one at a time."""
+_JACKKNIFE_PARTS = 8  # parts of the recording that the jackknife omits one at a time
 _MAX_STEPS = 40
 """Steps of each jackknife fit. With fewer, poorly observed directions stay near the solution of the full recording."""
 
@@ -192,16 +191,13 @@ def design_effect(errors: FloatArray, image: IndexArray) -> float:
     return max(1.0, float((sums**2).sum() / (errors**2).sum()))
 
 
-_MAD_TO_STD = 1.4826
-"""Standard deviation of normal errors whose median magnitude is 1."""
-_BAD_FIT_PX = 0.5
-_BAD_FIT_RATIO = 2.0
+_MAD_TO_STD = 1.4826  # standard deviation of normal errors whose median magnitude is 1
+_BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0
 """A camera is reported if its RMS error exceeds both, the latter in medians over cameras."""
 _MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
 """Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
 smaller for the images of a frame set to count as taken at different times."""
-_MAX_FOCAL_ERROR = 0.02
-"""Relative standard error of a focal length above which it is reported."""
+_MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which it is reported
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,9 @@ from sonjit.studio.calibration.estimates import angle_between, poses_from_points
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 
-_MAX_POINTS = 400
-"""Number of shared points by which two cameras are compared."""
-_MIN_POINTS = 8
-"""Least number of shared points for a comparison."""
-_MIN_AGREEMENT = 0.6
-"""Least fraction of points, and of good cameras, that must agree."""
+_MAX_POINTS = 400  # number of shared points by which two cameras are compared
+_MIN_POINTS = 8  # least number of shared points for a comparison
+_MIN_AGREEMENT = 0.6  # least fraction of points, and of good cameras, that must agree
 _FRAME_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)
 """Delays of a camera in frames that are tried, small ones first."""
 

@@ -23,10 +23,8 @@ from sonjit.studio.calibration.bundle_adjustment import (
 )
 from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, PoseKey
 
-_OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0
-"""A point is an outlier if its error exceeds both, the former in median errors."""
-_MIN_POINTS = 6
-"""Least number of points without outliers."""
+_OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0  # a point is an outlier if its error exceeds both, the former in median errors
+_MIN_POINTS = 6  # least number of points without outliers
 Transform = tuple["FloatArray", "FloatArray"]
 """Rotation (3, 3) and translation (3,) in metres from one coordinate frame to another."""
 
@@ -127,14 +125,10 @@ def invert_transform(transform: Transform) -> Transform:
 _SAME_ROTATION_RAD = np.radians(4)
 _SAME_TRANSLATION = 0.06
 """Largest differences of agreeing relative poses: rotation, and translation as a fraction of its length."""
-_MAX_FRAMES = 60
-"""Number of frame sets that determine a relative pose."""
-_RIVAL_ROTATION_RAD = np.radians(8)
-"""Least rotation between a relative pose and its rival."""
-_AMBIGUOUS_RATIO = 0.8
-"""Ratio of frame sets that support the rival from which a pair is ambiguous."""
-_MIN_AGREEMENT = 0.4
-"""Least fraction of frame sets that must agree on a relative pose."""
+_MAX_FRAMES = 60  # number of frame sets that determine a relative pose
+_RIVAL_ROTATION_RAD = np.radians(8)  # least rotation between a relative pose and its rival
+_AMBIGUOUS_RATIO = 0.8  # ratio of frame sets that support the rival from which a pair is ambiguous
+_MIN_AGREEMENT = 0.4  # least fraction of frame sets that must agree on a relative pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,14 +238,10 @@ LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
 }
 COEFFICIENTS: Final[dict[str, int]] = {"none": 5, "radial": 5, "usual": 5, "full": 5, "rational": 8, "fisheye": FISHEYE}
 """Number of coefficients of each lens model."""
-_MIN_IMAGES = 4
-"""Least number of images for a lens."""
-_MAX_IMAGES = 40
-"""Number of images that estimate a lens."""
-_MAX_FOCAL_ERROR = 0.1
-"""Largest accepted relative standard error of a focal length."""
-_MIN_TILT = 0.01
-"""Least variation of tilt that fixes a focal length, see `_tilt_variation`."""
+_MIN_IMAGES = 4  # least number of images for a lens
+_MAX_IMAGES = 40  # number of images that estimate a lens
+_MAX_FOCAL_ERROR = 0.1  # largest accepted relative standard error of a focal length
+_MIN_TILT = 0.01  # least variation of tilt that fixes a focal length, see `_tilt_variation`
 _FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02
 """Number of images that select the focal length, and largest accepted error as a fraction of the image."""
 

@@ -22,8 +22,7 @@ from sonjit.media import open_source
 from sonjit.studio.calibration.board import CalibrationBoard, CalibrationTarget, MarkerBody, check_board, detect_markers
 from sonjit.studio.cameras.views import frame_numbers
 
-_MIN_POINTS = 6
-"""Least number of points that a detected target must show; a target of one marker has only four."""
+_MIN_POINTS = 6  # least number of points that a detected target must show; a target of one marker has only four
 PoseKey = tuple[int, CalibrationTarget]
 """Number of a frame set and a target, which has one pose in it."""
 
@@ -169,16 +168,13 @@ _MARKER_VARIANTS = [
     for is_inverted in (False, True)
 ]
 """Family, border width in modules, and whether black and white are exchanged."""
-_PROBE_STEP = 4
-"""Interval between the images that are searched for every dictionary."""
-_MIN_MARKERS = 5
-"""Least number of markers of an image that determines a layout: four centres fit any."""
+_PROBE_STEP = 4  # interval between the images that are searched for every dictionary
+_MIN_MARKERS = 5  # least number of markers of an image that determines a layout: four centres fit any
 _MAX_LAYOUT_IMAGES = 12
 _MAX_COLUMNS = 30
 _CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640
 """Number of images that are searched for a checkerboard, which is slow, and their longer side in pixels."""
-_MAX_MISFIT = 0.08
-"""Largest accepted RMS distance of corners from a layout, in squares."""
+_MAX_MISFIT = 0.08  # largest accepted RMS distance of corners from a layout, in squares
 _MAX_MARKER_DISTANCE, _MIN_MATCHES = 0.25, 0.6
 """Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
 it. The others are false ones of the background, which may repeat in every image."""

@@ -21,12 +21,9 @@ from sonjit.studio.calibration.calibrate import RigCalibration
 from sonjit.studio.calibration.estimates import angle_between, compose_transforms, observation_poses, rms_of
 from sonjit.studio.calibration.observations import BoardObservation
 
-_DECISIVE_RATIO = 1.3
-"""Ratio of errors of the second to the first solution from which an image decides."""
-_MIN_RMS_PX = 0.1
-"""Least error of the first solution in that ratio."""
-_MAX_ROTATION_RAD = np.radians(8)
-"""Largest rotation between a solution of one image and the calibrated world."""
+_DECISIVE_RATIO = 1.3  # ratio of errors of the second to the first solution from which an image decides
+_MIN_RMS_PX = 0.1  # least error of the first solution in that ratio
+_MAX_ROTATION_RAD = np.radians(8)  # largest rotation between a solution of one image and the calibrated world
 
 
 @dataclass(frozen=True)
@@ -85,12 +82,9 @@ def planar_ambiguity(calibration: RigCalibration) -> PlanarAmbiguity:
     return PlanarAmbiguity(agree, against, undecided)
 
 
-_MAX_ARROWS = 300
-"""Number of arrows in a plot."""
-_WORST_COUNT = 6
-"""Number of images in the section of the worst ones."""
-_ARROW_SCALE = 60
-"""Length of arrows relative to the errors that they show."""
+_MAX_ARROWS = 300  # number of arrows in a plot
+_WORST_COUNT = 6  # number of images in the section of the worst ones
+_ARROW_SCALE = 60  # length of arrows relative to the errors that they show
 
 
 def reprojection_line(calibration: RigCalibration) -> str:

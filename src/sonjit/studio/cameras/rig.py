@@ -17,10 +17,8 @@ from sonjit._util.arrays import BoolArray, FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 
-_MIN_DEPTH_M = 1e-6
-"""Least depth of a visible point, metres."""
-_MAX_ROTATION_ERROR = 1e-3
-"""Largest accepted deviation of R Rᵀ from the identity; rounded files stay below it."""
+_MIN_DEPTH_M = 1e-6  # least depth of a visible point, metres
+_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
 
 
 @dataclass(frozen=True, eq=False)

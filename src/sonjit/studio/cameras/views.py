@@ -41,8 +41,7 @@ _CAMERA_PATTERN = re.compile(
     re.IGNORECASE,
 )
 """Camera designation within a file name."""
-_CAM_SYNONYMS = ("camera", "webcam", "c")
-"""Words that mean the same as `cam`."""
+_CAM_SYNONYMS = ("camera", "webcam", "c")  # words that mean the same as `cam`
 _NUMBER_PATTERN = re.compile(r"\d+")
 
 
@@ -212,10 +211,8 @@ def _is_view(path: Path) -> bool:
     return any(child.suffix.lower() in IMAGE_ENDINGS for child in path.iterdir())  # a folder of tables is no view
 
 
-_MAX_DECODE_AHEAD = 24
-"""Largest distance in frames to decode forward instead of seeking to the previous key frame."""
-_CACHED_FRAMES = 3
-"""Number of recently decoded frames to cache; the previous frame is often requested next."""
+_MAX_DECODE_AHEAD = 24  # largest distance in frames to decode forward instead of seeking to the previous key frame
+_CACHED_FRAMES = 3  # number of recently decoded frames to cache; the previous frame is often requested next
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:

@@ -32,8 +32,7 @@ from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.cameras.views import match_camera, open_view, save_frame_sets, views_by_camera
 from sonjit.studio.cameras.world import view_centre, world_on_board
 
-_PAST = 0.3
-"""How far the axes of cameras that point at one place may pass it, at most, as a share of their distance."""
+_PAST = 0.3  # how far the axes of cameras that point at one place may pass it, at most, as a share of their distance
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 Views = Annotated[list[str], Parameter(negative="")]
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
@@ -164,8 +163,7 @@ def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None 
     return synchronise(lines, by)
 
 
-_FEW = 4
-"""Number of images in which another board is searched if the named one is missing."""
+_FEW = 4  # number of images in which another board is searched if the named one is missing
 Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 

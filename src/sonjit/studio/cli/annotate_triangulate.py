@@ -30,8 +30,7 @@ from sonjit.studio.triangulation.surfaces import draw_over_view, fit_surfaces, s
 from sonjit.studio.triangulation.triangulation import Triangulation
 from sonjit.studio.triangulation.triangulation import triangulate as triangulated
 
-_HAND_M = 0.1, 0.25
-"""Hands of children and of adults."""
+_HAND_M = 0.1, 0.25  # hands of children and of adults
 
 
 def triangulate(

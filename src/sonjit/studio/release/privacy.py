@@ -28,21 +28,16 @@ from sonjit.results import Box, Face
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 
-_BLUR_MARGIN: Final = 0.35
-"""Margin of the blurred area around a face, relative to its longer side."""
+_BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
 _BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
 _MIN_PRESENCE: Final = 0.1
 """Presence below which a small face over a hand counts as a finger.
 
 Chosen on 515 rendered images of hands and 40 photographs; research/annotator.md, "Privacy of releases"."""
-_MIN_FACE_M: Final = 0.075
-"""Half a face: a smaller one is at least twice as far away as the hand in front of it."""
-_MAX_FACE_M: Final = 0.4
-"""Largest plausible width of a face."""
-_FACE_WIDTHS_M: Final = 0.13, 0.16, 0.2
-"""Possible widths of a face's box, by size and orientation of the face."""
-_HEAD_RADIUS_M: Final = 0.15
-"""Radius around a face's centre that is blurred from any side."""
+_MIN_FACE_M: Final = 0.075  # half a face: a smaller one is at least twice as far away as the hand in front of it
+_MAX_FACE_M: Final = 0.4  # largest plausible width of a face
+_FACE_WIDTHS_M: Final = 0.13, 0.16, 0.2  # possible widths of a face's box, by size and orientation of the face
+_HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred from any side
 
 
 class ReleasedImage(NamedTuple):

@@ -190,8 +190,7 @@ class Tracker:
         return [tracks[row].number for row in range(len(found_m))]
 
 
-_MIN_CHIRALITY = 0.05
-"""Least chirality of a hand that counts as left or right."""
+_MIN_CHIRALITY = 0.05  # least chirality of a hand that counts as left or right
 _DECISIVE_CHIRALITY: Final = 0.1  # chirality from which a hand's shape decides its side
 _SHAPE_WEIGHT, _MEMORY_WEIGHT = 0.25, 0.5  # relative to the votes of all views; a pressed palm bends fingers back
 _DECISIVE_DISTANCE_M: Final = 0.05  # difference of the distances to the previous hands that counts as a full vote

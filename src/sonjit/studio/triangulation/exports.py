@@ -197,8 +197,7 @@ def _faces(bands: int) -> IntArray:
 
 
 _BLOCK: Final = 512
-_MAX_FRAMES: Final = 65535
-"""C3D stores the number of frames in 16 bits."""
+_MAX_FRAMES: Final = 65535  # C3D stores the number of frames in 16 bits
 _MAX_LABELS: Final = 255
 """C3D stores the number of labels of a parameter in 8 bits; further labels go to LABELS2 and so on."""
 

@@ -43,8 +43,7 @@ _MIN_SUPPORT: Final = 0.4  # least support of a group that is one person; views 
 _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
 DEFAULT_STEP_S: Final = 1 / 30
 RIGHT_HAND, LEFT_HAND = HANDS = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
-_Person = Mapping[Part, Instance]
-"""A person in one image."""
+_Person = Mapping[Part, Instance]  # a person in one image
 
 
 def part_slices(parts: Sequence[Part]) -> Iterator[tuple[Part, slice]]:

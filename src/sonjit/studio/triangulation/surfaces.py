@@ -168,8 +168,7 @@ def _bone_directions(mano: Mano) -> FloatArray:
     return bones / np.linalg.norm(bones, axis=-1, keepdims=True)
 
 
-_BATCH_SIZE: Final = 256
-"""Number of frame sets per batch."""
+_BATCH_SIZE: Final = 256  # number of frame sets per batch
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,8 +171,7 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
     )
 
 
-_DLT_UNIT_M = 1e-3
-"""Unit of the linear solution's homogeneous vector: millimetres, as is customary."""
+_DLT_UNIT_M = 1e-3  # unit of the linear solution's homogeneous vector: millimetres, as is customary
 _FEW_PAIRS = 15  # all pairs of 6 views
 _MANY_PAIRS = 190  # all pairs of 20 views
 _ENOUGH_INLIERS = 0.65
