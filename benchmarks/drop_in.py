@@ -253,7 +253,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="into research/drop_in.md")
     options = parser.parse_args()
 
-    from sonjit.engines.machine import describe_machine
+    from sonjit.engines.devices import describe_machine
     from sonjit.lab.benchmark.cases import save_bundle, save_clip
 
     libraries = [(sys.executable, "sonjit.compat.mediapipe"), *((peer, "mediapipe") for peer in options.peer)]

@@ -20,8 +20,7 @@ import numpy as np
 
 from sonjit import SonjitError, create_detector
 from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
-from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
-from sonjit.gestures.features import aligned
+from sonjit.gestures.classifier import LEAST_SCORE, aligned, load_gestures
 from sonjit.lab.metrics.detection import box_iou
 from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import DetectedHands, detect_hands, posed_joints

@@ -29,7 +29,7 @@ import av
 import cv2
 
 import sonjit
-from sonjit.engines.machine import describe_machine
+from sonjit.engines.devices import describe_machine
 from sonjit.media import open_drawing_writer, open_source
 
 CORES = os.cpu_count() or 1

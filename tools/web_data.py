@@ -35,8 +35,15 @@ from sonjit.detectors.search import hands as search_hands
 from sonjit.detectors.selfie import SELFIE_WEIGHTS
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import rotations
-from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features, vocabulary
-from sonjit.gestures.motions import events, holds, strokes, tracks
+from sonjit.gestures import (
+    GestureSmoother,
+    MotionRecognizer,
+    classifier,
+    custom,
+    custom_motions,
+    motion_finders,
+    motions,
+)
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
@@ -131,11 +138,11 @@ def _is_plain(value: object) -> bool:
 
 def _gestures() -> dict[str, Any]:
     """Return the constants of gesture recognition. Pages read the weights from the same file as Python."""
-    limits = _constants(classifier) | _constants(custom) | _constants(vocabulary)
+    limits = _constants(classifier) | _constants(custom)
     return {
-        "keypoints": features.KEYPOINTS,
-        "palm": features.PALM,
-        "along": features.ALONG,
+        "keypoints": classifier.KEYPOINTS,
+        "palm": classifier.PALM,
+        "along": classifier.ALONG,
         "vocabulary": json.loads(classifier.VOCABULARY.to_json()),
         "smoother": _defaults(GestureSmoother),
         **{
@@ -154,16 +161,17 @@ def _gestures() -> dict[str, Any]:
 def _motions() -> dict[str, Any]:
     """Return the constants of hand motions and of custom motions."""
     lines = _constants(hand_measures)
-    watches = (strokes.Swipes, strokes.Waves, strokes.Circles, holds.Holds, holds.Rotations, holds.Pushes)
+    finders = "Swipes", "Waves", "Circles", "Holds", "Rotations", "Pushes"
+    watches = [getattr(motion_finders, name) for name in finders]
     return {
-        "swipes": events.SWIPES,
-        "circles": events.CIRCLES,
+        "swipes": motion_finders.SWIPES,
+        "circles": motion_finders.CIRCLES,
         "chains": lines["CHAINS"],
         "pinch": lines["PINCHES"][0],
         "forget_s": _defaults(MotionRecognizer)["forget_s"],
-        "track": _constants(tracks),
+        "track": _constants(motions),
         "custom": _constants(custom_motions),
-        **{one.__name__: _constants(one) for one in (*watches, tracks.HandPair)},
+        **{one.__name__: _constants(one) for one in (*watches, motions.HandPair)},
     }
 
 

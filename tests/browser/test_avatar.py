@@ -7,7 +7,7 @@ import pytest
 from sonjit._util.glb import GlbBuilder
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.weights import add_bundle
-from sonjit.weights.store import cache_folder, models_folder
+from sonjit.weights.catalog import cache_folder, models_folder
 
 from .conftest import run
 from .driver import Page

@@ -7,7 +7,7 @@ import pytest
 from sonjit import create_detector
 from sonjit._util.errors import InputError
 from sonjit.gestures import GestureRecording, LearnedGestures
-from sonjit.gestures.learned import load_recording
+from sonjit.gestures.custom import load_recording
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 

@@ -93,8 +93,8 @@ def detector(monkeypatch):
         fake.thresholds = options.thresholds
         return fake
 
-    task = "sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api"
-    for module in (task, "sonjit.compat.mediapipe.solution"):
+    task = "sonjit.compat.mediapipe.tasks.python.vision._task"
+    for module in (task, "sonjit.compat.mediapipe._solution"):
         monkeypatch.setattr(f"{module}.check_detector", check)
         monkeypatch.setattr(f"{module}.load_ahead", loaded_at_once)
     monkeypatch.setattr("sonjit.detectors.create.detector_from", create)

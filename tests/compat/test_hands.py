@@ -133,7 +133,7 @@ import mediapipe.python.solutions.pose as pose
 from mediapipe.tasks.python import vision
 assert pose is mp.solutions.pose and vision.HandLandmarker is mp.tasks.vision.HandLandmarker
 loaded = {"cv2", "openvino", "matplotlib", "av"} & set(sys.modules)
-others = ("face_landmarker", "sonjit.gestures.learned", "sonjit.media.drawing", "tables")
+others = ("face_landmarker", "sonjit.gestures.custom", "sonjit.media.drawing", "tables")
 loaded |= {name for name in sys.modules if name.endswith(others) and name.startswith("sonjit")}
 assert not loaded, loaded
 """

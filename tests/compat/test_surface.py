@@ -9,72 +9,36 @@ import pytest
 
 import sonjit
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe import import_paths
+from sonjit.compat.mediapipe import _names
 
-PATHS = [
-    "__init__",
-    "framework",
-    "framework.formats",
-    "framework.formats.classification_pb2",
-    "framework.formats.detection_pb2",
-    "framework.formats.landmark_pb2",
-    "framework.formats.location_data_pb2",
-    "framework.formats.rect_pb2",
-    "json_format",
-    "python",
-    "python._framework_bindings",
-    "python._framework_bindings.image",
-    "python._framework_bindings.image_frame",
-    "python._framework_bindings.timestamp",
-    "python.solutions",
-    "python.solutions.hands",
-    "solutions",
-    "solutions.drawing_styles",
-    "solutions.drawing_utils",
-    "solutions.face_detection",
-    "solutions.face_mesh",
-    "solutions.face_mesh_connections",
-    "solutions.hands",
-    "solutions.hands_connections",
-    "solutions.holistic",
-    "solutions.pose",
-    "solutions.pose_connections",
-    "solutions.selfie_segmentation",
-    "tasks",
-    "tasks.python",
-    "tasks.python.components",
-    "tasks.python.components.containers",
-    "tasks.python.components.containers.bounding_box",
-    "tasks.python.components.containers.category",
-    "tasks.python.components.containers.classification_result",
-    "tasks.python.components.containers.detections",
-    "tasks.python.components.containers.embedding_result",
-    "tasks.python.components.containers.keypoint",
-    "tasks.python.components.containers.landmark",
-    "tasks.python.components.containers.landmark_detection_result",
-    "tasks.python.components.containers.rect",
-    "tasks.python.components.processors",
-    "tasks.python.components.processors.classifier_options",
-    "tasks.python.components.utils",
-    "tasks.python.components.utils.cosine_similarity",
-    "tasks.python.core",
-    "tasks.python.core.base_options",
-    "tasks.python.vision",
-    "tasks.python.vision.core",
-    "tasks.python.vision.core.base_vision_task_api",
-    "tasks.python.vision.core.image",
-    "tasks.python.vision.core.image_processing_options",
-    "tasks.python.vision.core.vision_task_running_mode",
-    "tasks.python.vision.drawing_styles",
-    "tasks.python.vision.drawing_utils",
-    "tasks.python.vision.face_detector",
-    "tasks.python.vision.face_landmarker",
-    "tasks.python.vision.gesture_recognizer",
-    "tasks.python.vision.hand_landmarker",
-    "tasks.python.vision.holistic_landmarker",
-    "tasks.python.vision.image_segmenter",
-    "tasks.python.vision.pose_landmarker",
-]
+NAMES = {
+    "": "__init__ framework json_format python solutions tasks",
+    "framework": "formats",
+    "framework.formats": "classification_pb2 detection_pb2 landmark_pb2 location_data_pb2 rect_pb2",
+    "python": "_framework_bindings solutions",
+    "python._framework_bindings": "image image_frame timestamp",
+    "python.solutions": "hands",
+    "solutions": (
+        "drawing_styles drawing_utils face_detection face_mesh face_mesh_connections hands "
+        "hands_connections holistic pose pose_connections selfie_segmentation"
+    ),
+    "tasks": "python",
+    "tasks.python": "components core vision",
+    "tasks.python.components": "containers processors utils",
+    "tasks.python.components.containers": (
+        "bounding_box category classification_result detections embedding_result keypoint landmark "
+        "landmark_detection_result rect"
+    ),
+    "tasks.python.components.processors": "classifier_options",
+    "tasks.python.components.utils": "cosine_similarity",
+    "tasks.python.core": "base_options",
+    "tasks.python.vision": (
+        "core drawing_styles drawing_utils face_detector face_landmarker gesture_recognizer "
+        "hand_landmarker holistic_landmarker image_segmenter pose_landmarker"
+    ),
+    "tasks.python.vision.core": "base_vision_task_api image image_processing_options vision_task_running_mode",
+}
+PATHS = [f"{parent}.{name}".lstrip(".") for parent, names in NAMES.items() for name in names.split()]
 FACE = mp.tasks.vision.FaceLandmarksConnections
 POSE = mp.tasks.vision.PoseLandmarksConnections
 HAND = mp.tasks.vision.HandLandmarksConnections
@@ -179,7 +143,7 @@ def test_similarity_of_embeddings():
 
 def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
     monkeypatch.setattr(mp, "__version__", mp.__version__)
-    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api")
+    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision._task")
     points = np.zeros((1, 3), np.float32)
     (former,) = api.normalized_landmarks(points)
     assert (former.visibility, former.presence) == (0.0, 0.0)
@@ -201,8 +165,8 @@ def test_regions_of_both_versions_are_refused_by_their_sides(detector, weights):
 
 def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
     monkeypatch.setattr(mp, "__version__", "0.10.21")
-    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api")
-    image = importlib.import_module("sonjit.compat.mediapipe.image")
+    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision._task")
+    image = importlib.import_module("sonjit.compat.mediapipe._images")
     mask = mp.Image(mp.ImageFormat.VEC32F1, np.zeros((4, 6), np.float32))
     frame = api.Frame(mask, np.zeros((4, 6, 3), np.uint8), 0, None)
     assert mask.numpy_view().shape == (4, 6)
@@ -230,14 +194,12 @@ def test_every_path_of_mediapipe_is_imported(path):
 
 
 def test_modules_of_the_table_have_the_names_of_their_path():
-    assert set(import_paths.IMPORT_PATHS) < set(PATHS)
-    for path, homes in import_paths.IMPORT_PATHS.items():
-        module = importlib.import_module(f"sonjit.compat.mediapipe.{path}")
-        for home, names in homes.items():
-            defined = vars(importlib.import_module(f"sonjit.compat.mediapipe.{home}"))
-            for name in names.split():
-                assert getattr(module, name) is defined[name]
-                assert name in dir(module)
+    assert set(_names.IMPORT_PATHS) - {""} < set(PATHS)
+    for path, homes in _names.IMPORT_PATHS.items():
+        module = importlib.import_module(f"sonjit.compat.mediapipe.{path}".rstrip("."))
+        for name in " ".join(homes.values()).split():
+            assert getattr(module, name) is not None
+            assert name in dir(module)
 
 
 def test_every_path_is_imported_by_the_name_of_mediapipe():
@@ -256,7 +218,7 @@ def test_every_path_is_imported_by_the_name_of_mediapipe():
 
 
 def test_paths_of_another_mediapipe_are_not_found(monkeypatch):
-    finder = import_paths.ImportPaths()
+    finder = _names.ImportPaths()
     path = "mediapipe.framework.formats.landmark_pb2"
     monkeypatch.setitem(sys.modules, "mediapipe", type(sys)("mediapipe"))
     assert finder.find_spec(path, None) is None

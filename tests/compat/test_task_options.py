@@ -8,7 +8,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision.core import base_vision_task_api
+from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS
 from sonjit.detectors.thresholds import GraphThresholds
 
@@ -118,7 +118,7 @@ def test_networks_load_while_the_script_continues(weights, monkeypatch):
         assert go_on.wait(30)
         raise InputError("mine.task: not a model")
 
-    monkeypatch.setattr(base_vision_task_api.create, "detector_from", load)
+    monkeypatch.setattr(_task.create, "detector_from", load)
     with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(BaseOptions())) as task:
         go_on.set()
         for error in (RuntimeError, ValueError):

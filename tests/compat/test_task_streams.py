@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision import live_stream
-from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
+from sonjit.compat.mediapipe.tasks.python.vision import _live_stream
+from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
 MODES = vision.RunningMode
@@ -141,7 +141,7 @@ def test_a_slow_callback_gets_the_newest_and_does_not_block():
 
 def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
     now, free, entered, done = [0.0], threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(live_stream.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_live_stream.time, "monotonic", lambda: now[0])
     delivered = []
 
     def run(frame):

@@ -149,7 +149,7 @@ def test_containers_are_messages_too():
     encoded = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
     assert encoded.hex() == (
         "0a110a0f0d0000803f15000000401d0000404012160a140803150000003f1a046e616d65220573686f776e"
-        "221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"  # MediaPipe writes an empty list too
+        "1a00221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
     )
     assert region.to_pb2().SerializeToString().hex() == "0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
     first = containers.Detection(box, [containers.Category(0, 0.5)], [containers.NormalizedKeypoint(0.0, 0.25, "", 0)])

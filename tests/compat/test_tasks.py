@@ -59,7 +59,7 @@ class FakeSegmenter:
 )
 def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, model):
     detector.detect = lambda *_, **__: []
-    name_there = "sonjit.compat.mediapipe.tasks.python.vision.image_segmenter.load_selfie_segmenter"
+    name_there = "sonjit.compat.mediapipe.tasks.python.vision._segmenter.load_selfie_segmenter"
     monkeypatch.setattr(name_there, lambda _: FakeSegmenter())
     task, options_type = getattr(vision, name), getattr(vision, f"{name}Options")
 
@@ -172,7 +172,7 @@ def test_turned_hands_and_faces_are_sampled_as_in_mediapipe(weights, need, detec
 
 
 def test_gestures_are_chosen_as_requested(weights, monkeypatch, detector):
-    from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as module
+    from sonjit.compat.mediapipe.tasks.python.vision import _hands as module
     from sonjit.detectors.kinds import gesture_bundle
     from sonjit.weights import TaskBundle, load_bundle
 

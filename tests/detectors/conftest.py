@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sonjit.engines import EngineOptions
-from sonjit.engines.openvino import resolve_precision
+from sonjit.engines import openvino
 from sonjit.geometry.boxes import RotatedBox, iou
 
 BF16_STEP = 3
@@ -53,7 +52,7 @@ def matched(hands, instances):
 
 def has_bf16():
     """Check whether this CPU supports bf16."""
-    return resolve_precision(EngineOptions()) == "bf16"
+    return openvino.has_bf16()
 
 
 def boxes_from(rows, width, height):

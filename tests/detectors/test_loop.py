@@ -72,7 +72,7 @@ class HandScene(Scene):
 
 def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
     gesture = ["Victory"]
-    monkeypatch.setattr("sonjit.gestures.learned.gesture_of", lambda _: gesture[0] and Gesture(gesture[0], 1.0))
+    monkeypatch.setattr("sonjit.gestures.custom.gesture_of", lambda _: gesture[0] and Gesture(gesture[0], 1.0))
 
     def gestures_of(detector):
         scene.show(100)
@@ -103,7 +103,7 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
         calls.append((hands[0].keypoints[0, 0], time_s))
         return [MotionEvent("Swipe_Left", "end", 3, "Left", time_s, 0.5, (-1.25, 0.5), 0.0)]
 
-    monkeypatch.setattr("sonjit.gestures.motions.recognizer.MotionRecognizer.__call__", moved)
+    monkeypatch.setattr("sonjit.gestures.motions.MotionRecognizer.__call__", moved)
     scene = HandScene()
     scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
     options = HandOptions(max_instances=1, gestures="canned", flip_horizontal=True)

@@ -16,10 +16,10 @@ from sonjit.detectors.kinds.hands import load_palm_finder
 from sonjit.detectors.options import FaceOptions, HandOptions
 from sonjit.detectors.search.load import load_arms
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
+from sonjit.engines.devices import processor_name
 from sonjit.engines.int8 import Landmarks, quantize
-from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
 from sonjit.engines.openvino import resolve_precision
-from sonjit.engines.processor import processor_name
+from sonjit.engines.precision import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
 from sonjit.weights import load_catalog
 
 SIDE = 16
@@ -115,7 +115,7 @@ def test_the_int8_form_gives_nearly_the_same_and_is_recognised(landmarks, images
     ],
 )  # fmt: skip
 def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, changes, taken):
-    monkeypatch.setattr("sonjit.engines.int8_accuracy.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
+    monkeypatch.setattr("sonjit.engines.precision.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
     promise = Int8Accuracy(source_hash(landmarks), processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
     save_accuracy(landmarks, promise)
     assert not is_accurate_enough(landmarks)  # the form itself is missing

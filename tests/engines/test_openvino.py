@@ -232,12 +232,7 @@ def wishes(model):
 
 @pytest.mark.parametrize(
     ("flags", "gathers", "wished"),
-    [
-        ({"avx2"}, False, True),
-        ({"avx2", "avx512f"}, False, True),
-        ({"sse4_1"}, False, False),
-        ({"avx2"}, True, False),
-    ],
+    [({"avx2"}, False, True), ({"avx2", "avx512f"}, False, True), ({"sse4_1"}, False, False), ({"avx2"}, True, False)],
 )
 def test_depthwise_convolutions_wish_for_another_kernel_where_that_is_faster(flags, gathers, wished, monkeypatch):
     monkeypatch.setattr(graph_edits, "processor_flags", lambda: frozenset(flags))

@@ -92,8 +92,7 @@ def test_options_are_a_map_or_a_value_error(data):
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
-    [(CHAIN, "custom operators Twist"), (CHAIN[:200], "damaged"), (b"nothing", "no TFLite file")],
+    ("data", "reason"), [(CHAIN, "custom operators Twist"), (CHAIN[:200], "damaged"), (b"nothing", "no TFLite file")]
 )
 def test_the_engine_reports_unreadable_files_in_one_line(data, reason, tmp_path):
     path = tmp_path / "net.tflite"

@@ -10,8 +10,8 @@ import pytest
 
 from sonjit import InputError
 from sonjit.gestures import LearnedGestures
-from sonjit.gestures.learned import load_recording
-from sonjit.gestures.rules import load_map
+from sonjit.gestures.control import load_map
+from sonjit.gestures.custom import load_recording
 from sonjit.media import TABLE_ENDINGS, load_frames
 from sonjit.server.job_store import JobStore
 from sonjit.server.settings import Settings

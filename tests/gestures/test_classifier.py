@@ -8,6 +8,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.gestures import GESTURES, gesture_of
 from sonjit.gestures.classifier import (
+    FEATURES,
     LEAST_SCORE,
     NONE,
     SHAPES,
@@ -15,15 +16,14 @@ from sonjit.gestures.classifier import (
     WITH_IMAGE,
     GestureClassifier,
     features_of,
+    gesture_features,
     load_gestures,
 )
-from sonjit.gestures.features import FEATURES, gesture_features
-from sonjit.gestures.learned import LearnedGestures
+from sonjit.gestures.custom import LearnedGestures
 from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand
 
 MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
-
 
 TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
 """Poses that are recognised only in detections, because the hand network never finds them so flat."""

@@ -5,7 +5,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, find_gestures
-from sonjit.gestures.learned import confusion, load_recording
+from sonjit.gestures.custom import confusion, load_recording
 from sonjit.results import Frame
 from sonjit.runs import annotate, table_columns
 

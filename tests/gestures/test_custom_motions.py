@@ -13,9 +13,8 @@ from sonjit.gestures import (
     MotionSpotter,
     segments_of,
 )
-from sonjit.gestures.control import Controller
-from sonjit.gestures.learned import confusion, find_motions
-from sonjit.gestures.rules import load_map
+from sonjit.gestures.control import Controller, load_map
+from sonjit.gestures.custom import confusion, find_motions
 from sonjit.results import Hand
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import Gesture, GestureSmoother, gesture_of, smoothing
+from sonjit.gestures import Gesture, GestureSmoother, gesture_of
 from sonjit.results import Hand
 
 
@@ -33,9 +33,8 @@ def hand(id=None):
     return Hand("Left", 1.0, points, points, id=id)
 
 
-def test_hands_do_not_mix_and_are_forgotten(monkeypatch):
-    monkeypatch.setattr(smoothing, "gesture_of", lambda one: Gesture("fist" if one.id == 1 else "open", 1.0))
-    smoother = GestureSmoother(forget_s=0.5)
+def test_hands_do_not_mix_and_are_forgotten():
+    smoother = GestureSmoother(forget_s=0.5, classify=lambda one: Gesture("fist" if one.id == 1 else "open", 1.0))
     for i in range(30):
         assert [g.name for g in smoother([hand(1), hand(2)], i / 30)] == ["fist", "open"]
     smoother([hand(1)], 2.0)
@@ -47,10 +46,9 @@ def test_hands_do_not_mix_and_are_forgotten(monkeypatch):
     assert len(smoother) == 0
 
 
-def test_hand_without_id_is_its_own(monkeypatch):
+def test_hand_without_id_is_its_own():
     gestures = [Gesture("fist", 0.7), None]
-    monkeypatch.setattr(smoothing, "gesture_of", lambda _: gestures.pop(0))
-    smoother = GestureSmoother()
+    smoother = GestureSmoother(classify=lambda _: gestures.pop(0))
     assert smoother([hand(), hand()], 0.0) == [Gesture("fist", 0.7), None]
     assert len(smoother) == 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sonjit.cli import main
-from sonjit.weights.store import models_folder
+from sonjit.weights.catalog import models_folder
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")

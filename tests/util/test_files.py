@@ -9,7 +9,7 @@ import pytest
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import atomic_file, atomic_folder, sole_writer, write_bytes
-from sonjit.gestures.rules import load_map
+from sonjit.gestures.control import load_map
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import load_frames

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.weights import cache_folder, find_weight, models_folder, pull_weights, store, verify_weights
+from sonjit.weights import cache_folder, catalog, find_weight, models_folder, pull_weights, verify_weights
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_cache_folder(monkeypatch, platform, environment, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(store.sys, "platform", platform)
+    monkeypatch.setattr(catalog.sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
     assert cache_folder() == Path(expected)
 
@@ -37,7 +37,7 @@ def test_no_home_folder_is_one_line(monkeypatch):
 
     monkeypatch.delenv("SONJIT_HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(store.sys, "platform", "linux")
+    monkeypatch.setattr(catalog.sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(InputError, match="set SONJIT_HOME"):
         cache_folder()

@@ -27,8 +27,8 @@ import scipy.io
 from rows import Row
 
 from sonjit import SonjitError
+from sonjit.engines.onnxruntime import onnx_from_tflite
 from sonjit.engines.openvino import read_model
-from sonjit.engines.tflite_to_onnx import onnx_from_tflite
 from sonjit.lab.datasets.reading import load_matlab
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.hand_models.mano_files import SHAPES, read_mano

@@ -34,6 +34,7 @@ EXTRAS: Final = {
     "studio": ("fastapi", "pyarrow", "scipy", "yaml"),
     "ray": ("ray",),
     "remote": ("fsspec",),
+    "compat": ("google",),
     "control": ("pynput", "mido", "rtmidi", "paho", "websockets"),
     "docs": ("mkdocs", "mkdocstrings"),
     "learn": ("matplotlib", "sklearn"),

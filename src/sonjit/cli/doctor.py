@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
-from sonjit._util.errors import install_line
+from sonjit._util.errors import SonjitError, install_line
 from sonjit._util.extensions import EXTENSIONS, NETWORKS, load_extensions
 from sonjit._util.extras import EXTRAS, is_installed
 
@@ -57,6 +57,7 @@ def examine() -> Iterator[Finding]:
         yield _package(package)
     yield from _engine()
     yield from _weights()
+    yield from _precision()
     yield from _video()
     for extra, modules in EXTRAS.items():
         found = is_installed(extra)
@@ -87,12 +88,10 @@ def _package(name: str) -> Finding:
 
 
 def _engine() -> Iterator[Finding]:
-    from sonjit.engines import EngineOptions
-    from sonjit.engines.openvino import devices, resolve_precision
+    from sonjit.engines.openvino import devices
 
     for device, name in devices().items():
-        precision = f", precision auto runs {resolve_precision(EngineOptions(device=device))}"
-        yield Finding("ok", f"device {device}", name + precision)
+        yield Finding("ok", f"device {device}", name)
     yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are disabled")
 
 
@@ -108,6 +107,27 @@ def _weights() -> Iterator[Finding]:
         pull = "sonjit models pull" if group == "hands" else f"sonjit models pull {group}"
         state: State = "missing" if group == "hands" else "note"
         yield Finding(state, f"weights for {group}", f"{names}; type: {pull}")
+
+
+def _precision() -> Iterator[Finding]:
+    """Yield whether the networks that `precision="auto"` runs in bf16 keep the rule for low precisions here."""
+    from sonjit.detectors.agreement import measure_agreement
+    from sonjit.engines.openvino import has_bf16
+
+    if not has_bf16():
+        yield Finding("ok", "precision auto", "f32, as the CPU has no bf16")
+        return
+    for name in ("hand-full", "hand-lite"):
+        try:
+            found = measure_agreement(name)
+        except SonjitError as error:
+            yield Finding("note", f"precision of {name}", str(error))
+            continue
+        detail = (
+            f"auto runs it in {found.precision} precision: {found.shift_px:.2f} px from f32 on {found.crops} crops, "
+            f"presence and side agree in {100 * min(found.presence, found.side):.1f} %"
+        )
+        yield Finding("ok" if found.keeps_rule else "note", f"precision of {name}", detail)
 
 
 def _video() -> Iterator[Finding]:

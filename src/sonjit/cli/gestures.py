@@ -17,8 +17,8 @@ from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
+from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
-from sonjit.gestures.learned import checked_name, confusions, find_motions, load_recording
 from sonjit.media import load_frames
 from sonjit.runs.frame_tables import motion_record, open_motion_table
 

@@ -15,9 +15,8 @@ from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
 from sonjit.gestures import LearnedGestures
-from sonjit.gestures.control import Controller
+from sonjit.gestures.control import Controller, load_map
 from sonjit.gestures.outlets import Outlets
-from sonjit.gestures.rules import load_map
 
 
 def stream(

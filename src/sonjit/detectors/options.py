@@ -27,7 +27,7 @@ from sonjit.detectors.option import Option, OptionType
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
-from sonjit.gestures.shipped import CANNED, SHIPPED
+from sonjit.gestures.custom import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ class CommonOptions:
     precision: Annotated[
         Precision,
         Option(
-            "Number format of the networks. auto uses bf16 if the CPU has it and the network tolerates it. Otherwise "
-            "auto uses an int8 network of `sonjit models quantize`, if it was written on the same kind of CPU with "
-            "VNNI and moves keypoints by at most 0.3 px, or f32. int8 always uses these networks.",
+            "Number format of the networks. auto is f32, except in networks whose keypoints move by at most 0.3 px: "
+            "hands run partly in bf16 if the CPU has it, and networks in int8 if `sonjit models quantize` wrote them "
+            "on the same kind of CPU with VNNI. int8 always uses these networks.",
             group="Running",
             remote=False,
         ),

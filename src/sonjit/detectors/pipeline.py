@@ -153,7 +153,7 @@ class Detector(Generic[R]):
         motions: MotionRecognizer | None = None
         if name is not None:  # import the classifier only if it is used
             from sonjit.gestures import GestureSmoother, MotionRecognizer, find_gestures
-            from sonjit.gestures.learned import find_motions
+            from sonjit.gestures.custom import find_motions
 
             gestures = GestureSmoother(classify=find_gestures(name))
             if not self._options.static_image:
@@ -409,10 +409,10 @@ class _Batches:
 def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
     """Crop a box of an image into a network's input, as exactly as the network runs.
 
-    In f32 the crop is that of MediaPipe. For bf16 the faster warp differs by less than the network's rounding.
+    By default and in f32 the crop is that of MediaPipe. In bf16 the faster warp differs by less than the rounding.
     """
     out = network.input[0]
-    if network.precision == "f32":
+    if network.precision in ("f32", "mixed"):
         crop_on_grid(rgb, box, out)
     else:
         crop(rgb, box, out.shape[1], out.shape[0], out=out)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
@@ -77,21 +78,8 @@ def quantize_networks(
     if finetune and (palms := [name for name in names if NETWORKS[name][2] is _PALM]):
         raise InputError(f"{palms[0]!r} is not fine-tuned, only landmark networks are; leave it or the fine-tuning out")
     for name in names:
-        kind, model, landmarks = NETWORKS[name]
-        path = find_weight(name)
-        samples = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
-        detectors: list[Detector[Any]] = []
-        try:
-            for inputs in samples:
-                with recorded_inputs(path, inputs):
-                    detector = create_detector(kind, model=model, precision="f32", static_image=True, max_instances=4)
-                detectors.append(detector)
-            for index, rgb in enumerate(_images(images)):
-                progress(f"{path.name}: image {index + 1}")
-                detectors[index % 2].detect(rgb)
-        finally:
-            for detector in detectors:
-                detector.close()
+        landmarks, path = NETWORKS[name][2], find_weight(name)
+        samples = record_crops(name, images, progress=progress)
         first, second = (inputs[:: max(1, len(inputs) // _MAX_INPUTS)][:_MAX_INPUTS] for inputs in samples)
         tune = partial(finetune, name, path, landmarks, samples[0]) if finetune else None
         try:
@@ -100,6 +88,29 @@ def quantize_networks(
             if images is None:
                 raise InputError(f"{error}; --images FOLDER takes your own in place of the bundled clip") from None
             raise
+
+
+def record_crops(
+    name: str,
+    images: Path | None = None,
+    *,
+    search: Literal["fast", "auto"] = "auto",
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """Return the inputs (1, H, W, 3) of a network from `NETWORKS` in even and odd images, see `quantize_networks`."""
+    kind, model, _ = NETWORKS[name]
+    path = find_weight(name)
+    samples = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
+    given: dict[str, Any] = {"precision": "f32", "static_image": True, "max_instances": 4, "search": search}
+    with ExitStack() as stack:
+        detectors: list[Detector[Any]] = []
+        for inputs in samples:
+            with recorded_inputs(path, inputs):
+                detectors.append(stack.enter_context(create_detector(kind, model=model, **given)))
+        for index, rgb in enumerate(_images(images)):
+            progress(f"{path.name}: image {index + 1}")
+            detectors[index % 2].detect(rgb)
+    return samples
 
 
 def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:

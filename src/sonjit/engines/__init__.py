@@ -29,7 +29,6 @@ _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
 
 _RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
-
 MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
@@ -76,9 +75,8 @@ class EngineOptions:
         engine: Inference runtime.
         device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in
             any case; see `sonjit.engines.devices`. The attribute is upper case.
-        precision: Number format. `auto` uses bf16 if the CPU has it natively, then the int8 form of a network if it is
-            accurate enough (see `sonjit.engines.int8_accuracy`), then f32. `int8` uses what `sonjit models quantize`
-            wrote.
+        precision: Number format. `auto` uses bf16 or int8 only for networks that keep the rule of
+            `sonjit.engines.precision`, and f32 for others. `int8` uses what `sonjit models quantize` wrote.
         threads: Number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
         cache: Folder for compiled networks, or None for no cache.
         shared: True if the network is shared with equal engines; see `shared_networks`. OpenVINO only.

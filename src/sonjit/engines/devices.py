@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NotRequired, TypeAlias, TypedDict
 
 from sonjit._util.errors import InputError
 
@@ -104,3 +109,69 @@ def torch_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {device}: PyTorch cannot use it here ({reason}); give cpu or auto") from None
     return provider
+
+
+@cache
+def _records() -> dict[str, str]:
+    """Read the first value of each name in /proc/cpuinfo."""
+    file = Path("/proc/cpuinfo")
+    records: dict[str, str] = {}
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        name, _, value = line.partition(":")
+        records.setdefault(name.strip(), value.strip())
+    return records
+
+
+def processor_name() -> str:
+    """Return the model of the processor, or its architecture if the model is unknown."""
+    return _records().get("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets by their names in Linux; empty on other systems."""
+    return frozenset((_records().get("flags") or _records().get("Features") or "").split())
+
+
+_FLAGS: Final = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "i8mm",
+    "bf16",
+)
+"""Instruction sets that affect the speed of networks."""
+
+
+class Machine(TypedDict):
+    """Return time, operating system, processor, cores, relevant instruction sets and load."""
+
+    date: str
+    system: str
+    cpu: str
+    cores: int | None
+    flags: list[str]
+    load_before: float | None
+    load_after: NotRequired[float | None]
+
+
+def describe_machine() -> Machine:
+    """Describe this machine. Call it before the measurement."""
+    has = processor_flags()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "cpu": processor_name(),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in _FLAGS if flag in has],
+        "load_before": load_average(),
+    }
+
+
+def load_average() -> float | None:
+    """Return the mean number of runnable processes over the last minute; None where the system does not report it."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -32,7 +32,7 @@ up to 0.2 px: palms that differ in the last bits are cropped on another grid.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +41,12 @@ from openvino import opset13 as ops
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import WorkFolder
-from sonjit.engines.processor import processor_flags
+from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov
 
+_HEAVY: Final = ("Convolution", "GroupConvolution", "MatMul")
 _SMALL = 4
 """Maximum side of a map whose convolutions are rewritten. Later layers take almost no time."""
-
 
 _DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
 """Older kernels of OpenVINO by the first of these instruction sets that a processor has."""
@@ -66,7 +66,7 @@ def keep_heads_in_f32(model: ov.Model) -> None:
         if node.get_friendly_name() in visited:
             continue
         visited.add(node.get_friendly_name())
-        if node.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
+        if node.get_type_name() not in _HEAVY:
             pending += [port.get_source_output().get_node() for port in node.inputs()]
         elif (exact := _exact(node)) is not None:
             pending.append(node.input_value(0).get_node())
@@ -161,15 +161,38 @@ def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
 
 
 def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:
+    def choose(layer: ET.Element) -> dict[str, str]:
+        is_depthwise = layer.get("type") == "GroupConvolution"
+        return {"name": "primitives_priority", "value": kernel} if is_depthwise else {}
+
+    return _with_attributes(core, model, choose)
+
+
+def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:
+    """Return the network with a share of its layers, from the first on, in f32 where the others are in bf16."""
+    count = sum(node.get_type_name() in _HEAVY for node in model.get_ops())
+    passed = -1
+
+    def choose(layer: ET.Element) -> dict[str, str]:
+        nonlocal passed
+        passed += layer.get("type") in _HEAVY
+        is_exact = max(passed, 0) < share * count and layer.get("type") not in ("Const", "Parameter", "Result")
+        return {"name": "precise"} if is_exact else {}
+
+    return _with_attributes(core, model, choose)
+
+
+def _with_attributes(core: ov.Core, model: ov.Model, choose: Callable[[ET.Element], dict[str, str]]) -> ov.Model:
+    """Return the network with an attribute for OpenVINO's CPU plugin at each layer for which there is one."""
     with WorkFolder() as folder:
         graph, weights = Path(folder) / "network.xml", Path(folder) / "network.bin"
         ov.serialize(model, graph, weights)
         root = ET.fromstring(graph.read_text("utf-8"))  # written the line before
         for layer in root.iter("layer"):
-            if layer.get("type") == "GroupConvolution":
+            if attribute := choose(layer):
                 information = layer.find("rt_info")
                 information = ET.SubElement(layer, "rt_info") if information is None else information
-                ET.SubElement(information, "attribute", name="primitives_priority", version="0", value=kernel)
+                ET.SubElement(information, "attribute", attribute | {"version": "0"})
         return core.read_model(ET.tostring(root), weights.read_bytes())
 
 

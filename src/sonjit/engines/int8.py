@@ -1,22 +1,21 @@
 """Quantize networks to int8 weights and activations, as `NAME.int8.xml`, its `.bin` and a `.json`.
 
-What a convolution reads is divided by the largest value that each of its channels takes on the images given, and its
-weights multiplied by the same, so that all channels use the 256 levels (as SmoothQuant, Xiao et al. 2023, with all of
-the difficulty moved into the weights). Weights have a step per filter, and what their rounding adds to a layer's mean
-output is taken off again (bias correction, Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and
-Bias Correction, section 4.2, with means measured on the images). Sums, the trunk between blocks and layers with
-little work stay in f32. So do the layers that move keypoints most for the work they save, as many as needed.
-Before that the weights may be fine-tuned to the rounding (quantization-aware training), see `sonjit.lab.training.int8`.
-A processor without VNNI saturates sums of two products at 16 bits, which weights of 7 bits avoid: forms are
-measured, and best made, on the processor that they are for.
+* Inputs of a convolution are divided by the largest value of each channel, and its weights multiplied by it. All
+  channels then use the 256 levels (SmoothQuant, Xiao et al. 2023, with all of the difficulty moved into the weights).
+* Weights have a step per filter. The mean error of their rounding is subtracted from the bias (Nagel et al. 2019,
+  Data-Free Quantization Through Weight Equalization and Bias Correction, section 4.2, with means from the images).
+* Sums, the trunk between blocks and layers with little work stay in f32. So do the layers that move keypoints most for
+  the work that they save, as many as needed.
+* Weights may be fine-tuned to the rounding first, see `sonjit.lab.training.int8`.
+* Processors without VNNI saturate sums of two products at 16 bits, which weights of 7 bits avoid. Forms are measured,
+  and best made, on the processor that they are for.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
@@ -27,10 +26,9 @@ from openvino import opset13 as ops
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
-from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, save_accuracy, source_hash
-from sonjit.engines.openvino import core, read_model
-from sonjit.engines.processor import processor_name
-from sonjit.engines.quiet_openvino import ov
+from sonjit.engines.devices import processor_name
+from sonjit.engines.openvino import core, ov, read_model
+from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
 
@@ -84,6 +82,7 @@ class Rounding:
         signed: True if the inputs can be negative.
         sizes: Values (C,) of the maximum level of each input channel.
         means: Means (C,) of each input channel.
+        added: Change of the bias (N,) after fine-tuning.
     """
 
     filters: Float32Array
@@ -91,6 +90,7 @@ class Rounding:
     signed: bool
     sizes: Float32Array
     means: Float32Array
+    added: Float32Array | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,35 +140,38 @@ def quantize(
     if min(len(images), len(held_out)) < 4:
         seen = f"{len(images)} and {len(held_out)}"
         raise InputError(f"{path.name}: finds {seen} instances in the two halves of the images. Use more images")
-    inputs, work = _layer_inputs(read_model(path), images), _multiplications(read_model(path))
+    roundings, work = _roundings(read_model(path), images), _multiplications(read_model(path))
     candidates = [index for index, share in enumerate(work / work.sum()) if share >= _MIN_WORK]
     few = slice(None, None, max(1, len(images) // _SINGLE_IMAGES))
 
-    def moved(largest: int) -> float:
-        network = _compiled(_with_int8(path, inputs, largest, set(candidates)))
-        return float(np.mean(exact.compare(network, images[few], answers[few])[0]))
+    def mean_shift(chosen: Iterable[int], shown: slice = few) -> float:
+        network = _compiled(_with_int8(path, {index: roundings[index] for index in chosen}))
+        return float(np.mean(exact.compare(network, images[shown], answers[shown])[0]))
 
-    largest = min(_LARGEST_WEIGHTS, key=moved)
-    build = partial(_with_int8, path, inputs, largest)
+    shifts: list[float] = []
+    for largest in _LARGEST_WEIGHTS:
+        roundings = [replace(rounding, largest=largest) for rounding in roundings]
+        shifts.append(mean_shift(candidates))
+    largest = _LARGEST_WEIGHTS[int(np.argmin(shifts))]
+    roundings = [replace(rounding, largest=largest) for rounding in roundings]
     harm = dict[int, float]()
     for index in candidates:
         progress(f"{path.name}: layer {index + 1} of {len(work)}")
-        shifts, _ = exact.compare(_compiled(build({index})), images[few], answers[few])
-        harm[index] = float(np.mean(shifts) ** 2 / work[index])
+        harm[index] = mean_shift([index]) ** 2 / work[index]
     order = sorted(candidates, key=harm.__getitem__)
     if tune:
-        roundings = _roundings(read_model(path), inputs, candidates, largest)
-        build = partial(build, tuned=dict(zip(candidates, tune(roundings), strict=True)))
+        tuned = tune([roundings[index] for index in candidates])
+        for index, result in zip(candidates, tuned, strict=True):
+            roundings[index] = replace(roundings[index], filters=result.filters, added=result.added)
 
     def is_accurate(count: int) -> bool:
         progress(f"{path.name}: {count} of {len(work)} layers in int8")
-        shifts, _ = exact.compare(_compiled(build(set(order[:count]))), images, answers)
-        return bool(np.mean(shifts) <= shift_px)
+        return mean_shift(order[:count], slice(None)) <= shift_px
 
     count = _largest_count(len(order), is_accurate)
     if not count:
         raise InputError(f"{path.name}: no layer can be int8 within {shift_px:g} px. Use a larger --shift")
-    model = build(set(order[:count]))
+    model = _with_int8(path, {index: roundings[index] for index in order[:count]})
     return _save_measured(path, model, exact, held_out, held_out_answers, layers=len(work), f32=len(work) - count)
 
 
@@ -207,17 +210,6 @@ def _save_measured(
     return accuracy
 
 
-def _roundings(
-    model: ov.Model, inputs: Sequence[_LayerInput], candidates: Sequence[int], largest: int
-) -> list[Rounding]:
-    """Return the rounding of each candidate layer's weights and inputs."""
-    filters = _filters(_layers(model))
-    return [
-        Rounding(filters[index], largest, inputs[index].signed, inputs[index].sizes, inputs[index].means)
-        for index in candidates
-    ]
-
-
 def _largest_count(high: int, is_accurate: Callable[[int], bool]) -> int:
     """Return the largest count up to `high` that is accurate, by bisection; 0 if there is none."""
     low = 0
@@ -250,10 +242,7 @@ class _Reference:
         return candidates[..., :2], np.array(outputs[self._presence], np.float32).ravel()
 
     def compare(
-        self,
-        network: ov.CompiledModel,
-        images: Sequence[NDArray[np.uint8]],
-        answers: Sequence[_Answer],
+        self, network: ov.CompiledModel, images: Sequence[NDArray[np.uint8]], answers: Sequence[_Answer]
     ) -> tuple[list[float], list[float]]:
         """Return the mean keypoint distance in each image, and the maximum change of the presence."""
         shifts, changes = list[float](), list[float]()
@@ -307,21 +296,13 @@ def _multiplications(model: ov.Model) -> NDArray[np.float64]:
     return np.array([prod(weights) * (prod(out[2:]) if len(out) == 4 else 1) for weights, out in pairs], np.float64)
 
 
-@dataclass(frozen=True)
-class _LayerInput:
-    """Inputs of a layer: whether they can be negative, and maximum size and mean (C,) of each channel."""
-
-    signed: bool
-    sizes: Float32Array
-    means: Float32Array
-
-
-def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[_LayerInput]:
-    """Measure the inputs of each layer on the images."""
-    network = _compiled(
-        ov.Model([node.input_value(0) for node in _layers(model)], model.get_parameters())  # pyright: ignore
-    )
-    count = len(network.outputs)
+def _roundings(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[Rounding]:
+    """Return the rounding of each layer for its inputs on the images."""
+    layers = _layers(model)
+    weights = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
+    filters = [np.array(weights[index], np.float32) for index in range(len(layers))]
+    network = _compiled(ov.Model([node.input_value(0) for node in layers], model.get_parameters()))  # pyright: ignore
+    count = len(layers)
     signed, largest, sums = [False] * count, [np.float32(0)] * count, [np.float32(0)] * count
     for image in images:
         for index, values in enumerate(network(_values(image)).values()):
@@ -331,43 +312,38 @@ def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[
             signed[index] = signed[index] or bool(values.min() < 0)
     wide = [np.maximum(sizes, np.max(sizes) * _MIN_RANGE) for sizes in largest]
     return [
-        _LayerInput(below, np.where(sizes > 0, sizes, 1).astype(np.float32), np.asarray(total / len(images)))
-        for below, sizes, total in zip(signed, wide, sums, strict=True)
+        Rounding(
+            filters=weights,
+            largest=_LARGEST_WEIGHTS[0],
+            signed=below,
+            sizes=np.where(sizes > 0, sizes, 1).astype(np.float32),
+            means=np.asarray(total / len(images)),
+        )
+        for weights, below, sizes, total in zip(filters, signed, wide, sums, strict=True)
     ]
 
 
-def _filters(layers: Sequence[ov.Node]) -> list[Float32Array]:
-    """Return the weights of layers."""
-    values = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
-    return [np.array(values[index], np.float32) for index in range(len(layers))]
-
-
-def _with_int8(
-    path: Path, inputs: Sequence[_LayerInput], largest: int, chosen: set[int], tuned: Mapping[int, Tuned] | None = None
-) -> ov.Model:
+def _with_int8(path: Path, chosen: Mapping[int, Rounding]) -> ov.Model:
     """Return the network with these layers in int8. OpenVINO chooses the kernels from the roundings."""
     model = read_model(path)
-    layers = _layers(model)
-    weights = _filters(layers)
     rounded = dict[tuple[str, int], ov.Node]()
-    for index, node in enumerate(layers):
-        tuning = tuned.get(index) if tuned and index in chosen else None
-        filters = tuning.filters if tuning else weights[index]
-        added = tuning.added if tuning else np.float32(0)
-        if index in chosen:
-            values, read = node.input_value(0), inputs[index]
-            key = values.get_node().get_friendly_name(), values.get_index()
-            if key not in rounded:
-                rounded[key] = _rounded(values, read.sizes, signed=read.signed)
-            node.input(0).replace_source_output(rounded[key].output(0))
-            factors, outputs = read.sizes / read.sizes.max(), _output_axes(node, filters)
-            scaled = filters * _along_inputs(node, filters, factors)
-            levels, step = _levels(scaled, outputs, largest)
-            as_f32 = ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step))
-            node.input(1).replace_source_output(as_f32.output(0))
-            lost = (scaled - levels * step) * _along_inputs(node, filters, read.means / factors)
-            added = added + lost.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel()
-            _add(node, np.asarray(added, np.float32))
+    for index, node in enumerate(_layers(model)):
+        if index not in chosen:
+            continue
+        rounding, values = chosen[index], node.input_value(0)
+        key = values.get_node().get_friendly_name(), values.get_index()
+        if key not in rounded:
+            rounded[key] = _rounded(values, rounding.sizes, signed=rounding.signed)
+        node.input(0).replace_source_output(rounded[key].output(0))
+        filters, factors = rounding.filters, rounding.sizes / rounding.sizes.max()
+        outputs = _output_axes(node, filters)
+        scaled = filters * _along_inputs(node, filters, factors)
+        levels, step = _levels(scaled, outputs, rounding.largest)
+        as_f32 = ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step))
+        node.input(1).replace_source_output(as_f32.output(0))
+        lost = (scaled - levels * step) * _along_inputs(node, filters, rounding.means / factors)
+        lost = lost.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel()
+        _add(node, np.asarray(rounding.added + lost, np.float32))
     model.validate_nodes_and_infer_types()
     return model
 

@@ -26,7 +26,7 @@ from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
 from sonjit._util.files import write_bytes
 from sonjit.engines import EngineOptions
-from sonjit.engines.int8_accuracy import find_int8, is_accurate_enough
+from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
 _KEPT_S = 90 * 24 * 3600
@@ -40,8 +40,7 @@ _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
 
-
-_REVISION = 8
+_REVISION = 9
 """Revision of the graph edits. Cached networks of another revision are not used."""
 _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
 """Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
@@ -112,6 +111,7 @@ class _Network:
 
     Attributes:
         size, changed_ns: Size and modification time of the file.
+        precision: Number format, see `resolve_precision`.
         value_range: Input values for the bytes 0 and 255; None for a network without an image input.
         outputs: Selected outputs, or None for all.
         taps: Sides of intermediate maps that are outputs too.
@@ -122,6 +122,7 @@ class _Network:
     size: int
     changed_ns: int
     options: EngineOptions
+    precision: str
     value_range: tuple[float, float] | None
     outputs: tuple[int, ...] | None
     taps: tuple[int, ...]
@@ -176,6 +177,7 @@ class OpenVinoEngine:
             size=stat.st_size,
             changed_ns=stat.st_mtime_ns,
             options=options,
+            precision=self.precision,
             value_range=value_range,
             outputs=outputs,
             taps=taps,
@@ -222,24 +224,32 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
     if options.profiled:
         config["PERF_COUNT"] = True
     if precision != "default":  # where a network in int8 is not rounded it is f32
-        config["INFERENCE_PRECISION_HINT"] = "f32" if precision == "int8" else precision
+        config["INFERENCE_PRECISION_HINT"] = {"int8": "f32", "mixed": "bf16"}.get(precision, precision)
     return config
 
 
 def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
-    """Replace `auto` by what the device runs natively; `default` for devices other than the CPU.
+    """Replace `auto` by a low precision that keeps the rule of `sonjit.engines.precision`, or by f32.
 
     Args:
         options: Options of the engine.
-        path: File of the network. Its int8 form is used if bf16 is not native and the form is accurate enough.
+        path: File of the network.
+
+    Returns:
+        The precision; `mixed` for bf16 with the first layers in f32, `default` for devices other than the CPU.
     """
     if options.precision != "auto":
         return options.precision
     if options.device != "CPU":
         return "default"
-    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return "bf16"
+    if path is not None and f32_share(path) is not None and has_bf16():
+        return "mixed"
     return "int8" if path is not None and is_accurate_enough(path) else "f32"
+
+
+def has_bf16() -> bool:
+    """Check whether the CPU computes in bf16 natively."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def devices() -> dict[str, str]:
@@ -298,6 +308,10 @@ def _compile(network: _Network) -> ov.CompiledModel:
         from sonjit.engines.graph_edits import keep_heads_in_f32
 
         keep_heads_in_f32(model)
+    if network.precision == "mixed":
+        from sonjit.engines.graph_edits import with_exact_start
+
+        model = with_exact_start(core(), model, f32_share(path) or 0.0)
     if options.device == "CPU" and config.get("INFERENCE_PRECISION_HINT") == "f32":
         from sonjit.engines.graph_edits import with_depthwise_kernel
 
@@ -373,7 +387,7 @@ def _blob_path(network: _Network, folder: Path) -> Path:
     key = repr(
         (
             str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
-            config, network.value_range, network.outputs, *network.taps, _REVISION,
+            config, network.precision, network.value_range, network.outputs, *network.taps, _REVISION,
         )
     )  # fmt: skip
     return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"

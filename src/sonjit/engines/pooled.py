@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions
-from sonjit.engines.openvino import compile_settings, core, read_model, take_images
-from sonjit.engines.quiet_openvino import ov
+from sonjit.engines.openvino import compile_settings, core, ov, read_model, take_images
 
 _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 

@@ -26,7 +26,7 @@ from sonjit._util.arrays import Float32Array, IntArray
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1", 10: "<f8"}
 _PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
 """Operators that return a constant in another form."""
-# Numbers of the fields in their tables.
+# Numbers of the fields of tensors, their quantization and sparsity.
 _MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA = 4, 0, 0
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
 _SCALE, _ZERO_POINT, _QUANTIZED_AXIS = 2, 3, 6
@@ -37,7 +37,7 @@ _MAX_VALUES = 2**28  # values of a sparse tensor: a damaged size must not take a
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
-Option = int | float | tuple[int, ...]
+FlexValue = int | float | tuple[int, ...]
 _CUSTOM = 32  # of the enumeration BuiltinOperator
 _KINDS = {
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
@@ -51,7 +51,7 @@ _ACTIVATION_FIELD = {
     "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
 }  # fmt: skip
 _WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
-# Numbers of the fields in their tables.
+# Numbers of the fields of graphs and operators.
 _MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
 _CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
 _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
@@ -349,7 +349,7 @@ class TfliteFile:
         return _KINDS.get(builtin, str(builtin)), ""
 
 
-def read_options(data: bytes) -> dict[str, Option]:
+def read_options(data: bytes) -> dict[str, FlexValue]:
     """Read the options of a custom operator: a flexbuffer map of numbers and vectors of integers.
 
     Raises:
@@ -361,7 +361,7 @@ def read_options(data: bytes) -> dict[str, Option]:
         raise ValueError("damaged options of a custom operator") from error
 
 
-def _items(data: bytes) -> Iterable[tuple[str, Option]]:
+def _items(data: bytes) -> Iterable[tuple[str, FlexValue]]:
     width = data[-1]  # of the last value, which leads to the map
 
     def whole(position: int, width: int, signed: bool = False) -> int:

@@ -9,34 +9,37 @@ from sonjit._util.lazy_names import add_lazy_names
 if TYPE_CHECKING:
     from sonjit.gestures.classifier import GESTURES as GESTURES
     from sonjit.gestures.classifier import GestureClassifier as GestureClassifier
+    from sonjit.gestures.classifier import GestureSmoother as GestureSmoother
     from sonjit.gestures.classifier import gesture_of as gesture_of
     from sonjit.gestures.custom import CustomGestures as CustomGestures
     from sonjit.gestures.custom import GestureRecording as GestureRecording
+    from sonjit.gestures.custom import LearnedGestures as LearnedGestures
+    from sonjit.gestures.custom import find_gestures as find_gestures
+    from sonjit.gestures.custom import segments_of as segments_of
     from sonjit.gestures.custom_motions import CustomMotions as CustomMotions
     from sonjit.gestures.custom_motions import GestureSegment as GestureSegment
     from sonjit.gestures.custom_motions import MotionRecording as MotionRecording
     from sonjit.gestures.custom_motions import MotionSpotter as MotionSpotter
-    from sonjit.gestures.learned import LearnedGestures as LearnedGestures
-    from sonjit.gestures.learned import find_gestures as find_gestures
-    from sonjit.gestures.learned import segments_of as segments_of
-    from sonjit.gestures.motions.events import MOTIONS as MOTIONS
-    from sonjit.gestures.motions.recognizer import MotionRecognizer as MotionRecognizer
-    from sonjit.gestures.smoothing import GestureSmoother as GestureSmoother
+    from sonjit.gestures.motion_finders import MOTIONS as MOTIONS
+    from sonjit.gestures.motions import MotionRecognizer as MotionRecognizer
     from sonjit.results import Gesture as Gesture
     from sonjit.results import MotionEvent as MotionEvent
 
 add_lazy_names(
     globals(),
     {
-        **dict.fromkeys(("GESTURES", "GestureClassifier", "gesture_of"), "sonjit.gestures.classifier"),
-        **dict.fromkeys(("CustomGestures", "GestureRecording"), "sonjit.gestures.custom"),
+        **dict.fromkeys(
+            ("GESTURES", "GestureClassifier", "GestureSmoother", "gesture_of"), "sonjit.gestures.classifier"
+        ),
+        **dict.fromkeys(
+            ("CustomGestures", "GestureRecording", "LearnedGestures", "find_gestures", "segments_of"),
+            "sonjit.gestures.custom",
+        ),
         **dict.fromkeys(
             ("CustomMotions", "GestureSegment", "MotionRecording", "MotionSpotter"), "sonjit.gestures.custom_motions"
         ),
-        **dict.fromkeys(("LearnedGestures", "find_gestures", "segments_of"), "sonjit.gestures.learned"),
-        "MOTIONS": "sonjit.gestures.motions.events",
-        "MotionRecognizer": "sonjit.gestures.motions.recognizer",
-        "GestureSmoother": "sonjit.gestures.smoothing",
+        "MOTIONS": "sonjit.gestures.motion_finders",
+        "MotionRecognizer": "sonjit.gestures.motions",
         **dict.fromkeys(("Gesture", "MotionEvent"), "sonjit.results"),
     },
 )

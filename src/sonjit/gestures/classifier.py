@@ -1,11 +1,10 @@
-"""Classify the gesture of a hand with a small network on its keypoints.
-
-The network classifies the shape of a hand in any orientation. For a single thumb or index finger the name also depends
-on the direction in the image. The documentation of gestures describes training and accuracy.
-"""
+"""Name the gestures of a classifier: shapes of hands, some of them by their direction in the image."""
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -14,16 +13,177 @@ import numpy as np
 
 from sonjit._util.data_files import read_npz
 from sonjit._util.errors import InputError
-from sonjit.gestures.features import FEATURES, gesture_features
-from sonjit.gestures.vocabulary import NONE, Direction, Vocabulary
+from sonjit._util.json_text import json_from
 from sonjit.results import Gesture
+from sonjit.results.measures.hands import palm_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self
 
-    from sonjit._util.arrays import Float32Array, RealArray
+    from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
     from sonjit.results import Hand
+
+NONE: Final = "None"
+"""Class of hands that make no gesture. It exists only in the classifier, never in a result."""
+_MIN_SHARE_IN_IMAGE: Final = 0.35
+"""Minimum share of a finger's length in the image plane. With less it points towards the camera or away from it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """Names of a shape by its direction in the image.
+
+    Attributes:
+        finger: Keypoints where the direction starts and ends.
+        names: Names for up, right, down and left; None for a direction that is no gesture.
+    """
+
+    finger: tuple[int, int]
+    names: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Shapes and gesture names of a classifier.
+
+    Attributes:
+        shapes: Shapes of hands in the order of the probabilities, `NONE` first.
+        directions: Directions of the shapes whose name depends on the direction in the image.
+    """
+
+    shapes: tuple[str, ...]
+    directions: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all gesture names."""
+        directed = [name for direction in self.directions.values() for name in direction.names if name is not None]
+        return (
+            *dict.fromkeys(directed),
+            *(shape for shape in self.shapes if shape != NONE and shape not in self.directions),
+        )
+
+    def name(self, shape: str, keypoints: RealArray) -> str | None:
+        """Return the gesture of a shape; None for a direction without a name.
+
+        Args:
+            shape: Shape of a hand.
+            keypoints: (21, 3) published keypoints in pixels, z as the detector scales it.
+        """
+        direction = self.directions.get(shape)
+        if direction is None:
+            return shape
+        start, end = direction.finger
+        x, y, z = (keypoints[end] - keypoints[start]).tolist()
+        if math.hypot(x, y) < _MIN_SHARE_IN_IMAGE * math.hypot(x, y, z):
+            return None
+        return direction.names[round(math.atan2(x, -y) / (math.pi / 2)) % 4]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of `to_json`. Other text raises ValueError, KeyError or TypeError."""
+        data = json.loads(text)
+        shapes = data["directions"].items()
+        directions = {
+            shape: Direction((item["finger"][0], item["finger"][1]), tuple(item["names"])) for shape, item in shapes
+        }
+        return cls(tuple(data["shapes"]), directions)
+
+    def to_json(self) -> str:
+        """Return the vocabulary as JSON text."""
+        directions = {
+            shape: {"finger": list(direction.finger), "names": list(direction.names)}
+            for shape, direction in self.directions.items()
+        }
+        return json_from({"shapes": list(self.shapes), "directions": directions}, spaced=True)
+
+
+KEYPOINTS: Final = 21
+_LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
+PALM: Final = [0, 5, 9, 13, 17]
+"""The wrist and the knuckles of the four fingers."""
+_PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
+"""All pairs of keypoints, but those of the thumb's first joint."""
+ALONG: Final = (-1, 0.25, 0.5, 0.25, 0)
+"""Weights of `PALM` that give the way from the wrist to the knuckles."""
+_MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
+_MIDDLE[0, PALM] = 0.2
+_ALONG[0, PALM] = ALONG
+_STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
+_STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
+_STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
+
+FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))
+"""How many `gesture_features` gives."""
+
+
+def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
+    """Return features (N, F) of N hands, NaN for a hand with an unknown keypoint or coinciding keypoints.
+
+    The keypoints of the image and in metres as `aligned` gives them, and the distances between the points of each.
+
+    Args:
+        keypoints: (N, 21, 3) published keypoints in pixels, z as the detector scales it.
+        keypoints_3d: (N, 21, 3) metres in the camera's axes.
+        left: (N,) which are left hands.
+
+    Raises:
+        InputError: the points are not those of hands.
+    """
+    if keypoints.shape[1:] != (KEYPOINTS, 3) or keypoints.shape != keypoints_3d.shape:
+        raise InputError(f"gestures need keypoints (N, 21, 3) twice, not {keypoints.shape} and {keypoints_3d.shape}")
+    count = len(keypoints)
+    points = np.empty((count, 2, KEYPOINTS, 3), np.float32)
+    points[:, 0], points[:, 1] = keypoints, keypoints_3d
+    points = aligned(points, left)
+    steps = _STEPS @ points
+    steps *= steps
+    return np.concatenate([points.reshape(count, -1), np.sqrt(steps.sum(-1)).reshape(count, -1)], 1)
+
+
+def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = None) -> Float32Array:
+    """Normalise image and metric keypoints (N, 2, 21, 3) for position, size, side and rotation in the image.
+
+    Left hands are mirrored into right ones, all are turned in the image until the knuckles are above the wrist, and
+    lie about the palm's middle at a mean square distance of 1.
+
+    Args:
+        points: (N, 2, 21, 3).
+        left: (N,) which are left hands.
+        by: (N, 2, 21, 3) the hands that are to lie so; by default those of the points.
+    """
+    reference = points if by is None else by
+    middle = _MIDDLE @ reference
+    x, y, _ = (_ALONG @ reference[:, 0])[:, 0].T
+    around = reference - middle
+    mirror = 1 - 2 * left
+    turn = np.zeros((len(around), 1, 3, 3), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = np.hypot(x, y)
+        up, across = -y / length, x / length
+        turn[:, 0, 0, 0], turn[:, 0, 0, 1], turn[:, 0, 1, 0], turn[:, 0, 1, 1] = (
+            mirror * up,
+            -across,
+            mirror * across,
+            up,
+        )
+        turn[:, 0, 2, 2] = 1
+        scale = np.sqrt((around * around).sum((2, 3), keepdims=True) / KEYPOINTS)
+        return np.asarray((points - middle) / scale @ turn, np.float32)
+
+
+def palm_pose(points: RealArray, left: BoolArray) -> FloatArray:
+    """Return keypoints (N, 21, 3) in palm axes, relative to the palm centre, in hand lengths.
+
+    Args:
+        points: (N, 21, 3) in any unit.
+        left: (N,) which are left hands; they are mirrored.
+    """
+    points = points * (np.where(left, -1.0, 1.0)[:, None, None] * [1, 0, 0] + [0, 1, 1])
+    length = np.linalg.norm(np.diff(points[:, _LENGTH], axis=1), axis=-1).sum(1)
+    return (points - points[:, PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(points)
+
 
 ASSET: Final = "gestures.npz"
 _APPEARANCE: Final = (1, 21, 66)
@@ -51,7 +211,6 @@ SHAPES: Final = (
     "Little_Finger",
 )
 """Shapes of the shipped classifier in the order of its probabilities."""
-
 
 WITH_IMAGE: Final = "with_image."
 """Prefix of the names of the weights that also read the appearance of a hand."""
@@ -226,3 +385,89 @@ def features_of(hands: Sequence[Hand]) -> Float32Array:
     """Return the features (N, F) of hands, see `gesture_features`."""
     image, world = (np.stack(points) for points in zip(*(hand.gesture_points for hand in hands), strict=True))
     return gesture_features(image, world, np.array([hand.handedness == "Left" for hand in hands]))
+
+
+@dataclass(slots=True)
+class _Vote:
+    """Smoothed gesture of a hand, and the shares of all gestures in the recent past. Their sum is at most 1."""
+
+    name: str | None
+    time_s: float
+    shares: dict[str | None, float]
+
+
+class GestureSmoother:
+    """Smooth gestures, so that one wrong frame does not change them.
+
+    Each frame moves the share of its gesture towards the gesture's score, and every other share towards 0. The smoothed
+    gesture changes when another share leads by `margin`. "No gesture" takes part with score 1. A change between two
+    gestures of equal score takes about `settle_s`.
+
+    Args:
+        settle_s: Duration of a change in seconds.
+        margin: Minimum lead in share, 0..1.
+        forget_s: Seconds without a detection after which a hand is forgotten.
+        classify: Function that returns the gesture of a hand in one frame; None for the shipped gestures.
+
+    Raises:
+        InputError: A duration is not positive, or the margin is outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        settle_s: float = 0.15,
+        margin: float = 0.1,
+        forget_s: float = 1.0,
+        *,
+        classify: Callable[[Hand], Gesture | None] | None = None,
+    ) -> None:
+        if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
+            raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
+        self._margin, self._forget_s, self._classify = margin, forget_s, classify
+        # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
+        self._tau_s = settle_s / math.log(2 / (1 - margin))
+        self._votes: dict[int, _Vote] = {}
+
+    def __len__(self) -> int:
+        """Return the number of remembered hands."""
+        return len(self._votes)
+
+    def reset(self) -> None:
+        """Forget every hand."""
+        self._votes.clear()
+
+    def __call__(self, hands: Iterable[Hand], time_s: float) -> list[Gesture | None]:
+        """Return the smoothed gesture of each hand of a frame. Hands without an id are not smoothed."""
+        classify = self._classify or gesture_of
+        return [self._steady(hand, classify(hand), time_s) for hand in hands]
+
+    def _steady(self, hand: Hand, gesture: Gesture | None, time_s: float) -> Gesture | None:
+        if hand.id is None:
+            return gesture
+        return self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)  # a person's hands share an id
+
+    def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
+        """Return the smoothed gesture of a hand. Its score is its share of the recent past.
+
+        Args:
+            id: Id of the hand, stable while it is tracked.
+            gesture: Gesture in this frame, or None.
+            time_s: Time in seconds. A time before that of an earlier call raises InputError.
+        """
+        for expired in [key for key, vote in self._votes.items() if time_s - vote.time_s > self._forget_s]:
+            del self._votes[expired]
+        name, score = gesture or (None, 1.0)
+        vote = self._votes.get(id)
+        if vote is None:
+            self._votes[id] = _Vote(name, time_s, {name: score})
+            return gesture
+        if time_s < vote.time_s:
+            raise InputError(f"time runs backwards: {time_s} s after {vote.time_s} s; reset() before another video")
+        keep = math.exp((vote.time_s - time_s) / self._tau_s)
+        vote.shares = {name: share * keep for name, share in vote.shares.items()}
+        vote.shares[name] = vote.shares.get(name, 0.0) + (1 - keep) * score
+        vote.time_s = time_s
+        leader = max(vote.shares, key=vote.shares.__getitem__)
+        if vote.shares[leader] > vote.shares.get(vote.name, 0.0) + self._margin:
+            vote.name = leader
+        return None if vote.name is None else Gesture(vote.name, vote.shares.get(vote.name, 0.0))

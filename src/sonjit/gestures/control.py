@@ -1,27 +1,303 @@
-"""Turn gestures, motions and measures of hands into commands by the rules of a map."""
+"""Read control maps: rules with a trigger and an action, and the commands that they make.
+
+A map is a TOML file of rules. Each rule has a trigger (`on`, a gesture or motion, or `measure`, a number) and an
+action, one of `ACTIONS`. A gesture may pause and resume all rules.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar, cast, get_args
+from urllib.parse import urlsplit
 
-from sonjit.gestures.classifier import gesture_of
+from sonjit._util.data_files import parse_toml
+from sonjit._util.errors import InputError
+from sonjit.gestures.classifier import GESTURES, PALM, GestureSmoother, gesture_of
 from sonjit.gestures.custom_motions import time_of
-from sonjit.gestures.features import PALM
-from sonjit.gestures.motions.events import MOTIONS
-from sonjit.gestures.motions.recognizer import MotionRecognizer
-from sonjit.gestures.rules import PLACES, Command, Rule
-from sonjit.gestures.smoothing import GestureSmoother
-from sonjit.results.measures import measures
+from sonjit.gestures.motion_finders import MOTIONS
+from sonjit.gestures.motions import MotionRecognizer
+from sonjit.results import Hand, Phase
+from sonjit.results.measures import MEASURE_NAMES, measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from sonjit._util.json_text import JsonObject
-    from sonjit.gestures.learned import LearnedGestures
-    from sonjit.gestures.rules import ControlMap
+    from sonjit.gestures.custom import LearnedGestures
     from sonjit.results import Hand, MotionEvent, Phase
+
+T = TypeVar("T")
+
+ACTIONS: Final = {
+    "osc": "HOST:PORT/ADDRESS, as in 127.0.0.1:9000/volume",
+    "post": "an address, as in http://127.0.0.1:8000/hand",
+    "websocket": "an address, as in ws://127.0.0.1:8000/hand",
+    "mqtt": "HOST:PORT/TOPIC, as in 127.0.0.1:1883/room/light",
+    "midi": "PORT/CHANNEL/control/NUMBER, PORT/CHANNEL/note/NUMBER or PORT/CHANNEL/pitch, as in Sonjit/1/control/7",
+    "key": "keys, as in right or ctrl+s",
+    "click": "one of left, middle, right",
+    "pointer": "x or y with a measure, press or release with a gesture or motion",
+}
+"""Actions of rules, with the form of their target."""
+_BUTTONS: Final = ("left", "middle", "right")
+_SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
+_NUMBERS: Final = MEASURE_NAMES[Hand.kind]
+PLACES: Final = ("x", "y")
+"""Further measures: the centre of the palm as fractions of the image's width and height."""
+_OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Rule of a control map.
+
+    Attributes:
+        on: Gesture, shipped or custom, or one of `MOTIONS`; None for a measure.
+        phase: Phase of a motion. Default: `end` for swipes, `begin` for others. Gestures have None.
+        measure: Measure of a hand, or `x` or `y` of the palm as share of the image; None for a gesture or motion.
+        hand: Side of the hand, or None for both.
+        low, high: `from` in the map: values of the measure that are sent as the first and last number of `to`.
+        to: Minimum and maximum number to send.
+        smooth_s: Time constant of the smoothing in seconds; 0 for no smoothing.
+        dead_zone: Minimum difference from the last number sent.
+        action: Name in `ACTIONS`.
+        target: Target of the action, see `ACTIONS`.
+    """
+
+    on: str | None
+    phase: Phase | None
+    measure: str | None
+    hand: str | None
+    low: float
+    high: float
+    to: tuple[float, float]
+    smooth_s: float
+    dead_zone: float
+    action: str
+    target: str
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:
+        """Read one rule.
+
+        Args:
+            table: Table of the TOML file.
+            custom: Names of custom gestures.
+
+        Raises:
+            InputError: an unknown key or value, or keys that have no effect together.
+        """
+        choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
+        if unknown := [key for key in table if key not in choices]:
+            raise InputError(f"unknown key {unknown[0]!r:.60}. Choose from {', '.join(choices)}")
+        if ("on" in table) == ("measure" in table):
+            raise InputError("give either on, a gesture or motion, or measure")
+        actions = [key for key in ACTIONS if key in table]
+        if len(actions) != 1:
+            raise InputError(f"give one of {', '.join(ACTIONS)}")
+        (action,) = actions
+        on, measure = (None if table.get(key) is None else str(table[key]) for key in ("on", "measure"))
+        motion = on in MOTIONS
+        idle = [*(("phase",) if not motion else ()), *(_OF_MEASURES if measure is None else ("key", "click"))]
+        if stray := [key for key in idle if key in table]:
+            raise InputError(f"{stray[0]} does not apply to {'a measure' if on is None else on}")
+        if on is None:
+            _one_of("measure", measure, (*_NUMBERS, *PLACES))
+        else:
+            _known("on", on, (*custom, *MOTIONS, *GESTURES))
+        hand = _one_of("hand", table.get("hand"), (None, "Left", "Right"))
+        usual: Phase = "end" if str(on).startswith("Swipe") else "begin"
+        phase = (
+            _one_of("phase", table.get("phase", usual), cast("tuple[Phase, ...]", get_args(Phase))) if motion else None
+        )
+        low, high = _numbers("from", table.get("from", [0, 1]), 2)
+        if low == high:
+            raise InputError(f"from = [{low:g}, {high:g}]: give two different numbers")
+        first, last = _numbers("to", table.get("to", [0, 1]), 2)
+        smooth_s, dead_zone = (_numbers(name, [table.get(name, 0)], 1)[0] for name in ("smooth_s", "dead_zone"))
+        if min(smooth_s, dead_zone) < 0:
+            raise InputError("smooth_s and dead_zone: give 0 or more")
+        target = table[action]
+        _check_target(action, target, is_measure=measure is not None)
+        assert isinstance(target, str)
+        return cls(
+            on=on,
+            phase=phase,
+            measure=measure,
+            hand=hand,
+            low=low,
+            high=high,
+            to=(first, last),
+            smooth_s=smooth_s,
+            dead_zone=dead_zone,
+            action=action,
+            target=target,
+        )
+
+
+class ControlMap(NamedTuple):
+    """Rules of a map.
+
+    Attributes:
+        rules: Rules in their order.
+        pause: Gesture that stops all commands, and resumes them when it is made again; None for none.
+    """
+
+    rules: list[Rule]
+    pause: str | None = None
+
+
+def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
+    """Read a map, a TOML file with a table `[[rule]]` for each rule.
+
+    Args:
+        path: Path of the file.
+        custom: Names of custom gestures.
+
+    Raises:
+        InputError: The file cannot be read, or a rule is invalid.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path} cannot be read: {reason}") from error
+    return read_map(text, str(path), custom)
+
+
+def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
+    """Read the text of a map, see `load_map`.
+
+    Args:
+        text: Content of the file.
+        path: File name shown in error messages.
+        custom: Names of custom gestures.
+    """
+    content = parse_toml(text, path)
+    if unknown := [key for key in content if key not in ("rule", "pause")]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause")
+    tables = content.get("rule")
+    if not isinstance(tables, list) or not tables or not all(isinstance(item, dict) for item in tables):  # pyright: ignore[reportUnknownVariableType]
+        raise InputError(f"{path}: no rule; begin each with a line [[rule]]")
+    rules: list[Rule] = []
+    for number, table in enumerate(tables, 1):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        try:
+            rules.append(Rule.from_table(table, custom))  # pyright: ignore[reportUnknownArgumentType]
+        except InputError as error:
+            raise InputError(f"{path}, rule {number}: {error}") from None
+    try:
+        pause = _known("pause", content.get("pause"), (None, *custom, *GESTURES))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if pause is not None and any(rule.on == pause for rule in rules):
+        raise InputError(f"{path}: {pause} pauses and has a rule. Choose another gesture for one of them")
+    return ControlMap(rules, pause)
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """Command of a rule for a frame.
+
+    Attributes:
+        rule: Rule of the command.
+        value: Value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for
+            `Zoom` the ratio of distances.
+        content: Content that `post` sends.
+    """
+
+    rule: Rule
+    value: float
+    content: JsonObject
+
+    def to_dict(self) -> JsonObject:
+        """Return the command as plain JSON types."""
+        return {self.rule.action: self.rule.target, "value": round(self.value, 4), **self.content}
+
+
+class MidiMessage(NamedTuple):
+    """Target of `midi`.
+
+    Attributes:
+        port: Name of the port.
+        channel: Channel, 0..15.
+        kind: Kind of message: `control`, `note` or `pitch`.
+        number: Number of the controller or note, 0..127.
+    """
+
+    port: str
+    channel: int
+    kind: str
+    number: int
+
+    @classmethod
+    def of(cls, target: str) -> Self | None:
+        """Read a target; None if it is invalid."""
+        found = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
+        if found is None or not 1 <= int(found[2]) <= 16 or int(found[4] or 0) > 127:
+            return None
+        return cls(found[1], int(found[2]) - 1, found[3] or found[5], int(found[4] or 0))
+
+
+def _check_target(action: str, target: object, *, is_measure: bool) -> None:
+    """Check the target of an action.
+
+    Raises:
+        InputError: The action has no such target.
+    """
+    text = target if isinstance(target, str) else ""
+    try:
+        parts = urlsplit(text if action in _SCHEMES else f"osc://{text}")
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        has_port = has_host and bool(parts.port) and len(parts.path) > 1
+    except ValueError:
+        has_host = has_port = False
+        parts = urlsplit("")
+    message = MidiMessage.of(text) if action == "midi" else None
+    fits = {
+        "osc": has_port and text.isascii() and not set(text) & set(" #*,?{}"),
+        "post": has_host and parts.scheme in _SCHEMES["post"],
+        "websocket": has_host and parts.scheme in _SCHEMES["websocket"],
+        "mqtt": has_port and not set(text) & set("#+?@"),
+        "midi": message is not None and not (is_measure and message.kind == "note"),
+        "key": all(text.split("+")),
+        "click": text in _BUTTONS,
+        "pointer": text in (("x", "y") if is_measure else ("press", "release")),
+    }
+    if not fits[action]:
+        note = "; a note is played by a gesture or motion" if message is not None else ""
+        raise InputError(f"{action} = {target!r}: give {ACTIONS[action]}{note}")
+
+
+def _one_of(name: str, value: object, choices: Sequence[T]) -> T:
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InputError(f"{name} = {value!r}: choose from {', '.join(str(choice) for choice in choices if choice)}")
+
+
+def _known(name: str, value: object, choices: Sequence[T]) -> T:
+    """Return the known gesture or motion that a value names."""
+    choices = tuple(dict.fromkeys(choices))
+    try:
+        return _one_of(name, value, choices)
+    except InputError as error:
+        names = {str(choice).replace("_", "").casefold(): str(choice) for choice in choices if choice is not None}
+        close = get_close_matches(str(value).replace("_", "").casefold(), names, 1, cutoff=0.8)
+        hint = f". Did you mean {names[close[0]]!r}?" if close else ""
+        raise InputError(f"{error}, or a custom gesture with its file (--gestures){hint}") from None
+
+
+def _numbers(name: str, values: object, count: int) -> list[float]:
+    items = values if isinstance(values, list) else [values]  # pyright: ignore[reportUnknownVariableType]
+    numbers = [float(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool)]  # pyright: ignore[reportUnknownVariableType]
+    if len(items) != count or len(numbers) != count or not all(map(math.isfinite, numbers)):  # pyright: ignore[reportUnknownArgumentType]
+        raise InputError(f"{name}: give {'a number' if count == 1 else f'{count} numbers, as in [0, 1]'}")
+    return numbers
+
 
 _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose value is their count."""

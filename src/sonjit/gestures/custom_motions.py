@@ -16,7 +16,7 @@ import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.gestures.features import PALM
+from sonjit.gestures.classifier import PALM
 from sonjit.results.measures import hand_length_m
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class GestureSegment:
     moving: bool
 
     def to_dict(self) -> JsonObject:
-        """Return the recording as plain JSON types."""
+        """Return the segment as plain JSON types."""
         return {
             "name": self.name,
             "start": round(self.start, 4),
@@ -194,12 +194,12 @@ class CustomMotions:
         costs = costs.reshape(len(ways), len(ways)) + np.diag(np.full(len(ways), np.inf))
         reaches: list[float] = []
         for number in range(len(names)):
-            pieces_of_hand = motion == number
-            nearest = costs[pieces_of_hand][:, pieces_of_hand].min(1, initial=np.inf)
+            is_of_motion = motion == number
+            nearest = costs[is_of_motion][:, is_of_motion].min(1, initial=np.inf)
             nearest = nearest[np.isfinite(nearest)]
             reach = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
             least = max(_REACH[0], min(_FEW / max(len(nearest), 1), _FEW_REACH))
-            others = float(costs[~pieces_of_hand][:, pieces_of_hand].min(initial=np.inf))
+            others = float(costs[~is_of_motion][:, is_of_motion].min(initial=np.inf))
             reaches.append(max(0.5 * _REACH[0], min(max(reach, least), _REACH[2], _APART * others)))
         return cls(names, tuple(path for _, path in ways), motion, np.array(reaches))
 

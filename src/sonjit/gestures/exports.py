@@ -32,7 +32,6 @@ _TYPE: Final = "gestures"
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _MIME: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mpg": "video/mpeg", ".avi": "video/x-msvideo"}
 
-
 _POINTS: Final = {"hand_mediapipe21": "HAND", "face_mediapipe478": "FACE", "body_blazepose33": "POSE"}
 _COMPONENTS: Final = ("POSE", "FACE", "LEFT_HAND", "RIGHT_HAND")
 _COLOURS: Final = {

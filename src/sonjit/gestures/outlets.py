@@ -1,14 +1,11 @@
-"""Send commands to the targets in the map.
-
-Targets are addresses for Open Sound Control, HTTP, WebSocket, MQTT and MIDI, and also keys and the pointer. No command
-is sent to an address that is not in the map.
-"""
+"""Encode messages of Open Sound Control. Source: the OSC 1.0 specification."""
 
 from __future__ import annotations
 
 import logging
 import math
 import socket
+import struct
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -20,8 +17,7 @@ from urllib.parse import urlsplit
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit._util.json_text import json_from
-from sonjit.gestures.osc import osc_message
-from sonjit.gestures.rules import MidiMessage
+from sonjit.gestures.control import MidiMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +26,27 @@ if TYPE_CHECKING:
 
     from websockets.sync.client import ClientConnection
 
-    from sonjit.gestures.rules import Command, Rule
+    from sonjit.gestures.control import Command, Rule
 
+
+def osc_message(address: str, *values: float | str) -> bytes:
+    r"""Return a message for a UDP packet, with texts as strings and numbers as float32.
+
+    >>> osc_message("/volume", 0.5)
+    b'/volume\x00,f\x00\x00?\x00\x00\x00'
+    """
+    types = "," + "".join("s" if isinstance(value, str) else "f" for value in values)
+    parts = [_padded(item) if isinstance(item, str) else struct.pack(">f", item) for item in (address, types, *values)]
+    return b"".join(parts)
+
+
+def _padded(text: str) -> bytes:
+    """Return a text with one to four zero bytes, padded to a multiple of four."""
+    data = text.encode()
+    return data + bytes(4 - len(data) % 4)
+
+
+if TYPE_CHECKING:
     Sender: TypeAlias = "Callable[[Command], object]"
 
 _LOG = logging.getLogger(__name__)

@@ -16,8 +16,7 @@ import numpy as np
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.gestures.osc import osc_message
-from sonjit.gestures.outlets import WebSocketClient, open_udp
+from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
 from sonjit.media.tables.characters import BONES, PARENTS
 from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Face, Hand

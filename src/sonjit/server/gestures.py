@@ -17,9 +17,9 @@ from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
-from sonjit.gestures.features import KEYPOINTS
-from sonjit.gestures.learned import checked_name, confusions
-from sonjit.gestures.rules import ACTIONS, PLACES, read_map
+from sonjit.gestures.classifier import KEYPOINTS
+from sonjit.gestures.control import ACTIONS, PLACES, read_map
+from sonjit.gestures.custom import checked_name, confusions
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import RefusedError, refusal_from

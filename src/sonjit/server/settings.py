@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.weights.store import cache_folder
+from sonjit.weights.catalog import cache_folder
 
 if TYPE_CHECKING:
     import segno

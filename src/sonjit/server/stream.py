@@ -20,8 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import Json, json_from
 from sonjit.gestures import LearnedGestures
-from sonjit.gestures.control import Controller
-from sonjit.gestures.rules import ControlMap, read_map
+from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.gestures import read_gestures

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from sonjit.weights.bundles import list_bundles as list_bundles
     from sonjit.weights.bundles import load_bundle as load_bundle
     from sonjit.weights.catalog import Package as Package
+    from sonjit.weights.catalog import Problem as Problem
     from sonjit.weights.catalog import Source as Source
     from sonjit.weights.catalog import Weight as Weight
+    from sonjit.weights.catalog import cache_folder as cache_folder
+    from sonjit.weights.catalog import find_weight as find_weight
     from sonjit.weights.catalog import load_catalog as load_catalog
     from sonjit.weights.catalog import load_groups as load_groups
+    from sonjit.weights.catalog import models_folder as models_folder
     from sonjit.weights.catalog import select_weights as select_weights
+    from sonjit.weights.catalog import verify_weights as verify_weights
     from sonjit.weights.pull import pull_weights as pull_weights
-    from sonjit.weights.store import Problem as Problem
-    from sonjit.weights.store import cache_folder as cache_folder
-    from sonjit.weights.store import find_weight as find_weight
-    from sonjit.weights.store import models_folder as models_folder
-    from sonjit.weights.store import verify_weights as verify_weights
 
 add_lazy_names(
     globals(),
@@ -40,7 +40,7 @@ add_lazy_names(
         ),
         "pull_weights": "sonjit.weights.pull",
         **dict.fromkeys(
-            ("Problem", "cache_folder", "find_weight", "models_folder", "verify_weights"), "sonjit.weights.store"
+            ("Problem", "cache_folder", "find_weight", "models_folder", "verify_weights"), "sonjit.weights.catalog"
         ),
     },
 )

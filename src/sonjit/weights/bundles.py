@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
-from sonjit.weights.store import cache_folder, find_weight, models_folder
+from sonjit.weights.catalog import cache_folder, find_weight, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,6 @@ _TASKS = {
 }
 """Required members of each task's bundle. The first task with all members is the bundle's task."""
 _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
-
 
 _MAX_BYTES = 2**30  # of one member: a damaged size must not take all memory
 _MAX_DEPTH = 2

@@ -23,14 +23,12 @@ from pathlib import Path
 
 from sonjit._util.errors import InputError, JobError, SonjitError
 from sonjit._util.files import Draft, WorkFolder
-from sonjit.weights.catalog import Package, Weight, select_weights
-from sonjit.weights.store import find_problem, models_folder
+from sonjit.weights.catalog import Package, Weight, find_problem, models_folder, select_weights
 
 _NO_NETWORK = re.compile(
     r"NewConnectionError|Connect(?:ion)?Timeout|ReadTimeout|ProxyError|Connection(?:Reset|Refused)|NameResolution"
     r"|E(?:NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH|HOSTUNREACH)"
 )
-
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
 _PACKED_FILES = re.compile(rb'loadPackage\(\{\s*"files":\s*(\[.*?\])', re.DOTALL)
@@ -94,14 +92,7 @@ def _npm_command(package: Package, folder: Path) -> tuple[list[str], str]:
     if npm is None:
         raise InputError(f"{package} comes by npm, which is not on the PATH: install Node.js")
     options = ["--ignore-scripts", "--loglevel=error", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-    return [
-        npm,
-        "pack",
-        *options,
-        "--pack-destination",
-        str(folder),
-        f"{package.name}@{package.version}",
-    ], ".tgz"
+    return [npm, "pack", *options, "--pack-destination", str(folder), f"{package.name}@{package.version}"], ".tgz"
 
 
 def _reason(stderr: str, client: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
-from sonjit.engines.machine import describe_machine
+from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
 from sonjit.lab.evaluation.protocols import ProtocolData

@@ -12,8 +12,7 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hand_heads import shipped_arrays
 from sonjit.gestures import CustomMotions, LearnedGestures
-from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
-from sonjit.gestures.features import FEATURES, aligned
+from sonjit.gestures.classifier import FEATURES, SHAPES, GestureClassifier, aligned, calibrated_shares
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training.alphabets import POSES, load_alphabet, shipped_gestures

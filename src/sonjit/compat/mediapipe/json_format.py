@@ -1,24 +1,23 @@
-"""Convert messages to JSON and back under the names of google.protobuf.json_format."""
+"""The functions of `google.protobuf.json_format` with the options of the version that MediaPipe 0.10.21 requires."""
 # ruff: noqa: N802 - protobuf's function names
 
 from __future__ import annotations
 
+import copy
 import json
-from enum import IntEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
+from sonjit._util.extras import optional_import
 
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import Json, JsonObject
-from sonjit.compat.mediapipe.messages import FieldDescriptor, Message, Repeated
+with optional_import("sonjit.compat.mediapipe.json_format"):
+    from google.protobuf import json_format
+    from google.protobuf.json_format import Parse, ParseDict, ParseError
+    from google.protobuf.message import Message
 
-AnyMessage = TypeVar("AnyMessage", bound=Message)
-_NUMBERS = (float, int)
+if TYPE_CHECKING:
+    from sonjit._util.json_text import JsonObject
 
-
-class ParseError(InputError):
-    """JSON that does not fit a message."""
+__all__ = ["MessageToDict", "MessageToJson", "Parse", "ParseDict", "ParseError"]
 
 
 def MessageToJson(
@@ -53,99 +52,24 @@ def MessageToDict(
     preserving_proto_field_name: bool = False,
     use_integers_for_enums: bool = False,
 ) -> JsonObject:
-    """Return the fields that are set as plain JSON types.
-
-    Args:
-        message: Landmark, classification, detection, or a list of them.
-        including_default_value_fields: If True, add numbers, texts and lists that are not set.
-        preserving_proto_field_name: If True, write `display_name` instead of `displayName`.
-        use_integers_for_enums: If True, return enumerators as numbers.
-    """
-
-    def plain(value: Any, field: FieldDescriptor) -> Json:  # noqa: ANN401  # a field's value
-        if isinstance(value, Repeated):
-            return [plain(item, field) for item in value]
-        if isinstance(value, Message):
-            return MessageToDict(
-                value, including_default_value_fields, preserving_proto_field_name, use_integers_for_enums
-            )
-        if isinstance(value, IntEnum):
-            return int(value) if use_integers_for_enums else value.name
-        if isinstance(value, float):
-            return float(str(np.float32(value)))  # as few decimals as distinguish 32 bits
-        return str(value) if field.is_int64 else value
-
-    pairs = message.ListFields()
+    """Return the fields that are set as plain JSON types. The arguments are those of `MessageToJson`."""
     if including_default_value_fields:
-        fields = [field for field in message.DESCRIPTOR.fields if field.is_repeated or not field.is_message]
-        pairs += [(field, getattr(message, field)) for field in fields if field not in dict(pairs)]
-    return {field if preserving_proto_field_name else _camel_case(field): plain(value, field) for field, value in pairs}
+        message = copy.deepcopy(message)
+        _set_defaults(message)
+    return json_format.MessageToDict(
+        message,
+        always_print_fields_with_no_presence=including_default_value_fields,
+        preserving_proto_field_name=preserving_proto_field_name,
+        use_integers_for_enums=use_integers_for_enums,
+    )
 
 
-def Parse(text: str | bytes, message: AnyMessage, ignore_unknown_fields: bool = False) -> AnyMessage:
-    """Merge JSON text into a message and return the message.
-
-    Args:
-        text: What `MessageToJson` returns.
-        message: Message that receives the fields.
-        ignore_unknown_fields: If True, skip fields that the message lacks.
-
-    Raises:
-        ParseError: The text is not JSON, or does not fit the message; it is a ValueError.
-    """
-    try:
-        content: JsonObject = json.loads(text)
-    except ValueError as error:
-        raise ParseError(f"Failed to load JSON: {error}.") from None
-    return ParseDict(content, message, ignore_unknown_fields)
-
-
-def ParseDict(js_dict: JsonObject, message: AnyMessage, ignore_unknown_fields: bool = False) -> AnyMessage:
-    """Merge a dictionary into a message and return the message.
-
-    Args:
-        js_dict: What `MessageToDict` returns, with field names of either style.
-        message: Message that receives the fields.
-        ignore_unknown_fields: If True, skip fields that the message lacks.
-
-    Raises:
-        ParseError: The dictionary does not fit the message; it is a ValueError.
-    """
-    fields = message.DESCRIPTOR.fields_by_name
-    fields |= {_camel_case(field): field for field in fields.values()}
-    for key, value in js_dict.items():
-        if value is None or (key not in fields and ignore_unknown_fields):
-            continue
-        if key not in fields:
-            names = ", ".join(message.DESCRIPTOR.fields)
-            raise ParseError(
-                f'Message type "{message.DESCRIPTOR.full_name}" has no field named "{key}". Fields: {names}'
-            )
-        field = fields[key]
-        items: Any = value if field.is_repeated else [value]
-        try:
-            for item in items:
-                _put(message, field, item, ignore_unknown_fields)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ParseError(f"Failed to parse {key} field: {error}") from None
-    return message
-
-
-def _put(message: Message, field: FieldDescriptor, value: Any, ignore_unknown_fields: bool) -> None:  # noqa: ANN401
-    """Set one value of a field."""
-    place = getattr(message, field)
-    if field.is_message:
-        ParseDict(value, place.add() if field.is_repeated else place, ignore_unknown_fields)
-        return
-    kind = place.kind if field.is_repeated else type(place)
-    if kind in _NUMBERS and isinstance(value, str):
-        value = kind(value)
-    if field.is_repeated:
-        place.append(value)
-    else:
-        setattr(message, field, value)
-
-
-def _camel_case(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(map(str.capitalize, tail))
+def _set_defaults(message: Message) -> None:
+    """Set the numbers and texts of a message that are not set, also in its parts."""
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if isinstance(value, str | int | float):
+            setattr(message, field.name, value)
+        elif field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                _set_defaults(part)

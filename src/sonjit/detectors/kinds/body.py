@@ -3,20 +3,9 @@
 Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Tracking; Grishchenko et al. 2022, BlazePose
 GHUM Holistic; the constants are those of mediapipe 0.10.21's CPU graph.
 
-The precision `auto` follows from what bf16 (with the last layers in f32, see `engines.precision`) costs and saves. The
-error is the mean distance to MediaPipe's keypoints in pixels, of the worst still and the worst tracked clip of up to
-1280 pixels. The time is that of the landmark network without its branch for masks, on one thread of a CPU with
-avx512_bf16.
+`precision="auto"` runs bodies in f32, see `engines.precision`. bf16 moves keypoints by up to 2.7 px in stills.
 
-| network        | f32: stills, tracked | bf16: stills, tracked | f32    | bf16   | `auto`                |
-|----------------|----------------------|-----------------------|--------|--------|-----------------------|
-| lite           | 0.08, 0.9            | 2.0, 2.4              | 2.6 ms | 1.9 ms | f32                   |
-| full           | 0.08, 0.7            | 2.7, 1.1              | 4.8 ms | 3.1 ms | bf16 smoothed clips   |
-| heavy          | 0.03, 0.5            | 1.7, 1.9              | 20 ms  | 12 ms  | f32                   |
-| detector only  | -                    | 22, -                 | 4.6 ms | 2.6 ms | f32                   |
-
-Masks nearly double the time of lite and full. Their branch is therefore cut off where no masks are requested, also in
-the times of the table.
+Masks nearly double the time of lite and full. Their branch is therefore cut off where no masks are requested.
 """
 
 from __future__ import annotations
@@ -400,7 +389,7 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
         if overlap is None:
             overlap = _BUNDLE_OVERLAP if options.follows_bundle else 0.3
         people = PersonFinder(detector, overlap=overlap)
-    landmark_engine = options.running if _tolerates_precision(options) else exact
+    landmark_engine = options.running if options.precision == "int8" else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (5 * _LANDMARKS, 1, 64 * 64 * _LANDMARKS, 3 * _LANDMARKS, *((256 * 256,) if options.segmentation else ()))
@@ -412,13 +401,6 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
 def _exact(engine: EngineOptions) -> EngineOptions:
     """Return engine options with f32 for `auto` and int8: rounding of the detector moves every keypoint."""
     return replace(engine, precision="f32") if engine.precision in ("auto", "int8") else engine
-
-
-def _tolerates_precision(options: BodyOptions) -> bool:
-    """Check whether the landmark network tolerates the precision; see the table above."""
-    return options.precision == "int8" or (
-        options.model == "full" and not options.static_image and options.filter is not None
-    )
 
 
 def body_smoothers(options: BodyOptions) -> Callable[[], BodySmoother]:

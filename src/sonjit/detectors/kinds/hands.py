@@ -23,7 +23,7 @@ from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
-from sonjit.engines.int8_accuracy import available_precision
+from sonjit.engines.precision import available_precision
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.results import Hand, HandPoints

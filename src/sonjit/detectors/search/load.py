@@ -25,7 +25,7 @@ from sonjit.detectors.search.stills import Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.engines import load_engine
-from sonjit.engines.int8_accuracy import available_precision
+from sonjit.engines.precision import available_precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -76,7 +76,7 @@ def load_network(options: CommonOptions, taps: tuple[int, ...] = ()) -> PeopleNe
 
 def load_arms(options: HandOptions) -> Bodies:
     """Load the bodies that propose hands at the ends of arms."""
-    as_in_streams = options.as_kind(  # bf16 is precise enough for proposals
+    as_in_streams = options.as_kind(
         BodyOptions,
         model="full",
         mirrored=options.mirrored,

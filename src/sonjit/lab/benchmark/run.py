@@ -24,7 +24,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import WorkFolder
 from sonjit.detectors.create import create_detector
 from sonjit.engines import Precision, check_threads, profiled_networks
-from sonjit.engines.machine import Machine, describe_machine, load_average
+from sonjit.engines.devices import Machine, describe_machine, load_average
 from sonjit.lab.benchmark.cases import Case, check_media, open_media, save_bundle, save_clip
 from sonjit.lab.benchmark.worker import WARM_UP, Closure, Timed, engines_of
 from sonjit.weights import find_weight

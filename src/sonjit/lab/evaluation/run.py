@@ -16,7 +16,7 @@ from sonjit._util.extensions import Registry
 from sonjit._util.files import append_line
 from sonjit._util.pools import Progress, check_workers, run_calls
 from sonjit._util.version import __version__, installed_versions
-from sonjit.engines.machine import describe_machine
+from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.coco import InstanceEvaluator, KeypointEvaluator, LocalizationEvaluator, PalmEvaluator
 from sonjit.lab.evaluation.detection import DetectionEvaluator

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions
-from sonjit.engines.openvino import compile_settings, core, read_model
-from sonjit.engines.quiet_openvino import ov
+from sonjit.engines.openvino import compile_settings, core, ov, read_model
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.lab.networks import create_network

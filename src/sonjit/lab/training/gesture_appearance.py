@@ -19,8 +19,7 @@ from torch.nn.functional import relu as rectified
 
 from sonjit._util.arrays import Float32Array, IntArray, RealArray
 from sonjit._util.errors import InputError
-from sonjit.gestures.classifier import WITH_IMAGE
-from sonjit.gestures.features import FEATURES, KEYPOINTS, aligned
+from sonjit.gestures.classifier import FEATURES, KEYPOINTS, WITH_IMAGE, aligned
 from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, fit

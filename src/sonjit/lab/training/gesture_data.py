@@ -17,8 +17,8 @@ from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
+from sonjit.gestures.classifier import aligned, gesture_features, palm_pose
 from sonjit.gestures.custom_motions import MotionRecording
-from sonjit.gestures.features import aligned, gesture_features, palm_pose
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.hand_models.rig import Rig, RigPose
 from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits

@@ -24,6 +24,7 @@ from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, shipped_arrays
 from sonjit.gestures.classifier import (
     ASSET,
+    FEATURES,
     LEAST_SCORE,
     VOCABULARY,
     WITH_IMAGE,
@@ -32,7 +33,6 @@ from sonjit.gestures.classifier import (
     calibrated_shares,
 )
 from sonjit.gestures.custom_motions import CustomMotions
-from sonjit.gestures.features import FEATURES
 from sonjit.lab.training.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit.lab.training.gesture_appearance import AppearanceSettings, train_with_image
 from sonjit.lab.training.gesture_data import (

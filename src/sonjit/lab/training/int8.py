@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
 from sonjit.engines.int8 import Landmarks, Rounding, Tuned
-from sonjit.engines.int8_accuracy import source_hash
+from sonjit.engines.precision import source_hash
 from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.lab.networks import Network, create_network, list_networks, network_entry
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation

@@ -1,10 +1,8 @@
 """The covered solutions."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import add_covered_names
+from sonjit.compat.mediapipe._names import add_covered_names
 
 if TYPE_CHECKING:
     from sonjit.compat.mediapipe.solutions import drawing_styles as drawing_styles

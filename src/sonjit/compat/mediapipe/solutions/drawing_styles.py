@@ -6,17 +6,14 @@ person.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.not_covered import not_covered
+from sonjit.compat.mediapipe._names import add_covered_names
 from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.solutions import hands_connections as lines
 from sonjit.compat.mediapipe.solutions.drawing_utils import WHITE_COLOR, Color, DrawingSpec
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
-from sonjit.compat.mediapipe.solutions.hands import HandLandmark
-from sonjit.compat.mediapipe.solutions.hands_connections import Connection
-from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
+from sonjit.compat.mediapipe.solutions.hands_connections import Connection, HandLandmark
+from sonjit.compat.mediapipe.solutions.pose_connections import PoseLandmark
 
 __all__ = [
     "get_default_face_mesh_contours_style",
@@ -108,8 +105,4 @@ def _lines(colors: list[tuple[Color, Connections]]) -> dict[Connection, DrawingS
     return {pair: DrawingSpec(color) for color, pairs in colors for pair in pairs}
 
 
-if not TYPE_CHECKING:  # type checkers still report unknown names
-
-    def __getattr__(name: str) -> object:
-        """Raise the error for a name that is not covered."""
-        raise not_covered(__name__, name, __all__)
+add_covered_names(globals())

@@ -6,31 +6,28 @@ import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.compat.mediapipe import containers
-from sonjit.compat.mediapipe.connections import Connection
-from sonjit.compat.mediapipe.errors import ImageError
-from sonjit.compat.mediapipe.message_types import (
-    Detection,
-    Landmark,
-    LandmarkList,
-    LocationData,
-    NormalizedLandmark,
-    NormalizedLandmarkList,
-)
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
+from sonjit.compat.mediapipe import _containers as containers
+from sonjit.compat.mediapipe._containers import Connection
+from sonjit.compat.mediapipe._images import ImageError
+from sonjit.compat.mediapipe._names import add_covered_names
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import _messages as messages
 
 Color: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = tuple[int, int]
-Landmarks: TypeAlias = (
-    NormalizedLandmarkList | LandmarkList | Sequence[containers.NormalizedLandmark] | Sequence[containers.Landmark]
+Landmark: TypeAlias = (
+    "messages.NormalizedLandmark | messages.Landmark | containers.NormalizedLandmark | containers.Landmark"
 )
+_Lists: TypeAlias = "messages.NormalizedLandmarkList | messages.LandmarkList"
+Landmarks: TypeAlias = "_Lists | Sequence[containers.NormalizedLandmark] | Sequence[containers.Landmark]"
 Connections: TypeAlias = Iterable[tuple[int, int] | Connection]
 
 WHITE_COLOR: Color = (224, 224, 224)
@@ -41,6 +38,7 @@ BLUE_COLOR: Color = (255, 0, 0)
 _VISIBILITY_THRESHOLD = 0.5  # scripts set these two
 _PRESENCE_THRESHOLD = 0.5
 _BGR_CHANNELS = 3
+_RELATIVE = 2  # of the formats of LocationData
 
 
 @dataclass
@@ -81,10 +79,11 @@ def draw_landmarks(
     if not landmark_list:
         return
     height, width = _size_of_bgr(image)
-    points = _messages(landmark_list)
+    points = _points(landmark_list)
     pixels: dict[int, Pixel] = {}
     for index, landmark in _shown(points).items():
-        pixel = _normalized_to_pixel_coordinates(landmark.x, landmark.y, width, height)
+        x, y = np.array([landmark.x or 0.0, landmark.y or 0.0], np.float32).tolist()  # as in a message
+        pixel = _normalized_to_pixel_coordinates(x, y, width, height)
         if pixel is not None:
             pixels[index] = pixel
     for pair in _checked(connections, len(points)):
@@ -101,33 +100,43 @@ def draw_landmarks(
 
 def draw_detection(
     image: NDArray[Any],
-    detection: Detection,
+    detection: messages.Detection | containers.Detection,
     keypoint_drawing_spec: DrawingSpec = DrawingSpec(RED_COLOR),
     bbox_drawing_spec: DrawingSpec = DrawingSpec(),
 ) -> None:
-    """Draw a detection's keypoints and box into an image, clipped to the image.
+    """Draw a detection's keypoints and box into an image (H, W, 3) uint8 BGR, clipped to the image.
 
     Raises:
         ImageError: The image is not BGR.
-        InputError: The location is not relative to the image.
+        InputError: The location of a message is not relative to the image.
     """
     import cv2
 
     height, width = _size_of_bgr(image)
-    location = detection.location_data
-    if not detection.HasField("location_data"):
-        return
-    if location.format != LocationData.RELATIVE_BOUNDING_BOX:
-        raise InputError(f"LocationData must be relative for this drawing: its format is {location.format}, not 2")
-    for keypoint in location.relative_keypoints:
-        pixel = _normalized_to_pixel_coordinates(keypoint.x, keypoint.y, width, height)
+    box: Sequence[float] | None = None
+    if isinstance(detection, containers.Detection):
+        keypoints, pixels = detection.keypoints or (), detection.bounding_box
+        sides = pixels.origin_x / width, pixels.origin_y / height, pixels.width / width, pixels.height / height
+        box = np.array(sides, np.float32).tolist()  # as in a message
+    else:
+        location = detection.location_data
+        if not detection.HasField("location_data"):
+            return
+        if location.format != _RELATIVE:
+            raise InputError(f"LocationData must be relative for this drawing: its format is {location.format}, not 2")
+        keypoints = location.relative_keypoints
+        if location.HasField("relative_bounding_box"):
+            relative = location.relative_bounding_box
+            box = relative.xmin, relative.ymin, relative.width, relative.height
+    for keypoint in keypoints:
+        x, y = np.array([keypoint.x or 0.0, keypoint.y or 0.0], np.float32).tolist()
+        pixel = _normalized_to_pixel_coordinates(x, y, width, height)
         if pixel is not None:
             spec = keypoint_drawing_spec
             cv2.circle(image, pixel, spec.circle_radius, spec.color, spec.thickness)
-    if location.HasField("relative_bounding_box"):
-        box = location.relative_bounding_box
-        low = math.floor(box.xmin * width), math.floor(box.ymin * height)
-        high = math.floor((box.xmin + box.width) * width), math.floor((box.ymin + box.height) * height)
+    if box is not None:
+        low = math.floor(box[0] * width), math.floor(box[1] * height)
+        high = math.floor((box[0] + box[2]) * width), math.floor((box[1] + box[3]) * height)
         start, end = ((min(max(x, 0), width - 1), min(max(y, 0), height - 1)) for x, y in (low, high))
         cv2.rectangle(image, start, end, bbox_drawing_spec.color, bbox_drawing_spec.thickness)
 
@@ -180,13 +189,15 @@ def plot_landmarks(
     """
     if not landmark_list:
         return
-    landmarks = _messages(landmark_list)
+    landmarks = _points(landmark_list)
     with optional_import("plot_landmarks"):
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
     pyplot.figure(figsize=(10, 10))
     axes = pyplot.axes(projection="3d")
     axes.view_init(elev=elevation, azim=azimuth)
-    points = {index: (-point.z, point.x, -point.y) for index, point in _shown(landmarks).items()}
+    points = {
+        index: (-(point.z or 0.0), point.x or 0.0, -(point.y or 0.0)) for index, point in _shown(landmarks).items()
+    }
     style = {"color": _plot_color(landmark_drawing_spec), "linewidth": landmark_drawing_spec.thickness}
     for x, y, z in points.values():
         axes.scatter3D([x], [y], [z], **style)
@@ -210,20 +221,23 @@ def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  
     )
 
 
-def _messages(landmarks: Landmarks) -> Sequence[NormalizedLandmark | Landmark]:
-    """Return the landmarks of a message, or those of `tasks` as messages."""
-    if isinstance(landmarks, Sequence):
-        return [point.to_pb2() for point in landmarks]
-    return landmarks.landmark
+def _points(landmarks: Landmarks) -> Sequence[Landmark]:
+    return landmarks if isinstance(landmarks, Sequence) else landmarks.landmark
 
 
-def _shown(landmarks: Sequence[NormalizedLandmark | Landmark]) -> dict[int, NormalizedLandmark | Landmark]:
+def _shown(landmarks: Sequence[Landmark]) -> dict[int, Landmark]:
     """Return the landmarks by index, without those that are known to be invisible."""
     least = {"visibility": _VISIBILITY_THRESHOLD, "presence": _PRESENCE_THRESHOLD}
+
+    def is_known(point: Landmark, name: str) -> bool:
+        if isinstance(point, containers.NormalizedLandmark | containers.Landmark):
+            return bool(getattr(point, name))  # 0 is unknown there
+        return point.HasField(name)
+
     return {
         index: point
         for index, point in enumerate(landmarks)
-        if not any(point.HasField(name) and getattr(point, name) < value for name, value in least.items())
+        if not any(is_known(point, name) and getattr(point, name) < value for name, value in least.items())
     }
 
 
@@ -256,4 +270,4 @@ def _plot_color(spec: DrawingSpec) -> tuple[float, ...]:
     return tuple(value / 255 for value in reversed(spec.color))
 
 
-install_attribute_errors(globals())
+add_covered_names(globals())

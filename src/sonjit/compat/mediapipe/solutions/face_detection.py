@@ -6,9 +6,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from sonjit._util.arrays import Image
-from sonjit.compat.mediapipe.message_types import Detection, LocationData
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
-from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
+from sonjit.compat.mediapipe._messages import Detection, LocationData
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import DetectorSolution, check_confidences, choice
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face
@@ -18,7 +18,6 @@ __all__ = ["FaceDetection", "FaceKeyPoint", "SolutionOutputs", "get_key_point"]
 _MODELS = {0: "short range", 1: "full range"}
 _MAX_FACES = 100
 """More than the networks distinguish."""
-
 
 _SHORT_CONFIDENCE, _FULL_CONFIDENCE = 0.5, 0.6
 
@@ -58,7 +57,7 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
             MediaPipe's Python package takes this argument and ignores it: its defaults always apply.
             Sonjit adds weaker faces or omits uncertain ones. The boxes of the others do not change.
         model_selection: 0 for faces up to about 2 m away, 1 for those up to about 5 m.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -101,4 +100,4 @@ def _detection(face: Face, width: int, height: int) -> Detection:
     return detection
 
 
-install_attribute_errors(globals())
+add_covered_names(globals())

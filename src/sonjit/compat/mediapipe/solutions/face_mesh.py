@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sonjit._util.arrays import Image
-from sonjit.compat.mediapipe.message_types import NormalizedLandmarkList
-from sonjit.compat.mediapipe.not_covered import not_covered
-from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, image_landmarks
+from sonjit.compat.mediapipe._messages import NormalizedLandmarkList, image_landmarks
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import DetectorSolution, check_count
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.engines import Precision
@@ -41,7 +41,7 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
         min_tracking_confidence: Minimum probability that a crop contains a face, 0 to 1.
         search_interval: Frames between searches for more faces while some are tracked; an option of Sonjit. 1 is the
             schedule of MediaPipe and slower.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -75,9 +75,4 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
         return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)
 
 
-if not TYPE_CHECKING:  # type checkers still report unknown names
-
-    def __getattr__(name: str) -> object:
-        if name == "FACE_CONNECTIONS":
-            return face_mesh_connections.removed_connections()
-        raise not_covered(__name__, name, __all__)
+add_covered_names(globals(), FACE_CONNECTIONS=face_mesh_connections.removed_connections)

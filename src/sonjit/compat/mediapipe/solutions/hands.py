@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
 
 from sonjit._util.arrays import Image
-from sonjit.compat.mediapipe.message_types import (
+from sonjit.compat.mediapipe._messages import (
     Classification,
     ClassificationList,
     LandmarkList,
     NormalizedLandmarkList,
+    image_landmarks,
+    world_landmarks,
 )
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
-from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import DetectorSolution, check_count, choice
 from sonjit.compat.mediapipe.solutions import hands_connections
 from sonjit.compat.mediapipe.solutions.hands_connections import *  # noqa: F403  # names that MediaPipe has here too
+from sonjit.compat.mediapipe.solutions.hands_connections import HandLandmark
 from sonjit.engines import Precision
 from sonjit.results import Hand
 
@@ -24,32 +26,6 @@ __all__ += hands_connections.__all__
 
 _MODELS = {0: "lite", 1: "full"}
 _LABELS = ("Left", "Right")
-
-
-class HandLandmark(IntEnum):
-    """Index of each landmark of a hand."""
-
-    WRIST = 0
-    THUMB_CMC = 1
-    THUMB_MCP = 2
-    THUMB_IP = 3
-    THUMB_TIP = 4
-    INDEX_FINGER_MCP = 5
-    INDEX_FINGER_PIP = 6
-    INDEX_FINGER_DIP = 7
-    INDEX_FINGER_TIP = 8
-    MIDDLE_FINGER_MCP = 9
-    MIDDLE_FINGER_PIP = 10
-    MIDDLE_FINGER_DIP = 11
-    MIDDLE_FINGER_TIP = 12
-    RING_FINGER_MCP = 13
-    RING_FINGER_PIP = 14
-    RING_FINGER_DIP = 15
-    RING_FINGER_TIP = 16
-    PINKY_MCP = 17
-    PINKY_PIP = 18
-    PINKY_DIP = 19
-    PINKY_TIP = 20
 
 
 class SolutionOutputs(NamedTuple):
@@ -79,7 +55,7 @@ class Hands(DetectorSolution[SolutionOutputs]):
         min_tracking_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         search_interval: Frames between searches for more hands while some are tracked; an option of Sonjit. 1 is the
             schedule of MediaPipe and slower.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -125,4 +101,4 @@ def _classification(hand: Hand) -> Classification:
     return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
 
 
-install_attribute_errors(globals())
+add_covered_names(globals())

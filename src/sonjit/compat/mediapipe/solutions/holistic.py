@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.not_covered import not_covered
-from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks
+from sonjit.compat.mediapipe._messages import LandmarkList, NormalizedLandmarkList, image_landmarks
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import DetectorSolution, choice
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
@@ -16,14 +16,7 @@ from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face, Hand, Person
 
-__all__ = [
-    "HAND_CONNECTIONS",
-    "POSE_CONNECTIONS",
-    "HandLandmark",
-    "Holistic",
-    "PoseLandmark",
-    "SolutionOutputs",
-]
+__all__ = ["HAND_CONNECTIONS", "POSE_CONNECTIONS", "HandLandmark", "Holistic", "PoseLandmark", "SolutionOutputs"]
 __all__ += face_mesh_connections.__all__
 
 
@@ -61,7 +54,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
         min_tracking_confidence: Minimum probability that a crop contains its body, hand or face, 0 to 1.
         search_interval: Frames between searches for hands and faces; an option of Sonjit. 1 searches in every frame, as
             MediaPipe does. Larger values search for missing ones only and are faster.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -116,9 +109,4 @@ class Holistic(DetectorSolution[SolutionOutputs]):
         )
 
 
-if not TYPE_CHECKING:  # type checkers still report unknown names
-
-    def __getattr__(name: str) -> object:
-        if name == "FACE_CONNECTIONS":
-            return face_mesh_connections.removed_connections()
-        raise not_covered(__name__, name, __all__)
+add_covered_names(globals(), FACE_CONNECTIONS=face_mesh_connections.removed_connections)

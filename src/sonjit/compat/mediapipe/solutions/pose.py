@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
-from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
-from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
+from sonjit.compat.mediapipe._messages import LandmarkList, NormalizedLandmarkList, image_landmarks, world_landmarks
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import DetectorSolution, choice
+from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS, PoseLandmark
 from sonjit.engines import Precision
 from sonjit.results import Body
 
 __all__ = ["POSE_CONNECTIONS", "Pose", "PoseLandmark", "SolutionOutputs"]
 
 MODELS = {0: "lite", 1: "full", 2: "heavy"}
-
-
-class PoseLandmark(IntEnum):
-    """Index of each landmark of a body; left and right are the person's own."""
-
-    NOSE = 0
-    LEFT_EYE_INNER = 1
-    LEFT_EYE = 2
-    LEFT_EYE_OUTER = 3
-    RIGHT_EYE_INNER = 4
-    RIGHT_EYE = 5
-    RIGHT_EYE_OUTER = 6
-    LEFT_EAR = 7
-    RIGHT_EAR = 8
-    MOUTH_LEFT = 9
-    MOUTH_RIGHT = 10
-    LEFT_SHOULDER = 11
-    RIGHT_SHOULDER = 12
-    LEFT_ELBOW = 13
-    RIGHT_ELBOW = 14
-    LEFT_WRIST = 15
-    RIGHT_WRIST = 16
-    LEFT_PINKY = 17
-    RIGHT_PINKY = 18
-    LEFT_INDEX = 19
-    RIGHT_INDEX = 20
-    LEFT_THUMB = 21
-    RIGHT_THUMB = 22
-    LEFT_HIP = 23
-    RIGHT_HIP = 24
-    LEFT_KNEE = 25
-    RIGHT_KNEE = 26
-    LEFT_ANKLE = 27
-    RIGHT_ANKLE = 28
-    LEFT_HEEL = 29
-    RIGHT_HEEL = 30
-    LEFT_FOOT_INDEX = 31
-    RIGHT_FOOT_INDEX = 32
 
 
 class SolutionOutputs(NamedTuple):
@@ -81,7 +42,7 @@ class Pose(DetectorSolution[SolutionOutputs]):
         smooth_segmentation: Smooth masks over the frames of a video. MediaPipe's Python package ignores this argument.
         min_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains a person, 0 to 1.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -125,4 +86,4 @@ def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
     )
 
 
-install_attribute_errors(globals())
+add_covered_names(globals())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
-from sonjit.compat.mediapipe.solution import Solution, choice, load_ahead
+from sonjit.compat.mediapipe._names import add_covered_names
+from sonjit.compat.mediapipe._solution import Solution, choice, load_ahead
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
 from sonjit.weights import find_weight
@@ -34,7 +34,7 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
 
     Args:
         model_selection: 0 for the general network, 1 for the landscape one, which is faster.
-        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
 
     Raises:
         InputError: A value is out of range, or weights are missing; it is a ValueError.
@@ -50,4 +50,4 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
         return SolutionOutputs(self._loading.result().mask(image))
 
 
-install_attribute_errors(globals())
+add_covered_names(globals())

@@ -1,9 +1,14 @@
 """MediaPipe's current API under its names."""
 
-from sonjit.compat.mediapipe.not_covered import install_attribute_errors
-from sonjit.compat.mediapipe.tasks import python
-from sonjit.compat.mediapipe.tasks.python import BaseOptions, components, core, vision
+from typing import TYPE_CHECKING
 
-__all__ = ["BaseOptions", "components", "core", "python", "vision"]
+from sonjit.compat.mediapipe._names import add_covered_names
 
-install_attribute_errors(globals())
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe._options import BaseOptions as BaseOptions
+    from sonjit.compat.mediapipe.tasks import python as python
+    from sonjit.compat.mediapipe.tasks.python import components as components
+    from sonjit.compat.mediapipe.tasks.python import core as core
+    from sonjit.compat.mediapipe.tasks.python import vision as vision
+
+add_covered_names(globals())

@@ -1,15 +1,14 @@
 """The options, the results and the vision tasks."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import add_covered_names
+from sonjit.compat.mediapipe._names import add_covered_names
 
 if TYPE_CHECKING:
-    from sonjit.compat.mediapipe.task_options import BaseOptions as BaseOptions
-    from sonjit.compat.mediapipe.tasks.python import components as components
-    from sonjit.compat.mediapipe.tasks.python import core as core
+    from sonjit.compat.mediapipe import _containers, _options
+    from sonjit.compat.mediapipe._options import BaseOptions as BaseOptions
     from sonjit.compat.mediapipe.tasks.python import vision as vision
+
+    components, core = _containers, _options
 
 add_covered_names(globals())

@@ -1,18 +1,46 @@
-"""Define `Image` and `ImageFormat`, the input of the tasks."""
+"""Define `Image` and `ImageFormat`, the input of the tasks, their errors, and `Timestamp`."""
 
 from __future__ import annotations
 
+from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.compat.mediapipe.errors import ImageError, MissingFileError
-from sonjit.compat.mediapipe.image_format import ImageFormat
-from sonjit.compat.mediapipe.versions import follows_current
+from sonjit.compat.mediapipe import follows_current
 from sonjit.media.sources.images import decode_channels
+
+
+class ModelError(InputError, RuntimeError):
+    """Report a model file that is missing or of no use: a ValueError, and MediaPipe's RuntimeError."""
+
+
+class MissingFileError(ModelError, FileNotFoundError):
+    """Report a file that does not exist: a RuntimeError as in MediaPipe 0.10.21, a FileNotFoundError as in 1.2.2."""
+
+
+class ImageError(InputError, RuntimeError, AttributeError, TypeError, IndexError):
+    """Report an argument that is not the required image. MediaPipe raises one of these exceptions for each mistake."""
+
+
+class ImageFormat(IntEnum):
+    """Format of an image's numbers."""
+
+    SRGB = 1
+    SRGBA = 2
+    GRAY8 = 3
+    GRAY16 = 4
+    SRGB48 = 7
+    SRGBA64 = 8
+    VEC32F1 = 9
+    SBGRA = 11
+    VEC32F2 = 12
+
+    __str__ = Enum.__str__
+
 
 _ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
 _CHANNELS = {
@@ -166,3 +194,67 @@ def rgb_of(image: Image) -> NDArray[np.uint8]:
             return np.repeat(data.reshape(image.height, image.width, 1), 3, axis=2)
         case other:
             raise InputError(f"an image in {other.name}: tasks take SRGB, SRGBA or GRAY8")
+
+
+class ImageFrame(Image):
+    """An image that reports the size of its numbers. The tasks accept it as an `Image`."""
+
+    @property
+    def byte_depth(self) -> int:
+        """Bytes of one number."""
+        return self.numpy_view().itemsize
+
+
+_SPECIAL = {
+    "UNSET": -(2**63),
+    "UNSTARTED": 1 - 2**63,
+    "PRESTREAM": 2 - 2**63,
+    "MIN": 3 - 2**63,
+    "MAX": 2**63 - 4,
+    "POSTSTREAM": 2**63 - 3,
+    "DONE": 2**63 - 1,
+}
+"""Times before, at the limits of and after a stream."""
+
+
+class Timestamp(int):
+    """A time as an integer of microseconds.
+
+    >>> Timestamp.from_seconds(1.5).value
+    1500000
+    """
+
+    UNSET: ClassVar[Timestamp]
+    UNSTARTED: ClassVar[Timestamp]
+    PRESTREAM: ClassVar[Timestamp]
+    MIN: ClassVar[Timestamp]
+    MAX: ClassVar[Timestamp]
+    POSTSTREAM: ClassVar[Timestamp]
+    DONE: ClassVar[Timestamp]
+
+    @classmethod
+    def from_seconds(cls, seconds: float) -> Self:
+        """Return the time of a number of seconds, rounded to microseconds."""
+        return cls(round(seconds * 1e6))
+
+    @property
+    def value(self) -> int:
+        """Microseconds."""
+        return int(self)
+
+    def seconds(self) -> float:
+        """Return the time in seconds."""
+        return self / 1e6
+
+    def microseconds(self) -> int:
+        """Return the time in microseconds."""
+        return int(self)
+
+    def __repr__(self) -> str:
+        """Return MediaPipe's text, with the name of a special value."""
+        names = (name for name in _SPECIAL if getattr(Timestamp, name) == self)
+        return f"<mediapipe.Timestamp with value: {next(names, self.value)}>"
+
+
+for _name, _value in _SPECIAL.items():
+    setattr(Timestamp, _name, Timestamp(_value))

@@ -9,10 +9,10 @@ import numpy as np
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.image import Image, ImageFormat
-from sonjit.compat.mediapipe.solution import free_loaded, load_ahead
-from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
-from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import BaseVisionTaskApi, Frame
+from sonjit.compat.mediapipe._images import Image, ImageFormat
+from sonjit.compat.mediapipe._options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
+from sonjit.compat.mediapipe._solution import free_loaded, load_ahead
+from sonjit.compat.mediapipe.tasks.python.vision._task import BaseVisionTaskApi, Frame
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
 from sonjit.weights import find_weight
 
@@ -37,15 +37,13 @@ class ImageSegmenterResult:
 
 @dataclass
 class ImageSegmenterOptions:
-    """Options of `ImageSegmenter`.
+    """Options of `ImageSegmenter`. `TaskOptions` describes the modes.
 
     Attributes:
         base_options: Network, `selfie_segmenter.tflite` or the faster `selfie_segmenter_landscape.tflite`. Without such
             a file, the published network runs.
-        running_mode: Type of input: images, a video or a live stream. Frames are independent.
         output_confidence_masks: Return probabilities.
         output_category_mask: Return categories.
-        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions

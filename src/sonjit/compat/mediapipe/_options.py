@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.containers import Category, Rect, RectF
-from sonjit.compat.mediapipe.errors import MissingFileError, ModelError
+from sonjit.compat.mediapipe._containers import Category, Rect, RectF
+from sonjit.compat.mediapipe._images import MissingFileError, ModelError
 
 Options = TypeVar("Options")
 
@@ -137,6 +137,9 @@ class VisionTaskRunningMode(Enum):
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"
     LIVE_STREAM = "LIVE_STREAM"
+
+
+RunningMode = VisionTaskRunningMode
 
 
 def validate_running_mode(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
-from sonjit.compat.mediapipe.errors import ModelError
-from sonjit.compat.mediapipe.image import Image, rgb_of
-from sonjit.compat.mediapipe.order import InstanceOrder
-from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
-from sonjit.compat.mediapipe.task_options import (
+from sonjit.compat.mediapipe import follows_current
+from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
+from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
+from sonjit.compat.mediapipe._options import (
     BaseOptions,
     ImageProcessingOptions,
     VisionTaskRunningMode,
     validate_running_mode,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
-from sonjit.compat.mediapipe.versions import follows_current
+from sonjit.compat.mediapipe._solution import (
+    InstanceOrder,
+    check_confidences,
+    check_count,
+    check_detector,
+    free_loaded,
+    load_ahead,
+)
+from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
 from sonjit.detectors import create
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS
 from sonjit.detectors.thresholds import GraphThresholds
@@ -37,7 +42,13 @@ Found = TypeVar("Found")
 
 
 class TaskOptions(Protocol[Found]):
-    """Options of every task."""
+    """Options of every task.
+
+    Attributes:
+        base_options: Model of the task and its device.
+        running_mode: Type of input: images, a video or a live stream.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
+    """
 
     base_options: BaseOptions
     running_mode: VisionTaskRunningMode
@@ -278,34 +289,40 @@ class DetectingTask(BaseVisionTaskApi[Found]):
 
         Raises:
             InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
-            whose
-                timestamp does not increase is skipped, and the stream continues.
+                whose timestamp does not increase is skipped, and the stream continues.
         """
         self._send(image, timestamp_ms, image_processing_options)
 
 
 class DetectorTask(BaseVisionTaskApi[Found]):
-    """Base of the tasks that run one detector."""
+    """Base of the tasks that run one detector.
 
-    def _create(
-        self,
-        kind: str,
-        options: TaskOptions[Any],
-        count: int,
-        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
-        **given: Any,  # noqa: ANN401  # each kind's own
-    ) -> None:
-        """Create the detector from options of the task and of `create_detector`."""
+    Attributes:
+        kind: Kind of the detector.
+        model: File name of the published model.
+        arguments: Name in `create_detector` of each option of the task that is one there.
+    """
+
+    kind: ClassVar[str]
+    model: ClassVar[str]
+    arguments: ClassVar[Mapping[str, str]]
+
+    def _open(self, options: Any) -> None:  # noqa: ANN401  # each task's own
+        values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
+        check_count(**{name: value for name, value in values.items() if name.startswith("num_")})
+        check_confidences(**{name: value for name, value in values.items() if name.startswith("min_")})
         is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
-        usual: dict[str, Any] = {
+        given: dict[str, Any] = {
             "static_image": is_still,
             "search": "fast",  # MediaPipe's own
             "device": device,
             "precision": "f32" if device == "CPU" else "auto",
+            **self._models(options.base_options.file(self.model)),
+            **{argument: values[name] for name, argument in self.arguments.items()},
         }
-        checked = check_detector(kind, max_instances=count, **(usual | given))
+        checked = replace(check_detector(self.kind, **given), thresholds=self._thresholds(options))
         self._order = InstanceOrder(new_first=False)
-        self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
+        self._loading = load_ahead(lambda: create.detector_from(checked))
         has_own_network = any(
             isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
             for name in ("detector_model", "landmark_model")
@@ -313,6 +330,16 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         # Loading now keeps the first frames of a stream fresh and reports invalid networks at once.
         if has_own_network or options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
             self._loading.result()
+
+    def _models(self, file: Path) -> dict[str, Any]:
+        """Return the arguments of `create_detector` for the model, and those that do not depend on the options."""
+        return {"landmark_model": file}
+
+    def _thresholds(self, options: Any) -> GraphThresholds:  # noqa: ANN401  # each task's own
+        """Return `min_tracking_confidence` for the graph. Single images need no association."""
+        if options.running_mode is VisionTaskRunningMode.IMAGE:
+            return PUBLISHED_THRESHOLDS
+        return GraphThresholds(same_overlap=options.min_tracking_confidence)
 
     def _detect(self, frame: Frame) -> list[Any]:
         with as_model_errors():
@@ -331,11 +358,6 @@ def _moved_corner(turned: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
     """
     down, right = int(turns > 1), int(turns < 3)
     return np.pad(turned, ((down, 0), (right, 0), (0, 0)))[: turned.shape[0], : turned.shape[1]]
-
-
-def association(mode: VisionTaskRunningMode, overlap: float) -> GraphThresholds:
-    """Return `min_tracking_confidence` for the graph. Single images need no association."""
-    return PUBLISHED_THRESHOLDS if mode is VisionTaskRunningMode.IMAGE else GraphThresholds(same_overlap=overlap)
 
 
 def normalized_landmarks(

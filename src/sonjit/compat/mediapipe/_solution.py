@@ -1,9 +1,9 @@
-"""Base of all solutions: networks, argument checks with MediaPipe's messages, landmarks as messages."""
+"""Base of solutions and tasks: networks, and argument checks with MediaPipe's texts."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.errors import ImageError
-from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.order import InstanceOrder
+from sonjit.compat.mediapipe._images import ImageError
 from sonjit.detectors import create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector
     from sonjit.detectors.selfie import SelfieSegmenter
 
-L = TypeVar("L", NormalizedLandmarkList, LandmarkList)
 V = TypeVar("V")
 Found = TypeVar("Found")
-
 
 _LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
 
@@ -73,6 +69,32 @@ def check_detector(
         elif bundle is None or bundle.task != "holistic_landmarker":
             checked.file(name)
     return checked
+
+
+class InstanceOrder:
+    """Order of the instances of a video. Instances that stay in view keep their order.
+
+    Args:
+        new_first: True if instances that appear are placed before the others, False if after them.
+    """
+
+    def __init__(self, *, new_first: bool) -> None:
+        self._new_first = new_first
+        self._ids: list[int] = []
+
+    def sort(self, instances: Sequence[Any]) -> list[Any]:
+        """Return the instances of the next frame in their order. Instances without a track ID stay as they are."""
+        by_id = {instance.id: instance for instance in instances}
+        if None in by_id:
+            return list(instances)
+        tracked = [number for number in self._ids if number in by_id]
+        new = [number for number in by_id if number not in tracked]
+        self._ids = [*new, *tracked] if self._new_first else [*tracked, *new]
+        return [by_id[number] for number in self._ids]
+
+    def reset(self) -> None:
+        """Forget the order. The next frame starts a new video."""
+        self._ids = []
 
 
 class Solution(ABC, Generic[Found]):
@@ -153,27 +175,6 @@ class DetectorSolution(Solution[Found]):
         """Forget all tracks. The next image starts a new video."""
         self._loading.result().reset()
         self._order.reset()
-
-
-def image_landmarks(
-    keypoints: Float32Array, image: Image, visibility: Float32Array | None = None
-) -> NormalizedLandmarkList:
-    """Return landmarks from keypoints (K, 3) in pixels of an image (H, W, 3), with visibility (K,)."""
-    height, width = image.shape[:2]
-    return _filled(NormalizedLandmarkList(), keypoints / np.array([width, height, width], np.float32), visibility)
-
-
-def world_landmarks(points: Float32Array, visibility: Float32Array | None = None) -> LandmarkList:
-    """Return points (K, 3) in metres and the visibility (K,) of each."""
-    return _filled(LandmarkList(), points, visibility)
-
-
-def _filled(landmarks: L, points: Float32Array, visibility: Float32Array | None) -> L:
-    if visibility is None:
-        landmarks.landmark.add_rows(("x", "y", "z"), points)
-    else:
-        landmarks.landmark.add_rows(("x", "y", "z", "visibility"), np.column_stack([points, visibility]))
-    return landmarks
 
 
 def choice(name: str, value: int, names: Mapping[int, V]) -> V:

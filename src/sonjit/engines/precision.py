@@ -1,4 +1,22 @@
-"""Accuracy and speed of int8 networks, stored in `NAME.int8.json`, and whether to use such a network."""
+"""The rule for low precisions: which networks `precision="auto"` runs in bf16 or int8.
+
+A network may run in a low precision by default only if its keypoints move by at most 0.3 px of a crop of 224 on average
+and by 0.15 % of the instance at the 90th percentile, and if presence and side agree with f32 in 99.9 % of the crops.
+`detectors.agreement` measures a network. The table shows crops of photographs that were not used for any fit, on an
+AMD EPYC with avx512_bf16: processor time on one thread, mean shift in px, and 90th percentile in % of the instance.
+bf16 has the last layers in f32, see `graph_edits`.
+
+| network    | crops | f32 ms | bf16 ms | shift      | with a start in f32: ms | shift      | `auto`     |
+|------------|-------|--------|---------|------------|-------------------------|------------|------------|
+| hand full  | 134   | 7.8    | 4.7     | 0.60, 0.66 | 6.5                     | 0.09, 0.13 | 60 % f32   |
+| hand lite  | 131   | 3.9    | 2.7     | 0.34, 0.47 | 3.3                     | 0.09, 0.13 | 60 % f32   |
+| body full  | 186   | 13.3   | 9.3     | 1.14, 1.63 | 12.2 (50 %)             | 0.26       | f32        |
+| body lite  | 182   | 9.0    | 6.9     | 2.39, 3.35 | 8.4 (50 %)              | 0.56       | f32        |
+| face mesh  | 83    | 1.5    | 1.5     | 0.04, 0.05 |                         |            | f32        |
+
+The first layers are the sensitive ones: their error passes through all others. Detectors stay in f32, because the
+search and the tracks depend on their boxes.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +28,19 @@ from typing import TYPE_CHECKING, Final
 
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit.engines.processor import processor_flags, processor_name
+from sonjit.engines.devices import processor_flags, processor_name
 
 if TYPE_CHECKING:
     from sonjit.engines import Precision
 
 MAX_SHIFT_PX: Final = 0.3
-"""Maximum mean shift of keypoints at which `precision="auto"` uses an int8 network."""
+"""Maximum mean shift of keypoints, in pixels of a crop of 224, at which `precision="auto"` uses a low precision."""
+MAX_SHIFT_P90: Final = 0.0015
+"""Maximum shift at the 90th percentile, relative to the size of the instance."""
+MIN_AGREEMENT: Final = 0.999
+"""Minimum share of the crops in which presence and side agree with f32."""
+_F32_SHARE: Final = {("hand_landmark_full.tflite", 5_478_917): 0.6, ("hand_landmark_lite.tflite", 2_071_597): 0.6}
+"""Share of the layers, from the first on, that stay in f32 for a network that keeps the rule then, by name and size."""
 
 _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}
 """Names in Linux of the instruction sets that multiply and sum int8 without saturation."""
@@ -52,6 +76,11 @@ class Int8Accuracy:
     bytes: int
 
 
+def f32_share(path: Path) -> float | None:
+    """Return the share of the first layers that stay in f32 if `auto` runs a network in bf16; None for all of them."""
+    return _F32_SHARE.get((path.name, path.stat().st_size))
+
+
 def int8_path(path: Path) -> Path:
     """Return the path of the int8 form of a network."""
     return path.with_name(f"{path.stem}.int8.xml")
@@ -63,7 +92,7 @@ def save_accuracy(path: Path, accuracy: Int8Accuracy) -> None:
 
 
 def find_int8(path: Path) -> Path:
-    """Return the path of the int8 form of a network.
+    """Return the path of the int8 form of a network that was made from this file.
 
     Raises:
         InputError: The form is missing or belongs to another file.

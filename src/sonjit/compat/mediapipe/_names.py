@@ -1,0 +1,226 @@
+"""The names of MediaPipe: which module defines each, under which import paths, and which are not covered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
+
+PACKAGE: Final = "sonjit.compat.mediapipe"
+_HERE: Final = "."
+"""Home of the modules of a package."""
+_PEOPLE, _HANDS = "tasks.python.vision._people", "tasks.python.vision._hands"
+IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
+    "": {_HERE: "json_format", "_images": "Image ImageFormat ImageFrame Timestamp"},
+    "framework": {},
+    "framework.formats": {},
+    "framework.formats.classification_pb2": {
+        "_messages": "Classification ClassificationList ClassificationListCollection"
+    },
+    "framework.formats.detection_pb2": {"_messages": "Detection DetectionList"},
+    "framework.formats.landmark_pb2": {
+        "_messages": "Landmark LandmarkList LandmarkListCollection NormalizedLandmark NormalizedLandmarkList "
+        "NormalizedLandmarkListCollection"
+    },
+    "framework.formats.location_data_pb2": {"_messages": "LocationData"},
+    "framework.formats.rect_pb2": {"_messages": "NormalizedRect Rect"},
+    "python": {"_images": "Image ImageFormat ImageFrame Timestamp", _HERE: "solutions"},
+    "python._framework_bindings": {},
+    "python._framework_bindings.image": {"_images": "Image"},
+    "python._framework_bindings.image_frame": {"_images": "ImageFormat ImageFrame"},
+    "python._framework_bindings.timestamp": {"_images": "Timestamp"},
+    "solutions": {
+        _HERE: "drawing_styles drawing_utils face_detection face_mesh face_mesh_connections hands hands_connections "
+        "holistic pose pose_connections selfie_segmentation"
+    },
+    "tasks": {"_options": "BaseOptions", "tasks.python": "components core vision"},
+    "tasks.python": {"_options": "BaseOptions"},
+    "tasks.python.components": {},
+    "tasks.python.components.containers": {
+        "_containers": "BoundingBox Category ClassificationResult Classifications Detection DetectionResult Embedding "
+        "EmbeddingResult Landmark LandmarksDetectionResult NormalizedKeypoint NormalizedLandmark NormalizedRect Rect "
+        "RectF"
+    },
+    "tasks.python.components.containers.bounding_box": {"_containers": "BoundingBox"},
+    "tasks.python.components.containers.category": {"_containers": "Category"},
+    "tasks.python.components.containers.classification_result": {"_containers": "ClassificationResult Classifications"},
+    "tasks.python.components.containers.detections": {"_containers": "Detection DetectionResult"},
+    "tasks.python.components.containers.embedding_result": {"_containers": "Embedding EmbeddingResult"},
+    "tasks.python.components.containers.keypoint": {"_containers": "NormalizedKeypoint"},
+    "tasks.python.components.containers.landmark": {"_containers": "Landmark NormalizedLandmark"},
+    "tasks.python.components.containers.landmark_detection_result": {"_containers": "LandmarksDetectionResult"},
+    "tasks.python.components.containers.rect": {"_containers": "NormalizedRect Rect RectF"},
+    "tasks.python.components.processors": {"_options": "ClassifierOptions"},
+    "tasks.python.components.processors.classifier_options": {"_options": "ClassifierOptions"},
+    "tasks.python.components.utils": {},
+    "tasks.python.components.utils.cosine_similarity": {"_containers": "cosine_similarity"},
+    "tasks.python.core": {},
+    "tasks.python.core.base_options": {"_images": "ModelError", "_options": "BaseOptions"},
+    "tasks.python.vision": {
+        "_options": "ImageProcessingOptions RunningMode",
+        _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult HandLandmark HandLandmarker "
+        "HandLandmarkerOptions HandLandmarkerResult HandLandmarksConnections",
+        _PEOPLE: "Blendshapes FaceDetector FaceDetectorOptions FaceDetectorResult FaceLandmarker FaceLandmarkerOptions "
+        "FaceLandmarkerResult FaceLandmarksConnections HolisticLandmarker HolisticLandmarkerOptions "
+        "HolisticLandmarkerResult PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult "
+        "PoseLandmarksConnections",
+        "tasks.python.vision._segmenter": "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult",
+        "solutions": "drawing_styles drawing_utils",
+    },
+    "tasks.python.vision.core": {},
+    "tasks.python.vision.core.base_vision_task_api": {"tasks.python.vision._task": "BaseVisionTaskApi"},
+    "tasks.python.vision.core.image": {"_images": "Image ImageFormat"},
+    "tasks.python.vision.core.image_processing_options": {"_options": "ImageProcessingOptions"},
+    "tasks.python.vision.core.vision_task_running_mode": {"_options": "VisionTaskRunningMode validate_running_mode"},
+    "tasks.python.vision.face_detector": {_PEOPLE: "FaceDetector FaceDetectorOptions FaceDetectorResult"},
+    "tasks.python.vision.face_landmarker": {
+        _PEOPLE: "Blendshapes FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult FaceLandmarksConnections"
+    },
+    "tasks.python.vision.gesture_recognizer": {
+        _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult"
+    },
+    "tasks.python.vision.hand_landmarker": {
+        _HANDS: "Connection HandLandmark HandLandmarker HandLandmarkerOptions HandLandmarkerResult "
+        "HandLandmarksConnections"
+    },
+    "tasks.python.vision.holistic_landmarker": {
+        _PEOPLE: "HolisticLandmarker HolisticLandmarkerOptions HolisticLandmarkerResult"
+    },
+    "tasks.python.vision.image_segmenter": {
+        "tasks.python.vision._segmenter": "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult"
+    },
+    "tasks.python.vision.pose_landmarker": {
+        _PEOPLE: "PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult PoseLandmarksConnections"
+    },
+}
+"""Names, separated by spaces, by the module of this package that defines them, for each import path."""
+_WITH_FILE: Final = ("framework", "framework.formats", "solutions", "tasks", "tasks.python", "tasks.python.vision")
+"""Paths of the table that are modules with a file, for type checkers."""
+_ALIASES: Final = {
+    "python.solutions": "solutions",
+    "tasks.python.vision.drawing_styles": "solutions.drawing_styles",
+    "tasks.python.vision.drawing_utils": "solutions.drawing_utils",
+}
+"""Second import paths of modules and of what is below them."""
+
+_OTHER_OBJECTS: Final = "its networks find other things than hands, faces and bodies"
+_NO_NETWORKS: Final = "no package publishes its networks, so results cannot be compared"
+REASONS: Final[Mapping[str, str]] = {
+    "ObjectDetector": f"{_OTHER_OBJECTS}, and end in an operator that OpenVINO and ONNX Runtime lack",
+    "ImageClassifier": _OTHER_OBJECTS,
+    "ImageEmbedder": _OTHER_OBJECTS,
+    "InteractiveSegmenter": _NO_NETWORKS,
+    "FaceStylizer": _NO_NETWORKS,
+    "FaceAligner": _NO_NETWORKS,
+    "objectron": "it finds boxes of shoes, chairs, cups and cameras",
+    **dict.fromkeys(["audio", "text", "genai", "decision", "retrieval"], "its input is not an image"),
+    **dict.fromkeys(
+        [
+            "CalculatorGraph",
+            "Matrix",
+            "Packet",
+            "packet_creator",
+            "packet_getter",
+            "solution_base",
+            "matrix_data_pb2",
+            "optional_dependencies",
+        ],
+        "no graph of MediaPipe computes the results",
+    ),
+}
+"""Why a name of MediaPipe is not covered."""
+
+
+class ImportPaths(MetaPathFinder, Loader):
+    """Find the modules of `IMPORT_PATHS`, also below `mediapipe` if `sys.modules["mediapipe"]` is this package."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of a module in the table, or None.
+
+        Raises:
+            ImportError: The name is one of MediaPipe's that are not covered.
+        """
+        package = sys.modules.get(PACKAGE)
+        for root in (PACKAGE, "mediapipe"):
+            relative = fullname.removeprefix(f"{root}.")
+            if relative == fullname or package is None or sys.modules.get(root) is not package:
+                continue
+            if reason := _reason_of(name := relative.rpartition(".")[2]):
+                raise ImportError(f"{PACKAGE} does not cover {name!r}, because {reason}", name=fullname)
+            real = _real_path(relative)
+            if root != PACKAGE or real != relative or (real in IMPORT_PATHS and real not in _WITH_FILE):
+                return ModuleSpec(fullname, self, origin=real, is_package=True)
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give a module the names of its import path, which are loaded at their first use."""
+        assert module.__spec__ is not None
+        real = f"{PACKAGE}.{module.__spec__.origin}"
+        if module.__name__ != real:
+            sys.modules[module.__name__] = import_module(real)
+        else:
+            add_covered_names(vars(module))
+
+
+def _real_path(path: str) -> str:
+    """Return a path without the second import paths of `_ALIASES`."""
+    for alias, real in _ALIASES.items():
+        if path == alias or path.startswith(f"{alias}."):
+            return real + path.removeprefix(alias)
+    return path
+
+
+def add_covered_names(package: dict[str, Any], **removed: Callable[[], object]) -> None:
+    """Give a module its names in the table, which are loaded at their first use, and errors for unknown names.
+
+    Args:
+        package: `globals()` of the module.
+        removed: Functions that return the value of a name that MediaPipe has removed.
+    """
+    own = package["__name__"]
+    path = own.removeprefix(PACKAGE).removeprefix(".")
+    homes = {name: home for home, names in IMPORT_PATHS.get(path, {}).items() for name in names.split()}
+    homes |= {key.rpartition(".")[2]: _HERE for key in IMPORT_PATHS if key and key.rpartition(".")[0] == path}
+
+    def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
+        if name in removed:
+            return removed[name]()
+        if name not in homes:
+            raise not_covered(own, name, package.get("__all__") or _defined_in(package))
+        home = homes[name]
+        value = import_module(f"{own}.{name}") if home == _HERE else getattr(import_module(f"{PACKAGE}.{home}"), name)
+        package[name] = value
+        return value
+
+    package["__getattr__"] = load
+    if homes:
+        package["__all__"] = sorted({*package.get("__all__", ()), *homes})
+        package["__dir__"] = lambda: package["__all__"]
+
+
+def _defined_in(package: dict[str, Any]) -> list[str]:
+    own = package["__name__"]
+    return [name for name, value in package.items() if getattr(value, "__module__", own) == own]
+
+
+def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeError:
+    """Return an error that names the reason, if it is known, and lists the available names.
+
+    >>> not_covered("solutions", "pose", ["hands"])
+    AttributeError("solutions has no 'pose'; covered: hands")
+    """
+    names = ", ".join(sorted(entry for entry in covered if not entry.startswith("_")))
+    reason = _reason_of(name)
+    why = "" if reason is None else f", because {reason}"
+    return AttributeError(f"{module} has no {name!r}{why}; covered: {names}", name=name)
+
+
+def _reason_of(name: str) -> str | None:
+    """Return why a name of MediaPipe is not covered, or None for other names."""
+    return REASONS.get(name.removesuffix("Options").removesuffix("Result"))

@@ -1,0 +1,417 @@
+"""Faces, bodies and people in images, under MediaPipe's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.compat.mediapipe._containers import (
+    BoundingBox,
+    Category,
+    Connection,
+    Detection,
+    DetectionResult,
+    Landmark,
+    NormalizedKeypoint,
+    NormalizedLandmark,
+    connections,
+)
+from sonjit.compat.mediapipe._images import Image, ImageFormat
+from sonjit.compat.mediapipe._options import BaseOptions, VisionTaskRunningMode, accept_newer_names
+from sonjit.compat.mediapipe.solutions.face_mesh_connections import ORDERED as FACE_LINES
+from sonjit.compat.mediapipe.solutions.pose_connections import ORDERED as POSE_LINES
+from sonjit.compat.mediapipe.solutions.pose_connections import PoseLandmark
+from sonjit.compat.mediapipe.tasks.python.vision._task import (
+    DetectingTask,
+    DetectorTask,
+    Frame,
+    normalized_landmarks,
+    world_landmarks,
+)
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS
+from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.results import Body, Face, Hand, Person
+from sonjit.results.skeletons.faces import BLENDSHAPES
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import _messages as messages
+
+__all__ = [
+    "Blendshapes",
+    "FaceDetector",
+    "FaceDetectorOptions",
+    "FaceDetectorResult",
+    "FaceLandmarker",
+    "FaceLandmarkerOptions",
+    "FaceLandmarkerResult",
+    "FaceLandmarksConnections",
+    "HolisticLandmarker",
+    "HolisticLandmarkerOptions",
+    "HolisticLandmarkerResult",
+    "PoseLandmark",
+    "PoseLandmarker",
+    "PoseLandmarkerOptions",
+    "PoseLandmarkerResult",
+    "PoseLandmarksConnections",
+]
+
+_MAX_FACES = 100
+_BY_HIPS = 0.5
+"""Default of `min_tracking_confidence`, with which hips are compared instead of boxes."""
+_LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
+FaceDetectorResult = DetectionResult
+Blendshapes = IntEnum(
+    "Blendshapes", [re.sub("([A-Z])", r"_\1", name.removeprefix("_")).upper() for name in BLENDSHAPES], start=0
+)
+"""Index of each blendshape."""
+
+
+class FaceLandmarksConnections:
+    """The lines of a face."""
+
+    Connection: ClassVar = Connection
+    FACE_LANDMARKS_LIPS: ClassVar = connections(FACE_LINES["LIPS"])
+    FACE_LANDMARKS_LEFT_EYE: ClassVar = connections(FACE_LINES["LEFT_EYE"])
+    FACE_LANDMARKS_LEFT_EYEBROW: ClassVar = connections(FACE_LINES["LEFT_EYEBROW"])
+    FACE_LANDMARKS_LEFT_IRIS: ClassVar = connections(FACE_LINES["LEFT_IRIS"])
+    FACE_LANDMARKS_RIGHT_EYE: ClassVar = connections(FACE_LINES["RIGHT_EYE"])
+    FACE_LANDMARKS_RIGHT_EYEBROW: ClassVar = connections(FACE_LINES["RIGHT_EYEBROW"])
+    FACE_LANDMARKS_RIGHT_IRIS: ClassVar = connections(FACE_LINES["RIGHT_IRIS"])
+    FACE_LANDMARKS_FACE_OVAL: ClassVar = connections(FACE_LINES["FACE_OVAL"])
+    FACE_LANDMARKS_NOSE: ClassVar = connections(FACE_LINES["NOSE"])
+    FACE_LANDMARKS_CONTOURS: ClassVar = connections(FACE_LINES["CONTOURS"])
+    FACE_LANDMARKS_TESSELATION: ClassVar = connections(FACE_LINES["TESSELATION"])
+
+
+@dataclass
+class FaceLandmarkerResult:
+    """The faces of one image.
+
+    Attributes:
+        face_landmarks: 478 landmarks each, as parts of the image.
+        face_blendshapes: 52 categories each, with the option.
+        facial_transformation_matrixes: (4, 4) each, from the canonical face to the camera, in centimetres, with the
+            option.
+    """
+
+    face_landmarks: list[list[NormalizedLandmark]]
+    face_blendshapes: list[list[Category]]
+    facial_transformation_matrixes: list[NDArray[np.float32 | np.float64]]
+
+
+@dataclass
+class FaceLandmarkerOptions:
+    """Options of `FaceLandmarker`. `TaskOptions` describes the modes.
+
+    Attributes:
+        base_options: Model bundle, `face_landmarker.task`. No package contains its networks.
+        num_faces: Maximum number of faces.
+        min_face_detection_confidence: Minimum score of a face detection, 0 to 1.
+        min_face_presence_confidence: Minimum probability that a crop contains a face, 0 to 1. MediaPipe's
+            Python package ignores it and uses `min_face_detection_confidence`.
+        min_tracking_confidence: Minimum IoU of a new face's box and a tracked face to match them in a video.
+        output_face_blendshapes: Return blendshapes.
+        output_facial_transformation_matrixes: Return transformation matrices.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_faces: int = 1
+    min_face_detection_confidence: float = 0.5
+    min_face_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    output_face_blendshapes: bool = False
+    output_facial_transformation_matrixes: bool = False
+    result_callback: Callable[[FaceLandmarkerResult, Image, int], None] | None = None
+
+
+class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandmarkerResult]):
+    """Find faces in images, videos and live streams. Use as a context manager."""
+
+    options_type = FaceLandmarkerOptions
+    kind, model = "face", "face_landmarker.task"
+    arguments: ClassVar = {
+        "num_faces": "max_instances",
+        "min_face_detection_confidence": "min_detection_score",
+        "min_face_presence_confidence": "min_presence_score",
+        "output_face_blendshapes": "blendshapes",
+        "output_facial_transformation_matrixes": "transform",
+    }
+    turns_as_mediapipe = True
+
+    def _run(self, frame: Frame) -> FaceLandmarkerResult:
+        faces: list[Face] = self._detect(frame)
+        return FaceLandmarkerResult(
+            [normalized_landmarks(frame.points(face.keypoints)) for face in faces],
+            [_blendshape_categories(face.blendshapes) for face in faces if face.blendshapes is not None],
+            [frame.transform(face.transform) for face in faces if face.transform is not None],
+        )
+
+
+def _blendshape_categories(blendshapes: dict[str, float]) -> list[Category]:
+    """Return the 52 blendshapes of a face in their order."""
+    return [Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]
+
+
+@dataclass
+class FaceDetectorOptions:
+    """Options of `FaceDetector`. `TaskOptions` describes the modes.
+
+    Attributes:
+        base_options: Network, `blaze_face_short_range.tflite`.
+        min_detection_confidence: Minimum score of a face detection, 0 to 1.
+        min_suppression_threshold: Minimum IoU of boxes that are blended into one face.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    min_detection_confidence: float = 0.5
+    min_suppression_threshold: float = 0.3
+    result_callback: Callable[[FaceDetectorResult, Image, int], None] | None = None
+
+
+class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorResult]):
+    """Find faces in images, videos and live streams. Use as a context manager."""
+
+    options_type = FaceDetectorOptions
+    kind, model = "face", "blaze_face_short_range.tflite"
+    arguments: ClassVar = {"min_detection_confidence": "min_detection_score"}
+    turns_as_mediapipe = True
+
+    def _models(self, file: Path) -> dict[str, Any]:
+        own = file if file.is_file() else None
+        return {"detector_model": own, "model": "box", "max_instances": _MAX_FACES, "static_image": True}
+
+    def _thresholds(self, options: FaceDetectorOptions) -> GraphThresholds:
+        return GraphThresholds(overlap=options.min_suppression_threshold)
+
+    def _run(self, frame: Frame) -> FaceDetectorResult:
+        faces: list[Face] = self._detect(frame)
+        return FaceDetectorResult([_detection(face, frame) for face in sorted(faces, key=lambda face: -face.score)])
+
+
+def _detection(face: Face, frame: Frame) -> Detection:
+    x_min, y_min, x_max, y_max = face.box
+    corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
+    size = frame.image.width, frame.image.height
+    low, high = corners.min(0) * size, corners.max(0) * size
+    # As in MediaPipe, each number is clipped to the image separately: a box that begins left of it keeps its width.
+    box = BoundingBox(*np.clip(np.concatenate([low, high - low]), 0, size * 2).astype(int).tolist())
+    points = [NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
+    return Detection(box, [Category(0, face.score)], points)
+
+
+class PoseLandmarksConnections:
+    """The lines of a body."""
+
+    Connection: ClassVar = Connection
+    POSE_LANDMARKS: ClassVar = connections(POSE_LINES)
+
+
+@dataclass
+class PoseLandmarkerResult:
+    """The people of one image.
+
+    Attributes:
+        pose_landmarks: 33 landmarks each with visibility and presence, as parts of the image.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        segmentation_masks: (H, W) float32 probability of each person per pixel, or None without the option.
+    """
+
+    pose_landmarks: list[list[NormalizedLandmark]]
+    pose_world_landmarks: list[list[Landmark]]
+    segmentation_masks: list[Image] | None = None
+
+
+@dataclass
+class PoseLandmarkerOptions:
+    """Options of `PoseLandmarker`. `TaskOptions` describes the modes.
+
+    Attributes:
+        base_options: Model bundle, `pose_landmarker.task` or another size such as `pose_landmarker_lite.task`.
+        num_poses: Maximum number of people.
+        min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_pose_presence_confidence: Minimum probability that a crop contains a person, 0 to 1.
+        min_tracking_confidence: Minimum IoU of a new person's box and a tracked person to match them in a video. With
+            the default, Sonjit compares hips instead, because boxes of people side by side overlap by more than 0.5.
+        output_segmentation_masks: Return the masks.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_poses: int = 1
+    min_pose_detection_confidence: float = 0.5
+    min_pose_presence_confidence: float = 0.5
+    min_tracking_confidence: float = _BY_HIPS
+    output_segmentation_masks: bool = False
+    result_callback: Callable[[PoseLandmarkerResult, Image, int], None] | None = None
+
+
+class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandmarkerResult]):
+    """Find people in images, videos and live streams. Use as a context manager."""
+
+    options_type = PoseLandmarkerOptions
+    kind, model = "body", "pose_landmarker.task"
+    arguments: ClassVar = {
+        "num_poses": "max_instances",
+        "min_pose_detection_confidence": "min_detection_score",
+        "min_pose_presence_confidence": "min_presence_score",
+        "output_segmentation_masks": "segmentation",
+    }
+
+    def _thresholds(self, options: PoseLandmarkerOptions) -> GraphThresholds:
+        self._gives_masks = options.output_segmentation_masks
+        return PUBLISHED_THRESHOLDS if options.min_tracking_confidence == _BY_HIPS else super()._thresholds(options)
+
+    def _run(self, frame: Frame) -> PoseLandmarkerResult:
+        bodies: list[Body] = self._detect(frame)
+        masks = [Image(ImageFormat.VEC32F1, frame.mask(body.mask)) for body in bodies if body.mask is not None]
+        return PoseLandmarkerResult(
+            [normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence) for body in bodies],
+            [world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence) for body in bodies],
+            masks if self._gives_masks and bodies else None,
+        )
+
+
+@dataclass
+class HolisticLandmarkerResult:
+    """Person of one image. Lists of missing parts are empty.
+
+    Attributes:
+        face_landmarks: 478 landmarks, as parts of the image.
+        pose_landmarks: 33 landmarks with visibility and presence.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        left_hand_landmarks: 21 landmarks of the person's own left hand.
+        left_hand_world_landmarks: The same landmarks in metres, moved to the pose's wrist.
+        right_hand_landmarks: 21 landmarks of the person's own right hand.
+        right_hand_world_landmarks: The same landmarks in metres, moved to the pose's wrist.
+        face_blendshapes: 52 categories, or None without the option or without a face.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
+    """
+
+    face_landmarks: list[NormalizedLandmark]
+    pose_landmarks: list[NormalizedLandmark]
+    pose_world_landmarks: list[Landmark]
+    left_hand_landmarks: list[NormalizedLandmark]
+    left_hand_world_landmarks: list[Landmark]
+    right_hand_landmarks: list[NormalizedLandmark]
+    right_hand_world_landmarks: list[Landmark]
+    face_blendshapes: list[Category] | None = None
+    segmentation_mask: Image | None = None
+
+    @classmethod
+    def create_from_pb2(cls, pb2_obj: messages.HolisticResult) -> Self:
+        """Create from a message, without masks and metric hands."""
+
+        def points(found: messages.NormalizedLandmarkList) -> list[NormalizedLandmark]:
+            return [NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
+
+        return cls(
+            points(pb2_obj.face_landmarks),
+            points(pb2_obj.pose_landmarks),
+            [Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
+            points(pb2_obj.left_hand_landmarks),
+            [],
+            points(pb2_obj.right_hand_landmarks),
+            [],
+            [Category.create_from_pb2(classification) for classification in pb2_obj.face_blendshapes.classification],
+        )
+
+
+@accept_newer_names(
+    min_face_presence_confidence="min_face_landmarks_confidence",
+    min_pose_presence_confidence="min_pose_landmarks_confidence",
+    output_pose_segmentation_masks="output_segmentation_mask",
+)
+@dataclass
+class HolisticLandmarkerOptions:
+    """Options of `HolisticLandmarker`. `TaskOptions` describes the modes. Names of MediaPipe 1.2.3 are accepted.
+
+    Attributes:
+        base_options: Model bundle, `holistic_landmarker.task`. Without a bundle, the published networks of bodies,
+            hands and faces run.
+        min_face_detection_confidence: Minimum score of a face detection in the head crop, 0 to 1.
+        min_face_suppression_threshold: Minimum IoU of face boxes that are blended into one face.
+        min_face_landmarks_confidence: Minimum probability that a crop contains a face, 0 to 1.
+        min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_pose_suppression_threshold: Minimum IoU of boxes that are blended into one person.
+        min_pose_landmarks_confidence: Minimum probability that a crop contains a body, 0 to 1.
+        min_hand_landmarks_confidence: Minimum probability that a crop contains a hand, 0 to 1.
+        output_face_blendshapes: Return blendshapes. The published networks have none.
+        output_segmentation_mask: Return the mask.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    min_face_detection_confidence: float = 0.5
+    min_face_suppression_threshold: float = 0.5
+    min_face_landmarks_confidence: float = 0.5
+    min_pose_detection_confidence: float = 0.5
+    min_pose_suppression_threshold: float = 0.5
+    min_pose_landmarks_confidence: float = 0.5
+    min_hand_landmarks_confidence: float = 0.5
+    output_face_blendshapes: bool = False
+    output_segmentation_mask: bool = False
+    result_callback: Callable[[HolisticLandmarkerResult, Image, int], None] | None = None
+
+
+class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[HolisticLandmarkerResult]):
+    """Find one person with hands and face in images, videos and live streams. Use as a context manager."""
+
+    options_type = HolisticLandmarkerOptions
+    kind, model = "holistic", "holistic_landmarker.task"
+    arguments: ClassVar = {
+        "min_pose_detection_confidence": "min_detection_score",
+        "min_pose_landmarks_confidence": "min_presence_score",
+        "output_segmentation_mask": "segmentation",
+        "output_face_blendshapes": "blendshapes",
+    }
+
+    def _models(self, file: Path) -> dict[str, Any]:
+        return {"landmark_model": file if file.is_file() else None, "max_instances": 1}
+
+    def _thresholds(self, options: HolisticLandmarkerOptions) -> GraphThresholds:
+        return GraphThresholds(
+            overlap=options.min_pose_suppression_threshold,
+            face_detection=options.min_face_detection_confidence,
+            face_overlap=options.min_face_suppression_threshold,
+            face_presence=options.min_face_landmarks_confidence,
+            hand_presence=options.min_hand_landmarks_confidence,
+            searches_parts=True,
+        )
+
+    def _run(self, frame: Frame) -> HolisticLandmarkerResult:
+        people: list[Person] = self._detect(frame)
+        if not people:
+            return HolisticLandmarkerResult([], [], [], [], [], [], [])
+        person = people[0]
+        body = person.body
+
+        def landmarks(part: Hand | Face | None) -> list[NormalizedLandmark]:
+            return [] if part is None else normalized_landmarks(frame.points(part.keypoints))
+
+        def in_metres(hand: Hand | None, wrist: int) -> list[Landmark]:
+            if hand is None:
+                return []
+            moved = hand.keypoints_3d + (body.keypoints_3d[wrist] - hand.keypoints_3d[0])
+            return world_landmarks(frame.directions(moved))
+
+        shapes = None if person.face is None else person.face.blendshapes
+        return HolisticLandmarkerResult(
+            landmarks(person.face),
+            normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
+            world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
+            landmarks(person.left_hand),
+            in_metres(person.left_hand, _LEFT_WRIST),
+            landmarks(person.right_hand),
+            in_metres(person.right_hand, _RIGHT_WRIST),
+            face_blendshapes=None if shapes is None else _blendshape_categories(shapes),
+            segmentation_mask=None if body.mask is None else Image(ImageFormat.VEC32F1, frame.mask(body.mask)),
+        )
