@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from official_metrics import Row, table  # pyright: ignore[reportImplicitRelativeImport]
 
 from sonjit.cli import main as sonjit
-from sonjit.lab.datasets import rle_from_mask
+from sonjit.lab.datasets import mask_from_segmentation, rle_from_mask
 from sonjit.lab.evaluation.coco import part_sigmas
 
 Record = dict[str, Any]
@@ -41,6 +42,29 @@ _FILES = {
 _STATS = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar")
 _KEYPOINT_INDICES = (0, 1, 2, 3, 4, 5)  # indices of these statistics in keypoint results
 _OBJECT_INDICES = (0, 1, 2, 4, 5, 8)  # and in object results
+
+
+_POLYGONS = (
+    [[(0, 0), (1, 0), (1, 0.4), (0.4, 0.4), (0.4, 1), (0, 1)]],
+    [[(0, 0), (0.2, 0), (0.2, 0.8), (0.8, 0.8), (0.8, 0), (1, 0), (1, 1), (0, 1)]],
+    [
+        [
+            (0.5, 0),
+            (0.62, 0.35),
+            (1, 0.38),
+            (0.7, 0.6),
+            (0.8, 1),
+            (0.5, 0.75),
+            (0.2, 1),
+            (0.3, 0.6),
+            (0, 0.38),
+            (0.38, 0.35),
+        ]
+    ],
+    [[(0, 0), (1, 1), (1, 0), (0, 1)]],
+    [[(0.1, 0.1), (0.11, 0.1), (0.11, 0.11)], [(0.3, 0.3), (2.5, 0.4), (1.5, 2.6)]],
+)
+"""Concave, crossing, tiny and reaching polygons in shares of a box."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +169,23 @@ def every(step: int, change: Record) -> Callable[[int, Record], Record]:
     return lambda number, row: row if number % step else row | change
 
 
+def with_ids(base: Files, change: Callable[[int], int]) -> Files:
+    """Return a case whose images have other ids than the numbers in their names."""
+    images = [image | {"id": change(image["id"])} for image in base.truth["images"]]
+    truth, results = (
+        [row | {"image_id": change(row["image_id"])} for row in rows]
+        for rows in (base.truth["annotations"], base.results)
+    )
+    return Files(base.truth | {"images": images, "annotations": truth}, results)
+
+
 def common_cases(base: Files) -> dict[str, Files]:
     """Return cases of all protocols."""
     labelled = [row for row in base.truth["annotations"] if row["image_id"] % 2]
     return {
         "noise": base,
+        "ids that differ from the names": with_ids(base, lambda number: 900 + 7 * number),
+        "ids of other images' names": with_ids(base, lambda number: _IMAGES + 1 - number),
         "no results": with_results(base, lambda _: []),
         "equal scores": with_each_result(base, lambda _, row: row | {"score": 0.5}),
         "other order": with_results(base, lambda rows: rows[::-1]),
@@ -179,12 +215,39 @@ def instance_cases(base: Files, sizes: Files) -> dict[str, Files]:
     def without_box(_: int, row: Record) -> Record:
         return {key: value for key, value in row.items() if key != "bbox"}
 
+    def with_polygons(number: int, row: Record) -> Record:
+        """Return an object whose mask is one or two polygons: concave, off the grid, tiny, or beyond the image."""
+        x, y, wide, high = row["bbox"]
+        shapes = [np.array(shape) * (wide, high) + (x, y) for shape in _POLYGONS[number % len(_POLYGONS)]]
+        return row | {"segmentation": [shape.ravel().tolist() for shape in shapes]}
+
+    def with_plain_runs(number: int, row: Record) -> Record:
+        mask = mask_from_segmentation(row["segmentation"], _SIDE, _SIDE).T.ravel()
+        edges = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), mask.size]
+        runs = [end - start for start, end in pairwise(edges)]
+        return row | {"segmentation": {"size": [_SIDE, _SIDE], "counts": [0, *runs] if mask[0] else runs}}
+
+    polygons = with_truth(base, with_polygons)
+    perfect = [
+        {"image_id": row["image_id"], "category_id": row["category_id"], "score": 0.5, "segmentation": packed(row)}
+        for row in polygons.truth["annotations"]
+    ]
     return {
+        "polygons": polygons,
+        "polygons, equal results": Files(polygons.truth, perfect),
+        "plain run lengths": with_truth(base, with_plain_runs),
         "masks without boxes": with_each_result(sizes, without_box),
         "empty masks": with_each_result(with_each_result(base, without_box), every(4, empty)),
         "scores that differ by 1e-7": with_each_result(base, lambda _, row: row | {"score": 0.5 + 1e-7 * row["score"]}),
         "objects without extent": with_truth(base, every(4, {"bbox": [5.0, 5.0, 0.0, 3.0]})),
     }
+
+
+def packed(row: Record) -> Record:
+    """Return an annotation's polygons as the run lengths of the released code."""
+    masks = importlib.import_module("pycocotools.mask")
+    runs = masks.merge(masks.frPyObjects(row["segmentation"], _SIDE, _SIDE))
+    return {"size": list(runs["size"]), "counts": runs["counts"].decode()}
 
 
 def keypoint_cases(base: Files) -> dict[str, Files]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets import VideoFrame, mask_from_segmentation, open_dataset, rle_from_mask
+from sonjit.lab.datasets import VideoFrame, convert_dataset, mask_from_segmentation, open_dataset, rle_from_mask
 
 MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
@@ -178,6 +178,40 @@ def test_a_bad_file_is_one_clear_line(tmp_path, data, message):
         open_dataset("folder", write(tmp_path, data))
     assert "\n" not in str(caught.value)
     assert "set.json" in str(caught.value) or "a.png" in str(caught.value)
+
+
+def test_bad_labels_are_reported_on_opening_and_can_be_left_out(tmp_path):
+    images = [{"id": number, "file_name": f"{number}.png", "width": 30, "height": 20} for number in (7, 8, 9)]
+    labels = [{**ANNOTATION, "id": number, "image_id": number} for number in (7, 8, 9)]
+    labels[1]["bbox"], labels[2]["category_id"] = [1, 2, 0, 5], 4
+    for one in images:
+        image(tmp_path, one["file_name"])
+    file = write(tmp_path, small(images=images, annotations=labels))
+    with pytest.raises(InputError, match=r"8\.png, annotation 8: bbox .* is empty.*, and 1 more of 3 samples are bad"):
+        open_dataset("folder", file)
+    left = open_dataset("folder", file, skip_bad=True)
+    assert [sample.image_id for sample in left] == [7]
+    assert [item.reason.partition(":")[0] for item in left.skipped] == ["8.png, annotation 8", "9.png, annotation 9"]
+    assert len(open_dataset("folder", file, check="none")) == 3
+
+
+def test_converted_sets_keep_the_ids_of_images_and_categories(tmp_path):
+    image(tmp_path, "a.png")
+    data = open_dataset("folder", write(tmp_path, small()))
+    convert_dataset(data, tmp_path / "copy" / "copy.json")
+    copy = json.loads((tmp_path / "copy" / "copy.json").read_text())
+    assert ([one["id"] for one in copy["images"]], [one["id"] for one in copy["categories"]]) == ([7], [2])
+    assert [(one["image_id"], one["category_id"]) for one in copy["annotations"]] == [(7, 2)]
+    (sample,) = open_dataset("folder", tmp_path / "copy" / "copy.json")
+    assert (sample.image_id, sample.instances[0].category_id) == (7, 2)
+
+
+def test_file_names_may_begin_with_the_folder_of_the_images(tmp_path):
+    (tmp_path / "images").mkdir()
+    image(tmp_path / "images", "a.png")
+    data = small(images=[small()["images"][0] | {"file_name": "images/a.png"}])
+    (sample,) = open_dataset("folder", write(tmp_path, data), images=str(tmp_path / "images"))
+    assert sample.rgb().shape == (20, 30, 3)
 
 
 def test_a_folder_must_hold_one_annotation_file(tmp_path):

@@ -88,6 +88,7 @@ class Dataset(Sequence["Sample"]):
         root: Folder with its files.
         split: Name of the split.
         skipped: Excluded samples: frames without labels in the set itself and, if requested, bad ones.
+        wrong: Problems of samples that were found when the annotations were read, by index.
     """
 
     skipped: tuple[Skipped, ...] = ()
@@ -96,6 +97,7 @@ class Dataset(Sequence["Sample"]):
         self.entry = entry
         self.root = root
         self.split = split
+        self.wrong: dict[int, str] = {}
 
     @abstractmethod
     def __len__(self) -> int: ...

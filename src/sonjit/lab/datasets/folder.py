@@ -23,7 +23,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
-from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, size_of_image
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, naming, size_of_image
 from sonjit.lab.datasets.reading import skeleton_of_names
 from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.lab.datasets.shards import instance_to_dict, is_dataset_parquet, records_from_parquet, sample_from_dict
@@ -47,10 +47,25 @@ class Folder(CocoSet):
         base = annotations.parent
         candidates = (root / "images", base / "images", base.parent / "images", base, root)
         self._video = images if images and images.is_file() else None
-        self.read(annotations, *([images] if images else [candidate for candidate in candidates if candidate.is_dir()]))
+        # File names of some sets begin with the folder of the images.
+        self.read(annotations, *([images, images.parent] if images else filter(Path.is_dir, candidates)))
         self._orders = {
             key: skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
         }
+        for index in range(len(self.records)):
+            try:
+                self._check(index)
+            except InputError as error:
+                self.wrong[index] = str(error)
+
+    def _check(self, index: int) -> None:
+        """Refuse a record with a wrong label."""
+        image, annotations = self.records[index]
+        with naming(f"{self.annotations}, sample {index}"):
+            self.about(image, annotations)
+            for annotation in annotations:
+                for _ in self.instances(annotation, image):
+                    pass
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
         if self._video is None:

@@ -346,7 +346,8 @@ def open_dataset(
         name: Name from `list_datasets`.
         root: Folder with the unpacked set.
         split: Name of the split; by default the entry's first.
-        check: Samples whose labels are checked before the set is returned.
+        check: Samples whose labels are checked before the set is returned. `first` also refuses what was found wrong
+            when the annotations were read.
         skip_bad: Check all samples, exclude the bad ones and list them in `Dataset.skipped`.
         **options: Options of the set, see `DatasetEntry.options`.
 
@@ -366,6 +367,10 @@ def open_dataset(
         return check_all(dataset, skip_bad=True)
     if check == "all":
         return check_all(dataset)
+    if check == "first" and dataset.wrong:
+        first, *others = dataset.wrong.values()
+        more = f", and {len(others)} more of {len(dataset)} samples are bad" if others else ""
+        raise InputError(f"{first}{more}; skip_bad leaves bad samples out")
     if check == "first" and len(dataset):
         check_sample(dataset[0])
     return dataset

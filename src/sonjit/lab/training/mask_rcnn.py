@@ -186,6 +186,7 @@ class MaskRCNNSettings(AugmentedSettings):
     roi: Pooling = "align"  # pooling of regions: align, or pool for a comparison
     mask_head: MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
     samples: int = 128  # number of anchors and proposals of an image in the losses
+    skip_bad: bool = False  # leave out samples with wrong labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -277,7 +278,7 @@ def _open(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Datase
     options: dict[str, Any] = {"images": str(images)} if images else {}
     if "labels" in dataset_entry(settings.dataset).options:  # COCO: all objects instead of people's keypoints
         options["labels"] = "instances"
-    return open_dataset(settings.dataset, data, settings.split or None, **options)
+    return open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **options)
 
 
 def _network(weights: str | None, categories: Sequence[Category], settings: MaskRCNNSettings) -> SavedMaskRCNN:

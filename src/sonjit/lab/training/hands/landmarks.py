@@ -98,6 +98,7 @@ class LandmarkSettings(AugmentedSettings):
     held_out: float = 0.1  # share of each source's hands, the last ones, to evaluate on
     extra_keypoints: tuple[str, ...] = ()  # names of keypoints to add after the 21
     limit: int = 0  # maximum number of hands of each source, the first ones; 0 for all
+    skip_bad: bool = False  # leave out samples with wrong labels
     timed: bool = False  # True to measure also how long the trained network takes on this machine
 
     def __post_init__(self) -> None:
@@ -175,7 +176,7 @@ def read_sources(
             raise InputError(f"{name}: no such file or folder: {path}")
 
     def read(path: Path, limit: int) -> LandmarkCrops:
-        samples = open_source_samples(path, request, settings.dataset, settings.split)
+        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
         without_hands = settings.negatives > 0
         return LandmarkCrops(
             samples, settings.extra_keypoints, size=settings.size, limit=limit, without_hands=without_hands

@@ -241,6 +241,7 @@ class PalmSettings(AugmentedSettings):
     # sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source
     test: tuple[str, ...] = ()
     limit: int = 0  # maximum number of images of each source, the first ones; 0 for all
+    skip_bad: bool = False  # leave out samples with wrong labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -342,12 +343,14 @@ def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[
     training: list[PalmSamples] = []
     held_out: list[PalmSamples] = []
     for path in [folder / name for name in settings.sources] or [data]:
-        samples = open_source_samples(path, request, settings.dataset, settings.split)[: settings.limit or None]
+        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
+        samples = samples[: settings.limit or None]
         count = 0 if settings.test else max(len(samples) // 10, 1)
         training.append(PalmSamples(samples[: len(samples) - count], settings.size))
         held_out.append(PalmSamples(samples[len(samples) - count :], settings.size))
     for name in settings.test:
-        samples = open_source_samples(folder / name, request, settings.dataset, settings.split)
+        path = folder / name
+        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
         held_out.append(PalmSamples(samples, settings.size))
     if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
         raise InputError(f"{data}: no hand with a fully annotated palm to train on and to evaluate on")

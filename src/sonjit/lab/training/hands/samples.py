@@ -49,6 +49,7 @@ class HandSettings(AugmentedSettings):
     images: int = 0  # maximum number of training images, evenly spaced; 0 for all
     held_out: int = 500  # maximum number of images to evaluate on, evenly spaced
     batch: int = 16  # number of examples in a step
+    skip_bad: bool = False  # leave out samples with wrong labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,10 +86,11 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     if request.data is None:
         training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
-        samples = open_samples(settings.dataset, request.data, request, settings.split)
+        given = settings.dataset, request.data, request
+        samples = open_samples(*given, settings.split, skip_bad=settings.skip_bad)
         name = f"{settings.dataset} {samples.split} in {request.data}"
         if settings.test_split:
-            training, held_out = samples, open_samples(settings.dataset, request.data, request, settings.test_split)
+            training, held_out = samples, open_samples(*given, settings.test_split, skip_bad=settings.skip_bad)
         else:
             first = len(samples) - max(len(samples) // 5, 1)
             if first < 1:
@@ -100,14 +102,16 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name)
 
 
-def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str = "") -> Dataset:
+def open_samples(
+    dataset: str, data: Path, request: TrainingRequest, split: str = "", *, skip_bad: bool = False
+) -> Dataset:
     """Open a split ("" is the first one) of a data set to train on, whose images can be read in any order.
 
     The `images` of the request are the images' folder of a `folder`, or the video of its frames.
     """
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
     shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
-    return allow_any_order(open_dataset(dataset, data, split or None, **own), shards)
+    return allow_any_order(open_dataset(dataset, data, split or None, skip_bad=skip_bad, **own), shards)
 
 
 def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
@@ -118,11 +122,13 @@ def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
     return open_dataset("shards", shards)
 
 
-def open_source_samples(path: Path, request: TrainingRequest, dataset: str, split: str) -> Dataset:
+def open_source_samples(
+    path: Path, request: TrainingRequest, dataset: str, split: str, *, skip_bad: bool = False
+) -> Dataset:
     """Open one of several sources: a folder with the name of a data set is that data set, any other is of `dataset`."""
     if path.name in list_datasets():
-        return open_samples(path.name, path, request)
-    return open_samples(dataset, path, request, split)
+        return open_samples(path.name, path, request, skip_bad=skip_bad)
+    return open_samples(dataset, path, request, split, skip_bad=skip_bad)
 
 
 def draw_examples(
