@@ -127,6 +127,7 @@ def segment(
     steps: str | None = None,
     min_score: float = 0.5,
     min_side: int | None = None,
+    ids: str | None = None,
     device: str = "cpu",
     batch: BatchOptions = BatchOptions(),
 ) -> int:
@@ -153,6 +154,7 @@ def segment(
         steps: Folder for an image of each step of the network on the first image. For many files a folder each.
         min_score: Minimum confidence, 0 to 1.
         min_side: Length of the resized image's short side in pixels. Default: the length for these weights.
+        ids: COCO file whose images have the ids for image_id in --save. Default: the numbers in the names of images.
         device: Device of the network: cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.lab.explain.segment import Segment
@@ -163,7 +165,7 @@ def segment(
         raise InputError(f"--min-side {min_side}: must be between 32 and {_MAX_SIDE}")
     if tasks and draw is None:
         raise InputError("--tasks requires --draw")
-    task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks)
+    task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks, ids=ids)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
     return run_and_report(task, inputs, outputs, batch)
 

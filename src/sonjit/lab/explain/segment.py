@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray
+from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import atomic_folder
 from sonjit.detectors.create import create_detector
@@ -390,6 +392,7 @@ class Segment(Task):
         min_side: Length to which the short side of an image is resized, in pixels; None for the one of the weights.
         device: Device, see `torch_device`.
         tasks: Draw each image as the four tasks, see `draw_tasks`.
+        ids: COCO file whose images have the ids of the results; None for the numbers in the names of images.
     """
 
     weights: str | None = None
@@ -397,11 +400,12 @@ class Segment(Task):
     min_side: int | None = None
     device: str = "cpu"
     tasks: bool = False
+    ids: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Weights."""
-        return () if self.weights is None else (self.weights,)
+        """Weights, and the file of the ids."""
+        return tuple(path for path in (self.weights, self.ids) if path is not None)
 
     def count_text(self, count: int) -> str:
         """Return a number of instances with their noun."""
@@ -415,7 +419,7 @@ class Segment(Task):
     def open_table(self, save: str, source: Source) -> RecordTable:
         """Open a file in COCO's results format, or rows of boxes and masks."""
         del source
-        return RecordTable(save, None, _COLUMNS, _rows, _set_image_id)
+        return RecordTable(save, None, _COLUMNS, _rows, partial(_set_image_id, self.ids))
 
 
 class _Segmentation(NamedTuple):
@@ -479,7 +483,7 @@ class SegmentWorker(Worker[_Segmentation]):
             _draw_steps(Path(self._steps), frame.rgb, found, item.steps, self._names)
             self._steps = None
         if self._table is not None:
-            number = _number(self._source.frame_source(frame.index), frame.index)
+            number = _number(self._task.ids, self._source.frame_source(frame.index), frame.index)
             for record in results_from_instances(found, frame.rgb.shape[:2], number, self._ids):
                 self._table.write(record)
         if self._drawing is not None:
@@ -493,19 +497,39 @@ class SegmentWorker(Worker[_Segmentation]):
             summary.notes.append("demo weights are placeholders for trying the command: they find nothing")
 
 
-def _set_image_id(record: Record, index: int, source: str | None) -> Record:
+def _set_image_id(ids: str | None, record: Record, index: int, source: str | None) -> Record:
     """Return the record of one of several images."""
-    return {**record, "image_id": _number(source, index)}
+    return {**record, "image_id": _number(ids, source, index)}
 
 
 def _rows(record: Record) -> list[Record]:
     return [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}]
 
 
-def _number(source: str | None, index: int) -> int:
-    """Return the id of an image in COCO's results: the number in its file name, or its index."""
-    stem = Path(source or "").stem
-    return int(stem) if stem.isdecimal() else index
+def _number(ids: str | None, source: str | None, index: int) -> int:
+    """Return the id of an image: that of a COCO file, or else the number in its file name, or its index.
+
+    Raises:
+        InputError: The COCO file has no image of that name.
+    """
+    path = Path(source or "")
+    if ids is None:
+        return int(path.stem) if path.stem.isdecimal() else index
+    known = _ids_by_name(ids)
+    names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
+    found = next((known[name] for name in names if name in known), None)
+    if found is None:
+        raise InputError(f"--ids {ids} has no image {path}")
+    return found
+
+
+@cache
+def _ids_by_name(path: str) -> dict[str, int]:
+    data = read_json(Path(path))
+    try:
+        return {str(image["file_name"]): int(image["id"]) for image in data["images"]}
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"--ids {path}: no COCO file with file_name and id of each image") from None
 
 
 def _draw_steps(folder: Path, rgb: Image, found: DetectedInstances, steps: Steps, names: list[str]) -> None:
