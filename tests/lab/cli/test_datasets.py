@@ -167,7 +167,4 @@ def test_a_loader_of_torch_yields_lists_of_samples(photos, workers):
 
     dataset = open_dataset("folder", photos)
     batches = list(DataLoader(dataset, batch_size=2, num_workers=workers))
-    assert [[sample.id for sample in batch] for batch in batches] == [
-        [dataset[0].id, dataset[1].id],
-        [dataset[2].id],
-    ]
+    assert [[sample.id for sample in batch] for batch in batches] == [[dataset[0].id, dataset[1].id], [dataset[2].id]]

@@ -12,11 +12,7 @@ import pytest
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
 from sonjit.lab.evaluation.cards import CardRequest, card_files
-from sonjit.lab.evaluation.detection import (
-    DetectionCounts,
-    DetectionEvaluator,
-    assign,
-)
+from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
 from sonjit.lab.evaluation.metrics import individual_typology_angle, instance_conditions, size_class
 from sonjit.lab.evaluation.models import describe_model
 from sonjit.lab.evaluation.predictions import Prediction
@@ -81,12 +77,7 @@ def test_found_missed_doubled_false_and_sides_are_counted():
     sample = photograph(hand(), hand(box=far, side="Left"), hand(box=(200, 20, 240, 80)))
     items = detection().evaluate(
         sample,
-        [
-            find(),
-            find(score=0.6),
-            find(box=far, side="Right", side_score=0.6),
-            find(box=(10, 200, 50, 260), score=0.4),
-        ],
+        [find(), find(score=0.6), find(box=far, side="Right", side_score=0.6), find(box=(10, 200, 50, 260), score=0.4)],
     )
     assert DetectionCounts.of(items) == DetectionCounts(
         clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1, sides_known=1, sides_known_right=1
@@ -131,8 +122,7 @@ def test_sets_that_leave_some_without_label_have_no_false_finds():
 def test_keypoints_beyond_the_image_do_not_enlarge_the_box():
     label = (0.0, 200.0, 100.0, 300.0)
     (item,) = detection("body").evaluate(
-        photograph(Instance(kind="body", box=label)),
-        [find(box=(0, 200, 100, 900), skeleton="body_blazepose33")],
+        photograph(Instance(kind="body", box=label)), [find(box=(0, 200, 100, 900), skeleton="body_blazepose33")]
     )
     assert item.numbers["found"] == 100
 

@@ -14,10 +14,7 @@ GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gende
 
 @pytest.mark.parametrize(
     ("protocol", "skeleton", "metric", "columns"),
-    [
-        ("300w", "face_300w68", "NME", {"eyes": (36, 45)}),
-        ("mediapipe-card", "body_coco17", "PDJ", {"torso": (5, 12)}),
-    ],
+    [("300w", "face_300w68", "NME", {"eyes": (36, 45)}), ("mediapipe-card", "body_coco17", "PDJ", {"torso": (5, 12)})],
 )
 @pytest.mark.slow
 def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, metric, columns):

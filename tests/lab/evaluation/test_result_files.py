@@ -44,9 +44,7 @@ def evaluated(tmp_path, capsys):
         (tmp_path / "results.json").write_text(json.dumps(results))
         folder = root if data == "coco" else root / "val2017"
         given = ["--data", data, "--root", str(folder), "--out", str(tmp_path / "out")]
-        status = main(
-            ["eval", "--protocol", protocol, *given, "--predictions", str(tmp_path / "results.json")],
-        )
+        status = main(["eval", "--protocol", protocol, *given, "--predictions", str(tmp_path / "results.json")])
         error = capsys.readouterr().err
         if status:
             assert status == 2

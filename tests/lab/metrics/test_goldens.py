@@ -88,10 +88,7 @@ def mnae(case, pred, gt, group):
 
 def pdj(_, pred, gt, pred_visible, gt_visible):
     seen = {"predicted_visible": pred_visible, "true_visible": gt_visible}
-    return {
-        "diag": metrics.pdj(pred, gt, **seen),
-        "mid": metrics.pdj(pred, gt, **seen, torso="middle"),
-    }
+    return {"diag": metrics.pdj(pred, gt, **seen), "mid": metrics.pdj(pred, gt, **seen, torso="middle")}
 
 
 def cam_box(case, cam):

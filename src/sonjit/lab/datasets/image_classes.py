@@ -159,11 +159,7 @@ class IlsvrcLocalization(RecordDataset):
         if wnid not in self._numbers:
             raise InputError(f"the class {wnid} is not in LOC_synset_mapping.txt")
         return Instance(
-            kind="object",
-            box=box,
-            category=self._titles[wnid],
-            category_id=self._numbers[wnid],
-            extra={"wnid": wnid},
+            kind="object", box=box, category=self._titles[wnid], category_id=self._numbers[wnid], extra={"wnid": wnid}
         )
 
 

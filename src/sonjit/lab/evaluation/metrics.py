@@ -18,16 +18,7 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.documents import Curve
 from sonjit.lab.evaluation.predictions import EvaluatedItem
 from sonjit.lab.evaluation.records import CurveRecord, MetricRecord, PartRecord, SummaryRecord
-from sonjit.lab.metrics import (
-    Part,
-    by_bin,
-    by_class,
-    by_joint,
-    by_joints,
-    found,
-    mean_error,
-    missing_count,
-)
+from sonjit.lab.metrics import Part, by_bin, by_class, by_joint, by_joints, found, mean_error, missing_count
 from sonjit.lab.metrics.statistics import intervals, ratio, resampled_means, rows
 from sonjit.results import Box
 from sonjit.results.skeletons import Skeleton

@@ -70,10 +70,7 @@ class DetectorModel(Model):
     def _detector(self, mode: Mode) -> Detector[Any]:
         if mode not in self._detectors:
             self._detectors[mode] = create_detector(
-                self._kind,
-                model=self._model,
-                static_image=mode == "reacquisition",
-                **_DEFAULTS | self._options,
+                self._kind, model=self._model, static_image=mode == "reacquisition", **_DEFAULTS | self._options
             )
         return self._detectors[mode]
 
@@ -234,10 +231,7 @@ def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelReco
         choice.landmark_model,
     ]  # fmt: skip
     own_files: list[FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
-    record: ModelRecord = {
-        "name": choice.title,
-        "files": own_files + _published_files(choice),
-    }
+    record: ModelRecord = {"name": choice.title, "files": own_files + _published_files(choice)}
     if choice.is_classifier:
         from sonjit.lab.evaluation.network_models import ClassifierModel
 

@@ -376,11 +376,7 @@ def groups_of(units: Units) -> list[dict[str, str]]:
 
 
 def factors_of(
-    units: Units,
-    groups: Sequence[Mapping[str, str]],
-    *,
-    better: Literal["lower", "higher"],
-    fewest: int = FEWEST,
+    units: Units, groups: Sequence[Mapping[str, str]], *, better: Literal["lower", "higher"], fewest: int = FEWEST
 ) -> list[Factor]:
     """Return each factor of a group file, then each pair of factors.
 

@@ -130,12 +130,7 @@ class Evaluation:
     summary: Summary
 
 
-def evaluate(
-    request: EvaluationRequest,
-    out: Path,
-    *,
-    progress: Progress = Progress(),
-) -> Evaluation:
+def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Progress()) -> Evaluation:
     """Evaluate a model by a protocol. Ctrl-C keeps the finished samples.
 
     Args:

@@ -290,13 +290,7 @@ def pck_curve(
 
 
 def pck_auc(
-    errors: ArrayLike,
-    low: float,
-    high: float,
-    *,
-    steps: int = 100,
-    average: Average = "joint",
-    strict: bool = False,
+    errors: ArrayLike, low: float, high: float, *, steps: int = 100, average: Average = "joint", strict: bool = False
 ) -> float:
     """Return the area under the PCK curve between two thresholds, as a share of the maximum: 0 to 1.
 
@@ -479,11 +473,7 @@ class ErrorStream:
         )
 
     def _add(
-        self,
-        sums: NDArray[np.float64],
-        counts: NDArray[np.int64],
-        missing: NDArray[np.int64],
-        hits: NDArray[np.int64],
+        self, sums: NDArray[np.float64], counts: NDArray[np.int64], missing: NDArray[np.int64], hits: NDArray[np.int64]
     ) -> None:
         if self._sums is None:
             self._sums, self._counts, self._missing, self._hits = sums, counts, missing, hits
