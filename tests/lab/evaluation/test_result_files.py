@@ -99,6 +99,12 @@ def test_records_of_unknown_images_and_categories_are_counted(evaluated, tmp_pat
     assert "such as 7" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_no_results_find_nothing(evaluated, tmp_path):
+    assert evaluated(TRUTH, [])["box_ap"] == 0
+    (note,) = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert note.endswith("results.json has no predictions")
+
+
 def test_corners_in_place_of_sizes_are_noted(evaluated, tmp_path):
     boxes = [row | {"bbox": [60, 20, 100, 60]} for row in RESULTS]
     evaluated(TRUTH, boxes)

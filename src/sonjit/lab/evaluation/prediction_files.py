@@ -14,7 +14,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class PredictionsModel(Model):
             raise InputError(f"--predictions {path}: no such file")
         self._path = path
         self._by_id: Mapping[str, list[Prediction]] = {}
-        self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
+        self._by_number: Mapping[int, list[Mapping[str, Any]]] | None = None
         if path.suffix == ".npz":
             self._by_id = _from_arrays(path)
         elif (records := _coco_records(path)) is not None:
@@ -81,7 +81,7 @@ class PredictionsModel(Model):
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         del mode
-        if self._by_number:
+        if self._by_number is not None:
             height, width = rgb.shape[:2]
             records = enumerate(self._by_number.get(image_number(sample), []))
             return [part for number, item in records for part in _from_record(item, height, width, number)]
@@ -98,33 +98,37 @@ class PredictionsModel(Model):
         Raises:
             InputError: The file contains none of these samples, or one of its images is the image of two samples.
         """
+        records = self._by_number
+        rows = cast("Mapping[Any, Sequence[Any]]", self._by_id if records is None else records)
         known: dict[str | int, str] = {}  # keys of the file, and the sample of each
         self.notes = notes = list[str]()
         name, key, beyond = None, "", 0
         for sample in samples:
             name = sample.id
-            key = image_number(sample) if self._by_number else name if name in self._by_id else Path(name).name
-            if key not in (self._by_number or self._by_id):
+            key = name if name in rows else Path(name).name if records is None else image_number(sample)
+            if key not in rows:
                 continue
             if known.setdefault(key, name) != name:
                 raise InputError(
                     f"{self._path}: {key} is {known[key]} and {name}; use an .npz with the ids of the samples"
                 )
-            boxes = [record["bbox"] for record in self._by_number.get(image_number(sample), ()) if record.get("bbox")]
+            boxes = [record["bbox"] for record in rows[key] if record.get("bbox")] if records is not None else ()
             far = (_MAX_BEYOND * sample.width, _MAX_BEYOND * sample.height)
             beyond += sum(x + width > far[0] or y + height > far[1] for x, y, width, height in boxes)
-        if name is not None and not known:
-            named = next(iter(self._by_id or self._by_number), "nothing")
-            own = f"the image {key} ({name})" if self._by_number else name
-            raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {own}")
-        rows = {key: len(items) for key, items in (self._by_number or self._by_id).items()}
-        total, unknown = sum(rows.values()), [key for key in rows if key not in known]
+        if name is not None and rows and not known:
+            own = name if records is None else f"the image {key} ({name})"
+            raise InputError(
+                f"{self._path}: names no sample of the data set; it names {next(iter(rows))}, and the set {own}"
+            )
+        total, unknown = sum(map(len, rows.values())), [key for key in rows if key not in known]
+        if not rows:
+            notes.append(f"{self._path} has no predictions")
         if unknown:
-            count = sum(rows[key] for key in unknown)
+            count = sum(len(rows[key]) for key in unknown)
             notes.append(f"{count} of {total} predictions are of images that are not evaluated, such as {unknown[0]}")
-        if self._by_number:
+        if records:
             names = categories()
-            ids = [record["category_id"] for records in self._by_number.values() for record in records]
+            ids = [record["category_id"] for items in records.values() for record in items]
             if strange := [item for item in ids if item not in names]:
                 listed = ", ".join(f"{item} ({title})" for item, title in list(names.items())[:5])
                 notes.append(
