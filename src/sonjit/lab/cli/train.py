@@ -232,15 +232,13 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
         number = heading in ("parameters", "MFLOP")
         table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "name")
     for network in facts:
-        inputs = ", ".join(_format_input(spec) for spec in network.inputs)
+        inputs = ", ".join(
+            f"{' x '.join(map(str, spec.shape))} in {spec.low:g}..{spec.high:g}" for spec in network.inputs
+        )
         weights = "here" if network.is_local else network.weights
         work = f"{network.flops / 1e6:.0f}"
         table.add_row(network.name, f"{network.parameters:,}", work, inputs, network.licence, weights)
     console.print(table)
-
-
-def _format_input(spec: InputSpec) -> str:
-    return f"{' x '.join(map(str, spec.shape))} in {spec.low:g}..{spec.high:g}"
 
 
 def _to_dict(network: NetworkFacts) -> dict[str, object]:

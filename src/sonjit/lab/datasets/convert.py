@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -61,52 +61,45 @@ def convert_dataset(dataset: Dataset, path: Path, *, per_shard: int = 1000, prog
 def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) -> None:
     """Write a data set as COCO keypoints with the additional fields of `folder`, without meshes and vertices."""
     with atomic_text(path) as file:
-        _write_coco(file, dataset, path, progress)
-
-
-def _write_coco(file: TextIO, dataset: Dataset, path: Path, progress: Progress) -> None:
-    """Write annotations as they come, then images and categories, which are small."""
-    images: list[str] = []
-    categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
-    used, count = set[int](), 0
-    file.write('{"annotations": [')
-    for index, sample in enumerate(dataset, 1):
-        number = index if sample.image_id is None else sample.image_id
-        images.append(json_from(_image(number, index, sample, path), spaced=True))
-        for instance in sample.instances:
-            skeleton = instance.skeleton if instance.keypoints_px is not None else None
-            key = instance.category or instance.kind, skeleton, instance.keypoint_names
-            if key not in categories:
-                own = instance.category_id
-                own = max(used, default=0) + 1 if own is None or own in used else own
-                categories[key] = _category(own, *key)
-                used.add(own)
-            category = categories[key]
-            file.write(",\n" if count else "\n")
-            count += 1
-            file.write(json_from(_annotation(count, number, category["id"], instance), spaced=True))
-        progress.advance()
-    file.write('\n],\n"images": [\n' + ",\n".join(images))
-    file.write('\n],\n"categories": ' + json_from(list(categories.values()), spaced=True))
-    file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
-
-
-def _image(number: int, index: int, sample: Sample, path: Path) -> Json:
-    record: Json = {
-        "id": number,
-        "file_name": _image_file(sample, index, path),
-        "width": sample.width,
-        "height": sample.height,
-        "license": 1,
-        "upright": sample.upright,
-    }
-    record |= {name: plain(value) for name in _IMAGE_FIELDS if (value := getattr(sample, name)) not in (None, {})}
-    if sample.reduced:
-        record["reduced"] = True
-    if (camera := sample.camera) is not None:
-        places = {"K": camera.K, "R": camera.R, "t_m": camera.t, "distortion": camera.distortion}
-        record["camera"] = {name: value.tolist() for name, value in places.items() if value is not None}
-    return record
+        images: list[str] = []
+        categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
+        used, count = set[int](), 0
+        file.write('{"annotations": [')
+        for index, sample in enumerate(dataset, 1):
+            number = index if sample.image_id is None else sample.image_id
+            record: Json = {
+                "id": number,
+                "file_name": _image_file(sample, index, path),
+                "width": sample.width,
+                "height": sample.height,
+                "license": 1,
+                "upright": sample.upright,
+            }
+            record |= {
+                name: plain(value) for name in _IMAGE_FIELDS if (value := getattr(sample, name)) not in (None, {})
+            }
+            if sample.reduced:
+                record["reduced"] = True
+            if (camera := sample.camera) is not None:
+                places = {"K": camera.K, "R": camera.R, "t_m": camera.t, "distortion": camera.distortion}
+                record["camera"] = {name: value.tolist() for name, value in places.items() if value is not None}
+            images.append(json_from(record, spaced=True))
+            for instance in sample.instances:
+                skeleton = instance.skeleton if instance.keypoints_px is not None else None
+                key = instance.category or instance.kind, skeleton, instance.keypoint_names
+                if key not in categories:
+                    own = instance.category_id
+                    own = max(used, default=0) + 1 if own is None or own in used else own
+                    categories[key] = _category(own, *key)
+                    used.add(own)
+                category = categories[key]
+                file.write(",\n" if count else "\n")
+                count += 1
+                file.write(json_from(_annotation(count, number, category["id"], instance), spaced=True))
+            progress.advance()
+        file.write('\n],\n"images": [\n' + ",\n".join(images))
+        file.write('\n],\n"categories": ' + json_from(list(categories.values()), spaced=True))
+        file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
 
 
 def _category(number: int, name: str, skeleton: str | None, keypoint_names: tuple[str, ...]) -> Json:

@@ -119,7 +119,8 @@ class ParsedHands(Dataset):
             )
             camera = CalibratedCamera(camera_matrix(focal, middle))
         hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in found)
-        return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), camera=camera)
+        more = {"camera": camera, "image_id": record["id"] if isinstance(record["id"], int) else None}
+        return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), **more)
 
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
         stored = field(record, "keypoints", named)

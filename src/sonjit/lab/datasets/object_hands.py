@@ -296,7 +296,11 @@ class DexYcb(Dataset):
             more: dict[str, Any] = {}
             if labelled is not None:
                 pixels = camera.project(joints[number]) if keypoints is None else keypoints[number]
-                more["visible"] = _unoccluded(pixels, labelled, sequence.objects)
+                height, width = labelled.shape
+                columns, rows = np.floor(np.nan_to_num(pixels, nan=-1.0) + 0.5).astype(np.int64).T
+                inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+                labels_at = labelled[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+                more["visible"] = np.asarray(inside & ~np.isin(labels_at, sequence.objects), np.bool_)
             betas = _betas(self.root / f"calibration/mano_{sequence.betas[number]}/mano.yml")
             pose = poses[number]
             hands.append(
@@ -313,15 +317,6 @@ class DexYcb(Dataset):
                 )
             )
         return hands
-
-
-def _unoccluded(pixels: FloatArray, labelled: NDArray[np.uint8], objects: tuple[int, ...]) -> BoolArray:
-    """Return a mask (K,) of the keypoints (K, 2) in the image that are not on a pixel of an object."""
-    height, width = labelled.shape
-    columns, rows = np.floor(np.nan_to_num(pixels, nan=-1.0) + 0.5).astype(np.int64).T
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    labels_at = labelled[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    return np.asarray(inside & ~np.isin(labels_at, objects), np.bool_)
 
 
 def _part(setup: str, person: int, number: int) -> str:

@@ -174,7 +174,14 @@ def draw_contact_sheet(
     step = cell_px + _GAP_PX
     sheet = np.full((rows * step + _GAP_PX, columns * step + _GAP_PX, 3), INK, np.uint8)
     for index, sample in enumerate(samples):
-        cell = _cell(sample, cell_px, zoom=zoom)
+        try:
+            canvas = draw_sample(sample, cell_px, zoom=zoom)
+            about = ", ".join(dict.fromkeys(filter(None, map(_draw_text, sample.instances)))) or "nothing in it"
+        except InputError as error:
+            canvas, about = np.full((cell_px, cell_px, 3), 40, np.uint8), str(error)
+        lines = (f"{sample.id[-40:]}  {sample.width}x{sample.height}", about)
+        draw_captions(canvas, [line.encode("ascii", "replace").decode() for line in lines])
+        cell = canvas
         height, width = cell.shape[:2]
         top = _GAP_PX + index // columns * step + (cell_px - height) // 2
         left = _GAP_PX + index % columns * step + (cell_px - width) // 2
@@ -214,7 +221,11 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
             draw_tint(canvas, part, PERSON_COLOURS[number % len(PERSON_COLOURS)])
     for side, box in ((None, sample.box), *((instance.side, instance.box) for instance in sample.instances)):
         if box is not None:
-            _draw_box(canvas, side, (np.reshape(box, (2, 2)) - origin) * scale)
+            corners = (np.reshape(box, (2, 2)) - origin) * scale
+            (x_min, y_min), (x_max, y_max) = corners
+            path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
+            draw_path(canvas, path, INK, 3)
+            draw_path(canvas, path, LEFT if side == "Left" else RIGHT if side == "Right" else NEUTRAL, 1)
     for instance in sample.instances:
         if instance.keypoints_px is not None:
             _draw_keypoints(canvas, instance, (instance.keypoints_px - origin) * scale)
@@ -242,30 +253,11 @@ def _label_bounds(sample: Sample) -> tuple[int, int, int, int]:
     return 0, 0, sample.width, sample.height
 
 
-def _cell(sample: Sample, size_px: int, *, zoom: bool) -> Image:
-    try:
-        canvas = draw_sample(sample, size_px, zoom=zoom)
-        about = ", ".join(dict.fromkeys(filter(None, map(_draw_text, sample.instances)))) or "nothing in it"
-    except InputError as error:
-        canvas, about = np.full((size_px, size_px, 3), 40, np.uint8), str(error)
-    lines = (f"{sample.id[-40:]}  {sample.width}x{sample.height}", about)
-    draw_captions(canvas, [line.encode("ascii", "replace").decode() for line in lines])
-    return canvas
-
-
 def _draw_text(instance: Instance) -> str:
     noun = instance.category or instance.kind
     side = None if instance.side and instance.side.lower() in noun.lower() else instance.side
     words = (side, noun, "crowd" if instance.crowd else None)
     return " ".join(word for word in words if word)
-
-
-def _draw_box(canvas: Image, side: str | None, corners: FloatArray) -> None:
-    """Draw a box from its first and last corner (2, 2)."""
-    (x_min, y_min), (x_max, y_max) = corners
-    path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
-    draw_path(canvas, path, INK, 3)
-    draw_path(canvas, path, LEFT if side == "Left" else RIGHT if side == "Right" else NEUTRAL, 1)
 
 
 def _draw_keypoints(canvas: Image, instance: Instance, points: FloatArray) -> None:

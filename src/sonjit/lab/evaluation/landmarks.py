@@ -141,7 +141,13 @@ class LandmarkEvaluator:
         if self._kind == "hand":
             return float(metrics.palm_sizes(truth[None])[0])
         if self._kind == "face":
-            return _eye_distance_px(instance, truth)
+            if instance.keypoints_m is None:
+                return float(metrics.eye_distances(truth[None])[0])
+            known = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
+            pixels, metres = truth[known], instance.keypoints_m[known, :2]
+            pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
+            pixels_per_metre = (pixels * metres).sum() / np.square(metres).sum()
+            return float(metrics.eye_distances(instance.keypoints_m[None])[0] * pixels_per_metre)
         names = _names(instance.skeleton)
         if not set(_TORSO) <= set(names):
             raise InputError(f"{instance.skeleton}: the torso requires {' and '.join(_TORSO)}")
@@ -221,17 +227,6 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
     ordered = np.where(has[:, None], points[columns], np.nan)
     visible = None if prediction.visible is None else prediction.visible[columns] & has
     return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=visible)
-
-
-def _eye_distance_px(instance: Instance, truth: NDArray[np.float64]) -> float:
-    """Return the distance of the eyes of a true face (K, 2): in 3D if the face has 3D labels, else in the image."""
-    if instance.keypoints_m is None:
-        return float(metrics.eye_distances(truth[None])[0])
-    known = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
-    pixels, metres = truth[known], instance.keypoints_m[known, :2]
-    pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
-    pixels_per_metre = (pixels * metres).sum() / np.square(metres).sum()
-    return float(metrics.eye_distances(instance.keypoints_m[None])[0] * pixels_per_metre)
 
 
 class FaceEvaluator(LandmarkEvaluator):

@@ -21,8 +21,6 @@ from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Model, Predict
 from sonjit.lab.evaluation.records import FileRecord, ModelRecord
 
 if TYPE_CHECKING:
-    import torch
-
     from sonjit.lab.evaluation.network_models import DeformerModel
 
 TRACKING_PASSES = 5
@@ -208,7 +206,17 @@ def open_model(choice: ModelChoice) -> Model:
 
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
-        return _internet(choice, device)
+        from sonjit.lab.evaluation.network_models import InterNetModel
+        from sonjit.lab.networks.registry import required_checkpoint
+
+        return InterNetModel(
+            required_checkpoint("internet", choice.weights),
+            layout=choice.layout,
+            root_weights=choice.root_weights,
+            root_input_scale=choice.root_input_scale,
+            boxes=None if choice.boxes is None else Path(choice.boxes),
+            device=device,
+        )
     if choice.name in ("handoccnet", "deformer"):
         from sonjit.lab.evaluation import network_models as mano_models
 
@@ -220,7 +228,11 @@ def open_model(choice: ModelChoice) -> Model:
     if choice.name == "hand-masks":
         return network_models.HandMasksModel(choice.weights, device)
     if choice.is_classifier:
-        return _classifier(choice, device)
+        from sonjit.lab.evaluation.network_models import ClassifierModel
+        from sonjit.lab.networks.classifiers import load_classifier
+
+        classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
+        return ClassifierModel(classifier, choice.localize_by, choice.view, device)
     raise InputError(unknown_name("model", str(choice.name), list_models()))
 
 
@@ -247,14 +259,6 @@ def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelReco
     return record
 
 
-def _classifier(choice: ModelChoice, device: torch.device) -> Model:
-    from sonjit.lab.evaluation.network_models import ClassifierModel
-    from sonjit.lab.networks.classifiers import load_classifier
-
-    classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
-    return ClassifierModel(classifier, choice.localize_by, choice.view, device)
-
-
 def _is_detector(choice: ModelChoice) -> bool:
     return choice.name is not None and KINDS.has(choice.name.partition("-")[0])
 
@@ -265,20 +269,6 @@ def _detector(choice: ModelChoice) -> Model:
     names = ("models_dir", "landmark_model", "search", "max_instances", "device")
     options = {name: getattr(choice, name) for name in names}
     return DetectorModel(entry.name, model.name, **{key: item for key, item in options.items() if item is not None})
-
-
-def _internet(choice: ModelChoice, device: torch.device) -> Model:
-    from sonjit.lab.evaluation.network_models import InterNetModel
-    from sonjit.lab.networks.registry import required_checkpoint
-
-    return InterNetModel(
-        required_checkpoint("internet", choice.weights),
-        layout=choice.layout,
-        root_weights=choice.root_weights,
-        root_input_scale=choice.root_input_scale,
-        boxes=None if choice.boxes is None else Path(choice.boxes),
-        device=device,
-    )
 
 
 def _published_files(choice: ModelChoice) -> list[FileRecord]:

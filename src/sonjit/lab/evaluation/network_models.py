@@ -258,7 +258,10 @@ class DeformerModel(Model):
         box = box_around(within).clip(size, size)
         image = torch.from_numpy(hand_crop(sample.rgb(), area, size, mirrored=False)).permute(2, 0, 1)[None].float()
         tokens, joints = network.encode(image.to(device) / 255, torch.tensor([box], device=device))
-        encoded = _Encoded(tokens[0], joints[0], _image_pixels(_crop_pixels(joints[0], box) / size, area))
+        low, high = np.array(box[:2]), np.array(box[2:])
+        encoded = _Encoded(
+            tokens[0], joints[0], _image_pixels((low + joints[0].double().cpu().numpy() * (high - low)) / size, area)
+        )
         self._cache[key] = encoded
         if len(self._cache) > _CACHED_FRAMES:
             self._cache.popitem(last=False)
@@ -295,12 +298,6 @@ def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> 
     x_min, y_min, x_max, y_max = instance.box
     labelled_box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     return square_box(clamped_box(labelled_box, sample.width, sample.height) or labelled_box, scale=_BOX_ENLARGEMENT)
-
-
-def _crop_pixels(joints: Tensor, box: Corners) -> NDArray[np.float64]:
-    """Return pixels (21, 2) of a crop for positions in 0 to 1 of a box in it."""
-    low, high = np.array(box[:2]), np.array(box[2:])
-    return low + joints.double().cpu().numpy() * (high - low)
 
 
 def _image_pixels(image_points: NDArray[np.float64], area: RotatedBox) -> NDArray[np.float64]:

@@ -73,7 +73,32 @@ class PredictionsModel(Model):
         self._by_id: Mapping[str, list[Prediction]] = {}
         self._by_number: Mapping[int, list[Mapping[str, Any]]] | None = None
         if path.suffix == ".npz":
-            self._by_id = _from_arrays(path)
+            arrays = read_npz(path)
+            if "id" not in arrays or arrays["id"].ndim != 1:
+                names = ", ".join(arrays) or "nothing"
+                raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {names}")
+            if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
+                raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', *_ARRAYS))}")
+            ids = arrays["id"].astype(str).tolist()
+            for name, array in arrays.items():
+                if name in _ARRAYS:
+                    _check_shape(path, name, array, len(ids))
+            if "placed" in arrays and arrays["placed"].shape != ():
+                raise InputError(f"{path}: placed is {arrays['placed'].shape}; must be one boolean")
+            _check_values(path, arrays)
+            placed = bool(arrays["placed"]) if "placed" in arrays else False
+            rows: dict[str, list[Prediction]] = defaultdict(list)
+            for row, name in enumerate(ids):
+                fields: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
+                for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
+                    if key in fields:
+                        fields[key] = kind(fields[key])
+                if "box" in fields:
+                    fields["box"] = tuple(map(float, fields["box"]))
+                if "visible" in fields:
+                    fields["visible"] = np.asarray(fields["visible"]) > 0
+                rows[name].append(Prediction(skeleton=None, placed=placed, **fields))
+            self._by_id = rows
         elif (records := _coco_records(path)) is not None:
             self._by_number = records
         else:
@@ -139,35 +164,6 @@ class PredictionsModel(Model):
             notes.append(
                 f"{beyond} of {total} boxes reach beyond their image; bbox is x, y, width, height and not two corners"
             )
-
-
-def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
-    arrays = read_npz(path)
-    if "id" not in arrays or arrays["id"].ndim != 1:
-        names = ", ".join(arrays) or "nothing"
-        raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {names}")
-    if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
-        raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', *_ARRAYS))}")
-    ids = arrays["id"].astype(str).tolist()
-    for name, array in arrays.items():
-        if name in _ARRAYS:
-            _check_shape(path, name, array, len(ids))
-    if "placed" in arrays and arrays["placed"].shape != ():
-        raise InputError(f"{path}: placed is {arrays['placed'].shape}; must be one boolean")
-    _check_values(path, arrays)
-    placed = bool(arrays["placed"]) if "placed" in arrays else False
-    rows: dict[str, list[Prediction]] = defaultdict(list)
-    for row, name in enumerate(ids):
-        fields: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
-        for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
-            if key in fields:
-                fields[key] = kind(fields[key])
-        if "box" in fields:
-            fields["box"] = tuple(map(float, fields["box"]))
-        if "visible" in fields:
-            fields["visible"] = np.asarray(fields["visible"]) > 0
-        rows[name].append(Prediction(skeleton=None, placed=placed, **fields))
-    return rows
 
 
 def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None:
@@ -249,7 +245,29 @@ def _finite(value: object) -> bool:
 def _from_record(record: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:
     """Return the predictions of a record: an instance, or the parts of a person."""
     if "keypoints" in record:
-        return _people(record, number)
+        names = [name for name in _PARTS if f"{name}_kpts" in record]
+        body, flags = _points(record, "keypoints", 17)
+        score, category = float(record["score"]), int(record["category_id"])
+        person_score = float(record["wholebody_score"]) if "wholebody_score" in record else None
+        parts = [
+            Prediction(
+                skeleton="body_coco17", score=score, keypoints_px=body, visible=flags if names else None, person=number,
+                person_score=person_score, category_id=category, box=_box(record),
+            )
+        ]  # fmt: skip
+        for name in names:
+            skeleton, side, count = _PARTS[name]
+            points, flags = _points(record, f"{name}_kpts", count)
+            if name == "foot":
+                points = np.concatenate([np.full_like(body, np.nan), points])
+                flags = np.concatenate([np.zeros(len(body), np.bool_), flags])
+            parts.append(
+                Prediction(
+                    skeleton=skeleton, side=side, score=float(record.get(f"{name}_score", score)), keypoints_px=points,
+                    visible=flags, person=number, person_score=person_score, category_id=category,
+                )
+            )  # fmt: skip
+        return parts
     box = _box(record)
     mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
     if box is not None or mask is None:
@@ -262,37 +280,6 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
             category_id=record["category_id"], score=float(record["score"]), box=box, mask=mask, box_of_mask=True
         )
     ]
-
-
-def _people(record: Mapping[str, Any], number: int) -> list[Prediction]:
-    """Return the body of a COCO keypoint record, and the feet, face and hands of a COCO-WholeBody record.
-
-    COCO ignores the flags of results. COCO-WholeBody treats a part without a positive flag as not predicted, but counts
-    its points among those of the whole body.
-    """
-    names = [name for name in _PARTS if f"{name}_kpts" in record]
-    body, flags = _points(record, "keypoints", 17)
-    score, category = float(record["score"]), int(record["category_id"])
-    person_score = float(record["wholebody_score"]) if "wholebody_score" in record else None
-    parts = [
-        Prediction(
-            skeleton="body_coco17", score=score, keypoints_px=body, visible=flags if names else None, person=number,
-            person_score=person_score, category_id=category, box=_box(record),
-        )
-    ]  # fmt: skip
-    for name in names:
-        skeleton, side, count = _PARTS[name]
-        points, flags = _points(record, f"{name}_kpts", count)
-        if name == "foot":
-            points = np.concatenate([np.full_like(body, np.nan), points])
-            flags = np.concatenate([np.zeros(len(body), np.bool_), flags])
-        parts.append(
-            Prediction(
-                skeleton=skeleton, side=side, score=float(record.get(f"{name}_score", score)), keypoints_px=points,
-                visible=flags, person=number, person_score=person_score, category_id=category,
-            )
-        )  # fmt: skip
-    return parts
 
 
 def _box(record: Mapping[str, Any]) -> Box | None:

@@ -33,9 +33,7 @@ from sonjit.lab.evaluation.records import (
     Journal,
     JournalLine,
     MetricRecord,
-    ModelRecord,
     RunRecord,
-    Units,
     hash_of,
     hash_of_lines,
 )
@@ -172,7 +170,20 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     if request.submission is not None and not stopped:
         in_order = sorted((line for value in lines.values() for line in value), key=lambda line: line.place)
         zeros = save_submission(worker.protocol, request.submission, in_order)
-    record = _evaluation_record(worker, described, lines, complete=not stopped)
+    record: EvaluationRecord = {
+        "protocol": asdict(worker.protocol),
+        "data": worker.data.describe(),
+        "samples": len(worker.data),
+        "model": described,
+        "sonjit": __version__,
+        "command": worker.request.command,
+        "complete": (not stopped),
+        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
+        "machine": describe_machine(),
+        "versions": installed_versions(_LIBRARIES),
+        "skipped": [*worker.data.skipped, *worker.model.notes],
+        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
+    }
     for run in record["runs"]:
         run["metrics"] += [MetricRecord(**asdict(item)) for item in speed.get(run["mode"], ())]
     summary = Summary(
@@ -185,26 +196,6 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
-
-
-def _evaluation_record(
-    worker: _Worker, model: ModelRecord, lines: Mapping[Mode, Sequence[JournalLine]], *, complete: bool
-) -> EvaluationRecord:
-    """Return the content of eval.json, without speeds."""
-    return {
-        "protocol": asdict(worker.protocol),
-        "data": worker.data.describe(),
-        "samples": len(worker.data),
-        "model": model,
-        "sonjit": __version__,
-        "command": worker.request.command,
-        "complete": complete,
-        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
-        "machine": describe_machine(),
-        "versions": installed_versions(_LIBRARIES),
-        "skipped": [*worker.data.skipped, *worker.model.notes],
-        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
-    }
 
 
 def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, object]) -> Journal:
@@ -382,25 +373,23 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
         "evaluated": len(pairs),
         "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
         "intervals_draw": drawn,
-        "units": _units(pairs, summary.values),
+        "units": (
+            {
+                "place": [line.place for line, _ in pairs],
+                "dataset": [line.dataset for line, _ in pairs],
+                "sample": [line.id for line, _ in pairs],
+                "instance": [item.instance for _, item in pairs],
+                "subject": [line.subject for line, _ in pairs],
+                "side": [item.side for _, item in pairs],
+                "group": [dict(item.group) for _, item in pairs],
+                "value": [value if math.isfinite(value) else math.nan for value in summary.values],
+                "found": [
+                    not math.isinf(value) and item.numbers.get("found") != 0
+                    for (_, item), value in zip(pairs, summary.values, strict=True)
+                ],
+            }
+        ),
         **summary.to_dict(),
-    }
-
-
-def _units(pairs: Sequence[tuple[JournalLine, EvaluatedItem]], values: Sequence[float]) -> Units:
-    return {
-        "place": [line.place for line, _ in pairs],
-        "dataset": [line.dataset for line, _ in pairs],
-        "sample": [line.id for line, _ in pairs],
-        "instance": [item.instance for _, item in pairs],
-        "subject": [line.subject for line, _ in pairs],
-        "side": [item.side for _, item in pairs],
-        "group": [dict(item.group) for _, item in pairs],
-        "value": [value if math.isfinite(value) else math.nan for value in values],
-        "found": [
-            not math.isinf(value) and item.numbers.get("found") != 0
-            for (_, item), value in zip(pairs, values, strict=True)
-        ],
     }
 
 

@@ -344,7 +344,9 @@ def localization_error(
         if not boxes:
             raise InputError(f"image {number}: the truth has no box; leave the image out")
         for box in boxes:
-            _check_box(number, box)
+            corners = numbers("box", box)
+            if corners.shape != (4,) or not (corners[2:] >= corners[:2]).all():
+                raise InputError(f"image {number}: box {list(box)} is not x_min, y_min, x_max, y_max")
     hits = [
         any(
             kind == label and box is not None and box_iou(box, true) >= overlap
@@ -359,9 +361,3 @@ def localization_error(
 def _check_top(top: int) -> None:
     if top < 1:
         raise InputError(f"top={top}: give 1 or more")
-
-
-def _check_box(image: int, box: Box) -> None:
-    corners = numbers("box", box)
-    if corners.shape != (4,) or not (corners[2:] >= corners[:2]).all():
-        raise InputError(f"image {image}: box {list(box)} is not x_min, y_min, x_max, y_max")

@@ -102,12 +102,6 @@ def similarity_aligned(
     return Points(_scale_about_mean(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
 
 
-def _weights(points: Points) -> NDArray[np.float64]:
-    """Return weights (N, K, 1): one over the number of valid keypoints, and 0 for invalid ones."""
-    counts = points.valid.sum(1, keepdims=True)
-    return (points.valid / np.maximum(counts, 1))[..., None]
-
-
 def _mean_free(
     points: Points,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -118,7 +112,8 @@ def _mean_free(
     """
     if points.truth.ndim != 3:
         raise InputError(f"points {points.truth.shape}: give (N, K, D)")
-    weights = _weights(points)
+    counts = points.valid.sum(1, keepdims=True)
+    weights = (points.valid / np.maximum(counts, 1))[..., None]
     is_complete = ~np.asarray((np.isnan(points.predicted).any(-1) & points.valid).any(1))[:, None, None]  # (N, 1, 1)
     prediction = np.where(points.valid[..., None] & is_complete, points.predicted, 0.0)
     true = np.where(points.valid[..., None], points.truth, 0.0)
