@@ -18,7 +18,7 @@ from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_reci
 from sonjit.lab.training.signals import ignore_early_saves
 
 if TYPE_CHECKING:
-    from sonjit.lab.networks.registry import InputSpec, NetworkFacts
+    from sonjit.lab.networks.registry import NetworkFacts
     from sonjit.lab.training.recipes import Progress
 
 _MAX_SILENCE_S = 30

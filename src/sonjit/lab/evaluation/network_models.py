@@ -29,7 +29,7 @@ from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_poi
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, frame_crop, hand_crop, load_deformer, load_handoccnet
-from sonjit.lab.networks.deformer import GAP, Corners, box_around, rotate_to_camera
+from sonjit.lab.networks.deformer import GAP, box_around, rotate_to_camera
 from sonjit.lab.networks.internet import (
     SIDES,
     HandLayout,
