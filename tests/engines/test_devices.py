@@ -74,7 +74,7 @@ def test_auto_is_what_is_here(device):
 _NAMES = {
     "palm-full": (0, 1), "palm-lite": (0, 1), "hand-full": (0, 1), "hand-lite": (0, 1), "face-short": (-1, 1),
     "face-full": (-1, 1), "face-mesh": (0, 1), "iris": (0, 1), "pose-detector": (-1, 1), "body-full": (0, 1),
-    "body-lite": (0, 1),
+    "body-lite": (0, 1), "person-detector": (-1, 1),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ MODELS = {"hands": ["lite"], "face": ["mesh", "box", "box-full"], "body": ["lite
 
 NETWORKS = (
     *("face-short", "face-full", "face-mesh"),
-    *("palm-lite", "hand-lite", "pose-detector", "body-lite", "hand-recrop"),
+    *("palm-lite", "hand-lite", "pose-detector", "person-detector", "body-lite", "hand-recrop"),
 )
 
 
@@ -42,15 +42,15 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
     assert not any({"blendshapes", "transform", "measures"} & kind["options"].keys() for kind in kinds.values())
-    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face"]
+    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face", "body"]
     assert missing_for_stills(KINDS["hands"], engine) == [
         "pose_landmark_full.tflite",
         "hand_heads.npz",
         "hand_refinement.npz",
+        "hand_proposals.npz",
     ]
-    for name in ("body-full", "face-attention"):
-        shutil.copy(find_weight(name), engine / "models")
-    for name in ("hand_heads.npz", "hand_refinement.npz"):
+    shutil.copy(find_weight("body-full"), engine / "models")
+    for name in ("hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz"):
         (engine / "models" / name).touch()
     write_page(tmp_path / "thorough", engine)
     kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]

@@ -14,7 +14,7 @@ SPECS = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[3] / "sha
 DEFAULTS = {
     *("palm-lite", "palm-full", "hand-lite", "hand-full", "hand-recrop", "hand-rig-left", "hand-rig-right"),
     *("face-short", "face-full", "face-mesh", "face-attention", "iris", "selfie", "selfie-landscape"),
-    *("pose-detector", "body-lite", "body-full", "body-heavy"),
+    *("pose-detector", "person-detector", "body-lite", "body-full", "body-heavy"),
 }
 
 
@@ -26,22 +26,20 @@ def rows():
 
 
 def tensors(text):
-    pairs = re.findall(r"(\w+):\[([\d, ]+)\]", text)
+    pairs = re.findall(r"([\w/]+):\[([\d, ]+)\]", text)
     return {name: tuple(int(number) for number in shape.split(",")) for name, shape in pairs}
 
 
-def test_every_row_of_the_specification_is_one_source_with_its_facts():
+def test_every_source_is_a_row_of_the_specification_with_its_facts():
     catalog = load_catalog()
     sources = {
         (source.package.name, source.package.version, source.member): weight
         for weight in catalog.values()
         for source in weight.sources
     }
-    table = rows()
-    assert len(sources) == len(table)
-    for row in table:
-        package = row["package"].split(" (")[0]
-        weight = sources[package, row["version"], row["member path"]]
+    table = {(row["package"].split(" (")[0], row["version"], row["member path"]): row for row in rows()}
+    for (package, version, member), weight in sources.items():
+        row = table[package, version, member]
         assert (str(weight.bytes), weight.sha256, weight.licence) == (row["bytes"], row["sha256"], row["license"])
         assert weight.inputs == tensors(row["input shape"])
         assert weight.outputs == tensors(row["output names/shapes"])

@@ -158,8 +158,10 @@ def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch
 
 
 def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
-    """Search for bodies window by window."""
-    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), load_network(options), bodies))
+    """Search for bodies window by window. The network is loaded when it is first used."""
+    options.file("person-detector")  # a missing file is an error before the first frame
+    network = cache(partial(load_network, options))
+    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), network, bodies))
 
 
 def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -202,7 +202,7 @@ class BodyFinder(Finder[BodyObservation]):
     refresh_frames = 30
     min_presence = 0.02
 
-    def __init__(self, faces: SingleShotDetector, network: PeopleNetwork, bodies: Bodies) -> None:
+    def __init__(self, faces: SingleShotDetector, network: Callable[[], PeopleNetwork], bodies: Bodies) -> None:
         super().__init__(bodies, bodies.box_after)
         self._records: WeakKeyDictionary[Track[BodyObservation], Record] = WeakKeyDictionary()
         self._faces, self._network = faces, network
@@ -230,7 +230,7 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the people in a window."""
-        people = self._network.find(rgb, window, LIMITS["stream_person"]).people
+        people = self._network().find(rgb, window, LIMITS["stream_person"]).people
         return [Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
 
     def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
