@@ -92,6 +92,7 @@ def test_every_plot_is_valid_names_its_parts_and_repeats_its_bytes():
     assert [text.strip() for text in texts(svgs[bars_svg])][-2:] == ["2 mm", "no data"]
     assert {"x", "y"} <= set(texts(svgs[maps_svg]))
     assert {"camera 1", "0.2 px"} <= set(texts(svgs[heat_map_svg]))
+    assert "no data" not in texts(bars_svg([], [], "mm", "nothing"))
     assert all(function(*arguments) == svgs[function] for function, arguments in drawn.items())
     assert not re.search(r"\d{4}-\d\d-\d\d", "".join(svgs.values()))
 

@@ -271,7 +271,7 @@ def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> 
     """
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
-        ends = np.maximum(np.asarray(values, np.float64), 0)  # NaN stays
+        ends = np.maximum(np.asarray(values, np.float64).reshape(-1, 3), 0)  # NaN stays
         axes.barh(range(len(names)), np.nan_to_num(ends[:, 0]), height=0.7, color=COLOURS[0], alpha=0.75)
         axes.hlines(range(len(names)), ends[:, 1], ends[:, 2], color=COLOURS[1], linewidth=2)
         for index, mean in enumerate(ends[:, 0]):

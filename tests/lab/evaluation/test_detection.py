@@ -269,4 +269,4 @@ def test_every_network_behind_a_search_is_named(monkeypatch, search, guided):
     monkeypatch.setattr("sonjit.weights.find_weight", lambda name, folder: Path(f"{name}.tflite"))
     names = [file["name"] for file in describe_model(ModelChoice("hands", search=search))["files"]]
     assert names[:2] == ["palm-full", "hand-full"]
-    assert ("face-full" in names) is guided
+    assert ("body-full" in names) is guided
