@@ -1,6 +1,6 @@
 /** Builds dist/: the module, its worker, LiteRT's runtime and the networks. `node build.js NETWORKS [dist]` */
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,7 @@ import { build } from "esbuild";
 const HERE = dirname(fileURLToPath(import.meta.url));
 const RUNTIME = join(dirname(createRequire(import.meta.url).resolve("@litertjs/core/package.json")), "wasm");
 const BUNDLE = "face_landmarker.task";
+const FOR_HANDS = ["hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz", "gestures.npz", "asl.npz"];
 const VARIANTS = ["", "compat_", "threaded_"]; // with relaxed SIMD; without it; with it and threads
 
 const [models, out = join(HERE, "dist")] = process.argv.slice(2);
@@ -74,11 +75,18 @@ for (const variant of VARIANTS) {
     copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
   }
 }
-for (const name of ["gestures.npz", "asl.npz", "hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz"]) {
+for (const name of FOR_HANDS) {
   copyFileSync(join(HERE, "../src/sonjit/_util/assets", name), join(DIST, "models", name));
 }
+const { kinds, weights } = JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8"));
+const filesOf = (name, { models: own, for_stills }) => {
+  const roles = [...Object.values(own), ...Object.values(for_stills)].flatMap((networks) => Object.values(networks));
+  const extra = name === "face" ? [BUNDLE] : name === "body" ? [] : FOR_HANDS;
+  return [...new Set([...roles, "face-full"].map((weight) => weights[weight].file)), ...extra];
+};
+writeFileSync(join(DIST, "kinds.json"), JSON.stringify(Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, filesOf(name, kind)])))); // for copy.js
 if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own
-for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {
+for (const { file } of Object.values(weights)) {
   if (existsSync(join(models, file))) copyFileSync(join(models, file), join(DIST, "models", file));
   else console.log(`left out: ${file}, which is not in ${models}; sonjit models pull fetches the networks`);
 }

@@ -32,6 +32,32 @@ export function measuresOf(instance: Measured): ReadonlyMap<string, number> {
   return new Map(measureNames(instance.kind).map((name, i) => [name, values[i]!]));
 }
 
+/** A point of an instance in a page. */
+interface PagePoint {
+  readonly x: number;
+  readonly y: number;
+  readonly z?: number;
+  readonly score?: number;
+}
+
+/**
+ * Return the measures of an instance of a `LocalAnswer` by name, as a server does with `measures`; null is unknown.
+ *
+ * @param kind `hand`, `body` or `face`
+ */
+export function measuresOfInstance(
+  kind: string,
+  instance: { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] },
+): Record<string, number | null> {
+  const arrays = (points: readonly PagePoint[]): Points => ({
+    values: Float32Array.from(points.flatMap(({ x, y, z = NaN }) => [x, y, z])),
+    score: Float32Array.from(points, ({ score = 1 }) => score),
+  });
+  const { handedness = null, keypoints, keypoints3D = [] } = instance;
+  const values = measuresOf({ kind, handedness, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D) });
+  return Object.fromEntries([...values].map(([name, value]) => [name, Number.isFinite(value) ? value : null]));
+}
+
 const VALUES: Readonly<Record<string, (instance: Measured) => number[]>> = {
   hand: ({ keypoints3D, handedness }) => handValues(pointsOf(keypoints3D!), handedness === "Right" ? 1 : -1),
   body: ({ keypoints, keypoints3D }) => bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!))),

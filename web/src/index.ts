@@ -14,6 +14,7 @@ import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.
 import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 
 export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.js";
+export { measuresOfInstance } from "./events.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event } from "./results.js";

@@ -71,8 +71,15 @@ export class FilesetResolver {
     return typeof WebAssembly === "object";
   }
 
-  /** Return the files of the vision tasks; an address of MediaPipe's files is ignored. */
-  static async forVisionTasks(_basePath?: string): Promise<WasmFileset> {
+  /**
+   * Return the files of the vision tasks.
+   *
+   * @param basePath address of the folder with `models/` and `wasm/`, or of its `wasm/`; addresses of MediaPipe's package are ignored
+   */
+  static async forVisionTasks(basePath?: string): Promise<WasmFileset> {
+    if (basePath && !/mediapipe|tasks-vision/.test(basePath)) {
+      FilesetResolver.folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, document.baseURI).href;
+    }
     return { wasmLoaderPath: "", wasmBinaryPath: "" };
   }
 }
@@ -82,6 +89,16 @@ export interface ImageGraph<R> {
   detect(image: Pixels): Promise<R>;
   track(image: Pixels, timeS: number | null): Promise<R>;
 }
+
+/** A vision task of any kind. */
+export interface AnyTask {
+  open(): Promise<void>;
+  setOptions(options: never): Promise<void>;
+}
+/** Class of a task. It takes options of its own kind. */
+export type TaskClass<T extends AnyTask> = new (options: never) => T;
+/** Options of a task. */
+export type OptionsOf<T extends AnyTask> = T extends { setOptions(options: infer O): Promise<void> } ? O : never;
 
 /** Base of the vision tasks; `R`: result for an image. */
 export abstract class VisionTask<Options extends VisionTaskOptions, R> {
@@ -95,22 +112,22 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
   }
 
   /** Create a task and load its networks. */
-  static async createFromOptions<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, options: O): Promise<T> {
-    const task = new this(options);
+  static async createFromOptions<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, options: OptionsOf<T>): Promise<T> {
+    const task = new this(options as never);
     await task.open();
     return task;
   }
 
   /** Create a task for single images with a model and the default options. */
-  static async createFromModelPath<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, modelAssetPath: string): Promise<T> {
-    const task = new this({ baseOptions: { modelAssetPath } } as O);
+  static async createFromModelPath<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetPath: string): Promise<T> {
+    const task = new this({ baseOptions: { modelAssetPath } } as never);
     await task.open();
     return task;
   }
 
   /** Create a task for single images with the content of a model and the default options. */
-  static async createFromModelBuffer<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
-    const task = new this({ baseOptions: { modelAssetBuffer } } as O);
+  static async createFromModelBuffer<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
+    const task = new this({ baseOptions: { modelAssetBuffer } } as never);
     await task.open();
     return task;
   }

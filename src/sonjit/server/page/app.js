@@ -319,5 +319,8 @@ const filled = hasNoServer ? [] : [jobs.load(), mapEditor.load()];
 await Promise.all([...filled.map((promise) => promise.catch((error) => messages.show(error))), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));
 navigator.serviceWorker?.register("sw.js").catch(() => {}); // browsers refuse it if they do not trust the certificate
+if (hasNoServer && !crossOriginIsolated) { // the service worker isolates the page when it loads again, so that networks get threads
+  navigator.serviceWorker?.addEventListener("controllerchange", () => store.state.started || location.reload(), { once: true });
+}
 document.documentElement.dataset.ready = "true";
 if (settingsOf(location.hash).source === "sample") find("source-sample").click();

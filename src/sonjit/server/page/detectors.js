@@ -286,7 +286,8 @@ export class LocalConnection extends EventTarget {
   async #make(turn, detectors, gestures_file) {
     if (turn !== this.#turn) return {};
     await keeper();
-    const { LocalDetector } = await import(ENGINE);
+    const { LocalDetector, measuresOfInstance } = await import(ENGINE);
+    measure = measuresOfInstance;
     const before = this.#running;
     const result = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
       const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
@@ -357,16 +358,18 @@ async function keeper() {
 
 /** Add the members that a server adds to a list of instances. @param {[string, any[]]} entry @returns {[string, any[]]} */
 function named([list, found]) {
-  const kind = Object.values(results).find((result) => result.list === list);
-  return [list, kind ? found.map((instance) => withSkeletons(instance, kind)) : found];
+  const kind = Object.entries(results).find(([, result]) => result.list === list);
+  return [list, kind ? found.map((instance) => withSkeletons(instance, kind[0], kind[1])) : found];
 }
 
-/** Return an instance, or the parts of a person, with skeletons. @param {any} instance @param {import("./kinds.js").Result} kind @returns {any} */
-function withSkeletons(instance, { members, skeletons }) {
-  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], results[part])]);
+/** @type {(kind: string, instance: any) => Record<string, number | null>} function of the module */ let measure = () => ({});
+
+/** Return an instance, or the parts of a person, with skeletons and measures. @param {any} instance @param {string} kindName @param {import("./kinds.js").Result} kind @returns {any} */
+function withSkeletons(instance, kindName, { members, skeletons }) {
+  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], part, results[part])]);
   if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
   const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === instance.keypoints.length)?.[0];
-  return { ...instance, skeleton, measures: {} };
+  return { ...instance, skeleton, measures: measure(kindName, instance) };
 }
 
 /** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image`: the captured image; `blob`: its encoded bytes, empty without encoding */

@@ -17,7 +17,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
 async function keepAll() {
   const { files } = await (await fetch("files.json")).json();
   const cache = await caches.open(CACHE);
-  await Promise.all(files.map(async (/** @type {string} */ path) => cache.put(path, await loaded(path))));
+  await Promise.all(files.map(async (/** @type {string} */ path) => cache.put(path, isolated(await loaded(path)))));
 }
 
 /** @param {string} path */
@@ -31,16 +31,25 @@ async function loaded(path) {
 async function newest(request) {
   const cache = await caches.open(CACHE);
   const stored = await cache.match(request, { ignoreSearch: true });
-  const key = stored?.url ?? (LARGE.test(request.url) ? request.url : null);
-  if (!key) return fetch(request);
+  const key = stored || LARGE.test(request.url) ? request.url.replace(/[?#].*/, "") : null;
+  if (!key) return isolated(await fetch(request));
   try {
-    const answer = await fetch(request);
+    const answer = isolated(await fetch(request));
     if (answer.status === 200) await cache.put(key, answer.clone());
     return answer.ok || !stored ? answer : stored;
   } catch (error) {
     if (!stored) throw error;
     return part(stored, request.headers.get("range"));
   }
+}
+
+/** Add the headers that give networks threads, which a plain web host does not send. @param {Response} answer */
+function isolated(answer) {
+  if (answer.status !== 200 || answer.type !== "basic" || answer.headers.has("cross-origin-embedder-policy")) return answer;
+  const headers = new Headers(answer.headers);
+  headers.set("cross-origin-opener-policy", "same-origin");
+  headers.set("cross-origin-embedder-policy", "require-corp");
+  return new Response(answer.body, { status: answer.status, headers });
 }
 
 /** Return the requested range of a video. @param {Response} response @param {string | null} range "bytes=0-" */
