@@ -46,9 +46,13 @@ def host(tmp_path):
 def test_hands_are_found_in_the_page_also_without_the_network(browser, host, demo_clip):
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED"]
     page = Page(browser, host.url)
+    page.wait(lambda: browser.execute_script("return crossOriginIsolated"), "threads, which the service worker allows")
+    page.wait_until_ready()
     assert not any(page[name].is_displayed() for name in ("docs", "phone", "jobs"))
+    assert "browser" in browser.find_element("css selector", ".foot").text
     page.click("source-sample")
     page.wait(lambda: len(page.latest.get("hands", [])) == 2 and page.ink, "two hands", 60)
+    assert page.latest["hands"][0]["measures"]["index_curl_rad"] > 0
     page.stop()
     missing = run(browser, """
         await navigator.serviceWorker.ready;
@@ -89,6 +93,8 @@ def test_the_page_reports_what_it_cannot_do(browser, host):
     (host.RequestHandlerClass.keywords["directory"] / "app/engine/models/hand_landmark_lite.tflite").unlink()
     browser.get("about:blank")
     page = Page(browser, host.url)
+    page.wait(lambda: browser.execute_script("return crossOriginIsolated"), "the second load of the page")
+    page.wait_until_ready()
     page.choose("model-hands", "lite")
     page.click("source-sample")
     page.wait_for("error")

@@ -133,13 +133,13 @@ def test_files_that_are_lost_before_they_are_sent(endpoints, media):
     done = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     jobs = client.app.state.service.jobs
     job = jobs.find(done["id"], "")
-    promised = download(jobs, job, lambda: job.table(".csv"), "")
+    promised = download(jobs, job, lambda: job.table("result", ".csv"), "")
     assert "no table 'xml'" in refusal(client.get(f"/v1/jobs/{job.id}/result.xml"), 404, "not_found")
     (job.folder / "result.jsonl").unlink()
     refusal(client.get(done["downloads"]["json"]), 500, "failed")
     jobs.delete(job)
     with pytest.raises(RefusedError, match="no job"):
-        download(jobs, job, lambda: job.table(".json"), "")
+        download(jobs, job, lambda: job.table("result", ".json"), "")
     sent = []
 
     async def send(message):

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, json_from
@@ -282,4 +283,26 @@ def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: 
         store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
         raise
     name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
-    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
+    return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
+
+
+class _Download(FileResponse):
+    """A file that may be removed before it is opened. The headers are sent only when it is open."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or the reason why it is missing."""
+        head: list[Message] = []
+
+        async def send_when_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                head.append(message)
+                return
+            while head:
+                await send(head.pop())
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_when_open)
+        except FileNotFoundError:
+            removed = RefusedError("not_found", "the job and its files were removed just now")
+            await removed.response()(scope, receive, send)

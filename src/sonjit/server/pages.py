@@ -134,7 +134,9 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         for name in (*app_files(), "sw.js", "manifest.webmanifest"):
             _copy(PAGE / name, draft / name)
         page = (PAGE / "index.html").read_text("utf-8")
-        page = page.replace("<html ", '<html data-computes="here" ', 1).replace('data-i18n="foot"', 'data-i18n="foot.here"')
+        page = page.replace("<html ", '<html data-computes="here" ', 1).replace(
+            'data-i18n="foot"', 'data-i18n="foot.here"'
+        )
         (draft / "index.html").write_text(page, "utf-8")
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         _copy(_PACKAGE / "_util" / "assets" / "demo.mp4", draft / "sample.mp4")

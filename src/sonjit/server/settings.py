@@ -248,7 +248,8 @@ def own_certificate(hosts: list[str]) -> Path:
     issued = authority.issue_cert(*sorted(required | known), not_before=first, not_after=last)
     with atomic_file(path) as draft:
         draft.chmod(0o600)
-        draft.write_bytes(issued.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
+        pems = (*issued.cert_chain_pems, authority.cert_pem, issued.private_key_pem)
+        draft.write_bytes(b"".join(pem.bytes() for pem in pems))
     return path
 
 

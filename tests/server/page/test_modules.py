@@ -52,8 +52,8 @@ def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
     flat = hand | {"keypoints": [{"x": 1, "y": 2}]}
     code = """
         globalThis.document = {documentElement: {dataset: {}}, querySelectorAll: () => []};
-        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        await page("kinds.js");
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
         const {knownHands} = await page("trainer.js");
@@ -186,8 +186,8 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
         table.write(frames[1], [])
     text = run_module(
         """
-        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        await page("kinds.js");
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
         await (await page("kinds.js")).loadKinds();
         const {Table} = await page("tables.js");
@@ -209,8 +209,8 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
 def test_events_are_rows_of_their_own():
     text = run_module(
         """
-        await page("kinds.js");
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        await page("kinds.js");
         const answer = {kinds: {}, results: {}, triangles: []};
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => answer});
         await (await page("kinds.js")).loadKinds();

@@ -143,13 +143,15 @@ export class SourceChooser {
     const kind = this.#kind;
     find("source-camera").setAttribute("aria-pressed", String(kind === "camera"));
     find("source-sample").setAttribute("aria-pressed", String(kind === "sample"));
-    const isFolder = kind === "files" && this.#files.length > 1;
+    const isSeveral = kind === "files" && this.#files.length > 1;
+    const isFolder = isSeveral && Boolean(this.#files[0].webkitRelativePath);
     find("source-file").parentElement.classList.toggle("chosen", kind === "files" && !isFolder);
     find("source-folder").parentElement.classList.toggle("chosen", isFolder);
+    find("job-start").querySelector("span").textContent = text(isSeveral ? "job.start.several" : "job.start");
     find("camera-chooser").parentElement.hidden = kind !== "camera";
     find("job-start").hidden = kind === "camera";
     find("source-name").hidden = kind !== "files";
-    if (kind === "files") find("source-name").textContent = isFolder ? text("source.several", { name: this.name, count: this.#files.length }) : this.name;
+    if (kind === "files") find("source-name").textContent = isSeveral ? text("source.several", { name: this.name, count: this.#files.length }) : this.name;
     find("stage").classList.toggle("chosen", kind !== "camera");
   }
 
