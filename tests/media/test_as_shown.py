@@ -180,12 +180,12 @@ def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
         sonjit.open_source(path, fps=0)
 
 
-@pytest.mark.parametrize("ending", [".avi", ".mkv", ".mp4", ".ts", ".mov"])
+@pytest.mark.parametrize("ending", [".avi", ".asf", ".flv", ".mkv", ".mp4", ".ts", ".mov"])
 @pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 3), ("mpeg4", 2), ("libx264", 0)])
 @pytest.mark.parametrize("first", [0, 10])
 def test_times_rise_in_every_container(tmp_path, ending, codec, b_frames, first):
-    if ending == ".avi" and first:
-        pytest.skip("FFmpeg writes the first image of AVI at 0, and a gap after it")
+    if (ending == ".avi" and first) or (ending == ".flv" and codec == "mpeg4"):
+        pytest.skip("FFmpeg writes the first image of AVI at 0, and a gap after it; FLV takes no MPEG-4")
     path = write_video(tmp_path / f"a{ending}", 20, codec=codec, options={"bf": str(b_frames)}, first=first)
     _, frames = read(path)
     assert len(frames) == 20

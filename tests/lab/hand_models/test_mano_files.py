@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit._util.pickles import plain_array, read_pickled_fields
 from sonjit.lab.hand_models import demo_mano, load_mano
 from sonjit.lab.hand_models.mano_files import PARENTS, SHAPES, read_mano
+from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
 
 
 def fields():

@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, unknown_name
-from sonjit._util.pickles import read_pickled_mapping
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
@@ -58,6 +57,7 @@ from sonjit.lab.datasets.reading import (
     pickled_numbers,
 )
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, Sample, Side
+from sonjit.lab.hand_models.pickles import read_pickled_mapping
 from sonjit.media.sources.images import load_image
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}

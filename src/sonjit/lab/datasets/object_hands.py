@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray
 from sonjit._util.data_files import read_npz
 from sonjit._util.errors import InputError
-from sonjit._util.pickles import plain_array, read_pickled_fields
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.lab.datasets.reading import (
@@ -40,6 +39,7 @@ from sonjit.lab.datasets.reading import (
     pickled_numbers,
 )
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, Side
+from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
 
 FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])
 """Factor that converts points between OpenGL's axes and the camera's, in both directions."""

@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from sonjit._util.arrays import Float32Array, FloatArray
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit._util.pickles import plain_array
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Side
+from sonjit.lab.hand_models.pickles import plain_array
 from sonjit.media.sources.images import load_image
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton

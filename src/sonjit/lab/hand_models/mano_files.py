@@ -1,7 +1,7 @@
 """Read MANO's fields from the licensed `.pkl`, from `.npz` or from a mapping, and check them.
 
 MANO must not be redistributed: users download MANO_RIGHT.pkl and MANO_LEFT.pkl from https://mano.is.tue.mpg.de. Pickles
-are read without running anything in them, see `sonjit._util.pickles`.
+are read without running anything in them, see `sonjit.lab.hand_models.pickles`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
-from sonjit._util.pickles import plain_array, read_pickled_fields
+from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
 
 
 @dataclass(frozen=True)

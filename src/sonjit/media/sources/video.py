@@ -188,7 +188,7 @@ class VideoSource(Source):
 class _Clock:
     """Times of the frames of one stream, which never run backwards.
 
-    AVI states only the order of decoding, and other files may state wrong times for frames that are stored in another
+    AVI and ASF state only the order of decoding, and other files may state wrong times for frames that are stored in another
     order than they are shown. The decoder's times then replace those of the container. A clock that restarts, as in
     joined recordings, continues one frame later.
 
@@ -199,9 +199,9 @@ class _Clock:
 
     def __init__(self, stream: VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
-        is_avi = stream.container.format.name == "avi"
-        self._follows_decoder = is_avi and bool(stream.codec_context.has_b_frames)
-        self._origin = None if is_avi else stream.start_time or 0
+        is_ordered = stream.container.format.name in ("avi", "asf")
+        self._follows_decoder = is_ordered and bool(stream.codec_context.has_b_frames)
+        self._origin = None if is_ordered else stream.start_time or 0
         self._last_pts: int | None = None
         self._last_dts: int | None = None
         self._offset_s = 0.0
