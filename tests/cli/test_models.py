@@ -123,10 +123,7 @@ def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path)
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--seed", "3"), "--seed requires --finetune"),
-        (("--finetune", "-1"), "--finetune -1: must be at least 0"),
-    ],
+    [(("--seed", "3"), "--seed requires --finetune"), (("--finetune", "-1"), "--finetune -1: must be at least 0")],
 )
 def test_quantize_refuses_what_has_no_effect(arguments, message):
     with pytest.raises(InputError, match=message):

@@ -129,11 +129,7 @@ def test_avi_and_odd_sizes(tmp_path, clip):
 def test_stopping_early_keeps_a_valid_video_and_as_much_sound(tmp_path, clip):
     path = clip("v.mp4", [i / 25 for i in range(100)], sound="aac")
     out = tmp_path / "o.mp4"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_source(path) as source,
-        open_drawing_writer(out, source) as writer,
-    ):
+    with pytest.raises(KeyboardInterrupt), open_source(path) as source, open_drawing_writer(out, source) as writer:
         stop_after(source, writer, 25)
     with open_source(out) as drawn:
         assert len(list(drawn)) == 25
@@ -251,9 +247,6 @@ def test_an_error_of_the_decoder_without_a_class_is_damage():
 @pytest.mark.parametrize("ending", [".mkv", ".webm"])
 def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
     for name in ("one", "other"):
-        with (
-            open_source(demo_clip[0]) as source,
-            open_drawing_writer(tmp_path / f"{name}{ending}", source) as writer,
-        ):
+        with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / f"{name}{ending}", source) as writer:
             writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()

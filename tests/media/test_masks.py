@@ -117,10 +117,7 @@ def test_odd_sizes_and_frames_without_anyone(tmp_path, clip):
 
 def test_an_output_is_kept_or_removed_completely(tmp_path, clip):
     path = clip("v.mp4", TIMES)
-    with (
-        pytest.raises(InputError, match=r"\(3, 3\) does not fit"),
-        open_source(path) as source,
-    ):
+    with pytest.raises(InputError, match=r"\(3, 3\) does not fit"), open_source(path) as source:
         write_masks(tmp_path / "o.webm", source, np.ones((3, 3), np.float32))
     with open_source(path) as source, pytest.raises(InputError, match=r"\.webm"):
         open_mask_writer(tmp_path / "o.png", source)

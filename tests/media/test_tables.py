@@ -141,8 +141,7 @@ def test_a_file_of_people_may_hold_bodies_only(tmp_path, body):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [("kind", "foot"), ("keypoint", "7"), ("instance", "3"), ("handedness", "Right"), ("keypoint", "0")],
+    "change", [("kind", "foot"), ("keypoint", "7"), ("instance", "3"), ("handedness", "Right"), ("keypoint", "0")]
 )
 def test_rows_that_do_not_fit_together(tmp_path, person, change):
     path, (column, value) = tmp_path / "t.csv", change
@@ -419,12 +418,7 @@ def test_header_of_a_source(clip):
 
 @pytest.mark.parametrize(
     ("ending", "name"),
-    [
-        (".csv", "bad\\xff.jpg"),
-        (".parquet", "bad\\xff.jpg"),
-        (".json", "bad\udcff.jpg"),
-        (".jsonl", "bad\udcff.jpg"),
-    ],
+    [(".csv", "bad\\xff.jpg"), (".parquet", "bad\\xff.jpg"), (".json", "bad\udcff.jpg"), (".jsonl", "bad\udcff.jpg")],
 )
 def test_a_file_name_that_is_not_utf8_does_not_lose_the_table(tmp_path, ending, name):
     table = tmp_path / f"table{ending}"

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from sonjit._util.json_text import json_from
 from sonjit.results import Body, Face, Hand, Person
-from sonjit.results.result_json import results_to_json
+from sonjit.results.schema import results_to_json
 
 FLOATS = st.floats(width=32)
 

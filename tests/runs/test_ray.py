@@ -17,10 +17,7 @@ from sonjit.weights.catalog import models_folder
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
 
 _FILE = Path(__file__).parents[2] / "benchmarks" / "cluster.py"
 _SPEC = importlib.util.spec_from_file_location("cluster", _FILE)

@@ -224,13 +224,7 @@ def note_kept(error: BaseException | None) -> None:
 
 
 class _Lock:
-    """Lock of this process on a file or folder, until `release` or the end of the process.
-
-    Args:
-        path: File or folder to lock.
-        waiting: Warning if another process has the lock.
-        wait: If True, wait for the lock. Otherwise a lock of another process is an InputError.
-    """
+    """Lock of this process on a file or folder, until `release` or the end of the process."""
 
     def __init__(self, path: Path, waiting: str = "", *, wait: bool = True) -> None:
         self._descriptor: int | None = None

@@ -369,14 +369,7 @@ def _results(
     count: Callable[[], int],
     cancel: Callable[[Future[Result | _Failure]], object],
 ) -> Generator[tuple[int, Result]]:
-    """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C.
-
-    Args:
-        calls: Arguments of the calls.
-        start: Function that starts a call.
-        count: Function that returns the maximum number of unfinished calls.
-        cancel: Function that cancels a call.
-    """
+    """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C."""
     numbers: dict[Future[Result | _Failure], int] = {}
     done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
     waiting = iter(enumerate(calls))

@@ -250,16 +250,8 @@ def _is_cached(weight: Weight) -> bool:
 
 
 def _to_dict(weight: Weight) -> dict[str, object]:
-    return {
-        "name": weight.name,
-        "file": weight.file,
-        "bytes": weight.bytes,
-        "sha256": weight.sha256,
-        "licence": weight.licence,
-        "group": weight.group,
-        "also": weight.also,
-        "inputs": weight.inputs,
-        "outputs": weight.outputs,
+    names = ("name", "file", "bytes", "sha256", "licence", "group", "also", "inputs", "outputs")
+    return {name: getattr(weight, name) for name in names} | {
         "sources": [_source_to_dict(source) for source in weight.sources],
         "path": str(models_folder() / weight.file),
         "cached": _is_cached(weight),
@@ -282,9 +274,4 @@ def _bundle_to_dict(path: Path, bundle: TaskBundle | InputError) -> dict[str, ob
 
 def _source_to_dict(source: Source) -> dict[str, str]:
     package = source.package
-    return {
-        "registry": package.registry,
-        "package": package.name,
-        "version": package.version,
-        "member": source.member,
-    }
+    return {"registry": package.registry, "package": package.name, "version": package.version, "member": source.member}

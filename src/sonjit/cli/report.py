@@ -108,12 +108,7 @@ def progress_bar(total: int | None, unit: str) -> Generator[Progress]:
 
 
 class _ShownProgress(Progress):
-    """Progress on a bar of rich.
-
-    Args:
-        bar: Bars on the terminal.
-        task: Bar to move.
-    """
+    """Progress on a bar of rich."""
 
     def __init__(self, bar: Bar, task: TaskID) -> None:
         self._bar, self._task = bar, task

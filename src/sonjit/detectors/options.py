@@ -89,10 +89,7 @@ class CommonOptions:
     stream_smoothing: ClassVar[SmoothingName] = "one_euro"
 
     model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
-    max_instances: Annotated[
-        int,
-        Option("Maximum number of instances.", minimum=1, remote_maximum=50),
-    ] = 1
+    max_instances: Annotated[int, Option("Maximum number of instances.", minimum=1, remote_maximum=50)] = 1
     static_image: Annotated[
         bool,
         Option(

@@ -86,11 +86,7 @@ def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
     top, bottom = float(along_y.min()), float(along_y.max())
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
     return RotatedBox(
-        middle_x * cos - middle_y * sin,
-        middle_x * sin + middle_y * cos,
-        right - left,
-        bottom - top,
-        rotation_rad,
+        middle_x * cos - middle_y * sin, middle_x * sin + middle_y * cos, right - left, bottom - top, rotation_rad
     )
 
 

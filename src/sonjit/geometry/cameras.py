@@ -189,11 +189,7 @@ def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
     r2 = x * x + y * y
     radial = _radial(r2, coefficients)
     return np.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-        ],
-        -1,
+        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], -1
     )
 
 

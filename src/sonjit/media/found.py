@@ -114,11 +114,7 @@ class _Shown(ABC):
     ) -> polars.DataFrame: ...
 
     def to_dataframe(
-        self,
-        library: Literal["pandas", "polars"] = "pandas",
-        *,
-        rows: TableRows = "keypoint",
-        measures: bool = False,
+        self, library: Literal["pandas", "polars"] = "pandas", *, rows: TableRows = "keypoint", measures: bool = False
     ) -> pandas.DataFrame | polars.DataFrame:
         """Return the results as a data frame; see `sonjit.to_dataframe`."""
         from sonjit.media.found import to_dataframe

@@ -88,12 +88,7 @@ def run_input(
 
 
 class _WriteThread:
-    """Write items in another thread, a few frames behind the detection.
-
-    Args:
-        worker: Worker that writes.
-        is_needed: Start a thread. A single frame is written directly.
-    """
+    """Write items in another thread, a few frames behind the detection."""
 
     def __init__(self, worker: Worker[Any], *, is_needed: bool) -> None:
         self._worker, self._is_needed = worker, is_needed
@@ -197,18 +192,7 @@ def _run_files(
     progress: Progress,
     finished: Callable[[int, Outputs], None] = lambda _, __: None,
 ) -> Summary:
-    """Process each of many files.
-
-    Args:
-        task: Work on each image.
-        inputs: Images and videos.
-        outputs: Folders, or names with `{name}`.
-        limit: Maximum number of frames of each file.
-        jobs: Number of processes.
-        workers: See `run_calls`.
-        progress: Receiver of the progress in files.
-        finished: Called with the index and the outputs of each file that this run or an earlier one has finished.
-    """
+    """Process each of many files."""
     start_s, total = time.perf_counter(), Summary(files=0, notes=[*inputs.notes])
     files = inputs.files or ()
     placed = output_paths(outputs, files, task)
@@ -264,14 +248,7 @@ def _add(total: Summary, file: File, result: Summary | str) -> None:
 def _run_into_table(
     table: FrameTable | RecordTable, run_files: Callable[..., Summary], inputs: Inputs, outputs: Outputs
 ) -> Summary:
-    """Write one table for many files by joining a small table per file.
-
-    Args:
-        table: Table for all files.
-        run_files: `_run_files` without its outputs.
-        inputs: Files with the labels that the table gives them.
-        outputs: Outputs of the run.
-    """
+    """Write one table for many files by joining a small table per file."""
     assert outputs.save is not None
     save = Path(outputs.save)
     folder = save.with_name(f".{save.name}.work")
@@ -287,10 +264,6 @@ class _JoinThread:
 
     The order is that of the files. At the end, or at Ctrl-C, all finished files are in the table. Ctrl-C only reaches
     the main thread, so that no file is appended partly.
-
-    Args:
-        table: Table for all files.
-        labels: Name of each file in the table.
     """
 
     def __init__(self, table: FrameTable | RecordTable, labels: Sequence[str]) -> None:
@@ -336,11 +309,7 @@ def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> 
 
 
 class _Workers:
-    """Workers of a task, one for still images and one for streams, opened on first use.
-
-    Args:
-        task: Task that opens them.
-    """
+    """Workers of a task, one for still images and one for streams, opened on first use."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

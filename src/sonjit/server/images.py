@@ -25,8 +25,7 @@ from sonjit.detectors.options import HandOptions
 from sonjit.gestures import LearnedGestures
 from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
 from sonjit.results import Event, Frame, Hand, MotionEvent, Result
-from sonjit.results.result_json import results_to_json
-from sonjit.results.schema import shortest_floats
+from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import EventTracker, annotate, table_columns
 from sonjit.server.errors import RefusedError
 from sonjit.server.kinds import image_answer, responses, upload_body

@@ -188,13 +188,9 @@ class VideoSource(Source):
 class _Clock:
     """Times of the frames of one stream, which never run backwards.
 
-    AVI and ASF state only the order of decoding, and other files may state wrong times for frames that are stored in another
-    order than they are shown. The decoder's times then replace those of the container. A clock that restarts, as in
-    joined recordings, continues one frame later.
-
-    Args:
-        stream: Stream of the frames.
-        step_s: Seconds between frames.
+    AVI and ASF state only the order of decoding, and other files may state wrong times for frames that are stored in
+    another order than they are shown. The decoder's times then replace those of the container. A clock that restarts,
+    as in joined recordings, continues one frame later.
     """
 
     def __init__(self, stream: VideoStream, step_s: float) -> None:

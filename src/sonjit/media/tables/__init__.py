@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, KeysView, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -257,28 +258,9 @@ def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
     return FORMATS.get(Path(path).suffix.lower())
 
 
-def _open_parquet(path: Path, header: Header, types: ExtraTypes, rows: TableRows) -> FrameWriter:
-    from sonjit.media.tables.columns import ParquetWriter
-
-    return ParquetWriter(path, header, types, rows)
-
-
-def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
-    from sonjit.media.tables.columns import load_parquet
-
-    return load_parquet(path)
-
-
-def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
-    from sonjit.media.tables.columns import ParquetRows
-
-    return ParquetRows(path, header, columns)
-
-
-def _open_excel(path: Path, header: Header, types: ExtraTypes, rows: TableRows) -> FrameWriter:
-    from sonjit.media.tables.columns import ExcelWriter
-
-    return ExcelWriter(path, header, types, rows)
+def _later(name: str) -> Callable[..., Any]:
+    """Return a function of the module `columns`, which is imported at the first call."""
+    return lambda *values: getattr(import_module("sonjit.media.tables.columns"), name)(*values)
 
 
 def _open_character(path: Path, header: Header, types: ExtraTypes, bones: BoneNames | None) -> FrameWriter:
@@ -297,8 +279,9 @@ FORMATS.update({
     ".json": TableFormat(_open_json, load_json, JsonRows),
     ".jsonl": TableFormat(_open_json, load_json_lines, JsonRows),
     ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
-    ".parquet": TableFormat(_open_parquet, _load_parquet, _open_parquet_rows, rows="keypoint", separates_events=True),
-    ".xlsx": TableFormat(_open_excel, rows="instance", noun="Excel workbooks"),
+    ".parquet": TableFormat(_later("ParquetWriter"), _later("load_parquet"), _later("ParquetRows"), rows="keypoint",
+                            separates_events=True),
+    ".xlsx": TableFormat(_later("ExcelWriter"), rows="instance", noun="Excel workbooks"),
     **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
 })  # fmt: skip
 

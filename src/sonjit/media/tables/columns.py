@@ -266,12 +266,7 @@ class ExcelWriter(FrameWriter):
 
 
 class _Sheet:
-    """Sheet of a workbook that receives rows in order.
-
-    Args:
-        book: Workbook of XlsxWriter.
-        name: Name of the sheet.
-    """
+    """Sheet of a workbook that receives rows in order."""
 
     def __init__(self, book: Any, name: str) -> None:  # noqa: ANN401  # XlsxWriter has no types
         self._sheet = book.add_worksheet(name)

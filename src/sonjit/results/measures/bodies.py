@@ -42,11 +42,7 @@ BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
 LIMBS = (*(f"{side}_{limb}_m" for limb in _LIMBS for side in _SIDES), "shoulder_width_m", "hip_width_m")
 """Names of the lengths of `limb_lengths_m`, in order."""
 
-BODY_MEASURES = (
-    *(*BODY_ANGLES, *LIMBS),
-    *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"),
-    *BODY_ANGLES_2D,
-)
+BODY_MEASURES = (*(*BODY_ANGLES, *LIMBS), *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"), *BODY_ANGLES_2D)
 """Names of the columns that `measure_body` fills, in order."""
 
 _INDEX = load_skeleton("body_blazepose33").index

@@ -194,35 +194,14 @@ class RepetitionCounter:
 
 
 def count_repetitions(
-    angles_rad: ArrayLike,
-    times_s: ArrayLike,
-    *,
-    low_rad: float = LOW_RAD,
-    high_rad: float = HIGH_RAD,
-    **options: float,
+    angles_rad: ArrayLike, times_s: ArrayLike, *, low_rad: float = LOW_RAD, high_rad: float = HIGH_RAD, **options: float
 ) -> int:
-    """Count the repetitions in a recording, as `find_repetitions` finds them.
-
-    Args:
-        angles_rad: Angles (N,) in radians, NaN where unknown.
-        times_s: Times (N,) in seconds, in ascending order.
-        low_rad: Angle at or below which the joint is bent, in radians.
-        high_rad: Angle at or above which the joint is straight, in radians.
-        options: Duration arguments of `RepetitionCounter`.
-
-    Raises:
-        InputError: Angles and times differ in length, or `RepetitionCounter` rejects a value.
-    """
+    """Count the repetitions in a recording. Arguments and errors are those of `find_repetitions`."""
     return len(find_repetitions(angles_rad, times_s, low_rad=low_rad, high_rad=high_rad, **options))
 
 
 def find_repetitions(
-    angles_rad: ArrayLike,
-    times_s: ArrayLike,
-    *,
-    low_rad: float = LOW_RAD,
-    high_rad: float = HIGH_RAD,
-    **options: float,
+    angles_rad: ArrayLike, times_s: ArrayLike, *, low_rad: float = LOW_RAD, high_rad: float = HIGH_RAD, **options: float
 ) -> list[Repetition]:
     """Find the repetitions in a recording. The default limits suit the knee in squats.
 
