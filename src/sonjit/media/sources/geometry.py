@@ -109,10 +109,15 @@ class Geometry:
 
     def turned(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn and mirror an image (H, W, ...) or one of its planes."""
+        import cv2
+
+        if self.transposed and self.flip_x != self.flip_y:
+            turn = cv2.ROTATE_90_CLOCKWISE if self.flip_x else cv2.ROTATE_90_COUNTERCLOCKWISE
+            return np.asarray(cv2.rotate(pixels, turn), np.uint8)
         if self.transposed:
-            pixels = pixels.swapaxes(0, 1)
+            pixels = np.asarray(cv2.transpose(pixels), np.uint8)
         if self.flip_x or self.flip_y:
-            pixels = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+            pixels = np.asarray(cv2.flip(pixels, int(self.flip_x) if self.flip_x != self.flip_y else -1), np.uint8)
         return np.ascontiguousarray(pixels)
 
     def cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -148,18 +148,20 @@ class VideoSource(Source):
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
         time, index, size, resized = -step, 0, (0, 0), list[int]()
+        geometry, state = Geometry(), (0, 0, 0)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
             for frame in decoded_frames(container, stream, damage):
                 time = index * step if self._counts_frames else clock.time_of(frame)
-                geometry = Geometry.of_frame(frame, aspect, crop)
-                if index == 0:
-                    size = geometry.scaled_size(frame.width, frame.height)
-                    self.geometry = geometry
-                    self._note_colours(frame)
-                elif geometry.scaled_size(frame.width, frame.height) != size:
-                    resized.append(index)
+                if state != (state := (frame.width, frame.height, frame.rotation)):
+                    geometry = Geometry.of_frame(frame, aspect, crop)
+                    if index == 0:
+                        size = geometry.scaled_size(frame.width, frame.height)
+                        self.geometry = geometry
+                        self._note_colours(frame)
+                    elif geometry.scaled_size(frame.width, frame.height) != size:
+                        resized.append(index)
                 image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, size))
                 image.decoded, image.geometry = frame, geometry
                 yield image
