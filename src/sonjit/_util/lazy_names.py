@@ -20,19 +20,20 @@ def add_lazy_names(
 
     Args:
         package: The `globals()` of the package.
-        homes: The module that defines each name. The package itself is the home of its modules. Default: as the imports
-            for type checkers say, which requires the source file of the package.
+        homes: Module that defines one or more names, which are separated by spaces. The package itself is the home of
+            its modules. Default: as the imports for type checkers say, which requires the source file of the package.
         refuse: Function that returns the error for an unknown name.
     """
     own = package["__name__"]
-    homes = _imports_for_types(package) if homes is None else homes
-    package["__all__"] = sorted({*package.get("__all__", ()), *homes})
+    given = _imports_for_types(package) if homes is None else homes
+    home_of = {name: module for names, module in given.items() for name in names.split()}
+    package["__all__"] = sorted({*package.get("__all__", ()), *home_of})
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
-        if name not in homes:
+        if name not in home_of:
             raise refuse(name) if refuse else AttributeError(f"module {own!r} has no attribute {name!r}", name=name)
-        home = import_module(homes[name])
-        value = import_module(f"{homes[name]}.{name}") if vars(home) is package else getattr(home, name)
+        home = import_module(home_of[name])
+        value = import_module(f"{home_of[name]}.{name}") if vars(home) is package else getattr(home, name)
         package[name] = value
         return value
 

@@ -55,7 +55,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
     """
     weights, bundles = list(load_catalog().values()), list_bundles()
     if as_json:
-        records = [_to_dict(weight) for weight in weights]
+        records = [*map(_to_dict, weights)]
         records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
         sys.stdout.write(json_from(records, 2) + "\n")
         return
@@ -249,7 +249,7 @@ def _is_cached(weight: Weight) -> bool:
         return False
 
 
-def _to_dict(weight: Weight) -> dict[str, object]:
+def _to_dict(weight: Weight) -> Mapping[str, object]:
     names = ("name", "file", "bytes", "sha256", "licence", "group", "also", "inputs", "outputs")
     return {name: getattr(weight, name) for name in names} | {
         "sources": [_source_to_dict(source) for source in weight.sources],

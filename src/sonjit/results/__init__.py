@@ -20,25 +20,7 @@ from sonjit.results.classes import (
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [
-    "LEAST_SIDE_SCORE",
-    "RESULT_TYPES",
-    "Body",
-    "Box",
-    "Event",
-    "Face",
-    "Frame",
-    "Gesture",
-    "Hand",
-    "HandPoints",
-    "Handedness",
-    "Instance",
-    "MotionEvent",
-    "Person",
-    "Phase",
-    "Points",
-    "Result",
-    "Value",
-    "box_around",
-    "register_result",
-    "shortest_floats",
-]
+    "LEAST_SIDE_SCORE", "RESULT_TYPES", "Body", "Box", "Event", "Face", "Frame", "Gesture", "Hand", "HandPoints",
+    "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Value", "box_around",
+    "register_result", "shortest_floats",
+]  # fmt: skip

@@ -16,22 +16,7 @@ from sonjit.runs.run import run_input, run_job
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 __all__ = [
-    "ROW_ENDINGS",
-    "AngleLimits",
-    "Annotations",
-    "Detect",
-    "EventLimits",
-    "EventTracker",
-    "Inputs",
-    "Outputs",
-    "RepetitionCounts",
-    "Summary",
-    "Task",
-    "Worker",
-    "annotate",
-    "convert_events",
-    "convert_motions",
-    "run_input",
-    "run_job",
-    "table_columns",
-]
+    "ROW_ENDINGS", "AngleLimits", "Annotations", "Detect", "EventLimits", "EventTracker", "Inputs", "Outputs",
+    "RepetitionCounts", "Summary", "Task", "Worker", "annotate", "convert_events", "convert_motions", "run_input",
+    "run_job", "table_columns",
+]  # fmt: skip
