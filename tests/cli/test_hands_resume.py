@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import OUT_OF_MEMORY
-from sonjit.media import load_frames, open_source
+from sonjit.media import load_frames, open_source, sources
 from sonjit.runs import run as runs
 from sonjit.runs.inputs import LOG
 from sonjit.weights import find_weight
@@ -235,7 +235,8 @@ def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out,
 def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
     sonjit, stills, out, monkeypatch, where
 ):
-    real, calls = getattr(runs, where), []
+    module = sources if where == "open_source" else runs
+    real, calls = getattr(module, where), []
 
     def refuse_the_second(*args, **options):
         calls.append(args)
@@ -243,7 +244,7 @@ def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
             raise MemoryError
         return real(*args, **options)
 
-    monkeypatch.setattr(runs, where, refuse_the_second)
+    monkeypatch.setattr(module, where, refuse_the_second)
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/t/")
     assert status == 1
     assert any(line.endswith(f"f9.png: {OUT_OF_MEMORY}") for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -85,6 +85,10 @@ class Detect(Task):
     def settings(self) -> CommonOptions:
         """Checked options with their defaults, apart from `static_image`, whose default depends on the input."""
         return make_options(self.entry, self.options)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields, without the cached values, which other processes make again."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def count_text(self, count: int) -> str:
         """Return a number of instances with the noun of the kind."""
