@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from refined import MAX_REPROJECTION_PX, dat_rig, triangulated
-from sections import write_section
 
 from sonjit import create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS
@@ -24,7 +23,6 @@ from sonjit.results.measures import finger_bends_rad
 from sonjit.results.measures.joints import joint_angles_rad
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-JOINTS = ("first joint", "second joint", "third joint")
 PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
 BEGIN, END = "<!-- python benchmarks/angles.py --write -->", "<!-- end -->"
 KEYPOINTS = ("published", "refined")
@@ -120,30 +118,29 @@ def mean_error(truth, estimate, images):
 
 
 def hand_rows(measured):
-    """Yield Markdown rows with the mean absolute error of each joint in degrees, by source and keypoints.
+    """Yield Markdown rows with the mean absolute error of each finger in degrees, by source and keypoints.
 
     Args:
         measured: Exact bends, estimated bends by keypoints, and images, by title of the source.
     """
     columns = [(title, name) for title in measured for name in KEYPOINTS]
-    yield f"| finger | joint | {' | '.join(f'{title}, {name}' for title, name in columns)} |"
-    yield f"|---|---|{'---:|' * len(columns)}"
+    yield f"| finger | {' | '.join(f'{title}, {name}' for title, name in columns)} |"
+    yield f"|---|{'---:|' * len(columns)}"
     for finger, name in enumerate(FINGERS):
-        for joint, label in enumerate(JOINTS):
-            cells = []
-            for title, keypoints in columns:
-                truth, estimates, _ = measured[title]
-                error = np.abs(estimates[keypoints] - truth)[:, finger, joint]
-                cells.append(f"{np.degrees(error).mean():.1f}")
-            yield f"| {name} | {label} | {' | '.join(cells)} |"
+        cells = []
+        for title, keypoints in columns:
+            truth, estimates, _ = measured[title]
+            error = np.abs(estimates[keypoints] - truth)[:, finger]
+            cells.append(f"{np.degrees(error).mean():.1f}")
+        yield f"| {name} | {' | '.join(cells)} |"
     cells = [mean_error(measured[title][0], measured[title][1][name], measured[title][2]) for title, name in columns]
-    yield f"| all | | {' | '.join(cells)} |"
+    yield f"| all | {' | '.join(cells)} |"
     cells = []
     for title, name in columns:
         truth, estimates, _ = measured[title]
         straight = np.degrees(truth[..., 1:]) < STRAIGHT_DEG  # the first joint fans the fingers out
         cells.append(f"{np.degrees(estimates[name][..., 1:])[straight].mean():.1f} ({straight.sum()})")
-    yield f"| all | straight joints: mean bend (joints) | {' | '.join(cells)} |"
+    yield f"| straight joints: mean bend (joints) | {' | '.join(cells)} |"
 
 
 def body_rows(measured):
@@ -158,14 +155,13 @@ def body_rows(measured):
 
 def tables(data, run):
     """Yield Markdown lines with all tables."""
-    for model in ("full", "lite"):
-        clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
-        measured = {
-            "synthetic": synthetic_bends(model, run),
-            "two cameras": camera_bends(model, data / "multiview" / "handpose3d", clips, range(0, 400, 4)),
-        }
-        counts = ", ".join(f"{title} {len(rows[0])} crops" for title, rows in measured.items())
-        yield from (f"Bends of fingers, `{model}` ({counts}):", "", *hand_rows(measured), "")
+    clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
+    measured = {
+        "synthetic": synthetic_bends("full", run),
+        "two cameras": camera_bends("full", data / "multiview" / "handpose3d", clips, range(0, 400, 4)),
+    }
+    counts = ", ".join(f"{title} {len(rows[0])} crops" for title, rows in measured.items())
+    yield from (f"Bends of fingers, `full` ({counts}):", "", *hand_rows(measured), "")
     bodies = {model: list(labelled_bodies(model, data)) for model in ("lite", "full", "heavy")}
     yield from ("Bodies in two photographs, angles for each model:", "", *body_rows(bodies))
 
@@ -183,7 +179,8 @@ def main():
     if not options.write:
         print(text)
         return
-    write_section(PAGE, BEGIN, text, END)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

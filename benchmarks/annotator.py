@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
-from multiview import see_boards
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
+from sonjit.lab.synthesis.drawable import Lighting
+from sonjit.lab.synthesis.objects import RenderedBoard
+from sonjit.lab.synthesis.renderer import Renderer
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import create_project
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
@@ -23,6 +26,7 @@ from sonjit.studio.automatic.learning import fit_project_offsets, human_frames, 
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.calibration.board import target_from_text
 from sonjit.studio.calibration.calibrate import calibrate
+from sonjit.studio.calibration.observations import BoardObservation, BoardObservations
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.cameras.views import find_views
 
@@ -130,6 +134,37 @@ def calibrated(rig, boards, middle):
     figures = {"rms_px": calibration.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}
     print_step("calibrated", images=images, **{name: round(float(value), 3) for name, value in figures.items()})
     return calibration.rig
+
+
+def see_boards(rig, board, frames, middle, noise):
+    """Return observations of a rendered board that is shown to cameras of a rig, and the number of images."""
+    image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
+    edge = board.square_m
+    extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
+    drawn = RenderedBoard(image, extent, board.points_m + np.array([edge, edge, 0]))
+    light = Lighting((), (0.9, 0.9, 0.9))
+    rng, found, images = np.random.default_rng(0), [], 0
+    with Renderer() as renderer:
+        for frame in range(frames):
+            towards = rig.centres_m[rng.integers(len(rig))] - middle + rng.normal(0, 0.25, 3)
+            ahead = -towards / np.linalg.norm(towards)
+            right = np.cross(rng.normal(size=3), ahead)
+            right /= np.linalg.norm(right)
+            R = np.stack([right, np.cross(ahead, right), ahead], 1)
+            t = middle + rng.uniform(-0.07, 0.07, 3) - R @ drawn.corners.mean(0)
+            for view in rig:
+                away = drawn.placed(R, t).mean(0) - view.centre_m
+                if away @ ahead < 0.45 * np.linalg.norm(away):
+                    continue
+                size = view.width, view.height
+                behind = np.full((view.height, view.width, 3), 120, np.uint8)
+                rgb = renderer.render([drawn.drawable(R, t)], view.camera, size, light, behind).rgb
+                gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, noise, rgb.shape[:2])
+                points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
+                images += 1
+                if len(points) >= 6:
+                    found.append(BoardObservation(board, view.name, frame, points, pixels))
+    return BoardObservations(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
 
 
 def mark(project, rig, truth, frames):

@@ -1,12 +1,8 @@
-"""Count misses, false detections, wrong sides and ID switches in synthetic clips of crossing hands and people.
+"""Count misses, false detections, wrong sides and ID switches in synthetic clips of crossing hands.
 
 `python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed. Two hands of one person
 `swap` sides, `pause` while one occludes the other, turn `back` there, or one leaves there (`leave`). `three` shows
 hands of two people. A hand counts in every frame in which it lies in the image, even if it is occluded.
-
-`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image. Each pair walks past
-each other twice, with either person in front. The output has the delay of the first detection, misses of people who are
-at least half visible, wrong IDs of separate people, and false detections.
 """
 
 from __future__ import annotations
@@ -16,7 +12,6 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass, replace
-from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,9 +19,9 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from streams import SEARCHES, hand_figures, keypoints, plain_hands, run
+from streams import hand_figures, plain_hands, run
 
-from sonjit import SonjitError, create_detector
+from sonjit import SonjitError
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.benchmark.run import check_peer, run_worker
 from sonjit.lab.hand_models.rig import RigPose
@@ -38,7 +33,6 @@ from sonjit.lab.synthesis.poses import turn_hand
 from sonjit.lab.synthesis.renderer import Renderer
 from sonjit.lab.synthesis.samples import render_samples
 from sonjit.lab.synthesis.scenes import SceneSampler
-from sonjit.media import rgb_from
 
 SORTS = ("swap", "pause", "back", "leave", "three")
 SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)
@@ -49,15 +43,6 @@ ASIDE_M, DISTANCE_M, APART_M = (0.09, 0.11), (0.5, 0.56), (0.06, 0.14)
 OTHERS_M = 0.15
 """Minimum distance of another person's hand behind them."""
 TURN_DEG = {"yaw_deg": 20, "pitch_deg": 12, "roll_deg": 18}
-CROSSING = 960, 540
-"""Size in pixels of the clips in which two people cross."""
-PERSON_PX = 460
-CROSSING_S = 3.0
-TORSO = [0, 11, 12, 23, 24]
-"""Indices of nose, shoulders and hips in the keypoints of a body."""
-AT_PLACE, APART = 0.15, 0.3
-"""Maximum mean distance of these keypoints to those of the same person, and minimum distance of separate people, in
-heights of a person."""
 
 
 def between(at, values, times):
@@ -190,91 +175,6 @@ def save_clip(path, frames, truth):
     path.with_suffix(".json").write_text(json.dumps(truth))
 
 
-def cut_out(image):
-    """Return colours and opacity (H, W, 4) of the person in an image."""
-    rgb = rgb_from(str(image))
-    with create_detector("body", static_image=True, segmentation=True, max_instances=1) as detector:
-        found = detector.detect(rgb)
-    if not found:
-        raise SonjitError(f"{image}: no person found. Use images of one person")
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((found[0].mask > 0.5).astype(np.uint8))
-    person = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    x, y, width, height = stats[person, :4]
-    opacity = cv2.GaussianBlur((labels == person).astype(np.uint8) * 255, (5, 5), 0)
-    cut = np.dstack([rgb, opacity])[y : y + height, x : x + width]
-    return cv2.resize(cut, (round(PERSON_PX * width / height), PERSON_PX), interpolation=cv2.INTER_AREA)
-
-
-def backdrop():
-    """Return a fixed background of soft colour patches."""
-    patches = np.random.default_rng(0).integers(60, 190, (9, 16, 3)).astype(np.uint8)
-    return cv2.resize(patches, CROSSING, interpolation=cv2.INTER_CUBIC)
-
-
-def paste(image, person, x):
-    """Paste a person into an image, centred at x, and return the opaque pixels (H, W)."""
-    shift = np.float32([[1, 0, x - person.shape[1] / 2], [0, 1, CROSSING[1] - PERSON_PX]])
-    moved = cv2.warpAffine(person, shift, CROSSING)
-    opacity = moved[..., 3:] / 255
-    image[:] = image * (1 - opacity) + moved[..., :3] * opacity
-    return moved[..., 3] > 127
-
-
-def crossing(behind, front, fps):
-    """Return frames (seconds, RGB) of two crossing people, their positions and the visible share of the rear one."""
-    count, frames, truth = round(CROSSING_S * fps), [], []
-    for number in range(count):
-        along = 0.2 + 0.6 * number / (count - 1)
-        image, places = backdrop(), (CROSSING[0] * along, CROSSING[0] * (1 - along))
-        hind, fore = paste(image, behind, places[0]), paste(image, front, places[1])
-        frames.append((number / fps, image))
-        truth.append((places, (hind & ~fore).sum() / hind.sum()))
-    return frames, truth
-
-
-def keypoints_of_person(person):
-    """Return nose, shoulders and hips (5, 2) of a single person, relative to the centre of the cut-out."""
-    image = backdrop()
-    paste(image, person, CROSSING[0] / 2)
-    with create_detector("body", static_image=True, max_instances=1) as detector:
-        (found,) = detector.detect(image)
-    return keypoints(found)[TORSO] - (CROSSING[0] / 2, 0)
-
-
-def describe_crossing(found, truth, single):
-    """Return the delay of the first detections, misses of half-visible people, wrong IDs, and false detections."""
-    ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
-    for results, (places, seen) in zip(found, truth, strict=True):
-        expected = [body + np.array([x, 0]) for body, x in zip(single, places, strict=True)]
-        bodies = [keypoints(getattr(result, "body", result))[TORSO] for result in results]
-        away = [
-            [np.linalg.norm(found_body - body, axis=1).mean() / PERSON_PX for found_body in bodies] for body in expected
-        ]
-        false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
-        apart = np.linalg.norm(expected[0] - expected[1], axis=1).mean() > APART * PERSON_PX
-        for person, row in enumerate(away):
-            if not row or min(row) > AT_PLACE:
-                late += ids[person] is None
-                missed += ids[person] is not None and bool(person == 1 or seen > 0.5)
-            elif apart:
-                id = results[int(np.argmin(row))].id
-                ids[person] = ids[person] or id
-                wrong += id != ids[person]
-    return {"frames": len(found), "late": late, "missed": missed, "wrong id": wrong, "false": false}
-
-
-def cross_people(options):
-    """Yield (crossing, search, figures) for every ordered pair of people."""
-    people = {image.stem: cut_out(image) for image in options.media}
-    single = {name: keypoints_of_person(person) for name, person in people.items()}
-    for behind, front in permutations(people, 2):
-        frames, truth = crossing(people[behind], people[front], options.fps)
-        found, *_ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
-        for search in SEARCHES:
-            figures = describe_crossing(found[search], truth, (single[behind], single[front]))
-            yield f"{front} in front of {behind}", search, figures
-
-
 def print_figures(rows, options):
     """Print the figures of each clip when they are measured, and the sums over all clips."""
     done_rows, totals = [], {}
@@ -295,22 +195,14 @@ def print_figures(rows, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    hands = kinds.add_parser("hands")
-    hands.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    hands.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
-    hands.add_argument("--save", type=Path, help="folder for the clips and their ground truth")
-    hands.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
-    for kind in ("body", "holistic"):
-        people = kinds.add_parser(kind)
-        people.add_argument("media", type=Path, nargs="+", help="images of one person each, at least two")
-        people.add_argument("--fps", type=float, default=30.0)
-    for command in kinds.choices.values():
-        command.add_argument("--json", action="store_true")
+    parser.add_argument("kind", choices=["hands"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
+    parser.add_argument("--save", type=Path, help="folder for the clips and their ground truth")
+    parser.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.kind != "hands" and len(options.media) < 2:
-        parser.error(f"{options.media[0]}: at least two images of people are required")
-    print_figures((cross_hands if options.kind == "hands" else cross_people)(options), options)
+    print_figures(cross_hands(options), options)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Compare refined with published hand keypoints: real labelled hands, a hand in front of two cameras, and the cost."""
+"""Compare refined with published hand keypoints: errors, expected errors and distances, and the cost."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+import tomllib
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -12,12 +13,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from hand_heads import real_hands
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sonjit import create_detector
+from sonjit import SonjitError, create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
 from sonjit.detectors.kinds.hand_size import HandSizes
@@ -30,8 +30,8 @@ from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 from sonjit.results.measures import hand_length_m
-from sonjit.studio.triangulation.bones import bone_lengths
 
+REAL_HANDS = "lab/evaluation/protocols/mediapipe-card.toml"
 CROPS = 24
 """Number of crops per real hand, with boxes that vary as in tracking."""
 TURN_RAD = 0.2
@@ -40,7 +40,6 @@ MAX_ERROR = 0.3
 MAX_REPROJECTION_PX = 30
 LIMITS = (0.02, 0.03, 0.04, 0.05, 0.07)
 """Limits of the expected error in the reliability table, as fractions of the crop."""
-BONES = [(k, k + 1) for k in range(20) if k % 4] + [(0, 1), (0, 5), (0, 9), (0, 13), (0, 17)]
 
 
 def load(model, file=None):
@@ -57,6 +56,22 @@ def load(model, file=None):
             {n.partition(".")[2]: arrays[n].astype(np.float32) for n in arrays.files if n.startswith(starts)}
         )
     return hands
+
+
+def real_hands(root):
+    """Yield (name, image, keypoints (21, 2), side or None) of each sample. Keypoints without label are NaN."""
+    protocol = tomllib.loads((files("sonjit") / REAL_HANDS).read_text("utf-8"))
+    for data in protocol["data"]:
+        for split in data["splits"]:
+            try:
+                samples = open_dataset(data["set"], root / data["folder"], split)
+            except SonjitError:
+                continue  # the samples lack this split
+            for sample in samples:
+                for hand in sample.instances:
+                    if hand.kind == "hand" and hand.keypoints_px is not None:
+                        points = np.where(hand.valid_px[:, None], hand.keypoints_px, np.nan)
+                        yield f"{data['set']} {Path(sample.id).name}", sample.rgb(), points, hand.side
 
 
 class RealCrop(NamedTuple):
@@ -187,45 +202,6 @@ def cost(model, frames):
     return published, refined, hands / (2 * len(images))
 
 
-def step_cost(model, repeats=500):
-    """Return the minimum processor time in ms of the refinement of one hand, over batches of calls."""
-    refinement, depths = load_hand_refinement(model), {"full": (40, 112, 192), "lite": (24, 64, 112)}[model]
-    rng = np.random.default_rng(0)
-    maps = [rng.random((1, depth, side, side), np.float32) for depth, side in zip(depths, (28, 14, 7), strict=True)]
-    inputs = RefinementInputs(rng.random((21, 3), np.float32), rng.random((21, 3), np.float32), maps)
-    times = []
-    for _ in range(repeats // 10):
-        start = time.process_time()
-        for _ in range(10):
-            refinement(inputs)
-        times.append((time.process_time() - start) / 10)
-    return min(times) * 1000
-
-
-def two_cameras(model, folder, clips, frames):
-    """Return a table for a real hand in front of two cameras: variation of bone lengths, and reprojection error."""
-    rig = dat_rig(folder)
-    table = Table("keypoints", "frames", "bone length variation, %", "reprojection, px", title=f"{model}, two cameras")
-    for name in ("published", "refined"):
-        options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": name}
-        seen = []
-        for clip in clips:
-            with create_detector("hands", **options) as detector, open_source(str(clip)) as source:
-                seen.append([detector.detect(frame.rgb) for frame in source if frame.index in frames])
-        lengths, errors = [], []
-        for pair in zip(*seen, strict=False):
-            if all(len(hands) == 1 for hands in pair):
-                points = [hands[0].keypoints[:, :2].astype(np.float64) for hands in pair]
-                world, error = triangulated(rig, points)
-                if error.mean() < MAX_REPROJECTION_PX:
-                    lengths.append([np.linalg.norm(world[a] - world[b]) for a, b in BONES])
-                    errors.append(error.mean())
-        lengths = np.array(lengths)
-        spread = np.median(np.abs(lengths - np.median(lengths, axis=0)), axis=0) / np.median(lengths, axis=0)
-        table.add_row(name, str(len(lengths)), f"{100 * 1.4826 * spread.mean():.2f}", f"{np.mean(errors):.2f}")
-    return table
-
-
 def rendered_distances(model, folders):
     """Yield relative distance errors of synthetic hands (known length, usual length) and the expected error of each."""
     options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
@@ -251,55 +227,16 @@ def rendered_distances(model, folders):
                 yield [hand.distance_m / true - 1 for hand in sized], [hand.error_m / hand.distance_m for hand in sized]
 
 
-def camera_distances(model, folder, clips, frames):
-    """Yield relative distance errors (N,) and bone lengths (N, 20) in metres of a tracked hand for each of two cameras.
-
-    The unit of the calibration board is unknown, so the triangulated hand length is the reference.
-    """
-    rig, seen = dat_rig(folder), []
-    for (matrix, *_), clip in zip(rig, clips, strict=True):
-        camera = ",".join(str(float(matrix[index])) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        options = {"model": model, "max_instances": 1, "search": "fast", "distance": True, "hand_length": 0.1}
-        with create_detector("hands", camera=camera, **options) as detector, open_source(str(clip)) as source:
-            found = [detector.detect(frame.rgb, time=frame.time) for frame in source if frame.index in frames]
-        seen.append(found)
-    worlds, pairs = [], []
-    for pair in zip(*seen, strict=False):
-        if all(len(hands) == 1 for hands in pair):
-            points = [hands[0].published.keypoints[:, :2].astype(np.float64) for hands in pair]
-            world, error = triangulated(rig, points)
-            if error.mean() < MAX_REPROJECTION_PX:
-                worlds.append(world)
-                pairs.append([hands[0] for hands in pair])
-    length = hand_length_m(np.array(worlds))
-    for number, (_, _, rotation, shift) in enumerate(rig):
-        true = [np.linalg.norm(rotation @ world.mean(0) + shift) for world in worlds]
-        hands = [pair[number] for pair in pairs]
-        distances = np.array([hand.distance_m for hand in hands]) * np.median(length) / 0.1
-        yield distances / true - 1, bone_lengths(np.array([hand.keypoints_3d for hand in hands], np.float64))
-
-
-def distance_table(model, data, folders):
-    """Return a table of the distance errors."""
-    table = Table("hands", "number", "mean absolute error, %", "bias, %", "within the expected error, %", "bones, %",
-                  title=f"{model}, distances")  # fmt: skip
-
-    def add(name, errors, expected, spread=""):
-        inside = "" if expected is None else f"{100 * np.mean(np.abs(errors) < expected):.0f}"
-        values = f"{100 * np.abs(errors).mean():.1f}", f"{100 * np.median(errors):+.1f}"
-        table.add_row(name, str(len(errors)), *values, inside, spread)
-
-    if folders:
-        errors, expected = (np.array(column) for column in zip(*rendered_distances(model, folders), strict=True))
-        for number, name in enumerate(("known length", "usual length")):
-            add(f"synthetic, {name}", errors[:, number], expected[:, number])
-    if data:
-        clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
-        found = camera_distances(model, data / "multiview" / "handpose3d", clips, range(400))
-        for number, (errors, lengths) in enumerate(found):
-            settled = lengths[30:]  # after the first second
-            spread = (settled.std(0) / settled.mean(0)).mean()
-            add(f"camera {number}, known length", errors, None, f"{100 * spread:.2f}")
+def distance_table(model, folders):
+    """Return a table of the distance errors on synthetic images."""
+    columns = ("hands", "number", "mean absolute error, %", "bias, %", "within the expected error, %")
+    table = Table(*columns, title=f"{model}, distances")
+    errors, expected = (np.array(column) for column in zip(*rendered_distances(model, folders), strict=True))
+    for number, name in enumerate(("known length", "usual length")):
+        error = errors[:, number]
+        inside = f"{100 * np.mean(np.abs(error) < expected[:, number]):.0f}"
+        figures = f"{100 * np.abs(error).mean():.1f}", f"{100 * np.median(error):+.1f}", inside
+        table.add_row(f"synthetic, {name}", str(len(error)), *figures)
     return table
 
 
@@ -334,7 +271,7 @@ def triangulated(rig, points):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with datasets/, wild_video/ and multiview/handpose3d/")
+    parser.add_argument("--data", type=Path, help="folder with datasets/")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--run", type=Path, help="run of the recipe refine, for its held-out synthetic images")
     parser.add_argument("--renders", type=Path, nargs="*", default=(), help="held-out synthetic images, for distances")
@@ -346,17 +283,14 @@ def main():
         if options.data:
             console.print(real_table(load(model, options.weights), options.data / "datasets", model))
             parts["real"] = reliability_of_real_hands(load(model, options.weights), options.data / "datasets")
-            clips = [options.data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
-            console.print(two_cameras(model, options.data / "multiview" / "handpose3d", clips, range(0, 400, 4)))
         if parts:
             console.print(reliability_table(model, parts))
-        if options.data or options.renders:
-            console.print(distance_table(model, options.data, options.renders))
+        if options.renders:
+            console.print(distance_table(model, options.renders))
         published, refined, hands = cost(model, options.frames)
         console.print(
             f"{model}: {published:.2f} ms of processor time per frame with {hands:.1f} hands, {refined:.2f} refined"
         )
-        console.print(f"    refinement of one hand: {step_cost(model):.3f} ms")
 
 
 if __name__ == "__main__":

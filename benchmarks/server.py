@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import time
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
@@ -32,7 +31,7 @@ LIMIT_MB = 20
 SIZE = (640, 480)
 DEPTH = 3  # images in flight: one in detection, one in decoding, one in transfer
 WARM_FRAMES, WARM_CYCLES = 300, 5
-PARTS = ("rates", "shares", "memory", "jobs")
+PARTS = ("rates", "shares", "memory")
 SETTLED_S = 5  # after which the resources of a client are released
 
 
@@ -254,34 +253,6 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
     }
 
 
-def measure_jobs(address, process, clip, kind, count):
-    """Return the growth of memory over consecutive jobs."""
-    url = f"http://{address.removeprefix('ws://').partition('/')[0]}/v1/jobs"
-
-    def run_one():
-        request = urllib.request.Request(f"{url}?kind={kind}&draw=false&name=clip.mp4", data=clip)
-        with urllib.request.urlopen(request) as answer:
-            job = json.load(answer)
-        while job["state"] in ("waiting", "running"):
-            time.sleep(0.05)
-            with urllib.request.urlopen(f"{url}/{job['id']}") as answer:
-                job = json.load(answer)
-        if job["state"] != "done":
-            raise SonjitError(f"job {job['state']}: {job['message']}")
-
-    def settled_memory():
-        time.sleep(SETTLED_S)
-        return memory_mb(process), handles(process)
-
-    for _ in range(WARM_CYCLES):
-        run_one()
-    before, open_before = settled_memory()
-    for _ in turns(process, "jobs", count):
-        run_one()
-    after, open_after = settled_memory()
-    return {"jobs": count, "mb": after - before, "handles": open_after - open_before}
-
-
 async def measure(options):
     video = Path(str(files("sonjit") / "_util" / "assets" / "demo.mp4"))
     with open_source(video) as source:
@@ -301,8 +272,6 @@ async def measure(options):
             measured["memory"] = await measure_memory(
                 address, process, jpeg, options.kind, options.cycles, options.minutes
             )
-        if "jobs" in options.only:
-            measured["jobs"] = measure_jobs(address, process, video.read_bytes(), options.kind, options.jobs)
     return {"kind": options.kind, "load": psutil.getloadavg()[0]} | measured
 
 
@@ -333,9 +302,6 @@ def show(result):
             f"{memory['start_mb']:.0f} MB, {memory['handles']:+d} files and threads\n"
             f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB"
         )
-    if jobs := result.get("jobs"):
-        growths.append(jobs["mb"])
-        console.print(f"{jobs['jobs']} jobs: {jobs['mb']:+.1f} MB, {jobs['handles']:+d} files and threads")
     return max(growths) < LIMIT_MB
 
 
@@ -346,7 +312,6 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10, help="duration of the measurement of shares")
     parser.add_argument("--cycles", type=int, default=50)
-    parser.add_argument("--jobs", type=int, default=20, help="number of consecutive jobs of the memory measurement")
     parser.add_argument("--minutes", type=float, default=1, help="streaming minutes of the memory measurement")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure; default all")
     parser.add_argument("--save", type=Path, help="JSON file")

@@ -2,10 +2,9 @@
 
 `python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, duplicates, IDs, and the slowest
 frame. A JSON file with the clip's name adds misses, false detections, wrong sides and ID switches. With `--empty`,
-every detection is a phantom. `--stills` shows images as drifting clips, or with `--repeat` as still clips, and compares
-with the search of stills: instances after 0.5, 1 and 2 seconds, number of IDs, and time. `--labels` shows labelled
-photographs (folders) as clips of a second, and counts the labels that are found, by class, and false detections.
-`crossings.py` measures crossing hands and people.
+every detection is a phantom. `--labels` shows labelled photographs (folders) as clips of a second, and counts the
+labels that are found, by class, and false detections.
+`crossings.py` measures crossing hands.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
-from itertools import islice, repeat, zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import cv2
@@ -28,13 +27,12 @@ from sonjit import SonjitError, create_detector
 from sonjit.lab.benchmark.cases import drifting
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation.detection import assign
-from sonjit.media import open_source, rgb_from
+from sonjit.media import open_source
 
 SEARCHES = ("fast", "auto")
 SETTLE = 3
 """Frames at the start whose time does not count: networks are loaded there."""
 HALF_SECOND = 15
-STILL_FRAMES = 60
 MOMENTS = 0, HALF_SECOND, 2 * HALF_SECOND
 """Frames in which labels are counted."""
 FAR = 0.25
@@ -140,80 +138,10 @@ def truth_of(clip, frames, options):
     return truth | {"frames": [by_time[round(seconds, 3)] for seconds, _ in frames]}
 
 
-def track_still(image, options):
-    """Return tracks and frame times of an image shown as a clip, by search, and those of the still image."""
-    rgb = rgb_from(str(image))
-    clip = [
-        (i / 30, frame)
-        for i, frame in enumerate(islice(repeat(rgb) if options.repeat else drifting(rgb), STILL_FRAMES))
-    ]
-    with create_detector(options.kind, static_image=True, max_instances=options.max_instances) as detector:
-        start = time.process_time()
-        still = detector.detect(rgb)
-        rows = {"still": {"in the last frame": len(still), "processor ms": 1000 * (time.process_time() - start)}}
-    found, seconds, processor = run(clip, options)
-    for search in SEARCHES:
-        counts = [len(results) for results in found[search]]
-        rows[search] = {
-            "half a second": counts[HALF_SECOND],
-            "a second": counts[2 * HALF_SECOND],
-            "in the last frame": counts[-1],
-            "matching the still": same(still, found[search][-1]) if options.repeat else "",
-            "ids": len({result.id for results in found[search] for result in results}),
-            "median ms": 1000 * float(np.median(seconds[search][SETTLE:])),
-            "worst ms": 1000 * seconds[search][SETTLE:].max(),
-            "processor ms": 1000 * float(np.median(processor[search][SETTLE:])),
-        }
-    return rows
-
-
-def same(some, others):
-    """Count the results that match one of the others one to one, with an IoU of at least 0.5."""
-    free, count = [box_of(result) for result in others], 0
-    for result in some:
-        overlaps = [overlap(box_of(result), other) for other in free]
-        if overlaps and max(overlaps) > 0.5:
-            free.pop(int(np.argmax(overlaps)))
-            count += 1
-    return count
-
-
 def box_of(result):
     """Return the corners (2, 2) of the box around the keypoints of a result, or of its body."""
     points = keypoints(getattr(result, "body", result))
     return np.stack([points.min(axis=0), points.max(axis=0)])
-
-
-def overlap(a, b):
-    """Return the intersection over union of two boxes (2, 2)."""
-    shared = np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None).prod()
-    return shared / (np.ptp(a, axis=0).prod() + np.ptp(b, axis=0).prod() - shared)
-
-
-def print_stills(options, console):
-    """Print a row for each image and search, and the sums over all images."""
-    names = (
-        "half a second",
-        "a second",
-        "in the last frame",
-        "matching the still",
-        "ids",
-        "median ms",
-        "worst ms",
-        "processor ms",
-    )
-    table = Table("image", "search", *names, box=None)
-    totals = {}
-    for image in options.media:
-        for search, row in track_still(image, options).items():
-            table.add_row(image.name, search, *(_cell(row.get(name, "")) for name in names))
-            total = totals.setdefault(search, {})
-            for name in names[:5]:
-                if isinstance(row.get(name), int):
-                    total[name] = total.get(name, 0) + row[name]
-    for search, total in totals.items():
-        table.add_row("all", search, *(_cell(total.get(name, "")) for name in names))
-    console.print(table)
 
 
 def labelled_clip(sample, options):
@@ -309,10 +237,6 @@ def print_labels(options, console):
             print(f"{name}: median {np.median(times):.0f} ms, maximum {max(times):.0f} ms CPU")
 
 
-def _cell(value):
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path, nargs="+")
@@ -322,8 +246,7 @@ def main():
     parser.add_argument("--crop", action="store_true", help="crop to the middle three quarters, 640 px wide")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--empty", action="store_true", help="the clips contain no instance of the kind")
-    parser.add_argument("--stills", action="store_true", help="media are images")
-    parser.add_argument("--repeat", action="store_true", help="with --stills: show the same image in every frame")
+    parser.add_argument("--repeat", action="store_true", help="with --labels: show the same image in every frame")
     parser.add_argument("--runs", type=int, default=1, help="runs of each clip; the shortest time of a frame counts")
     parser.add_argument("--labels", action="store_true", help="media are folders of labelled photographs")
     parser.add_argument("--only", nargs="+", help="with --labels: photographs with one of these classes")
@@ -331,13 +254,8 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="with --labels: print each photograph")
     options = parser.parse_args()
     console = Console(width=200)
-    if options.repeat and not (options.stills or options.labels):
-        parser.error("--repeat requires --stills or --labels")
     if options.labels:
         print_labels(options, console)
-        return
-    if options.stills:
-        print_stills(options, console)
         return
     rows = []
     for clip in options.media:

@@ -1,12 +1,12 @@
 """Compare the throughput of complete runs with the usual MediaPipe script, for stills and for a 1080p video.
 
-    python benchmarks/throughput.py first|stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
+    python benchmarks/throughput.py stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
 
 Sonjit and MediaPipe run alternately in new processes. Wall and processor time include the start and child processes.
 Stills are the photographs of `real/wild`, repeated, with the longer side of 640 px, into one table. MediaPipe gets one
 process per core. The video consists of the clips of `real/wild_video` and the bundled one, enlarged to 1080p at 30
 frames per second, H.264. It becomes a table and an annotated video. "decode, encode" is the limit without detection.
-"first" is one photograph in a new process. Compiled networks are in the cache, except with "empty cache".
+Compiled networks are in the cache.
 """
 
 from __future__ import annotations
@@ -50,29 +50,6 @@ with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands,
         for hand in hands.process(rgb).multi_hand_landmarks or []:
             rows.writerow([file] + [value for p in hand.landmark for value in (p.x, p.y, p.z)])
 """
-
-PEER_FIRST = """
-import sys
-import cv2, mediapipe as mp
-with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands:
-    hands.process(cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB))
-"""
-
-OWN_FIRST = """
-import sys
-import sonjit
-with sonjit.create_detector("hands", max_instances=2, static_image=True, search=sys.argv[2]) as detector:
-    detector.detect(sys.argv[1])
-"""
-
-OWN_UNCACHED = OWN_FIRST.replace(
-    "import sonjit",
-    """
-import sonjit.engines.openvino
-sonjit.engines.openvino.import_blob = lambda *_: None
-sonjit.engines.openvino.keep_blob = lambda *_: None
-""",
-)
 
 PEER_VIDEO = """
 import csv, sys
@@ -171,25 +148,6 @@ def copy_video(path: str, out: str) -> None:
             writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
 
 
-def first(options: argparse.Namespace, folder: Path) -> None:
-    """Measure one photograph in a new process."""
-    (photograph,) = make_stills(Path(options.data) / "real" / "wild", folder, 1)
-    table = folder / "found.json"
-
-    def command(search: str) -> tuple[float, float]:
-        table.unlink(missing_ok=True)
-        return run_together((*SONJIT, photograph, "--search", search, "--max-instances", "2", "--save", table))
-
-    sides: dict[str, Callable[[], tuple[float, float]]] = {}
-    for search in options.search.split(","):
-        for name, script in (("", OWN_FIRST), (", empty cache", OWN_UNCACHED)):
-            sides[f"Sonjit, {search}{name}"] = partial(run_together, (sys.executable, "-c", script, photograph, search))
-        sides[f"Sonjit, {search}, command line"] = partial(command, search)
-    if options.peer:
-        sides["MediaPipe"] = partial(run_together, (options.peer, "-c", PEER_FIRST, photograph))
-    compare(sides, 1, options.turns)
-
-
 def stills(options: argparse.Namespace, folder: Path) -> None:
     """Measure a folder of stills with one table as output."""
     (folder / "stills").mkdir()
@@ -239,9 +197,7 @@ def video(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "what", choices=("first", "stills", "video", "copy"), help="copy: only decode and encode --files"
-    )
+    parser.add_argument("what", choices=("stills", "video", "copy"), help="copy: only decode and encode --files")
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
     parser.add_argument("--search", default="fast,auto", help="comma-separated: auto, fast, thorough")
@@ -258,7 +214,7 @@ def main() -> None:
         copy_video(*options.files)
         return
     with tempfile.TemporaryDirectory() as folder:
-        {"first": first, "stills": stills, "video": video}[options.what](options, Path(folder))
+        {"stills": stills, "video": video}[options.what](options, Path(folder))
 
 
 if __name__ == "__main__":

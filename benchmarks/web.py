@@ -6,11 +6,10 @@ python benchmarks/web.py body --media person.mp4  # @mediapipe/pose, one person
 python benchmarks/web.py --single                 # a page that is not cross-origin isolated
 python benchmarks/web.py --bundle hand_landmarker.task  # @mediapipe/tasks-vision
 python benchmarks/web.py face --media face.mp4 --bundle face_landmarker.task
-xvfb-run python benchmarks/web.py --browser firefox --bundle hand_landmarker.task
 
 Both run alternately on the same frames of the same canvas. MediaPipe's older packages use WebGL, which Chromium
 computes on the processor without a graphics card. With `--bundle` both are vision tasks. MediaPipe's uses its `CPU`
-delegate, and both run in the main thread of the page. Firefox needs a display, because MediaPipe's packages need WebGL.
+delegate, and both run in the main thread of the page.
 
 Start, memory and processor time are measured first, with one package in a new browser. The start is the time from the
 creation to the first result. The memory is the growth of the browser's processes (proportional set size) from the page
@@ -26,10 +25,8 @@ import gzip
 import http.server
 import io
 import json
-import os
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -48,8 +45,6 @@ from selenium import webdriver
 from sonjit.media import open_source
 
 PROJECT = Path(__file__).parents[1]
-sys.path.append(str(PROJECT))
-from tests.browser.firefox import FIREFOX, Firefox  # noqa: E402  # a folder without a package
 
 TYPES = {"js": "text/javascript", "mjs": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
@@ -209,25 +204,20 @@ class Page:
     """A page in a new browser that is closed when the block is left.
 
     Args:
-        name: `chromium` or `firefox`.
         url: Address of the page.
         seconds: Limit for one run.
     """
 
-    def __init__(self, name: str, url: str, seconds: int) -> None:
+    def __init__(self, url: str, seconds: int) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        if name == "firefox":
-            self._driver: Any = Firefox(Path(self._folder.name), headless=False)
-            self._root = psutil.Process(self._driver.process.pid)
-        else:
-            options = webdriver.ChromeOptions()
-            options.binary_location = shutil.which("chromium") or ""
-            for flag in (*FLAGS, f"--user-data-dir={self._folder.name}"):
-                options.add_argument(flag)
-            service = webdriver.ChromeService(shutil.which("chromedriver"))
-            self._driver = webdriver.Chrome(options=options, service=service)
-            self._driver.set_script_timeout(seconds)
-            self._root = psutil.Process(service.process.pid)
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or ""
+        for flag in (*FLAGS, f"--user-data-dir={self._folder.name}"):
+            options.add_argument(flag)
+        service = webdriver.ChromeService(shutil.which("chromedriver"))
+        self._driver = webdriver.Chrome(options=options, service=service)
+        self._driver.set_script_timeout(seconds)
+        self._root = psutil.Process(service.process.pid)
         self._url, self._seconds = url, seconds
 
     def __enter__(self) -> Page:
@@ -287,7 +277,6 @@ def parse_arguments() -> argparse.Namespace:
         "--single", action="store_true", help="use a page without cross-origin isolation, which has one thread"
     )
     parser.add_argument("--bundle", type=Path, help="compare vision tasks with this .task file")
-    parser.add_argument("--browser", choices=["chromium", "firefox"], default="chromium")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--starts", type=int, default=3, help="new browsers for the start and memory of each package")
     parser.add_argument("--block", type=int, default=12, help="frames per turn, of which the first two are excluded")
@@ -300,10 +289,6 @@ def parse_arguments() -> argparse.Namespace:
     case = CASES[args.kind]
     if case.limit is None and args.max_instances is not None:
         parser.error(f"--max-instances does not apply to @mediapipe/{case.package}")
-    if args.browser == "firefox" and FIREFOX is None:
-        parser.error("Firefox is not installed: apt-get install firefox-esr")
-    if args.browser == "firefox" and "DISPLAY" not in os.environ:
-        parser.error("--browser firefox needs a display: run the command with xvfb-run")
     return args
 
 
@@ -340,7 +325,7 @@ def main() -> None:
     server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
     script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
     arguments = (len(frames), args.block, *task, model, config)
-    page_arguments = (args.browser, f"http://127.0.0.1:{server.server_port}/", args.seconds)
+    page_arguments = (f"http://127.0.0.1:{server.server_port}/", args.seconds)
     fresh: dict[str, list[Fresh]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
         with Page(*page_arguments) as page:
@@ -350,7 +335,6 @@ def main() -> None:
     result: dict[str, Any] = {
         "kind": args.kind,
         "package": package,
-        "browser": args.browser,
         "isolated": found["isolated"],
         "max_instances": maximum,
     }

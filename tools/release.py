@@ -24,8 +24,9 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests/support")]
 import record_surface  # noqa: E402
+
 from sonjit.weights.catalog import load_catalog  # noqa: E402
 
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -43,8 +44,8 @@ def main() -> int:
         return print_error(f"CHANGELOG.md begins with {heading!r}: add the changes of {version}")
     recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
     if new := sorted(set(record_surface.surface()) - set(recorded)):
-        return print_error(f"{', '.join(new)}: new public names. Run tests/record_surface.py and commit")
-    if subprocess.run([sys.executable, ROOT / "tools" / "audit.py"], check=False).returncode:
+        return print_error(f"{', '.join(new)}: new public names. Run tests/support/record_surface.py and commit")
+    if subprocess.run(["make", "-C", ROOT, "audit"], check=False).returncode:
         return print_error("a locked dependency has a known vulnerability: update it and run make lock")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)

@@ -1,21 +1,42 @@
-"""Add version and translation to the header of the documentation site, and keep options of commands in one line."""
+"""Complete the documentation site while MkDocs builds it.
+
+The hooks add the reference of all commands, the version and translation in the header, and code blocks around the
+examples in docstrings. They keep each option of a command in one line.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from griffe import Extension
+
 if TYPE_CHECKING:
+    from griffe import Object
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.nav import Navigation
     from mkdocs.structure.pages import Page
 
 _VERSION_FILE = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "version.py"
-
-
 _SHELL = re.compile(r'(<div class="language-(?:sh|bash)\b.*?</div>)', re.DOTALL)
 _OPTION = re.compile(r"(?<=[>\s])(--[a-z][\w-]*)(?=[<\s=])")
+_EXAMPLE = re.compile(r"^(?P<indent>[ ]*)>>> .*?(?=\n[ ]*\n(?![ ]*>>>)|\Z)", re.DOTALL | re.MULTILINE)
+
+
+class DocstringExamples(Extension):
+    """Enclose each example in a docstring in fences, and remove directives of doctest."""
+
+    def on_object(self, *, obj: Object, **_: object) -> None:
+        """Rewrite the object's docstring."""
+        if obj.docstring is not None:
+            obj.docstring.value = _EXAMPLE.sub(_fenced, obj.docstring.value)
+
+
+def _fenced(example: re.Match[str]) -> str:
+    indent, code = example["indent"], re.sub(r"\s*# doctest: .*", "", example[0])
+    return f"{indent}```pycon\n{code.rstrip()}\n{indent}```"
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -24,6 +45,16 @@ def on_config(config: MkDocsConfig) -> None:
     if found is None:
         raise ValueError(f'{_VERSION_FILE} requires a line __version__ = "...".')
     config.extra["release"] = found[1]
+
+
+def on_page_markdown(markdown: str, /, *, page: Page, **_: object) -> str:
+    """Add the reference of all commands to the page of the command line."""
+    if page.file.src_uri != "cli.md":
+        return markdown
+    sys.path.append(str(Path(__file__).parent))
+    from options import cli
+
+    return f"{markdown}\n{cli()}"
 
 
 def on_page_context(context: dict[str, Any], /, *, page: Page, nav: Navigation, **_: object) -> dict[str, Any]:

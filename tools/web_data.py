@@ -1,7 +1,9 @@
 """Write the data that `web/` shares with Python: constants, anchors, options and weights.
 
 python tools/web_data.py           # write web/src/data.json
-python tools/web_data.py --check   # fail if the files are out of date
+python tools/web_data.py --check   # fail if the file is out of date
+
+The file names the constants of each group. To share another one, add its name to the group and run the program.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
-from sonjit.results.skeletons import faces as face_points
+from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import annotations
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
@@ -62,7 +64,35 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
-SEARCH = (geometry, search_hands, search_bodies, faces, people, light, network, score, streams, stream_finders)
+GROUPS = {
+    "body": body,
+    "face": face,
+    "face_bundle": face_bundle,
+    "face_networks": face_networks,
+    "face_refinement": face_refinement,
+    "face_regions": face_skeletons,
+    "hand_heads": hand_heads,
+    "hand_refinement": hand_refinement,
+    "hands": hands,
+    "holistic": holistic,
+    "metric_faces": rotations,
+    "observations": observations,
+    "pipeline": pipeline,
+    "tracking": tracking,
+}
+"""Module with the constants of each group of the file."""
+SEARCH = {
+    "bodies": search_bodies,
+    "faces": faces,
+    "geometry": geometry,
+    "hands": search_hands,
+    "light": light,
+    "network": network,
+    "people": people,
+    "score": score,
+    "stream_finders": stream_finders,
+    "streams": streams,
+}
 FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
 PACE = ("refresh_frames", "min_presence", "inferences")
 GRIDS = {
@@ -78,26 +108,24 @@ def data() -> dict[str, Any]:
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
-    face_modules = (face, face_refinement, face_networks, face_bundle)
-    kind_modules = (hands, hand_heads, hand_refinement, *face_modules, body, holistic)
-    modules = (observations, tracking, pipeline, *kind_modules)
+    known = json.loads(FILE.read_text("utf-8"))
     return {
         "constants": {
-            **_by_name(modules),
-            "face_regions": {name: getattr(face_points, name) for name in ("LIPS", "LEFT_EYE", "RIGHT_EYE")},
-            "metric_faces": {name: _constants(rotations)[name] for name in ("NEAR", "HALF_HEIGHT")},
-            "search": _by_name(SEARCH),
+            **{group: _constants(module, known["constants"][group]) for group, module in GROUPS.items()},
+            "search": {
+                group: _constants(module, known["constants"]["search"][group]) for group, module in SEARCH.items()
+            },
         },
         "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
         "gestures": _gestures(),
         "measures": {
             "names": MEASURE_NAMES,
-            "hand": _constants(hand_measures),
-            "body": _constants(body_measures),
-            "face": _constants(face_measures),
+            "hand": _constants(hand_measures, known["measures"]["hand"]),
+            "body": _constants(body_measures, known["measures"]["body"]),
+            "face": _constants(face_measures, known["measures"]["face"]),
         },
-        "motions": _motions(),
-        "events": _constants(annotations),
+        "motions": _motions(known["motions"]),
+        "events": _constants(annotations, known["events"]),
         "one_euro": _defaults(OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
@@ -106,26 +134,23 @@ def data() -> dict[str, Any]:
     }
 
 
-def _by_name(modules: Iterable[ModuleType]) -> dict[str, dict[str, Any]]:
-    """Return the constants of modules by name; pages read the limits of the search from `search.json`."""
-    named = {module.__name__.rpartition(".")[2]: _constants(module) for module in modules}
-    return {name: {key: value for key, value in own.items() if key != "LIMITS"} for name, own in named.items()}
-
-
 def _finite(value: object) -> object:
     """Return the value, or None for infinity, which JSON lacks."""
     return None if value == math.inf else value
 
 
-def _constants(module: ModuleType | type) -> dict[str, Any]:
-    """Return the numbers, tables of numbers and dataclasses that a module or class defines in capitals."""
+def _constants(module: ModuleType | type, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return the numbers, tables of numbers and dataclasses that a module or class defines in capitals, by name."""
     own = inspect.getsource(module)
     named = {
         name.lstrip("_"): asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in vars(module).items()
         if name.isupper() and name in own
     }
-    return {name: value for name, value in named.items() if _is_plain(value)}
+    plain = {name: value for name, value in named.items() if _is_plain(value)}
+    if names is not None and (gone := set(names) - plain.keys()):
+        raise KeyError(f"{module.__name__} has no constants {', '.join(sorted(gone))}; see GROUPS in {__file__}")
+    return plain if names is None else {name: plain[name] for name in names}
 
 
 def _is_plain(value: object) -> bool:
@@ -158,7 +183,7 @@ def _gestures() -> dict[str, Any]:
     }
 
 
-def _motions() -> dict[str, Any]:
+def _motions(known: dict[str, Any]) -> dict[str, Any]:
     """Return the constants of hand motions and of custom motions."""
     lines = _constants(hand_measures)
     finders = "Swipes", "Waves", "Circles", "Holds", "Rotations", "Pushes"
@@ -169,8 +194,8 @@ def _motions() -> dict[str, Any]:
         "chains": lines["CHAINS"],
         "pinch": lines["PINCHES"][0],
         "forget_s": _defaults(MotionRecognizer)["forget_s"],
-        "track": _constants(motions),
-        "custom": _constants(custom_motions),
+        "track": _constants(motions, known["track"]),
+        "custom": _constants(custom_motions, known["custom"]),
         **{one.__name__: _constants(one) for one in (*watches, motions.HandPair)},
     }
 

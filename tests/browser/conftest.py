@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .web_module import WEB, put_on
 
 LOCAL = "http://127.0.0.1:"

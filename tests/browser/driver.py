@@ -2,7 +2,7 @@
 
 import contextlib
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
 
 EMPTY = """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ..studio.projects import make_project  # noqa: TID252  # one maker of projects for all packages
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
 
 pytestmark = pytest.mark.browser

@@ -3,7 +3,7 @@
 import cv2
 import pytest
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import hosted, open_kit, run
 from .driver import EMPTY
 from .firefox import FIREFOX, Firefox

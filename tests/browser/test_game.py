@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .web_module import put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -39,7 +39,21 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl", "docker", "cp", "zip", "blender"}
+CHECKED = {
+    "sonjit",
+    "pip",
+    "make",
+    "python",
+    "torchrun",
+    "ray",
+    "git",
+    "openssl",
+    "docker",
+    "cp",
+    "zip",
+    "blender",
+    "pyinstaller",
+}
 
 SQUATS = 20
 """Frames of the video of squats, of five in a second: a repetition is among them."""

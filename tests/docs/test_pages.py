@@ -105,24 +105,3 @@ def test_every_page_is_in_the_navigation_and_every_image_is_shown():
     assert [image.name for image in (DOCS / "images").iterdir() if image not in linked] == []
     for image in linked:
         assert image.suffix not in (".png", ".jpg", ".webp") or image.stat().st_size < 500_000, image.name
-
-
-@pytest.mark.parametrize(
-    ("page", "fact"),
-    [
-        ("networks.md", r"BlazePose Lite \| Pixel 3 \| about 44 .* 49 "),
-        ("networks.md", r"BlazePose Full \| Pixel 3 \| about 18 .* 40 "),
-        ("networks.md", r"BlazePose Heavy \| Pixel 3 \| about 4 .* 19 "),
-        ("networks.md", r"hand landmarks light, full, heavy \| Pixel 3 \| 6.6, 16.1, 36.9 ms"),
-        ("networks.md", r"TITAN V \| 48 hours"),
-        ("networks.md", r"No heavy hand network was published"),
-        (
-            "mediapipe-and-tfjs.md",
-            r"\| platforms \| Android, iOS.* \| browsers.* \| Linux, macOS on Apple silicon and Windows",
-        ),
-        ("migrating-from-tfjs.md", r"model\.json"),
-        ("evaluation.md", r"A model card \(Mitchell et al\. 2019\)"),
-    ],
-)
-def test_what_others_published_stands_on_its_page(page, fact):
-    assert re.search(fact, (DOCS / page).read_text("utf-8"))

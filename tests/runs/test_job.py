@@ -23,7 +23,7 @@ from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
 from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.run import _JoinThread
 
-from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Runs on a Ray cluster of two local nodes write the same files as one process."""
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -15,16 +14,13 @@ import pytest
 from sonjit.cli import main
 from sonjit.weights.catalog import models_folder
 
+from ..support import ray_cluster as cluster  # noqa: TID252  # one cluster for all tests
+
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
 
-_FILE = Path(__file__).parents[2] / "benchmarks" / "cluster.py"
-_SPEC = importlib.util.spec_from_file_location("cluster", _FILE)
-cluster = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(cluster)
-
-IMAGES = 24
+IMAGES = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,32 +93,29 @@ def local_table(stills):
 
 def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, local_table, tmp_path):
     with cluster.Node("--address", head) as node:
-        line = cluster.kill_during_run(stills, tmp_path / "t.csv", head, node)
+        process = cluster.start_run(stills, tmp_path / "t.csv", f"ray:{head}")
+        cluster.wait_for_files(process, tmp_path / "t.csv", 6)
+        node.kill()
+        line = cluster.finish(process)
     assert line.startswith(f"{IMAGES} files, ")
     assert (tmp_path / "t.csv").read_bytes() == local_table
 
 
-def stopped_run(stills, table, head):
-    """Run on the cluster, send Ctrl-C after the second file, and return the exit status and standard error."""
-    work = table.with_name(f".{table.name}.work")
-    process = cluster.start_run(stills, table, f"ray:{head}")
-    while process.poll() is None and len(list(work.glob("*.jsonl"))) < 2:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate()[1]
-    return process.returncode, output
-
-
-def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, local_table, tmp_path):
-    for attempt in range(5):  # on a busy machine, all files may be finished before this process sends the signal
-        table = tmp_path / f"{attempt}.csv"
-        status, output = stopped_run(stills, table, head)
-        if (kept := table.read_bytes()) != local_table:
-            break
-    assert (status, output) == (130, "sonjit: stopped; finished results are kept\n")
+def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(stills, local_table, tmp_path):
+    """Freeze the workers before the signal, so that some files are unfinished on any machine."""
+    table = tmp_path / "t.csv"
+    with cluster.head() as node:
+        process = cluster.start_run(stills, table, f"ray:{node.address}")
+        cluster.wait_for_files(process, table, 2)
+        node.freeze()
+        process.send_signal(signal.SIGINT)
+        output = process.communicate()[1]
+    assert (process.returncode, output) == (130, "sonjit: stopped; finished results are kept\n")
+    kept = table.read_bytes()
     assert local_table.startswith(kept)
     assert 1 < kept.count(b"\n") < local_table.count(b"\n")
-    line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
+    with cluster.head() as node:
+        line = cluster.finish(cluster.start_run(stills, table, f"ray:{node.address}"))
     assert " finished before" in line
     assert table.read_bytes() == local_table
 

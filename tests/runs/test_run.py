@@ -14,7 +14,7 @@ from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.runs.inputs import output_paths
 
-from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect("hands", OPTIONS)

@@ -15,7 +15,7 @@ from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Configure
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import answer, configure, frame_message, jpeg_of, open_stream
 
 LITE = {"kind": "hands", "model": "lite"}

@@ -13,7 +13,7 @@ from sonjit.server.job_store import MARKER, JobStore
 from sonjit.server.processes import CrashError, TooSlowError
 from sonjit.server.settings import Settings
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sonjit.server import jobs as jobs_module
 from sonjit.server.job_store import JobStore
 from sonjit.server.options import known_options
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import end_of, events_of, refusal
 
 

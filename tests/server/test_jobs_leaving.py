@@ -18,7 +18,7 @@ from sonjit.server.app import make_server
 from sonjit.server.job_store import JobStore
 from sonjit.server.settings import Settings
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
 
 class Served(NamedTuple):

@@ -11,7 +11,7 @@ from sonjit.server import jobs as jobs_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.jobs import download
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import FRAMES, end_of, refusal
 
 

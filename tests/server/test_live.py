@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import configure, frame_message, jpeg_of, open_stream
 
 

@@ -17,7 +17,7 @@ from sonjit.server.images import Session
 from sonjit.server.service import DetectorPool
 from sonjit.server.stream import Configure, ProtocolError, Reset, StreamImage, read_image, read_text
 
-from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
 

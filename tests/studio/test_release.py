@@ -23,7 +23,7 @@ from sonjit.studio.release.privacy import (
 )
 from sonjit.studio.release.release import release
 
-from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from .projects import finer, hands, make_project
 from .rigs import random_rig
 

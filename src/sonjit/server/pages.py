@@ -121,6 +121,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
             faces.
         JobError: The disk refuses a file.
     """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: choose a new folder")
     if not (engine / "sonjit-web.js").is_file():
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
     if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
@@ -128,8 +130,6 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
     answer = kinds_answer(engine, has_bundle=None if bundle is None else True)
     if not answer["in_page"]:
         raise InputError(f"no networks in {engine / 'models'}: type make web once more")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty: choose a new folder")
     with atomic_folder(folder) as draft:
         for name in (*app_files(), "sw.js", "manifest.webmanifest"):
             _copy(PAGE / name, draft / name)

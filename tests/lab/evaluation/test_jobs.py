@@ -16,7 +16,7 @@ from sonjit.lab.evaluation.protocols import ProtocolData
 from sonjit.lab.evaluation.records import Journal, JournalLine
 from sonjit.media import TABLE_ENDINGS
 
-from ...progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 CARD = "mediapipe-card"
 

@@ -10,7 +10,7 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.lab.evaluation.models import TRACKING_PASSES, DetectorModel, open_model
 
-from ...progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 CARD = "mediapipe-card"
 

@@ -14,7 +14,7 @@ from sonjit.lab.synthesis import job
 from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
 
-from ...progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))  # two chunks
 RUN = """

@@ -1,7 +1,7 @@
 """Additional heads of the published hand networks: keypoint visibility, handedness and gesture features.
 
 Their inputs are feature maps that the landmark network computes anyway: maps sampled at its own keypoints, and the
-mean of its last map. They were trained on rendered hands with exact ground truth: docs/hand-heads.md.
+mean of its last map. They were trained on rendered hands with exact ground truth: docs/hands.md.
 """
 
 from __future__ import annotations

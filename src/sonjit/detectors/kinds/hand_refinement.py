@@ -1,7 +1,7 @@
 """Refine the keypoints of the published hand networks from their feature maps.
 
 The refinement samples the maps at the keypoints, moves the keypoints, and samples the maps again at the new positions.
-It was trained on rendered hands with exact ground truth: docs/refined-keypoints.md.
+It was trained on rendered hands with exact ground truth: docs/hands.md.
 """
 
 from __future__ import annotations

@@ -379,7 +379,7 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
     assert request.data is not None
     for name in (*settings.train, *settings.held_out):
         if not (folder := request.data / name).is_dir():
-            raise InputError(f"{folder}: no such folder; create it with sonjit synth, see docs/hand-heads.md")
+            raise InputError(f"{folder}: no such folder; create it with sonjit synth, see docs/hands.md")
     training, calibration, held_out = {}, {}, {}
     for model in MODELS:
         features = _features(request, settings.train, model, settings.more)

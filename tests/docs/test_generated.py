@@ -1,0 +1,142 @@
+"""Generated files are up to date, and the reference of options, columns and environment variables is complete."""
+
+import ast
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonjit.detectors import create_detector
+from sonjit.detectors.kinds import KINDS, options_of
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("sonjit_tools_options", PROJECT / "tools" / "options.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_files_are_up_to_date(tool):
+    """Run in a separate process, because other tests register kinds of extensions."""
+    done = subprocess.run([sys.executable, tool.__file__, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_page_that_is_out_of_date_is_reported_and_written_again(tool, tmp_path, monkeypatch, capsys):
+    current, stale = tool.PAGES[0].read_text("utf-8"), tmp_path / "options.md"
+    monkeypatch.setattr(tool, "PAGES", [stale])
+    monkeypatch.setattr(tool, "GENERATED", {})
+    stale.write_text(current.replace("| `5` |", "| `6` |"), "utf-8")
+    assert tool.main(["--check"]) == 1
+    assert "Run: make docs" in capsys.readouterr().err
+    assert tool.main([]) == 0
+    assert (tool.main(["--check"]), stale.read_text("utf-8")) == (0, current)
+
+
+def test_python_has_and_describes_each_option_with_its_default(tool):
+    known, options = inspect.signature(create_detector).parameters, tool.every_option()
+    assert options.keys() == known.keys() - {"kind", "options"}
+    for name in options:
+        assert f"\n        {name}: " in create_detector.__doc__
+        if (default := known[name].default) is not None:
+            assert {getattr(entry.options, name) for entry in KINDS.values() if name in options_of(entry)} == {default}
+
+
+def test_the_site_lists_every_command_and_option(tool):
+    from sonjit.cli import build_app
+
+    sections = dict(re.findall(r"^## sonjit ([^\n]*)\n(.*?)(?=^## |\Z)", tool.cli(), re.MULTILINE | re.DOTALL))
+    for name in build_app():
+        if not name.startswith("-"):
+            assert any(command.split()[0] == name for command in sections), name
+    for argument in build_app()["hands"].assemble_argument_collection():
+        if argument.show:
+            assert f"`{argument.names[0]}" in sections["hands"], argument.names
+
+
+def test_a_contributed_result_becomes_rows_of_its_class(tool, tmp_path, monkeypatch):
+    sides = {side: {"median": {"cpu_ms": ms}, "precision": "f32"} for side, ms in (("sonjit", 3), ("mediapipe", 4))}
+    result = {
+        "machine": {"cpu": "A CPU", "cores": 8, "flags": ["avx2"], "date": "2026-01-02T03:04"},
+        "settings": {"threads": 1},
+        "cases": [{"case": {"name": "one"}, **sides}, {"case": {"name": "no peer"}, "sonjit": sides["sonjit"]}],
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(result), "utf-8")
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    head, _, *rows = tool.speed_classes().splitlines()
+    assert (head, rows) == ("| case | f32 with AVX2, 1 thread |", ["| one | 0.75 |"])
+
+
+@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("rows", ["keypoint", "instance"])
+def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
+    from sonjit.detectors.kinds import KINDS
+    from sonjit.media import Header, open_writer
+    from sonjit.results import Frame
+    from sonjit.runs.annotations import table_columns
+
+    model = f"{kind}-{next(iter(KINDS[kind].models))}"
+    of_kind = {"face": {"blendshapes": True, "transform": True}, "hands": {"distance": True}}
+    extra = table_columns(model, measures=True, gestures=True, counts=True, **of_kind.get(kind, {}))
+    header = Header(source="photographs", width=8, height=8, model=model)
+    with open_writer(tmp_path / "table.csv", header, extra, rows=rows) as writer:
+        writer.write(Frame(0, None, source="photo.jpg"))
+    columns = (tmp_path / "table.csv").read_text("utf-8-sig").splitlines()[0].split(",")
+    text = (DOCS / "columns.md").read_text("utf-8")
+    assert len(columns) > len(extra)
+    assert [name for name in columns if f"`{name}`" not in text] == []
+
+
+def read_variables(path):
+    """Return the names of the environment variables that a module reads or sets."""
+    tree = ast.parse(path.read_text("utf-8"))
+    constants = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+    def names(node):
+        node = constants.get(node.id, node) if isinstance(node, ast.Name) else node
+        return {node.value} if isinstance(node, ast.Constant) else set()
+
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get" | "setdefault" | "pop")):
+                found |= names(node.args[0])
+            case ast.Call(func=ast.Attribute(attr="getenv")):
+                found |= names(node.args[0])
+            case ast.Subscript(value=ast.Attribute(attr="environ")):
+                found |= names(node.slice)
+            case ast.Compare(comparators=[ast.Attribute(attr="environ")]):
+                found |= names(node.left)
+    return found
+
+
+def test_every_environment_variable_is_described():
+    text = (DOCS / "environment.md").read_text("utf-8")
+    described = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
+    read = set().union(*(read_variables(path) for path in (PROJECT / "src").rglob("*.py")))
+    assert "SONJIT_EXTENSIONS" in read
+    assert read - described == set()
+    assert described - read <= {
+        "OPENCV_FOR_THREADS_NUM",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+    }  # set in a loop
