@@ -62,7 +62,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width: names must not be cut
+    console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width: names must not be cut
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
         table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "source")
