@@ -10,6 +10,7 @@ PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
 TYPES = {
     ".js": "text/javascript",
+    ".json": "application/json",
     ".wasm": "application/wasm",
     **dict.fromkeys((".tflite", ".npz"), "application/octet-stream"),
 }
