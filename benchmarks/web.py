@@ -1,15 +1,12 @@
-"""Compare `web/` with MediaPipe's packages in a browser: tracking speed, start, memory, download.
+"""Compare `web/` with MediaPipe's vision tasks in a browser: tracking speed, start, memory, download.
 
-python benchmarks/web.py                          # hands of the bundled clip, after make web
-python benchmarks/web.py face --media face.mp4    # @mediapipe/face_mesh, with irises
-python benchmarks/web.py body --media person.mp4  # @mediapipe/pose, one person
-python benchmarks/web.py --single                 # a page that is not cross-origin isolated
-python benchmarks/web.py --bundle hand_landmarker.task  # @mediapipe/tasks-vision
-python benchmarks/web.py face --media face.mp4 --bundle face_landmarker.task
+python benchmarks/web.py hands hand_landmarker.task     # the bundled clip, after make web
+python benchmarks/web.py face face_landmarker.task --media face.mp4
+python benchmarks/web.py body pose_landmarker_full.task --media person.mp4
+python benchmarks/web.py hands hand_landmarker.task --single  # a page that is not cross-origin isolated
 
-Both run alternately on the same frames of the same canvas. MediaPipe's older packages use WebGL, which Chromium
-computes on the processor without a graphics card. With `--bundle` both are vision tasks. MediaPipe's uses its `CPU`
-delegate, and both run in the main thread of the page.
+Both run alternately on the same frames of the same canvas, in the main thread of the page. MediaPipe uses its `CPU`
+delegate.
 
 Start, memory and processor time are measured first, with one package in a new browser. The start is the time from the
 creation to the first result. The memory is the growth of the browser's processes (proportional set size) from the page
@@ -52,39 +49,7 @@ CLIP = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
 CLIP_START, FRAMES = 90, 60  # two hands
 
 
-class Case(NamedTuple):
-    """Names and options of one kind in both packages.
-
-    Attributes:
-        package: MediaPipe's package and its script.
-        solution: Class that the script defines.
-        options: Options of the solution.
-        results: Name of the list in its results, or of the keypoints of a single instance.
-        model: Model of the tfjs-models interface.
-        config: Configuration of `createDetector`.
-        limit: Options of the solution and of `createDetector` for the maximum number of instances, and its default.
-            None for a solution of a single instance.
-    """
-
-    package: str
-    solution: str
-    options: dict[str, object]
-    results: str
-    model: str
-    config: dict[str, object]
-    limit: tuple[str, str, int] | None
-
-
-CASES = {
-    "hands": Case("hands", "Hands", {"modelComplexity": 1}, "multiHandLandmarks", "MediaPipeHands", {},
-                  ("maxNumHands", "maxHands", 2)),
-    "face": Case("face_mesh", "FaceMesh", {"refineLandmarks": True}, "multiFaceLandmarks", "MediaPipeFaceMesh",
-                 {"refineLandmarks": True}, ("maxNumFaces", "maxFaces", 1)),
-    "body": Case("pose", "Pose", {"modelComplexity": 1}, "poseLandmarks", "BlazePose", {"modelType": "full"}, None),
-}  # fmt: skip
-PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/%s.js"></script>
-<script type="module">globalThis.kit = await import("/web/sonjit-web.js");</script>"""
-TASK_PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script type="module">
+PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script type="module">
 const sonjit = await import("/web/tasks-vision.js");
 globalThis.kit = {sonjit, peer: await import("/peer/vision_bundle.mjs")};</script>"""
 TASKS = {
@@ -93,7 +58,7 @@ TASKS = {
     "body": ("PoseLandmarker", "landmarks", "numPoses"),
 }
 SIDE_FOLDERS = {"sonjit": ("/web/", "/sonjit-bundle/"), "peer": ("/peer/", "/peer-bundle/")}
-TASK_SIDES = """
+SIDES = """
   const side = (name) => async () => {
     const files = await kit[name].FilesetResolver.forVisionTasks("/peer/wasm");
     const base = {modelAssetPath: `/${name}-bundle/${model}`, delegate: "CPU"};
@@ -104,22 +69,8 @@ TASK_SIDES = """
   };
   const [sonjit, peer] = [side("sonjit"), side("peer")];
 """
-SIDES = """
-  const peer = async () => {
-    const finder = new globalThis[solution]({locateFile: (name) => `/peer/${name}`});
-    finder.setOptions(options);
-    let found = 0;
-    finder.onResults(({[results]: list = []}) => { found = list.length && ("x" in list[0] ? 1 : list.length); });
-    return async () => { await finder.send({image: canvas}); return found; };
-  };
-  const sonjit = async () => {
-    const detector = await kit.createDetector(model, config);
-    const estimate = detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses;
-    return async (time) => (await estimate(canvas, null, time)).length;
-  };
-"""
 RUN = """
-const [names, rounds, count, block, solution, options, results, model, config] = arguments;
+const [names, rounds, count, block, solution, options, results, model] = arguments;
 globalThis.done = null;
 (async () => {
   while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
@@ -163,18 +114,20 @@ globalThis.done = null;
 
 
 def serve(
-    package: str, frames: list[bytes], fetched: dict[str, int], *, bundle: Path | None, isolated: bool
+    frames: list[bytes], fetched: dict[str, int], bundle: Path, *, isolated: bool
 ) -> http.server.ThreadingHTTPServer:
     """Serve the page, both modules and the frames. `fetched` records the compressed size of each file."""
-    folders = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / package}
-    if bundle is not None:
-        folders |= {"sonjit-bundle": bundle.resolve().parent, "peer-bundle": bundle.resolve().parent}
+    folders = {
+        "web": PROJECT / "web" / "dist",
+        "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / "tasks-vision",
+    }
+    folders |= {"sonjit-bundle": bundle.resolve().parent, "peer-bundle": bundle.resolve().parent}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             folder, _, name = self.path.split("?")[0].strip("/").partition("/")
             if not folder:
-                body, kind = (PAGE % package if bundle is None else TASK_PAGE).encode(), "text/html"
+                body, kind = PAGE.encode(), "text/html"
             elif folder == "frame":
                 body, kind = frames[int(name)], "image/png"
             elif folder in folders and (folders[folder] / name).is_file():
@@ -271,12 +224,12 @@ def png(rgb: NDArray[np.uint8]) -> bytes:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", nargs="?", choices=list(CASES), default="hands")
+    parser.add_argument("kind", choices=list(TASKS))
+    parser.add_argument("bundle", type=Path, help=".task file")
     parser.add_argument("--media", type=Path, help="video or image; required for faces and bodies")
     parser.add_argument(
         "--single", action="store_true", help="use a page without cross-origin isolation, which has one thread"
     )
-    parser.add_argument("--bundle", type=Path, help="compare vision tasks with this .task file")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--starts", type=int, default=3, help="new browsers for the start and memory of each package")
     parser.add_argument("--block", type=int, default=12, help="frames per turn, of which the first two are excluded")
@@ -286,9 +239,6 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.media is None and args.kind != "hands":
         parser.error(f"{args.kind} requires --media with a video or an image")
-    case = CASES[args.kind]
-    if case.limit is None and args.max_instances is not None:
-        parser.error(f"--max-instances does not apply to @mediapipe/{case.package}")
     return args
 
 
@@ -308,23 +258,15 @@ def measure_start(page: Page, script: str, name: str, rounds: int, block: int, a
 
 def main() -> None:
     args = parse_arguments()
-    case = CASES[args.kind]
-    options, config, maximum = case.options, case.config, 1
-    if case.limit is not None:
-        peers, option, default = case.limit
-        maximum = default if args.max_instances is None else args.max_instances
-        options, config = options | {peers: maximum}, config | {option: maximum}
-    package, model, task = case.package, case.model, (case.solution, options, case.results)
-    if args.bundle is not None:
-        name, results, limit = TASKS[args.kind]
-        package, model, task = "tasks-vision", args.bundle.name, (name, {limit: maximum}, results)
+    solution, results, limit = TASKS[args.kind]
+    maximum = args.max_instances or (2 if args.kind == "hands" else 1)
     start = 0 if args.media else CLIP_START
     with open_source(args.media or CLIP) as source:
         frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
-    server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
-    script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
-    arguments = (len(frames), args.block, *task, model, config)
+    server = serve(frames, fetched, args.bundle, isolated=not args.single)
+    script = RUN.replace("SIDES", SIDES)
+    arguments = (len(frames), args.block, solution, {limit: maximum}, results, args.bundle.name)
     page_arguments = (f"http://127.0.0.1:{server.server_port}/", args.seconds)
     fresh: dict[str, list[Fresh]] = {name: [] for name in SIDE_FOLDERS}
     for name in (*SIDE_FOLDERS,) * args.starts:
@@ -334,7 +276,6 @@ def main() -> None:
         found = page.run(script, list(SIDE_FOLDERS), args.rounds, *arguments)
     result: dict[str, Any] = {
         "kind": args.kind,
-        "package": package,
         "isolated": found["isolated"],
         "max_instances": maximum,
     }

@@ -1,16 +1,15 @@
 """Make the pictures of the documentation with Sonjit.
 
 python tools/pictures.py                                                    # from the bundled clip
-python tools/pictures.py --face FACE.jpg --body BODY.jpg --people PEOPLE.jpg --group GROUP.jpg
+python tools/pictures.py --face FACE.jpg --body BODY.jpg --people PEOPLE.jpg
 
-Four pictures come from elsewhere: hand_keypoints.svg, maxmse.svg, character.webp and hand_in_space.webp.
+The other pictures of docs/images were drawn once.
 Detections in photographs are drawn on an empty canvas, so the documentation contains no pixel of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import subprocess
 import tempfile
@@ -45,7 +44,6 @@ _PLAIN_HAND: dict[str, object] = {
 }  # fmt: skip
 """Factors of `sonjit synth` for a hand that is plainly visible."""
 _CLIP_FRAMES = 240
-_KEYS = {"Victory": "right", "Pointing_Up": "up", "Closed_Fist": "space", "Open_Palm": "p", "Drag": "d"}
 _PAPER = (30, 34, 40)
 _HEIGHT = 420
 
@@ -199,75 +197,14 @@ def _bounds(found: Sequence[sonjit.Body | sonjit.Face | sonjit.Hand | sonjit.Per
     return left, top, right, bottom
 
 
-def searches(photograph: Path) -> None:
-    """Draw the bodies in a photograph of a group, with the fast and the default search."""
-    rgb = rgb_from(photograph)
-    pictures: list[Image] = []
-    left = top = 0
-    right, bottom = rgb.shape[1], rgb.shape[0]
-    for search in ("auto", "fast"):
-        with sonjit.create_detector("body", static_image=True, max_instances=20, search=search) as detector:
-            found = detector.detect(rgb)
-        if search == "auto":
-            left, top, right, bottom = _bounds(found)
-        drawn = sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
-        drawn = side_by_side(drawn)
-        title = f'search="{search}": {len(found)} detected'
-        cv2.putText(drawn, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (240, 240, 240), 1, cv2.LINE_AA)
-        pictures.append(drawn)
-    save("search.jpg", side_by_side(*pictures[::-1]))
-
-
-def draw_measures() -> None:
-    """Draw the curl of each finger of the bundled clip as a bar."""
-    fingers = ("thumb", "index", "middle", "ring", "pinky")
-    images: list[Image] = []
-    for frame in itertools.islice(sonjit.track(CLIP, "hands"), 0, 180, 3):
-        drawn = cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA)
-        panel = np.full((300, 220, 3), _PAPER, np.uint8)
-        for place, hand in enumerate(sorted(frame.hands, key=lambda hand: hand.box[0])[:2]):
-            row = measures(hand)
-            for number, finger in enumerate(fingers):
-                y = 34 + 140 * place + 22 * number
-                cv2.putText(panel, finger, (8, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (220, 220, 220), 1, cv2.LINE_AA)
-                cv2.rectangle(panel, (70, y - 10), (210, y), (70, 76, 84), -1)
-                end = 70 + round(140 * float(np.nan_to_num(row[f"{finger}_curl"])))
-                cv2.rectangle(panel, (70, y - 10), (end, y), (80, 190, 150), -1)
-        images.append(np.hstack([drawn, panel]).astype(np.uint8))
-    save_animation("measures.webp", images, 10)
-
-
-def draw_control() -> None:
-    """Draw the latest commands of a control map on the bundled clip, as `sonjit control --dry-run` prints them."""
-    with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder, "map.toml")
-        rules.write_text("".join(f'[[rule]]\non = "{on}"\nkey = "{key}"\n' for on, key in _KEYS.items()), "utf-8")
-        command = ["sonjit", "control", rules, CLIP, "--dry-run"]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    commands = [json.loads(line) for line in printed.splitlines()]
-    images: list[Image] = []
-    for frame in itertools.islice(sonjit.track(CLIP, "hands", gestures="canned"), 0, _CLIP_FRAMES, 3):
-        panel = np.full((300, 220, 3), _PAPER, np.uint8)
-        seconds = frame.time or 0
-        for number, sent in enumerate([command for command in commands if command["time"] <= seconds][-6:]):
-            shade = (120, 230, 180) if seconds - sent["time"] < 1 else (150, 156, 164)
-            text = f"{sent['time']:4.1f} s  {sent['name']}: {sent['key']}"
-            cv2.putText(panel, text, (8, 40 + 40 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, shade, 1, cv2.LINE_AA)
-        drawn = cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA)
-        images.append(np.hstack([drawn, panel]).astype(np.uint8))
-    save_animation("control.webp", images, 10)
-
-
 def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("face", "body", "people", "group"):
+    for name in ("face", "body", "people"):
         parser.add_argument(f"--{name}", type=Path)
     given = parser.parse_args()
     draw_hands()
     moving_clip()
-    draw_measures()
-    draw_control()
     gesture_sheets()
     if given.face:
         save("face.jpg", side_by_side(draw_detections(given.face, "face")))
@@ -275,8 +212,6 @@ def main() -> None:
         save("body.jpg", side_by_side(draw_detections(given.body, "body")))
     if given.people:
         save("people.jpg", side_by_side(draw_detections(given.people, "holistic", max_instances=12)))
-    if given.group:
-        searches(given.group)
 
 
 if __name__ == "__main__":
