@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.detectors.agreement import measure_agreement
-from sonjit.detectors.quantization import record_crops
+from sonjit.detectors.quantization import measure_agreement, record_crops
 from sonjit.engines.openvino import has_bf16
 
 RULE = {
@@ -29,12 +28,12 @@ def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
         pytest.skip(f"{folder} is not there")
     even, odd = record_crops(name, folder, search="fast")
     bf16_keeps, most_px = RULE[name]
-    auto = measure_agreement(name, crops=[*even, *odd])
+    auto = measure_agreement(name, [*even, *odd])
     assert auto.keeps_rule
     assert auto.shift_px <= most_px
-    assert measure_agreement(name, "bf16", crops=[*even, *odd]).keeps_rule == bf16_keeps
+    assert measure_agreement(name, [*even, *odd], "bf16").keeps_rule == bf16_keeps
 
 
 def test_crops_that_show_nothing_are_refused(weights):
-    with pytest.raises(InputError, match="hand-lite: the images show nothing that the network is for"):
-        measure_agreement("hand-lite", "f32", crops=[np.zeros((1, 224, 224, 3), np.uint8)])
+    with pytest.raises(InputError, match="hand-lite: the crops show nothing that the network is for"):
+        measure_agreement("hand-lite", [np.zeros((1, 224, 224, 3), np.uint8)], "f32")

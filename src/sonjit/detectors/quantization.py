@@ -1,16 +1,20 @@
-"""int8 forms of published networks, from what they see in images: the user's own, or the bundled clip."""
+"""Low precisions of published networks on images, the own ones or the bundled clip: int8 forms, and their accuracy."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+
 from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
-from sonjit.engines import recorded_inputs
+from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
+from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.pipeline import Detector
+    from sonjit.engines import Engine, Precision
     from sonjit.engines.int8 import Int8Accuracy, Rounding, Tuned
 
 _PALM = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
@@ -127,3 +132,71 @@ def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
         for index, _, rgb in source:
             if index % _STEP == 0:
                 yield rgb
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of a network in a precision with the same network in f32.
+
+    Attributes:
+        precision: Number format in which the network ran, see `Engine.precision`.
+        crops: Number of crops that show an instance in f32.
+        shift_px: Mean distance of the keypoints, in pixels of a crop of 224.
+        shift_p90: Distance that 90 % of the crops do not exceed, relative to the longer side of the instance.
+        presence: Share of all crops whose presence is on the same side of the threshold.
+        side: Share of the crops with the same handedness; 1 for networks without it.
+    """
+
+    precision: str
+    crops: int
+    shift_px: float
+    shift_p90: float
+    presence: float
+    side: float
+
+    @property
+    def keeps_rule(self) -> bool:
+        """Whether `precision="auto"` may run the network like this."""
+        is_near = self.shift_px <= MAX_SHIFT_PX and self.shift_p90 <= MAX_SHIFT_P90
+        return is_near and min(self.presence, self.side) >= MIN_AGREEMENT
+
+
+def measure_agreement(name: str, crops: Sequence[NDArray[np.uint8]], precision: Precision = "auto") -> Agreement:
+    """Compare a landmark network from `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`.
+
+    Raises:
+        InputError: The network is not there, or no crop shows an instance.
+    """
+    landmarks, path = NETWORKS[name][2], find_weight(name)
+    exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))
+    shifts, shares, presences, sides = list[float](), list[float](), list[bool](), list[bool]()
+    for crop in crops:
+        (points, scores), (moved, others) = (
+            _run(engine, crop, landmarks.size, landmarks.step) for engine in (exact, low)
+        )
+        is_present = scores[0] > landmarks.least_presence
+        presences.append(is_present == (others[0] > landmarks.least_presence))
+        if not is_present:
+            continue
+        shift = float(np.linalg.norm(moved - points, axis=1).mean())
+        shifts.append(shift * 224 / crop.shape[2])
+        shares.append(shift / float(np.ptp(points, axis=0).max()))
+        sides.append(len(scores) == 1 or (scores[1] > 0.5) == (others[1] > 0.5))
+    if not shifts:
+        raise InputError(f"{name}: the crops show nothing that the network is for")
+    return Agreement(
+        precision=low.precision,
+        crops=len(shifts),
+        shift_px=float(np.mean(shifts)),
+        shift_p90=float(np.percentile(shares, 90)),
+        presence=float(np.mean(presences)),
+        side=float(np.mean(sides)),
+    )
+
+
+def _run(engine: Engine, crop: NDArray[np.uint8], size: int, step: int) -> tuple[NDArray[np.float32], list[float]]:
+    """Return keypoints (K, 2) in pixels of the crop, and presence, for hands also the side."""
+    engine.input[:] = crop
+    outputs = engine.run()
+    points = next(output for output in outputs if output.size == size)
+    return points.reshape(-1, step)[:, :2].copy(), [float(output.ravel()[0]) for output in outputs if output.size == 1]

@@ -2,7 +2,7 @@
 
 A network may run in a low precision by default only if its keypoints move by at most 0.3 px of a crop of 224 on average
 and by 0.15 % of the instance at the 90th percentile, and if presence and side agree with f32 in 99.9 % of the crops.
-`detectors.agreement` measures a network. The table shows crops of photographs that were not used for any fit, on an
+`detectors.quantization` measures a network. The table shows crops of photographs that were not used for any fit, on an
 AMD EPYC with avx512_bf16: processor time on one thread, mean shift in px, and 90th percentile in % of the instance.
 bf16 has the last layers in f32, see `graph_edits`.
 
