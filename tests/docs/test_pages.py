@@ -17,7 +17,7 @@ DOCS = PROJECT / "docs"
 PAGES = sorted(
     [*DOCS.rglob("*.md"), *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md"))]
 )
-LANGUAGES = {"sh", "python", "text", "json", "toml", "js", "html", "csv", "{.python}"}
+LANGUAGES = {"sh", "python", "text", "json", "toml", "js", "html", "csv", "nginx", "{.python}"}
 _BLOCK = re.compile(
     r"(?:<!-- not run: (?P<why>[^\n]+) -->\n+)?(?P<indent>^[ ]*)```(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
