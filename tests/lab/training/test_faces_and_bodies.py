@@ -113,21 +113,27 @@ def test_errors_at_the_labels_reach_the_mesh():
     assert mesh.grad[:, 0].sum() == pytest.approx(68)
 
 
-@pytest.mark.slow
-def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
+def write_faces(folder):
+    """Write five images of faces with 68 points in COCO's format, and return the folder."""
     random, names = np.random.default_rng(3), load_skeleton("face_300w68").keypoints
     points = face_points(face_mesh(), "face_300w68")
-    (tmp_path / "images").mkdir()
+    (folder / "images").mkdir()
     images, annotations = [], []
     for number in range(1, 6):
-        cv2.imwrite(str(tmp_path / f"images/{number}.png"), random.integers(0, 255, (400, 400, 3), np.uint8))
+        cv2.imwrite(str(folder / f"images/{number}.png"), random.integers(0, 255, (400, 400, 3), np.uint8))
         images.append({"id": number, "file_name": f"{number}.png", "width": 400, "height": 400})
         keypoints = np.column_stack([points, np.full(len(points), 2)]).ravel().tolist()
         known = {"id": number, "image_id": number, "category_id": 1, "bbox": [100, 100, 200, 200]}
         annotations.append(known | {"keypoints": keypoints})
     category = {"id": 1, "name": "face", "keypoints": list(names)}
     data = {"images": images, "annotations": annotations, "categories": [category]}
-    (tmp_path / "dataset.json").write_text(json.dumps(data))
+    (folder / "dataset.json").write_text(json.dumps(data))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
+    write_faces(tmp_path)
     command = ["train", "face-mesh", "--smoke", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "6"]
     command += [
         "--set",

@@ -463,7 +463,7 @@ def test_a_run_from_scratch_begins_in_the_middle():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "requires --data, a COCO keypoints JSON file"),
+        ([], "requires --data; it trains on hands with keypoints"),
         (["--data", "absent.json"], "absent.json"),
         (["--set", "batch=0"], "batch=0: must be at least 1"),
         (["--set", "batch"], "--set batch: give key=value"),

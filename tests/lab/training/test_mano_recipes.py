@@ -270,8 +270,6 @@ def test_missing_files_are_reported_in_one_line(tmp_path):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", settings={"mano": "none.pkl"}))
         with pytest.raises(InputError, match=r"is missing in .*; get it from"):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", tmp_path, settings={"mano": "stand-in"}))
-        with pytest.raises(InputError, match=f"--export does not apply to {recipe}.* sonjit export {recipe}"):
-            run_recipe(TrainingRequest(recipe, tmp_path / "run", settings=TINY, export="onnx"))
     assert not (tmp_path / "run").exists()
     unsaid = ManoParameters(np.zeros(48), np.zeros(10), None, "camera")
     with pytest.raises(InputError, match="does not define the mean pose of its MANO fits"):

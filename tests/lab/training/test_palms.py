@@ -262,12 +262,13 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
-def test_the_weight_of_scores_applies_only_to_them(painted):
+def test_the_weight_of_scores_applies_only_to_them(painted, tmp_path):
     samples, anchors = PalmSamples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
     reported = []
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, score_weight=weight, evaluate_first=False, **TINY)
-        request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: reported.append(losses))
+        out = tmp_path / str(weight)
+        request = TrainingRequest(recipe="palm", out=out, progress=lambda done, steps, losses: reported.append(losses))
         fit_palms(palm_network(once, anchors), samples, samples, anchors=anchors, settings=once, request=request)
     complete, quarter = reported
     assert quarter.pop("images/s") > 0

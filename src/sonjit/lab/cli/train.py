@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util.data_files import json_values, key_values
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, JobError
 from sonjit._util.json_text import json_from
-from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_recipe, run_recipe
+from sonjit.lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
 from sonjit.lab.training.signals import ignore_early_saves
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def train(
     ablation: str | None = None,
     sweep: tuple[str, ...] = (),
     metric: str | None = None,
+    require_better: Annotated[bool, Parameter(negative="")] = False,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> None:
     """Train a network with one of Sonjit's recipes or your own TOML file.
@@ -71,6 +72,7 @@ def train(
         ablation: Name of a grid of the recipe. Each row is trained with each seed and compared with published results.
         sweep: Setting and its values, e.g. learning_rate=0.001,0.0003. Every combination is trained. Can be repeated.
         metric: Result that the table of a sweep compares, e.g. accuracy.
+        require_better: Exit with status 1 if the network is not better on held-out data than before the training.
         list_: List the recipes.
     """
     if list_:
@@ -88,6 +90,8 @@ def train(
     if values and ablation:
         raise InputError("--sweep cannot be combined with --ablation")
     grid = "sweep" if values else ablation
+    if grid and require_better:
+        raise InputError("--require-better applies to one training, not to --sweep and --ablation")
     name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([grid] if grid else [])])
     with show_progress() as progress:
         request = TrainingRequest(
@@ -101,11 +105,15 @@ def train(
             progress=progress,
             export=export,
             smoke=smoke,
+            require_better=require_better,
         )
         results = {} if grid else run_recipe(request)
         table = _compare(request, ablation, values, metric or "") if grid else ""
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
-    sys.stdout.write(table + "".join(lines))
+    change = held_out_change(request.out) if results else None
+    sys.stdout.write(table + "".join(lines) + (f"{change}\n" if change else ""))
+    if require_better and change and not change.is_better:
+        raise JobError(f"the training did not make the network better: {change}")
 
 
 def _compare(request: TrainingRequest, ablation: str | None, values: dict[str, list[str]], metric: str) -> str:
@@ -287,8 +295,7 @@ def export(
     if weights is None and entry.weight is None:
         raise InputError(f"{name} has no published weights: give --weights ({entry.where or 'a checkpoint'})")
     network = create_network(name, weights or "published", **json_values(settings))
-    inputs = [spec.of_side(network.side) if network.side else spec for spec in entry.inputs]
-    exported = export_network(network, inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
+    exported = export_network(network, network.inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
     differences = ", ".join(f"{output} {value:.1e}" for output, value in exported.differences.items())
     sys.stdout.write(
         f"{exported.path}: {exported.size / 1e6:.1f} MB; "

@@ -100,17 +100,19 @@ class SavedNetwork(NamedTuple):
 
     name: str
     options: Mapping[str, object]
+    side: int = 0  # side of the square images of its training, in pixels; 0 for that in its entry
 
     def to_json(self) -> str:
         """Return the text in weight files."""
-        return json_from({"network": self.name, "options": dict(self.options)}, spaced=True, sort_keys=True)
+        side = {"side": self.side} if self.side else {}
+        return json_from({"network": self.name, "options": dict(self.options), **side}, spaced=True, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> SavedNetwork:
         """Parse the text of `to_json`; raise InputError for other texts."""
         try:
             data = json.loads(text)
-            return cls(str(data["network"]), dict(data["options"]))
+            return cls(str(data["network"]), dict(data["options"]), int(data.get("side", 0)))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: the description of its network is not readable ({error})") from None
 

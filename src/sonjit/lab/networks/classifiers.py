@@ -375,7 +375,7 @@ def load_classifier(
     if saved_network(path):
         network = create_network(name, path, **options).eval()
         count = int(str(network.options["classes"]))
-        return Classifier(network, size, (), tuple(range(count)))
+        return Classifier(network, network.side or size, (), tuple(range(count)))
     official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
     state = without_prefixes(load_checkpoint(path), ("head.weight", official))
     head = state.get("head.weight", state.get(official))

@@ -377,6 +377,12 @@ class DeformerNetwork(Network):
         self.hands = VariantHands(VARIANTS[variant or "ho3d"], mano, mano_left)
         self.size = numbers
 
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """Windows of images and the boxes of the hand in them."""
+        frames, side = self.size.frames, self.size.image
+        return InputSpec("images", (frames, 3, side, side)), InputSpec("hand_boxes", (frames, 4), high=side)
+
     def forward(
         self, images: Tensor, hand_boxes: Tensor | None = None, side: Tensor | None = None, roots: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -436,6 +436,7 @@ class HandOccNetwork(Network):
         self.regressor = Regressor(numbers.channels, side, numbers.widths)
         self.mano = mano
         self.size = numbers
+        self.side = numbers.image
         for name, part in self.named_children():
             if name not in ("backbone", "mano"):
                 part.apply(_initialise)

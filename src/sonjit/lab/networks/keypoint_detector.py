@@ -55,7 +55,7 @@ class TimmLandmarks(Network):
         if keypoints < 1 or size < 32:
             raise InputError(f"keypoints={keypoints}, size={size}: must be at least 1 and 32")
         self.backbone = _timm_network(backbone, size)
-        self.size = size
+        self.size = self.side = size
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         features = self._feature_count(backbone)

@@ -336,7 +336,7 @@ class HandMaskNetwork(Network):
         super().__init__()
         if size < 32 or size % 32 or channels < 8:
             raise InputError(f"size={size}, channels={channels}: must be a multiple of 32, and at least 8")
-        self.size = size
+        self.size = self.side = size
         self.hand = HandLandmarkNetwork(trunk)
         self._last_blocks = [*_before_halvings(trunk), len(self.hand.blocks) - 1]
         counts = [trunk_of(trunk).blocks[index][3] for index in self._last_blocks]

@@ -50,10 +50,12 @@ class Network(nn.Module):
     Attributes:
         name: Name in the registry; set by `create_network`.
         options: Options of `create_network` including defaults, as far as JSON supports them; saved in weight files.
-        side: Side of the square input images in pixels; 0 if they have the size in the entry.
+        side: Side of the square input images in pixels; 0 if they have the size in the entry. Weight files contain it.
+        specs: Inputs in the entry, from which `inputs` follow.
     """
 
     side: int = 0
+    specs: tuple[InputSpec, ...] = ()
 
     name: str = "network"
     options: Mapping[str, object] = MappingProxyType({})
@@ -61,7 +63,12 @@ class Network(nn.Module):
     @property
     def saved(self) -> SavedNetwork | None:
         """Name and options for weight files, or None if `create_network` did not make the network."""
-        return None if self.name == Network.name else SavedNetwork(self.name, self.options)
+        return None if self.name == Network.name else SavedNetwork(self.name, self.options, self.side)
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """Inputs of the forward with the size of images on which the network was trained."""
+        return tuple(spec.of_side(self.side) if self.side else spec for spec in self.specs)
 
     @property
     def device(self) -> torch.device:
@@ -197,9 +204,11 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         options = saved.merge_options(options, path)
     network = _build(entry, options)
     network.name, network.options = name, _all_options(entry, options)
+    if saved and saved.side:
+        network.side = saved.side
     is_tiny = bool(entry.tiny_inputs) and entry.tiny.items() <= options.items()
-    specs = entry.tiny_inputs if is_tiny else entry.inputs
-    network.register_forward_pre_hook(partial(check_inputs, specs=specs), with_kwargs=True)
+    network.specs = entry.tiny_inputs if is_tiny else entry.inputs
+    network.register_forward_pre_hook(partial(check_inputs, specs=network.specs), with_kwargs=True)
     if weights is None:
         return network
     if weights == "demo":

@@ -16,7 +16,6 @@ import numpy as np
 
 from sonjit._util.arrays import BoolArray, Image, IntArray, RealArray
 from sonjit._util.data_files import read_npz
-from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.lab.networks import InputSpec, Network
@@ -179,27 +178,18 @@ def draw_predictions(
 _WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
-def export_trained(network: Network, name: str, side: int, request: TrainingRequest) -> dict[str, object]:
+def export_trained(network: Network, request: TrainingRequest, name: str = "") -> dict[str, object]:
     """Export a trained network if the request asks for it.
 
-    `side`: side of the input images in pixels.
+    `name`: name of the file without its ending, the recipe's by default.
 
     Returns:
         The path of the file as "export", or an empty dict.
     """
     if request.export is None:
         return {}
-    file = request.out / f"{name}{ENDINGS[request.export]}"
-    return {"export": export_network(network.cpu(), (InputSpec("images", (3, side, side)),), file).path}
-
-
-def refuse_export(request: TrainingRequest) -> None:
-    """Refuse `--export` for a recipe whose weights `sonjit export` converts."""
-    if request.export is not None:
-        raise InputError(
-            f"--export does not apply to {request.recipe}, which writes PyTorch weights; convert them with "
-            f"sonjit export {request.recipe} --weights FILE --out FILE"
-        )
+    file = request.out / f"{name or request.recipe}{ENDINGS[request.export]}"
+    return {"export": export_network(network.cpu().eval(), network.inputs, file).path}
 
 
 def median_run_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:

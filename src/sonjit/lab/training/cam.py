@@ -154,8 +154,6 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         "weights" and the accuracy on the held-out questions, 0..1, in the definition of visualqa.org.
     """
     settings = settings_from(VqaSettings, request.settings)
-    if request.export is not None:
-        raise InputError("--export does not apply to vqa, which writes PyTorch weights")
     if request.data is None or request.weights is None:
         raise InputError("vqa requires --data, a folder with questions, and --weights, a classifier for the features")
     classifier = load_classifier(settings.network, request.weights, settings.pooling or None)
@@ -299,7 +297,7 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
     }  # fmt: skip
-    results |= export_trained(network, "cam", size, request)
+    results |= export_trained(network, request)
     return results
 
 
@@ -332,7 +330,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     write_json(request.out / METRICS, {**metrics, "held_out": len(samples)}, indent=2)
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(images)}
     results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
-    results |= export_trained(network, "cam", classifier.size, request)
+    results |= export_trained(network, request)
     return results
 
 
@@ -398,6 +396,7 @@ def _classifier(
         network = initial.network
         if initial.names != names:
             _reset_classes(network, len(names))
+    network.side = size
     return Classifier(network, size, names, ids)
 
 

@@ -44,7 +44,7 @@ from sonjit.lab.networks.deformer import (
     rotations_from_6d,
 )
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import refuse_export
+from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.handoccnet import (
     ManoSettings,
     aligned_errors,
@@ -363,7 +363,6 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         with labels of hidden keypoints `pa_25_50_mm`, `pa_50_75_mm` and `pa_75_100_mm`, by the hidden share in per
         cent. `jerk_mm` is the mean third difference of the predicted joints over consecutive frames.
     """
-    refuse_export(request)
     settings = settings_from(DeformerSettings, request.settings)
     right = mano_from_setting("deformer", "mano", settings.mano)
     left = mano_from_setting("deformer", "mano_left", settings.mano_left, "left") if settings.mano_left else None
@@ -396,8 +395,9 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         saved_module=lambda pair: pair.deformer,
         evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
     )  # fmt: skip
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | metrics | {"mean_pose_mpjpe_mm": mean_pose_error(network, windows, held_out, request.device)}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out, request.device)
+    return results | export_trained(network, request)
 
 
 @dataclass(frozen=True, eq=False)

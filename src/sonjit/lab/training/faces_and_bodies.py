@@ -107,10 +107,9 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
         or of the torso; "held_out", the number of faces or bodies; and the path of the "export".
     """
     settings = settings_from(PointSettings, request.settings)
-    if request.data is None:
-        raise InputError(f"{request.recipe} requires --data, the root of a data set of faces or bodies")
     data = hand_data(request, settings, lambda sample: bool(_labelled_instances(sample, settings)))
     network = create_network(settings.network, request.weights or "published").to(request.device)
+    network.side = settings.size
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
     before = point_error(network.eval(), held_out, request.device)
     metrics = fit(
@@ -122,7 +121,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
-    return results | metrics | export_trained(network, settings.network, settings.size, request)
+    return results | metrics | export_trained(network, request, settings.network)
 
 
 def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop]:

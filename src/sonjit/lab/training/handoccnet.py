@@ -38,7 +38,7 @@ from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.networks.handoccnet import SIZES, HandOccNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import refuse_export
+from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.processes import to_device
@@ -309,7 +309,6 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         same Procrustes aligned, as published, and `hidden_mm` of hidden joints, if there are any;
         `mean_pose_mpjpe_mm`, the error of the training set's mean hand.
     """
-    refuse_export(request)
     settings = settings_from(HandOccSettings, request.settings)
     mano = mano_from_setting("handoccnet", "mano", settings.mano)
     data = mano_data(request, settings)
@@ -333,8 +332,9 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         request, network, batch, losses, settings, inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
     )  # fmt: skip
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | metrics | {"mean_pose_mpjpe_mm": mean_pose_error(data.training, data.held_out, mano, side)}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    results["mean_pose_mpjpe_mm"] = mean_pose_error(data.training, data.held_out, mano, side)
+    return results | export_trained(network, request)
 
 
 def example_from_sample(

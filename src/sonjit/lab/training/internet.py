@@ -250,7 +250,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
-    results |= export_trained(network, "internet", settings.side, request)
+    results |= export_trained(network, request)
     return results
 
 

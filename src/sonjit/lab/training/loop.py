@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -168,7 +169,8 @@ def train(
         InputError: The folder contains a run with other settings, or a setting has no effect in this training.
         KeyboardInterrupt: The process received SIGINT. A checkpoint was saved.
         SystemExit: The process received SIGTERM. A checkpoint was saved.
-        JobError: A loss is not finite, the network cannot be compiled, or a file cannot be written.
+        JobError: The disk is too full, a loss is not finite, the network cannot be compiled, or a file cannot be
+            written.
     """
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
@@ -181,6 +183,7 @@ def train(
         parts["average"] = average
     run = None
     if out is not None and not rank():
+        _check_space(out, network)
         identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
         identity |= {**(inputs or {}), "accumulate": accumulate}
         run = RunFolder(out, identity, loggers=settings.loggers)
@@ -248,8 +251,22 @@ def train(
         if finished > done:
             validation.save_pictures(finished)
         save_checkpoint(_fold(saved_module(network)), run.folder / WEIGHTS)
+        if validation.metrics:
+            run.save_held_out(validation.metrics, higher_is_better=higher_is_better)
         run.close()
     return validation.metrics
+
+
+def _check_space(out: Path, network: nn.Module) -> None:
+    """Check that the disk has space for the weights, the best weights, and a checkpoint and the one that replaces it.
+
+    A checkpoint contains up to four numbers per weight: itself, its average, and two moments of the optimizer.
+    """
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    needed = (4 if (out / CHECKPOINT).exists() else 10) * weights
+    folder = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise JobError(f"{out}: the run needs {needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free")
 
 
 @dataclass
@@ -322,6 +339,8 @@ def fit(
     """
     if request is None:
         return train(network, batch, losses, settings)
+    if request.require_better and not (evaluate and settings.evaluate_first):
+        raise InputError("--require-better requires held-out data that are evaluated before the first step")
     return train(
         network, batch, losses, settings, out=request.out / folder, progress=request.progress, evaluate=evaluate,
         inputs=request.inputs() if inputs is None else inputs, higher_is_better=higher_is_better, pictures=pictures,

@@ -220,8 +220,6 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(MaskRCNNSettings, request.settings)
     if request.data is None:
         raise InputError("mask-rcnn requires --data, a COCO file or a folder")
-    if request.export is not None:
-        raise InputError("--export does not apply to mask-rcnn, which writes PyTorch weights for sonjit segment")
     data = _open(request.data, request.images, settings)
     names = data.categories()
     data = allow_any_order(data, request.out / SHARDS)

@@ -22,7 +22,7 @@ from sonjit.lab.networks import create_network
 from sonjit.lab.networks.internet import area_of_box, box_of_joints
 from sonjit.lab.networks.rootnet import RootNet, depth_of_box
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import refuse_export
+from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.internet import prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, fit
@@ -74,7 +74,6 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         "weights", and on held-out hands `depth_error_mm`, the mean error of the wrist's depth, and `by_size_error_mm`,
         the error with the training set's mean hand size for every hand.
     """
-    refuse_export(request)
     settings = settings_from(RootNetSettings, request.settings)
     torch.manual_seed(settings.seed)
     options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels", "side")}
@@ -94,8 +93,9 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         request, network, batch, losses, settings, inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
     )  # fmt: skip
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | metrics | {"by_size_error_mm": error_by_size(data.training, data.held_out, settings.side)}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    results["by_size_error_mm"] = error_by_size(data.training, data.held_out, settings.side)
+    return results | export_trained(network, request)
 
 
 def example_from_sample(

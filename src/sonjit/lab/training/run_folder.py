@@ -173,6 +173,9 @@ IMAGES = "images"
 BEST = "best.safetensors"
 """File of the weights with the best evaluation so far."""
 
+HELD_OUT = "held_out.json"
+"""File of the first held-out metric before and after the training."""
+
 RESULT = "result.json"
 """File of a recipe's results and the settings that it ran with."""
 
@@ -269,6 +272,14 @@ class RunFolder:
             write_bytes(self.folder / IMAGES / f"{caption}.png", encode_image(rgb, ".png"))
             for logger in self._loggers:
                 logger.image(step, caption, rgb)
+
+    def save_held_out(self, metrics: Mapping[str, float], *, higher_is_better: bool) -> None:
+        """Write the first metric before and after the training."""
+        with (self.folder / LOG).open(encoding="utf-8") as file:
+            before: Mapping[str, float] = json.loads(file.readline() or "{}").get("evaluation_before", {})
+        name, after = next(iter(metrics.items()))
+        change = {"metric": name, "before": before.get(name), "after": after, "higher_is_better": higher_is_better}
+        write_text(self.folder / HELD_OUT, json_from(change, 2) + "\n")
 
     def close(self) -> None:
         """Close the loggers."""

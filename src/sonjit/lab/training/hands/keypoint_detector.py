@@ -90,6 +90,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         return heatmap_losses(model(batch[0]), batch[1], settings.loss)
 
     assert isinstance(network, KeypointHeatmaps)
+    network.side = settings.side
     save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
     mean = mean_pose(data.training)
 
@@ -110,7 +111,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate_on_held_out, pictures=pictures
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
-    results |= export_trained(network, "keypoint-detector", settings.side, request)
+    results |= export_trained(network, request)
     return results
 
 

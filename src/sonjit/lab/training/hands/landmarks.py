@@ -24,7 +24,7 @@ from sonjit._util.data_files import json_values
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
-from sonjit.lab.networks.registry import InputSpec, Network
+from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import (
     MAX_CROPS,
@@ -65,7 +65,7 @@ _PALM_M = 0.09
 class LandmarkSettings(AugmentedSettings):
     """Settings of the recipes."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     warmup: int = 5
     # `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as `timm-landmarks`
     network: str = "hand-full"
@@ -141,6 +141,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     sources, held_out = read_sources(request, settings)
     training = Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
+    network.side = settings.size
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS,
         "hands": sum(len(crops.hands) for crops in sources.values()),
@@ -156,10 +157,9 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     results["error_px"] = landmark_metrics(network, evaluated, request.device)["error_px"]
     if held_out:
         results |= {"held_out": len(held_out), **metrics}
-    inputs = (InputSpec("images", (3, settings.size, settings.size)),)
     if settings.timed:
-        results["ms"] = median_run_ms(network.cpu(), inputs, request.out)
-    results |= export_trained(network, request.recipe, settings.size, request)
+        results["ms"] = median_run_ms(network.cpu(), network.inputs, request.out)
+    results |= export_trained(network, request)
     return results
 
 

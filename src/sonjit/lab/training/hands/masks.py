@@ -25,7 +25,7 @@ from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced
+from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
@@ -103,7 +103,8 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
         evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
         pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
     )  # fmt: skip
-    return {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
+    results = {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
+    return results | export_trained(network, request)
 
 
 def read_hands(folder: Path) -> list[MaskedHand]:

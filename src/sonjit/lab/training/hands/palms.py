@@ -29,7 +29,7 @@ from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.mediapipe_hands import PalmDetectionNetwork
 from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import Concat, LazySequence
+from sonjit.lab.training.building_blocks import Concat, LazySequence, export_trained
 from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
@@ -259,7 +259,8 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     """Train the palm detector; see `PalmSettings`.
 
     Returns:
-        "weights", "images", "held_out" (number of images), "parameters", and "ap" and "ap_strict" of `palm_precision`.
+        "weights", "images", "held_out" (number of images), "parameters", "ap" and "ap_strict" of `palm_precision`, and
+        the path of the "export".
     """
     settings = settings_from(PalmSettings, request.settings)
     training, held_out = _images(request, settings)
@@ -273,6 +274,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
         "held_out": len(held_out),
         "parameters": sum(part.numel() for part in network.parameters()),
         **metrics,
+        **export_trained(network, request),
     }
 
 
@@ -283,6 +285,7 @@ def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | Non
         torch.manual_seed(settings.seed)
         network = create_network("palm-full", weights, **options)
     assert isinstance(network, PalmDetectionNetwork)
+    network.side = settings.size
     if weights is None:
         heads = (network.fine_head, network.coarse_head)
         add_batch_norms(network, without=heads)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from importlib import import_module, resources
 from inspect import Parameter, isfunction, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
-from sonjit._util.data_files import dataclass_from_table, read_toml_table
+from sonjit._util.data_files import dataclass_from_table, read_json, read_toml_table
 from sonjit._util.errors import InputError, JobError, SonjitError, is_out_of_memory
 from sonjit._util.extensions import VARIABLE, extension_packages
+from sonjit._util.extras import require
 from sonjit._util.files import WorkFolder, sha256_of_file, sha256_of_folder, sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit.engines.devices import torch_device
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
 """Callback that runs after each step, with the numbers of finished and of all steps, and with values by name."""
+_EXPORTERS = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript"), "tflite": ("litert_torch",)}
+"""Modules that write each format."""
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".task")
 """File endings that make a weights argument a path; other values are names."""
 
@@ -96,6 +99,8 @@ class Recipe:
         data: Description of the training data, and of the published data that they replace.
         licence: Notes on the licence of data and weights.
         requires: Options that are required.
+        modules: Optional modules that the training imports, such as faster_coco_eval.
+        exports: True if the trained network can be exported for other runtimes.
         settings: Settings of the full size that differ from the defaults of the dataclass.
         smoke: Settings of the smoke size, which override `settings`.
         ablation: Grids by name.
@@ -108,6 +113,8 @@ class Recipe:
     data: str
     licence: str = ""
     requires: tuple[Literal["data", "images", "weights"], ...] = ()
+    modules: tuple[str, ...] = ()
+    exports: bool = True
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     smoke: Mapping[str, object] = field(default_factory=dict[str, object])
     ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
@@ -234,6 +241,7 @@ class TrainingRequest:
         progress: Callback that runs after each step.
         export: Format in which the trained network is exported in addition, if the recipe supports it.
         smoke: True for the smoke size, which takes minutes on a CPU.
+        require_better: True to refuse a training without a held-out metric before and after it.
     """
 
     recipe: str
@@ -246,6 +254,7 @@ class TrainingRequest:
     progress: Progress = no_progress
     export: Format | None = None
     smoke: bool = False
+    require_better: bool = False
 
     def inputs(self, data: str | None = None) -> dict[str, object]:
         """Return the inputs that identify a run in addition to its settings, with hashes of its files.
@@ -297,6 +306,41 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     return results
 
 
+class HeldOutChange(NamedTuple):
+    """Metric on held-out data before and after a training.
+
+    Attributes:
+        metric: Name of the metric.
+        before: Value before the first step; None if it was not measured.
+        after: Value after the last step.
+        higher_is_better: True if a higher value is better.
+    """
+
+    metric: str
+    before: float | None
+    after: float | None
+    higher_is_better: bool
+
+    @property
+    def is_better(self) -> bool:
+        """True if the training made the metric better."""
+        if self.before is None or self.after is None:
+            return False
+        return self.after > self.before if self.higher_is_better else self.after < self.before
+
+    def __str__(self) -> str:
+        """Return the change in one line."""
+        before, after = ("unknown" if value is None else f"{value:.4g}" for value in (self.before, self.after))
+        verdict = "better" if self.is_better else "not better"
+        return f"held-out {self.metric}: {before} before, {after} after ({verdict})"
+
+
+def held_out_change(folder: Path) -> HeldOutChange | None:
+    """Return the change that a finished run made, or None if it was not evaluated on held-out data."""
+    file = folder / "held_out.json"
+    return HeldOutChange(**read_json(file)) if file.is_file() else None
+
+
 @contextmanager
 def _memory_errors() -> Generator[None]:
     """Turn an allocation that fails, on the CPU or a GPU, into a JobError."""
@@ -313,13 +357,14 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
 
     Raises:
         InputError: A setting, path or option cannot be used.
+        MissingExtraError: The training, its export or a logger needs a module that is not installed.
     """
     try:
         settings = merge_settings(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
         settings_class = import_object(recipe.settings_class, f"recipe {recipe.name}")
         if not (isinstance(settings_class, type) and is_dataclass(settings_class)):
             raise InputError(f"{recipe.settings_class} must be a dataclass")
-        settings_from(settings_class, settings)
+        checked = settings_from(settings_class, settings)
     except InputError as error:
         raise InputError(f"{recipe.name}: {error}") from None
     for option in recipe.requires:
@@ -333,6 +378,16 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         raise InputError(f"{request.weights}: no such file")
     if request.out.exists() and not request.out.is_dir():
         raise InputError(f"{request.out}: not a folder. Choose another --out")
+    if request.export is not None and not recipe.exports:
+        raise InputError(f"--export does not apply to {recipe.name}, which writes no network for other runtimes")
+    for module in _EXPORTERS.get(request.export or "", ()):
+        require(module, f"export to {request.export}")
+    for module in recipe.modules:
+        require(module, f"sonjit train {recipe.name}")
+    if loggers := getattr(checked, "loggers", ()):
+        from sonjit.lab.training.run_folder import logger_factories
+
+        logger_factories(loggers)
     device = str(torch_device(request.device))
     return replace(request, recipe=recipe.name, settings=settings, device=device)
 

@@ -1,0 +1,132 @@
+"""Every trained file contains what rebuilds its network: loaded again and exported, it has the same held-out metrics."""
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+
+from sonjit import InputError, MissingExtraError
+from sonjit.cli import main
+from sonjit.lab.hand_models.placeholders import placeholder_mano
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.checkpoints import saved_network
+from sonjit.lab.training import loop, recipes
+from sonjit.lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
+
+from .test_faces_and_bodies import write_faces
+from .test_hand_masks import rendered  # noqa: F401  # a fixture
+from .test_keypoint_detector import coco
+
+FEW = {"batch": 2, "steps": 2, "workers": 0}
+ROOT = {"side": 64, "depth": 10, "width": 8, "channels": 8, "held_out": 4}
+MANO = {"mano": "stand-in", "size": "small", "clips": 3, "held_out_clips": 2}
+HAND = {"scratch": True, "trunk": "tiny", "size": 64, "held_out": 0.3}
+SMALL = {
+    "cam": {"size": 40},
+    "deformer": MANO | {"variant": "ho3d", "discriminator_channels": 8, "learning_rate_factors": {}},
+    "face-mesh": {"augmentation": "none"},
+    "hand-full": HAND,
+    "hand-heavy": HAND,
+    "hand-lite": HAND,
+    "hand-masks": {"trunk": "lite", "channels": 8, "size": 96, "held_out": 0.4},
+    "handoccnet": MANO,
+    "internet": ROOT | {"hidden": 8},
+    "keypoint-detector": {"backbone": "test_efficientnet", "channels": 16, "side": 64, "held_out": 4},
+    "palm": {"depth": 1, "channels": [8, 8, 12, 12, 16], "size": 96, "test": ["hands.json"]},
+    "rootnet": ROOT,
+}
+NOT_MINE = {"internet-rhd", "internet-stb", "pose-full", "pose-heavy", "pose-lite"}  # as internet and face-mesh
+
+
+def run_file(path):
+    """Return the forward of an exported file, which takes images one by one."""
+    model = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def forward(*inputs, **_):
+        rows = [model([value[None].numpy() for value in row]) for row in zip(*inputs[: len(model.inputs)], strict=True)]
+        return {
+            output.get_any_name(): torch.cat([torch.from_numpy(row[output].copy()) for row in rows])
+            for output in model.outputs
+        }
+
+    return forward, [tuple(value.shape) for value in model.inputs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_trained_network_is_the_same_loaded_again_and_exported(name, weights, tmp_path, request, monkeypatch):
+    seen = {}
+
+    def train(network, *args, evaluate, saved_module, **options):
+        seen.update(network=network, evaluate=evaluate, saved=saved_module(network))
+        return loop_train(network, *args, evaluate=evaluate, saved_module=saved_module, **options)
+
+    loop_train = loop.train
+    monkeypatch.setattr(loop, "train", train)
+    data = None
+    if name == "face-mesh":
+        data = write_faces(tmp_path)
+    elif name == "hand-masks":
+        data = request.getfixturevalue("rendered")
+    elif name in ("keypoint-detector", "palm", "hand-full", "hand-lite", "hand-heavy"):
+        data = coco(tmp_path, hidden=())
+    smoke = name == "face-mesh"
+    own = TrainingRequest(name, tmp_path / "run", data, settings=FEW | SMALL[name], export="onnx", smoke=smoke)
+    results = run_recipe(own)
+    trained, saved = seen["saved"], saved_network(results["weights"])
+    more = {"mano": placeholder_mano()} if name in ("handoccnet", "deformer") else {}
+    again = create_network(saved.name, results["weights"], **more).eval()
+    forward, shapes = run_file(results["export"])
+    assert shapes == [(1, *spec.shape) for spec in again.inputs]
+    with torch.no_grad():
+        values = [seen["evaluate"](seen["network"].cpu().eval())]
+        for other in (again.forward, forward):
+            calls = []
+            monkeypatch.setattr(trained, "forward", lambda *x, f=other, **y: (calls.append(1), f(*x, **y))[1])
+            values.append(seen["evaluate"](seen["network"]))
+            assert calls
+    for other in values[1:]:
+        assert other == pytest.approx(values[0], rel=1e-3, abs=1e-3, nan_ok=True)
+    change = held_out_change(own.out)
+    assert change.metric == next(iter(values[0]))
+    assert change.after == pytest.approx(next(iter(values[0].values())), rel=1e-3, nan_ok=True)
+
+
+def test_every_recipe_is_exported_or_refuses_before_the_training(tmp_path):
+    rest = set(list_recipes()) - set(SMALL) - NOT_MINE
+    assert rest == {"gestures", "hand-heads", "mask-rcnn", "refine", "spelling", "vqa"}
+    for name in rest:
+        request = TrainingRequest(name, tmp_path / "run", tmp_path, weights="demo", export="onnx")
+        with pytest.raises(InputError, match=f"--export does not apply to {name}"):
+            recipes.prepare(load_recipe(name), request)
+
+
+def test_the_needs_of_the_last_step_are_checked_before_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("sonjit._util.extras.find_spec", lambda _: None)
+    for more in ({"export": "tflite"}, {"export": "onnx"}, {"settings": {"loggers": "wandb"}}):
+        with pytest.raises(MissingExtraError, match="pip install"):
+            run_recipe(TrainingRequest("rootnet", tmp_path / "run", **more))
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    assert main(["train", "rootnet", "--out", str(tmp_path / "run"), *(f"--set={k}={v}" for k, v in ROOT.items())]) == 1
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_makes_a_network_worse_says_so(tmp_path, capfd):
+    words = ["train", "rootnet", *(f"--set={name}={value}" for name, value in (FEW | ROOT).items()), "--require-better"]
+    assert main([*words, "--out", str(tmp_path / "a"), "--set=evaluate_first=false"]) == 2
+    capfd.readouterr()
+    outcomes = []
+    for number, rate in enumerate(("1e-9", "30")):
+        status = main([*words, "--out", str(tmp_path / str(number)), f"--set=learning_rate={rate}", "--set=warmup=0"])
+        out, err = capfd.readouterr()
+        line = out.splitlines()[-1]
+        assert line.startswith("held-out depth_error_mm: ")
+        assert line.endswith("(better)" if status == 0 else "(not better)")
+        assert ("did not make the network better" in err) == (status == 1)
+        change = held_out_change(tmp_path / str(number))
+        assert status == int(not change.after < change.before)
+        outcomes.append(status)
+    assert outcomes[-1] == 1
+    assert np.isfinite(change.before)
