@@ -10,13 +10,7 @@ from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.contacts import DEPTH_M, penetration_depth
 from sonjit.lab.synthesis.drawable import Material
-from sonjit.lab.synthesis.objects import (
-    SCENE_OBJECTS,
-    Solid,
-    drawable_from_solid,
-    occluder,
-    sample_material,
-)
+from sonjit.lab.synthesis.objects import SCENE_OBJECTS, Solid, drawable_from_solid, occluder, sample_material
 from sonjit.lab.synthesis.person import rig_from_shape
 from sonjit.lab.synthesis.poses import grasp
 

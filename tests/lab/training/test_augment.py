@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
-from sonjit.lab.training.augment import (
-    Augmentation,
-    AugmentationSettings,
-    AugmentedSettings,
-    draw_augmentation,
-)
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.recipes import list_recipes, load_recipe, settings_from
 
 SIDE = 80

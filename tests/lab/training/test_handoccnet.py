@@ -12,12 +12,7 @@ from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.hand_models.mano import matrix_from_axis_angle
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
-from sonjit.lab.training.handoccnet import (
-    handoccnet_losses,
-    mirror_poses,
-    rotate_poses,
-    targets_from_mano,
-)
+from sonjit.lab.training.handoccnet import handoccnet_losses, mirror_poses, rotate_poses, targets_from_mano
 from sonjit.lab.training.recipes import load_recipe, settings_from
 
 ENTRY = network_entry("handoccnet")

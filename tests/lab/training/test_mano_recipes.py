@@ -190,10 +190,7 @@ def test_parts_learn_at_rates_of_their_own():
     pair = AdversarialPair(_deformer(), create_network("motion-discriminator", channels=8))
     optimizer = create_optimizer(pair, TrainingSettings(learning_rate_factors={"discriminator.": 100.0}))
     factors = {group["factor"]: len(group["params"]) for group in optimizer.param_groups}
-    assert factors == {
-        1.0: len(list(pair.deformer.parameters())),
-        100.0: len(list(pair.discriminator.parameters())),
-    }
+    assert factors == {1.0: len(list(pair.deformer.parameters())), 100.0: len(list(pair.discriminator.parameters()))}
     with pytest.raises(
         InputError, match=r"learning_rate_factors: no trainable weight has a name that starts with 'nobody.'"
     ):

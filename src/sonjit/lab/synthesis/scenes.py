@@ -221,12 +221,7 @@ def _elbow(rig: Rig, pose: RigPose) -> FloatArray:
 
 
 def _move_into_view(
-    points: FloatArray,
-    depth: float,
-    matrix: FloatArray,
-    size: tuple[int, int],
-    position: FloatArray,
-    crop_share: float,
+    points: FloatArray, depth: float, matrix: FloatArray, size: tuple[int, int], position: FloatArray, crop_share: float
 ) -> FloatArray:
     """Return the translation (3,) that moves points (N, 3) in front of the camera to a position in its image.
 
