@@ -109,7 +109,7 @@ def test_a_self_signed_certificate_is_created_once(tmp_path, monkeypatch):
     assert path.read_bytes() == made
     own_certificate(["fd00::5"])
     assert subject_names(path) == names | {"fd00::5"}
-    der = ssl.PEM_cert_to_DER_cert(path.read_text().partition("-----BEGIN PRIVATE")[0])
+    der = ssl.PEM_cert_to_DER_cert("".join(path.read_text().partition("-----END CERTIFICATE-----")[:2]))
     assert fingerprint(path).replace(":", "").lower() == hashlib.sha256(der).hexdigest()
     path.write_bytes(b"damaged")
     Settings(tls_cert=own_certificate([]), tls_key=path)
