@@ -176,9 +176,9 @@ def test_people_from_behind_and_far_away_are_found_in_a_stream_as_in_python(
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
     rgb = read_rgb(file)
-    found = run(web_page, TRACK, "body", [show(rgb)] * 15, {"max_instances": 3}, "track")
+    found = run(web_page, TRACK, "body", [show(rgb)] * 20, {"max_instances": 3}, "track")
     with sonjit.create_detector("body", max_instances=3, precision="f32") as detector:
-        expected = [detector.detect(rgb, time=i / 30) for i in range(15)]
+        expected = [detector.detect(rgb, time=i / 30) for i in range(20)]
     assert [len(here) for here in found] == [len(there) for there in expected]
     assert len(expected[-1]) >= 2
 

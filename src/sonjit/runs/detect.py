@@ -319,7 +319,7 @@ class DetectWorker(Worker[Frame]):
     def _finish_events(self) -> None:
         """Write the events that last until the end of the input, and the notes of the source."""
         for table in self._tables:
-            table.writer.remarks = tuple(dict.fromkeys((*self._source.notes, *self._source.problems)))
+            table.writer.remarks = self._source.remarks()
         if self._last is not None:
             for event in self._events.finish():
                 for table in self._tables:

@@ -102,6 +102,12 @@ class FolderSource(Source):
         """Return the name of an image within the folder, or its path as the glob matched it."""
         return self._labels[index]
 
+    def remarks(self) -> tuple[str, ...]:
+        """Return notes and problems with the names of the images in tables, not with their paths."""
+        labels = dict(zip(map(str, self._inputs), self._labels, strict=True))
+        lines = (line.partition(": ") for line in super().remarks())
+        return tuple(f"{labels.get(name, name)}{colon}{text}" for name, colon, text in lines)
+
     def _frames(self) -> Generator[SourceFrame]:
         for index, path in enumerate(self._inputs):
             try:

@@ -99,6 +99,10 @@ class Source(ABC):
             if time_s >= self._from_s and frame.index % self._every == 0:
                 yield frame
 
+    def remarks(self) -> tuple[str, ...]:
+        """Return notes and problems for the header of a table, each once."""
+        return tuple(dict.fromkeys((*self.notes, *self.problems)))
+
     def frame_source(self, index: int) -> str | None:
         """Return the name of an image of a folder in tables; None for other sources."""
         del index
