@@ -241,11 +241,13 @@ def suppressed(kind: str, rows: list[Row], odds: np.ndarray, shift: float = 0.0)
     """Return one row per instance with its log odds, best first, as `StillSearch.suppressed`."""
     least = np.log(score.LIMITS["published"] / (1 - score.LIMITS["published"])) + shift
     final = np.where([row.candidate.published for row in rows], np.maximum(odds, least), odds)
+    published = np.array([row.candidate.published for row in rows], bool)
     kept: Kept = []
-    for index in np.argsort(-final, kind="stable"):
+    for index in np.lexsort((-final, ~published)):
         row = rows[index]
-        if not any(is_same(kind, row, other) for _, other in kept):
+        if published[index] or not any(is_same(kind, row, other) for _, other in kept):
             kept.append((float(final[index]), row))
+    kept.sort(key=lambda item: -item[0])
     return kept
 
 

@@ -150,8 +150,7 @@ DROP = """
 """
 WEIGHTS = """
     const [bytes, blendshapes] = given;
-    const {readModel} = await import("/gltf.js");
-    const {driversOf, targetWeights} = await import("/expressions.js");
+    const {driversOf, readModel, targetWeights} = await import("/gltf.js");
     const model = await readModel(new File([Uint8Array.from(bytes)], "a.vrm"));
     const weights = targetWeights(model, driversOf(model), blendshapes);
     return [...weights].map(([node, values]) => [node, ...values]);
@@ -236,7 +235,7 @@ def test_blendshapes_move_targets_by_name_or_by_expression(page, tmp_path):
     for names, vrm, wanted in MOVED:
         model = avatar(tmp_path / "model", names, vrm).read_bytes()
         assert run(page.browser, WEIGHTS, list(model), FACE) == [wanted]
-    names = run(page.browser, "return (await import('/expressions.js')).BLENDSHAPES")
+    names = run(page.browser, "return (await import('/gltf.js')).BLENDSHAPES")
     assert sorted(names) == sorted(BLENDSHAPES[1:])
 
 

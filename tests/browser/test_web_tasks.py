@@ -85,6 +85,7 @@ def labels(result):
 
 
 def test_hands_are_those_of_python(web_page, show, photo):
+    web_page.expected.append("/ignored/wasm/")  # the module looks there for its files
     (found,) = run(web_page, DETECT, "/web/tasks-vision.js", "/ignored", "HandLandmarker", HANDS, [show(photo)], False)
     options = mp.tasks.vision.HandLandmarkerOptions(mp.tasks.BaseOptions(), num_hands=2)
     with mp.tasks.vision.HandLandmarker.create_from_options(options) as task:
@@ -196,7 +197,7 @@ def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, si
         pytest.skip(f"{path} is not there")
     photo = cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
     paths = [show(photo)] * 4
-    web_page.expected.append("vision_wasm")
+    web_page.expected += ["vision_wasm", "/theirs/wasm/litert"]  # the module looks there for its files
     given = {"baseOptions": {"modelAssetPath": hand_bundle, "delegate": "GPU"}}
     ours, others = (
         run(web_page, DETECT, module, f"{site.url}/theirs/wasm", "HandLandmarker", given, paths, True)

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import replace
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.support.crossings import cross_people
 
 import sonjit
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
@@ -23,7 +23,6 @@ from sonjit.media import open_source
 from .fakes import seen_at
 
 SIZE = 600
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
@@ -377,19 +376,14 @@ def test_a_detected_head_is_covered_for_some_frames_unless_its_body_is_tracked()
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_people_who_cross_keep_their_ids(monkeypatch):
-    """Use people from photographs, each of whom walks in front once. `benchmarks/crossings.py` uses more people."""
+def test_people_who_cross_keep_their_ids():
+    """Use people from photographs, each of whom walks in front once."""
     images = [WILD / f"{name}.jpg" for name in ("person-linda", "cgi-model-20")]
     if not all(image.is_file() for image in images):
         pytest.skip("photographs of real/wild are missing")
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    streams, crossings = (import_module(name) for name in ("streams", "crossings"))
-    for module in (streams, crossings):
-        monkeypatch.setattr(module, "SEARCHES", ("auto",))
-    rows = list(crossings.cross_people(SimpleNamespace(kind="body", media=images, fps=15)))
+    rows = list(cross_people(images, fps=15))
     assert len(rows) == 2
-    for _, search, figures in rows:
-        assert search == "auto"
+    for figures in rows:
         assert figures["wrong id"] == figures["false"] == 0
         assert figures["missed"] <= 1
         assert figures["late"] <= 12

@@ -42,6 +42,8 @@ NEEDS = {
 CHECKED = {
     "sonjit",
     "pip",
+    "npm",
+    "npx",
     "make",
     "python",
     "torchrun",

@@ -21,12 +21,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const [folder] = process.argv.slice(1);
-const names = ["events", "measures", "options"];
+const names = ["events", "options"];
 await build({
   entryPoints: names.map((name) => `src/${name}.ts`),
   bundle: true, format: "esm", outdir: folder, outExtension: { ".js": ".mjs" },
 });
-const [{ withEvents }, { measuresOf }, { settingsOf }] = await Promise.all(
+const [{ measuresOf, withEvents }, { settingsOf }] = await Promise.all(
   names.map((name) => import(`${folder}/${name}.mjs`)),
 );
 const given = JSON.parse(readFileSync(`${folder}/given.json`, "utf8"));

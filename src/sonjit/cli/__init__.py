@@ -128,11 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print_error(f"{error.filename}: {error.strerror}")
         return InputError.exit_status
-    except ModuleNotFoundError as error:
-        extra = extra_of(error.name)
-        if extra is None:
+    except ImportError as error:
+        reason = error if isinstance(error, ModuleNotFoundError) else error.__cause__  # of the import of a command
+        if isinstance(reason, ModuleNotFoundError) and (extra := extra_of(reason.name)) is not None:
+            reason = MissingExtraError("this command", extra)
+        if not isinstance(reason, MissingExtraError):
             raise
-        print_error(str(MissingExtraError("this command", extra)))
+        print_error(str(reason))
         return MissingExtraError.exit_status
     except KeyboardInterrupt as stop:
         print_error("; ".join(("stopped", *getattr(stop, "__notes__", ()))))

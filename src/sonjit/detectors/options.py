@@ -27,7 +27,7 @@ from sonjit.detectors.option import Option, OptionType
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
-from sonjit.gestures.custom import CANNED, SHIPPED
+from sonjit.gestures.classifier import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
     from sonjit.results import Hand
 
+SHIPPED: Final = ("asl",)
+"""Manual alphabets."""
+
+CANNED: Final = "canned"
+"""Name of the shipped gestures for `find_gestures`."""
+
 NONE: Final = "None"
 """Class of hands that make no gesture. It exists only in the classifier, never in a result."""
 _MIN_SHARE_IN_IMAGE: Final = 0.35

@@ -1,4 +1,4 @@
-"""Names of the gestures that come with Sonjit."""
+"""Gestures that are learned from examples, and the gestures that come with Sonjit by name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from sonjit._util.data_files import npz_arrays, read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.gestures.classifier import (
+    CANNED,
     KEYPOINTS,
     NONE,
+    SHIPPED,
     GestureClassifier,
     GestureSmoother,
     aligned,
@@ -37,12 +39,6 @@ if TYPE_CHECKING:
 
     from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
     from sonjit.results import Frame, Gesture, Hand, Handedness
-
-SHIPPED: Final = ("asl",)
-"""Manual alphabets."""
-
-CANNED: Final = "canned"
-"""Name of the shipped gestures for `find_gestures`."""
 
 
 # `python benchmarks/gestures.py --taught` measures gestures that are learned with these values.

@@ -18,7 +18,6 @@ from weakref import ref
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
-from sonjit.media.tables.rows import COLUMNS, Layout, has_errors, wide_points
 from sonjit.results import Frame, MotionEvent, Result
 from sonjit.results.measures import instance_values
 
@@ -262,6 +261,8 @@ def to_dataframe(
         >>> int(tips.frame.max()), tips.handedness.unique().tolist()
         (11, ['Left', 'Right'])
     """
+    from sonjit.media.tables.rows import Layout, has_errors, wide_points
+
     if library not in ("pandas", "polars"):
         raise InputError(f"Unknown library {library!r}. Choose from pandas, polars.")
     if rows not in ("keypoint", "instance", "wide"):
@@ -319,6 +320,8 @@ def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, Colu
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
     """Name the row of each frame without results after the first keypoint."""
+    from sonjit.media.tables.rows import COLUMNS
+
     at = COLUMNS.index("name")
     first = next((row[at] for rows in made for row in rows if row[at] is not None), None)
     return [[(*row[:at], row[at] or first, *row[at + 1 :]) if row[2] is None else row for row in rows] for rows in made]

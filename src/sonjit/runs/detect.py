@@ -17,7 +17,7 @@ from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import find_kind, make_options, options_of
 from sonjit.detectors.options import GESTURES
-from sonjit.gestures.custom import CANNED
+from sonjit.gestures.classifier import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
 from sonjit.media.drawing import draw_regions
 from sonjit.media.tables import find_format

@@ -14,7 +14,7 @@ from sonjit._util.errors import InputError, InputNote, InputWarning
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.pipeline import Detector
-from sonjit.gestures.custom import CANNED
+from sonjit.gestures.classifier import CANNED
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source

@@ -18,7 +18,7 @@ from sonjit._util.json_text import Json, JsonObject
 from sonjit.detectors.kinds import KINDS, make_options, options_of
 from sonjit.detectors.option import Option, OptionValue
 from sonjit.detectors.options import CommonOptions
-from sonjit.gestures.custom import CANNED
+from sonjit.gestures.classifier import CANNED
 from sonjit.results.skeletons import load_skeleton
 from sonjit.server.errors import RefusedError
 

@@ -273,10 +273,10 @@ def test_wrong_options_and_inputs_are_named():
     network, (images, boxes) = twin(), windows(1)
     left = torch.ones(1, FRAMES)
     for inputs, message in (
-        ((images[:, 1:], boxes), rf"deformer: images have shape .*; expected \(B, {FRAMES}, 3, 64, 64\)"),
-        ((images, boxes[..., :3]), rf"hand_boxes have shape \(1, {FRAMES}, 3\); expected \(B, {FRAMES}, 4\)"),
+        ((images[:, 1:], boxes), rf"deformer: images have shape .*; expected \(1, {FRAMES}, 3, 64, 64\)"),
+        ((images, boxes[..., :3]), rf"hand_boxes have shape \(1, {FRAMES}, 3\); expected \(1, {FRAMES}, 4\)"),
         ((images, boxes, left / 2), "must be 0 for a right or 1 for a left hand"),
-        ((images, boxes, torch.zeros(1)), rf"side has shape \(1,\); expected \(B, T\) = \(1, {FRAMES}\)"),
+        ((images, boxes, torch.zeros(1)), rf"side have shape \(1,\); expected \(1, {FRAMES}\)"),
         ((images, boxes, torch.tensor([[2.0, 0.0] * (FRAMES // 2) + [1.0]])), "must be 0 for a right or 1 for a left"),
         (
             (images, boxes, torch.zeros(1, FRAMES), torch.zeros(1, 3)),

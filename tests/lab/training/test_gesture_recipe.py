@@ -302,7 +302,7 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
         posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0) for count in (4, 1)
     )
 
-    def found(root, crops, progress=None):
+    def found(root, progress=None, *, crops):
         return trained if root.name.startswith("train") else held_out
 
     monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", found)

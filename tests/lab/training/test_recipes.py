@@ -241,7 +241,7 @@ def test_values_of_another_type_are_refused(given, message):
 @pytest.mark.slow
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
-    augmentation, written, _ = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    augmentation, written = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     settings_from(AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
     recipe = recipe_from_table(tomllib.loads(written), "gloves")
     prepare(recipe, TrainingRequest("gloves", tmp_path, data=tmp_path))

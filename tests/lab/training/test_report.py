@@ -51,15 +51,16 @@ def test_the_page_is_complete_and_has_no_dependencies(tmp_path):
     reader.feed(page)
     assert not reader.open
     assert page.count("data:image/png;base64,") == 1
-    for part in ("hands found", "error_px: 0.8123", "cam: &lt;one&gt;", "<td>squares</td><td>9</td>", "&lt;b&gt;"):
+    for part in ("hands found", "error_px: 0.8123", "cam: &lt;one&gt;", "&lt;b&gt;"):
         assert part in page
+    assert re.search(r"<td>squares</td>\s*<td[^>]*>9</td>", page)
     assert "waited for its batches 20% of 200 s; more workers may help" in page
     assert "<script" not in page
     assert "color-scheme: light dark" in page
     both = "training loss and validation error_px over steps"
     losses = "losses over steps, with their moving means"
     for plot in (losses, both, "error_px over steps", "Learning rate", "gradient by layer"):
-        assert f"<title>{plot}</title>" in page
+        assert f'aria-label="{plot}"' in page
 
 
 @pytest.mark.parametrize(("lowest", "gone"), [(1e-6, True), (1e-3, False)])

@@ -1,6 +1,6 @@
 /** Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass. */
 
-import type { Observation } from "../observations.js";
+import { isSameObject, type Observation } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import { isSameInstance, type Proposal } from "./geometry.js";
 import { LIMITS, type Features } from "./score.js";
@@ -114,15 +114,18 @@ export abstract class StillSearch<O extends Observation> {
     return this.#suppressed().filter(isCertain).length >= this.limits.enough;
   }
 
-  /** Score the candidates and return one per instance, best first. */
+  /** Score the candidates and return one per instance, best first. Those of the published search stay. */
   #suppressed(): Candidate<O>[] {
     for (const candidate of this.candidates) {
       candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
     }
     const kept: Candidate<O>[] = [];
-    for (const candidate of [...this.candidates].sort((a, b) => b.score - a.score)) {
-      if (!kept.some((better) => this.isSame(candidate, better))) kept.push(candidate);
+    for (const candidate of [...this.candidates].sort((a, b) => Number(b.isPublished) - Number(a.isPublished) || b.score - a.score)) {
+      const same = kept.find((other) => this.isSame(candidate, other)
+        && (!candidate.isPublished || isSameObject(lastView(candidate), lastView(other), false))); // as in the published search
+      if (same) same.score = Math.max(same.score, candidate.score);
+      else kept.push(candidate);
     }
-    return kept;
+    return kept.sort((a, b) => b.score - a.score);
   }
 }

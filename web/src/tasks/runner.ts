@@ -61,6 +61,18 @@ export interface ImageProcessingOptions {
   regionOfInterest?: object;
 }
 
+/** Check whether a folder has the runtime. Hosts of apps can answer with a page of HTML instead of an error. */
+async function hasRuntime(folder: string): Promise<boolean> {
+  if (folder === FilesetResolver.folder) return true;
+  try {
+    const answer = await fetch(`${folder}wasm/litert_wasm_internal.js`);
+    await answer.body?.cancel();
+    return answer.ok && !answer.headers.get("Content-Type")?.includes("html");
+  } catch {
+    return false;
+  }
+}
+
 /** Resolves the files of tasks. */
 export class FilesetResolver {
   /** Address of the folder with `models/` and `wasm/` of this package. Default: the folder of the module. */
@@ -74,11 +86,12 @@ export class FilesetResolver {
   /**
    * Return the files of the vision tasks.
    *
-   * @param basePath address of the folder with `models/` and `wasm/`, or of its `wasm/`; addresses of MediaPipe's package are ignored
+   * @param basePath address of the folder with `models/` and `wasm/`, or of its `wasm/`; folders without this package's files are ignored
    */
   static async forVisionTasks(basePath?: string): Promise<WasmFileset> {
     if (basePath && !/mediapipe|tasks-vision/.test(basePath)) {
-      FilesetResolver.folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, document.baseURI).href;
+      const folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, document.baseURI).href;
+      if (await hasRuntime(folder)) FilesetResolver.folder = folder;
     }
     return { wasmLoaderPath: "", wasmBinaryPath: "" };
   }

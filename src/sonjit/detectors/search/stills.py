@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar
 
-from sonjit.detectors.observations import Observation
+from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, windows
 from sonjit.detectors.search.score import LIMITS
 
@@ -145,11 +145,19 @@ class StillSearch(ABC, Generic[O]):
         return sum(candidate.certain for candidate in self.suppressed()) >= self.enough
 
     def suppressed(self) -> list[Candidate[O]]:
-        """Score the candidates and return one per instance, best first."""
+        """Score the candidates and return one per instance, best first.
+
+        Instances of the published search stay, with the highest score of their duplicates.
+        """
         for candidate in self.candidates:
             candidate.score = max(self.score(candidate), LIMITS["published"] * candidate.published)
         kept: list[Candidate[O]] = []
-        for candidate in sorted(self.candidates, key=lambda c: -c.score):
-            if not any(self.is_same(candidate, better) for better in kept):
+        for candidate in sorted(self.candidates, key=lambda c: (not c.published, -c.score)):
+            same = [other for other in kept if self.is_same(candidate, other)]
+            if candidate.published:  # as in the published search
+                same = [other for other in same if is_same_object(candidate.last, other.last)]
+            if same:
+                same[0].score = max(same[0].score, candidate.score)
+            else:
                 kept.append(candidate)
-        return kept
+        return sorted(kept, key=lambda c: -c.score)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,15 @@ from sonjit.lab.explain.overlay import (
     side_by_side,
 )
 from sonjit.lab.metrics.detection import box_from_map
-from sonjit.lab.networks.classifiers import Classifier
 from sonjit.media import Source, SourceFrame
 from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
+
+if TYPE_CHECKING:
+    from sonjit.lab.networks.classifiers import Classifier  # requires PyTorch, which hands do not
 
 
 class Explained(NamedTuple):

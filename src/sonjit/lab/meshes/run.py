@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,15 @@ from sonjit.geometry.cameras import camera_from_text
 from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
-from sonjit.lab.networks import Network
 from sonjit.media import DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
+
+if TYPE_CHECKING:
+    from sonjit.lab.networks import Network  # requires PyTorch, which rigged hands do not
 
 MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
 _INDEX: Final = "{index}"

@@ -198,10 +198,17 @@ _DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 """Types of blocks and their numbers in the four stages, by the number of all layers."""
 
 
+class _FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's frozen norm, rounded as a batch norm: deep networks amplify the difference to 0.05 px in boxes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """Return a normalization: frozen statistics without an epsilon, batch norm, or group norm for small batches."""
     if norm == "frozen":
-        return FrozenBatchNorm2d(channels, eps=0.0)
+        return _FrozenNorm(channels, eps=0.0)
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(32, channels), channels)
 
 

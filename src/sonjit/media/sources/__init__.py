@@ -103,9 +103,9 @@ class FolderSource(Source):
         return self._labels[index]
 
     def remarks(self) -> tuple[str, ...]:
-        """Return notes and problems with the names of the images in tables, not with their paths."""
+        """Return the notes with the names of the images in tables, not with their paths. Reports have the problems."""
         labels = dict(zip(map(str, self._inputs), self._labels, strict=True))
-        lines = (line.partition(": ") for line in super().remarks())
+        lines = (line.partition(": ") for line in dict.fromkeys(self.notes))
         return tuple(f"{labels.get(name, name)}{colon}{text}" for name, colon, text in lines)
 
     def _frames(self) -> Generator[SourceFrame]:

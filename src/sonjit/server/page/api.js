@@ -91,16 +91,19 @@ async function draw(file, answer) {
   paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
 }
 
-/** @typedef {{type?: string | string[], properties?: Record<string, Json>, items?: Json, anyOf?: Json[], enum?: string[], description?: string}} Json a schema */
+/** @typedef {{$ref?: string, type?: string | string[], properties?: Record<string, Json>, items?: Json, anyOf?: Json[], enum?: string[], description?: string}} Json a schema */
+
+/** Return a schema, or the one of the document to which it refers. @param {Json} schema @returns {Json} */
+const referred = (schema) => (schema.$ref ? description.components.schemas[schema.$ref.split("/").at(-1) ?? ""] : schema);
 
 /** Return the structure of an answer as lines of text. @param {Json} schema @param {string} indent @returns {string} */
 function shapeOf(schema, indent = "") {
-  const { type, properties, items, anyOf, enum: values } = schema;
+  const { type, properties, items, anyOf, enum: values } = referred(schema);
   if (anyOf) return `${shapeOf(anyOf[0], indent)} | null`;
   if (values) return values.map((value) => JSON.stringify(value)).join(" | ");
   if (items) return `[${shapeOf(items, indent)}, …]`;
   if (!properties) return [type ?? "any"].flat().join(" | ");
-  const plain = Object.values(properties).every((one) => !one.properties && !one.items && !one.anyOf);
+  const plain = Object.values(properties).map(referred).every((one) => !one.properties && !one.items && !one.anyOf);
   const members = Object.entries(properties).map(([name, one]) => `"${name}": ${shapeOf(one, `${indent}  `)}`);
   if (plain && members.join(", ").length < 90) return `{${members.join(", ")}}`;
   return `{\n${members.map((line) => `${indent}  ${line}`).join(",\n")}\n${indent}}`;
@@ -109,7 +112,7 @@ function shapeOf(schema, indent = "") {
 /** @param {Record<string, {description: string, content?: Record<string, {schema: Json}>}>} responses */
 function answerOf(responses) {
   return Object.entries(responses).flatMap(([status, { description: details, content = {} }]) => {
-    const schema = content["application/json"]?.schema;
+    const schema = content["application/json"]?.schema && referred(content["application/json"].schema);
     if (!schema || status === "422" || !(schema.properties || schema.items)) return [];
     return [make("p", {}, make("strong", {}, status), ` ${details}`), make("pre", { tabIndex: 0 }, shapeOf(schema))];
   });

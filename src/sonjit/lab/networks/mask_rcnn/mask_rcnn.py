@@ -201,8 +201,9 @@ class _Proposals(RegionProposalNetwork):
                 ]
                 before.append(_merge(levels))
                 after.append(_merge([item.select(nms(item.boxes, item.scores, self.nms_thresh)) for item in levels]))
-                # ONNX has no stable sort.
-                order = after[-1].scores.argsort(descending=True, stable=not torch.compiler.is_exporting())
+                # The exporter of ONNX translates only the overload of sort without stable.
+                stable = {} if torch.compiler.is_exporting() else {"stable": True}
+                order = after[-1].scores.argsort(descending=True, **stable)
                 final.append(after[-1].select(order[: self.post_nms_top_n()]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
 
