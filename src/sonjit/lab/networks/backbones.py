@@ -201,6 +201,11 @@ _DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 class _FrozenNorm(FrozenBatchNorm2d):
     """torchvision's frozen norm, rounded as a batch norm: deep networks amplify the difference to 0.05 px in boxes."""
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
