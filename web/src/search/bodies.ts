@@ -92,6 +92,13 @@ export class BodySearch extends StillSearch<BodyObservation> {
     return scoreOf("body", candidate.features);
   }
 
+  protected override readonly keepsPublished = false;
+
+  /** Check whether a better view of a person covers the body of the published search. */
+  protected override represents(other: BodyCandidate, published: BodyCandidate): boolean {
+    return boxIou(cornersOf(lastView(other).keypoints), cornersOf(lastView(published).keypoints)) > LIMITS.same_box;
+  }
+
   protected override isSame(candidate: BodyCandidate, better: BodyCandidate): boolean {
     return isSamePerson(candidate, better);
   }

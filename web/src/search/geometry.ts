@@ -81,11 +81,6 @@ export function proposalsIn<D extends { readonly score: number }>(
   return found.map((detection) => ({ box: placed(boxFrom(detection), window), score: detection.score, source }));
 }
 
-/** Check whether a point of the image lies in a window. */
-export function hasPoint({ left, top, right, bottom }: Window, [x, y]: Point): boolean {
-  return left <= x && x < right && top <= y && y < bottom;
-}
-
 /** Check whether a box of the image reaches an edge of a window that is not an edge of the image. */
 export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
   const isFirst = (xMin < left + OF.EDGE_PX && left > 0) || (yMin < top + OF.EDGE_PX && top > 0);

@@ -86,6 +86,18 @@ export abstract class StillSearch<O extends Observation> {
     return isSameInstance(lastView(candidate).keypoints, lastView(better).keypoints);
   }
 
+  /** True if instances of the published search keep their keypoints. */
+  protected readonly keepsPublished: boolean = true;
+
+  /** Check whether a candidate may replace a duplicate that the published search finds. */
+  protected represents(other: Candidate<O>, published: Candidate<O>): boolean {
+    return isSameObject(lastView(published), lastView(other), false);
+  }
+
+  #rank({ isPublished }: Candidate<O>): number {
+    return Number(isPublished && this.keepsPublished);
+  }
+
   /** Observations of the certain candidates. */
   protected get certain(): O[] {
     return this.candidates.filter(isCertain).map(lastView);
@@ -120,9 +132,8 @@ export abstract class StillSearch<O extends Observation> {
       candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
     }
     const kept: Candidate<O>[] = [];
-    for (const candidate of [...this.candidates].sort((a, b) => Number(b.isPublished) - Number(a.isPublished) || b.score - a.score)) {
-      const same = kept.find((other) => this.isSame(candidate, other)
-        && (!candidate.isPublished || isSameObject(lastView(candidate), lastView(other), false))); // as in the published search
+    for (const candidate of [...this.candidates].sort((a, b) => this.#rank(b) - this.#rank(a) || b.score - a.score)) {
+      const same = kept.find((other) => this.isSame(candidate, other) && (!candidate.isPublished || this.represents(other, candidate)));
       if (same) same.score = Math.max(same.score, candidate.score);
       else kept.push(candidate);
     }

@@ -27,7 +27,7 @@ from sonjit.detectors.search.geometry import (
 from sonjit.detectors.search.network import has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, StillSearch
-from sonjit.geometry.boxes import Box, RotatedBox, box_iou, latest_boxes, overlap_over_smaller, size_of
+from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, latest_boxes, overlap_over_smaller, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,8 @@ class BodySearch(StillSearch[BodyObservation]):
         enough: See `StillSearch`.
         thorough: See `StillSearch`.
     """
+
+    keeps_published = False
 
     def __init__(
         self,
@@ -151,6 +153,10 @@ class BodySearch(StillSearch[BodyObservation]):
         """Return the probability that a candidate is a body."""
         candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
         return Score.named("body")(candidate.features)
+
+    def represents(self, other: Candidate[BodyObservation], published: Candidate[BodyObservation]) -> bool:
+        """Check whether a better view of a person covers the body of the published search."""
+        return box_iou(box_around(other.last.keypoints), box_around(published.last.keypoints)) > LIMITS["same_box"]
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
         """Check whether two candidates are the same person."""

@@ -39,7 +39,6 @@ TORSO = [*_SHOULDERS, 23, 24]
 """Shoulders and hips of a body."""
 HEAD = slice(0, 11)
 """Keypoints of a body that are on its head."""
-_FOREHEAD, _CHIN = 10, 152
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]
 
 
@@ -70,10 +69,6 @@ class Window(NamedTuple):
         """Return the part of a box that lies in the window."""
         x_min, y_min, x_max, y_max = box
         return max(x_min, self.left), max(y_min, self.top), min(x_max, self.right), min(y_max, self.bottom)
-
-    def has(self, x: float, y: float) -> bool:
-        """Check whether a point of the image lies in the window."""
-        return self.left <= x < self.right and self.top <= y < self.bottom
 
     def proposals(
         self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
@@ -234,12 +229,6 @@ def head_from_detection(face: Detection, window: Window) -> Head:
     """Return the head of a face that was detected in a window."""
     corner = np.array([window.left, window.top])
     return head_from_points(face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner)
-
-
-def head_from_mesh(score: float, keypoints: NDArray[np.floating]) -> Head:
-    """Return the head of a face mesh (K, 2 or more)."""
-    points = keypoints[:, :2].astype(np.float64)
-    return Head(score, (points[_FOREHEAD] + points[_CHIN]) / 2, points[_CHIN] - points[_FOREHEAD])
 
 
 def head_of_body(body: BodyObservation) -> Head:

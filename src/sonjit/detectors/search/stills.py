@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, windows
@@ -81,6 +81,9 @@ class StillSearch(ABC, Generic[O]):
         thorough: True to search all windows.
     """
 
+    keeps_published: ClassVar[bool] = True
+    """True if instances of the published search keep their keypoints."""
+
     def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
         self.rgb, self.enough, self.thorough = rgb, enough, thorough
         self.candidates: list[Candidate[O]] = []
@@ -120,6 +123,10 @@ class StillSearch(ABC, Generic[O]):
         """Check whether two candidates show the same instance."""
         return is_same_instance(candidate.last.keypoints, better.last.keypoints)
 
+    def represents(self, other: Candidate[O], published: Candidate[O]) -> bool:
+        """Check whether a candidate may replace a duplicate that the published search finds."""
+        return is_same_object(published.last, other.last)
+
     def search(self) -> Found[O]:
         """Return all instances with their scores, best first."""
         return self.run(self.propose())
@@ -147,15 +154,15 @@ class StillSearch(ABC, Generic[O]):
     def suppressed(self) -> list[Candidate[O]]:
         """Score the candidates and return one per instance, best first.
 
-        Instances of the published search stay, with the highest score of their duplicates.
+        An instance of the published search stays, with the highest score of its duplicates, or another represents it.
         """
         for candidate in self.candidates:
             candidate.score = max(self.score(candidate), LIMITS["published"] * candidate.published)
         kept: list[Candidate[O]] = []
-        for candidate in sorted(self.candidates, key=lambda c: (not c.published, -c.score)):
+        for candidate in sorted(self.candidates, key=lambda c: (not (c.published and self.keeps_published), -c.score)):
             same = [other for other in kept if self.is_same(candidate, other)]
-            if candidate.published:  # as in the published search
-                same = [other for other in same if is_same_object(candidate.last, other.last)]
+            if candidate.published:
+                same = [other for other in same if self.represents(other, candidate)]
             if same:
                 same[0].score = max(same[0].score, candidate.score)
             else:
