@@ -26,6 +26,7 @@ import sonjit
 from sonjit.detectors.search import network, score, stills
 from sonjit.detectors.search.bodies import is_same_person
 from sonjit.detectors.search.geometry import is_same_instance
+from sonjit.geometry.boxes import box_around, box_iou
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation.detection import assign
 
@@ -243,10 +244,15 @@ def suppressed(kind: str, rows: list[Row], odds: np.ndarray, shift: float = 0.0)
     final = np.where([row.candidate.published for row in rows], np.maximum(odds, least), odds)
     published = np.array([row.candidate.published for row in rows], bool)
     kept: Kept = []
-    for index in np.lexsort((-final, ~published)):
+    for index in np.argsort(-final, kind="stable") if kind == "body" else np.lexsort((-final, ~published)):
         row = rows[index]
-        if published[index] or not any(is_same(kind, row, other) for _, other in kept):
+        same = next((i for i, (_, other) in enumerate(kept) if is_same(kind, row, other)), None)
+        if same is None or (published[index] and kind != "body"):
             kept.append((float(final[index]), row))
+        elif published[index]:
+            box = box_around(row.candidate.keypoints)
+            if not any(box_iou(box, box_around(other.candidate.keypoints)) > 0.5 for _, other in kept):
+                kept[same] = kept[same][0], row
     kept.sort(key=lambda item: -item[0])
     return kept
 

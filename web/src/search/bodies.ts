@@ -94,9 +94,12 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   protected override readonly keepsPublished = false;
 
-  /** Check whether a better view of a person covers the body of the published search. */
-  protected override represents(other: BodyCandidate, published: BodyCandidate): boolean {
-    return boxIou(cornersOf(lastView(other).keypoints), cornersOf(lastView(published).keypoints)) > LIMITS.same_box;
+  /** Replace the better view of a person by the body of the published search if no body covers that. */
+  protected override resolve(kept: BodyCandidate[], index: number, published: BodyCandidate): void {
+    const box = cornersOf(lastView(published).keypoints);
+    if (kept.some((other) => boxIou(box, cornersOf(lastView(other).keypoints)) > LIMITS.same_box)) return;
+    published.score = kept[index]!.score;
+    kept[index] = published;
   }
 
   protected override isSame(candidate: BodyCandidate, better: BodyCandidate): boolean {

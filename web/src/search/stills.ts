@@ -89,9 +89,9 @@ export abstract class StillSearch<O extends Observation> {
   /** True if instances of the published search keep their keypoints. */
   protected readonly keepsPublished: boolean = true;
 
-  /** Check whether a candidate may replace a duplicate that the published search finds. */
-  protected represents(other: Candidate<O>, published: Candidate<O>): boolean {
-    return isSameObject(lastView(published), lastView(other), false);
+  /** Keep an instance of the published search that repeats another one, unless that search suppresses it too. */
+  protected resolve(kept: Candidate<O>[], _index: number, published: Candidate<O>): void {
+    if (!kept.some((other) => isSameObject(lastView(published), lastView(other), false))) kept.push(published);
   }
 
   #rank({ isPublished }: Candidate<O>): number {
@@ -133,9 +133,11 @@ export abstract class StillSearch<O extends Observation> {
     }
     const kept: Candidate<O>[] = [];
     for (const candidate of [...this.candidates].sort((a, b) => this.#rank(b) - this.#rank(a) || b.score - a.score)) {
-      const same = kept.find((other) => this.isSame(candidate, other) && (!candidate.isPublished || this.represents(other, candidate)));
-      if (same) same.score = Math.max(same.score, candidate.score);
-      else kept.push(candidate);
+      const index = kept.findIndex((other) => this.isSame(candidate, other));
+      const same = kept[index];
+      if (!same) kept.push(candidate);
+      else if (candidate.isPublished) this.resolve(kept, index, candidate);
+      else same.score = Math.max(same.score, candidate.score);
     }
     return kept.sort((a, b) => b.score - a.score);
   }

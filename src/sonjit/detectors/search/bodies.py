@@ -154,9 +154,13 @@ class BodySearch(StillSearch[BodyObservation]):
         candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
         return Score.named("body")(candidate.features)
 
-    def represents(self, other: Candidate[BodyObservation], published: Candidate[BodyObservation]) -> bool:
-        """Check whether a better view of a person covers the body of the published search."""
-        return box_iou(box_around(other.last.keypoints), box_around(published.last.keypoints)) > LIMITS["same_box"]
+    def resolve(
+        self, kept: list[Candidate[BodyObservation]], index: int, published: Candidate[BodyObservation]
+    ) -> None:
+        """Replace the better view of a person by the body of the published search if no body covers that."""
+        box = box_around(published.last.keypoints)
+        if not any(box_iou(box, box_around(other.last.keypoints)) > LIMITS["same_box"] for other in kept):
+            published.score, kept[index] = kept[index].score, published
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
         """Check whether two candidates are the same person."""

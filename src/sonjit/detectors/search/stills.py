@@ -123,9 +123,10 @@ class StillSearch(ABC, Generic[O]):
         """Check whether two candidates show the same instance."""
         return is_same_instance(candidate.last.keypoints, better.last.keypoints)
 
-    def represents(self, other: Candidate[O], published: Candidate[O]) -> bool:
-        """Check whether a candidate may replace a duplicate that the published search finds."""
-        return is_same_object(published.last, other.last)
+    def resolve(self, kept: list[Candidate[O]], index: int, published: Candidate[O]) -> None:
+        """Keep an instance of the published search that repeats `kept[index]`, unless that search suppresses it too."""
+        if not any(is_same_object(published.last, other.last) for other in kept):
+            kept.append(published)
 
     def search(self) -> Found[O]:
         """Return all instances with their scores, best first."""
@@ -154,17 +155,17 @@ class StillSearch(ABC, Generic[O]):
     def suppressed(self) -> list[Candidate[O]]:
         """Score the candidates and return one per instance, best first.
 
-        An instance of the published search stays, with the highest score of its duplicates, or another represents it.
+        `resolve` decides on instances of the published search. They get the highest score of their duplicates.
         """
         for candidate in self.candidates:
             candidate.score = max(self.score(candidate), LIMITS["published"] * candidate.published)
         kept: list[Candidate[O]] = []
         for candidate in sorted(self.candidates, key=lambda c: (not (c.published and self.keeps_published), -c.score)):
-            same = [other for other in kept if self.is_same(candidate, other)]
-            if candidate.published:
-                same = [other for other in same if self.represents(other, candidate)]
-            if same:
-                same[0].score = max(same[0].score, candidate.score)
-            else:
+            index = next((i for i, other in enumerate(kept) if self.is_same(candidate, other)), None)
+            if index is None:
                 kept.append(candidate)
+            elif candidate.published:
+                self.resolve(kept, index, candidate)
+            else:
+                kept[index].score = max(kept[index].score, candidate.score)
         return sorted(kept, key=lambda c: -c.score)
