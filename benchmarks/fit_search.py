@@ -15,6 +15,7 @@ import json
 import pickle
 import time
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +25,16 @@ import numpy as np
 
 import sonjit
 from sonjit.detectors.search import network, score, stills
-from sonjit.detectors.search.bodies import is_same_person
-from sonjit.detectors.search.geometry import is_same_instance
-from sonjit.geometry.boxes import box_around, box_iou
+from sonjit.detectors.search.bodies import BodySearch
+from sonjit.detectors.search.faces import FaceSearch
+from sonjit.detectors.search.hands import HandSearch
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation.detection import assign
 
 FILE = Path(score.__file__).with_name("search.json")
 SETS = ("wild", "wild2", "wild3")
 WHAT = {"hands": "hand", "face": "face", "body": "body"}
+SEARCHES: dict[str, type[Any]] = {"hands": HandSearch, "face": FaceSearch, "body": BodySearch}
 PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
 """Minimum precision on left-out sets."""
 PENALTY = {"hands": 30.0, "face": 10.0, "body": 10.0}
@@ -89,23 +91,28 @@ class Candidate(NamedTuple):
     published: bool
 
 
-class Row(NamedTuple):
-    """A candidate with its box and label: 1 and the index of the instance, 0 for none, -1 if the label is unclear."""
+@dataclass(eq=False)
+class Row:
+    """A candidate with its box and label: 1 and the index of the instance, 0 for none, -1 if the label is unclear.
 
-    candidate: Candidate
+    `StillSearch.suppressed` reads `last`, `features` and `published`, and writes `score`.
+    """
+
+    last: Candidate
     box: Box
     label: int
     instance: int
+    score: float = 0.0
 
     @property
     def features(self) -> dict[str, float]:
         """Features of the score."""
-        return self.candidate.features
+        return self.last.features
 
     @property
-    def last(self) -> Candidate:
-        """The candidate, as `is_same_person` reads it."""
-        return self.candidate
+    def published(self) -> bool:
+        """Whether the published search finds it too."""
+        return self.last.published
 
 
 def photographs(data: Path, kind: str) -> dict[Place, Sample]:
@@ -235,40 +242,19 @@ class Regression(NamedTuple):
         return self.table(self.names, rows) @ self.weights + self.bias
 
 
-Kept = list[tuple[float, Row]]
+def suppressed(kind: str, rows: list[Row], odds: np.ndarray, threshold: float) -> list[Row]:
+    """Return one row per instance, best first, with the scores of a search whose threshold has these log odds."""
+    search = object.__new__(SEARCHES[kind])
+    scores = dict(zip(map(id, rows), 1 / (1 + np.exp(threshold - odds)), strict=True))
+    search.candidates, search.score = rows, lambda row: scores[id(row)]
+    return search.suppressed()
 
 
-def suppressed(kind: str, rows: list[Row], odds: np.ndarray, shift: float = 0.0) -> Kept:
-    """Return one row per instance with its log odds, best first, as `StillSearch.suppressed`."""
-    least = np.log(score.LIMITS["published"] / (1 - score.LIMITS["published"])) + shift
-    final = np.where([row.candidate.published for row in rows], np.maximum(odds, least), odds)
-    published = np.array([row.candidate.published for row in rows], bool)
-    kept: Kept = []
-    for index in np.argsort(-final, kind="stable") if kind == "body" else np.lexsort((-final, ~published)):
-        row = rows[index]
-        same = next((i for i, (_, other) in enumerate(kept) if is_same(kind, row, other)), None)
-        if same is None or (published[index] and kind != "body"):
-            kept.append((float(final[index]), row))
-        elif published[index]:
-            box = box_around(row.candidate.keypoints)
-            if not any(box_iou(box, box_around(other.candidate.keypoints)) > 0.5 for _, other in kept):
-                kept[same] = kept[same][0], row
-    kept.sort(key=lambda item: -item[0])
-    return kept
-
-
-def is_same(kind: str, row: Row, better: Row) -> bool:
-    """Check whether two rows show the same instance."""
-    if kind == "body":
-        return is_same_person(row, better)  # type: ignore[arg-type]
-    return is_same_instance(row.candidate.keypoints, better.candidate.keypoints)
-
-
-def counts(kept: dict[Place, Kept], labels: dict[Place, Labels], threshold: float) -> tuple[int, int]:
-    """Return the numbers of found clear instances and of wrong detections above a threshold."""
+def counts(kept: dict[Place, list[Row]], labels: dict[Place, Labels]) -> tuple[int, int]:
+    """Return the numbers of found clear instances and of wrong detections."""
     found = wrong = 0
-    for place, own in kept.items():
-        accepted = [(row.box, odds) for odds, row in own if odds > threshold][:ALLOWED]
+    for place, rows in kept.items():
+        accepted = [(row.box, row.score) for row in rows if row.score > 0.5][:ALLOWED]
         assigned = assign(accepted, labels[place].boxes, labels[place].crowds)
         found += sum(labels[place].clear[instance] for instance in assigned.found)
         wrong += len(assigned.false) + len(assigned.doubled)
@@ -298,7 +284,7 @@ def fit_kind(kind: str, recorded: dict[Place, Any], data: Path) -> dict[str, Any
         odds = {place: own[place[0]](copies[0]) for place, copies in rows.items()}
         for threshold in THRESHOLDS:
             kept = {p: suppressed(kind, rows[p][0], odds[p], threshold) for p in rows}
-            found, wrong = counts(kept, labels, threshold)
+            found, wrong = counts(kept, labels)
             if found / max(found + wrong, 1) >= PRECISION[kind]:
                 break
         if title == "set left out":
@@ -306,7 +292,7 @@ def fit_kind(kind: str, recorded: dict[Place, Any], data: Path) -> dict[str, Any
         print(f"{kind}, {title}: {found} of {clear}, {found / clear:.1%}, precision {found / (found + wrong):.1%}")
         for name in SETS:
             some = {place: own for place, own in kept.items() if place[0] == name}
-            found, wrong = counts(some, labels, threshold)
+            found, wrong = counts(some, labels)
             own_clear = sum(sum(labels[place].clear) for place in some)
             print(f"  {name}: {found} of {own_clear}, {wrong} wrong")
     print_sources(rows)
@@ -322,8 +308,8 @@ def print_sources(rows: dict[Place, list[list[Row]]]) -> None:
     verified: Counter[str] = Counter()
     for place, copies in rows.items():
         for row in copies[0]:
-            verified[row.candidate.source] += 1
-            own = found.setdefault(row.candidate.source, set())
+            verified[row.last.source] += 1
+            own = found.setdefault(row.last.source, set())
             own |= {(place, row.instance)} if row.label == 1 else set()
     for source, own in found.items():
         others: set[tuple[Place, int]] = set().union(*(more for name, more in found.items() if name != source))

@@ -8,7 +8,7 @@ import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
 import type { Corners, Head, Proposal } from "./geometry.js";
-import { boxIou, hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
+import { hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
@@ -63,7 +63,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
   /** Check whether a certain body has the head or fills the box of a proposal. */
   protected isKnown({ head, person }: Proposal): boolean {
     return this.certain.some((body) =>
-      head ? geometry.isHeadOf(body, head) : boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box);
+      head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box);
   }
 
   /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */
@@ -77,7 +77,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
     if (proposal.source === "published") return first.score > PRESENT ? newCandidate([second, first], proposal, agreement, true) : null;
     if (second.score < LIMITS.body_seen) return null;
     if (proposal.head && !geometry.isHeadOf(second, proposal.head)) return null;
-    if (proposal.person && boxIou(proposal.person, clippedBox(second, image)) < LIMITS.person_overlap) return null;
+    if (proposal.person && geometry.boxIou(proposal.person, clippedBox(second, image)) < LIMITS.person_overlap) return null;
     return newCandidate([first, second], proposal, agreement);
   }
 
@@ -97,7 +97,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
   /** Replace the better view of a person by the body of the published search if no body covers that. */
   protected override resolve(kept: BodyCandidate[], index: number, published: BodyCandidate): void {
     const box = cornersOf(lastView(published).keypoints);
-    if (kept.some((other) => boxIou(box, cornersOf(lastView(other).keypoints)) > LIMITS.same_box)) return;
+    if (kept.some((other) => geometry.boxIou(box, cornersOf(lastView(other).keypoints)) > LIMITS.same_box)) return;
     published.score = kept[index]!.score;
     kept[index] = published;
   }
@@ -137,7 +137,7 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
   const { width, height } = image;
   const body = lastView(candidate);
   const around = clippedBox(body, image);
-  const overlaps = people.map(({ score, box }) => ({ overlap: boxIou(around, box), score }));
+  const overlaps = people.map(({ score, box }) => ({ overlap: geometry.boxIou(around, box), score }));
   const { overlap, score: person } = overlaps.sort((a, b) => b.overlap - a.overlap)[0] ?? { overlap: 0, score: 0 };
   const { keypoints, visibility } = body;
   const isInside = Array.from(visibility, (_, k) => {

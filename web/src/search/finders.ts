@@ -12,7 +12,7 @@ import type { Track } from "../tracking.js";
 import { bodyFeatures, cropOf, onlyBox } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
-import { boxIou, type PeopleNetwork } from "./network.js";
+import type { PeopleNetwork } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { newCandidate } from "./stills.js";
 import type { Finder, Source } from "./streams.js";
@@ -203,7 +203,7 @@ export class BodyFinder implements Finder<BodyObservation> {
   /** Check whether a proposal has the head or, without one, the box of a tracked body. */
   isTracked({ head, person }: Proposal, tracked: BodyObservation): boolean {
     if (head) return geometry.isHeadOf(tracked, head);
-    return person !== undefined && boxIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
+    return person !== undefined && geometry.boxIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
   }
 
   /** Score a detected person as in stills, and a body below a face if the face is its own. */

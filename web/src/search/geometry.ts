@@ -184,17 +184,16 @@ export function areaOf([left, top, right, bottom]: Corners): number {
   return Math.max((right - left) * (bottom - top), 1e-6);
 }
 
-/** Return the intersection over union of the boxes around two sets of keypoints (K, 3). */
-export function boxIou(a: Float32Array, b: Float32Array): number {
-  const [first, second] = [cornersOf(a), cornersOf(b)];
-  const shared = sharedArea(first, second);
-  return shared / (areaOf(first) + areaOf(second) - shared);
+/** Return the intersection over union of two upright boxes. */
+export function boxIou(a: Corners, b: Corners): number {
+  const shared = sharedArea(a, b);
+  return shared / (areaOf(a) + areaOf(b) - shared);
 }
 
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
 export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  return boxIou(a, b) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
+  return boxIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
 }
 
 export function pointAt(points: Float32Array, k: number): Point {

@@ -10,7 +10,7 @@ import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
-import { boxIou, hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
+import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
@@ -121,7 +121,7 @@ export class HandSearch extends StillSearch<HandObservation> {
     this.#examined = this.#people.length;
     for (const { box } of people) {
       const body = await bodies.observe(this.image, cropOf(box));
-      const isOwn = boxIou(clippedBox(body, this.image), box) > LIMITS.person_overlap;
+      const isOwn = geometry.boxIou(clippedBox(body, this.image), box) > LIMITS.person_overlap;
       if (!(body.score > LIMITS.guide) || !isOwn || this.#bodies.some((other) => geometry.isSameTorso(body, other))) continue;
       this.#bodies.push(body);
       yield* this.#handsOf(body);

@@ -5,7 +5,7 @@ import { constants } from "../data.js";
 import type { Network } from "../network.js";
 import type { NumpyArray } from "../files.js";
 import { letterboxInto, type Pixels } from "../pixels.js";
-import { areaOf, cutsOff, longestOf, partOf, placed, sharedArea, type Corners, type Window } from "./geometry.js";
+import { boxIou, cutsOff, longestOf, partOf, placed, type Corners, type Window } from "./geometry.js";
 import { LIMITS } from "./score.js";
 
 const OF = constants.search.network;
@@ -56,11 +56,6 @@ export function newPeople(people: readonly PersonBox[], known: readonly PersonBo
 export function hasSmall(people: readonly PersonBox[], image: Pixels): boolean {
   const least = LIMITS.small_person * longestOf(image);
   return people.some(({ score, box }) => score > LIMITS.sure_person && box[3] - box[1] < least);
-}
-
-export function boxIou(a: Corners, b: Corners): number {
-  const shared = sharedArea(a, b);
-  return shared / (areaOf(a) + areaOf(b) - shared);
 }
 
 /** Return the anchors (N, 4): relative centre x, y, width and height, rows first. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -76,7 +76,7 @@ class BodySearch(StillSearch[BodyObservation]):
         self,
         rgb: Image,
         people: SingleShotDetector,
-        network: PeopleNetwork,
+        network: Callable[[], PeopleNetwork],
         faces: SingleShotDetector,
         bodies: Bodies,
         *,
@@ -109,7 +109,7 @@ class BodySearch(StillSearch[BodyObservation]):
     def _people_in(self, parts: int) -> Iterator[list[Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
-            found = self._network.find(self.rgb, window, LIMITS["person"])
+            found = self._network().find(self.rgb, window, LIMITS["person"])
             for person in new_people(found.people, self._boxes):
                 self._boxes.append(person)
                 yield [Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]

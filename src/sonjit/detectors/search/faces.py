@@ -78,11 +78,9 @@ class FaceSearch(StillSearch[FaceObservation]):
     def propose(self) -> Iterator[list[Proposal]]:
         """Yield the faces of the published search, and those in finer windows while there are small ones."""
         published = self._meshes.find(self.rgb, self._min_detection)
-        boxes, least = (
-            latest_boxes(published, self._meshes.is_same_instance),
-            LIMITS["face_share"] * self._min_detection,
-        )
-        yield [Proposal(box, least, "published") for box in boxes]
+        latest = latest_boxes(published, self._meshes.is_same_instance)
+        least = LIMITS["face_share"] * self._min_detection
+        yield [Proposal(box, least, "published") for box in latest]
         levels = FinerWindows(
             self.rgb, lambda: [size_of(face.keypoints[:, :2]) for face in self.certain], thorough=self.thorough
         )

@@ -131,14 +131,13 @@ class HandSearch(StillSearch[HandObservation]):
                 hand = Proposal(box, score, f"hand{parts}")
                 if score > least and not self.is_known(hand):
                     around = window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
-                    palms = [] if around is None else [*self._palms_in(around, hand.source)]
+                    palms = [] if around is None else self._palms_in(around, hand.source)
                     yield palms or self._likely([hand])
 
     def _palms_in(self, window: Window, source: str) -> list[Proposal]:
         """Return boxes of palms in a window."""
-        return self._likely(
-            window.proposals(self._palms.find(window.cut(self.rgb), self._least), box_from_palm, source)
-        )
+        palms = self._palms.find(window.cut(self.rgb), self._least)
+        return self._likely(window.proposals(palms, box_from_palm, source))
 
     def _likely(self, proposals: Iterable[Proposal]) -> list[Proposal]:
         """Return the proposals with a sufficient score of their detector and of the network, without duplicates."""

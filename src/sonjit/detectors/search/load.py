@@ -136,7 +136,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
     return partial(
         BodySearch,
         people=bodies.people.detector,
-        network=load_network(published),
+        network=cache(partial(load_network, published)),
         faces=load_face_detector(published, "face-full"),
         bodies=bodies,
         min_detection=options.min_detection_score,

@@ -45,7 +45,7 @@ _SAME_BOX = 0.45
 
 
 _MIN_ASPECT = 0.8
-"""Minimum ratio of height and width of a person's box."""
+"""Minimum ratio of height and width of a person's box. Wider boxes show parts of people or groups."""
 _MOST_SIZE = 5.0
 """Maximum log side of a hand, in cells of the map."""
 _KNOWN_BOX = 0.6
@@ -94,9 +94,9 @@ class PeopleNetwork:
         codes, logits, *maps = self._engine.run()[:5]
         area = window.placed(letterbox_box(cut.shape[1], cut.shape[0], INPUT_PX, INPUT_PX))
         people = [
-            PersonBox(person.score, window.clipped(person.box))
-            for person in _people(codes.reshape(-1, 4), logits[0, :, _PERSON], area, min_person)
-            if not window.cuts(person.box, rgb) and _is_upright(person.box)
+            PersonBox(score, window.clipped(box))
+            for score, box in _people(codes.reshape(-1, 4), logits[0, :, _PERSON], area, min_person)
+            if not window.cuts(box, rgb) and box[3] - box[1] > _MIN_ASPECT * (box[2] - box[0])
         ]
         hands = [] if min_hand is None else _hands(_hand_map([tap[0] for tap in maps]), area, min_hand)
         return Proposed(people, hands)
@@ -116,12 +116,6 @@ def _people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[Per
         if all(box_iou(box, other.box) < _SAME_BOX for other in found):
             found.append(PersonBox(1 / (1 + math.exp(-logits[chosen[index]])), box))
     return found
-
-
-def _is_upright(box: Box) -> bool:
-    """Check whether a box has the proportions of a person. Wide boxes show parts of people or groups."""
-    x_min, y_min, x_max, y_max = box
-    return y_max - y_min > _MIN_ASPECT * (x_max - x_min)
 
 
 @cache
