@@ -24,11 +24,11 @@ OUTSIDE = {
 }
 
 
-def package_of(path: Path) -> str:
+def part_of(path: Path) -> str:
     """Return the row of the table that a module of the package counts for."""
-    parts = path.relative_to(PACKAGE).parts[:-1]
-    nested = parts[:1] == ("lab",) or parts[:2] == ("detectors", "search")
-    return "/".join(("src/sonjit", *parts[: 2 if nested else 1]))
+    name = path.relative_to(PACKAGE).as_posix()
+    parts = [part for part in ("lab", "studio", "detectors/search") if name.startswith(f"{part}/")]
+    return f"src/sonjit/{parts[0]}" if parts else "src/sonjit: the tracker"
 
 
 def count() -> dict[str, float]:
@@ -37,8 +37,8 @@ def count() -> dict[str, float]:
     total = imports = files = 0
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text("utf-8")
-        lines, package = text.count("\n"), package_of(path)
-        counts[package] = counts.get(package, 0) + lines
+        lines = text.count("\n")
+        counts[part_of(path)] = counts.get(part_of(path), 0) + lines
         total, files = total + lines, files + 1
         imports += sum(
             (node.end_lineno or node.lineno) - node.lineno + 1
