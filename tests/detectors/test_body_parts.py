@@ -15,10 +15,9 @@ from sonjit.detectors.kinds.body import (
     MaskSmoother,
     box_from_alignment,
     mask_from_logits,
-    refine_by_heatmaps,
 )
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, crop_on_grid
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton
 
 
@@ -58,40 +57,6 @@ def test_the_box_is_centred_on_the_hips_and_the_body_is_upright_in_it():
     assert lying.rotation == pytest.approx(math.pi / 2)
 
 
-def refine_slowly(points, heatmaps, kernel):
-    """Refine points one pixel at a time; return the points and the peaks of the windows."""
-    height, width = heatmaps.shape[:2]
-    result, peaks = points.astype(np.float64), np.zeros(len(points))
-    for i, (x, y, _) in enumerate(points):
-        column, row = int(x * width), int(y * height)
-        if not (0 <= column < width and 0 <= row < height):
-            continue
-        best = total = sum_x = sum_y = 0.0
-        for r in range(max(0, row - kernel // 2), min(height, row + kernel // 2 + 1)):
-            for c in range(max(0, column - kernel // 2), min(width, column + kernel // 2 + 1)):
-                weight = 1 / (1 + math.exp(-heatmaps[r, c, i]))
-                best = max(best, weight)
-                total += weight
-                sum_x += weight * c
-                sum_y += weight * r
-        peaks[i] = best
-        if best >= 0.5:
-            result[i, :2] = sum_x / total / width, sum_y / total / height
-    return result, peaks
-
-
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 7, 9]), st.floats(-8, 1))
-def test_heatmap_refinement_is_that_of_a_slow_loop(seed, kernel, level):
-    rng = np.random.default_rng(seed)
-    points = rng.uniform(-0.2, 1.2, (7, 3)).astype(np.float32)
-    heatmaps = rng.normal(level, 2, (16, 12, 9)).astype(np.float32)
-    before = points.copy()
-    refined, expected = refine_by_heatmaps(points, heatmaps, kernel), refine_slowly(points, heatmaps, kernel)
-    np.testing.assert_allclose(refined[0], expected[0], atol=1e-5)
-    np.testing.assert_allclose(refined[1], expected[1], atol=1e-5)
-    np.testing.assert_array_equal(points, before)
-
-
 def test_a_body_has_the_colours_of_its_torso():
     values = np.zeros((39, 5), np.float32)
     values[[11, 12, 23, 24], :2] = [[160, 100], [100, 100], [150, 190], [110, 190]]
@@ -101,37 +66,6 @@ def test_a_body_has_the_colours_of_its_torso():
     bodies = Bodies(None, FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32)))
     seen = bodies.observe(rgb, RotatedBox(128, 128, 256, 256))
     np.testing.assert_allclose(seen.colours, [200, 10, 10, 10, 200, 10, 10, 10, 200])
-
-
-@pytest.mark.parametrize(("logit", "peak"), [(-9, 0.0001), (0, 0.5), (9, 0.9999)])
-def test_a_body_has_the_mean_peak_of_its_heatmaps(logit, peak):
-    values = np.full((39, 5), 128, np.float32)
-    network = FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32))
-    network.outputs[2][..., :33] = logit
-    seen = Bodies(None, network).observe(np.zeros((256, 256, 3), np.uint8), RotatedBox(128, 128, 256, 256))
-    assert seen.heatmap_peak == pytest.approx(peak, abs=1e-4)
-
-
-@given(st.floats(-50, 250), st.floats(-50, 250), st.floats(20, 400), st.floats(-4, 4))
-def test_crop_samples_the_exact_bilinear_values_to_a_thirtysecond_of_a_pixel(cx, cy, side, rotation):
-    y, x = np.mgrid[:200, :200]
-    ramp = np.stack([x, y, np.full_like(x, 7)], axis=-1).astype(np.uint8)
-    box = RotatedBox(cx, cy, side, side, rotation)
-    out = np.empty((32, 32, 3), np.uint8)
-    crop_on_grid(ramp, box, out)
-    columns, rows = np.meshgrid(np.arange(32), np.arange(32))
-    points = crop_matrix(box, 32, 32) @ np.stack([columns.ravel(), rows.ravel(), np.ones(1024)])
-    expected = points.clip(0, 199).T.reshape(32, 32, 2)
-    assert np.abs(out[..., :2] - expected).max() <= 0.5 + 1 / 16
-    assert (out[..., 2] == 7).all()
-
-
-def test_crop_far_outside_the_image_is_its_border():
-    rgb = np.random.default_rng(1).integers(0, 255, (50, 60, 3), np.uint8)
-    box = RotatedBox(1e6, 1e6, 100, 100)
-    out = np.empty((8, 8, 3), np.uint8)
-    crop_on_grid(rgb, box, out)
-    np.testing.assert_array_equal(out, crop(rgb, box, 8, 8))
 
 
 def test_mask_lies_where_the_box_lies():
@@ -145,16 +79,6 @@ def test_mask_lies_where_the_box_lies():
     drawn = cv2.fillPoly(np.zeros((150, 200), np.uint8), [corners.round().astype(np.int32)], 1)
     assert ((mask > 0.5) & (drawn > 0)).sum() / ((mask > 0.5) | (drawn > 0)).sum() > 0.93
     assert mask[0, 0] == mask[-1, 0] == 0
-
-
-def test_mask_smoothing_mixes_in_the_frame_before_where_unsure():
-    smooth = MaskSmoother()
-    first = np.array([[0.0, 1.0, 1.0, 0.0]], np.float32)
-    second = np.array([[1.0, 0.0, 0.5, 0.5]], np.float32)
-    np.testing.assert_array_equal(smooth(first), first)
-    np.testing.assert_allclose(smooth(second), [[1, 0, 0.5 + 0.7 * 0.5, 0.5 - 0.7 * 0.5]], atol=1e-6)
-    other_size = np.full((2, 2), 0.5, np.float32)
-    np.testing.assert_array_equal(smooth(other_size), other_size)
 
 
 @given(st.floats(0, 1, width=32), st.floats(0, 1, width=32))

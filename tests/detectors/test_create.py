@@ -173,18 +173,3 @@ def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(we
     assert max(seen for seen, _, _ in calls) == 3
     assert {pixels for _, _, pixels in calls} == {True, False}
     np.testing.assert_allclose(shifted[0].keypoints - raw[0].keypoints, 5, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_one_detector_after_the_other_and_as_a_context(weights, photo):
-    with create_detector() as first:
-        found = first.detect(photo)
-    with create_detector() as second:
-        assert second.detect(photo) == found
-    assert all(isinstance(hand, sonjit.Hand) for hand in found)
-
-
-@pytest.mark.parametrize("option", ["hand_model", "face_model"])
-def test_unknown_models_of_a_person_s_parts_are_named(option):
-    with pytest.raises(InputError, match=f"Unknown {option} 'huge'. Choose from "):
-        create_detector("holistic", **{option: "huge"})

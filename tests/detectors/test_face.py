@@ -16,7 +16,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
 from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
-from .conftest import boxes_from, has_bf16, keypoint_distances, matched
+from .conftest import boxes_from, keypoint_distances, matched
 
 MESHES = {False: "mesh", True: "attention"}
 BOXES = ("box", "box-full")
@@ -162,22 +162,6 @@ def test_tensors(file, networks):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("model", ["mesh", "attention"])
-def test_bf16_stays_within_half_a_pixel_of_f32(model, portrait, faces):
-    if not has_bf16():
-        pytest.skip("this CPU has no bf16")
-    (exact,) = faces(model=model, precision="f32", static_image=True).detect(portrait)
-    x_min, y_min, x_max, y_max = exact.box
-    side = 1.5 * max(x_max - x_min, y_max - y_min)
-    box = sonjit.RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, side, side)
-    one, other = (
-        faces(model=model, precision=precision, static_image=True).detect(portrait, boxes=[box])[0]
-        for precision in ("f32", "bf16")
-    )
-    assert np.linalg.norm((one.keypoints - other.keypoints)[:, :2], axis=1).mean() < 0.5
-
-
-@pytest.mark.golden
 @pytest.mark.parametrize("model", ["attention", "mesh", "box", "box-full"])
 def test_two_faces_side_by_side_keep_their_ids(model, portrait, faces):
     pair = np.hstack([portrait, portrait])
@@ -191,15 +175,6 @@ def test_two_faces_side_by_side_keep_their_ids(model, portrait, faces):
         after = {face.id: face.box for face in detector.detect(pair)}
         assert after.keys() == before.keys()
         assert all(overlap(after[number], before[number]) > 0.9 for number in after)
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize("model", ["attention", "mesh", "box"])
-def test_a_face_that_reappears_keeps_its_id(model, portrait, faces):
-    detector = faces(model=model)
-    assert [face.id for face in detector.detect(portrait)] == [1]
-    assert detector.detect(np.zeros_like(portrait)) == []
-    assert [face.id for face in detector.detect(portrait)] == [1]
 
 
 @pytest.mark.golden
@@ -251,11 +226,6 @@ def test_nothing_is_found_where_nothing_is(model, shape, faces):
 def test_box_models_refuse_given_boxes(faces):
     with pytest.raises(InputError, match="model='mesh' or 'attention'"):
         faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
-
-
-def test_unknown_models_are_named():
-    with pytest.raises(InputError, match="attention, mesh, box, box-full"):
-        sonjit.create_detector("face", model="full")
 
 
 def test_refinement_moves_each_regions_points_and_sets_the_irises_depth():

@@ -8,7 +8,6 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.media import Header, load_frames, open_writer
@@ -155,23 +154,3 @@ def test_onnx_runtime_sees_the_same(weights, photo):
         np.testing.assert_allclose(other.keypoints, one.keypoints, atol=0.05)
         np.testing.assert_allclose(other.visibility, one.visibility, atol=1e-3)
         assert other.handedness_score == pytest.approx(one.handedness_score, abs=1e-3)
-
-
-def test_maps_are_read_at_their_places():
-    x, y = np.meshgrid(*2 * [np.arange(8, dtype=np.float32) + 0.5])
-    plane = np.stack([x, y])[None] / 8  # each cell tells where it is, in parts of the map
-    points = np.random.default_rng(0).uniform(0.07, 0.93, (21, 3)).astype(np.float32)
-    read = head_inputs(points, [plane], np.zeros((1, 4), np.float32))
-    np.testing.assert_allclose(read.local, points[:, :2], atol=1e-6)
-    beyond = head_inputs(points + 5, [plane], np.zeros((1, 4), np.float32))
-    np.testing.assert_allclose(beyond.local, 7.5 / 8)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_the_shipped_heads_are_small_and_finite(model):
-    heads = load_hand_heads(model)
-    assert isinstance(heads, HandHeads)
-    assert tuple(sorted(TAPS, reverse=True)) == TAPS
-    arrays = vars(heads)["_weights"].values()
-    assert sum(array.nbytes for array in arrays) < 2_000_000
-    assert all(np.isfinite(array).all() for array in arrays)

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
-from sonjit.detectors.kinds.hands import box_around_hand, load_hands
-from sonjit.detectors.kinds.holistic import Holistic
-from sonjit.detectors.options import HandOptions
-from sonjit.detectors.search.hands import observe_mirrored
 
 TIPS = [4, 8, 12, 16, 20]
 MODELS = ("full", "lite")
-CHANNELS = {"full": (40, 112, 192), "lite": (24, 64, 112)}
 
 
 def extent(hand):
@@ -69,50 +63,9 @@ def test_gestures_do_not_depend_on_the_refinement(hands, demo_clip, options):
             assert other.gesture == (one.gesture.name, pytest.approx(one.gesture.score, abs=1e-3))
 
 
-def test_an_occluded_hand_keeps_its_published_keypoints(photo, hands):
-    found = hands(static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", keypoints="refined", precision="f32"))
-    seen = kind.observe(photo, box_around_hand(found.keypoints))
-    hidden = kind.refine(kind.propagate(seen, np.array([3, 4], np.float32), 0.1))
-    np.testing.assert_array_equal(hidden.published_points.keypoints, hidden.keypoints)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_the_mirrored_image_gives_mirrored_keypoints(photo, hands, model):
-    found = hands(model=model, static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", model=model, static_image=True, keypoints="refined", precision="f32"))
-    box = box_around_hand(found.keypoints)
-    mirrored, direct = kind.refine(observe_mirrored(kind, photo, box)), kind.refine(kind.observe(photo, box))
-    published = observe_mirrored(kind, photo, box)
-    between = np.linalg.norm(mirrored.keypoints[:, :2] - direct.keypoints[:, :2], axis=1).mean()
-    assert between < 0.06 * extent(found)
-    assert not np.allclose(mirrored.keypoints, published.keypoints, atol=0.1)
-    np.testing.assert_allclose(mirrored.keypoints_3d, direct.keypoints_3d, atol=0.05)
-
-
-def test_refining_twice_changes_nothing(photo, hands):
-    found = hands(static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", static_image=True, keypoints="refined", precision="f32"))
-    once = kind.refine(kind.observe(photo, box_around_hand(found.keypoints)))
-    assert kind.refine(once) is once
-
-
 def test_a_landmark_network_of_a_file_is_not_refined(hands, weights):
     with pytest.raises(InputError, match=r'keypoints="refined" cannot be combined with .*hand_landmark_lite.tflite'):
         hands(model="lite", keypoints="refined", landmark_model=str(weights["hand-lite"]))
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_an_expected_error_is_a_small_positive_fraction_of_the_crop(model):
-    rng = np.random.default_rng(0)
-    maps = [
-        rng.random((1, depth, side, side), np.float32) for depth, side in zip(CHANNELS[model], (28, 14, 7), strict=True)
-    ]
-    inputs = RefinementInputs(rng.random((21, 3), np.float32), 0.1 * rng.random((21, 3), np.float32), maps)
-    refined = load_hand_refinement(model)(inputs)
-    assert refined.keypoints.shape == refined.world.shape == (21, 3)
-    assert refined.error.shape == (21,)
-    assert (refined.error > 0).all()
 
 
 def test_expected_errors_are_pixels(hands, photo):
@@ -123,12 +76,3 @@ def test_expected_errors_are_pixels(hands, photo):
     assert 0.002 < (one.error_px / extent(one)).mean() < 0.1
     np.testing.assert_allclose(other.error_px, 2 * one.error_px, rtol=0.2)
     assert hands(**options).detect(photo)[0].error_px is None
-
-
-def test_hands_of_people_have_errors_and_published_keypoints(photo, hands):
-    found = hands(static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", static_image=True, keypoints="refined", precision="f32"))
-    seen = kind.observe(photo, box_around_hand(found.keypoints))
-    hand = Holistic._hand(None, kind.refine(seen), "Left", 1)
-    assert hand.error_px.shape == (21,)
-    np.testing.assert_array_equal(hand.published.keypoints, seen.keypoints)

@@ -84,11 +84,6 @@ def test_an_occluded_hand_keeps_the_lengths_of_its_track():
     np.testing.assert_allclose(bone_lengths(sizes.measure(hidden, pixels, SIZE, one).keypoints_3d), lengths, rtol=1e-4)
 
 
-def test_unknown_points_have_no_distance():
-    points = a_hand().astype(np.float32)
-    assert HandSizes().measure(points, np.full((21, 2), np.nan), SIZE, None)[1:] == (None, None)
-
-
 def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands, demo_clip):
     runs = [
         [hand for rgb in demo_clip[1][60:63] for hand in hands(search="fast", precision="f32", **options).detect(rgb)]

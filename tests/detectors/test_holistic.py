@@ -103,10 +103,6 @@ def test_everything_of_a_person_keeps_one_id(file, weights):
     assert {part.id for people in frames for person in people for part in person.parts} == {1}
 
 
-def test_an_empty_image_has_no_person(holistic):
-    assert holistic.detect(np.zeros((120, 160, 3), np.uint8)) == []
-
-
 @pytest.mark.golden
 @STILLS
 def test_all_parts_of_flipped_people_are_flipped(file, weights, holistic):

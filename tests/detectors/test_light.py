@@ -1,13 +1,9 @@
 """Dark and grey images are normalised for the networks."""
 
-import subprocess
-import sys
-
-import cv2
 import numpy as np
 import pytest
 
-from sonjit.detectors.search.light import _is_grey, _mean_chroma, _percentile, in_good_light
+from sonjit.detectors.search.light import in_good_light
 
 
 def scene(scale=1.0, shape=(240, 320)):
@@ -60,40 +56,3 @@ def test_images_of_any_size_and_brightness_are_processed(shape, value):
     light = in_good_light(rgb)
     assert light.shape == rgb.shape
     assert light.dtype == np.uint8
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 50, 51, 100, 101, 4097])
-def test_the_percentile_is_that_of_numpy(count):
-    values = np.random.default_rng(count).integers(0, 256, count, np.uint8)
-    assert _percentile(values, 0.99) == pytest.approx(np.percentile(values, 99), abs=1e-9)
-
-
-def test_grey_images_are_those_of_opencv():
-    random = np.random.default_rng(0)
-    is_grey = 0
-    for spread in np.linspace(0, 12, 200):
-        rgb = random.integers(0, 256, (64, 64, 1)) + random.normal(0, spread, (64, 64, 3))
-        rgb = np.clip(rgb, 0, 255).astype(np.uint8)
-        lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        chroma = float(np.linalg.norm(lab[..., 1:], axis=2).mean())
-        assert _mean_chroma(rgb) == pytest.approx(chroma, abs=0.4)
-        assert _is_grey(rgb) == (chroma < 4)
-        is_grey += chroma < 4
-    assert 20 < is_grey < 180
-
-
-def test_images_in_colour_need_no_tables_of_opencv(monkeypatch):
-    rgb = scene()
-    codes = []
-    convert = cv2.cvtColor
-    monkeypatch.setattr(cv2, "cvtColor", lambda image, code: codes.append(code) or convert(image, code))
-    assert in_good_light(rgb) is rgb
-    assert cv2.COLOR_RGB2LAB not in codes
-
-
-def test_it_imports_no_masked_arrays():
-    code = (
-        "import sys, numpy; from sonjit.detectors.search.light import in_good_light;"
-        "in_good_light(numpy.zeros((99, 99, 3), 'u1')); assert 'numpy.ma' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

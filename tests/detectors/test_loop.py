@@ -43,12 +43,6 @@ def play(scene, detector, frames):
     return results
 
 
-def test_instances_keep_their_id_while_they_move():
-    scene, detector = make()
-    results = play(scene, detector, [(100 + 9 * i, 800 - 9 * i) for i in range(20)])
-    assert results == [[(1, 100 + 9 * i), (2, 800 - 9 * i)] for i in range(20)]
-
-
 def test_the_graph_shows_the_loop_that_runs():
     _, stream = make()
     _, stills = make(static_image=True)
@@ -178,12 +172,6 @@ def test_without_tracks_an_unchanged_image_is_searched_only_at_the_interval():
     assert scene.searches == [0, 2, 7]
 
 
-def test_there_is_one_look_per_held_instance():
-    scene, detector = make()
-    play(scene, detector, [(100, 500)] * 5)
-    assert scene.looks == [2] * 5
-
-
 def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
@@ -213,17 +201,6 @@ def test_a_stream_counts_an_instance_that_appears_when_the_maximum_is_tracked():
     assert scene.searches == [0, 90, 180]
 
 
-def test_an_instance_that_appears_later_is_found_by_the_next_search():
-    scene, detector = make(search_interval=4)
-    results = play(scene, detector, [(100,)] * 2 + [(100, 500)] * 4)
-    assert [len(result) for result in results] == [1, 1, 1, 1, 2, 2]
-
-
-def test_overlapping_candidates_are_one_instance():
-    scene, detector = make()
-    assert play(scene, detector, [(100, 104)]) == [[(1, 104)]]
-
-
 def test_stills_have_no_state_and_no_ids():
     scene, detector = make(static_image=True)
     frames = [(100,), (500, 100), (), (100,)]
@@ -246,28 +223,6 @@ def test_given_boxes_replace_searching_and_carrying():
     assert detector.detect(IMAGE, boxes=boxes) == [(1, 110), (3, 900)]
     assert scene.searches == [0]
     assert detector.detect(IMAGE, boxes=[]) == []
-
-
-@pytest.mark.parametrize("static", [False, True])
-def test_given_boxes_work_for_stills_and_streams(static):
-    scene, detector = make(static_image=static)
-    scene.show(100, 500)
-    found = detector.detect(IMAGE, boxes=[RotatedBox(500, 50, 100, 100), RotatedBox(800, 50, 100, 100)])
-    assert [place for _, place in found] == [500]
-    assert scene.searches == []
-
-
-def test_reset_restarts_ids_and_searches():
-    scene, detector = make()
-    play(scene, detector, [(100,), (), (600,)])
-    detector.reset()
-    assert play(scene, detector, [(600,)]) == [[(1, 600)]]
-
-
-@pytest.mark.parametrize("static", [False, True])
-def test_flipping_is_width_minus_x(static):
-    scene, detector = make(flip_horizontal=True, static_image=static)
-    assert [[place for _, place in found] for found in play(scene, detector, [(100, 700)] * 2)] == [[900, 300]] * 2
 
 
 @pytest.mark.parametrize("smoother", [None, OneEuro], ids=["raw", "one-euro"])

@@ -54,12 +54,6 @@ def test_members_count_by_their_score():
     np.testing.assert_allclose(other.box, boxes[2])
 
 
-@pytest.mark.parametrize(("threshold", "count"), [(0.0, 1), (0.99, 2)])
-def test_the_threshold_decides_who_belongs_together(threshold, count):
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10]], float)
-    assert len(blend_overlapping(np.array([0.9, 0.8]), boxes, boxes[:, None, :2], threshold)) == count
-
-
 class FakeNetwork:
     """Network that gives the same values at one anchor for every image."""
 

@@ -95,15 +95,6 @@ def test_a_window_that_changes_is_searched_again_ever_later_while_nothing_is_sug
     assert (third - second > 26, fourth - third > 39) == (not suggests, not suggests)
 
 
-def test_an_image_is_changed_once_for_each_new_thing():
-    search = StreamSearch(Dots())
-    moved = image()
-    moved[450:, 450:] = 100
-    assert [search.is_changed(rgb) for rgb in (image(), image(), moved, moved, image(), image()[:300])] == [
-        True, False, True, False, True, True,
-    ]  # fmt: skip
-
-
 def test_active_instances_may_move_without_a_search_of_their_windows():
     finder = Dots()
     search = stepping(finder)
@@ -154,15 +145,6 @@ def test_what_is_found_and_not_held_is_offered_three_times():
     search = stepping(Dots())
     frames = [bool(search(image((150, 150)), [], [])) for _ in range(20)]
     assert frames[1:5] == [True, True, True, False]
-
-
-def test_without_room_what_was_suggested_is_forgotten():
-    finder = Dots()
-    search = StreamSearch(finder)
-    search.step(image((150, 150)), [], [], [], spent=0, room=1)
-    assert not search.step(image((150, 150)), [], [], [], spent=0, room=0)
-    assert not search.step(image(), [], [], [], spent=0, room=1)
-    assert finder.looks == 1
 
 
 def test_where_something_was_lost_is_searched_first():
@@ -334,26 +316,6 @@ def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
     kept = finder.verify(rgb, own, other.observation, [own, other])
     np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
     assert finder.verify(rgb, own, other.observation, [own]) is other.observation  # no other person is near
-
-
-def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
-    rgb, own = np.zeros((300, 300, 3), np.uint8), held_at(0, 1)
-    faint = replace(own.observation, score=0.05)
-    faces = Faces(face_in_window(faint))
-    finder = BodyFinder(faces, None, Bodies())
-    scores = [finder.verify(rgb, own, faint, [own]).score for _ in range(30)]
-    assert scores[0] > 0.9
-    assert scores[-1] < 0.5
-    faces.box = None
-    assert finder.verify(rgb, own, faint, [own]) is faint
-
-
-def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
-    rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
-    finder = BodyFinder(Faces(), None, Bodies())
-    assert finder.image_for_track(rgb, own, [own]) is rgb
-    x, y = other.observation.keypoints[[2, 5, 9, 10], :2].mean(axis=0).round().astype(int)
-    assert finder.image_for_track(rgb, own, [own, other])[y, x].any()
 
 
 def test_a_detected_head_is_covered_for_some_frames_unless_its_body_is_tracked():

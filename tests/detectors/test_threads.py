@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -88,13 +87,3 @@ def test_a_process_forked_after_networks_were_loaded_raises_instead_of_hanging(w
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "start processes by spawn" in done.stdout
-
-
-def test_networks_of_a_forked_process_are_refused(weights, monkeypatch):
-    detector = create_detector("hands", model="lite")
-    with detector, monkeypatch.context() as patched:
-        forked = threading.Event()
-        forked.set()
-        patched.setattr("sonjit.engines.openvino._FORKED", forked)
-        with pytest.raises(InputError, match="start processes by spawn"):
-            detector.detect(np.zeros((48, 64, 3), np.uint8))

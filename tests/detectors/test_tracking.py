@@ -1,13 +1,11 @@
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sonjit.detectors.observations import is_same_object, suppress_duplicates
 from sonjit.detectors.tracking import Tracker
 
 from .fakes import seen_at
@@ -74,17 +72,6 @@ def test_two_tracks_that_see_one_object_become_the_one_that_fits():
     assert ids(tracker, [[seen_at(10), seen_at(11)]], start_s=STEP_S) == [[1]]
 
 
-@pytest.mark.slow
-@given(st.lists(st.integers(0, 2000), max_size=8))
-def test_duplicates_are_left_out_and_nothing_else(places):
-    seen = [seen_at(float(x)) for x in places]
-    kept = suppress_duplicates(seen)
-    assert kept[:1] == seen[:1]
-    assert all(not is_same_object(a, b) for a, b in itertools.combinations(kept, 2))
-    assert all(any(is_same_object(observation, other) for other in kept) for observation in seen)
-    assert suppress_duplicates(seen, kept) == []
-
-
 @pytest.mark.parametrize(("away_s", "again"), [(0.5, 1), (1.9, 1), (2.1, 2), (60.0, 2)])
 def test_a_lost_instance_is_remembered_for_two_seconds(away_s, again):
     tracker = Tracker()
@@ -133,34 +120,12 @@ def test_a_wrong_first_belief_is_given_up():
     assert tracker.active[0].left > 0.9
 
 
-def test_update_returns_whether_a_track_was_lost():
-    tracker = Tracker()
-    assert tracker.update([], [seen_at(0)], 0) is False
-    assert tracker.update([(tracker.active[0], seen_at(1))], [], 1) is False
-    assert tracker.update([], [], 2) is True
-
-
-def test_reset_starts_again_at_one():
-    tracker = Tracker()
-    ids(tracker, [[seen_at(0), seen_at(300)], []])
-    tracker.reset()
-    assert tracker.active == []
-    assert ids(tracker, [[seen_at(0)]]) == [[1]]
-
-
 def test_boxes_of_unknown_origin_are_matched_to_the_tracks_they_fit():
     tracker = Tracker()
     ids(tracker, [[seen_at(0), seen_at(300)]])
     pairs, rest = tracker.match([seen_at(900), seen_at(310), seen_at(5)], STEP_S)
     assert {track.id: float(round(seen.keypoints[:2, 0].mean())) for track, seen in pairs} == {1: 5, 2: 310}
     assert len(rest) == 1
-
-
-@given(st.lists(st.lists(st.integers(0, 1500), max_size=3), min_size=1, max_size=20))
-def test_whatever_comes_ids_are_unique_and_ordered(frames):
-    tracker = Tracker()
-    for ids in run(tracker, [[seen_at(float(x)) for x in frame] for frame in frames]):
-        assert ids == sorted(set(ids))
 
 
 @pytest.mark.parametrize("blend", [False, True])
@@ -199,11 +164,6 @@ def test_an_occluded_track_that_does_not_reappear_is_dropped_in_the_end():
     assert scores[30] < 0.5
 
 
-def test_one_that_nothing_hides_any_more_is_given_up_at_once():
-    states = list(hidden_for(bridging(), front_gone_s=0.5))
-    assert states[-1][0] < 0.5 + 0.3
-
-
 def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
     tracker = bridging()
     for i in range(12):
@@ -240,15 +200,6 @@ def test_a_lost_instance_is_reidentified_by_its_colours():
     tracker = Tracker()
     ids(tracker, [[seen_at(0, colours=[250] * 3), seen_at(120, colours=[20] * 3)], []])
     assert ids(tracker, [[seen_at(50, colours=[30] * 3)]], start_s=0.5) == [[2]]
-
-
-def test_colours_are_learnt_while_nothing_overlaps():
-    tracker = Tracker()
-    for i, x in enumerate((300, 60, 60)):
-        pair = [seen_at(0, colours=[100 + 50 * i] * 3), seen_at(x, colours=[10] * 3)]
-        carried = list(zip(tracker.active, pair, strict=False))
-        tracker.update(carried, pair[len(carried) :], i * STEP_S)
-    assert tracker.active[0].colours.tolist() == [105] * 3
 
 
 def test_an_instance_that_vanishes_in_the_open_is_not_moved_on():
