@@ -299,43 +299,6 @@ def test_keys_work_while_a_menu_a_slider_or_a_switch_has_the_focus(page):
     page.wait(lambda: page.state["frame"] == 0, "the frame before")  # the page remembers it
 
 
-def test_the_live_app_links_to_the_project_and_back(page, studio):
-    page.browser.get(studio.url)
-    page.wait(lambda: page["annotate"].is_displayed(), "the link")
-    page["annotate"].click()
-    page.wait(lambda: page.browser.current_url == f"{studio.url}/annotate/", "the annotation page")
-    page.load()
-    page.enter("back")
-    assert page["live"].text == "Live app"
-    page["live"].click()
-    page.wait(lambda: page.browser.current_url == f"{studio.url}/", "the live app")
-
-
-def test_one_key_brings_the_hand_near_in_every_view(page):
-    joints = (0, 8)
-    shown = [set(joint_in_all(page, joint)) for joint in joints]
-    tiles = sorted(set.intersection(*shown))
-    for joint in joints:
-        for tile in tiles[:2]:
-            page.mark(tile, joint)
-        page.press(*"n" * 8)
-    page.press("r")
-    for tile in tiles:
-        view = page.state["shown"][tile]
-        places = [page.pixels(view, joint) for joint in joints]
-        middle, span = np.mean(places, 0), np.abs(np.subtract(*places)).max()
-        u, v, wide, high, across = page.run(
-            "const [k, [x, y], span] = arguments; const tile = sonjitAnnotation.wall.tiles[k];"
-            "const {clientWidth, clientHeight} = tile.node; const [u, v] = tile.put(x, y);"
-            "return [u, v, clientWidth, clientHeight, tile.put(x + span, y)[0] - u]",
-            tile,
-            middle.tolist(),
-            float(span),
-        )
-        assert np.hypot(u - wide / 2, v - high / 2) < 0.15 * high
-        assert 0.3 * high < across < 0.9 * wide
-
-
 def test_copies_are_uncertain_until_they_are_touched(page):
     tile = joint_in_all(page, 0)[0]
     page.mark(tile, 0)
@@ -403,17 +366,6 @@ def test_a_camera_without_an_image_shows_it(page):
     page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .reason").text, "why")
 
 
-def test_a_single_view_and_another_camera(page):
-    page.run("sonjitAnnotation.studio.chooseView(2, 'cam6')")
-    page.wait(lambda: page.state["shown"][2] == "cam6", "the other camera")
-    page.press("3", "f")
-    visible = [node.is_displayed() for node in page.browser.find_elements("css selector", ".tile-view")]
-    assert visible == [False, False, True, False, False, False]
-    page.press("f")
-    page.run("const c = document.getElementById('count'); c.value = '2'; c.dispatchEvent(new Event('change'))")
-    page.wait(lambda: len(page.browser.find_elements("css selector", ".tile-view")) == 2, "two views")
-
-
 @pytest.mark.parametrize("language", NAMES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)
@@ -445,8 +397,3 @@ def test_both_languages_have_all_texts_that_the_page_uses():
             asked |= {f"notice.{key}" for key in re.findall(r'\bnotify\("([^"]+)"', code)}
             asked |= {f"key.{key}" for key in re.findall(r'\bkey\("[^"]+", "([^"]+)"', code)}
     assert asked - known == set()
-
-
-def test_the_document_has_no_script_or_style_of_its_own():
-    document = (FOLDER / "index.html").read_text("utf-8")
-    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|https?://", document) == []

@@ -102,27 +102,3 @@ def test_the_choice_is_stored_and_part_of_a_link(page):
     page.wait_until_ready()
     assert page["here"].get_attribute("value") == "page"
     page.choose("here", "server")
-
-
-def test_the_page_lists_motions_as_the_server_does(page, demo_clip, write_video, tmp_path):
-    """The images of a swipe are sent one by one, so that slow machines miss none."""
-    frame, step = demo_clip[1][60], 45
-    shifts = [0] * 12 + [step * k for k in range(1, 6)] + [5 * step] * 6
-    frames = np.full((len(shifts), *frame.shape), 90, np.uint8)
-    for rgb, shift in zip(frames, shifts, strict=True):
-        rgb[:, shift:] = frame[:, : frame.shape[1] - shift]
-    page.choose("here", "page")
-    page.choose("option-gestures", "canned")
-    page.upload("source-file", write_video(tmp_path / "swipe.mp4", frames, fps=30))
-    found_in(page, 1)
-    page.browser.execute_script("document.getElementById('video').pause()")
-    page.choose("position", "0")
-    for number in range(len(shifts)):
-        page.wait(lambda n=number: round(30 * page.latest.get("time", -1)) == n, f"image {number}", 60)
-        page.click("step-forward")
-    page.click("tab-gestures")
-    listed = page["gestures-events"]
-    page.wait(lambda: "Swipe Right" in listed.text and "ended" in listed.text, "the swipe at its end")
-    page.stop()
-    page.choose("option-gestures", "none")
-    page.choose("here", "server")

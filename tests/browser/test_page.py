@@ -258,14 +258,6 @@ def test_detectors_change_while_it_runs_and_all_are_cleared(page):
     assert page.ink == 0
 
 
-def test_flip_turns_the_numbers(shown, photo):
-    wrists = sorted(hand["keypoints"][0]["x"] for hand in shown.latest["hands"])
-    shown.click("option-flip_horizontal")
-    turned = [photo.shape[1] - x for x in reversed(wrists)]
-    shown.wait(lambda: np.allclose(sorted(h["keypoints"][0]["x"] for h in shown.latest.get("hands", ())) or 0, turned,
-                                   atol=1), "flipped numbers")  # fmt: skip
-
-
 def test_measures_are_in_a_table_and_a_plot_and_two_models_are_compared(page):
     page.choose("compare", "hands:lite")
     page.click("source-sample")

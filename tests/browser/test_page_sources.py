@@ -137,10 +137,3 @@ def test_an_image_is_shown_while_it_is_searched(page, images):
     searched = page.browser.execute_script("return searched")
     assert searched
     assert all(searched)
-
-
-def test_samples_of_a_gesture_need_a_running_source(page):
-    page.browser.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
-    page["trainer-name"].send_keys("claw")
-    page.click("trainer-record")
-    page.wait(lambda: "Start the camera, the sample or a video" in page["trainer-words"].text, "a message", 5)

@@ -94,24 +94,3 @@ def test_the_page_reports_a_stopped_server_and_reconnects(browser, new_server):
     page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
     assert not page["message"].is_displayed()
     page.stop()
-
-
-def test_the_page_reports_a_server_that_restarts_with_another_token(browser, new_server):
-    server = new_server("--token", "open-sesame")
-    browser.expected += [
-        "ERR_CONNECTION_REFUSED",
-        "WebSocket connection",
-        "ERR_CONNECTION_RESET",
-        "ERR_EMPTY_RESPONSE",
-        "401",
-    ]
-    page = Page(browser, f"{server.url}/#token=open-sesame")
-    page.start()
-    server.stop(signal.SIGKILL)
-    page.wait(lambda: page["message"].get_attribute("data-code") == "server_gone", "that it is gone")
-    server.start("--token", "close-sesame")
-    page.wait(lambda: page["message"].get_attribute("data-code") in ("closed", "no_token"), "why it is refused", 25)
-    assert page.status == "error"
-    assert "token" in page["message"].text
-    assert page.ink == 0
-    page.stop()

@@ -50,13 +50,6 @@ def test_a_image_with_hands(page, show, photo, flip):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_own_hand(page, show, photo, flip):
-    found = run(page, "return once(given[0], {handedness: 'own'}, await load(given[1]), {flipHorizontal: given[2]})",
-                HANDS, show(photo), flip)  # fmt: skip
-    assert {hand["handedness"] for hand in found} == {hand["handedness"] for hand in found_by("hands", photo)}
-
-
 @pytest.mark.golden
 @pytest.mark.files("real/tfjs-models/*-*/test_data/*.jpg")
 @pytest.mark.parametrize(

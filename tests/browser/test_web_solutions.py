@@ -235,28 +235,6 @@ def test_constants_are_those_of_the_package(web_page, site, name):
     assert found == expected
 
 
-@pytest.mark.parametrize("layout", ["COLUMN_MAJOR", "ROW_MAJOR"])
-def test_a_matrix_has_the_rows_of_the_package(web_page, site, layout):
-    package = WEB / "node_modules" / "@mediapipe" / "face_mesh" / "face_mesh.js"
-    if not package.is_file():
-        pytest.skip("@mediapipe/face_mesh is not installed: npm has no network, or type: make web")
-    site.files["/theirs/face_mesh.js"] = "text/javascript", package.read_bytes()
-    body = (
-        LOAD
-        + """
-        await loadScript("/theirs/face_mesh.js");
-        const ours = await import("/web/face_mesh.js");
-        return [globalThis, ours].map(({matrixDataToMatrix, FACE_GEOMETRY}) => matrixDataToMatrix({
-            getPackedDataList: () => [1, 2, 3, 4, 5, 6],
-            getRows: () => 2, getCols: () => 3, getLayout: () => FACE_GEOMETRY.Layout[given[0]],
-        }));
-    """
-    )
-    expected, found = run(web_page, body, layout)
-    assert found == expected
-    assert np.shape(found) == (2, 3)
-
-
 ORDER = (
     LOAD
     + """

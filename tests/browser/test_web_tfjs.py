@@ -9,7 +9,7 @@ import pytest
 import sonjit
 
 from .conftest import hosted, open_kit, run
-from .web_module import PROJECT, WEB, distances, put_on
+from .web_module import WEB, distances, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -27,93 +27,6 @@ def test_a_page_of_tfjs(web_page, show, photo):
         assert ours.keys() == theirs.keys()
         assert ours["handedness"] == theirs["handedness"]
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
-
-
-DEMO = """<!doctype html><title>demo</title><link rel="icon" href="data:,">
-<video id="video" src="/clip.mp4" muted></video><canvas id="output"></canvas>
-<script type="module">
-import * as handPoseDetection from "/web/sonjit-web.js";
-import * as faceLandmarksDetection from "/web/sonjit-web.js";
-import * as poseDetection from "/web/sonjit-web.js";
-
-const video = document.getElementById("video");
-const output = document.getElementById("output");
-const ctx = output.getContext("2d");
-
-async function createDetectors() {
-  const hands = await handPoseDetection.createDetector(handPoseDetection.SupportedModels.MediaPipeHands, {
-    runtime: "mediapipe",
-    modelType: "lite",
-    maxHands: 2,
-    solutionPath: "https://cdn.jsdelivr.net/npm/@mediapipe/hands",
-  });
-  const faces = await faceLandmarksDetection.createDetector(
-    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh,
-    { runtime: "tfjs", refineLandmarks: true, maxFaces: 1 },
-  );
-  const poses = await poseDetection.createDetector(poseDetection.SupportedModels.BlazePose, {
-    runtime: "tfjs",
-    enableSmoothing: true,
-    modelType: "lite",
-  });
-  return { hands, faces, poses };
-}
-
-function drawPath(points, pairs) {
-  for (const [i, j] of pairs) {
-    ctx.beginPath();
-    ctx.moveTo(points[i].x, points[i].y);
-    ctx.lineTo(points[j].x, points[j].y);
-    ctx.stroke();
-  }
-  return pairs.length;
-}
-
-async function renderResult(detectors) {
-  if (video.readyState < 2) {
-    await new Promise((resolve) => { video.onloadeddata = () => resolve(video); });
-  }
-  [output.width, output.height] = [video.videoWidth, video.videoHeight];
-  ctx.drawImage(video, 0, 0, video.videoWidth, video.videoHeight);
-  const hands = await detectors.hands.estimateHands(video, { flipHorizontal: false });
-  const faces = await detectors.faces.estimateFaces(video, { flipHorizontal: false });
-  const poses = await detectors.poses.estimatePoses(video, { maxPoses: 1, flipHorizontal: false });
-  const pairs = poseDetection.util.getAdjacentPairs(poseDetection.SupportedModels.BlazePose);
-  const lines = poses.map((pose) => drawPath(pose.keypoints, pairs));
-  const lips = faceLandmarksDetection.util.getKeypointIndexByContour(
-    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh).lips;
-  return { hands, faces, poses, lines, lips: lips.length };
-}
-
-try {
-  const detectors = await createDetectors();
-  globalThis.demo = await renderResult(detectors);
-  for (const detector of Object.values(detectors)) detector.dispose();
-} catch (error) {
-  globalThis.demo = { error: String(error) };
-}
-</script>"""
-
-
-def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all_networks, demo_clip):
-    """The page is like tfjs-models' demo of hands, faces and poses, with the bundled clip as its video."""
-    put_on(site, module)
-    site.files |= {
-        "/demo": ("text/html", DEMO.encode()),
-        "/clip.mp4": ("video/mp4", (PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4").read_bytes()),
-    }
-    browser.expected.append("solutionPath")
-    browser.get(f"{site.url}/demo")
-    demo = run(browser, "while (!globalThis.demo) await new Promise((next) => setTimeout(next, 50)); return demo")
-    assert "error" not in demo, demo
-    with sonjit.create_detector("hands", model="lite", search="fast", smoothing="published") as detector:
-        assert len(demo["hands"]) == len(detector.detect(demo_clip[1][0])) > 0
-    for hand in demo["hands"]:
-        assert {"keypoints", "keypoints3D", "handedness", "score"} <= hand.keys()
-        assert {"x", "y", "name"} <= hand["keypoints"][0].keys()
-    assert demo["lips"] > 10
-    assert demo["faces"] == []  # the clip shows only hands
-    assert demo["lines"] == [35] * len(demo["poses"])
 
 
 SCRIPT_PAGE = """<!doctype html><title>script</title><link rel="icon" href="data:,">
