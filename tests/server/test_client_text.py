@@ -1,13 +1,11 @@
 """Client texts that would need gigabytes or minutes, or cause a traceback, in parsers."""
 
-import json
-
 import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.server import options
 from sonjit.server.errors import RefusedError
-from sonjit.server.options import load_json, require_short_map
+from sonjit.server.options import load_json
 from sonjit.server.settings import Settings
 
 from .conftest import LITE, configure, open_stream, refusal
@@ -39,10 +37,6 @@ def test_a_number_of_many_digits_is_refused_in_one_line(ask):
     assert "damaged or not TOML" in message
 
 
-def test_a_plain_map_passes():
-    require_short_map(RULE * 500 + 'x = {a = [1.5, 2.5, "a.b.c"]}')
-
-
 def test_the_map_of_a_stream_is_bounded_as_well(weights, listen, no_parser):
     with open_stream(listen()) as socket:
         error = configure(socket, LITE, control=".".join(["a"] * 20_000) + "=1")[-1]
@@ -55,10 +49,6 @@ def test_json_of_many_small_values_is_not_parsed(ask, monkeypatch):
     assert "lists and objects" in refusal(ask().post("/v1/gestures/train", content=body), 413, "too_large")
     with pytest.raises(RefusedError, match="lists and objects"):
         load_json("[]" * 500_001, "text")
-
-
-def test_json_within_the_bounds_is_read():
-    assert load_json(json.dumps([{"a": [1, 2]}]), "text") == [{"a": [1, 2]}]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """Many clients of the stream: queues that drop the oldest image, fair shares, and no leftovers."""
 
-import gc
 import json
 import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -11,20 +9,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from sonjit.server import stream as messages
-from sonjit.server.service import Service
-from sonjit.server.settings import Settings
 from sonjit.server.stream import Configure
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
-from .conftest import answer, configure, frame_message, jpeg_of, open_stream
+from .conftest import answer, configure, frame_message, open_stream
 
 LITE = {"kind": "hands", "model": "lite"}
-
-
-@pytest.fixture
-def frames(demo_clip):
-    """Return encoded frames with hands."""
-    return [jpeg_of(rgb) for rgb in demo_clip[1][100:106]]
 
 
 @pytest.fixture
@@ -78,25 +68,6 @@ def test_clients_beyond_the_limit_are_refused_and_can_retry(listen):
         assert configure(three)[-1]["type"] == "ready"
 
 
-@pytest.mark.slow
-def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decoding):
-    client = listen()
-    service = client.service
-    begun, gate = hold_decoding
-    with open_stream(client) as socket:
-        configure(socket, LITE)
-        assert service.detectors.in_use == 1
-        (stream,) = service.streams
-        references = [weakref.ref(stream), weakref.ref(stream._queue)]
-        del stream
-        for number in range(4):
-            socket.send(frame_message(number, frames[0]))
-        begun.wait()
-        gate.set()
-    wait_until(lambda: service.detectors.in_use == 0 and not service.streams)
-    wait_until(lambda: gc.collect() is not None and [reference() for reference in references] == [None, None])
-
-
 def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decoding):
     begun, gate = hold_decoding
     with open_stream(listen()) as socket:
@@ -120,13 +91,6 @@ def test_a_stopped_server_closes_its_streams_and_ends_its_threads(weights, liste
         assert socket.end().code == 1001
     assert live.service.detectors.in_use == 0
     assert not _worker_threads() - before
-
-
-def test_a_server_that_is_not_started_has_no_threads():
-    before = _worker_threads()
-    service = Service(Settings(workers=2))
-    assert _worker_threads() == before
-    service.threads.shutdown()
 
 
 def _worker_threads():

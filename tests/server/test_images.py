@@ -1,10 +1,8 @@
 """`POST /v1/{kind}`: results of `create_detector`, and one line for everything that is not an image."""
 
-import asyncio
 import io
 import json
 import struct
-import threading
 import zlib
 
 import cv2
@@ -16,15 +14,11 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.server import images
-from sonjit.server import service as service_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
 from sonjit.server.processes import Decoders
-from sonjit.server.service import ByteBudget, Service
-from sonjit.server.settings import Settings
-from sonjit.weights import select_weights
+from sonjit.server.service import ByteBudget
 
 from .conftest import jpeg_of, refusal
 
@@ -205,26 +199,6 @@ def test_missing_weights_are_reported_with_the_command(ask, photo, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_weights_that_are_listed_as_required_are_loaded(all_weights, monkeypatch):
-    loaded = []
-    find = sonjit.detectors.options.find_weight
-    monkeypatch.setattr(
-        "sonjit.detectors.options.find_weight", lambda name, *rest: loaded.append(name) or find(name, *rest)
-    )
-    for kind, entry in KINDS.items():
-        for model in entry.models:
-            loaded.clear()
-            sonjit.create_detector(kind, model=model, static_image=True).close()
-            assert set(loaded) == {*entry.models[model].weights.values(), *entry.search_weights}, (kind, model)
-
-
-def test_pulling_a_kinds_groups_brings_what_its_search_needs():
-    for entry in KINDS.values():
-        pulled = {weight.name for weight in select_weights(entry.weight_groups)}
-        assert pulled >= {*next(iter(entry.models.values())).weights.values(), *entry.search_weights}, entry.name
-
-
-@pytest.mark.slow
 def test_more_images_than_clients_are_sent_away(weights, ask, photo, monkeypatch):
     client, decode, others = ask(max_clients=1), Decoders.decode, []
 
@@ -242,42 +216,6 @@ def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(we
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
     assert client.app.state.service.detectors.in_use == 0
-
-
-@pytest.mark.slow
-def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
-    client = ask(max_models=2)
-    pool = client.app.state.service.detectors
-    for most in (1, 2, 3, 3):
-        assert client.post(f"/v1/hands?max_instances={most}", content=jpeg_of(photo)).status_code == 200
-    assert [one.detector.max_instances for one in pool._idle] == [2, 3]
-    assert pool.in_use == 0
-
-
-def test_a_client_that_leaves_while_a_detector_loads_leaks_none(weights, monkeypatch):
-    loading, gate, load = threading.Event(), threading.Event(), service_module.detector_from
-
-    def load_slowly(options):
-        loading.set()
-        gate.wait(20)
-        return load(options)
-
-    monkeypatch.setattr(service_module, "detector_from", load_slowly)
-    service = Service(Settings(workers=1))
-    options = SessionOptions.from_values("hands", {"model": "lite"}, still=True)
-
-    async def leave():
-        answering = asyncio.ensure_future(images._answer(service, options, b"", strict=True))
-        await asyncio.to_thread(loading.wait, 20)
-        answering.cancel()
-        gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await answering
-        assert service.detectors.in_use == 0
-        assert service.detectors.has(options)
-        await service.stop()
-
-    asyncio.run(leave())
 
 
 def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):

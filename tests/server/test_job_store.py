@@ -107,27 +107,6 @@ def test_jobs_run_one_after_the_other_in_their_order(jobs, runs):
     assert (first.state, runs.begun, jobs.active) == ("done", ["1.mp4", "2.mp4"], 0)
 
 
-def test_only_what_was_made_is_kept(jobs, runs):
-    job = add(jobs())
-    runs.steps.release(3)
-    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
-    assert [file.name for file in job.folder.iterdir()] == ["result.jsonl"]
-
-
-def test_progress_and_time(jobs, runs):
-    job = add(jobs())
-    assert job.to_dict()["downloads"] == {}
-    runs.steps.release(2)
-    wait_until(lambda: job.frames == 2)
-    fields = job.to_dict()
-    assert (fields["state"], fields["frames"], fields["of"]) == ("running", 2, 3)
-    assert fields["seconds"] >= 0
-    runs.steps.release(1)
-    wait_until(lambda: job.state == "done")
-    assert job.to_dict()["seconds"] == job.to_dict()["seconds"]
-    assert set(job.to_dict()["downloads"]) == {"json", "jsonl", "csv", "parquet", "instances.csv", "wide.csv", "xlsx"}
-
-
 def test_a_cancelled_job_stops_at_once_and_leaves_no_file(jobs, runs):
     jobs = jobs()
     running, waiting, next_one = add(jobs), add(jobs), add(jobs)
@@ -168,38 +147,6 @@ def test_only_so_many_may_wait_uploads_among_them(jobs):
     assert refused.value.code == "busy"
     jobs.discard(upload)
     add(jobs)
-
-
-def test_an_upload_that_fails_makes_room_for_the_next(jobs):
-    jobs = jobs(max_jobs=1)
-    for _ in range(3):
-        upload = create(jobs)
-        assert jobs.newest_first() == []
-        with pytest.raises(RefusedError, match="no job"):
-            jobs.find(upload.id, OWNER)
-        jobs.discard(upload)
-        wait_until(lambda upload=upload: not upload.folder.exists())
-
-
-def test_an_upload_that_was_discarded_cannot_be_queued(jobs):
-    jobs = jobs()
-    upload = create(jobs)
-    jobs.discard(upload)
-    with pytest.raises(RefusedError, match="cancelled"):
-        jobs.submit(upload, JobInput(upload.input_folder / "a.mp4", "a.mp4", ".mp4"))
-
-
-def test_younger_results_push_out_the_oldest(jobs, runs):
-    jobs = jobs(keep_jobs=2)
-    runs.steps.release(99)
-    made = []
-    for _ in range(5):
-        job = add(jobs)
-        made.append(job)
-        wait_until(lambda job=job: job.state == "done")
-    wait_until(lambda: len(jobs.newest_first()) == 2)
-    assert jobs.newest_first() == made[:2:-1]
-    wait_until(lambda: [job.folder.exists() for job in made] == [False] * 3 + [True] * 2)
 
 
 def test_a_job_that_runs_too_long_fails_with_a_message(jobs, runs):
@@ -356,34 +303,6 @@ def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
     assert refused.value.code == "busy"
     jobs.discard(upload)
     jobs.reserve(create(jobs), 10_000)
-
-
-def test_the_event_loop_neither_removes_nor_measures_files(jobs, runs, monkeypatch):
-    """Keep the loop responsive, because removing and measuring 20,000 files of a job takes seconds."""
-    jobs = jobs(max_disk_mb=0.01)
-    runs.steps.release(3)
-    old = add(jobs)
-    wait_until(lambda: old.state == "done" and not old.input_folder.exists() and old.disk_bytes)
-    here, threads = threading.get_ident(), set()
-
-    def watched(function):
-        def call(*arguments, **options):
-            threads.add(threading.get_ident())
-            return function(*arguments, **options)
-
-        return call
-
-    monkeypatch.setattr(shutil, "rmtree", watched(shutil.rmtree))
-    monkeypatch.setattr(job_store.UploadJob, "measure", watched(job_store.UploadJob.measure))
-    upload = create(jobs)
-    jobs.reserve(upload, 10_000)  # evicts the old job
-    (upload.input_folder / "a.mp4").write_bytes(b"x")
-    jobs.submit(upload, JobInput(upload.input_folder / "a.mp4", "a.mp4", ".mp4"))
-    jobs.discard(create(jobs))
-    runs.steps.release(3)
-    wait_until(lambda: upload.state == "done" and not upload.input_folder.exists() and not old.folder.exists())
-    assert threads
-    assert here not in threads
 
 
 def test_a_folder_with_files_of_others_is_refused_and_does_not_change(jobs, tmp_path):

@@ -138,24 +138,6 @@ def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
     assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx", "drawn"}
 
 
-def test_images_may_be_tracked_as_a_video_is(endpoints, media):
-    client = endpoints()
-    files = [("file", (f"{i}.jpg", (media / "photo.jpg").read_bytes())) for i in range(3)]
-    job = end_of(client, client.post("/v1/jobs?kind=hands&static_image=false&draw=false&measures=true", files=files))
-    frames = client.get(job["downloads"]["json"]).json()["frames"]
-    ids = [[hand["id"] for hand in frame["hands"]] for frame in frames]
-    assert ids[0] == ids[1] == ids[2] != []
-    assert None not in ids[0]
-
-
-@pytest.mark.slow
-def test_without_a_drawing(endpoints, media):
-    client = endpoints()
-    job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
-    assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx"}
-    assert "draw=false" in refusal(client.get(f"/v1/jobs/{job['id']}/drawn.jpg"), 404, "not_found")
-
-
 @pytest.mark.slow
 def test_a_video_can_be_played_from_anywhere(endpoints, media):
     client = endpoints()

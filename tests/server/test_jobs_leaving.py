@@ -13,7 +13,6 @@ import cv2
 import pytest
 import uvicorn
 
-from sonjit.server import jobs as jobs_module
 from sonjit.server.app import make_server
 from sonjit.server.job_store import JobStore
 from sonjit.server.settings import Settings
@@ -96,30 +95,6 @@ def last_event(client):
     while b"0\r\n\r\n" not in heard:
         heard += client.recv(10_000)
     return json.loads([line for line in heard.split(b"\n") if line.startswith(b"data: ")][-1].removeprefix(b"data: "))
-
-
-@pytest.mark.slow
-def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, begun, gate, monkeypatch):
-    listening, events = [], jobs_module._events
-
-    async def counted(job):
-        listening.append(job)
-        try:
-            async for event in events(job):
-                yield event
-        finally:
-            listening.pop()
-
-    monkeypatch.setattr(jobs_module, "_events", counted)
-    with served.connect() as stays:
-        stays.sendall(begun)
-        for _ in range(20):
-            with served.connect() as leaves:
-                leaves.sendall(begun)
-                leaves.recv(100)
-        wait_until(lambda: len(listening) == 1)
-        gate.set()
-        assert last_event(stays)["state"] == "done"
 
 
 def test_a_server_that_stops_cancels_its_jobs_and_reports_it(served, begun, gate):

@@ -1,6 +1,5 @@
 """Invalid inputs and failures of jobs: one line, and no leftovers."""
 
-import asyncio
 import sys
 
 import av
@@ -8,8 +7,6 @@ import numpy as np
 import pytest
 
 from sonjit.server import jobs as jobs_module
-from sonjit.server.errors import RefusedError
-from sonjit.server.jobs import download
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import FRAMES, end_of, refusal
@@ -124,30 +121,6 @@ def test_a_refused_drawing_is_reported_at_its_download(endpoints, tmp_path, weig
     assert (job["state"], "drawn" in job["downloads"]) == ("done", False)
     message = refusal(client.get(f"/v1/jobs/{job['id']}/drawn.mp4"), 404, "not_found")
     assert message.startswith("drawn.mp4 cannot be drawn")
-
-
-@pytest.mark.slow
-def test_files_that_are_lost_before_they_are_sent(endpoints, media):
-    """Remove the files with the job, which reports it, or directly from the disk."""
-    client = endpoints()
-    done = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
-    jobs = client.app.state.service.jobs
-    job = jobs.find(done["id"], "")
-    promised = download(jobs, job, lambda: job.table("result", ".csv"), "")
-    assert "no table 'xml'" in refusal(client.get(f"/v1/jobs/{job.id}/result.xml"), 404, "not_found")
-    (job.folder / "result.jsonl").unlink()
-    refusal(client.get(done["downloads"]["json"]), 500, "failed")
-    jobs.delete(job)
-    with pytest.raises(RefusedError, match="no job"):
-        download(jobs, job, lambda: job.table("result", ".json"), "")
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
-    asyncio.run(promised({"type": "http", "method": "GET", "headers": []}, asyncio.Event().wait, send))
-    assert sent[0]["status"] == 404
-    assert b"removed just now" in sent[1]["body"]
 
 
 @pytest.mark.slow

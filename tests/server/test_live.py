@@ -85,14 +85,6 @@ def test_a_image_that_is_a_little_too_large_gets_its_answer(weights, listen):
         assert answer_of(connection)[0] == 413
 
 
-def test_who_is_refused_and_sends_nothing_more_is_not_waited_for(weights, listen, monkeypatch):
-    monkeypatch.setattr("sonjit.server.middleware._LINGER_S", 0.1)
-    with listen().connect() as connection:
-        connection.sendall(head_of_post("Content-Length: 1000000000"))
-        assert answer_of(connection)[0] == 413
-        assert connection.recv(10) == b""
-
-
 @pytest.mark.slow
 def test_half_open_connections_do_not_block_others_and_are_closed(weights, listen):
     live = listen(read_timeout_s=1.5)

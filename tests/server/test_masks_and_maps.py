@@ -9,7 +9,6 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.explain import hand_map, load_hand_explainer
 from sonjit.server.images import mask_to_dict
 from sonjit.server.options import TARGETS
-from sonjit.server.service import ExplainerPool
 
 from .conftest import LITE, answer, configure, open_stream
 
@@ -64,19 +63,3 @@ def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
 
 def test_every_target_of_the_network_can_be_requested(weights):
     assert set(TARGETS) == set(load_hand_explainer("lite").targets)
-
-
-@pytest.mark.slow
-def test_explainers_are_as_many_as_are_in_use(weights):
-    explainers = ExplainerPool()
-    with explainers.borrow("lite", mirrored=False) as one, explainers.borrow("lite", mirrored=False) as other:
-        assert one is not other
-    with explainers.borrow("lite", mirrored=False) as again, explainers.borrow("lite", mirrored=True) as turned:
-        assert again in (one, other)
-        assert turned not in (one, other)
-
-    explainers.close()
-    with explainers.borrow("lite", mirrored=False) as late:
-        assert late not in (one, other)
-    with explainers.borrow("lite", mirrored=False) as later:
-        assert later is not late  # a closed pool keeps none

@@ -1,14 +1,11 @@
 """Child processes: a crash costs one image or one job, and no process remains. Worker threads: tasks of a client."""
 
-import asyncio
 import importlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 import wave
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -20,7 +17,6 @@ from sonjit.server import processes
 from sonjit.server.job_files import JobInput, job_worker, open_video, run_detectors
 from sonjit.server.job_store import JobStore
 from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
-from sonjit.server.service import Tasks
 
 from .conftest import end_of, jpeg_of, refusal
 
@@ -101,12 +97,6 @@ def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
 
 
 @pytest.mark.slow
-def test_more_pixels_than_the_limit_are_discarded(faulty):
-    with pytest.raises(InputError, match="cannot be decoded"):
-        faulty().decode(PNG + b"large")
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
 def test_an_image_has_so_much_memory(monkeypatch):
     monkeypatch.setattr(processes, "_OTHER_BYTES", 50_000_000)
@@ -121,17 +111,6 @@ def test_an_image_has_so_much_memory(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_process_that_somebody_ended_is_replaced(decoders):
-    assert np.array_equal(decoders.decode(PNG), IMAGE)
-    (worker,) = decoders.idle
-    first = worker.process
-    first.kill()
-    first.join()
-    assert np.array_equal(decoders.decode(PNG), IMAGE)
-    assert worker.process.pid != first.pid
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
     (tmp_path / "server.py").write_text(KILLED, "utf-8")
@@ -141,13 +120,6 @@ def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
     ended = subprocess.run(command, input=PNG.hex(), capture_output=True, text=True, env=env, timeout=300, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert ended.stdout.startswith(str(IMAGE.shape))
-
-
-def test_a_worker_that_was_stopped_refuses_calls(media):
-    with job_worker(10_000) as worker:
-        worker.kill()
-        with pytest.raises(CrashError, match="was stopped"):
-            worker.call(open_video, media / "clip.mp4")
 
 
 @pytest.mark.slow
@@ -162,17 +134,6 @@ def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
             worker.call(open_video, tmp_path / "text.mp4")
         with pytest.raises(InputError, match=r"sound.wav contains no video stream"):
             worker.call(open_video, tmp_path / "sound.wav")
-
-
-@pytest.mark.slow
-def test_a_job_works_on_a_folder_and_gathers_its_drawings(weights, media, tmp_path):
-    so_far, given = [], JobInput(media / "shots", "shots", ".zip")
-    drawing = tmp_path / "drawn.zip"
-    (problem,) = run_detectors(LoadedExtensions.snapshot(), given, tmp_path, drawing, HANDS, so_far.append)
-    assert so_far[0] == {"of": 4}
-    assert [progress["frames"] for progress in so_far[1:]] == [1, 2, 3]
-    assert "11.jpg" in problem
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.zip", "result.jsonl"]
 
 
 @pytest.mark.slow
@@ -223,30 +184,3 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
     monkeypatch.setattr(processes, "_OTHER_BYTES", 1_000_000)
     with Worker(10_000) as worker, pytest.raises((InputError, CrashError)):
         run(worker, tmp_path / "large.png", ".jpg", 600)
-
-
-def test_closing_the_tasks_of_a_client_drops_what_waits_and_waits_for_what_runs():
-    started, gate, done = threading.Event(), threading.Event(), []
-
-    def work():
-        started.set()
-        gate.wait()
-        done.append("running")
-
-    async def go():
-        with ThreadPoolExecutor(1) as threads:
-            tasks = Tasks(threads)
-            running = asyncio.ensure_future(tasks.run(work))
-            waiting = asyncio.ensure_future(tasks.run(lambda: done.append("waiting")))
-            await asyncio.to_thread(started.wait)
-            closing = asyncio.ensure_future(tasks.close())
-            await asyncio.sleep(0.01)
-            assert not closing.done()
-            gate.set()
-            await closing
-            await running
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-
-    asyncio.run(go())
-    assert done == ["running"]

@@ -15,7 +15,7 @@ from sonjit.results import MotionEvent
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import Session
 from sonjit.server.service import DetectorPool
-from sonjit.server.stream import Configure, ProtocolError, Reset, StreamImage, read_image, read_text
+from sonjit.server.stream import Configure, ProtocolError, Reset, read_image, read_text
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
@@ -102,16 +102,6 @@ def test_reset_restarts(weights, listen, frames, demo_clip):
         assert answer(socket, 4, frames[0], time=0)["hands"][0]["id"] == 1
 
 
-def test_a_clip_that_restarts_keeps_its_gestures(weights, listen, frames):
-    with open_stream(listen()) as socket:
-        configure(socket, LITE, measures=True)
-        for i, time in enumerate((0, 1, 0, float("nan"), 0.5)):
-            got = answer(socket, i, frames[0], time=time)
-            assert got["motions"] == []
-            assert all("gesture" in hand for hand in got["hands"])
-            assert got["time"] == (None if time != time else time)
-
-
 def test_motions_are_next_to_the_moving_hands(weights, listen, frames, monkeypatch):
     event = MotionEvent("Swipe_Left", "end", 3, "Left", 0.5, 0.5, (-1.25, 0.5), 0.0)
     looked = []
@@ -124,13 +114,6 @@ def test_motions_are_next_to_the_moving_hands(weights, listen, frames, monkeypat
         assert len(looked) == 1  # the map acts on what the stream tells
         configure(socket, LITE, control=None)
         assert "motions" not in answer(socket, 2, frames[0], time=0.6)
-
-
-def test_a_stream_that_was_here_before_loads_nothing(weights, listen):
-    client = listen()
-    for count in (2, 1):
-        with open_stream(client) as socket:
-            assert len(configure(socket, LITE)) == count
 
 
 WRONG_SETTINGS = (
@@ -194,15 +177,6 @@ def test_an_image_that_cannot_be_used_is_reported_and_the_stream_continues(weigh
             assert answer(socket, 6, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
 
 
-def test_a_failure_of_the_servers_own_is_reported_and_the_stream_continues(weights, listen, monkeypatch):
-    with open_stream(listen()) as socket:
-        configure(socket, LITE)
-        with monkeypatch.context() as patch:
-            patch.setattr(StreamImage, "decode", lambda *_: 1 // 0)
-            assert answer(socket, 1, b"")["code"] == "failed"
-        assert answer(socket, 2, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
-
-
 def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, listen, frames, monkeypatch):
     with open_stream(listen()) as socket:
         configure(socket, LITE)
@@ -210,14 +184,6 @@ def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, lis
             patch.setattr(Session, "answer", lambda *_: 1 // 0)
             assert answer(socket, 1, frames[0])["code"] == "failed"
         assert answer(socket, 2, frames[0])["hands"]
-
-
-def test_a_detector_that_cannot_be_created_is_reported(weights, listen, monkeypatch):
-    monkeypatch.setenv("SONJIT_THREADS", "many")
-    with open_stream(listen(max_models=0)) as socket:
-        error = configure(socket, LITE)[-1]
-    assert error["code"] == "bad_option"
-    assert "SONJIT_THREADS" in error["message"]
 
 
 @pytest.mark.parametrize("loaded", [1, 2])

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from importlib.resources import files
 from pathlib import Path
 from typing import get_args
@@ -21,40 +19,6 @@ MODULES = sorted(PAGE.glob("*.js"))
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
-
-
-CHECK = """
-import {readFileSync} from "node:fs";
-import {SourceTextModule} from "node:vm";
-
-const problems = {};
-for (const path of process.argv.slice(1)) {
-  try { new SourceTextModule(readFileSync(path, "utf8")); } catch (error) { problems[path] = String(error); }
-}
-console.log(JSON.stringify(problems));
-"""
-
-
-@pytest.fixture(scope="module")
-def syntax_errors():
-    """Return a function that returns the syntax errors of modules by path, checked in one process."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
-
-    def check(paths):
-        command = [node, "--experimental-vm-modules", "--no-warnings", "--input-type=module", "-e", CHECK, "--"]
-        result = subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, check=True)
-        return json.loads(result.stdout)
-
-    return check
-
-
-def test_modules_are_well_formed(syntax_errors, tmp_path):
-    assert len(MODULES) > 20
-    assert syntax_errors(MODULES) == {}
-    (tmp_path / "broken.js").write_text("export const a = ;", "utf-8")
-    assert list(syntax_errors([tmp_path / "broken.js"])) == [str(tmp_path / "broken.js")]
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *sorted(PAGE.glob("css/*.css")), *MODULES], ids=lambda path: path.name)

@@ -40,31 +40,6 @@ def run_module(body, value):
     return json.loads(result.stdout)
 
 
-def test_custom_gestures_are_recorded_by_the_published_keypoints(tmp_path):
-    """Check that hands with refined keypoints use the published ones, and that hands without z are not recorded."""
-    hand = {
-        "id": 1,
-        "handedness": "Left",
-        "keypoints": [{"x": 1, "y": 2, "z": 3}],
-        "keypoints3D": [{"x": 4, "y": 5, "z": 6}],
-    }
-    published = {"keypoints": [{"x": 7, "y": 8, "z": 9}], "keypoints3D": [{"x": 0, "y": 1, "z": 2}]}
-    flat = hand | {"keypoints": [{"x": 1, "y": 2}]}
-    code = """
-        globalThis.document = {documentElement: {dataset: {}}, querySelectorAll: () => []};
-        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        await page("kinds.js");
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
-        await (await page("kinds.js")).loadKinds();
-        const {knownHands} = await page("trainer.js");
-        output(knownHands(input));
-    """
-    found = [hand, hand | {"published": published}, flat]
-    plain, refined = run_module(code, {"hands": found, "kinds": kinds_answer(tmp_path)})
-    assert plain == hand
-    assert refined == hand | published
-
-
 def test_labels_are_placed_as_in_drawn_files():
     rng = np.random.default_rng(7)
     cases, expected = [], []
@@ -97,16 +72,6 @@ def test_labels_are_placed_as_in_drawn_files():
         cases,
     )
     assert got == [list(one) for one in expected]
-
-
-def test_the_colours_of_heat_are_evenly_apart_and_grow_lighter():
-    srgb = np.array(run_module('output((await page("saliency.js")).heat());', None)) / 255
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    lms = linear @ np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]).T
-    lab = np.cbrt(lms) @ np.array([[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]).T
-    lightness, steps = np.diff(lab[:, 0]), np.linalg.norm(np.diff(lab, axis=0), axis=1)
-    assert lightness.min() > 0
-    assert steps.max() < 1.6 * steps.min()
 
 
 def test_a_link_contains_the_settings_without_the_token():
@@ -227,46 +192,6 @@ def test_events_are_rows_of_their_own():
     )
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["frame"], row["name"], row["begin"], row["end"], row["duration_s"]) == ("1", "Fist", "1", "2.5", "1.5")
-
-
-def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
-    pose = [[1, 0, 0, 2.5], [0, 1, 0, -4], [0, 0, 1, -40], [0, 0, 0, 1]]
-    face = {"score": 0.9, "id": 3, "blendshapes": {"_neutral": 0.25, "jawOpen": 0.75}, "transform": pose}
-    got = run_module(
-        """
-        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        await page("kinds.js");
-        const results = {face: {list: "faces", members: {}, fields: [], skeletons: {}}};
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({results, triangles: []})});
-        await (await page("kinds.js")).loadKinds();
-        const {trackedOf, measureName, shown} = await page("plot.js");
-        const row = ([name, value]) => [measureName(name), shown(name, value)];
-        output(trackedOf(input).map(({instance}) => Object.entries(instance.measures).map(row)));
-        """,
-        {"faces": [face, {"score": 0.8, "id": 4}]},
-    )
-    assert [[value for _, value in one] for one in got] == [["2.5 cm", "-4.0 cm", "-40.0 cm", "0.25", "0.75"]]
-    assert [name.lower() for name, _ in got[0][3:]] == ["neutral", "jawopen"]
-
-
-def test_an_unknown_option_of_tfjs_pages_is_a_warning():
-    """tfjs-models ignores options of other models and versions, so pages may pass them."""
-    given = {"maxHands": 1, "scoreThreshold": 0.5, "upperBodyOnly": False}
-    result = run_module(
-        """
-        const warnings = [];
-        console.warn = (text) => warnings.push(text);
-        const {MODELS, checked} = await page("tfjs.js");
-        output({options: checked(input, MODELS.MediaPipeHands.config), warnings});
-        """,
-        given,
-    )
-    assert result["options"]["maxHands"] == 1
-    assert not {"scoreThreshold", "upperBodyOnly"} & result["options"].keys()
-    assert [warning.partition(";")[0] for warning in result["warnings"]] == [
-        'Sonjit: unknown option "scoreThreshold"',
-        'Sonjit: unknown option "upperBodyOnly"',
-    ]
 
 
 def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
