@@ -9,20 +9,11 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
 from sonjit.media.drawing import draw_regions
-from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, Region, draw_captions, draw_labels, merge_regions
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_captions, draw_labels
 from sonjit.results import Body, Face, Frame, Hand, Person
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
-
-
-def test_drawing_makes_a_new_image(hand):
-    rgb = np.full((400, 400, 3), 128, np.uint8)
-    drawn = draw(rgb, [hand(id=4)])
-    assert (rgb == 128).all()
-    assert drawn.shape == rgb.shape
-    assert (drawn != 128).mean() > 0.02
-    np.testing.assert_array_equal(draw(rgb, []), rgb)
 
 
 def test_expected_errors_are_rings_around_refined_keypoints():
@@ -54,17 +45,6 @@ def test_nearer_is_larger_and_lighter():
     near, far = tip(-100), tip(100)
     assert near.sum() > far.sum()
     assert near[14, 12].sum() > far[14, 12].sum()
-
-
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    points=arrays(np.float32, (21, 3), elements=st.floats(width=32) | st.floats(-1000, 1000, width=32)),
-    size=st.tuples(st.integers(1, 60), st.integers(1, 200)),
-    score=st.floats(0, 1),
-)
-def test_no_keypoints_are_too_wild(points, size, score):
-    drawn = draw(np.zeros((*size, 3), np.uint8), [Hand("Right", score, points, points, 1)])
-    assert drawn.shape == (*size, 3)
 
 
 def wild(count, axes=3):
@@ -128,13 +108,6 @@ def test_regions_contain_the_drawing(hand, body, face, person):
     for complete in (Frame(0, None, faces=[face()]), Frame(0, None, people=[person()])):  # a mesh may extend further
         assert not assert_regions_contain_the_drawing(complete, rgb).any()
     assert assert_regions_contain_the_drawing(Frame(0, None), rgb).all()
-
-
-def test_regions_that_touch_are_merged():
-    corner, far, bridge = Region(0, 0, 32, 32), Region(96, 96, 128, 128), Region(32, 32, 96, 96)
-    assert merge_regions([corner, far]) == [corner, far]
-    assert merge_regions([corner, far, bridge]) == [Region(0, 0, 128, 128)]
-    assert Region.around((10.5, 40, 33, 70), 100, 50) == (0, 32, 64, 50)
 
 
 @pytest.mark.parametrize("long_side", [320, 3840])
@@ -247,18 +220,6 @@ def test_captions_stand_at_the_top_and_shrink_to_fit():
     tiny = np.zeros((6, 6, 3), np.uint8)
     draw_captions(tiny, ["too much"])
     assert not tiny.any()
-
-
-def test_the_box_of_a_face_has_round_corners(face):
-    one = face(6)
-    one.keypoints[:] = np.nan
-    drawn = draw_frame(np.zeros((400, 400, 3), np.uint8), Frame(0, None, faces=[one]), labels=False)
-    x_min, y_min, x_max, y_max = (round(edge) for edge in one.box)
-    for x, y in ((x_min, 200), (x_max, 200), (200, y_min), (200, y_max)):
-        assert cv2.countNonZero(drawn[y - 2 : y + 3, x - 2 : x + 3, 0])
-    for x in (x_min, x_max):
-        for y in (y_min, y_max):
-            assert not drawn[y - 2 : y + 3, x - 2 : x + 3].any()
 
 
 def test_labels_hide_neither_each_other_nor_faces():

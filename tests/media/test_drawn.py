@@ -1,6 +1,5 @@
 import itertools
 import threading
-from collections import Counter
 from fractions import Fraction
 
 import av
@@ -8,9 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.sources import video
 
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
 
@@ -166,15 +164,6 @@ def test_nothing_written_leaves_nothing(tmp_path, clip):
     assert not set(threading.enumerate()) - before
 
 
-def test_video_images_need_their_time(tmp_path, clip):
-    with open_source(clip("v.mp4")) as source:
-        writer = open_drawing_writer(tmp_path / "o.mp4", source)
-        with pytest.raises(InputError, match="needs its time"):
-            writer.write(np.zeros((48, 64, 3), np.uint8), None)
-        writer.discard()
-    assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
-
-
 def test_endings_and_places_that_do_not_fit(tmp_path, noise, clip, unwritable):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -207,15 +196,6 @@ def test_live_sources_write_their_own_clock(tmp_path, clip):
     np.testing.assert_allclose(times, [0, 0.0331, 0.0331 + tick, 0.1207], atol=1.1 * tick)
 
 
-def test_images_too_large_for_a_format_are_reported(tmp_path, noise):
-    cv2.imwrite(str(tmp_path / "in.png"), noise)
-    with open_source(tmp_path / "in.png") as source:
-        writer = open_drawing_writer(tmp_path / "o.webp", source)
-        with pytest.raises(JobError, match="does not fit"):
-            writer.write(np.zeros((1, 20_000, 3), np.uint8), None)
-        writer.discard()
-
-
 @pytest.mark.parametrize(("fps", "clock"), [(3e7, Fraction(1, 1)), (1e-9, Fraction(1, 1 << 31)), (30, Fraction(7, 1))])
 @pytest.mark.parametrize("ending", [".mp4", ".avi"])
 def test_a_rate_that_cannot_be_is_not_believed(fps, clock, ending, tmp_path, demo_clip):
@@ -227,21 +207,6 @@ def test_a_rate_that_cannot_be_is_not_believed(fps, clock, ending, tmp_path, dem
                 writer.write(np.zeros((33, 35, 3), np.uint8), number / 30)
     with av.open(str(out)) as made:
         assert [round(frame.time * 30) for frame in made.decode(video=0)] == [0, 1, 2, 3]
-
-
-def test_an_error_of_the_decoder_without_a_class_is_damage():
-    class Packets:
-        def demux(self, stream):
-            yield from (self, self)
-
-        is_corrupt = False
-
-        def decode(self, *_):
-            raise OSError(95, "Operation not supported")
-
-    damage = Counter[str]()
-    assert list(video.decoded_frames(Packets(), Packets(), damage)) == []
-    assert damage == {"Operation not supported": 2}
 
 
 @pytest.mark.parametrize("ending", [".mkv", ".webm"])

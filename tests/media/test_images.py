@@ -3,22 +3,16 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
-from sonjit.media.sources.images import decode_image
 
 
 def encoded(rgb, ending):
     return cv2.imencode(ending, rgb[..., ::-1] if rgb.ndim == 3 else rgb)[1].tobytes()
-
-
-def test_rgb_is_passed_on_without_a_copy(noise):
-    assert rgb_from(noise) is noise
 
 
 @pytest.mark.parametrize(
@@ -192,24 +186,3 @@ def test_damaged_files_never_raise_anything_else(noise, ending, damage, keep):
         return
     assert rgb.dtype == np.uint8
     assert rgb.ndim == 3
-
-
-def test_opencv_keeps_its_log_level():
-    from cv2.utils import logging
-
-    before = logging.getLogLevel()
-    with pytest.raises(InputError):
-        rgb_from(bytes(100))
-    assert logging.getLogLevel() == before
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_jpeg_is_decoded_to_rgb_without_a_conversion(mode, orientation, monkeypatch):
-    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
-    exif, file = PIL.Image.Exif(), BytesIO()
-    exif[0x0112] = orientation
-    PIL.Image.fromarray(pixels).convert(mode).save(file, "jpeg", exif=exif)
-    bgr = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
-    monkeypatch.setattr(cv2, "cvtColor", None)
-    assert np.array_equal(decode_image(file.getvalue(), "a.jpg"), bgr[..., ::-1])

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from sonjit.geometry.rotations import vertex_normals
 from sonjit.media.drawing.instances import draw_mesh
 
 WHITE = (255, 255, 255)
@@ -69,12 +68,3 @@ def test_leaves_the_image(centre):
     draw_mesh(canvas, *ball(centre, 20), WHITE)
     inside = 0 <= centre[0] < 64 and 0 <= centre[1] < 48
     assert canvas.any() == inside
-
-
-def test_normals_point_outwards():
-    vertices, faces = ball((0, 0), 1)
-    normals = vertex_normals(vertices, faces)
-    middle = np.abs(vertices[:, 2]) < 0.95
-    assert ((normals * vertices).sum(-1)[middle] > 0.95).all()
-    assert np.allclose(np.linalg.norm(normals, axis=1), 1)
-    assert np.allclose(np.linalg.norm(vertex_normals(vertices, faces[:5]), axis=1), 1)  # most without a face

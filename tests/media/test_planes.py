@@ -1,7 +1,3 @@
-import os
-from types import SimpleNamespace
-from unittest.mock import Mock
-
 import av
 import cv2
 import numpy as np
@@ -9,7 +5,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.planes import _changed_regions, drawn_on_planes, has_planes
+from sonjit.media.annotated.planes import drawn_on_planes, has_planes
 from sonjit.media.drawing.strokes import Region
 from sonjit.media.sources.video import upright_rgb
 
@@ -73,31 +69,6 @@ def test_only_regions_are_compared(tmp_path, top):
     assert (complete.to_ndarray() != frame.decoded.to_ndarray()).any()
 
 
-def test_parts_are_converted_without_new_threads(tmp_path):
-    with open_source(coloured_clip(tmp_path / "v.mp4")) as source:
-        frame = next(iter(source))
-    scaler = SimpleNamespace(reformat=Mock(wraps=VideoReformatter().reformat))
-    drawn_on_planes(drawn_over(frame.rgb), frame, scaler)
-    assert [call.kwargs["threads"] for call in scaler.reformat.call_args_list] == [1]
-
-
-@pytest.mark.parametrize("width", [160, 158, 164])  # whole words of eight bytes in a row, or not
-def test_every_changed_pixel_lies_in_a_tile(width):
-    before = np.random.default_rng(1).integers(0, 255, (98, width, 3), np.uint8)
-    drawn = before.copy()
-    regions = [Region(0, 0, 64, 64), Region(0, 64, width, 98)]
-    places = [(0, 0), (31, 32), (70, 97), (97, width - 1)]
-    for y, x in places:
-        drawn[y, x, (x + y) % 3] ^= 1
-    covered = np.zeros((98, width), bool)
-    for x, y, wide, high in _changed_regions(drawn, before):
-        covered[y : y + high, x : x + wide] = True
-    assert all(covered[place] for place in places)
-    assert not covered[:32, 64:].any()
-    assert list(_changed_regions(drawn, before, regions)) == list(_changed_regions(drawn, before))
-    assert len(list(_changed_regions(drawn, before, regions[:1]))) == 1
-
-
 @pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])
 def test_turned_video(tmp_path, clip, turn, quarter, matrix):
     path = clip("v.mp4", (0, 0.1), size=(64, 48))
@@ -138,14 +109,3 @@ def test_other_videos_are_converted_completely(tmp_path, pix_fmt, value_range, s
             # the matrix that the file states, 709, is that of the numbers
             rgb = VideoReformatter().reformat(after.decoded, format="rgb24", src_colorspace=1).to_ndarray()
             assert np.abs(rgb.astype(int) - before.rgb).mean() < 6
-
-
-@pytest.mark.parametrize(("size", "quick"), [((1280, 720), False), ((1280, 722), True)])
-def test_what_is_larger_than_720p_is_encoded_quickly_however_many_cores_there_are(tmp_path, monkeypatch, size, quick):
-    monkeypatch.setattr(os, "cpu_count", lambda: 64 if quick else 1)
-    path = coloured_clip(tmp_path / "v.mp4", size=size)
-    with open_source(path) as source, open_drawing_writer(tmp_path / "drawn.mp4", source) as writer:
-        for frame in source:
-            writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
-    settings = (tmp_path / "drawn.mp4").read_bytes()  # libx264 writes them into its stream
-    assert (b"subme=0" in settings, b"cabac=1" in settings, b"deblock=1" in settings) == (quick, True, True)

@@ -9,7 +9,6 @@ import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
-from sonjit.media.annotated.writers import BestEffortDrawing, DrawingError, DrawingWriter
 from sonjit.media.sources.images import encode_image, load_image
 from sonjit.results import Frame
 
@@ -65,20 +64,6 @@ def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):
         with pytest.raises(JobError, match=r"o\.webp cannot be drawn"):
             write_all(writer, [(black(20_000), 0.0)])
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
-
-
-def test_an_additional_drawing_may_fail_at_its_end():
-    class Refused(DrawingWriter):
-        def _append(self, image): ...
-
-        def _finish(self):
-            raise DrawingError("o.mp4 cannot be drawn")
-
-        def _abort(self): ...
-
-    with BestEffortDrawing(Refused()) as drawing:
-        drawing.write(black(64), 0.0)
-    assert drawing.problem == "o.mp4 cannot be drawn"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])

@@ -6,7 +6,6 @@ import cv2
 import pytest
 
 from sonjit import InputError, open_source
-from sonjit.media.sources.remote import is_remote
 from sonjit.runs import Inputs
 
 fsspec = pytest.importorskip("fsspec")
@@ -31,11 +30,6 @@ def bucket(photo_file, clip_file):
     system.pipe("/bucket/notes.txt", b"no image")
     yield "memory://bucket"
     system.rm("/bucket", recursive=True)
-
-
-def test_only_storage_is_remote():
-    assert all(map(is_remote, ("s3://bucket/a.jpg", "gs://bucket", "memory://x")))
-    assert not any(map(is_remote, ("http://host/x", "rtsp://host", "a.jpg", r"C:\clips\a.mp4", "camera:0", "-")))
 
 
 def test_a_file_is_read_and_its_copy_removed(bucket, photo_file, clip_file):

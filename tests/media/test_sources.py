@@ -10,7 +10,6 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, open_source
-from sonjit.media.sources.base import ReadAhead
 
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 
@@ -281,36 +280,6 @@ def test_leaving_early_ends_the_thread(clip, how, helpers):
             assert list(frames) == [] or how == "close"
     source.close()
     assert helpers() == []
-
-
-def test_reading_ahead_is_bounded(helpers):
-    made = 0
-
-    def items():
-        nonlocal made
-        while made < 1000:
-            made += 1
-            yield made
-
-    ahead = ReadAhead(items(), depth=4)
-    assert next(ahead) == 1
-    for _ in range(50):
-        threading.Event().wait(0.001)
-    assert made <= 6  # one taken, four waiting, one in hand
-    ahead.close()
-    assert helpers() == []
-
-
-def test_an_error_reaches_the_reader_at_its_place():
-    def items():
-        yield 1
-        raise InputError("broken")
-
-    ahead = ReadAhead(items())
-    assert next(ahead) == 1
-    with pytest.raises(InputError, match="broken"):
-        next(ahead)
-    ahead.close()
 
 
 def test_a_link_loop_is_an_input_error(tmp_path):

@@ -65,15 +65,6 @@ def test_character_of_a_video_projects_onto_the_person(sonjit, squats, tmp_path,
     assert abs(np.median(feet)) < 0.06  # metres: the feet of squats are on the ground
 
 
-@pytest.mark.slow
-def test_videos_without_a_person_are_reported(sonjit, weights, write_video, tmp_path):
-    clip = write_video(tmp_path / "c.mp4", [np.full((64, 64, 3), 128, np.uint8)] * 3)
-    status, _, lines = sonjit("body", clip, "--save", tmp_path / "x.glb")
-    assert status == 1
-    assert "no person was found" in lines[-1]
-    assert list(tmp_path.iterdir()) == [clip]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,24 +81,3 @@ def test_options_that_do_not_apply_are_refused(sonjit, write_video, tmp_path, mo
     assert status == 2
     assert message in "\n".join(lines)
     assert [file.name for file in tmp_path.iterdir()] == ["c.mp4"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["face", "c.mp4", "--save", "x.glb"], "requires sonjit body or sonjit holistic"),
-        (["hands", "c.mp4", "--save", "x.bvh"], "For hands use sonjit mesh"),
-        (["body", "c.mp4", "d.mp4", "--save", "x.vrma"], "For several inputs use --save {name}.vrma"),
-    ],
-)
-def test_inputs_that_are_no_character_are_refused(
-    sonjit, weights, write_video, tmp_path, monkeypatch, arguments, message
-):
-    monkeypatch.chdir(tmp_path)
-    for name in ("c.mp4", "d.mp4"):
-        write_video(tmp_path / name, [np.full((64, 64, 3), 128, np.uint8)] * 2)
-    status, _, lines = sonjit(*arguments)
-    assert status == 2
-    assert message in lines[-1]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["c.mp4", "d.mp4"]

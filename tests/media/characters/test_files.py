@@ -1,6 +1,5 @@
 """BVH, GLB and VRMA of characters, read by readers of the tests."""
 
-import re
 from typing import get_args
 
 import numpy as np
@@ -273,13 +272,6 @@ def test_other_headers_are_refused(tmp_path, header, message):
     with pytest.raises(InputError, match=f"x.glb: a character {message}"):
         open_writer(tmp_path / "x.glb", header)
     assert not list(tmp_path.iterdir())
-
-
-def test_options_of_other_formats_are_refused(tmp_path):
-    with pytest.raises(InputError, match=re.escape("bones='vrm' applies only to .bvh, .glb, .vrma")):
-        open_writer(tmp_path / "x.csv", HEADER, bones="vrm")
-    with pytest.raises(InputError, match=re.escape("rows='wide' applies only to .csv")):
-        open_writer(tmp_path / "x.bvh", HEADER, rows="wide")
 
 
 def test_characters_cannot_be_read_back(tmp_path):

@@ -43,13 +43,6 @@ def test_frames_without_the_person_have_no_pose_and_another_person_follows():
     assert second.hips[0, 0] - first.hips[0, 0] == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_video_that_repeats_begins_again():
-    character = LiveCharacter()
-    frame = Frame(0, 0.0, bodies=[body_of(actor(0))])
-    first, second = character.pose(frame, SIZE), character.pose(frame, SIZE)
-    np.testing.assert_array_equal(first.rotations, second.rotations)
-
-
 def test_mirrored_images_give_the_same_character(tmp_path):
     frames = frames_of(TIMES)
     for name, given, options in (("plain", frames, {}), ("mirror", map(mirrored, frames), {"mirrored": True})):
