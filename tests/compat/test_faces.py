@@ -5,9 +5,6 @@ import pytest
 
 from sonjit import Face
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.solutions import face_mesh_connections
-from sonjit.detectors import ssd
-from sonjit.detectors.kinds.face_boxes import FaceBoxes
 
 mesh, boxes = mp.solutions.face_mesh, mp.solutions.face_detection
 BLACK = np.zeros((40, 80, 3), np.uint8)
@@ -22,16 +19,6 @@ def test_connections_have_mediapipes_numbers():
     }  # fmt: skip
     assert mesh.FACEMESH_NUM_LANDMARKS == 468
     assert mesh.FACEMESH_NUM_LANDMARKS_WITH_IRISES == 478
-
-
-def test_connections_hang_together():
-    parts = ["LIPS", "LEFT_EYE", "LEFT_EYEBROW", "RIGHT_EYE", "RIGHT_EYEBROW", "FACE_OVAL"]
-    assert frozenset().union(*(getattr(mesh, f"FACEMESH_{part}") for part in parts)) == mesh.FACEMESH_CONTOURS
-    assert mesh.FACEMESH_NOSE < mesh.FACEMESH_TESSELATION
-    assert {index for pair in mesh.FACEMESH_TESSELATION for index in pair} == set(range(468))
-    assert {index for pair in mesh.FACEMESH_IRISES for index in pair} <= set(range(468, 478))
-    assert (33, 7) in mesh.FACEMESH_RIGHT_EYE
-    assert (263, 249) in face_mesh_connections.FACEMESH_LEFT_EYE
 
 
 def test_mesh_options_are_passed_on(detector):
@@ -160,30 +147,3 @@ def test_a_confidence_leaves_faces_where_they_are(golden, need):
     for confidence in (0.1, 0.3, 0.8):
         assert found(confidence) == [face]
     assert found(0.95) == []
-
-
-def test_weaker_faces_stay_next_to_blended_ones():
-    def faces(*scores, shift):
-        return [ssd.Detection(score, np.array([0, 0, 9, 9]) + 20 * score + shift, np.zeros((6, 2))) for score in scores]
-
-    class Found:
-        def find_from(self, rgb, *min_scores):
-            assert min_scores[0] == 0.5
-            every = [score for score in (0.9, 0.6, 0.3) if score >= min_scores[1]]
-            return [faces(0.9, 0.6, shift=0), faces(*every, shift=4)]
-
-    finder = FaceBoxes(Found(), 0.5)
-    for least, expected in (
-        (0.1, faces(0.9, 0.6, shift=0) + faces(0.3, shift=4)),
-        (0.5, faces(0.9, 0.6, shift=0)),
-        (0.7, faces(0.9, shift=0)),
-    ):
-        found = finder.find(BLACK, least)
-        assert [box.cx for box in found] == [face.box[::2].mean() for face in expected]
-        assert [finder.observe(BLACK, box).score for box in found] == [face.score for face in expected]
-
-
-@pytest.mark.parametrize("module", [mp.solutions.hands, mp.solutions.drawing_utils, mp.solutions.pose_connections])
-def test_unknown_names_list_known_names(module):
-    with pytest.raises(AttributeError, match=r"has no .nothing.; covered: [A-Z]"):
-        module.nothing  # noqa: B018

@@ -9,7 +9,6 @@ import pytest
 from sonjit import Hand
 from sonjit._util.errors import SonjitError
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.solutions import hands_connections
 
 mp_hands = mp.solutions.hands
 BLACK = np.zeros((40, 80, 3), np.uint8)
@@ -21,15 +20,6 @@ def test_names_match_mediapipe():
     ]  # fmt: skip
     assert [mark.value for mark in mp_hands.HandLandmark] == list(range(21))
     assert mp_hands.HandLandmark.PINKY_TIP == 20
-
-
-def test_connections_are_fingers_and_palm():
-    assert hands_connections.HAND_THUMB_CONNECTIONS == ((1, 2), (2, 3), (3, 4))
-    assert set(mp_hands.HAND_PALM_CONNECTIONS) == {(0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17)}
-    parts = [value for name, value in vars(hands_connections).items() if name.endswith("FINGER_CONNECTIONS")]
-    parts += [mp_hands.HAND_PALM_CONNECTIONS, mp_hands.HAND_THUMB_CONNECTIONS]
-    assert sorted(pair for part in parts for pair in part) == sorted(mp_hands.HAND_CONNECTIONS)
-    assert isinstance(mp_hands.HAND_CONNECTIONS, frozenset)
 
 
 def test_options_are_passed_on(detector):

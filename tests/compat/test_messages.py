@@ -1,7 +1,5 @@
 """Messages have the fields of MediaPipe's own; protobuf does the rest."""
 
-import copy
-import pickle
 import subprocess
 import sys
 
@@ -24,41 +22,6 @@ def test_unset_fields_read_as_zero_and_are_marked_as_unset():
     point.ClearField("visibility")
     assert not point.HasField("visibility")
     assert not Point(visibility=None).HasField("visibility")
-
-
-def test_lists_are_built_as_scripts_build_them():
-    points = Points()
-    points.landmark.add().x = 0.1
-    points.landmark.add(x=0.2, y=0.3)
-    points.landmark.extend([Point(x=0.3), Point(x=0.4)])
-    assert [point.x for point in points.landmark] == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    other = Points()
-    other.CopyFrom(points)
-    assert other == points
-    del points.landmark[:]
-    assert points == Points()
-
-
-def test_misspelt_fields_are_errors():
-    with pytest.raises(ValueError, match="w"):
-        Point(w=1)
-    with pytest.raises(AttributeError):
-        Point().w = 1
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
-def test_copies_are_equal_and_independent(duplicate):
-    points = Points(landmark=[Point(x=0.1), Point(y=0.2, presence=0.9)])
-    other = duplicate(points)
-    assert other == points
-    other.landmark[0].x = 0.7
-    other.landmark.add()
-    assert other != points
-    assert len(points.landmark) == 2
-    points.CopyFrom(other)
-    assert points == other
-    other.landmark[0].x = 0.8
-    assert points.landmark[0].x == pytest.approx(0.7)
 
 
 def test_text_has_one_field_a_line():

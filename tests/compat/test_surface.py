@@ -2,7 +2,6 @@ import importlib
 import json
 import subprocess
 import sys
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -42,26 +41,6 @@ PATHS = [f"{parent}.{name}".lstrip(".") for parent, names in NAMES.items() for n
 FACE = mp.tasks.vision.FaceLandmarksConnections
 POSE = mp.tasks.vision.PoseLandmarksConnections
 HAND = mp.tasks.vision.HandLandmarksConnections
-
-
-def joins(connections):
-    return sum(one.end == other.start for one, other in pairwise(connections))
-
-
-@pytest.mark.parametrize(
-    ("connections", "joined"),
-    [
-        (FACE.FACE_LANDMARKS_FACE_OVAL, 35),
-        (FACE.FACE_LANDMARKS_LIPS, 36),
-        (FACE.FACE_LANDMARKS_LEFT_EYE, 14),
-        (FACE.FACE_LANDMARKS_RIGHT_EYE, 14),
-        (FACE.FACE_LANDMARKS_LEFT_EYEBROW, 6),
-        (FACE.FACE_LANDMARKS_RIGHT_EYEBROW, 6),
-        (FACE.FACE_LANDMARKS_LEFT_IRIS, 3),
-    ],
-)
-def test_connections_follow_the_contour(connections, joined):
-    assert joins(connections) == joined
 
 
 def test_connections_start_as_in_mediapipe():
@@ -179,13 +158,6 @@ def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
     assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float32
 
 
-def test_messages_become_json_text():
-    json_format = importlib.import_module("sonjit.compat.mediapipe.json_format")
-    landmark_pb2 = importlib.import_module("sonjit.compat.mediapipe.framework.formats.landmark_pb2")
-    point = landmark_pb2.NormalizedLandmark(x=0.5, visibility=0.25)
-    assert json.loads(json_format.MessageToJson(point)) == {"x": 0.5, "visibility": 0.25}
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_of_mediapipe_is_imported(path):
     module = importlib.import_module(f"sonjit.compat.mediapipe.{path}")
@@ -224,16 +196,6 @@ def test_paths_of_another_mediapipe_are_not_found(monkeypatch):
     assert finder.find_spec(path, None) is None
     monkeypatch.setitem(sys.modules, "mediapipe", mp)
     assert finder.find_spec(path, None).origin == "framework.formats.landmark_pb2"
-
-
-def test_the_second_path_of_solutions_has_the_same_modules():
-    module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.hands")
-    assert module is mp.solutions.hands
-
-
-def test_unknown_names_list_known_names():
-    with pytest.raises(AttributeError, match=r"covered: .*landmark_pb2"):
-        _ = mp.framework.formats.matrix_data_pb2
 
 
 POINTS = [mp.tasks.components.containers.NormalizedLandmark(0.5, 0.5, 0.0)]

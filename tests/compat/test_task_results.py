@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
-from sonjit.weights import find_weight
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
 MODES = vision.RunningMode
@@ -73,46 +72,6 @@ def test_a_turned_image_gives_results_in_its_own_frame(golden, hand_landmarker, 
             world[:, 0], world[:, 1] = world[:, 1].copy(), -world[:, 0]
         np.testing.assert_allclose(xyz(found.hand_landmarks[0])[:, :2], points[:, :2], atol=1e-5)
         np.testing.assert_allclose(xyz(found.hand_world_landmarks[0]), world, atol=1e-5)
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize("turns", [0, 1])
-def test_a_still_shown_as_a_video_keeps_its_hands(golden, hand_landmarker, turns):
-    truth, image = golden("hand.*.json")
-    turned = image_of(np.ascontiguousarray(np.rot90(image.numpy_view(), turns)))  # counter-clockwise
-    landmarker = hand_landmarker(running_mode=MODES.VIDEO, num_hands=2)
-    for timestamp in range(0, 150, 30):
-        result = landmarker.detect_for_video(turned, timestamp, vision.ImageProcessingOptions(None, -270 * turns))
-        assert len(result.hand_landmarks) == len(truth["hand_landmarks"])
-        for marks, true in zip(result.hand_landmarks, truth["hand_landmarks"], strict=True):
-            x, y = np.array(true)[:, :2].T
-            np.testing.assert_allclose(xyz(marks)[:, :2], np.stack([y, 1 - x] if turns else [x, y], 1), atol=0.03)
-        sides = [side[0].category_name for side in result.handedness]
-        assert sides == [side[0]["category_name"] for side in truth["handedness"]]
-
-
-@pytest.mark.golden
-def test_face_boxes_of_a_turned_video_by_a_networks_content(golden, need, monkeypatch):
-    monkeypatch.setattr(vision.FaceDetector, "turns_as_mediapipe", False)
-    need("face-short")
-    _, image = golden("face.*.json")
-    base = BaseOptions(model_asset_buffer=find_weight("face-short").read_bytes())
-    with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(base)) as detector:
-        upright = detector.detect(image).detections
-        assert detector.detect(BLACK).detections == []
-    assert upright
-    options = vision.FaceDetectorOptions(base, running_mode=MODES.VIDEO)
-    turned = image_of(np.ascontiguousarray(np.rot90(image.numpy_view())))
-    with vision.FaceDetector.create_from_options(options) as detector:
-        for timestamp in (0, 30, 60):
-            found = detector.detect_for_video(turned, timestamp, vision.ImageProcessingOptions(None, -270)).detections
-            for one, other in zip(found, upright, strict=True):
-                assert (one.categories[0].index, one.categories[0].score) == (0, other.categories[0].score)
-                points = [(mark.y, 1 - mark.x) for mark in other.keypoints]
-                np.testing.assert_allclose([(mark.x, mark.y) for mark in one.keypoints], points, atol=1e-5)
-                a, b = one.bounding_box, other.bounding_box
-                assert (a.width, a.height) == (pytest.approx(b.height, abs=1), pytest.approx(b.width, abs=1))
-                assert a.origin_y == pytest.approx(image.width - b.origin_x - b.width, abs=2)
 
 
 @pytest.mark.golden

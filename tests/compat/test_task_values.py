@@ -1,7 +1,6 @@
 """Inputs and outputs of tasks: images, containers, drawings and their modules."""
 
 import importlib
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,26 +15,6 @@ BLACK = mp.Image(mp.ImageFormat.SRGB, np.zeros((48, 64, 3), np.uint8))
 
 def image_of(data, image_format=mp.ImageFormat.SRGB):
     return mp.Image(image_format=image_format, data=data)
-
-
-@pytest.mark.parametrize(
-    ("name", "member"),
-    [
-        ("tasks", "python"),
-        ("tasks.python", "vision"),
-        ("tasks.python", "BaseOptions"),
-        ("tasks.python.vision", "drawing_utils"),
-        ("tasks.python.vision.hand_landmarker", "HandLandmarkerResult"),
-        ("tasks.python.vision.core.vision_task_running_mode", "VisionTaskRunningMode"),
-        ("tasks.python.core.base_options", "BaseOptions"),
-        ("tasks.python.components.containers.landmark", "NormalizedLandmark"),
-        ("tasks.python.components.processors", "ClassifierOptions"),
-        ("python.solutions.hands", "Hands"),
-        ("python", "ImageFormat"),
-    ],
-)
-def test_modules_lie_where_mediapipe_has_them(name, member):
-    assert hasattr(importlib.import_module(f"sonjit.compat.mediapipe.{name}"), member)
 
 
 def test_modules_of_python_are_those_of_solutions():
@@ -61,16 +40,6 @@ def test_modules_of_python_are_those_of_solutions():
 def test_imports_of_names_not_covered_give_the_reason(statement, words):
     with pytest.raises(ImportError, match=words):
         exec(statement.format("sonjit.compat.mediapipe"))
-
-
-def test_running_modes_and_callbacks():
-    module = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode")
-    module.validate_running_mode(vision.RunningMode.VIDEO)
-    module.validate_running_mode(vision.RunningMode.LIVE_STREAM, print)
-    with pytest.raises(ValueError, match="live stream mode, a user-defined result callback must be"):
-        module.validate_running_mode(vision.RunningMode.LIVE_STREAM)
-    with pytest.raises(ValueError, match="callback should not be"):
-        module.validate_running_mode(vision.RunningMode.IMAGE, print)
 
 
 def test_images():
@@ -193,20 +162,3 @@ def test_drawings_are_those_of_solutions():
     found = containers.Detection(containers.BoundingBox(10, 20, 30, 40), [], [containers.NormalizedKeypoint(0.5, 0.5)])
     utils.draw_detection(drawn[0], found)
     assert (drawn[0][20, 10] == utils.WHITE_COLOR).all()
-
-
-def test_a_person_of_a_message():
-    containers, messages = mp.tasks.components.containers, mp.framework.formats
-    points = [containers.NormalizedLandmark(0.125 * k, 0.5, 0.0, 1.0, 1.0) for k in range(4)]
-    lists = [messages.landmark_pb2.NormalizedLandmarkList(landmark=[point.to_pb2()]) for point in points]
-    metres = containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)
-    shape = containers.Category(0, 0.5, "", "jawOpen")
-    message = SimpleNamespace(
-        face_landmarks=lists[0], pose_landmarks=lists[1], left_hand_landmarks=lists[2], right_hand_landmarks=lists[3],
-        pose_world_landmarks=messages.landmark_pb2.LandmarkList(landmark=[metres.to_pb2()]),
-        face_blendshapes=messages.classification_pb2.ClassificationList(classification=[shape.to_pb2()]),
-    )  # fmt: skip
-    face, pose, left, right = ([point] for point in points)
-    assert vision.HolisticLandmarkerResult.create_from_pb2(message) == vision.HolisticLandmarkerResult(
-        face, pose, [metres], left, [], right, [], face_blendshapes=[shape]
-    )

@@ -281,31 +281,3 @@ def test_segmenters_read_the_network_that_is_given(need):
     ):
         with pytest.raises(RuntimeError, match=reason):
             masks(other)
-
-
-def test_a_live_stream_gives_each_frame_to_its_callback(hand_landmarker):
-    got = threading.Event()
-    results = []
-
-    def callback(result, image, timestamp_ms):
-        results.append((result, image, timestamp_ms))
-        got.set()
-
-    live = hand_landmarker(running_mode=MODES.LIVE_STREAM, result_callback=callback)
-    live.detect_async(BLACK, 7)
-    assert got.wait(30)
-    with pytest.raises(ValueError, match="must be monotonically increasing: 6 ms comes after 7 ms"):
-        live.detect_async(BLACK, 6)
-    got.clear()
-    live.detect_async(BLACK, 8)
-    assert got.wait(30)
-    live.close()
-    assert [(result.hand_landmarks, image, at) for result, image, at in results] == [([], BLACK, 7), ([], BLACK, 8)]
-    with pytest.raises(ValueError, match="currently not running"):
-        live.detect_async(BLACK, 9)
-
-
-def test_the_catalogue_replaces_bundles_that_are_not_downloaded(weights):
-    from sonjit.weights import load_bundle
-
-    assert load_bundle("gesture_recognizer.task").file("hand_detector.tflite") == find_weight("palm-full")
