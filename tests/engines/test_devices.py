@@ -65,12 +65,6 @@ def test_what_onnx_runtime_has_not_is_one_line(device):
         onnxruntime_providers(device, _ALL[2:] if device != "cuda:x" else _ALL)
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_auto_is_what_is_here(device):
-    assert EngineOptions(device=device).device == "CPU" or device == "auto"
-    assert EngineOptions(engine="onnxruntime", device=device).device == device.upper()
-
-
 _NAMES = {
     "palm-full": (0, 1), "palm-lite": (0, 1), "hand-full": (0, 1), "hand-lite": (0, 1), "face-short": (-1, 1),
     "face-full": (-1, 1), "face-mesh": (0, 1), "iris": (0, 1), "pose-detector": (-1, 1), "body-full": (0, 1),

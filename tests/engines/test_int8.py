@@ -12,15 +12,12 @@ from openvino import opset13 as ops
 from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
 from sonjit.detectors.kinds.face_networks import load_faces
-from sonjit.detectors.kinds.hands import load_palm_finder
-from sonjit.detectors.options import FaceOptions, HandOptions
-from sonjit.detectors.search.load import load_arms
-from sonjit.engines import EngineOptions, load_engine, recorded_inputs
+from sonjit.detectors.options import FaceOptions
+from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.devices import processor_name
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.openvino import resolve_precision
 from sonjit.engines.precision import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
-from sonjit.weights import load_catalog
 
 SIDE = 16
 
@@ -136,26 +133,6 @@ def test_a_form_of_another_network_is_refused(landmarks, images):
 
 
 @pytest.mark.slow
-def test_what_rounding_adds_to_means_is_taken_off(landmarks, images, monkeypatch):
-    def mean_error():
-        quantize(landmarks, Landmarks(4, step=2), images, images[:4], shift_px=100)
-        off = np.subtract(run_all(landmarks, images, "int8"), run_all(landmarks, images, "f32"))
-        return np.abs(np.mean(off, 0)).mean()
-
-    corrected = mean_error()
-    monkeypatch.setattr("sonjit.engines.int8._add", lambda node, bias: None)
-    assert corrected < 0.5 * mean_error()
-
-
-@pytest.mark.slow
-def test_a_tighter_goal_leaves_more_in_f32(landmarks, images):
-    loose = quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
-    assert loose.f32 == 0
-    with pytest.raises(InputError, match=r"no layer can be int8 within 1e-12 px"):
-        quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=1e-12)
-
-
-@pytest.mark.slow
 def test_a_form_that_saves_no_time_is_not_written(landmarks, images, monkeypatch):
     monkeypatch.setattr("sonjit.engines.int8._times", lambda *_: (1.0, 2.0))
     with pytest.raises(InputError, match=r"in int8 it takes 2\.00 ms here, in f32 1\.00; nothing is written"):
@@ -166,17 +143,6 @@ def test_a_form_that_saves_no_time_is_not_written(landmarks, images, monkeypatch
 def test_images_that_show_nothing_are_refused(landmarks, images):
     with pytest.raises(InputError, match="finds 0 and 0 instances"):
         quantize(landmarks, Landmarks(4, step=2, least_presence=2), images, images, shift_px=1)
-
-
-def test_inputs_of_one_network_are_recorded(landmarks, images):
-    seen = []
-    with recorded_inputs(landmarks, seen):
-        engine = load_engine(landmarks, EngineOptions(precision="f32"))
-    engine.input[:] = images[0]
-    engine.run()
-    load_engine(landmarks, EngineOptions(precision="f32")).run()
-    assert len(seen) == 1
-    assert np.array_equal(seen[0], images[0])
 
 
 @pytest.mark.slow
@@ -199,22 +165,6 @@ def test_networks_without_a_form_are_refused():
         next(quantization.quantize_networks(["face-attention"]))
     with pytest.raises(InputError, match="'palm-lite' is not fine-tuned, only landmark networks are"):
         next(quantization.quantize_networks(["hand-full", "palm-lite"], finetune=lambda *_: []))
-
-
-@pytest.mark.parametrize("has_form", [False, True])
-def test_palms_are_found_in_int8_where_they_have_a_form(tmp_path, monkeypatch, has_form):
-    palms, precisions = tmp_path / "palms.tflite", []
-    if has_form:
-        int8_path(palms).touch()
-
-    def load(_path, options):
-        precisions.append(options.precision)
-        raise InputError("enough")
-
-    monkeypatch.setattr("sonjit.detectors.kinds.hands.load_engine", load)
-    with pytest.raises(InputError, match="enough"):
-        load_palm_finder(HandOptions(precision="int8"), "palm-full", palms)
-    assert precisions == ["int8" if has_form else "f32"]
 
 
 @pytest.mark.slow
@@ -241,26 +191,6 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
     for mine, theirs in pairs:
         assert mine.handedness == theirs.handedness
         assert np.linalg.norm(mine.keypoints[:, :2] - theirs.keypoints[:, :2], axis=1).mean() < 2
-
-
-def test_bodies_that_guide_the_search_for_hands_need_no_int8_form(tmp_path, monkeypatch):
-    precisions = []
-
-    def load(_path, options, **_):
-        precisions.append(options.precision)
-        raise InputError("enough")
-
-    monkeypatch.setattr("sonjit.detectors.kinds.body.load_engine", load)
-    weight = load_catalog()["body-full"]
-    with (tmp_path / weight.file).open("wb") as file:
-        file.truncate(weight.bytes)
-    options = HandOptions(precision="int8", models_dir=tmp_path)
-    with pytest.raises(InputError, match="enough"):
-        load_arms(options)
-    int8_path(tmp_path / weight.file).touch()
-    with pytest.raises(InputError, match="enough"):
-        load_arms(options)
-    assert precisions == ["f32", "int8"]
 
 
 @pytest.mark.parametrize("model", ["attention", "box", "box-full"])

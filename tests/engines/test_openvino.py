@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from openvino import opset13 as ops
 
 from sonjit import InputError
-from sonjit.engines import EngineOptions, graph_edits, load_engine
+from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines import openvino as engine
-from sonjit.engines.graph_edits import keep_heads_in_f32, with_depthwise_kernel
+from sonjit.engines.graph_edits import keep_heads_in_f32
 
 RNG = np.random.default_rng(8)
 
@@ -86,15 +86,6 @@ def test_one_blob_serves_all_threads(model, cached, no_compiling, changed, threa
     assert len(blobs(cached)) == 1
 
 
-def test_auto_and_its_precision_share_a_blob_and_other_precisions_do_not(model, cached):
-    load_engine(model, replace(cached, precision="auto"))
-    load_engine(model, replace(cached, precision=engine.resolve_precision(replace(cached, precision="auto"))))
-    assert len(blobs(cached)) == 1
-    for precision in ("f32", "bf16"):
-        load_engine(model, replace(cached, precision=precision))
-    assert len(blobs(cached)) == 2
-
-
 @pytest.mark.parametrize(
     "damage",
     [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:], lambda b: b"x" * 99],
@@ -135,12 +126,6 @@ def test_a_cache_that_grows_too_large_loses_what_was_unused_for_longest(model, c
     assert blobs(cached) == sorted([blob, newer, foreign])
 
 
-def test_the_network_in_use_stays_in_a_cache_that_is_too_small(model, cached, monkeypatch):
-    monkeypatch.setattr(engine, "_KEPT_BYTES", 0)
-    load_engine(model, cached)
-    assert len(blobs(cached)) == 1
-
-
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     options = EngineOptions(precision="f32", cache=tmp_path / "file" / "compiled")
@@ -169,34 +154,6 @@ def test_int8_without_its_form_names_the_command(model):
         load_engine(model, EngineOptions(precision="int8"))
 
 
-def test_auto_precision_is_one_that_the_cpu_has():
-    assert engine.resolve_precision(EngineOptions()) in ("f32", "bf16")
-    assert engine.resolve_precision(EngineOptions(precision="f16")) == "f16"
-    assert "CPU" in engine.devices()
-
-
-def run_exactly(model, image):
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image)[0]
-
-
-def test_keeping_heads_exact_keeps_results():
-    model = make_network()
-    image = RNG.normal(size=(1, 4, 6, 3)).astype(np.float32)
-    before = run_exactly(model, image)
-    keep_heads_in_f32(model)
-    assert "MatMul" not in {node.get_type_name() for node in model.get_ops()}
-    after = run_exactly(model, image)
-    assert after.shape == before.shape
-    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
-
-
-def test_products_that_are_no_heads_are_unchanged():
-    rows = ops.parameter([7, 5], np.float32)
-    model = ov.Model([ops.matmul(rows, ops.constant(np.ones((5, 3), np.float32)), False, False)], [rows])
-    keep_heads_in_f32(model)
-    assert "MatMul" in {node.get_type_name() for node in model.get_ops()}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hand-lite", "hand-full", "palm-lite", "palm-full"])
 def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
@@ -218,35 +175,3 @@ def test_a_damaged_name_in_an_onnx_network_is_reported_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"network\.onnx: not a model that OpenVINO reads") as caught:
         engine.read_model(path)
     assert "\n" not in str(caught.value)
-
-
-def convolving(values, filters):
-    return ops.convolution(values, ops.constant(filters), [1, 1], [1, 1], [1, 1], [1, 1])
-
-
-def wishes(model):
-    """Return for each convolution whether it requests a kernel."""
-    marks = [node.get_rt_info() for node in model.get_ops() if "Convolution" in node.get_type_name()]
-    return ["primitives_priority_0" in mark for mark in marks]
-
-
-@pytest.mark.parametrize(
-    ("flags", "gathers", "wished"),
-    [({"avx2"}, False, True), ({"avx2", "avx512f"}, False, True), ({"sse4_1"}, False, False), ({"avx2"}, True, False)],
-)
-def test_depthwise_convolutions_wish_for_another_kernel_where_that_is_faster(flags, gathers, wished, monkeypatch):
-    monkeypatch.setattr(graph_edits, "processor_flags", lambda: frozenset(flags))
-    image = ops.parameter([1, 8, 9, 9], np.float32, name="image")
-    once = convolving(image, RNG.normal(size=(8, 8, 3, 3)).astype(np.float32))
-    if gathers:
-        once = ops.gather(once, np.arange(4), np.array(2))
-    each = ops.group_convolution(
-        once, ops.constant(RNG.normal(size=(8, 1, 1, 3, 3)).astype(np.float32)), [1, 1], [1, 1], [1, 1], [1, 1]
-    )
-    model = ov.Model([each], [image])
-    values = RNG.normal(size=(1, 8, 9, 9)).astype(np.float32)
-    before = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
-    changed = with_depthwise_kernel(engine.core(), model)
-    assert sorted(wishes(changed)) == [False, wished]
-    after = ov.compile_model(changed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
-    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)

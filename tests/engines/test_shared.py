@@ -43,14 +43,6 @@ def test_engines_that_ask_for_the_same_share_one_network(weights, loads):
 
 
 @pytest.mark.slow
-def test_other_options_and_engines_that_do_not_share_have_networks_of_their_own(weights, loads):
-    path = weights["hand-lite"]
-    engines = [shared(path), shared(path, precision="f32"), shared(path, threads=1)]
-    engines += [load_engine(path, EngineOptions()), load_engine(path, EngineOptions())]
-    assert len({id(engine._network) for engine in engines}) == len(engines) == len(loads)
-
-
-@pytest.mark.slow
 def test_an_unused_network_is_freed(weights, loads):
     path = weights["hand-lite"]
     one = shared(path)

@@ -120,13 +120,3 @@ def test_the_attention_mesh_runs_as_one_network(attention):
     outputs = network.run()
     assert [output.shape for output in outputs] == [(1, 1, 1, size) for size in (1404, 160, 142, 142, 10, 10, 1)]
     assert all(np.isfinite(output).all() for output in outputs)
-
-
-def test_every_region_of_the_attention_mesh_reads_its_own_landmarks(attention):
-    nodes = [n for n in TfliteFile(attention.read_bytes()).operators if n.custom == "Landmarks2TransformMatrix"]
-    options = [read_options(node.options) for node in nodes]
-    assert len({option["subset_idxs"] for option in options}) == len(nodes) > 1
-    for option in options:
-        assert option["scale_x"] > 1
-        assert 0 <= min(option["subset_idxs"]) <= max(option["subset_idxs"]) < 468
-        assert {option["left_rotation_idx"], option["right_rotation_idx"]} <= set(option["subset_idxs"])

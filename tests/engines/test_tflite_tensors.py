@@ -34,24 +34,6 @@ def test_rows_of_some_columns_become_dense_again(dense):
     np.testing.assert_array_equal(transposed, dense.T)
 
 
-@given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 4))), st.integers(1, 3), st.integers(1, 4))
-def test_blocks_become_dense_again(where, height, width):
-    rows, columns = where.shape
-    dense = np.arange(1, 1 + rows * height * columns * width).reshape(rows, height, columns, width)
-    dense = dense * where[:, None, :, None]
-    kept, (outer, inner) = sparse_rows(where)
-    values = dense.transpose(0, 2, 1, 3)[where].ravel()  # block by block
-    levels = (outer, inner, Level(height), Level(width))
-    shape = (rows * height, columns * width)
-    assert values.size == kept.size * height * width
-    np.testing.assert_array_equal(dense_from_sparse(values, shape, (0, 1, 2, 3), (0, 1), levels), dense.reshape(shape))
-
-
-def test_values_without_places_are_refused():
-    with pytest.raises(IndexError):
-        dense_from_sparse(np.ones(3), (2, 2), (0, 1), (), (Level(2), Level(2)))
-
-
 def test_every_constant_of_a_published_file_can_be_read(published):
     file = TfliteFile(published)
     tensors = TfliteTensors(file)
