@@ -15,11 +15,6 @@ from sonjit._util.errors import MissingExtraError
 HEAVY = {"torch", "cv2", "openvino", "av", "onnxruntime", "numpy", "rich", "cyclopts", "pyarrow", "PIL"}
 
 
-def test_all_is_sorted():
-    assert sonjit.__all__ == sorted(sonjit.__all__)
-    assert dir(sonjit) == sonjit.__all__
-
-
 @pytest.mark.parametrize("name", sonjit.__all__)
 def test_every_public_name_is_there_with_a_docstring(name):
     value = getattr(sonjit, name)

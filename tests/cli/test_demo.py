@@ -24,11 +24,6 @@ def test_it_writes_a_table_twice_and_a_video(demo, demo_clip):
         assert source.count == count
 
 
-def test_its_tables_hold_the_same_hands(demo):
-    for a, b in zip(load_frames(demo / "hands.json")[1], load_frames(demo / "hands.csv")[1], strict=True):
-        assert [(hand.id, hand.handedness) for hand in a.hands] == [(hand.id, hand.handedness) for hand in b.hands]
-
-
 def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert main(["demo", "--out", str(tmp_path / "file" / "folder")]) == 2

@@ -1,6 +1,5 @@
 """`sonjit hands`: its output files, and one line for each error."""
 
-import csv
 import json
 import re
 import shutil
@@ -52,37 +51,12 @@ def test_a_table_of_any_kind(sonjit, media, out, name, ending, names_in, frame_c
         assert (header.source, header.model) == (str(media / name), "hands-full")
 
 
-@pytest.mark.slow
-def test_the_same_hands_stand_in_every_table(sonjit, media, out):
-    endings = [".json", ".jsonl", ".csv"]
-    for ending in endings:
-        assert sonjit("hands", media / "clip.mp4", "--save", out / f"t{ending}", "--precision", "f32")[0] == 0
-    tables = [load_frames(out / f"t{ending}")[1] for ending in endings]
-    assert tables[0] == tables[1]
-    for a, b in zip(tables[0], tables[2], strict=True):
-        assert a.time == b.time
-        for hand, row in zip(a.hands, b.hands, strict=True):
-            np.testing.assert_array_equal(hand.keypoints, row.keypoints)
-            assert (hand.id, hand.handedness) == (row.id, row.handedness)
-
-
 def test_json_is_as_promised(sonjit, media, out):
     sonjit("hands", media / "clip.mp4", "--save", out / "t.json", "--model", "lite")
     data = json.loads((out / "t.json").read_text("utf-8"))
     assert set(data) == {"source", "width", "height", "fps", "model", "version", "frames"}
     assert (data["width"], data["height"], data["fps"], data["model"]) == (640, 480, 30.0, "hands-lite")
     assert set(data["frames"][0]) == {"index", "time", "hands"}
-
-
-@pytest.mark.slow
-def test_csv_has_a_row_per_keypoint_and_one_for_nothing(sonjit, stills, out):
-    assert sonjit("hands", stills, "--save", out / "t.csv")[0] == 0
-    with (out / "t.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    by_frame = {frame: [row for row in rows if row["frame"] == frame] for frame in {row["frame"] for row in rows}}
-    assert sorted(by_frame) == ["0", "1", "2"]
-    assert [len(by_frame[frame]) % 21 for frame in "012"] == [0, 1, 0]
-    assert by_frame["1"][0]["handedness"] == by_frame["1"][0]["x"] == ""
 
 
 @pytest.mark.slow
@@ -142,23 +116,6 @@ def test_measures_are_printed(sonjit, media):
 
 
 @pytest.mark.slow
-def test_limit_stops_after_so_many_frames(sonjit, media, out):
-    assert sonjit("hands", media / "clip.mp4", "--limit", 3, "--save", out / "t.jsonl", "--draw", out / "d.mp4")[0] == 0
-    assert len(load_frames(out / "t.jsonl")[1]) == 3
-    with open_source(out / "d.mp4") as source:
-        assert len(list(source)) == 3
-
-
-@pytest.mark.slow
-def test_mirrored_and_flip_are_passed_on(sonjit, media, out):
-    for name, flags in {"plain": [], "mirrored": ["--mirrored"], "flip": ["--flip-horizontal"]}.items():
-        assert sonjit("hands", media / "photo.png", "--save", out / f"{name}.json", *flags)[0] == 0
-    plain, mirrored, flip = (load_frames(out / f"{name}.json")[1][0].hands[0] for name in ("plain", "mirrored", "flip"))
-    assert {plain.handedness, mirrored.handedness} == {"Left", "Right"}
-    assert flip.keypoints[0, 0] == pytest.approx(640 - plain.keypoints[0, 0], abs=0.01)
-
-
-@pytest.mark.slow
 def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, out, names_in):
     status, _, (line,) = sonjit("hands", stills, "--save", out / "t.json")
     assert status == 0
@@ -185,16 +142,6 @@ def test_images_and_videos_share_one_table(sonjit, media, tmp_path, out, names_i
     ]
     assert all(frame.hands for frame in frames)
     assert names_in(out) == [f"t{ending}"]
-
-
-@pytest.mark.parametrize("size", [(1, 1), (4, 20_000)], ids=["1x1", "20000-wide"])
-@pytest.mark.slow
-def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_image):
-    image = write_image(tmp_path / "odd.png", np.zeros((*size, 3), np.uint8))
-    status, _, (line,) = sonjit("hands", image, "--save", tmp_path / "t.json")
-    assert status == 0
-    assert line.startswith("1 frame, 0 hands")
-    assert load_frames(tmp_path / "t.json")[1][0].hands == []
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.media import load_frames, open_source, sources
 from sonjit.runs import run as runs
 from sonjit.runs.inputs import LOG
-from sonjit.weights import find_weight
 
 
 @pytest.mark.slow
@@ -76,42 +74,6 @@ def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out, names
     assert names_in(out) == complete
 
 
-OTHERWISE = {
-    "model": lambda folder: ("--model", "lite"),
-    "score": lambda folder: ("--min-presence-score", "0.4"),
-    "own network": lambda folder: ("--landmark-model", folder / "own.tflite"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", OTHERWISE)
-def test_other_options_recreate_every_output(sonjit, stills, out, tmp_path, how):
-    shutil.copy(find_weight("hand-lite"), tmp_path / "own.tflite")
-    assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
-    before = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
-    options = OTHERWISE[how](tmp_path)
-    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
-    after = {path.name: path.read_bytes() for path in (out / "tables").glob("*.json")}
-    assert before.keys() == after.keys()
-    if how != "score":
-        assert before["f2.json"] != after["f2.json"]
-    assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("0 files, ")
-    if how == "own network":  # another network under the old name
-        shutil.copy(find_weight("hand-full"), tmp_path / "own.tflite")
-        assert sonjit("hands", stills, "--save", f"{out}/tables/", *options)[2][0].startswith("3 files, ")
-
-
-@pytest.mark.slow
-def test_a_changed_input_and_a_changed_output_are_recreated(sonjit, stills, out, photo, write_image):
-    arguments = ("hands", stills, "--save", f"{out}/t-{{name}}.csv")
-    assert sonjit(*arguments)[0] == 0
-    write_image(stills / "f9.png", photo)
-    (out / "t-f2.csv").write_text("frame\n")
-    assert sonjit(*arguments)[2][0].startswith("2 files, ")
-    assert all(load_frames(out / f"t-{name}.csv")[1][0].hands for name in ("f2", "f9"))
-    assert sonjit(*arguments)[2][0].startswith("0 files, ")
-
-
 @pytest.mark.slow
 def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
@@ -130,24 +92,6 @@ def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, 
     assert names_in(out) == [f"t/{name}.json" for name in ("clip", "f10", "f2", "f9", "photo")]
     assert len(load_frames(out / "t" / "clip.json")[1]) == 2
     assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
-
-
-@pytest.mark.slow
-def test_several_stills_become_one_table(sonjit, media, stills, out):
-    assert sonjit("hands", stills / "f9.png", media / "photo.png", "--save", out / "t.jsonl")[0] == 0
-    frames = load_frames(out / "t.jsonl")[1]
-    assert [(frame.index, frame.source) for frame in frames] == [
-        (0, str(stills / "f9.png")), (1, str(media / "photo.png")),
-    ]  # fmt: skip
-    assert [bool(frame.hands) for frame in frames] == [False, True]
-
-
-@pytest.mark.slow
-def test_inputs_without_outputs_are_reported_one_by_one(sonjit, media, stills):
-    status, shown, (line,) = sonjit("hands", stills / "f9.png", media / "photo.png")
-    assert status == 0
-    assert shown.startswith(f"{media / 'photo.png'}: ")
-    assert line.startswith("2 files, ")
 
 
 @pytest.mark.slow
@@ -179,30 +123,6 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     assert status == 0
     assert line.startswith("3 files, ")  # what another program wrote is not ours
     assert load_frames(out / "tables" / "f2.json")[1][0].hands
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("save", ["t.json", "tables/"])
-def test_after_ctrl_c_a_folder_continues_where_it_stopped(sonjit, stills, out, monkeypatch, save, names_in):
-    done, run_input = [], runs.run_input
-
-    def stop_after_two(worker, source, outputs, **options):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(source.name)
-        return run_input(worker, source, outputs, **options)
-
-    monkeypatch.setattr(runs, "run_input", stop_after_two)
-    status, _, lines = sonjit("hands", stills, "--save", f"{out}/{save}")
-    assert (status, lines) == (130, ["sonjit: stopped; finished results are kept"])
-    if save == "t.json":
-        assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png"]
-    monkeypatch.undo()
-    status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/{save}")
-    assert status == 0
-    assert line.startswith("1 file, ")
-    assert "2 finished before" in line
-    assert len(names_in(out)) == (1 if save == "t.json" else 3)
 
 
 @pytest.mark.parametrize("save", ["t.json", "tables/"])

@@ -61,17 +61,6 @@ def test_boxes_of_faces_have_their_columns(sonjit, image, tmp_path, weights):
 
 
 @pytest.mark.slow
-def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
-    image, table = tmp_path / "p.png", tmp_path / "t.csv"
-    cv2.imwrite(str(image), photo[..., ::-1])
-    assert sonjit("hands", image, "--measures", "--save", table)[0] == 0
-    with table.open(encoding="utf-8", newline="") as file:
-        row = next(csv.DictReader(file))
-    assert row["gesture"] == "Victory"
-    assert 0 < float(row["hand_length_m"]) < 0.4
-
-
-@pytest.mark.slow
 def test_distances_of_hands_are_columns_and_follow_the_camera(sonjit, photo, weights, tmp_path):
     image, distances = tmp_path / "p.png", []
     cv2.imwrite(str(image), photo[..., ::-1])

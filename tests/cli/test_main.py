@@ -20,12 +20,6 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
-def test_help_names_every_command(capsys):
-    status, out, err = run(capsys, "--help")
-    assert (status, err) == (0, "")
-    assert all(command in out for command in COMMANDS)
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(capsys, command):
     status, out, err = run(capsys, command, "--help")
@@ -97,14 +91,6 @@ def test_too_little_memory_is_one_line_and_status_1(capsys, monkeypatch, error):
 def test_a_print_errort_is_one_line_whatever_it_holds(capsys):
     print_error("two\nlines  and \t tabs")
     assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["paint"], 2)], ids=["fine", "wrong"])
-def test_as_a_module_the_status_reaches_the_shell(arguments, status):
-    done = subprocess.run([sys.executable, "-m", "sonjit", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == status
-    assert "Traceback" not in done.stderr
 
 
 ENCODED = """

@@ -83,12 +83,6 @@ def test_pull_refuses_an_unknown_name():
         run("pull", "nope")
 
 
-@pytest.mark.parametrize("command", ["list", "pull", "verify", "path"])
-def test_every_help_text_has_an_example(capsys, command):
-    run(command, "--help")
-    assert "Example:" in capsys.readouterr().out
-
-
 @pytest.mark.network
 def test_pull_really_fetches_and_prints_the_paths(capsys, monkeypatch):
     monkeypatch.delenv("SONJIT_OFFLINE")

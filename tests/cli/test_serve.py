@@ -230,15 +230,3 @@ def test_wrong_calls_are_one_line(options, message, capsys):
     complaint = capsys.readouterr().err
     assert message in complaint
     assert complaint.count("\n") == 1
-
-
-def test_help_contains_every_limit_of_the_settings(capsys):
-    from dataclasses import fields
-
-    from sonjit.server.settings import Settings, option_name
-
-    main(["serve", "--help"])
-    output = capsys.readouterr().out
-    other = {"--allow-origins": "--allow-origin", "--tls-cert": "--cert", "--tls-key": "--key"}
-    names = {other.get(name, name) for name in (option_name(field.name) for field in fields(Settings))}
-    assert not [name for name in names if name not in output]

@@ -208,10 +208,3 @@ def _imports_are_there(code):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sonjit":
             lines = ast.unparse(node)
             exec(lines, {})
-
-
-def test_a_wrong_option_is_found():
-    with pytest.raises(AssertionError, match="--no-such"):
-        _call(["sonjit", "hands", "a.jpg", "--no-such", "1"], run=False)
-    with pytest.raises(AssertionError):
-        _call(["make", "nothing"], run=True)

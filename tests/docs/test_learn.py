@@ -81,11 +81,6 @@ def test_back_propagation_by_hand_is_autograds(lesson):
     assert max(back["apart_small"], back["apart_large"]) < 1e-12
 
 
-def test_more_hidden_nodes_reduce_the_error(lesson):
-    networks = lesson("networks")
-    assert networks.approximate(10, 60)[0] < networks.approximate(2, 60)[0]
-
-
 def test_losses(lesson):
     losses = lesson("losses")
     X, y = losses.two_groups(100)
@@ -111,34 +106,6 @@ def test_gradients_vanish_without_shortcuts(lesson):
         ratios[kind] = sizes[0] / sizes[-1]
     assert max(ratios["sigmoid"], ratios["ReLU"]) < 0.01
     assert min(ratios["sigmoid, batch norm"], ratios["ReLU, residual"], ratios["ReLU, He"]) > 0.05
-
-
-def test_both_dropouts_keep_the_mean(lesson):
-    drop = lesson("deep").dropout_twice(5000)
-    for way in ("classic", "inverted"):
-        assert drop[f"{way}_training"] == pytest.approx(drop[f"{way}_test"], abs=0.03)
-    assert drop["inverted_test"] == pytest.approx(2 * drop["classic_test"])
-
-
-def test_the_widest_margin_is_wider(lesson):
-    svm = lesson("svm")
-    margin = svm.widest(60)[0]
-    assert margin["svm"] == pytest.approx(margin["by_formula"], rel=1e-3)
-    assert margin["svm"] > margin["logistic"]
-    rings = svm.mapped(200)[0]
-    assert rings["linear"] < min(rings["squares"], rings["rbf"], rings["learned"])
-
-
-def test_hog_distinguishes_edges(lesson):
-    import numpy as np
-
-    hands = lesson("hand_features")
-    across = np.zeros((hands.SIZE, hands.SIZE, 3), np.uint8)
-    across[:, ::8] = 255
-    crops = [hands.Crop(one, 0, None) for one in (across, across.transpose(1, 0, 2).copy(), 255 - across)]
-    upright, lying, turned = hands.hog(crops)
-    assert upright @ lying < 0.01 * (upright @ upright)
-    np.testing.assert_allclose(turned, upright, atol=0.05)
 
 
 def test_a_script_leaves_numbers_and_plots(lesson, tmp_path):

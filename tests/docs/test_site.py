@@ -118,20 +118,7 @@ def test_header_links_a_page_opened_as_a_file_to_its_translation_and_to_the_chan
 
 
 @pytest.mark.slow
-def test_header_of_a_page_without_translation_links_to_the_korean_home(site):
-    links = re.findall(r'href="([^"]*)" hreflang="ko" lang="ko">', (site / "api" / "index.html").read_text("utf-8"))
-    assert links == ["../ko/index.html"]
-
-
-@pytest.mark.slow
 def test_every_public_name_is_in_the_reference(site):
     text = (site / "api" / "index.html").read_text("utf-8")
     assert [name for name in sonjit.__all__ if name != "__version__" and f'id="sonjit.{name}"' not in text] == []
     assert 'id="sonjit.Results.show"' in text
-
-
-@pytest.mark.slow
-def test_options_of_a_command_stay_in_one_line(site):
-    command = (site / "hands.html").read_text("utf-8").split('<div class="language-sh')[1].split("</div>")[0]
-    assert '<span class="option">--draw</span>' in command
-    assert "--" not in re.sub(r'<span class="option">--[\w-]+</span>', "", command)

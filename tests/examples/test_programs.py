@@ -49,13 +49,6 @@ def clip(reader_files):
     return reader_files / "clip.mp4"
 
 
-def test_every_program_is_short_and_tested_here():
-    here = Path(__file__).read_text("utf-8")
-    for path in SHORT:
-        assert len(path.read_text("utf-8").splitlines()) <= 25, path.name
-        assert f'"{path.name}"' in here, f"{path.name} is not run"
-
-
 @pytest.mark.parametrize(
     "path", [path for path in SHORT if "sys.argv" in path.read_text("utf-8")], ids=lambda p: p.name
 )

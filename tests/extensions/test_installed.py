@@ -227,9 +227,3 @@ def test_a_package_in_a_zip_file_is_found(place):
         packed.writestr("packed-1.2.dist-info/entry_points.txt", f"[{EXTENSIONS}]\npacked = packed_plugin\n")
     found = place.script(f"import sys\nsys.path.insert(0, {str(place.site / 'packed.zip')!r})\n{NAMES}")
     assert found.stdout.startswith("['packed']"), found.stderr
-
-
-def test_the_metadata_of_packages_is_imported_only_if_one_has_extensions(place):
-    assert place.script(NAMES).stdout == "[] False\n"
-    place.install("sonjit-other", "other_plugin", "")
-    assert place.script(NAMES).stdout == "['sonjit-other'] True\n"

@@ -1,6 +1,5 @@
 """A registered kind of an extension works in every public interface."""
 
-import ast
 from pathlib import Path
 
 import cv2
@@ -51,12 +50,6 @@ def test_it_is_drawn(spots):
     assert (draw_frame(image(), frame)[20:30, 30:40] == (255, 0, 0)).all()
 
 
-def test_reading_a_frame_does_not_change_it(spots):
-    frame, same = Frame(0, None), Frame(0, None)
-    assert (list(frame.all_results()), frame.results("spots"), frame.to_dict()) == ([], [], same.to_dict())
-    assert frame == same == Frame.from_dict(frame.to_dict())
-
-
 def test_a_name_can_be_taken_once(spots):
     with pytest.raises(sonjit.InputError, match="kind 'spots' is already registered"):
         sonjit.detectors.kinds.register_kind(spots.SPOTS)
@@ -77,21 +70,6 @@ def test_the_command_line_writes_its_tables(spots, tmp_path, ending):
     assert [frame.results("spots")[0].box[0] for frame in frames] == [30, 31, 32]
     drawn = cv2.imread(str(tmp_path / "drawn" / "0.png"))
     assert (drawn[22:28, 32:38] == (0, 0, 255)).all()
-
-
-def test_what_a_kind_costs():
-    """Print the costs with `pytest -s -k costs tests/extensions`."""
-    tree = ast.parse(Path(__file__).with_name("spots.py").read_text("utf-8"))
-    parts = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)]
-    parts += [node for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
-    lines = {
-        getattr(part, "name", ast.unparse(part).partition("(")[0]): part.end_lineno - part.lineno + 1 for part in parts
-    }
-    print("\nA kind costs", *(f"{count:4} lines  {head}" for head, count in lines.items()), sep="\n")  # noqa: T201
-    registered = {
-        node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    assert {name for name in registered if name.startswith("register_")} == {"register_kind"}
 
 
 def test_a_result_type_is_registered_again_when_its_module_is_loaded_again(spots):

@@ -27,17 +27,6 @@ def test_wrap_angle_of_known_angles(angle, wrapped):
     assert wrap_angle(angle) == pytest.approx(wrapped)
 
 
-@given(st.floats(-1e4, 1e4))
-def test_wrap_angle_is_the_same_direction_within_one_turn(angle):
-    wrapped = wrap_angle(angle)
-    assert -math.pi - 1e-9 <= wrapped <= math.pi
-    assert math.cos(wrapped - angle) == pytest.approx(1, abs=1e-9)
-
-
-def test_a_box_without_rotation_is_upright():
-    assert RotatedBox(1, 2, 3, 4).rotation == 0
-
-
 @given(boxes, st.floats(0.1, 5))
 def test_square_box_without_shift_keeps_centre_and_rotation(box, scale):
     square = square_box(box, scale=scale)
@@ -59,29 +48,6 @@ def test_rotated_box_around_contains_its_points_and_is_tight(points, rotation):
     assert box.rotation == rotation
     np.testing.assert_allclose(inside.max(axis=0), [box.width / 2, box.height / 2], atol=1e-6)
     np.testing.assert_allclose(inside.min(axis=0), [-box.width / 2, -box.height / 2], atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rotated_box_around_gives_plain_floats(dtype):
-    box = rotated_box_around(np.array([[1, 2], [3, 5]], dtype), 0.0)
-    assert box == (2, 3.5, 2, 3, 0)
-    assert {type(value) for value in box} == {float}
-
-
-def test_rotated_box_around_nothing_is_an_error():
-    with pytest.raises(ValueError, match="zero-size"):
-        rotated_box_around(np.empty((0, 2)), 0.0)
-
-
-@given(boxes, boxes)
-def test_iou_is_symmetric_and_a_fraction(a, b):
-    assert iou(a, b) == pytest.approx(iou(b, a))
-    assert 0 <= iou(a, b) <= 1 + 1e-9
-
-
-@given(boxes)
-def test_iou_with_itself_is_one(box):
-    assert iou(box, box) == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
@@ -17,19 +16,6 @@ places = st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(0.5, 3)
 def test_pixels_and_depths_give_the_points_back(camera, points, place):
     points = points + place
     np.testing.assert_allclose(camera.back_project(camera.project(points), points[:, 2]), points, atol=1e-9)
-
-
-@given(cameras, arrays(np.float64, (4, 5, 2), elements=st.floats(0, 2000)))
-def test_batches_are_projected_as_their_parts(camera, xy):
-    together = camera.back_project(xy, np.full((4, 5), 2.0))
-    assert together.shape == (4, 5, 3)
-    np.testing.assert_allclose(camera.back_project(xy[1], np.full(5, 2.0)), together[1])
-    np.testing.assert_allclose(camera.project(together), xy, atol=1e-6)
-
-
-def test_a_point_before_the_lens_is_seen_at_the_principal_point():
-    camera = Intrinsics(500, 600, 320, 240)
-    np.testing.assert_array_equal(camera.project(np.array([[0, 0, 1.0], [1, 1, 2]])), [[320, 240], [570, 540]])
 
 
 @given(cameras, clouds, places)

@@ -43,16 +43,6 @@ def test_half_turns(axis):
     assert np.allclose(np.abs(quaternion), np.eye(4)[1 + axis], atol=1e-12)
 
 
-@given(VECTORS, VECTORS)
-def test_axis_stays_and_angles_add(vector, other):
-    matrix = matrix_from_rotation_vector(vector)
-    assert np.allclose(matrix @ vector, vector, atol=1e-9)
-    assert np.allclose(matrix @ matrix, matrix_from_rotation_vector(2 * vector), atol=1e-9)
-    together = matrix_from_rotation_vector(np.stack([vector, other]).reshape(2, 1, 3))
-    assert together.shape == (2, 1, 3, 3)
-    assert np.allclose(together[1, 0], matrix_from_rotation_vector(other))
-
-
 @given(VECTORS, VECTORS, st.booleans())
 def test_alignment_finds_what_was_done(vector, shift, flat):
     points = np.random.default_rng(5).normal(size=(7, 3)) * (1, 1, 0 if flat else 1)

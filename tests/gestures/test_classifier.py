@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import GESTURES, gesture_of
+from sonjit.gestures import gesture_of
 from sonjit.gestures.classifier import (
     FEATURES,
     LEAST_SCORE,
     NONE,
     SHAPES,
     VOCABULARY,
-    WITH_IMAGE,
-    GestureClassifier,
     features_of,
     gesture_features,
     load_gestures,
@@ -23,17 +21,8 @@ from sonjit.gestures.custom import LearnedGestures
 from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand
 
-MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
-
 TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
 """Poses that are recognised only in detections, because the hand network never finds them so flat."""
-
-
-def test_names_are_mediapipes_and_more():
-    assert set(GESTURES) > MEDIAPIPE
-    assert len(set(GESTURES)) == len(GESTURES) == 20
-    assert NONE not in GESTURES
-    assert set(POSES) == {*SHAPES} - {NONE}
 
 
 @pytest.mark.parametrize("side", ["Left", "Right"])
@@ -98,35 +87,6 @@ def test_unknown_or_coinciding_keypoints_make_no_gesture(posed):
 def test_points_of_something_else_are_refused():
     with pytest.raises(InputError, match=r"\(N, 21, 3\)"):
         gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))
-
-
-def test_probabilities_are_of_all_shapes_and_sum_to_one():
-    rng = np.random.default_rng(0)
-    sizes = {
-        "weights_0": (FEATURES, 8),
-        "bias_0": 8,
-        "weights_1": (8, 4),
-        "bias_1": 4,
-        "weights_2": (4, 7),
-        "bias_2": 7,
-    }
-    weights = {name: rng.normal(size=size) for name, size in sizes.items()}
-    classifier = GestureClassifier(weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0])})
-    features, appearance = rng.normal(size=(5, FEATURES)), rng.random((5, 21, 2))
-    found = classifier.probabilities(features)
-    assert found.shape == (5, len(SHAPES))
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-    np.testing.assert_array_equal(classifier.probabilities(features, appearance), found)
-    sizes = {"weights_0": (FEATURES, 6), "bias_0": 6, "weights_1": (42 + 6, 9), "bias_1": 9}
-    sizes |= {"weights_2": (9, 4), "bias_2": 4, "weights_3": (4, 3), "bias_3": 3}
-    more = {name: np.zeros(size) for name, size in sizes.items()} | {"shape": np.array([0, 0, 5])}
-    both = GestureClassifier(
-        weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0])} | {WITH_IMAGE + k: v for k, v in more.items()}
-    )
-    known = np.zeros(len(SHAPES))
-    known[[0, 5]] = 2 / 3, 1 / 3  # of a network that knows nothing, which says each pose
-    np.testing.assert_allclose(both.probabilities(features, appearance), np.tile(known, (5, 1)), atol=1e-6)
-    np.testing.assert_array_equal(both.probabilities(features), found)
 
 
 def test_what_the_image_shows_counts_where_it_is_known(posed):

@@ -10,7 +10,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.cli.gestures import motions
-from sonjit.gestures import MOTIONS, MotionRecognizer
+from sonjit.gestures import MotionRecognizer
 from sonjit.media import load_frames, open_source
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import hand_length_m
@@ -287,14 +287,6 @@ def test_invalid_values_are_refused(poses):
         MotionRecognizer(forget_s=0)
 
 
-def test_the_command_line_reports_that_there_are_no_motions(monkeypatch, capsys):
-    monkeypatch.setattr(
-        "sonjit.cli.gestures.track", lambda *_, **__: iter([Frame(index, index / 30) for index in range(3)])
-    )
-    motions("clip.mp4")
-    assert capsys.readouterr() == ("", "0 motions in 3 frames\n")
-
-
 def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     frames = []
     for index in range(48):
@@ -320,14 +312,6 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
         motions("clip.mp4", limit=0)
     with pytest.raises(InputError, match="canned: contains only static gestures"):
         motions("clip.mp4", gestures="canned")
-
-
-def test_events_are_plain_json(events_of):
-    events = events_of(1.6, 30, lambda t: (1.8 * smooth(t, 0.47, 0.3), 0))
-    first = events[0].to_dict()
-    assert list(first) == ["name", "phase", "id", "handedness", "time", "strength", "moved", "count"]
-    assert first["name"] in MOTIONS
-    assert first["time"] == round(events[0].time, 4)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])

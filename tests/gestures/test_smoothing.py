@@ -46,13 +46,6 @@ def test_hands_do_not_mix_and_are_forgotten():
     assert len(smoother) == 0
 
 
-def test_hand_without_id_is_its_own():
-    gestures = [Gesture("fist", 0.7), None]
-    smoother = GestureSmoother(classify=lambda _: gestures.pop(0))
-    assert smoother([hand(), hand()], 0.0) == [Gesture("fist", 0.7), None]
-    assert len(smoother) == 0
-
-
 def test_a_gesture_ends_when_there_is_none_for_a_while():
     names = run(["fist"] * 30 + [None] * 30)
     assert names[:30] == ["fist"] * 30

@@ -62,16 +62,6 @@ def test_the_text_reads_as_the_dicts(kind, data):
 @pytest.mark.slow
 @given(PEOPLE)
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_extras_are_next_to_their_instance(person):
-    extras = [{"measures": {"number": number}} for number in range(len(person.parts))]
-    (entry,) = json.loads(results_to_json([person], extras, full=True))
-    parts = [entry[name] for name in ("body", "leftHand", "rightHand", "face") if entry[name]]
-    assert [part["measures"]["number"] for part in parts] == list(range(len(parts)))
-
-
-@pytest.mark.slow
-@given(PEOPLE)
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_strict_json_is_that_of_the_dict_with_additions_at_the_end(person):
     assert json.loads(results_to_json([person, person.body], full=False)) == json.loads(
         json_from([person.to_dict(), person.body.to_dict()])

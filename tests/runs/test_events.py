@@ -113,10 +113,6 @@ def test_limits_that_cannot_be_read(text, message):
         EventLimits.from_text(text, "body")
 
 
-def test_photographs_have_no_events():
-    assert EventTracker()(Frame(0, None, [hand("Fist")])) == []
-
-
 @pytest.mark.parametrize("ending", [".json", ".csv", ".xlsx"])
 def test_tables_contain_events(tmp_path, ending):
     begin = Event("Fist", "gesture", "begin", 0.1, None, 1, "Right", 0.75)

@@ -5,10 +5,8 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -21,7 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from sonjit._util.errors import InputError, JobError
 from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
 from sonjit.runs.frame_tables import RecordTable
-from sonjit.runs.run import _JoinThread
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
@@ -343,34 +340,3 @@ class Resuming(RuleBasedStateMachine):
 
 TestResuming = pytest.mark.slow(Resuming.TestCase)
 TestResuming.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
-
-
-def test_tables_of_files_are_joined_in_order_while_others_are_processed():
-    joined, is_second = [], threading.Event()
-
-    def append(path, index, source):
-        joined.append((str(path), index, source))
-        if len(joined) == 2:
-            is_second.set()
-
-    with _JoinThread(SimpleNamespace(append_part=append), "abcd") as joining:
-        joining.add(1, Outputs(save="b.jsonl"))
-        joining.add(0, Outputs(save="a.jsonl"))
-        assert is_second.wait(60)
-        joining.add(3, Outputs(save="d.jsonl"))  # the third file fails
-    assert joined == [("a.jsonl", 0, "a"), ("b.jsonl", 1, "b"), ("d.jsonl", 3, "d")]
-
-
-def test_a_failure_to_join_ends_the_run():
-    joined = []
-
-    def append(path, index, source):
-        joined.append(index)
-        raise JobError("disk full")
-
-    joining = _JoinThread(SimpleNamespace(append_part=append), "ab")
-    joining.add(0, Outputs(save="a.jsonl"))
-    joining.add(1, Outputs(save="b.jsonl"))
-    with pytest.raises(JobError, match="disk full"):
-        joining.__exit__(None, None, None)
-    assert joined == [0]

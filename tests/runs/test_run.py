@@ -1,8 +1,5 @@
 import json
-import queue
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -18,16 +15,6 @@ from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for
 
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect("hands", OPTIONS)
-
-
-class StopError(Exception):
-    pass
-
-
-@pytest.mark.parametrize(("kind", "model"), [("hands", "hands-full"), ("face", "face-attention")])
-def test_a_task_without_options_describes_the_default_model(kind, model):
-    task = Detect(kind)
-    assert (task.model, task.columns) == (model, {})
 
 
 def test_only_files_in_the_options_are_files_of_a_task():
@@ -71,33 +58,6 @@ def test_the_number_of_frames_is_reported_once_and_progress_after_each(run):
     assert log.totals == [6]
     assert log.steps == [1] * 6
     assert (sum(log.steps), log.instances) == (summary.frames, summary.instances)
-
-
-def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, monkeypatch):
-    drawn, ending = [], threading.Event()
-
-    class ObservedQueue(queue.Queue):
-        def put(self, item):
-            if item is None:  # the run ends, and the thread that draws knows of the exception
-                ending.set()
-            super().put(item)
-
-    def draw(_canvas, _rgb, frame, **_):
-        drawn.append(frame.index)
-        ending.wait()
-        return []
-
-    def advance():
-        if len(log.steps) == 3:
-            raise StopError
-
-    log = ProgressLog(advance)
-    monkeypatch.setattr("sonjit.runs.run.queue", SimpleNamespace(Queue=ObservedQueue))
-    monkeypatch.setattr("sonjit.runs.detect.draw_regions", draw)
-    with pytest.raises(StopError):
-        run(draw=str(tmp_path / "drawn.mp4"), progress=log)
-    assert drawn == [0]
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

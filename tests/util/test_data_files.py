@@ -8,7 +8,6 @@ import pytest
 
 from sonjit._util.data_files import npz_arrays, parse_toml, read_json, read_npz, read_toml, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,6 @@ def test_json_is_strict_and_not_escaped(tmp_path):
     write_json(file, {"a": [1, "손"], "b": float("nan")})
     assert file.read_text("utf-8") == '{"a": [1, "손"], "b": null}\n'
     assert read_json(file) == {"a": [1, "손"], "b": None}
-
-
-@pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True], "b": {}}, [], "text", {"a": {"b": [{"c": 1}]}}])
-@pytest.mark.parametrize("indent", [None, 1, 2])
-def test_json_has_the_layout_of_the_standard_library(value, indent):
-    assert json_from(value, indent, spaced=True) == json.dumps(value, indent=indent)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff{}", b"[" * 100_000, b"1" * 5_000])
@@ -123,12 +116,6 @@ def packed(**arrays):
     file = BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
-
-
-def test_arrays_are_read_by_name(tmp_path):
-    file = tmp_path / "a.npz"
-    file.write_bytes(packed(x=np.arange(3)))
-    assert read_npz(file)["x"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("content", [b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object))])

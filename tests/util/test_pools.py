@@ -3,15 +3,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from queue import SimpleQueue
-from types import SimpleNamespace
 
 import pytest
 
-from sonjit._util import pools
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit._util.pools import check_workers, run_calls
 
@@ -105,31 +99,6 @@ def test_calls_of_a_crashed_worker_are_retried_once(tmp_path, arguments, printed
     assert len((folder / "3").read_text()) == 1 + (arguments[0] != "SIGKILL")
 
 
-def test_calls_that_ended_before_a_crash_are_not_repeated(monkeypatch):
-    created, submitted = [], []
-
-    class CrashingPool:
-        def __init__(self, *_, **__):
-            created.append(self)
-
-        def submit(self, _, extensions, function, call):
-            if len(submitted) == 3 and self is created[0]:
-                raise BrokenProcessPool
-            submitted.append(call)
-            (future := Future()).set_result(function(*call))
-            return future
-
-        def shutdown(self, **_):
-            pass
-
-    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", CrashingPool)
-    crashed = SimpleNamespace(pid=1, exitcode=-signal.SIGSEGV)
-    monkeypatch.setattr("multiprocessing.active_children", lambda: [crashed] if created else [])
-    calls = [(-number,) for number in range(6)]
-    assert sorted(run_calls(abs, calls, jobs=2)) == [(number, number) for number in range(6)]
-    assert submitted == calls
-
-
 def test_workers_leave_the_interrupt_to_the_parent():
     assert {result for _, result in run_calls(signal.getsignal, [(signal.SIGINT,)] * 2, jobs=2)} == {signal.SIG_IGN}
 
@@ -149,46 +118,6 @@ def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
 def test_unknown_workers_are_refused(workers):
     with pytest.raises(InputError, match=f"--workers {workers}: give pool, ray, or ray:ADDRESS"):
         check_workers(workers, 1)
-
-
-def test_only_a_few_calls_are_given_ahead():
-    started = []
-
-    def start(call):
-        """Start a call. The previous one ends."""
-        started.append(Future())
-        if len(started) > 1:
-            started[-2].set_result(call[0] - 1)
-        return started[-1]
-
-    results = pools._results([(k,) for k in range(10_000)], start, lambda: 8, Future.cancel)
-    for number in range(100):
-        assert next(results) == (number, number)
-        assert len(started) <= number + 8
-    results.close()
-    assert started[-1].cancelled()
-
-
-def test_an_interrupt_gives_what_still_finishes_and_starts_no_more(monkeypatch):
-    started = []
-
-    class Interrupted(SimpleQueue):
-        """Interruption when the first result is taken but not yielded, while the second call ends."""
-
-        def get(self):
-            started[0].set_result("taken")
-            super().get()
-            started[1].set_running_or_notify_cancel()
-            threading.Timer(0.1, started[1].set_result, ["kept"]).start()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(pools, "SimpleQueue", Interrupted)
-    calls = [(k,) for k in range(9)]
-    results = pools._results(calls, lambda _: started.append(Future()) or started[-1], lambda: 3, Future.cancel)
-    assert {next(results), next(results)} == {(0, "taken"), (1, "kept")}
-    with pytest.raises(KeyboardInterrupt):
-        next(results)
-    assert len(started) == 3
 
 
 WITH_WORKERS = """

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -87,22 +84,3 @@ def test_verify_names_missing_and_damaged_files(shelf, contents):
     problems = verify_weights(["two", "packed"])
     assert [(p.name, p.kind) for p in problems] == [("two", "damaged"), ("packed", "missing")]
     assert problems[1].path == models_folder() / "packed.tflite"
-
-
-def test_finding_reads_no_file(shelf, monkeypatch):
-    (path,) = pull_weights(["one"])
-    find_weight("one")  # reads the catalogue
-    opened = []
-    monkeypatch.setattr("io.open", lambda *arguments, **_: opened.append(arguments))
-    monkeypatch.setattr("builtins.open", lambda *arguments, **_: opened.append(arguments))
-    assert find_weight("one") == path
-    assert opened == []
-
-
-def test_importing_reads_no_catalogue_and_starts_no_client():
-    code = "import sys, sonjit.weights; print(sorted({'tomllib', 'subprocess', 'zipfile', 'numpy'} & set(sys.modules)))"
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")
-    }  # it imports both
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "[]"

@@ -150,8 +150,3 @@ def test_angles_in_the_image_ignore_depth(body):
     np.testing.assert_allclose(body_angles_2d_rad(body.keypoints[:, :2]), list(found.values()), atol=1e-6)
     with pytest.raises(InputError, match="33, 2 or 3"):
         body_angles_2d_rad(np.zeros((33, 4)))
-
-
-def test_no_two_kinds_share_a_name():
-    names = [name for kind in MEASURE_NAMES.values() for name in kind]
-    assert len(set(names)) == len(names)

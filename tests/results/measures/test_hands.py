@@ -15,14 +15,12 @@ from sonjit.results.measures import (
     finger_spread_rad,
     hand_length_m,
     joint_angles_rad,
-    joint_triples,
     measure_hand,
     measures,
     palm_facing,
     palm_normal,
     pinch_distance_m,
 )
-from sonjit.results.skeletons import load_skeleton
 
 bends = st.lists(st.lists(st.floats(0, 1.5), min_size=3, max_size=3), min_size=5, max_size=5)
 angles = st.floats(-math.pi, math.pi)
@@ -87,19 +85,6 @@ def test_spread_is_the_angle_between_stretched_fingers(made):
 def test_spread_of_a_curled_finger_is_unknown(made):
     points = made.build_hand([made.OUT, made.OUT, made.IN, made.OUT, made.OUT])
     assert np.isnan(finger_spread_rad(points)).tolist() == [False, True, True, False]
-
-
-def test_batches_measure_as_their_members_do():
-    batch = np.random.default_rng(0).normal(size=(4, 3, 21, 3))
-    for measure in (finger_bends_rad, finger_curls, finger_reach, finger_spread_rad, pinch_distance_m, hand_length_m):
-        np.testing.assert_allclose(measure(batch)[2, 1], measure(batch[2, 1]), atol=1e-12)
-
-
-def test_a_skeleton_gives_its_triples():
-    points = np.random.default_rng(0).normal(size=(5, 21, 3))
-    skeleton = load_skeleton("hand_mediapipe21")
-    assert len(joint_triples(skeleton)) == 15
-    np.testing.assert_array_equal(joint_angles_rad(points, skeleton), joint_angles_rad(points, joint_triples(skeleton)))
 
 
 def test_angles_in_the_plane_and_without_length():

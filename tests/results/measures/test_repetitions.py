@@ -6,14 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sonjit
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.errors import InputError
 from sonjit.results.measures import (
     RepetitionCounter,
     count_repetitions,
     find_repetitions,
     joint_angles_rad,
-    measure_body,
 )
 
 SQUATS = "real/tfjs-models/pose-detection/test_data"
@@ -113,21 +111,3 @@ def test_squats_of_a_reference_recording(data):
     points = np.array(json.loads(file.read_text("utf-8")))  # (65, 33, 3), 5 frames a second
     knees = joint_angles_rad(points, [(23, 25, 27), (24, 26, 28)]).mean(axis=-1)
     assert count_repetitions(knees, np.arange(len(knees)) / 5) == SQUATS_DONE
-
-
-@pytest.mark.golden
-def test_squats_of_the_video(data):
-    file = data / SQUATS / "pose_squats.mp4"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there")
-    try:
-        detector = sonjit.create_detector("body", max_instances=1)
-    except SonjitError as error:
-        pytest.skip(str(error))
-    rows = []
-    with detector, sonjit.media.open_source(file) as source:
-        for _, time, rgb in source:
-            row = [measure_body(body) for body in detector.detect(rgb, time=time)]
-            angle = np.mean([row[0][f"{side}_knee_angle_rad"] for side in ("left", "right")]) if row else math.nan
-            rows.append((angle, time))
-    assert count_repetitions(*np.transpose(rows)) == SQUATS_DONE
