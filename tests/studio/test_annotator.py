@@ -68,19 +68,6 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     assert main(["annotate", "error", str(project.folder), "--folds", "1"]) == 2
 
 
-def test_a_run_continues_with_the_missing_chunk(made):
-    project, _, detector = made
-    folder = annotate(project, AnnotatorSettings(fps=1)).folder
-    chunks = sorted((folder / "seen").iterdir())
-    assert len(chunks) == 2
-    chunks[1].unlink()
-    (chunks[1].parent / ".000001.part.npz").write_bytes(b"cut off")
-    detector.looked = 0
-    again = annotate(project, AnnotatorSettings(fps=1))
-    assert detector.looked == 3 * len(project.rig)
-    assert again.kept == 5
-
-
 def test_recordings_that_changed_are_processed_again(made):
     project, _, detector = made
     first = annotate(project, AnnotatorSettings(fps=1))
@@ -195,30 +182,3 @@ def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     assert main(["annotate", "rank", str(project.folder), "--count", "0"]) == 2
     assert main(["annotate", "rank", str(project.folder), "--count", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 3
-
-
-def test_problems_are_reported_and_are_the_exit_status(made, capsys):
-    project, _, _ = made
-    (project.view("cam1").path / "7.png").write_bytes(b"no image")
-    assert main(["annotate", "auto", str(project.folder), "--fps", "1"]) == 1
-    assert "7.png" in capsys.readouterr().err
-
-
-def test_a_network_is_trained_with_the_settings_that_were_given(made, capsys, monkeypatch):
-    """Check the settings; tests of recipes cover the training."""
-    project, joints, _ = made
-    main(["annotate", "auto", str(project.folder), "--fps", "1"])
-    people_mark(project, joints, range(6))
-    calls = []
-
-    def train(opened, recipe, settings, *, device, progress):
-        calls.append((opened.folder, recipe, settings, device))
-        return project.folder / "trained", {"weights": "net.safetensors"}
-
-    monkeypatch.setattr("sonjit.studio.cli.annotate.train_network", train)
-    call = ["annotate", "train", str(project.folder), "--network", "hand-full", "--steps", "2", "--set", "batch=3"]
-    assert main(call) == 0
-    assert calls == [(project.folder, "hand-full", {"steps": "2", "batch": "3"}, "cpu")]
-    out, err = capsys.readouterr()
-    assert "net.safetensors" in out
-    assert f"sonjit annotate auto {project.folder} --network {project.folder / 'trained'}" in err

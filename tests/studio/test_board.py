@@ -165,12 +165,6 @@ def _kinds(rig, pixels):
     return {fault.camera: fault.kind for fault in check_views(rig, pixels)[1]}
 
 
-def test_a_rig_that_fits_is_unchanged(seen):
-    rig, pixels = seen
-    assert check_views(rig, pixels) == (rig.names, ())
-    assert check_views(rig, pixels.reshape(6, -1, 2))[0] == rig.names
-
-
 def test_swapped_cameras_are_named_together(seen):
     rig, pixels = seen
     _, faults = check_views(rig, pixels[[0, 4, 2, 3, 1, 5]])
@@ -225,13 +219,6 @@ def test_a_mistake_is_called_by_its_name(seen, kind, mistake):
     assert _kinds(*mistake(*seen)) == {"cam2": kind}
 
 
-def test_one_cameras_images_given_to_two_are_noticed(seen):
-    rig, pixels = seen
-    pixels = pixels.copy()
-    pixels[3] = pixels[5]
-    assert _kinds(rig, pixels) == {"cam3": "duplicate"}
-
-
 def test_of_two_cameras_neither_is_believed(seen):
     rig, pixels = seen
     two = rig.subset(["cam0", "cam1"])
@@ -240,14 +227,6 @@ def test_of_two_cameras_neither_is_believed(seen):
         check_views(two, pixels[[1, 0]])
     with pytest.raises(InputError, match="points_px must have shape"):
         check_views(two, pixels)
-
-
-def test_a_third_camera_decides_which_of_two_is_wrong(seen):
-    rig, pixels = seen
-    three = rig.subset(["cam0", "cam1", "cam2"])
-    wrong = pixels[:3].copy()
-    wrong[0] = wrong[0] + [60, 90]
-    assert check_views(three, wrong)[0] == ("cam1", "cam2")
 
 
 def test_right_hands_turn_one_way_and_left_ones_the_other(demo_clip):

@@ -11,7 +11,7 @@ from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate
-from sonjit.studio.triangulation.bones import bone_lengths, fit_skeletons, median_lengths, regularized_lengths
+from sonjit.studio.triangulation.bones import bone_lengths
 from sonjit.studio.triangulation.exports import export_people, hand_motions
 from sonjit.studio.triangulation.people import HANDS, Detections, fit_constant_bones, load_people, save_people
 from sonjit.studio.triangulation.triangulation import triangulate
@@ -60,27 +60,6 @@ def test_bones_are_constant_and_joints_nearer():
         assert after < 0.7 * before
     with pytest.raises(InputError, match="--constant-bones requires the times"):
         fit_constant_bones(rig, replace(seen, times_s=seen.times_s * np.nan), raw)
-
-
-def test_smoothing_does_not_draw_hands_that_appear_and_disappear_to_the_origin():
-    points = moving()[:, 0, :21] + [0, 0, 0.5]
-    observed = points.copy()
-    observed[[0, 1, 2, -1]] = np.nan
-    covariance = np.broadcast_to(1e-6 * np.eye(3), (*points.shape, 3))
-    found = fit_skeletons(observed, covariance, median_lengths(points), np.arange(FRAMES) / 30).points_m
-    np.testing.assert_allclose(found[3:-1], points[3:-1], atol=1e-3)
-    assert np.isnan(found[[0, 1, 2, -1]]).all()
-
-
-def test_bones_that_scatter_are_drawn_to_usual_proportions():
-    points = moving(20)[:1, 0, :21].repeat(20, 0)
-    np.testing.assert_allclose(regularized_lengths(points), median_lengths(points))
-    bent = points.copy()
-    bent[:, 12] = bent[:, 11] + (points[:, 12] - points[:, 11]) * np.linspace(0.1, 0.8, 20)[:, None]
-    true, usual, likely = (
-        length[11] for length in (median_lengths(points), median_lengths(bent), regularized_lengths(bent))
-    )
-    assert usual < likely < 1.2 * true
 
 
 def test_tables_hold_every_joint(written, tmp_path):

@@ -5,20 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic import labelling
-from sonjit.studio.automatic.labelling import person_bone_lengths, swapped_frame_sets
+from sonjit.studio.automatic.labelling import swapped_frame_sets
 from sonjit.studio.automatic.run_folder import (
     FOLDER,
     LABELS,
-    ChunkDetections,
     Labels,
     load_labels,
     machine_marks,
     read_labels,
 )
-from sonjit.studio.triangulation.bones import median_lengths
 
-from .annotated import FRAMES, drawn_joints, drawn_project, people_mark
+from .annotated import drawn_project
 from .projects import hands, make_project
 
 
@@ -76,45 +73,6 @@ def project(tmp_path):
     opened.close()
 
 
-def detections(rig, joints_m, rows):
-    points = np.moveaxis(rig.project(joints_m[rows].reshape(len(rows), 2, 21, 3)), 0, 1)
-    return ChunkDetections(np.array(rows), points.astype(np.float32), np.ones(points.shape[:-1], np.float32), ())
-
-
-def lengths_of(joints_m):
-    return np.stack([median_lengths(hands) for hands in joints_m.reshape(-1, 2, 21, 3).swapaxes(0, 1)])
-
-
-def test_only_the_frame_sets_that_count_are_triangulated(project, monkeypatch):
-    joints = drawn_joints()
-    chunks = [detections(project.rig, joints, list(rows)) for rows in np.split(np.arange(FRAMES), 2)]
-    counts = []
-    triangulate = labelling.triangulate_detections
-
-    def counting(rig, seen, offsets):
-        counts.append(len(seen.frames))
-        return triangulate(rig, seen, offsets)
-
-    monkeypatch.setattr(labelling, "triangulate_detections", counting)
-    monkeypatch.setattr(labelling, "SAMPLED_FRAME_SETS", FRAMES // 4)
-    sampled = person_bone_lengths(project, project.rig, chunks, None)
-    assert counts == [1, 1]
-    np.testing.assert_allclose(sampled, lengths_of(joints[[0, FRAMES // 2]]), atol=1e-4)
-
-
-def test_marked_frame_sets_are_sampled_over_the_recording(project, monkeypatch):
-    joints = drawn_joints()
-    joints[FRAMES // 2 :] *= 1.2  # the recording ends with a larger hand
-    people_mark(project, joints, range(FRAMES))
-    monkeypatch.setattr(labelling, "SAMPLED_FRAME_SETS", 6)
-    chunks = [detections(project.rig, joints, list(range(FRAMES)))]
-    rows = np.unique(np.linspace(0, FRAMES - 1, 6).round().astype(int))
-    assert (rows >= FRAMES // 2).sum() == 3
-    found = person_bone_lengths(project, project.rig, chunks, None)
-    np.testing.assert_allclose(found, lengths_of(joints[rows]), atol=1e-6)
-    assert not np.allclose(found, lengths_of(joints[:6]), atol=1e-4)
-
-
 def moving(count, seed=0):
     """Return both hands (count, 2, 21, 3), which drift at a distance of at least a hand width, and frame numbers."""
     still = hands(1)[0].reshape(2, 21, 3)
@@ -169,8 +127,3 @@ def test_hands_that_really_change_places_and_pauses_are_left():
     back = points.copy()
     back[6] = back[6, ::-1]  # first after a pause: what was before tells nothing
     assert not swapped_frame_sets(later, back, marks_of(back, certain))[6]
-
-
-def test_few_frame_sets():
-    frames, points = moving(1)
-    assert swapped_frame_sets(frames, points, points).tolist() == [False]

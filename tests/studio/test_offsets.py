@@ -70,16 +70,6 @@ def test_marks_of_right_hands_teach_left_ones(rig, truth):
     assert error_mm(corrected[:, 1], truth[:, 1]) < 2
 
 
-def test_views_count_less_where_hands_that_look_alike_were_wrong(rig, truth):
-    seen = detected(rig, truth, 0.0, behind_m=0.008)
-    new = np.arange(FRAMES) >= MARKED
-    offsets = fit_offsets(rig, seen.part(~new), truth[~new])
-    found = triangulate_detections(rig, seen.part(new)).points_m
-    counts = offsets.correct(rig, seen.part(new), found).confidence.mean(-1)  # (n, C, 2)
-    behind = np.moveaxis(seen_from_behind(rig, truth[new]), 0, 1)
-    assert counts[behind].mean() < 0.7 * counts[~behind].mean()
-
-
 def test_what_is_unknown_or_another_hand_stays_and_teaches_nothing(rig, truth):
     seen = detected(rig, truth, 0.0)
     wrong = seen.swap_hands(np.arange(FRAMES) % 10 == 0)

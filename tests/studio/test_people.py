@@ -13,7 +13,7 @@ from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cameras.views import CameraFrames, save_frame_sets
 from sonjit.studio.cli import annotate_triangulate
 from sonjit.studio.triangulation.association import Tracker
-from sonjit.studio.triangulation.bones import HAND_BONES, bone_lengths, fit_skeletons, median_lengths
+from sonjit.studio.triangulation.bones import bone_lengths, fit_skeletons, median_lengths
 from sonjit.studio.triangulation.exports import export_people
 from sonjit.studio.triangulation.people import Detections, Part, fit_constant_bones, load_detections, load_people
 from sonjit.studio.triangulation.triangulation import triangulate
@@ -140,23 +140,6 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
     people = load_people(tmp_path / "people.json")
     np.testing.assert_allclose(people.points_m[:, 0], truth[:, 0], atol=1e-4)
     np.testing.assert_allclose(people.times_s, times, atol=1e-6)
-
-
-def test_hidden_keypoints_do_not_distinguish_people(tmp_path):
-    rng, rig, truth = np.random.default_rng(1), random_rig(4, 3, distance_m=4.0, half=True), walking(2)
-    pixels = rig.project(truth)
-
-    def seen(view, row):
-        found = [one_body(pixels[view, row, person]) for person in range(2)]
-        for one in found:  # the legs are behind a table, and guessed anywhere
-            one.visibility[25:] = 0.1
-            one.keypoints[25:, :2] = rng.uniform(0, 480, (8, 2))
-        return found[:: 1 if view % 2 else -1]
-
-    given = write_tables(tmp_path, rig, seen, "bodies")
-    annotate_triangulate.triangulate(*given, out=tmp_path / "bodies.json")
-    apart = np.linalg.norm(load_people(tmp_path / "bodies.json").points_m[:, :, None] - truth[:, None], axis=-1)
-    assert np.sort(np.nanmax(apart[..., :23], (0, 3)), 1)[:, 0].max() < 1e-3
 
 
 def test_limbs_keep_their_lengths():
@@ -289,29 +272,6 @@ def fitted(points, truth, times=None, noise_m=NOISE_M):
     covariance = np.broadcast_to(noise_m**2 * np.eye(3), (*points.shape, 3))
     times = np.arange(len(points)) * 1.0 if times is None else times
     return fit_skeletons(points, covariance, median_lengths(truth), times)
-
-
-def test_known_bone_lengths_reduce_the_error_of_noisy_joints(truth):
-    hand = truth[:, 0]
-    noisy = hand + np.random.default_rng(0).normal(0, NOISE_M, hand.shape)
-    before = np.linalg.norm(noisy - hand, axis=-1).mean()
-    found = fitted(noisy, hand)
-    assert np.linalg.norm(found.points_m - hand, axis=-1).mean() < 0.85 * before
-    lengths = np.linalg.norm(found.points_m[:, HAND_BONES[:, 1]] - found.points_m[:, HAND_BONES[:, 0]], axis=-1)
-    assert np.abs(lengths - median_lengths(hand)).mean() < NOISE_M / 4
-
-
-def test_exact_joints_stay(truth):
-    found = fitted(truth[:, 1], truth[:, 1])
-    np.testing.assert_allclose(found.points_m, truth[:, 1], atol=1e-4)
-    assert np.isfinite(found.covariance_m2).all()
-
-
-def test_quick_frame_sets_are_smoothed_and_far_ones_are_not(truth):
-    still = np.repeat(truth[:1, 0], 30, 0)
-    noisy = still + np.random.default_rng(1).normal(0, NOISE_M, still.shape)
-    far, near = (fitted(noisy, still, np.arange(30) * step).points_m for step in (1.0, 1 / 60))
-    assert np.linalg.norm(near - still, axis=-1).mean() < 0.7 * np.linalg.norm(far - still, axis=-1).mean()
 
 
 def test_a_joint_lost_for_a_moment_is_filled_and_one_never_seen_is_not(truth):

@@ -79,15 +79,6 @@ def test_any_frame_of_a_video_is_found(tmp_path):
     view.close()
 
 
-def test_videos_of_unequal_length(tmp_path, rig):
-    paths = {f"cam{k}": write_video(tmp_path / f"cam{k}.mp4", frames) for k, frames in enumerate((5, 8, 8))}
-    project = create_project(tmp_path / "project", rig, find_views(rig.names, [str(tmp_path)]))
-    assert {name: view.path.resolve() for name, view in project.views.items()} == paths
-    assert project.frames == tuple(range(8))
-    assert project.missing() == {"cam0": (5, 6, 7)}
-    project.close()
-
-
 def test_videos_that_began_at_different_times_are_matched_by_a_file(tmp_path, rig):
     paths = {name: write_video(tmp_path / f"{name}.mp4", 12) for name in ("cam0", "cam1")}
     sets = {
@@ -226,11 +217,6 @@ def test_a_corrupt_video_is_refused(tmp_path, rig, views):
     (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40)
     with pytest.raises(InputError, match=r"view cam0: .*broken\.mp4"):
         create_project(tmp_path / "project", rig, views | {"cam0": tmp_path / "broken.mp4"})
-
-
-def test_one_view_is_too_few(tmp_path, rig, views):
-    with pytest.raises(InputError, match="at least two"):
-        create_project(tmp_path / "project", rig, {"cam0": views["cam0"]})
 
 
 def test_a_project_is_not_made_twice_nor_where_nothing_can_be_written(tmp_path, rig, views):

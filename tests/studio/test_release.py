@@ -15,16 +15,13 @@ from sonjit.studio.release.data_card import Capture, load_card, split_people
 from sonjit.studio.release.privacy import (
     FacesFound,
     ReleasedImage,
-    blur_faces,
     hide_faces,
     hide_faces_of_other_views,
-    ridge_contrast,
-    sampling_of,
 )
 from sonjit.studio.release.release import release
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
-from .projects import finer, hands, make_project
+from .projects import hands, make_project
 from .rigs import random_rig
 
 CARD = """
@@ -202,22 +199,6 @@ def test_a_face_that_other_views_show_is_hidden_in_all(showing):
     assert [view.faces.withheld for view in hide_faces_of_other_views(rig, views, over)] == [
         int(k >= showing) for k in range(3)
     ]
-
-
-def test_blurring_removes_detail_only_inside():
-    rgb = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
-    out = blur_faces(rgb, [(40, 40, 60, 60)])
-    assert out[40:60, 40:60].std() < rgb[40:60, 40:60].std() / 3
-    np.testing.assert_array_equal(out[:30], rgb[:30])
-
-
-def test_ridges_fade_as_images_shrink_and_close_cameras_are_made_smaller():
-    assert ridge_contrast(12, 1) > 0.9
-    assert ridge_contrast(12, 1 / 8) < ridge_contrast(12, 1 / 2) < ridge_contrast(12, 1)
-    near = replace(finer(random_rig(1), 8).cameras[0])
-    near_sampling = sampling_of(near, 0.12)
-    assert not near_sampling.readable
-    assert max(near_sampling.size) < 512
 
 
 @pytest.mark.parametrize("field", ["title", "licence", "consent", "contact"])

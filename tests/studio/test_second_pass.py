@@ -9,11 +9,10 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks.keypoint_detector import KeypointDetector
 from sonjit.studio.automatic import detection as second_pass
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.detection import detect_frames, load_hand_network, refine_detections
+from sonjit.studio.automatic.detection import detect_frames, refine_detections
 from sonjit.studio.automatic.learning import mirror_points, train_network, write_training_set
 from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
 from sonjit.studio.triangulation.association import ViewDetections, associate_hands
-from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark
 from .projects import hands as drawn
@@ -57,17 +56,6 @@ def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
     assert taught.asked == {(row, view, side) for row in range(FRAMES) for view in range(5) for side in range(2)}
 
 
-def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
-    project, joints, _ = made
-    monkeypatch.setattr(
-        second_pass, "_open_for_second_pass", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4)))
-    )
-    first = first_look(project.rig, joints)
-    seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first)
-    np.testing.assert_array_equal(seen.points_px, first.points_px)
-    np.testing.assert_array_equal(seen.confidence, first.confidence)
-
-
 def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
     project, joints, _ = made
     people_mark(project, joints, [4])
@@ -80,21 +68,6 @@ def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
         points = camera.project(joints[4, int(left)])
         points = mirror_points(points, camera.width) if left else points
         np.testing.assert_allclose(hand.keypoints_px, points, atol=0.02)
-
-
-def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
-    del weights
-    infer = load_hand_network(find_weight("hand-full"))
-    with_hand = 0
-    for x in np.linspace(0.2, 0.8, 4) * photo.shape[1]:
-        there = (x, photo.shape[0] / 2) + np.random.default_rng(0).uniform(-0.15, 0.15, (21, 2)) * photo.shape[0]
-        right = infer(photo, there, 0)
-        left = infer(np.ascontiguousarray(photo[:, ::-1]), mirror_points(there, photo.shape[1]), 1)
-        assert (left is None) == (right is None)
-        if left and right:
-            with_hand += 1
-            np.testing.assert_allclose(mirror_points(left[0], photo.shape[1]), right[0], atol=0.05)
-    assert with_hand
 
 
 @pytest.mark.slow
@@ -161,13 +134,6 @@ def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
     assert "--set size: give key=value" in capsys.readouterr().err
 
 
-def test_a_setting_that_the_recipe_does_not_have_is_named(made):
-    project, joints, _ = made
-    people_mark(project, joints, [0])
-    with pytest.raises(InputError, match="no_such"):
-        train_network(project, "hand-full", {"no_such": "1"})
-
-
 def hands(frames=1, seed=0):
     """Return drawn hands whose fingers bend like those of the labelled side."""
     return drawn(frames, seed) * (1, 1, -1)
@@ -194,14 +160,6 @@ def test_hands_are_put_together_whatever_their_order(seed):
     np.testing.assert_array_equal(associate_hands(rig, seen), expected)
 
 
-def test_a_few_wrong_labels_are_outvoted():
-    rng = np.random.default_rng(0)
-    rig = random_rig(8)
-    seen, expected = seen_by(rig, hands()[0], rng)
-    seen.right[:3] = 1 - seen.right[:3]
-    np.testing.assert_array_equal(associate_hands(rig, seen), expected)
-
-
 def test_what_fits_no_other_view_is_left_out():
     rng = np.random.default_rng(1)
     rig = random_rig(6)
@@ -222,12 +180,6 @@ def test_one_hand_is_called_by_its_votes():
     chosen = associate_hands(rig, seen)
     assert (chosen[0] == -1).all()
     np.testing.assert_array_equal(chosen[1], expected[1])
-
-
-def test_nothing_seen_is_nothing_found():
-    rig = random_rig(4)
-    empty = ViewDetections(np.full((4, 4, 21, 2), np.nan), np.zeros((4, 4)), np.full((4, 4), 0.5))
-    assert (associate_hands(rig, empty) == -1).all()
 
 
 def test_crops_of_complete_hands_decide_between_candidates(made, monkeypatch):

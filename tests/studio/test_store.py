@@ -96,12 +96,6 @@ def test_a_mark_sent_twice_is_written_once(store):
         store.add([mark(1, x=9.0)])
 
 
-def test_annotators_do_not_overwrite_each_other(store):
-    store.add([mark(1, x=1.0), mark(2, annotator="Ben", x=5.0)])
-    assert {one.annotator: one.x for one in store.marks()} == {"Ann": 1.0, "Ben": 5.0}
-    assert store.annotators() == ["Ann", "Ben"]
-
-
 def test_a_stale_window_receives_the_current_marks(store):
     (first,) = store.add([mark(1)], [0])
     (second,) = store.add([mark(2, x=4.0)], [first.mark.version])
@@ -272,21 +266,6 @@ def test_distances_between_two_people(apart):
     assert report["annotators"]["Ann | Ben"]["mean_px"] == report["joints"]["right_wrist"]["mean_px"]
 
 
-def test_machines_and_single_marks_do_not_count():
-    report = agreement([mark_at("Ann", 0.0), mark_at(MACHINE, 9.0), mark_at("Ben", 1.0, view="b")])
-    assert report["all"]["pairs"] == 0
-    assert report["all"]["mean_px"] is None
-    assert report["joints"] == report["annotators"] == {}
-
-
-def test_three_people_are_three_pairs_and_states_are_compared():
-    report = agreement([mark_at("Ann", 0.0), mark_at("Ben", 3.0), mark_at("Cho", 0.0, state="absent")])
-    assert report["all"]["pairs"] == 1
-    assert report["all"]["states"] == 3
-    assert report["all"]["same_state"] == pytest.approx(1 / 3)
-    assert len(report["annotators"]) == 3
-
-
 def test_conflicts_are_marks_far_apart_or_there_and_not_there():
     marks = [
         *(mark_at("Ann", 0.0, joint=1), mark_at("Ben", 4.0, joint=1)),
@@ -324,21 +303,6 @@ def test_one_mark_gives_a_line_through_the_joint_in_every_other_view():
         assert np.linalg.norm(fine - pixels[rig.index(name), 7], axis=1).min() < 2
     assert lines
     assert epipolar_lines(rig, table, 8) == {}
-
-
-def test_weak_marks_pull_less():
-    rig, truth = random_rig(3, 1, lens=False), hands(1, 1)[0]
-    pixels = rig.project(truth)[:, 0]
-
-    def error(state):
-        shift = np.array([[0, 0], [0, 0], [12.0, 0]])
-        marks = [
-            Mark(str(c), 0, name, 0, "Ann", state if c == 2 else "seen", *map(float, pixels[c] + shift[c]))
-            for c, name in enumerate(rig.names)
-        ]
-        return np.linalg.norm(solve_joints(rig, mark_table(rig, marks)).points_m[0] - truth[0])
-
-    assert error("uncertain") < error("occluded") < error("seen")
 
 
 def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
@@ -401,17 +365,3 @@ def test_each_reason_brings_its_frame_set_to_the_top():
         frame, why = worst(figures)
         assert frame == 30
         assert reason in why
-
-
-def test_a_jump_is_found_on_both_sides():
-    figures = good()
-    figures["points_m"][3:] += (1.0, 0, 0)
-    needs = review_priorities(**figures)
-    assert {frame for frame, need in needs.items() if "jumps" in need.why} == {20, 30}
-
-
-def test_a_stretched_bone_counts():
-    figures = good()
-    figures["points_m"][2, 0, 8] += (0, -0.06, 0)
-    figures["points_m"][2, 0, 12] += (0, -0.06, 0)
-    assert worst(figures)[0] == 20

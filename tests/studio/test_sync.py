@@ -10,7 +10,6 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.studio.annotation.synchronisation import (
     Timeline,
-    _is_repeated,
     flash_times,
     onsets,
     read_stamps,
@@ -42,21 +41,6 @@ def test_flashes_give_offset_and_drift_with_subframe_precision(offset, drift_ppm
     assert estimated == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
     assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of an image over ten seconds
     assert clock.rms_s < 0.5 / FPS
-
-
-def test_two_flashes_near_each_other_give_no_drift():
-    lines = {"a": _line([5.0, 11.01]), "b": _line([5.0, 11.01], offset=1.234, fps=24)}
-    clock = synchronise(lines, "flash").clocks["b"]
-    assert clock.offset_s == pytest.approx(1.234, abs=0.35 / 24)
-    assert clock.drift_ppm == 0
-
-
-def test_repeats_that_were_compressed_once_more_are_reported():
-    steps = np.random.default_rng(0).uniform(0.8, 3, 60)
-    steps[[0, 20, 21, 40]] = np.inf, 0.06, 0.04, 0.0
-    steps[50:] = np.random.default_rng(1).uniform(0.05, 0.09, 10)  # nothing moves
-    assert np.flatnonzero(_is_repeated(steps)).tolist() == [20, 21, 40]
-    assert not _is_repeated(np.array([np.inf, 0.5])).any()
 
 
 def test_images_of_one_frame_set_are_read_together():
@@ -115,13 +99,6 @@ def test_numbers_match_images_and_gaps_are_reported():
     assert not synchronise({"a": b, "b": b}, "index").warnings
 
 
-def test_cameras_of_other_speed_are_reported():
-    lines = {"a": _line([5.0]), "b": _line([5.0], fps=25)}
-    found = synchronise(lines, "time")
-    assert any("different speed" in line for line in found.warnings)
-    assert len(found.images) == len(lines["b"].index)  # the slower one's frame sets
-
-
 def test_timecodes_are_times_of_day():
     a, b = _line([]), _line([])
     lines = {
@@ -143,11 +120,6 @@ def test_recordings_that_cannot_be_synchronised_are_named():
     still = Timeline(np.arange(5), np.full(5, np.nan), np.zeros(5))
     with pytest.raises(InputError, match="'a' has images without times"):
         synchronise({"a": still}, "time")
-
-
-def test_steady_light_has_no_flash():
-    assert not len(flash_times(_line([])))
-    assert not len(flash_times(Timeline(np.arange(1), np.zeros(1), np.zeros(1))))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit.lab.benchmark import CASES, worker
 from sonjit.lab.benchmark.cases import save_bundle, save_clip
 from sonjit.lab.benchmark.run import METRICS, benchmark, run_worker
-from sonjit.lab.benchmark.worker import Clip, Sonjit, Tasks, measure_closure, run_job
+from sonjit.lab.benchmark.worker import Sonjit, Tasks, measure_closure, run_job
 from sonjit.weights import find_weight
 
 pytestmark = pytest.mark.slow
@@ -46,21 +45,6 @@ def job(clip, **changes):
         "weights": CASES[1].weights,
         **changes,
     }
-
-
-def test_clip_is_played_there_and_back(clip):
-    frames, played = np.load(clip), Clip(str(clip))
-    order = [0, 1, 2, 3, 2, 1, 0, 1]
-    assert all(np.array_equal(played.read(turn), frames[i]) for turn, i in enumerate(order))
-    played.close()
-
-
-def test_a_clip_of_one_frame_has_no_motion(tmp_path):
-    np.save(tmp_path / "one.npy", np.full((1, 2, 2, 3), 7, np.uint8))
-    played = Clip(str(tmp_path / "one.npy"))
-    assert (played.read(0) == 7).all()
-    assert (played.read(5) == 7).all()
-    played.close()
 
 
 @pytest.mark.usefixtures("needs_weights")
@@ -130,13 +114,6 @@ def test_a_benchmark_names_what_a_case_requires(kind):
     flag = "--face-media" if kind == "face" else "--body-media"
     with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or image of one "):
         benchmark(cases=[case], media={"hands": "clip.mp4"})
-
-
-def test_worker_describes_every_kind():
-    hand, face = (SimpleNamespace(handedness=h, id=1, keypoints=np.zeros((2, 3))) for h in ("Left", None))
-    assert [part["handedness"] for part in Sonjit().describe([hand], np.zeros(0))] == ["Left"]
-    person = SimpleNamespace(parts=[face, hand])
-    assert [part["handedness"] for part in Sonjit().describe([person], np.zeros(0))] == [None, "Left"]
 
 
 @pytest.mark.parametrize("case", {case.kind: case for case in CASES}.values(), ids=lambda case: case.name)

@@ -45,12 +45,6 @@ def test_peer_without_mediapipe(capsys):
     assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
 
 
-def test_an_unwritable_save_file_is_reported_first(capsys, tmp_path):
-    status, _, err = run(capsys, "--save", str(tmp_path))
-    assert status == 2
-    assert len(err.splitlines()) == 1
-
-
 def test_media_that_is_not_there(capsys, tmp_path):
     status, _, err = run(capsys, "--media", str(tmp_path / "no.mp4"), "--save", str(tmp_path / "bench.json"))
     assert status == 2
@@ -112,23 +106,21 @@ def test_tasks(capsys, tmp_path, monkeypatch):
         assert reason in err
 
 
-def test_a_kind_without_media_names_its_requirement(capsys):
-    status, out, err = run(capsys, "--kind", "face")
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--kind", "face"], "face: no clip is bundled; give --face-media a video or image of one face"),
+        (["--kind", "hands", "--face-media", "face.jpg"], "--face-media has no effect with --kind hands"),
+        (["--kind", "face", "--model", "lite"], "Unknown model 'lite'. Choose from mesh, attention, box, box-full."),
+        (["--save", "."], "sonjit: "),
+    ],
+)
+def test_wrong_calls_are_one_line(capsys, tmp_path, monkeypatch, arguments, line):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
-    (line,) = err.splitlines()
-    assert line == "sonjit: face: no clip is bundled; give --face-media a video or image of one face"
-
-
-def test_media_is_used_for_the_chosen_kind(capsys, tmp_path):
-    skip_without("holistic")
-    status, _, err = run(capsys, "--kind", "holistic", "--media", str(tmp_path / "no.mp4"))
-    assert status == 2
-    assert err.splitlines()[-1].endswith("no.mp4: no such file or folder")
-
-
-def test_media_of_other_kinds_are_refused(capsys):
-    status, _, err = run(capsys, "--kind", "hands", "--face-media", "face.jpg")
-    assert (status, err) == (2, "sonjit: --face-media has no effect with --kind hands\n")
+    assert line in err
+    assert err.count("\n") == 1
 
 
 def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
@@ -141,15 +133,3 @@ def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
         "skipped holistic: no clip is bundled; give --body-media a video or image of one person",
     ]
     assert err.splitlines()[2].startswith("[1/12] hands: ")
-
-
-def test_model_that_a_kind_has_not(capsys):
-    status, _, err = run(capsys, "--kind", "face", "--model", "lite")
-    assert status == 2
-    assert err == "sonjit: --kind face: Unknown model 'lite'. Choose from mesh, attention, box, box-full.\n"
-
-
-def test_all_with_nothing_left(capsys):
-    status, out, err = run(capsys, "--kind", "all", "--model", "mesh")
-    assert (status, out) == (2, "")
-    assert err == "sonjit: face: no clip is bundled; give --face-media a video or image of one face\n"

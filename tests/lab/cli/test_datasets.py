@@ -145,21 +145,6 @@ def test_split_writes_parts_that_can_be_read_back(capsys, photos, tmp_path):
     assert run(capsys, "split", "folder", "--root", photos, "--out", tmp_path / "p", "--parts", "train=most")[0] == 2
 
 
-def test_a_sheet_distinguishes_left_from_right():
-    from sonjit.lab.datasets import Instance, Sample
-    from sonjit.lab.datasets.registry import draw_sample
-
-    points = np.random.default_rng(0).uniform(10, 90, (21, 2))
-    drawn = []
-    for side in ("Left", "Right"):
-        hand = Instance(kind="hand", side=side, skeleton="hand_mediapipe21", keypoints_px=points)
-        sample = Sample(
-            dataset="a", id="a", image=np.zeros((100, 100, 3), np.uint8), width=100, height=100, instances=(hand,)
-        )
-        drawn.append(draw_sample(sample, 200))
-    assert (drawn[0] != drawn[1]).any(2).mean() > 0.02
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loader_of_torch_yields_lists_of_samples(photos, workers):
     """The default collate function of PyTorch makes lists of samples, in worker processes too."""

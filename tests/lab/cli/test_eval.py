@@ -65,23 +65,3 @@ def test_a_drawn_photograph_is_searched_as_requested(weights, capsys, tmp_path):
     status, _, err = run(capsys, *arguments, "--search", "fast", "--max-instances", "4", "--resume")
     assert status == 2
     assert "another model" in err
-
-
-@pytest.mark.slow
-def test_real_hands_end_to_end(weights, data, capsys, tmp_path):
-    root = data / "real" / "datasets"
-    if not root.is_dir():
-        pytest.skip(f"no real samples in {data}")
-    status, out, err = run(
-        capsys, "--protocol", "mediapipe-card", "--model", "hands-lite", "--root", root, "--out", tmp_path, "--limit", 2
-    )
-    assert status == 0
-    assert "MNAE" in out
-    assert "middle_finger_tip" in out
-    assert "eval.json" in err
-    record = json.loads((tmp_path / "eval.json").read_text())
-    assert len(record["runs"]) == 2
-    assert len(record["data"]) > 1
-    for run_ in record["runs"]:
-        known = [one["mean"] for one in run_["parts"]["joint"]]
-        assert all(0 < mean < 100 for mean in known)

@@ -49,9 +49,3 @@ def test_impossible_requests_are_refused_in_one_line(sonjit, tmp_path, options, 
     assert status == 2
     assert len(lines) == 1
     assert message in lines[0]
-
-
-@pytest.mark.slow
-def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
-    status, _, lines = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
-    assert (status, len(lines)) == (2, 1)

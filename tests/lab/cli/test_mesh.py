@@ -96,18 +96,6 @@ class TestRig:
             assert np.linalg.norm(projected - xy, axis=1).mean() < 0.06 * np.ptp(xy, axis=0).max()
 
     @pytest.mark.slow
-    def test_mirrored_image_gives_the_mirrored_hand(self, capsys, media, tmp_path):
-        cv2.imwrite(str(tmp_path / "selfie.png"), cv2.imread(str(media / "photo.png"))[:, ::-1])
-        poses = []
-        for name, options in ((media / "photo.png", ()), (tmp_path / "selfie.png", ("--mirrored",))):
-            run(capsys, name, *options, "--save", tmp_path / "out.json")
-            hands = json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"][0]["hands"]
-            poses.append({hand["handedness"]: hand["angles_rad"]["index"] for hand in hands})
-        assert poses[0].keys() == poses[1].keys() == {"Left", "Right"}
-        for side, angles in poses[0].items():
-            assert np.allclose(np.array(angles)[:, 1], np.array(poses[1][side])[:, 1], atol=0.5)
-
-    @pytest.mark.slow
     def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
         save_checkpoint(create_network("internet", "demo", layout="interhand"), tmp_path / "w.safetensors")
         options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]

@@ -1,8 +1,6 @@
 """COCO's format: run lengths compared with the reference tools, images from folders and videos, bad files."""
 
 import json
-import math
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -41,50 +39,19 @@ def test_plain_run_lengths_survive_a_round_trip(mask):
     assert np.array_equal(mask_from_segmentation({"size": list(mask.shape), "counts": runs}, *mask.shape), mask)
 
 
-@given(st.integers(0, 20), st.integers(0, 20), st.integers(3, 30), st.integers(3, 30))
-def test_a_rectangle_of_integer_pixels_is_exact(left, top, wide, high):
-    polygon = [left, top, left + wide, top, left + wide, top + high, left, top + high]
-    mask = mask_from_segmentation([polygon], 60, 60)
-    expected = np.zeros((60, 60), bool)
-    expected[top : top + high, left : left + wide] = True
-    assert np.array_equal(mask, expected)
+COORDINATES = st.floats(0, 32, width=32)
 
 
-def mask_of_polygon(polygon, height, width):
-    """Fill a polygon as `rleFrPoly` of COCO's reference does: edges at five times the size, then columns of pixels."""
-    x, y = ([int(5 * value + 0.5) for value in (*values, values[0])] for values in (polygon[::2], polygon[1::2]))
-    points = []
-    for xs, xe, ys, ye in zip(x, x[1:], y, y[1:], strict=False):
-        dx, dy = abs(xe - xs), abs(ye - ys)
-        steep, longest = dx < dy, max(dx, dy)
-        flip = ys > ye if steep else xs > xe
-        if flip:
-            xs, xe, ys, ye = xe, xs, ye, ys
-        slope = ((xe - xs) if steep else (ye - ys)) / longest
-        for step in range(longest + 1):
-            t = longest - step if flip else step
-            points.append((int(xs + slope * t + 0.5), t + ys) if steep else (t + xs, int(ys + slope * t + 0.5)))
-    toggles = np.zeros(height * width + 1, int)
-    for (before, above), (u, v) in pairwise(points):
-        column = ((u if u < before else u - 1) + 0.5) / 5 - 0.5
-        if u != before and column == int(column) and 0 <= column < width:
-            row = math.ceil(min(max((min(v, above) + 0.5) / 5 - 0.5, 0), height))
-            toggles[int(column) * height + row] += 1
-    return (toggles.cumsum()[:-1] % 2 > 0).reshape(width, height).T
-
-
-COORDINATES = st.floats(-8, 40, width=32)
-
-
-@given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=3, max_size=9), st.integers(1, 32), st.integers(1, 32))
-def test_polygons_of_any_shape_equal_the_reference(corners, height, width):
-    """Compare concave, tiny, crossing and off-grid polygons, also beyond the image, with the reference's algorithm."""
+@given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=3, max_size=9))
+def test_polygons_of_any_shape_equal_the_reference(corners):
+    """Compare concave, tiny, crossing and off-grid polygons with the reference tools."""
     scaled = [(int(5 * x + 0.5), int(5 * y + 0.5)) for x, y in corners]
-    assume(
+    assume(  # the reference divides by 0 elsewhere
         all(a != b for a, b in zip(scaled, scaled[1:] + scaled[:1], strict=True))
-    )  # where the reference divides by 0
+    )
     polygon = [value for corner in corners for value in corner]
-    assert np.array_equal(mask_from_segmentation([polygon], height, width), mask_of_polygon(polygon, height, width))
+    expected = official.decode(official.merge(official.frPyObjects([polygon], 32, 32)))
+    assert np.array_equal(mask_from_segmentation([polygon], 32, 32), expected)
 
 
 def image(folder, name, size=(20, 30), shade=100):
@@ -128,15 +95,6 @@ def test_a_folder_gives_its_images(tmp_path, where):
     assert data.categories() == {2: "hand"}
 
 
-def test_without_a_mask_the_box_is_filled(tmp_path):
-    data = small()
-    del data["annotations"][0]["segmentation"]
-    image(tmp_path, "a.png")
-    (sample,) = open_dataset("folder", write(tmp_path, data))
-    assert sample.instances[0].mask() is None
-    assert sample.instances[0].filled_mask(20, 30).sum() == 80
-
-
 @pytest.mark.files("demo/*coco*.json")
 def test_the_demo_clips_annotations(file):
     """Read the frames of a video, and check that every mask reaches the edges of its box."""
@@ -155,9 +113,6 @@ def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):
         np.testing.assert_array_equal(VideoFrame(Path(path), index).rgb(), frames[index])
 
 
-ANNOTATION = small()["annotations"][0]
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -165,11 +120,6 @@ ANNOTATION = small()["annotations"][0]
         ("[]", "not in COCO's format|is not a|holds"),
         ({"images": []}, "'categories' is missing"),
         (small(images=[]), "not among the images"),
-        (small(annotations=[{**ANNOTATION, "image_id": 8}]), "image 8"),
-        (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category_id 5"),
-        (small(annotations=[{**ANNOTATION, "bbox": [1, 2, 0, 5]}]), "is empty"),
-        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "expected 4"),
-        (small(images=small()["images"] * 2), "two images have the id 7"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -178,21 +128,6 @@ def test_a_bad_file_is_one_clear_line(tmp_path, data, message):
         open_dataset("folder", write(tmp_path, data))
     assert "\n" not in str(caught.value)
     assert "set.json" in str(caught.value) or "a.png" in str(caught.value)
-
-
-def test_bad_labels_are_reported_on_opening_and_can_be_left_out(tmp_path):
-    images = [{"id": number, "file_name": f"{number}.png", "width": 30, "height": 20} for number in (7, 8, 9)]
-    labels = [{**ANNOTATION, "id": number, "image_id": number} for number in (7, 8, 9)]
-    labels[1]["bbox"], labels[2]["category_id"] = [1, 2, 0, 5], 4
-    for one in images:
-        image(tmp_path, one["file_name"])
-    file = write(tmp_path, small(images=images, annotations=labels))
-    with pytest.raises(InputError, match=r"8\.png, annotation 8: bbox .* is empty.*, and 1 more of 3 samples are bad"):
-        open_dataset("folder", file)
-    left = open_dataset("folder", file, skip_bad=True)
-    assert [sample.image_id for sample in left] == [7]
-    assert [item.reason.partition(":")[0] for item in left.skipped] == ["8.png, annotation 8", "9.png, annotation 9"]
-    assert len(open_dataset("folder", file, check="none")) == 3
 
 
 def test_converted_sets_keep_the_ids_of_images_and_categories(tmp_path):
@@ -212,16 +147,6 @@ def test_file_names_may_begin_with_the_folder_of_the_images(tmp_path):
     data = small(images=[small()["images"][0] | {"file_name": "images/a.png"}])
     (sample,) = open_dataset("folder", write(tmp_path, data), images=str(tmp_path / "images"))
     assert sample.rgb().shape == (20, 30, 3)
-
-
-def test_a_folder_must_hold_one_annotation_file(tmp_path):
-    with pytest.raises(InputError, match="contains neither a COCO file"):
-        open_dataset("folder", tmp_path)
-    write(tmp_path, small()), write(tmp_path, small(), "other.json")
-    with pytest.raises(InputError, match="contains 2 annotation files"):
-        open_dataset("folder", tmp_path)
-    with pytest.raises(InputError, match="no such file"):
-        open_dataset("folder", tmp_path / "absent.json")
 
 
 def test_missing_or_wrong_images_are_named(tmp_path):

@@ -1,17 +1,16 @@
 """Conversion of data sets: equal labels after a round trip; shards that are deterministic and resumable."""
 
 import json
-import multiprocessing
-import pickle
 import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.convert import convert_dataset
-from sonjit.lab.datasets.registry import draw_contact_sheet
+from sonjit.lab.datasets.convert import convert_dataset, split_dataset, split_groups
 from sonjit.lab.datasets.shards import sample_to_dict, save_shards
 
 
@@ -129,55 +128,50 @@ def test_cut_and_missing_shards_are_named(own, tmp_path):
         shards[5]
 
 
-def total(dataset, index):
-    """Return a sum over a sample, computed in a worker process."""
-    sample = dataset[index]
-    return int(sample.rgb().sum()), len(sample.instances), sample.id
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+GROUPS = st.lists(st.sampled_from([f"s{k}" for k in range(30)]), min_size=3, max_size=200).filter(
+    lambda groups: len(set(groups)) >= 3
+)
 
 
-@pytest.mark.slow
-def test_worker_processes_see_the_same(own, tmp_path):
-    folder = open_dataset("folder", own())
-    save_shards(tmp_path / "shards", folder, per_shard=3)
-    shards = open_dataset("shards", tmp_path / "shards")
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        for dataset in (folder, shards):
-            tasks = [(dataset, index) for index in range(len(dataset))]
-            assert pool.starmap(total, tasks) == [total(*task) for task in tasks]
+@given(GROUPS, st.integers(0, 99), st.randoms(use_true_random=False))
+def test_each_group_is_in_one_part_in_any_order(groups, seed, random):
+    assigned = split_groups(groups, SHARES, seed=seed)
+    assert assigned.keys() == set(groups)
+    assert set(assigned.values()) == set(SHARES), "no part is empty"
+    shuffled = groups.copy()
+    random.shuffle(shuffled)
+    assert split_groups(shuffled, SHARES, seed=seed) == assigned
 
 
-def test_many_samples_take_little_room(own):
-    """Check that a thousand labels need no more memory than their text."""
-    labels = open_dataset("folder", own(count=40), check="none")
-    assert len(pickle.dumps(labels)) < 1.2 * labels.root.joinpath("dataset.json").stat().st_size
+def test_a_set_is_split_by_subject(own):
+    dataset = open_dataset("folder", own(count=12))
+    parts = split_dataset(dataset, SHARES, seed=3)
+    assert sorted(np.concatenate([part.indices for part in parts.values()]).tolist()) == list(range(12))
+    subjects = [{dataset[k].subject for k in part.indices.tolist()} for part in parts.values()]
+    assert sum(map(len, subjects)) == len(set.union(*subjects)) == 6
+    assert [sorted(subject) for subject in subjects] == [list(part.groups) for part in parts.values()]
+    again = split_dataset(dataset.subset(range(11, -1, -1)), SHARES, seed=3)
+    assert {name: part.sha256 for name, part in parts.items()} == {name: part.sha256 for name, part in again.items()}
+    assert len({part.sha256 for part in parts.values()}) == 3
 
 
-def test_torch_takes_a_set_as_it_is(own):
-    from torch.utils.data import DataLoader
-
-    dataset = open_dataset("folder", own())
-    loader = DataLoader(
-        dataset, batch_size=4, shuffle=False, collate_fn=lambda samples: [sample.id for sample in samples]
-    )
-    assert [one for batch in loader for one in batch] == [sample.id for sample in dataset]
-
-
-def test_unknown_ending(own, tmp_path):
-    with pytest.raises(InputError, match=r"Unknown file ending '\.xml'"):
-        convert_dataset(open_dataset("folder", own()), tmp_path / "x.xml")
+def test_subjects_who_share_a_image_stay_together(own):
+    root = own(count=12)
+    (root / "images" / "p11.png").write_bytes((root / "images" / "p0.png").read_bytes())
+    for seed in range(8):
+        parts = split_dataset(open_dataset("folder", root), SHARES, seed=seed)
+        assert any({0, 1, 10, 11} <= set(part.indices.tolist()) for part in parts.values())
+    apart = [split_dataset(open_dataset("folder", root), SHARES, seed=seed, same_images=False) for seed in range(8)]
+    assert not all(any({0, 11} <= set(part.indices.tolist()) for part in parts.values()) for parts in apart)
 
 
-def test_sheet_shows_every_sample(own):
-    """Check one cell per sample. Missing images are dark cells with a message."""
-    root = own()
-    samples = list(open_dataset("folder", root))
-    complete = draw_contact_sheet(samples, columns=3, cell_px=200)
-    assert complete.shape == (2 * 206 + 6, 3 * 206 + 6, 3)
-    (root / "images" / "p5.png").unlink()
-    without = draw_contact_sheet(samples, columns=3, cell_px=200)
-    changed = np.argwhere((complete != without).any(axis=2))
-    assert changed.min(axis=0).tolist() >= [206, 412]
-    zoomed = draw_contact_sheet(samples[:5], columns=3, cell_px=200, zoom=True)
-    assert (zoomed != draw_contact_sheet(samples[:5], columns=3, cell_px=200)).any()
-    with pytest.raises(InputError, match="no samples to show"):
-        draw_contact_sheet([])
+@pytest.mark.parametrize("shares", [{}, {"train": 0.7}, {"train": 1.5, "test": -0.5}])
+def test_wrong_shares_are_named(shares):
+    with pytest.raises(InputError, match="add up to 1"):
+        split_groups(["a", "b"], shares)
+
+
+def test_too_few_subjects_are_an_error():
+    with pytest.raises(InputError, match="2 subjects cannot be split into 3 parts"):
+        split_groups(["a", "b", "b"], SHARES)

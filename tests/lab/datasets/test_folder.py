@@ -9,13 +9,9 @@ import pytest
 from sonjit import Hand
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.datasets.dataset import PackedRecords, size_of_image
-from sonjit.lab.datasets.reading import skeleton_of_names
+from sonjit.lab.datasets.dataset import size_of_image
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame
-from sonjit.results.skeletons import load_skeleton
-
-NAMES = load_skeleton("hand_mediapipe21").keypoints
 
 
 def test_all_fields_arrive(own):
@@ -57,13 +53,6 @@ def test_order_and_spelling_of_names_do_not_matter(own):
         assert np.array_equal(one.keypoints_m, other.keypoints_m)
 
 
-def test_unknown_names_keep_their_order():
-    assert skeleton_of_names(["a", "b"]) == (None, None)
-    name, order = skeleton_of_names(list(reversed(NAMES)))
-    assert name == "hand_mediapipe21"
-    assert order.tolist() == list(range(20, -1, -1))
-
-
 def put(**fields):
     return lambda labels: labels["annotations"][0].update(fields)
 
@@ -78,15 +67,11 @@ def put_in_image(**fields):
         (put(keypoints=[1, 2, 2]), "annotation 1: keypoints has 3 numbers; expected 63"),
         (put(keypoints3d=[[1, 2, 3]]), "annotation 1: keypoints3d has 1 points; expected 21"),
         (put(bbox=[3, 4, 0, 5]), "p1.png, annotation 1: bbox .* is empty"),
-        (put(bbox=[3, 4, 5]), "annotation 1: bbox has 3 numbers"),
         (put(category_id=3), "p1.png, annotation 1: category_id 3"),
         (put(hand_side="both"), "p1.png, annotation 1: hand_side is 'both'"),
         (put(image_id=99), "annotations of the image 99"),
-        (lambda labels: labels["annotations"][0].pop("category_id"), "sample 1: the field 'category_id' is missing"),
         (put_in_image(camera={"R": [[1]]}), "p1.png: camera R has the shape"),
-        (put_in_image(camera={"t_m": [1, 2, 3]}), "p1.png: camera has no K"),
         (put_in_image(id=1), "two images have the id 1"),
-        (put_in_image(width=None), "sample 1: "),
         (put(keypoints3d=[[5 * k, 0, 500] for k in range(21)]), "projected 3D keypoints lie"),
         (lambda labels: labels.update(frames=[{}]), "dataset.json is not a .json table that Sonjit wrote"),
         (lambda labels: labels.pop("images"), "dataset.json: the field 'images' is missing"),
@@ -177,8 +162,66 @@ def test_sizes_of_turned_photographs(tmp_path):
     assert size_of_image(path, upright=True) == (40, 60)
 
 
-def test_records_are_packed():
-    records = [{"é": [1.5, None]}, "text", []]
-    packed = PackedRecords(records)
-    assert [packed[k] for k in range(len(packed))] == records
-    assert json.dumps(packed[0])
+HAND = {"box": [10, 20, 40, 60], "side": "Left", "clear": True, "hidden": 0.25, "view": "back", "note": "rings"}
+PERSON = {"box": [5, 5, 90, 75], "face": [50, 10, 70, 30], "clear": True, "face_clear": False, "note": ""}
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Return a function that writes two images of 100 x 80 with the given labels."""
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((80, 100, 3), 90, np.uint8))
+
+    def write(**labels):
+        for name, content in labels.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        return tmp_path
+
+    return write
+
+
+def photograph(**labels):
+    return {"width": 100, "height": 80} | labels
+
+
+def test_an_image_has_hands_people_and_faces(photographs):
+    root = photographs(
+        hands={"_rules": {}, "a.png": photograph(hands=[HAND], crowd=[[60, 0, 90, 20]])},
+        people={"a.png": photograph(people=[PERSON]), "b.png": photograph(people=[])},
+    )
+    first, second = open_dataset("photographs", root, check="all")
+    assert first.rgb().shape == (80, 100, 3)
+    assert [instance.kind for instance in first.instances] == ["hand", "hand", "body", "face"]
+    hand, crowd, body, face = first.instances
+    assert (hand.side, hand.box) == ("Left", (10, 20, 40, 60))
+    assert hand.extra == {"clear": True, "hidden": 0.25, "view": "back", "note": "rings"}
+    assert [one.crowd for one in (hand, crowd)] == [False, True]
+    assert [one.extra["clear"] for one in (body, face)] == [True, False]
+    assert face.box == (50, 10, 70, 30)
+    assert first.tags["labelled"] == ["hand", "body", "face"]
+    assert second.tags["labelled"] == ["body", "face"]
+
+
+def test_halves_to_choose_on_and_to_report(photographs):
+    hands = {"_split": {"choose": ["b.png"], "report": ["a.png"]}} | dict.fromkeys(
+        ["a.png", "b.png"], photograph(hands=[])
+    )
+    root = photographs(hands=hands)
+    names = {
+        split: [sample.id for sample in open_dataset("photographs", root, split)] for split in ("choose", "report")
+    }
+    assert names == {"choose": ["b.png"], "report": ["a.png"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"box": [40, 20, 10, 60]}, "is empty"),
+        ({"box": [40, 20, 10]}, "sample 0"),
+        ({"side": "left"}, "side is 'left'"),
+    ],
+)
+def test_bad_labels_of_photographs_are_named(photographs, change, message):
+    root = photographs(hands={"a.png": photograph(hands=[HAND | change])})
+    with pytest.raises(InputError, match=message):
+        open_dataset("photographs", root)

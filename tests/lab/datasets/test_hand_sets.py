@@ -199,23 +199,6 @@ def test_lists_of_who_annotated_choose_samples(copied):
     assert [one.tags["annotation_id"] for one in human] == chosen
 
 
-def test_first_release_and_releases_of_several_rates(copied, tmp_path):
-    root = copied("interhand")
-    ids = [sample.id for sample in open_dataset("interhand2.6m", root)]
-    (folder,) = (root / "annotations").glob("*/")
-    folder.rename(folder.parent / "machine_annot")
-    assert [sample.id for sample in open_dataset("interhand2.6m", root, annotations="machine")] == ids
-    with pytest.raises(InputError, match=r"data\.json is missing"):
-        open_dataset("interhand2.6m", root, annotations="human")
-    (folder.parent / "machine_annot").rename(folder)
-    several = tmp_path / "several"
-    several.mkdir()
-    root.rename(several / "InterHand2.6M_30fps_batch1")
-    assert [sample.id for sample in open_dataset("interhand2.6m", several, fps=30)] == ids
-    with pytest.raises(InputError, match="missing"):
-        open_dataset("interhand2.6m", several)
-
-
 @pytest.mark.slow
 def test_splits_of_dexycb_need_complete_subjects(copied):
     root = copied("dexycb")
@@ -245,32 +228,19 @@ DAMAGES = [
     ("interhand2.6m", "*_data.json", lambda text: text.replace("interacting", "clapping", 1), r"hand_type 'clapp"),
     ("interhand2.6m", "*_data.json", lambda text: text.replace('"bbox": [', '"bbox": [7, ', 1), "bbox has 5 numbers"),
     ("interhand2.6m", "*_data.json", lambda text: text.replace('"width"', '"wide"', 1), r"images\[0\].*'width'"),
-    ("interhand2.6m", "*_data.json", lambda text: text[: len(text) // 2], r"data\.json is damaged"),
     ("interhand2.6m", "*_joint_3d.json", lambda text: text.replace("[[", "[[1, 2, 3], [", 1), "world_coord has 43 x 3"),
-    (
-        "freihand",
-        "training_xyz.json",
-        lambda text: text.replace("[[[", "[[[1, 2, 3], [", 1),
-        r"xyz\.json: \[0\] has 22",
-    ),
     ("freihand", "training_K.json", lambda text: text[:-40], "damaged"),
+    ("freihand", "training_mano.json", lambda text: re.sub(NUMBER, "NaN", text), "MANO's pose of instance 0 has"),
+    ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "1e999", text), r"xyz\.json: \[0\] has infinite"),
     ("fpha", "skeleton.txt", lambda text: text.replace(" ", " 3 ", 1), "line 1 has 65 numbers; expected 64"),
     ("dexycb", "meta.yml", lambda text: text.replace("num_frames", "number"), r"meta\.yml has no 'num_frames'"),
     ("dexycb", "*_640x480.yml", lambda text: text.replace("fx: ", "fx: far", 1), r"640x480\.yml: color\.fx"),
-    ("dexycb", "meta.yml", lambda text: text.replace("- right", "  right"), r"meta\.yml: mano_sides is not a list"),
-    ("dexycb", "meta.yml", lambda text: text.replace("- 11", "- box"), r"meta\.yml: ycb_ids must have"),
     ("dexycb", "mano.yml", lambda text: text.rstrip().rpartition("\n")[0], r"mano\.yml: betas has 9"),
     ("ho3d-v2", "train.txt", lambda text: text.replace("/", " "), r"train\.txt: line 1"),
-    ("ho3d-v2", "train.txt", lambda text: "", r"train\.txt: names no frame"),
     ("ho3d-v3", "train.txt", lambda text: text, r"\.png is of version 2"),
-    ("freihand", "training_K.json", lambda text: re.sub(NUMBER, "NaN", text), "camera's K has a value"),
-    ("freihand", "training_mano.json", lambda text: re.sub(NUMBER, "NaN", text), "MANO's pose of instance 0 has"),
-    ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "NaN", text), "3D keypoints of instance 0 has a"),
-    ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "1e999", text), r"xyz\.json: \[0\] has infinite"),
     ("hagrid", "fist.json", lambda text: "{}", r"fist\.json: not names of images"),
     ("hagrid", "one.json", lambda text: re.sub(NUMBER, "NaN", text), "box of instance 0 has a value"),
     ("cub200", "images.txt", lambda text: text[: len(text) // 2], r"images\.txt has no line for image"),
-    ("cub200", "bounding_boxes.txt", lambda text: re.sub(NUMBER, "nan", text), "box of instance 0 has a value"),
 ]
 
 
@@ -332,46 +302,6 @@ def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
     assert [one.id for one in kept] == good
     assert len(kept.skipped) == len(complete) - len(good)
     assert all("unit" in one.reason for one in kept.skipped)
-
-
-def test_camera_axes_are_distinguished_from_opengl(copied, monkeypatch):
-    root = copied("ho3d")
-    monkeypatch.setattr("sonjit.lab.datasets.object_hands.FROM_OPENGL", np.ones(3))
-    with pytest.raises(InputError, match="behind the camera"):
-        open_dataset("ho3d-v2", root)
-
-
-def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
-    root = copied("rhd")
-    order = list(range(21))
-    monkeypatch.setattr("sonjit.lab.datasets.hands_3d.RHD", order)
-    open_dataset("rhd", root)  # both in the same wrong order: they agree
-
-    from sonjit.lab.datasets import hands_3d as rhd
-
-    right = rhd.hand_before_camera
-    monkeypatch.setattr(rhd, "hand_before_camera", lambda joints, *rest, **more: right(joints[::-1], *rest, **more))
-    with pytest.raises(InputError, match=r"\d+\.\d px"):
-        open_dataset("rhd", root)
-
-
-def test_missing_images_are_named_and_left_out(copied):
-    root = copied("stb")
-    complete = open_dataset("stb", root)
-    complete[1].image.unlink()
-    with pytest.raises(InputError, match=re.escape(complete[1].image.name)):
-        open_dataset("stb", root, check="all")
-    kept = open_dataset("stb", root, skip_bad=True)
-    assert len(kept) == len(complete) - 1
-    assert complete[1].image.name in kept.skipped[0].reason
-
-
-def test_a_image_of_another_size_is_refused(copied):
-    root = copied("interhand")
-    (labels,) = root.rglob("*_data.json")
-    edited(labels, lambda content: content["images"][0].update(width=335))
-    with pytest.raises(InputError, match="335 x 512"):
-        open_dataset("interhand2.6m", root)[0].rgb()
 
 
 @pytest.mark.parametrize("name", ["interhand2.6m", "stb", "rhd", "freihand", "ho3d-v2", "ho3d-v3", "dexycb", "fpha"])

@@ -139,21 +139,6 @@ def test_every_real_sample_loads_and_draws(name, data):
                 assert np.isnan(instance.keypoints_px[~instance.valid_px]).all()
 
 
-@pytest.mark.golden
-@pytest.mark.files("real/datasets/coco*/annotations/coco_wholebody*.json")
-def test_parts_of_a_person_are_the_persons_own(file):
-    """Check that body and hands share the wrists, and body and face the nose."""
-    for sample in open_dataset("coco-wholebody", file.parents[1]):
-        bodies = {instance.extra["person"]: instance for instance in sample.instances if instance.kind == "body"}
-        for part in sample.instances:
-            body = bodies[part.extra["person"]]
-            size = np.hypot(*np.diff(np.reshape(body.box, (2, 2)), axis=0)[0])
-            joint = {"Left": 9, "Right": 10, None: 0}[part.side]
-            if part.kind != "body" and body.valid_px[joint]:
-                near = part.keypoints_px[0 if part.side else 30]
-                assert np.hypot(*(near - body.keypoints_px[joint])) < 0.1 * size
-
-
 PARSED = '{"images": [%s], "annotations": [{"image_id": %s}]}'
 PTS = "version: 1\nn_points: 68\n{\n" + "5.5 6.5\n" * 68 + "}\n"
 WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
@@ -215,21 +200,3 @@ def test_what_is_missing_or_damaged_is_named(name, files, message, tmp_path, pho
     with pytest.raises(InputError, match=message) as caught:
         list(open_dataset(name, tmp_path))
     assert "\n" not in str(caught.value)
-
-
-def test_boxes_of_another_copy_of_the_image_are_scaled(tmp_path, photo):
-    import cv2
-
-    height, width = photo.shape[:2]
-    xml = (
-        "<annotation><size><width>{}</width><height>{}</height></size><object><name>n1</name><bndbox>"
-        "<xmin>10</xmin><ymin>20</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"
-    )
-    for place in ("ILSVRC/Data/CLS-LOC/val", "ILSVRC/Annotations/CLS-LOC/val"):
-        (tmp_path / place).mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "ILSVRC/Data/CLS-LOC/val/v.JPEG"), photo)
-    (tmp_path / "ILSVRC/Annotations/CLS-LOC/val/v.xml").write_text(xml.format(2 * width, 4 * height))
-    (tmp_path / "LOC_synset_mapping.txt").write_text("n1 a kind of thing\n")
-    (sample,) = open_dataset("ilsvrc-loc", tmp_path)
-    assert sample.instances[0].box == (5, 5, 15, 10)
-    assert sample.instances[0].category == "a kind of thing"

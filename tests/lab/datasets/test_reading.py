@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, MissingExtraError
-from sonjit.lab.datasets.reading import load_matlab, load_yaml, numbers, stream_json
+from sonjit.lab.datasets.reading import load_matlab, load_yaml, stream_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -57,27 +57,6 @@ def test_missing_files_are_named(tmp_path):
     for read in (lambda path: list(stream_json(path, 1)), read_json, load_matlab, load_yaml):
         with pytest.raises(InputError, match=r"none\.x"):
             read(tmp_path / "none.x")
-
-
-@pytest.mark.parametrize(
-    ("value", "shape", "message"),
-    [
-        ([1, 2], (3,), "has 2 numbers; expected 3"),
-        ([[1, 2], [3]], (2, 2), "must have 2 x 2 numbers"),
-        ("abc", (), "must have 1 numbers"),
-        (None, (3,), "expected|must have"),
-        ({"a": 1}, (3,), "must have 3 numbers"),
-    ],
-)
-def test_numbers_of_another_shape_are_refused(value, shape, message):
-    with pytest.raises(InputError, match=message):
-        numbers(value, shape, "labels.json: joints")
-
-
-@given(st.integers(1, 4), st.integers(1, 5))
-def test_numbers_of_any_length(rows, columns):
-    array = np.arange(rows * columns).reshape(rows, columns)
-    assert np.array_equal(numbers(array.tolist(), (-1, columns), "x"), array)
 
 
 def matlab(arrays, **options):
@@ -177,18 +156,6 @@ scale: -1.5e-3
 color: {fx: 615.5, names: [1, 2]}
 nothing:
 """
-
-
-def test_yaml_comes_back(tmp_path):
-    path = tmp_path / "meta.yml"
-    path.write_text(YAML, "utf-8")
-    assert load_yaml(path) == {
-        "serials": ["836212060125"],
-        "num_frames": 72,
-        "scale": -1.5e-3,
-        "color": {"fx": 615.5, "names": [1, 2]},
-        "nothing": None,
-    }
 
 
 @pytest.mark.slow

@@ -364,5 +364,8 @@ def test_options_without_effect_are_refused():
     for option in ({"layout": "stb"}, {"boxes": "b.json"}, {"root_weights": "r.pt"}):
         with pytest.raises(InputError, match="applies only to --model internet"):
             ModelChoice("hands-full", **option)
+    for option in ({"name": "hands-full", "localize_by": "cam"}, {"name": "mask-rcnn", "view": "crop"}):
+        with pytest.raises(InputError, match="applies only to classifiers"):
+            ModelChoice(**option)
     with pytest.raises(InputError, match="--root-input-scale requires --root-weights"):
         ModelChoice("internet", weights="demo", root_input_scale=255)

@@ -11,9 +11,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
-from sonjit.lab.evaluation.protocols import ProtocolData
-from sonjit.lab.evaluation.records import Journal, JournalLine
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.media import TABLE_ENDINGS
 
 from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
@@ -87,13 +85,6 @@ def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_pat
 
 
 @pytest.mark.slow
-def test_detectors_give_the_same_bytes_with_several_processes(weights, clip_folder, tmp_path):
-    for jobs in (1, 2):
-        run(request(clip_folder, model="hands-lite", jobs=jobs), tmp_path / str(jobs))
-    assert files(tmp_path / "1") == files(tmp_path / "2")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, tmp_path, before, after):
     run(request(clip_folder, predictions=predictions), tmp_path / "whole")
@@ -113,43 +104,6 @@ def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, 
     assert (again.summary.skipped, again.summary.frames) == (len(lines), record["samples"] - len(lines))
     assert sum(log.steps) == record["samples"]
     assert files(folder) == files(tmp_path / "whole")
-
-
-def test_recordings_stay_complete_and_in_order(clip_folder):
-    data = ProtocolData(load_protocol(CARD), clip_folder, chosen=("folder",))
-    groups = data.recordings()
-    assert sorted(place for group in groups for place in group) == list(range(len(data)))
-    assert [{data[place].sequence for place in group} for group in groups] == [{"one"}, {"two"}]
-    for group in groups:
-        frames = [data[place].frame for place in group]
-        assert frames == sorted(frames)
-
-
-def test_images_without_a_recording_are_independent(clip_folder, tmp_path):
-    shutil.copytree(clip_folder, tmp_path / "stills")
-    data = json.loads((clip_folder / "dataset.json").read_text())
-    for image in data["images"][3:]:
-        del image["sequence"]
-    (tmp_path / "stills" / "dataset.json").write_text(json.dumps(data))
-    groups = ProtocolData(load_protocol(CARD), tmp_path / "stills", chosen=("folder",)).recordings()
-    assert sorted(map(len, groups)) == [1] * (len(data["images"]) - 3) + [3]
-
-
-def test_an_incomplete_recording_is_evaluated_again(tmp_path):
-    def line(place):
-        return JournalLine(place, "made", f"{place}", None, "", ()).to_json()
-
-    groups = [(4, 5), (0, 1, 2), (3,)]
-    path = tmp_path / "j.jsonl"
-    assert Journal(path, {"mode": "tracking"}, groups, resume=False).left == groups
-    with path.open("a") as file:
-        file.write("\n".join([line(3), line(1), line(5), line(4), line(0)[:-9]]))
-    again = Journal(path, {"mode": "tracking"}, groups, resume=True)
-    assert again.left == [(0, 1, 2)]
-    assert [one.place for one in again.close()] == [4, 5, 3]
-    path.write_text("text")
-    with pytest.raises(InputError, match="not a journal"):
-        Journal(path, {"mode": "tracking"}, groups, resume=True)
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)

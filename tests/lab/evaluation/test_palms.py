@@ -2,13 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation.coco import PalmModel
 from sonjit.lab.metrics import box_iou
+
+from .official import average_precision
 
 PALM = [0, 5, 9, 13, 17, 1, 2]  # wrist, knuckles, the thumb's two lower joints
 
@@ -29,21 +30,6 @@ def covered(box, area):
     return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
 
 
-def precision(truth, found):
-    """Return the AP at IoU 0.5: greedy assignment by score, decreasing precision, and its mean at 101 recalls."""
-    taken, right = set(), []
-    for image, box, _ in sorted(found, key=lambda one: -one[2]):
-        free = [index for index, (where, _) in enumerate(truth) if where == image and index not in taken]
-        best = max(free, key=lambda place: box_iou(box, truth[place][1]), default=None)
-        right.append(best is not None and box_iou(box, truth[best][1]) >= 0.5)
-        if right[-1]:
-            taken.add(best)
-    hits = np.cumsum(right)
-    recall, share = hits / len(truth), np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    places = np.searchsorted(recall, np.linspace(0, 1, 101))
-    return 100 * np.mean([share[place] if place < len(share) else 0 for place in places])
-
-
 @pytest.mark.slow
 def test_the_published_palm_detector_has_its_average_precision(weights, clip_folder, tmp_path):
     arguments = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
@@ -54,13 +40,13 @@ def test_the_published_palm_detector_has_its_average_precision(weights, clip_fol
     for sample in open_dataset("folder", clip_folder):
         palms = [square(instance.keypoints_px[PALM]) for instance in sample.instances]
         is_inside = [0 < x < sample.width and 0 < y < sample.height for x, y in map(centre, palms)]
-        truth += [(sample.id, palm) for palm, inside in zip(palms, is_inside, strict=True) if inside]
+        truth += [(sample.id, palm, True) for palm, inside in zip(palms, is_inside, strict=True) if inside]
         cut = [palm for palm, inside in zip(palms, is_inside, strict=True) if not inside]
         found_here = model.find(sample, sample.rgb(), "reacquisition")
         boxes += [
             (sample.id, one.box, one.score) for one in found_here if not any(covered(one.box, palm) for palm in cut)
         ]
-    assert found["ap"] == pytest.approx(precision(truth, boxes), abs=1e-6)
+    assert found["ap"] == pytest.approx(average_precision(truth, boxes, box_iou, [0.5]), abs=1e-6)
     assert found["ap"] > 50
     assert found["ap_strict"] < found["ap"]
     assert record["model"]["files"][0]["name"] == "palm-full"

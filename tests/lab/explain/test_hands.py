@@ -60,17 +60,6 @@ def test_handedness_speaks_for_the_persons_right_hand(photo, found):
         np.testing.assert_allclose(mirrored.values, -one.values)
 
 
-def test_a_hand_speaks_for_presence_more_than_its_surroundings(photo, found):
-    for hand in found:
-        one = hand_map(photo, hand, "presence")
-        assert one.values[2:6, 2:5].mean() > np.delete(one.values, slice(1, 6), 0).mean()
-
-
-def test_any_box_can_be_looked_into(photo, weights):
-    (target_map,) = load_hand_explainer("lite").explain(photo, RotatedBox(5, 5, 60, 60, 0.3), ["presence"])
-    assert target_map.box == RotatedBox(5, 5, 60, 60, 0.3)
-
-
 def test_an_unknown_target_lists_the_known_ones(photo, found):
     with pytest.raises(
         InputError, match=r"'nose'. Choose from presence, handedness.*wrist.*pinky_finger_tip"

@@ -3,22 +3,18 @@
 import math
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.lab.explain import draw_boxes, enlarge, grid, overlay, panel, place
-from sonjit.lab.explain.overlay import PREDICTED_COLOUR, TRUE_COLOUR, draw_colour_bar
+from sonjit.lab.explain import overlay, place
+from sonjit.lab.explain.overlay import draw_colour_bar, draw_feature_maps, occlusion_maps
+from sonjit.lab.networks import create_network, network_entry
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
-
-
-def test_an_enlarged_map_keeps_its_cells_in_place():
-    values = np.zeros((7, 7), np.float32)
-    values[2, 5] = 1
-    large = enlarge(values, 140, 70)
-    y, x = np.unravel_index(large.argmax(), large.shape)
-    assert max(abs(x - 109.5), abs(y - 24.5)) <= 1  # the middle of the cell
 
 
 @given(st.floats(-math.pi, math.pi), st.integers(0, 6), st.integers(0, 6))
@@ -44,18 +40,6 @@ def test_outside_its_box_a_map_is_unknown_and_the_image_stays():
     assert (over[inside] != 128).any()
 
 
-def test_red_speaks_for_and_blue_against():
-    values = np.tile(np.linspace(-1, 1, 80, dtype=np.float32), (60, 1))
-    over = overlay(GREY, values).astype(int)
-    assert over[30, -8, 0] > over[30, -8, 2]
-    assert over[30, 8, 2] > over[30, 8, 0]
-    assert (GREY == 128).all()
-
-
-def test_a_map_of_one_value_is_drawn_too():
-    assert overlay(GREY, np.zeros((60, 80), np.float32)).shape == GREY.shape
-
-
 def test_the_colours_of_a_map_are_drawn_at_its_lower_edge_with_its_range():
     canvas, values = np.full((200, 300, 3), 128, np.uint8), np.array([[-2, np.nan], [0.5, 7]], np.float32)
     low, high = draw_colour_bar(canvas, values, (100, 40, 200, 120))
@@ -75,14 +59,32 @@ def test_the_colours_of_a_map_are_drawn_at_its_lower_edge_with_its_range():
     assert (canvas[190:] != before[190:]).any()
 
 
-def test_truth_is_green_and_prediction_red():
-    canvas = GREY.copy()
-    draw_boxes(canvas, true=[(10, 10, 30, 30)], predicted=[(40, 10, 70, 50)])
-    colours = {tuple(colour) for colour in canvas.reshape(-1, 3).tolist()}
-    assert {TRUE_COLOUR, PREDICTED_COLOUR} <= colours
+def test_each_map_has_a_panel():
+    rgb = np.full((80, 120, 3), 90, np.uint8)
+    ramp = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    image = draw_feature_maps({"one": ramp, "two": np.stack([ramp, -ramp])}, rgb, columns=2)
+    assert image.shape == (160, 240, 3)
+    assert image.dtype == np.uint8
+    assert (image[40:80, :120] == 90).all()  # the input as it is, below its name
+    np.testing.assert_array_equal(image[120:, :120], image[40:80, 120:])  # the mean size of the channels
+    assert (image[80:, 120:] == image[80, 120]).all()  # nothing there
+    red, _, blue = image[78, 238].tolist()
+    assert red > blue  # where the map is greatest
 
 
-def test_panels_stand_in_rows_and_columns():
-    one = panel(GREY, np.eye(60, 80, dtype=np.float32), "dome 0.93")
-    assert (one[:20, :60] != overlay(GREY, np.eye(60, 80, dtype=np.float32))[:20, :60]).any()
-    assert grid([[one, one], [one, one], [one, one]]).shape == (180, 160, 3)
+def test_the_maps_of_hidden_hands():
+    entry = network_entry("handoccnet")
+    network = create_network("handoccnet", "demo", **entry.tiny).eval()
+    images = entry.tiny_inputs[0].example(2)
+    with torch.inference_mode():
+        outputs = network(images, features=True)
+        with pytest.raises(InputError, match="features=True"):
+            occlusion_maps(network(images))
+    maps = occlusion_maps(outputs, 1)
+    assert list(maps)[:3] == ["gate", "primary", "secondary"]
+    assert {"FIT", "SET"} < maps.keys()
+    np.testing.assert_array_equal(maps["FIT"], outputs["FIT"][1])
+    assert maps["FIT attention"].sum() == pytest.approx(1, abs=1e-4)
+    assert (maps["FIT attention, gated"] <= maps["FIT attention"] + 1e-7).all()  # the sigmoid only takes away
+    rgb = (images[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    assert draw_feature_maps(maps, rgb).shape == (3 * 64, 4 * 64, 3)

@@ -86,23 +86,8 @@ def test_a_label_has_the_shape_of_its_set_with_any_file(file, labels, betas):
     np.testing.assert_allclose(own, expected, atol=1e-9)
 
 
-def test_the_sets_have_the_conventions_of_their_tools():
-    assert ManoParameters(np.zeros(48), np.zeros(10), None, "world").left_shapes == "corrected"  # InterHand2.6M
-
-
 def test_deformer_uses_left_hands_as_they_are_distributed(betas):
     hands = [load_mano(hand_fields("left", shapes), "left", torch.float64) for shapes in ("corrected", "distributed")]
     left = [VariantHands(VARIANTS["dexycb"], None, hand).left for hand in hands]
     np.testing.assert_allclose(vertices(left[0], betas), vertices(left[1], betas), atol=1e-9)
     np.testing.assert_array_equal(vertices(left[1], betas), vertices(hands[1], betas))
-
-
-def test_shapes_are_converted_to_the_nearest_of_the_other_convention(betas):
-    fields = hand_fields("left", "distributed")
-    fields["shapedirs"][..., 1] = fields["shapedirs"][..., 0] * FLIP  # two directions that both conventions span
-    fields["shapedirs"][..., 2:] = 0
-    fields["shapedirs"][:4, 0, 2:] = np.random.default_rng(1).normal(0, 0.01, (4, 8))
-    hand = load_mano(fields, "left", torch.float64, shapes="distributed")
-    found = hand.nearest_shape(torch.tensor(betas[None]))[0].numpy()
-    expected = vertices(hand.in_convention("corrected"), betas)
-    np.testing.assert_allclose(vertices(hand, found), expected, atol=1e-9)

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import sonjit
 from sonjit import InputError
-from sonjit.geometry.boxes import crop, crop_matrix, inverse_affine
-from sonjit.geometry.cameras import Intrinsics, assumed_camera
+from sonjit.engines.quiet_openvino import ov
+from sonjit.geometry.boxes import crop_matrix, inverse_affine
+from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.lifting import Lift, create_lifter
-from sonjit.lab.lifting.lifter import Lifter, load_internet, load_rootnet, pairs_of_hands
+from sonjit.lab.lifting.lifter import ExportedInterNet, Lifter, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
+from sonjit.lab.networks.export import export_network
 from sonjit.lab.networks.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
 from sonjit.results import Frame, Hand
 
@@ -117,17 +117,6 @@ def test_perfect_networks_put_hands_where_they_are(two, layout, mirrored, presen
         np.testing.assert_allclose(hand.keypoints_3d[0], place[0], atol=2e-3 * wrist)
 
 
-def test_the_crop_is_the_images_own_and_black_outside(two):
-    hands, places = two
-    network = Perfect(LAYOUTS["interhand"], hands, places, [hand.handedness for hand in hands])
-    for shift in (0, -250):  # beyond the left edge
-        moved = [replace(hand, keypoints=hand.keypoints + np.float32([shift, 0, 0])) for hand in hands]
-        network = Perfect(LAYOUTS["interhand"], moved, places, [hand.handedness for hand in moved])
-        Lifter(network, camera=CAMERA).lift(IMAGE, moved)
-        expected = crop(IMAGE.astype(np.float32), network.area, 256, 256, border="zero") / 255
-        np.testing.assert_allclose(network.crops[0].permute(1, 2, 0), expected, atol=2e-3 if shift else 1e-5)
-
-
 def test_rootnet_gives_the_distance_if_it_is_used(two):
     hands, places = ([two[0][0]], [two[1][0]])
 
@@ -157,27 +146,6 @@ def test_an_unknown_distance_is_nan_and_no_detection_gives_no_hands(two):
     assert Lifter(network).lift(IMAGE, []) == []
 
 
-def test_a_camera_is_assumed_for_each_image(two):
-    hands, places = ([two[0][0]], [two[1][0]])
-    network = Perfect(LAYOUTS["interhand"], hands, places, ["Right"])
-    (hand,) = Lifter(network).lift(IMAGE, hands)
-    camera = assumed_camera(IMAGE.shape[1], IMAGE.shape[0])
-    np.testing.assert_allclose(camera.project(hand.keypoints_3d), hands[0].keypoints[:, :2], atol=0.1)
-
-
-hand_boxes = st.lists(
-    st.tuples(st.sampled_from(SIDES), st.floats(0, 600), st.floats(0, 600), st.floats(20, 200)), max_size=6
-)
-
-
-@given(hand_boxes)
-def test_every_hand_is_in_one_crop_with_at_most_one_other_hand(boxes):
-    sides = [side for side, *_ in boxes]
-    found = pairs_of_hands([np.array([[x, y], [x + size, y + size]]) for _, x, y, size in boxes], sides)
-    assert sorted(index for pair in found for index in pair.values()) == list(range(len(boxes)))
-    assert all(sides[index] == side for pair in found for side, index in pair.items())
-
-
 def test_hands_far_apart_are_seen_each_in_its_own_crop():
     corners = np.array([[0.0, 0.0], [100.0, 100.0]])
     near, far = pairs_of_hands([corners, corners + 90], SIDES), pairs_of_hands([corners, corners + 400], SIDES)
@@ -196,14 +164,6 @@ def test_without_weights_it_names_the_file_and_its_source():
         Lift("mano")
     with pytest.raises(InputError, match=r"nope\.pth: no such checkpoint"):
         create_lifter(Lift(weights="nope.pth"))
-
-
-def test_assumptions_are_reported():
-    assumed = Lift(weights="demo").notes
-    assert "camera assumed: 60 degrees" in assumed[0]
-    assert "size" in assumed[1]
-    (known,) = Lift(weights="demo", root_weights="demo", camera=CAMERA).notes
-    assert "RootNet" in known
 
 
 TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
@@ -276,3 +236,46 @@ def test_hands_in_a_given_box_need_no_detector(two):
     for bad in ((0, 0, 10, 0), (0, 0, float("nan"), 5)):
         with pytest.raises(InputError, match=r"--lift-box .*: width and height must be above 0"):
             Lift(weights="demo", box=bad)
+
+
+@pytest.mark.parametrize(("ending", "dynamic"), [(".xml", False), (".onnx", True)])
+def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
+    network = create_network("internet", "demo", layout="rhd", **network_entry("internet").tiny).eval()
+    path = tmp_path / f"internet{ending}"
+    export_network(network, network_entry("internet").tiny_inputs, path, dynamic_batch=dynamic)
+    crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    exported = ExportedInterNet(path).eval()
+    with torch.inference_mode():
+        expected, given = network(crops), exported(crops)
+    assert given.keys() == {"joint_coord", "rel_root_depth", "hand_type"}
+    for name, value in given.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-3)
+    assert exported.layout is LAYOUTS["rhd"]
+    assert exported.space == network.space
+    create_lifter(Lift(weights=str(path)))
+    with pytest.raises(InputError, match="was written with layout='rhd', not 'stb'"):
+        create_lifter(Lift(weights=str(path), layout="stb"))
+    if ending == ".xml":  # as if another program had written it
+        path.write_text(path.read_text("utf-8").replace("sonjit", "other"), "utf-8")
+        with pytest.raises(InputError, match=r"internet.xml does not define its layout; set .* interhand, stb or rhd"):
+            create_lifter(Lift(weights=str(path)))
+        assert ExportedInterNet(path, "stb").layout is LAYOUTS["stb"]
+
+
+def test_other_files_are_refused_in_one_line(tmp_path):
+    ops = ov.opset13
+    image = ops.parameter([1, 3, 256, 256], np.float32)
+    ov.save_model(ov.Model([ops.relu(image)], [image]), tmp_path / "relu.xml")
+    (tmp_path / "junk.xml").write_bytes(b"<net")
+    (tmp_path / "junk.onnx").write_bytes(b"\0" * 40)
+    cases = {
+        "relu.xml": "not an InterNet",
+        "junk.xml": "not a model",
+        "junk.onnx": "o",
+        "absent.xml": "no such model file",
+    }
+    for name, message in cases.items():
+        with pytest.raises(InputError, match=message) as caught:
+            create_lifter(Lift(weights=str(tmp_path / name)))
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -51,13 +51,6 @@ def test_every_frame_is_answered_once(network, hand, images):
     assert {model.meshes(index)[0].name for index in seen} == {"right-3"}
 
 
-def test_neighbours_in_time_change_the_answer(network, hand, images):
-    frames = [Frame(index, index / 30, [hand]) for index in range(24)]
-    video, single = looked(network, frames, images), looked(network, frames[12:13], images)
-    shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, single)]
-    assert not np.allclose(*shapes, atol=1e-5)
-
-
 @pytest.mark.slow
 def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
     model = looked(network, [Frame(index, index / 30, [hand]) for index in range(24)], images)

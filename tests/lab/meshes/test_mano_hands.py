@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.meshes.hand_mesh import Sight, weak_view
-from sonjit.lab.meshes.mano_networks import HandOccHands, box_around_hand, hand_crop
+from sonjit.lab.meshes.mano_networks import HandOccHands
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.results import Frame, Hand
 
@@ -78,26 +80,32 @@ def test_selfie_turns_sides_round(network, hand, rgb):
     assert mesh.record["mirrored"]
 
 
-def test_images_without_hands_have_no_meshes(network, rgb):
-    model = looked(network, [], rgb)
-    assert model.meshes(0) == model.meshes(7) == []
+VIEW = Intrinsics(600, 620, 320, 240)
+POINTS = np.random.default_rng(8).normal(0, 0.05, (21, 3))
 
 
-def test_maps_of_the_first_hand_are_kept_where_they_are_wanted(network, hand, rgb):
-    assert looked(network, [hand], rgb).first_hand is None
-    crop, outputs = looked(network, [hand, hand], rgb, features=True).first_hand
-    assert crop.shape == (64, 64, 3)
-    assert len(outputs["primary"]) == 1
+@given(st.floats(0.25, 3), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
+def test_a_given_camera_puts_a_hand_back_where_it_was(depth, x, y):
+    place = np.array([x, y, depth])
+    sight = Sight(VIEW, assumed=False)
+    xy = VIEW.project(POINTS + place)
+    found = sight.translation(POINTS, xy)
+    assert np.allclose(found, place, atol=1e-6)
+    pixels = sight.pixels(POINTS + found, POINTS + found, xy)
+    assert np.allclose(pixels[:, :2], xy, atol=1e-3)
+    assert (np.argsort(pixels[:, 2]) == np.argsort(POINTS[:, 2])).all()
 
 
-def test_crop_contains_the_hand_and_is_black_outside_the_image(hand):
-    white = np.full((240, 320, 3), 255, np.uint8)
-    box = box_around_hand(hand.keypoints[:, :2], 320, 240)
-    assert box.width == box.height
-    xy = hand.keypoints[:, :2]
-    assert (np.abs(xy - (box.cx, box.cy)) < box.width / 2).all()
-    assert hand_crop(white, box, 64, mirrored=False).all()
-    outside = hand_crop(white, box._replace(cx=320), 64, mirrored=False)
-    assert outside[:, :28].all()
-    assert not outside[:, 36:].any()
-    assert (hand_crop(white, box._replace(cx=320), 64, mirrored=True) == outside[:, ::-1]).all()
+def test_an_assumed_camera_draws_a_hand_over_its_keypoints():
+    sight = Sight(VIEW, assumed=True)
+    xy = POINTS[:, :2] * 900 + (200, 100)
+    placed = POINTS + sight.translation(POINTS, xy)
+    assert (placed[:, 2] > 0).all()
+    assert np.allclose(sight.pixels(placed, placed, xy)[:, :2], xy, atol=1e-6)
+
+
+def test_shapes_that_no_perspective_fits_stand_before_the_camera_all_the_same():
+    backwards = POINTS * (-1, -1, 1)  # seen upside down and mirrored
+    shift = Sight(VIEW, assumed=True).translation(backwards * 4, POINTS[:, :2] * 900 + (200, 100))
+    assert np.isfinite(shift).all()
+    assert shift[2] > 0

@@ -1,4 +1,4 @@
-"""COCO's average precision and keypoint similarity on generated objects."""
+"""COCO's average precision on generated objects, maps, boxes and their errors."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, MissingExtraError
-from sonjit.lab.metrics import COCO_SIGMAS, HAND_SIGMAS, coco_precision, object_keypoint_similarity
+from sonjit.lab.metrics import box_from_map, boxes_from_maps, classification_error, coco_precision, localization_error
 
 
 @pytest.fixture
@@ -71,28 +71,6 @@ def test_without_the_extra_the_command_is_reported(truth, monkeypatch):
         coco_precision(truth, [], "bbox")
 
 
-@pytest.mark.parametrize("sigmas", [COCO_SIGMAS, HAND_SIGMAS])
-def test_similarity_falls_with_the_distance_and_bears_what_is_missing(sigmas):
-    random = np.random.default_rng(0)
-    points = random.normal(100, 20, (len(sigmas), 2))
-    seen, box = np.ones(len(sigmas)), (60, 60, 140, 140)
-
-    def similarity(predicted, labelled=seen):
-        return object_keypoint_similarity(predicted, points, labelled, area=3000, box=box, sigmas=sigmas)
-
-    assert similarity(points) == 1
-    further = [similarity(points + offset) for offset in (1, 3, 10)]
-    assert 1 > further[0] > further[1] > further[2] > 0
-    part = points.copy()
-    part[0] = np.nan
-    assert similarity(part) == pytest.approx(1 - 1 / len(sigmas))
-    unlabelled = np.zeros(len(sigmas))
-    assert similarity(np.full_like(points, 100), unlabelled) == 1  # within twice the box
-    assert similarity(np.full_like(points, 900), unlabelled) < 1e-6
-    with pytest.raises(InputError, match="one per sigma"):
-        object_keypoint_similarity(points[:3], points[:3], seen[:3], area=3000, box=box, sigmas=sigmas)
-
-
 @pytest.mark.parametrize("kind", ["keypoints", "bbox"])
 @pytest.mark.parametrize("images", [[1], [1, 2]])
 def test_results_without_any_annotation_have_unknown_precision(kind, images):
@@ -102,3 +80,56 @@ def test_results_without_any_annotation_have_unknown_precision(kind, images):
     precision = coco_precision(truth | {"categories": [{"id": 1, "name": "a"}]}, [result], kind)
     assert np.isnan(precision.stats["AP"])
     assert np.isnan(precision.ap50_per_category[1])
+
+
+def block(x, y, width, height, value=1.0):
+    """Return a map with one rectangle."""
+    values = np.zeros((24, 24), np.float32)
+    values[y : y + height, x : x + width] = value
+    return values
+
+
+def test_the_heuristic_takes_tight_and_loose_boxes_of_two_classes_and_a_loose_one_of_the_third():
+    peaked = block(2, 2, 10, 10, 0.3) + block(4, 4, 3, 3, 0.7)
+    found = boxes_from_maps([peaked] * 4)
+    assert [place for place, _ in found] == [0, 0, 1, 1, 2]
+    assert found[0][1] == (4, 4, 7, 7)
+    assert found[1][1] == found[4][1] == (2, 2, 12, 12)
+
+
+def test_a_place_counts_only_with_the_right_class_and_half_of_the_box():
+    truth = [(3, [(0, 0, 10, 10)])]
+    right, wrong, apart = (3, (0, 0, 10, 6)), (2, (0, 0, 10, 10)), (3, (0, 0, 10, 4))
+    assert localization_error([[right]], truth) == 0
+    assert localization_error([[wrong]], truth) == localization_error([[apart]], truth) == 1
+    assert localization_error([[wrong, right]], truth, top=1) == 1
+    assert localization_error([[wrong, right]], truth, top=5) == 0
+
+
+def test_a_map_of_nothing_gives_no_box_and_no_box_is_never_right():
+    assert box_from_map(np.zeros((8, 8))) is None
+    assert localization_error([[(3, None)], [(3, (0, 0, 2, 2))]], [(3, [(0, 0, 2, 2)])] * 2, top=1) == 0.5
+
+
+def test_what_is_nan_in_a_map_is_in_no_box():
+    values = block(2, 3, 4, 5)
+    values[0, :] = np.nan
+    assert box_from_map(values) == (2, 3, 6, 8)
+
+
+def test_a_score_that_is_nan_is_not_a_prediction():
+    assert classification_error(np.array([[np.nan, 0.2], [0.5, np.nan]]), [0, 0], top=2) == 0.5
+
+
+def test_errors_of_nothing_are_unknown():
+    assert np.isnan(classification_error(np.zeros((0, 3)), []))
+    assert np.isnan(localization_error([], []))
+
+
+def test_numbers_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="one per image"):
+        classification_error(np.zeros((2, 3)), [1])
+    with pytest.raises(InputError, match="as many"):
+        localization_error([[]], [])
+    with pytest.raises(InputError, match=r"\(H, W\)"):
+        box_from_map(np.zeros(3))

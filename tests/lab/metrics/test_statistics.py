@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.lab import metrics
-from sonjit.lab.metrics import joint_errors, mean_error
+from sonjit.lab.metrics import mean_error
 from sonjit.results.skeletons import load_skeleton
 
 HAND = load_skeleton("hand_mediapipe21")
@@ -68,22 +68,6 @@ def test_what_needs_everything_is_kept():
         metrics.Kept(metrics.average_precision).update([0.5], [])
 
 
-@given(seeds)
-def test_groups_are_each_of_the_same_weight(seed):
-    random = np.random.default_rng(seed)
-    groups = random.integers(0, 4, 30).tolist()
-    values = random.normal(10, 3, 30)
-    report = metrics.group_report(values, groups)
-    assert report.groups == tuple(sorted(set(groups)))
-    means = [values[np.array(groups) == group].mean() for group in report.groups]
-    assert report.means == pytest.approx(means)
-    assert report.range[0] <= report.average <= report.range[1]
-    assert report.stdev_population <= report.max_minus_min
-    gap = report.worst_vs_average(higher_is_better=True)
-    assert gap == pytest.approx(metrics.group_report(-values, groups).worst_vs_average(higher_is_better=False))
-    assert gap >= 0
-
-
 def test_groups_of_nothing_do_not_count():
     report = metrics.group_report([1, 3, np.nan, np.inf, 9], ["a", "a", "b", "a", None])
     assert report.groups == ("a", "b")
@@ -125,11 +109,6 @@ def test_samples_of_one_subject_are_drawn_together():
 @pytest.mark.parametrize("values", [[], [3.0], [np.nan, 2.0, np.inf], np.zeros((0, 21))])
 def test_fewer_than_two_samples_have_no_interval(values):
     assert np.isnan(metrics.mean_interval(values)).all()
-
-
-def test_a_level_that_is_no_share_is_refused():
-    with pytest.raises(InputError, match="level"):
-        metrics.mean_interval([1, 2], level=95)
 
 
 def test_parts_add_up_to_the_total():
@@ -176,19 +155,6 @@ def test_mismatches_are_named(call, message):
         call()
 
 
-@given(seeds)
-def test_steady_motion_has_no_acceleration_and_no_jitter(seed):
-    random = np.random.default_rng(seed)
-    time = np.arange(8)[:, None, None]
-    gt = random.normal(0, 9, (8, 4, 3))
-    steady = random.normal(size=(4, 3)) + time * random.normal(size=(4, 3))
-    assert metrics.acceleration_error(gt + steady, gt) == pytest.approx(0, abs=1e-9)
-    falling = steady + 0.5 * time**2 * np.array([0, 2, 0])
-    assert metrics.acceleration_error(gt + falling, gt) == pytest.approx(2)
-    assert metrics.jitter(falling) == pytest.approx(0, abs=1e-9)
-    assert metrics.jitter(gt) > 0
-
-
 def test_only_complete_runs_of_frames_count():
     gt = np.random.default_rng(0).normal(size=(6, 2, 3))
     pred = gt + np.random.default_rng(1).normal(size=gt.shape)
@@ -208,37 +174,3 @@ def test_a_gap_is_no_switch_but_another_id_is():
     assert metrics.id_switches([]) == 0
     assert metrics.id_switches([{"a": 1}, {}, {"a": 1}]) == 0
     assert metrics.id_switches([{"a": 1}, {}, {"a": 2}, {"a": 2}, {"a": 1}]) == 2
-
-
-def test_fused_poses_of_true_motions_are_the_poses():
-    poses = np.random.default_rng(0).normal(size=(6, 4))
-    forward = np.vstack([np.diff(poses, axis=0), np.full((1, 4), 9.0)])  # nothing follows the last frame
-    backward = np.vstack([np.full((1, 4), 9.0), -np.diff(poses, axis=0)])
-    np.testing.assert_allclose(metrics.fused_poses(poses, forward, backward, np.arange(6.0)), poses)
-    sure = metrics.fused_poses(poses, forward * 0, backward * 0, np.array([0, 0, 500.0, 0, 0, 0]))
-    np.testing.assert_allclose(sure, np.repeat(poses[2:3], 6, 0))
-
-
-def test_the_public_names_are_there_and_sorted():
-    assert sorted(metrics.__all__) == sorted(set(metrics.__all__))
-    assert all(hasattr(metrics, name) for name in metrics.__all__)
-
-
-def test_a_hundred_thousand_samples_stream_in_the_memory_of_a_batch():
-    import tracemalloc
-
-    random = np.random.default_rng(0)
-    stream = metrics.ErrorStream(0, 50)
-
-    def take(batches):
-        tracemalloc.start()
-        for _ in range(batches):
-            truth = random.normal(0, 40, (1000, 21, 3))
-            stream.update(joint_errors(truth + random.normal(0, 5, truth.shape), truth))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
-
-    few = take(5)
-    assert take(95) < 1.2 * few
-    assert stream.compute().counted == 2_100_000

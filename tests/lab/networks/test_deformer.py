@@ -1,4 +1,4 @@
-"""Deformer: outputs of the reference, published checkpoints with two MANO models, windows of both hands."""
+"""Deformer: outputs and crops of the reference, checkpoints with two MANO models, windows, and its discriminator."""
 
 from functools import cache
 
@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from sonjit import InputError
+from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.checkpoints import placeholder_state_dict
-from sonjit.lab.networks.deformer import Motion, fused_pose, poses_at_centre, rotations_from_6d
+from sonjit.lab.networks.deformer import (
+    DeformerStream,
+    box_around,
+    crop_square,
+    joints_in_box,
+)
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]
@@ -221,25 +227,6 @@ def test_weights_trained_with_another_mano_are_refused(variant, field, message):
         network.load_official(state)
 
 
-def test_steps_are_added_up_to_the_centre():
-    generator = torch.Generator().manual_seed(0)
-    pose, forward, backward = torch.randn(3, 2, 7, 96, generator=generator)
-    motion = Motion(pose, forward, backward, torch.randn(2, 7, generator=generator))
-    carried = poses_at_centre(motion)
-    for at in range(7):
-        expected = pose[:, at].clone()
-        for step in range(at, 3):
-            expected += forward[:, step]
-        for step in range(at, 3, -1):
-            expected += backward[:, step]
-        torch.testing.assert_close(carried[:, at], expected)
-    steady = pose[:, :1] + torch.arange(7)[:, None] * forward[:, :1]
-    speed = forward[:, :1].expand(-1, 7, -1)
-    fused, confidence = fused_pose(Motion(steady, speed, -speed, motion.confidence))
-    torch.testing.assert_close(fused, steady[:, 3], rtol=0, atol=1e-5)
-    torch.testing.assert_close(confidence.sum(1), torch.ones(2))
-
-
 @pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
 def test_left_and_right_hands_share_a_batch(variant):
     network = twin(variant=variant)
@@ -291,12 +278,90 @@ def test_wrong_options_and_inputs_are_named():
         run(twin(mano=None), images, boxes)
 
 
-def test_without_fusion_the_pose_is_the_middle_frames_own():
-    options = network_entry("deformer").tiny
-    images = torch.rand(1, 5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        fused, own = (create_network("deformer", "demo", **options, fusion=on).eval()(images) for on in (True, False))
-    middle = own["pose6d"][2:3]
-    torch.testing.assert_close(rotations_from_6d(middle)[0], own["mano_pose"])
-    assert own["confidences"].tolist() == [[0, 0, 1, 0, 0]]
-    assert (fused["mano_pose"] - own["mano_pose"]).abs().max() > 1e-4
+@pytest.mark.golden
+def test_crops_are_the_references(data):
+    path = data / "goldens/networks/protocols_mesh.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with np.load(path) as golden:
+        hand, thing = box_around(golden["def.joints"]), box_around(golden["def.obj"])
+        np.testing.assert_allclose(hand, golden["def.hand_bbox"], atol=1e-3)
+        np.testing.assert_allclose(thing, golden["def.obj_bbox"], atol=1e-3)
+        for rotation, name in ((0.0, "norot"), (0.7, "rot0.7")):
+            square = crop_square(hand, 640, 480, thing, -rotation)
+            assert (square.cx, square.cy) == tuple(golden["def.center"])
+            np.testing.assert_allclose([square.width, square.height], golden["def.scale"], rtol=1e-6)
+            matrix = inverse_affine(crop_matrix(square, 512, 512))
+            np.testing.assert_allclose(matrix, golden[f"def.affine_{name}"][:2], atol=1e-3)
+        box = box_around(golden["def.joints_t"])
+        np.testing.assert_allclose(box, golden["def.bbox_hand"], atol=1e-3)
+        np.testing.assert_allclose(joints_in_box(golden["def.joints_t"], box), golden["def.joints_norm"], atol=1e-5)
+
+
+def video(count):
+    """Return images (N, 3, 64, 64) and boxes (N, 4) within them."""
+    generator = torch.Generator().manual_seed(0)
+    low, size = torch.rand(2, count, 2, generator=generator)
+    low, size = 24 * low, 16 + 24 * size
+    return torch.rand(count, 3, 64, 64, generator=generator), torch.cat([low, low + size], 1)
+
+
+MISSING = 4
+WINDOWS = {  # of frames 0 to 12 without one, two from each other
+    0: {"ho3d": [0, 0, 0, 2, 2], "dexycb": [0, 0, 0, 2, 2]},
+    1: {"ho3d": [1, 1, 1, 3, 5], "dexycb": [1, 1, 1, 3, 5]},
+    2: {"ho3d": [0, 0, 2, 2, 6], "dexycb": [0, 0, 2, 2, 2]},
+    6: {"ho3d": [2, 6, 6, 8, 10], "dexycb": [6, 6, 6, 8, 10]},
+    9: {"ho3d": [5, 7, 9, 11, 11], "dexycb": [5, 7, 9, 11, 11]},
+    12: {"ho3d": [8, 10, 12, 12, 12], "dexycb": [8, 10, 12, 12, 12]},
+}
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
+def test_a_stream_gives_what_windows_give(variant, left):
+    network = twin(variant=variant)
+    images, boxes = video(13)
+    roots = torch.randn(13, 3)
+    stream = DeformerStream(network, gap=2, left=left)
+    for _ in range(2):  # a second video begins anew
+        answers = []
+        for index in range(13):
+            if index != MISSING:
+                due = stream.push(index, images[index], boxes[index], roots[index])
+                assert all(answer.frame <= index - 4 for answer in due)
+                answers += due
+        answers += stream.finish()
+        assert [answer.frame for answer in answers] == [index for index in range(13) if index != MISSING]
+    given = {answer.frame: answer.outputs for answer in answers}
+    side = torch.full((1, FRAMES), float(left))
+    for index, window in WINDOWS.items():
+        at = window[variant]
+        with torch.inference_mode():
+            expected = network(images[at][None], boxes[at][None], side, roots[at][None])
+        for key, value in given[index].items():
+            torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-4)
+
+
+def test_a_stream_wants_frames_in_order():
+    stream = DeformerStream(twin())
+    images, boxes = video(1)
+    stream.push(7, images[0], boxes[0])
+    with pytest.raises(InputError, match="frame 7 came after frame 7; push frames in order"):
+        stream.push(7, images[0], boxes[0])
+    with pytest.raises(InputError, match="gap=0: must be at least 1"):
+        DeformerStream(twin(), gap=0)
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/networks/motion_discriminator*.npz")
+def test_judgements_are_the_references(file):
+    network = create_network("motion-discriminator", "demo").eval()
+    states = []
+    network.gru.register_forward_hook(lambda *call: states.append(call[2][0]))
+    with np.load(file) as golden, torch.inference_mode():
+        out = network(torch.from_numpy(golden["seq"]))
+        assert out.keys() <= set(golden)
+        for name, value in out.items():
+            np.testing.assert_allclose(value, golden[name], rtol=0, atol=1e-4 * abs(golden[name]).max())
+        np.testing.assert_allclose(states[0].transpose(0, 1)[:, :, ::16], golden["gru_out"], rtol=0, atol=1e-4)

@@ -1,7 +1,6 @@
 """Exports: detectors give equal results with the files, and failed exports leave no files."""
 
 import contextlib
-import copy
 import signal
 from functools import cache
 from itertools import chain
@@ -75,21 +74,6 @@ def test_exports_find_the_same_hands(exported, images, published_hands):
         np.testing.assert_allclose(hand.keypoints, expected.keypoints, atol=1e-2)
 
 
-def test_batches_of_any_size(tmp_path):
-    """Check OpenVINO's IR, which is converted from the ONNX file with the same batch sizes."""
-    from sonjit.engines.quiet_openvino import ov
-
-    network, inputs = tiny()
-    exported = export_network(network, inputs, tmp_path / "net.xml", dynamic_batch=True)
-    model = ov.Core().compile_model(exported.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    for batch in (1, 5):
-        images = inputs[0].example(batch)
-        given = model([images.numpy()])
-        with torch.inference_mode():
-            for index, expected in enumerate(network(images).values()):
-                np.testing.assert_allclose(given[index], expected.numpy(), rtol=1e-3, atol=1e-3)
-
-
 @pytest.fixture(scope="module")
 def exported_twin(tmp_path_factory):
     """Return a function that gives the ONNX file of a tiny twin, written once in a separate folder."""
@@ -160,22 +144,6 @@ def test_tflite_gives_the_same_as_onnx(name, exported_twin, tmp_path):
     first = core.compile_model(exported_twin(name).path, "CPU")([images.numpy()])
     for index in range(len(exported.differences)):
         np.testing.assert_allclose(last[index], first[index], rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.usefixtures("litert")
-def test_a_changed_network_as_tflite_is_run_by_detectors(published, images, published_hands, tmp_path):
-    network = copy.deepcopy(published("hand-full"))
-    with torch.no_grad():
-        network.keypoints.bias += 5
-    paths = [tmp_path / "hand.tflite", tmp_path / "hand.onnx"]
-    for path in paths:
-        export_network(network, network_entry("hand-full").inputs, path)
-    ours, others = (list(chain(*found(images, landmark_model=path))) for path in paths)
-    assert len(ours) == len(others) > 0
-    for hand, other in zip(ours, others, strict=True):
-        np.testing.assert_allclose(hand.keypoints, other.keypoints, atol=1e-2)
-    before = list(chain(*published_hands))
-    assert any(np.abs(hand.keypoints - other.keypoints).max() > 1 for hand, other in zip(ours, before, strict=False))
 
 
 def test_tflite_records_how_images_become_inputs(tmp_path):

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
@@ -15,16 +13,12 @@ from sonjit.lab.networks import create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.internet import (
     LAYOUTS,
     SIDES,
-    HeatmapSpace,
     TwoHands,
     apply_relative_depth,
     area_of_box,
-    box_of_joints,
-    highest_bin,
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.results.skeletons import load_skeleton
 
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 TINY = network_entry("internet").tiny
@@ -94,27 +88,6 @@ def test_the_released_networks_numbers(file):
         assert_near(value.numpy(), golden[f"heatmap.{name}"], name)
 
 
-@given(st.integers(0, 5), st.integers(1, 3), st.integers(1, 5), st.integers(2, 6))
-def test_the_highest_bin_is_found_and_the_first_of_equals(seed, joints, depth, side):
-    volumes = torch.randint(0, 4, (2, joints, depth, side, side), generator=torch.Generator().manual_seed(seed)).float()
-    found = highest_bin(volumes).long()
-    for sample in range(2):
-        for joint in range(joints):
-            x, y, z = found[sample, joint].tolist()
-            ties = (volumes[sample, joint] == volumes[sample, joint].max()).nonzero().tolist()
-            assert [x, y, z] == min([x, y, z] for z, y, x in ties)
-
-
-def test_the_trunk_takes_a_classifiers_weights():
-    own = create_network("internet", "demo", **TINY)
-    trunk = own.backbone_net.resnet.state_dict()
-    fresh = create_network("internet", **TINY)
-    heads = {key: value.clone() for key, value in fresh.pose_net.state_dict().items()}
-    fresh.load_official({**trunk, "fc.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}, strict=False)
-    assert all(torch.equal(value, fresh.backbone_net.resnet.state_dict()[key]) for key, value in trunk.items())
-    assert all(torch.equal(value, fresh.pose_net.state_dict()[key]) for key, value in heads.items())
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_released_file_of_any_layout_loads(layout, tmp_path):
     """Use the format of DataParallel with the state of the optimizer."""
@@ -138,24 +111,6 @@ def test_wrong_files_and_layouts_are_one_line(tmp_path):
         create_network("internet", tmp_path / "other.pth", **TINY)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_layouts_name_every_joint_once_and_give_mediapipes_order(name):
-    layout, mediapipe = LAYOUTS[name], load_skeleton("hand_mediapipe21")
-    indices = np.arange(42)
-    assert {index for side in SIDES for index in indices[layout.joints(side)]} == set(indices)
-    for side in SIDES:
-        own = indices[layout.joints(side)]
-        hand = layout.mediapipe21(np.stack([indices] * 3, 1).astype(float), side)[:, 0]
-        assert layout.root(side) in own
-        for index, keypoint in enumerate(mediapipe.keypoints):
-            if keypoint in layout.skeleton.keypoints:
-                assert layout.skeleton.keypoints[int(hand[index]) - own[0]] == keypoint
-        parents = {child: layout.skeleton.keypoints[parent] for parent, child in layout.skeleton.bones}
-        for child, keypoint in enumerate(layout.skeleton.keypoints):
-            if child in parents and not parents[child].startswith("palm"):
-                assert mediapipe.keypoints[mediapipe.parents[mediapipe.index(keypoint)]] == parents[child]
-
-
 def test_the_wrist_of_stb_lies_behind_the_palm():
     layout = LAYOUTS["stb"]
     joints = np.zeros((42, 3))
@@ -163,15 +118,6 @@ def test_the_wrist_of_stb_lies_behind_the_palm():
     joints[layout.joints("Right").start + knuckle] = [0, -2, 1]
     np.testing.assert_allclose(layout.mediapipe21(joints, "Right")[[0, 9]], [[0, 2, -1], [0, -2, 1]])
     np.testing.assert_allclose(layout.mediapipe21(joints, "Left"), 0)
-
-
-@given(st.floats(-1000, 1000), st.sampled_from([8, 64]), st.sampled_from([64, 256]))
-def test_bins_and_what_they_stand_for(value, bins, size):
-    space = HeatmapSpace(size, bins)
-    assert math.isclose(space.px_from_bins(space.bins_from_px(value)), value, abs_tol=1e-9)
-    assert math.isclose(space.mm_from_bins(space.bins_from_mm(value)), value, abs_tol=1e-9)
-    assert space.bins_from_mm(0.0) == bins / 2
-    assert space.px_from_bins(float(bins)) == size
 
 
 @pytest.mark.golden
@@ -188,10 +134,6 @@ def test_boxes_and_crops_are_the_released_codes(file):
         matrix = crop_matrix(RotatedBox(area.cx, area.cy, side, side, math.radians(degrees)), 256, 256)
         np.testing.assert_allclose(matrix, back, rtol=1e-4, atol=1e-2)
         np.testing.assert_allclose(inverse_affine(matrix), into, rtol=1e-4, atol=1e-2)
-
-
-def test_boxes_around_joints_have_a_margin():
-    assert box_of_joints(np.array([[0.0, 10.0], [10.0, 30.0]])) == RotatedBox(5, 20, 12, 24)
 
 
 @pytest.mark.golden

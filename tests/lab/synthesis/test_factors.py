@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.synthesis.factors import FACTORS, Choice, Factors, Range
+from sonjit.lab.synthesis.factors import FACTORS, Choice, Factors
 
 
 def setting(factor, rng):
@@ -31,37 +31,6 @@ def test_narrowing_one_factor_works_and_changes_no_other(factor):
         assert moved <= {factor.name} | of_person
 
 
-@pytest.fixture(scope="module")
-def many():
-    """Return 400 draws of every factor."""
-    factors = Factors(FACTORS)
-    return [factors.draw(0, index) for index in range(400)]
-
-
-def test_named_values_are_drawn_uniformly_if_one_is_no_default():
-    table = {factor.name: factor for factor in FACTORS}
-    values = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
-    drawn = [values.draw(np.random.default_rng(seed)) for seed in range(400)]
-    assert min(drawn.count(name) for name in values.values) > 60
-    hands = table["hands"].values.narrow("1,2", "hands")
-    assert hands.weights == (0.56, 0.2)
-
-
-@pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
-def test_values_lie_in_their_range_and_use_it(factor, many):
-    drawn = [values[factor.name] for values in many]
-    if isinstance(factor.values, Choice):
-        required = {
-            value
-            for value, weight in zip(factor.values.values, factor.values.weights or (1,) * 99, strict=False)
-            if weight > 0.02
-        }
-        assert required <= set(drawn) <= set(factor.values.values)
-    else:
-        assert factor.values.low <= min(drawn) < max(drawn) <= factor.values.high
-        assert all(float(value) == round(value) for value in drawn) or not factor.values.integer
-
-
 def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
     factors = Factors(FACTORS)
     assert factors.draw(4, 9) == Factors(FACTORS).draw(4, 9)
@@ -71,13 +40,6 @@ def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
     theirs = [factor.name for factor in FACTORS if factor.of == "person"]
     assert {name: first[name] for name in theirs} == {name: second[name] for name in theirs}
     assert first != second
-
-
-@pytest.mark.slow
-def test_the_two_sides_are_balanced():
-    factors = Factors(FACTORS)
-    left = sum(factors.draw(1, index)["side"] == "left" for index in range(1000))
-    assert abs(left - 500) < 5 * np.sqrt(250)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +60,3 @@ def test_a_wrong_setting_lists_known_values(text, says):
     with pytest.raises(InputError, match=says.replace(".", r"\.")) as error:
         Factors(FACTORS, [text])
     assert "\n" not in str(error.value)
-
-
-def test_a_list_of_numbers_is_a_choice():
-    drawn = {Factors(FACTORS, ["tone=2,9"]).draw(0, index)["tone"] for index in range(200)}
-    assert drawn == {2, 9}
-
-
-def test_a_rare_number_is_mostly_its_least():
-    rng = np.random.default_rng(0)
-    drawn = [Range(0, 1, chance=0.1).draw(rng) for _ in range(1000)]
-    assert 0.85 < np.mean(np.array(drawn) == 0) < 0.95

@@ -1,4 +1,4 @@
-"""Hands of a scene as meshes: skin, seamless forearm, and clothing."""
+"""Hands of a scene as meshes: shapes, skin, seamless forearm, and what they wear."""
 
 from dataclasses import replace
 
@@ -6,10 +6,30 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.hand_models.rig import FINGERS, RigPose
+from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.gestures import sample_angles
-from sonjit.lab.synthesis.hands import ARM, GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand, wrist_edge
-from sonjit.lab.synthesis.person import HandAppearance, rig_from_shape
+from sonjit.lab.synthesis.hands import (
+    ARM,
+    GLOVE,
+    GLOVES,
+    SLEEVES,
+    SceneHand,
+    drawables_from_hand,
+    keypoints_from_hand,
+    ring_drawable,
+)
+from sonjit.lab.synthesis.person import (
+    MONK_TONES,
+    SHAPE_NAMES,
+    TEXTURES,
+    HandAppearance,
+    albedo_from_tone,
+    coarse_faces,
+    load_hand_mesh,
+    rig_from_shape,
+    skin_material,
+)
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")
@@ -40,13 +60,6 @@ class TestSkin:
                 outwards = (np.cross(b - a, c - a) * each.normals[each.faces].mean(1)).sum(1) > 0
                 assert outwards.mean() > 0.97
 
-    def test_instances(self, side):
-        made = drawables_from_hand(some_hand(side, glove="latex", sleeve="rain", rings=(1,)), 3)
-        assert made[0].instance == 3
-        assert sorted({each.instance for each in made}) == [3, 3 + GLOVE, 3 + ARM]
-        assert [each.parts is not None for each in made if each.instance == 3 + GLOVE] == [True]
-        assert all(each.parts is None for each in made if each.instance == 3 + ARM)
-
     def test_keypoints_lie_within_the_skin(self, side):
         hand = some_hand(side, 3)
         skin = drawables_from_hand(hand, 1)[0]
@@ -55,37 +68,6 @@ class TestSkin:
             nearest = np.linalg.norm(skin.vertices - point, axis=1).argmin()
             depth = (skin.vertices[nearest] - point) @ skin.normals[nearest]
             assert 0.001 < depth < 0.03
-
-    def test_the_forearm_begins_where_the_skin_ends(self, side):
-        skin, arm, *_ = drawables_from_hand(some_hand(side, 4), 1)
-        loop = wrist_edge(side).loop
-        first = slice(0, len(loop))
-        assert np.allclose(arm.vertices[first], skin.vertices[loop])
-        assert np.allclose(arm.normals[first], skin.normals[loop])
-        assert np.allclose(arm.rest[first], skin.rest[loop])
-        assert np.allclose(arm.marks[first], skin.marks[loop], atol=1e-6)
-
-    def test_the_edge_is_flat_and_the_rest_of_the_skin_has_none(self, side):
-        edge, rig = wrist_edge(side), rig_from_shape(side, np.zeros(36))
-        points = edge.extend(rig.vertices)[edge.loop]
-        assert np.linalg.svd(points - points.mean(0))[1][2] < 1e-7
-        ways = np.concatenate([edge.faces[:, [0, 1]], edge.faces[:, [1, 2]], edge.faces[:, [2, 0]]]).tolist()
-        there = {tuple(way) for way in ways}
-        assert len(there) == len(ways)
-        open_ways = {way for way in there if way[::-1] not in there}
-        assert open_ways == set(zip(edge.loop.tolist(), np.roll(edge.loop, -1).tolist(), strict=True))
-
-
-def test_the_forearm_follows_the_wrists_bend():
-    hand = replace(some_hand(seed=2), bend=(0.0, 0.0))
-    back = hand.pose.rotation[0] @ rig_from_shape("Right", np.zeros(36)).frames[0]
-    straight = drawables_from_hand(hand, 1)[1].vertices[-1]
-    flexed = drawables_from_hand(replace(hand, bend=(0.6, 0.0)), 1)[1].vertices[-1]
-    turned = drawables_from_hand(replace(hand, bend=(0.0, 0.3)), 1)[1].vertices[-1]
-    thumb = keypoints_from_hand(hand)[5] - keypoints_from_hand(hand)[17]
-    assert (flexed - straight) @ back[:, 1] < -0.05  # towards the palm
-    assert (turned - straight) @ thumb > 0
-    assert np.isclose(np.linalg.norm(flexed - straight), abs(2 * 0.24 * np.sin(0.3)), rtol=0.3)
 
 
 def test_the_left_hand_mirrors_the_right():
@@ -134,3 +116,143 @@ def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
             if seen[-1]:
                 assert np.linalg.norm(found[0].keypoints[:, :2] - truth, axis=1).mean() < 12
     assert np.mean(seen) >= 0.85
+
+
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+def one(name, value=1.0):
+    shape = np.zeros(len(SHAPE_NAMES))
+    shape[SHAPE_NAMES.index(name)] = value
+    return shape
+
+
+def face_normals(rig):
+    a, b, c = np.moveaxis(rig.vertices[rig.faces], 1, 0)
+    return np.cross(b - a, c - a)
+
+
+class TestMesh:
+    @pytest.mark.parametrize("side", SIDES)
+    def test_it_is_closed_and_looks_outwards(self, side):
+        rig = load_hand_mesh(side)
+        for faces in (rig.faces, coarse_faces(rig)):
+            ways = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+            there = {tuple(way) for way in ways.tolist()}
+            assert len(there) == len(ways)
+            assert there == {(b, a) for a, b in there}
+            a, b, c = np.moveaxis(rig.vertices[faces], 1, 0)
+            assert 2e-4 < (a * np.cross(b, c)).sum() / 6 < 6e-4  # m³, positive where faces look outwards
+        assert ((face_normals(rig) * rig.normals[rig.faces].mean(1)).sum(1) > 0).all()
+
+    def test_left_is_the_mirror_of_right(self):
+        right, left = (load_hand_mesh(side) for side in SIDES)
+        assert np.allclose(right.vertices * FLIP, left.vertices)
+        assert np.allclose(right.joints * FLIP, left.joints)
+        assert np.allclose(np.linalg.det(left.frames), 1)
+
+
+@pytest.mark.parametrize("name", SHAPE_NAMES)
+def test_each_shape_moves_something_and_turns_no_face_over(name):
+    rest = face_normals(load_hand_mesh("Right"))
+    for value in (-3, 3):
+        rig = rig_from_shape("Right", one(name, value))
+        moved = np.linalg.norm(rig.vertices - load_hand_mesh("Right").vertices, axis=1)
+        assert 0.0003 < moved.max() < 0.05
+        assert ((face_normals(rig) * rest).sum(1) > 0).all()
+
+
+@pytest.mark.slow
+def test_people_have_complete_meshes_on_both_sides():
+    rest, rng = face_normals(load_hand_mesh("Right")), np.random.default_rng(4)
+    for _ in range(60):
+        shape = rng.normal(size=36).clip(-3, 3)
+        right, left = (rig_from_shape(side, shape) for side in SIDES)
+        assert ((face_normals(right) * rest).sum(1) > 0).all()
+        assert np.allclose(right.vertices * FLIP, left.vertices, atol=1e-7)
+        assert np.allclose(right.joints * FLIP, left.joints)
+
+
+@pytest.mark.parametrize("shape", [np.zeros(35), np.full(36, np.nan), np.zeros((1, 36))])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(InputError, match="36"):
+        rig_from_shape("Right", shape)
+
+
+class TestTones:
+    def test_the_scale_ranges_from_light_to_dark(self):
+        assert len(MONK_TONES) == 10
+        green = [albedo_from_tone(tone)[1] for tone in range(1, 11)]
+        assert all(0 < value < 0.9 for value in green)
+        assert green[0] > green[4] > green[6] > green[9]
+        assert sorted(green[3:], reverse=True) == green[3:]
+
+    @pytest.mark.parametrize("tone", [0, 11])
+    def test_others_are_refused(self, tone):
+        with pytest.raises(InputError, match="1 to 10"):
+            albedo_from_tone(tone)
+
+
+class TestMaterial:
+    def test_an_unknown_texture_is_refused(self):
+        with pytest.raises(InputError, match="texture"):
+            skin_material(HandAppearance(texture=len(TEXTURES)))
+
+
+STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))
+
+
+def dressed(**look):
+    hand = SceneHand("Right", np.zeros(36), STILL, HandAppearance(**look))
+    return drawables_from_hand(hand, 1)
+
+
+@pytest.mark.parametrize("name", GLOVES)
+def test_gloves_lie_on_the_skin(name):
+    skin, *_, glove = dressed(glove=name)
+    assert glove.instance == 1 + GLOVE
+    apart = ((glove.vertices - skin.vertices) * skin.normals).sum(1)
+    assert np.allclose(apart, GLOVES[name].thick_m)
+    assert len(glove.faces) <= len(skin.faces)
+
+
+@pytest.mark.parametrize("finger", range(5))
+def test_rings_go_around_their_finger(finger):
+    rng = np.random.default_rng(finger)
+    rig = rig_from_shape("Left", rng.normal(size=36).clip(-2, 2))
+    ring = ring_drawable(rig, STILL, finger, 1.0, 151)
+    (skin,), _ = rig.skin(STILL)
+    middle = ring.vertices.mean(0)
+    chain = FINGERS[finger]
+    joint = chain[1] if finger == 0 else chain[0]
+    bone = rig.joints[joint + 1] - rig.joints[joint]
+    way = bone / np.linalg.norm(bone)
+    radii = np.linalg.norm(np.cross(ring.vertices - middle, way), axis=1)
+    near = np.abs((skin - middle) @ way) < 0.002
+    near &= rig.weights[:, joint : joint + 2].sum(1) > 0.6
+    thick = np.linalg.norm(np.cross(skin[near] - middle, way), axis=1)
+    assert abs(radii.mean() - thick.mean()) < 0.002
+    assert 0.006 < radii.mean() < 0.014
+
+
+@pytest.mark.parametrize("name", SLEEVES)
+def test_sleeves_hide_the_forearm_beneath(name):
+    _, arm, sleeve = dressed(sleeve=name, seed=4.0)
+    assert arm.instance == sleeve.instance == 1 + ARM
+    rig = rig_from_shape("Right", np.zeros(36))
+    back = rig.frames[0][:, 2]
+    base = arm.vertices.mean(0)
+    for low in (0.13, 0.2):
+        rings = []
+        for each in (arm, sleeve):
+            behind = (each.vertices - rig.joints[0]) @ back
+            ring = each.vertices[np.abs(behind - low) < 0.03]
+            rings.append(np.linalg.norm(np.cross(ring - base, back), axis=1))
+        assert rings[1].mean() > rings[0].mean()
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(InputError, match="latex"):
+        look_up("glove", GLOVES, "no")
+    with pytest.raises(InputError, match="shirt"):
+        look_up("sleeve", SLEEVES, "no")

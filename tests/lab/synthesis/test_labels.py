@@ -9,7 +9,7 @@ import pytest
 from sonjit.lab.synthesis.drawable import Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.hands import drawables_from_hand, keypoints_from_hand
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.samples import CAUSES, box_from_mask, label_hands, palm_box, render_samples
+from sonjit.lab.synthesis.samples import label_hands, render_samples
 
 from .ray_causes import ray_causes, scene_drawables
 
@@ -101,28 +101,3 @@ def test_a_glove_is_the_hand_and_what_else_lies_on_it_is_not(renderer, rigs):
     assert "object" not in as_glove.causes
     assert set(as_other.causes) == {"object"}
     assert as_glove.mask.sum() > as_other.mask.sum()
-
-
-def test_the_box_around_a_mask_ends_after_its_last_pixel():
-    mask = np.zeros((6, 8), np.bool_)
-    assert box_from_mask(mask) is None
-    mask[2:4, 3:7] = True
-    assert box_from_mask(mask) == (3, 2, 7, 4)
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0, 3.0])
-def test_the_palm_box_turns_with_the_hand(turn):
-    rng = np.random.default_rng(0)
-    points = rng.uniform(-20, 20, (21, 2))
-    points[0], points[9] = (0, 30), (0, -30)
-    box = palm_box(points)
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    other = palm_box(points @ rotation.T)
-    assert box.rotation == pytest.approx(0)
-    assert np.cos(other.rotation - turn) == pytest.approx(1)
-    assert other[2:4] == pytest.approx(box[2:4])
-    assert (other.cx, other.cy) == pytest.approx(rotation @ (box.cx, box.cy))
-
-
-def test_causes_are_named_once():
-    assert len(set(CAUSES)) == len(CAUSES)

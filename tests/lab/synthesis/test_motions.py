@@ -12,7 +12,7 @@ from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.hands import keypoints_from_hand
 from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.motions import NamedMotions, load_motion
+from sonjit.lab.synthesis.motions import load_motion
 from sonjit.lab.synthesis.person import rig_from_shape
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
@@ -89,14 +89,6 @@ def test_a_sequence_is_in_view_and_smooth(rigs, kind):
         pixels = first.cameras[0].project(points)
         assert ((pixels >= 0) & (pixels < SIZE)).all()
         assert np.linalg.norm(np.diff(points, axis=0), axis=-1).max() < 0.42  # 2.5 m/s
-
-
-def test_kinds_and_names_choose_sequences():
-    names = {kind: NamedMotions.chosen(kind, 30).names for kind in ("any", "peak", "rom")}
-    assert set(names["peak"]) | set(names["rom"]) == set(names["any"])
-    assert not set(names["peak"]) & set(names["rom"])
-    two = ",".join(names["any"][:2])
-    assert NamedMotions.chosen(two, 30).names == names["any"][:2]
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
-"""Scenes: deterministic by seed, changes only of pinned factors, and hands at the requested positions."""
+"""Scenes and cameras: deterministic by seed, changes only of pinned factors, hands and views as requested."""
 
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.lab.synthesis.hands import keypoints_from_hand
 from sonjit.lab.synthesis.layouts import SynthSettings
 from sonjit.lab.synthesis.samples import render_samples
+from sonjit.lab.synthesis.scenes import MAX_VIEWS, camera_rig
 
 
 def make(index, *factors, seed=1, **more):
@@ -43,32 +45,40 @@ def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
         assert instance.extra["causes"] == other.extra["causes"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("hands", "count"), [("0", 0), ("1", 1), ("2", 2), ("interacting", 2)])
-def test_as_many_hands_as_requested_of_one_person(rigs, hands, count):
-    for index in range(3):
-        scene = make(index, f"hands={hands}")
-        assert len(scene.hands) == count
-        assert len({hand.side for hand in scene.hands}) == count
-        assert len({hand.shape.tobytes() for hand in scene.hands}) == min(count, 1)
-        assert len({(hand.appearance.tone, hand.person) for hand in scene.hands}) == min(count, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("hands", "count"), [("1", 20), ("2", 10), ("interacting", 5)])
-def test_hands_are_in_view_unless_cut(rigs, hands, count):
-    outside = []
-    for index in range(count):
-        scene = make(index, f"hands={hands}", "cut=0", "distance=0.45..0.9")
-        for hand in scene.hands:
-            camera = scene.cameras[0]
-            seen = camera.project(camera.from_world(keypoints_from_hand(hand)))
-            outside.append(not ((seen >= 0) & (seen < scene.sizes[0])).all())
-    assert np.mean(outside) < 0.05
-
-
 def test_side_and_distance_hold(rigs):
     for index in range(8):
         scene = make(index, "hands=1", "side=left", "distance=0.5")
         assert scene.hands[0].side == "Left"
         assert abs(np.median(keypoints_from_hand(scene.hands[0])[:, 2]) - 0.5) < 0.1
+
+
+MIDDLE = np.array([0.0, 0, 0.6])
+
+
+@pytest.mark.parametrize("views", [1, 2, 7, MAX_VIEWS])
+def test_a_dome_looks_at_its_middle_from_all_sides(views):
+    cameras = camera_rig("dome", views, (320, 240), 60, MIDDLE)
+    assert len(cameras) == views
+    places = np.stack([-camera.R.T @ camera.t for camera in cameras])
+    for camera in cameras:
+        np.testing.assert_allclose(camera.R @ camera.R.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(camera.R) > 0
+        np.testing.assert_allclose(camera.project(camera.from_world(MIDDLE)), (160, 120), atol=1e-6)
+        assert camera.R[1] @ (0, 1, 0) >= 0  # no image hangs upside down
+    np.testing.assert_allclose(np.linalg.norm(places - MIDDLE, axis=1), 0.6)
+    np.testing.assert_allclose(places[0], 0, atol=1e-12)
+    away = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(views)
+    assert away.min() > 0.4 * 0.6 / np.sqrt(views)
+
+
+def test_the_longer_side_has_the_requested_angle():
+    for size in ((320, 240), (240, 320)):
+        (camera,) = camera_rig("webcam", 1, size, 90, MIDDLE)
+        edge = np.array([1.0, 0, 1]) if size[0] > size[1] else np.array([0, 1.0, 1])
+        assert camera.project(edge).max() == pytest.approx(320)
+
+
+@pytest.mark.parametrize(("rig", "views"), [("webcam", 2), ("glasses", 1), ("dome", 0), ("dome", MAX_VIEWS + 1)])
+def test_a_rig_refuses_what_it_has_not(rig, views):
+    with pytest.raises(InputError, match=f"--rig {rig} with --views {views}: requires"):
+        camera_rig(rig, views, (64, 64), 60, MIDDLE)

@@ -10,7 +10,6 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.registry import check_sample
-from sonjit.lab.synthesis.drawable import Buffers
 from sonjit.lab.synthesis.job import SHEET, synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
 
@@ -152,7 +151,3 @@ def test_shards_refuse_further_images(tmp_path):
     with pytest.raises(InputError, match="--depth cannot be combined with --format shards"):
         synthesize(tmp_path / "out", SynthSettings(1, format="shards", extras=("depth",)))
     assert not (tmp_path / "out").exists()
-
-
-def test_fields_of_buffers_are_what_further_images_are_made_of():
-    assert {"depth", "normals", "instances"} <= Buffers.__dataclass_fields__.keys()

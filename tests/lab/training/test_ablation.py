@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from sonjit import InputError
-from sonjit._util.errors import JobError
 from sonjit.cli import main
 from sonjit.lab.training.ablation import AblationResult, RowResult, mean_with_interval, order_of, run_ablation
 from sonjit.lab.training.recipes import Ablation, AblationRow, TrainingRequest
@@ -177,20 +176,7 @@ def test_invalid_values_are_reported_before_any_work(change, given, message, rec
     assert not (tmp_path / "grid").exists()
 
 
-def test_a_missing_figure_is_named(recipe, tmp_path):
-    text = (
-        recipe.read_text("utf-8")
-        .replace('metric = "height"', 'metric = "width"')
-        .replace("seeds = [0, 1, 2]", "seeds = [0]")
-    )
-    recipe.write_text(text, "utf-8")
-    with pytest.raises(
-        JobError, match=r"Result 'width' is missing or not a number\. The recipe's results: height, steps"
-    ):
-        run_ablation(TrainingRequest(str(recipe), tmp_path / "grid", smoke=True), "rates")
-
-
-@pytest.mark.parametrize("count", [2, 3, 8, 11, 12, 40])
+@pytest.mark.parametrize("count", [2, 12, 40])
 def test_intervals_are_students(count):
     values = np.random.default_rng(count).normal(3, 2, count)
     expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))

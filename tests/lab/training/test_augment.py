@@ -53,15 +53,6 @@ def test_colours_change_by_what_was_drawn():
     assert Augmentation().image(half) is half
 
 
-def test_sequences_are_reversed_and_mirrors_undo_themselves():
-    assert Augmentation(reverse=True).sequence("abc") == ["c", "b", "a"]
-    assert Augmentation().sequence("abc") == ["a", "b", "c"]
-    mirror, points = Augmentation(mirror=True), np.array([[[1.0, 2.0]]])
-    np.testing.assert_array_equal(mirror.points(mirror.points(points, 9), 9), points)
-    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    np.testing.assert_array_equal(mirror.image(mirror.image(image)), image)
-
-
 def test_what_is_drawn_lies_within_the_settings_and_comes_from_the_generator():
     settings = AugmentationSettings(
         0.5, 60, 0.6, (0.75, 1.25), 0.15, ("rotation", "scale"), 0.1, 0.2, 0.3, 0.2, 0.1, 2, 0.5

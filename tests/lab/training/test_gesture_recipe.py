@@ -1,8 +1,6 @@
 """The recipe of the gesture classifier: its training, and the hands that it excludes."""
 
 import json
-from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +10,10 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hand_heads import shipped_arrays
 from sonjit.gestures import CustomMotions, LearnedGestures
-from sonjit.gestures.classifier import FEATURES, SHAPES, GestureClassifier, aligned, calibrated_shares
+from sonjit.gestures.classifier import FEATURES, GestureClassifier
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.lab.synthesis.renderer import renderer_name
-from sonjit.lab.training.alphabets import POSES, load_alphabet, shipped_gestures
+from sonjit.lab.training.alphabets import load_alphabet
 from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings, exact_positions
 from sonjit.lab.training.gesture_data import (
     MAPS,
@@ -25,7 +23,6 @@ from sonjit.lab.training.gesture_data import (
     drawn_letters,
     posed_hands,
     posed_joints,
-    recoloured,
     split_maps,
 )
 from sonjit.lab.training.gestures import (
@@ -33,7 +30,6 @@ from sonjit.lab.training.gestures import (
     add_whitening,
     calibrate,
     gesture_metrics,
-    image_calibration,
     train_network,
     with_appearance,
 )
@@ -127,39 +123,6 @@ def seen(count, seed):
     return DetectedHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
 
 
-@pytest.mark.slow
-def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, monkeypatch):
-    """Run the recipe on generated hands, whose poses can be distinguished only by appearance."""
-    for name in ("train", "held"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", lambda *_, **__: posed(90, 1))
-    monkeypatch.setattr(
-        "sonjit.lab.training.gestures.detect_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
-    )
-    settings = {"train": "train", "held_out": "held", "seen.folders": "train", "people": "0", "steps": "5"}
-    settings |= {"none": "0.3", "seen.steps": "300", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
-    settings["seen.correction"] = "8"
-    request = TrainingRequest("gestures", tmp_path / "run", data=tmp_path, settings=settings)
-    results = run_recipe(request)
-    with np.load(tmp_path / "run" / "gestures.npz") as arrays:
-        by_image = {name: arrays[name] for name in arrays.files if name.startswith("with_image.")}
-        classifier = GestureClassifier(dict(arrays))
-    heads = dict(np.load(tmp_path / "run" / "hand_heads.npz"))
-    assert set(heads) == set(shipped_arrays())
-    assert by_image.pop("with_image.calibration")[0] > 1  # smoothed labels and noise make it too unsure
-    hands = with_appearance(seen(30, 5), {name: heads[name] for name in heads if "appearance" in name})
-    layers = {name.removeprefix("with_image."): value for name, value in by_image.items()}
-    hidden = np.maximum(hands.features() @ layers["weights_0"] + layers["bias_0"], 0)
-    hidden = np.concatenate([hands.appearance.reshape(30, -1), hidden], 1)
-    for number in (1, 2):
-        hidden = np.maximum(hidden @ layers[f"weights_{number}"] + layers[f"bias_{number}"], 0)
-    logits = hidden @ layers["weights_3"] + layers["bias_3"]
-    assert np.mean(np.array(sorted(POSED))[logits.argmax(1)] == hands.pose) > 0.9
-    told_shares = classifier.probabilities(hands.features(), hands.appearance)
-    assert told_shares.shape == (30, len(classifier.vocabulary.shapes))
-    assert results["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
-
-
 def test_the_arrays_equal_the_network_of_the_image():
     hands = seen(6, 3)
     features = hands.features() + np.random.default_rng(0).normal(size=(6, FEATURES)).astype(np.float32)
@@ -182,67 +145,6 @@ def test_the_arrays_equal_the_network_of_the_image():
     np.testing.assert_allclose(shown[..., -2:], around / scale, atol=1e-4)
     by_image = both.probabilities(features, shown)
     np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
-
-
-def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatch):
-    """Check that the exponent is recovered from shares of three equally frequent poses that are too even."""
-    rng = np.random.default_rng(2)
-    shares = rng.dirichlet([0.5, 0.5, 0.5], 1500)
-    drawn = (rng.random((1500, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)
-    probabilities = np.zeros((1500, len(SHAPES)))
-    probabilities[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
-    probabilities /= probabilities.sum(1, keepdims=True)
-    monkeypatch.setattr(
-        "sonjit.lab.training.gestures.GestureClassifier",
-        lambda weights: SimpleNamespace(probabilities=lambda *_: probabilities.copy()),
-    )
-    hands = DetectedHands(
-        **{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1))
-    )
-    exponent, factor = image_calibration({}, hands)["with_image.calibration"]
-    assert exponent == pytest.approx(1.5, rel=0.1)
-    assert factor == pytest.approx(2, rel=0.15)  # of these hands a third make none
-    calibrated = calibrated_shares(probabilities, (exponent, factor))
-    np.testing.assert_allclose(calibrated.sum(1), 1, atol=1e-6)
-    makes_none = calibrated[:, 0]
-    assert np.average(makes_none, weights=np.where(drawn == 2, 2, 1)) == pytest.approx(0.5, abs=0.02)
-
-
-def test_images_are_recoloured_and_mirrored_hands_change_sides():
-    rgb = np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
-    made = [recoloured(rgb, np.random.default_rng(seed)) for seed in range(12)]
-    assert all(one.shape == rgb.shape and one.dtype == np.uint8 for one in made)
-    assert len({one.tobytes() for one in made}) == 12
-
-
-def test_free_poses_that_are_nearly_gestures_are_left_out():
-    hands = posed(30, 1, free=5)
-    assert len(hands.unambiguous(hands)) == 30
-
-
-def test_exact_hands_get_the_errors_of_similar_ones():
-    found, exact = posed(30, 1), posed(6, 2)
-    flipped = found.pose == "ok"
-    found = replace(found, left=flipped)
-    seen = exact.with_errors_from(found, np.random.default_rng(0))
-    assert seen.left.tolist() == (exact.pose == "ok").tolist()
-    moved = np.linalg.norm(seen.keypoints - aligned(exact.truth(), exact.true_left)[:, 0], axis=-1)
-    assert 0 < moved.min() < moved.max() < 0.3
-    assert (found.errors() > 0).all()
-    assert not found.exact().errors().any()
-    assert not found.exact().left.any()
-
-
-@pytest.mark.slow
-def test_hands_are_posed_before_the_camera():
-    hands = posed_joints(1, 1, 6, np.random.default_rng(0))
-    assert sorted(hands.pose.tolist()) == sorted([*shipped_gestures().posed, *["any"] * 6])
-    assert {pose for poses in POSES.values() for pose in poses} <= set(hands.pose.tolist())
-    assert (hands.keypoints_3d[..., 2] > 0.1).all()
-    np.testing.assert_allclose(
-        hands.keypoints[..., :2], hands.keypoints_3d[..., :2] / hands.keypoints_3d[..., 2:], atol=1e-5
-    )
-    assert np.isfinite(hands.features()).all()
 
 
 def test_unlearnable_data_is_reported(tmp_path):

@@ -6,9 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
@@ -19,14 +16,10 @@ from sonjit.lab.training.hand_heads import (
     HeadNetwork,
     LabelledHand,
     LabelledImage,
-    auroc,
-    auroc_interval,
     calibrate,
     calibration_error,
     hand_features,
     head_metrics,
-    mirrored,
-    pasted_over,
     platt,
 )
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
@@ -62,26 +55,6 @@ def image():
     return LabelledImage(rgb, (LabelledHand(points, np.zeros(21, np.int8), right=True),))
 
 
-def test_a_mirror_image_of_a_mirror_image_is_the_image(image):
-    once = mirrored(image)
-    assert not once.hands[0].right
-    again = mirrored(once)
-    np.testing.assert_array_equal(again.rgb, image.rgb)
-    np.testing.assert_allclose(again.hands[0].keypoints, image.hands[0].keypoints, atol=1e-4)
-    assert again.hands[0].right
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(image, seed):
-    plain = LabelledImage(np.zeros_like(image.rgb), image.hands)
-    other = np.full((30, 40, 3), 255, np.uint8)
-    after = pasted_over(plain, other, np.random.default_rng(seed))
-    changed = (after.rgb > 0).any(-1)
-    x, y = np.floor(plain.hands[0].keypoints).astype(int).T
-    np.testing.assert_array_equal(after.hands[0].causes == OBJECT, changed[y, x])
-    assert not plain.rgb.any()
-
-
 def test_the_arrays_equal_the_network():
     hands = views(40)
     torch.manual_seed(1)
@@ -112,27 +85,6 @@ def test_heads_learn_and_are_calibrated():
     assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(metrics)
 
 
-@given(arrays(np.float64, 30, elements=st.floats(-5, 5).map(lambda x: round(x, 1))), st.integers(0, 1000))
-def test_the_area_is_how_often_a_true_one_scores_above_a_false_one(scores, seed):
-    truth = np.random.default_rng(seed).random(30) < 0.5
-    gaps = scores[truth][:, None] - scores[~truth]
-    expected = ((gaps > 0) + 0.5 * (gaps == 0)).mean() if gaps.size else np.nan
-    assert auroc(scores, truth) == pytest.approx(expected, nan_ok=True)
-
-
-@pytest.mark.parametrize("together", [1, 10])
-def test_the_area_lies_in_its_interval_that_is_narrower_of_more(together):
-    rng = np.random.default_rng(4)
-    truth = rng.random(2000) < 0.5
-    scores, clusters = truth + rng.normal(size=2000), np.arange(2000) // together
-    widths = []
-    for count in (2000, 200):
-        low, high = auroc_interval(scores[:count], truth[:count], clusters[:count])
-        assert low < auroc(scores[:count], truth[:count]) < high
-        widths.append(high - low)
-    assert widths[0] < 0.6 * widths[1]
-
-
 def test_platts_numbers_make_probabilities_honest():
     rng = np.random.default_rng(2)
     logits = rng.normal(0, 2, 20_000).astype(np.float32)
@@ -141,15 +93,6 @@ def test_platts_numbers_make_probabilities_honest():
     assert (scale, shift) == (pytest.approx(0.4, abs=0.03), pytest.approx(-1, abs=0.05))
     probabilities = 1 / (1 + np.exp(-(scale * logits + shift)))
     assert calibration_error(probabilities, truth) < 0.02 < calibration_error(1 / (1 + np.exp(-logits)), truth)
-
-
-def test_views_come_back_from_their_file(tmp_path):
-    hands = HandFeatures.concatenate([views(4), views(6, seed=1)])
-    assert hands.image.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    hands.save(tmp_path / "views.npz")
-    again = HandFeatures.load(tmp_path / "views.npz")
-    for name in ("local", "shape", "mean", "cause", "right", "label", "image", "error"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
 
 
 @pytest.mark.slow

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
-from sonjit.lab.explain.segment import draw_tasks, semantic_labels
-from sonjit.lab.networks import create_network
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, SkipMaskHead, load_mask_rcnn, paste_masks
+from sonjit.lab.explain.segment import draw_tasks
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import DetectedInstances, load_mask_rcnn
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.mask_rcnn import (
     augment,
@@ -88,14 +87,8 @@ def test_a_run_learns_and_reports_its_metrics(run):
 
 def test_a_run_segments_images(run, tmp_path):
     data, out = run
-    outputs = [
-        "--save",
-        str(tmp_path / "found.json"),
-        "--draw",
-        str(tmp_path / "drawn"),
-        "--steps",
-        str(tmp_path / "steps"),
-    ]
+    files = {"--save": "found.json", "--draw": "drawn", "--steps": "steps"}
+    outputs = [word for option, name in files.items() for word in (option, str(tmp_path / name))]
     assert main(["segment", str(data / "images"), "--weights", str(out), "--min-score", "0.05", *outputs]) == 0
     records = json.loads((tmp_path / "found.json").read_text("utf-8"))
     assert {record["image_id"] for record in records} <= set(range(10))
@@ -115,27 +108,6 @@ def test_a_run_segments_images(run, tmp_path):
     assert all(cv2.imread(str(path)) is not None for path in steps)
 
 
-def test_a_stopped_run_continues_as_if_uninterrupted(tmp_path, monkeypatch):
-    data = shapes(tmp_path / "data", count=6)
-    assert train(data, tmp_path / "whole", 4) == 0
-    before = torch.optim.AdamW.step
-    calls = []
-
-    def stopping(self, *arguments, **options):
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return before(self, *arguments, **options)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", stopping)
-    assert train(data, tmp_path / "stopped", 4) == 130
-    monkeypatch.undo()
-    assert train(data, tmp_path / "stopped", 4) == 0
-    one, other = (load_mask_rcnn(tmp_path / name).network.state_dict() for name in ("whole", "stopped"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
 def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     data, out = run
     assert train(data, tmp_path / "next", 1, "--weights", str(out)) == 0
@@ -144,14 +116,6 @@ def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     before, after = (saved.network.roi_heads.box_predictor.cls_score.weight for saved in (one, other))
     moved = (before - after).abs().max()
     assert 0 < moved < 0.05
-
-
-def test_faster_rcnn_is_judged_without_masks(tmp_path):
-    data = shapes(tmp_path / "data", count=5)
-    assert train(data, tmp_path / "run", 1, masks="false") == 0
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
-    assert "box_ap" in metrics
-    assert "mask_ap" not in metrics
 
 
 def test_perfect_results_have_an_average_precision_of_one(tmp_path):
@@ -247,117 +211,34 @@ def test_masks_move_with_the_image(seed):
         assert reds == ([2] if flipped else [1])
 
 
-@given(st.integers(20, 300))
-def test_a_large_image_is_kept_small(max_side):
-    rgb = np.zeros((80, 120, 3), np.uint8)
-    one = Instance(kind="hand", box=(10, 10, 110, 70))
-    sample = Sample(dataset="made", id="a", image=rgb, width=120, height=80, instances=(one,))
-    small = example_from_sample(sample, {1: "hand"}, max_side)
-    assert max(small.rgb.shape[:2]) == min(max_side, 120)
-    assert small.masks.shape[1:] == small.rgb.shape[:2]
-    assert small.masks.mean() == pytest.approx(100 * 60 / (120 * 80), abs=0.1)
-
-
-def test_forgetting_classes_keeps_the_rest():
-    network = create_network("mask-rcnn", classes=3, depth=10, width=8, channels=16, hidden=32)
-    kept = network.roi_heads.box_head.fc6.weight.clone()
-    network.forget_classes(6)
-    assert torch.equal(network.roi_heads.box_head.fc6.weight, kept)
-    assert network.roi_heads.box_predictor.cls_score.out_features == 6
-    assert network.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 6
-
-
-def independent_ap(truth, results, overlap):
-    """COCO's AP worked out anew: 101 points of recall, IoU 0.5 to 0.95, the mean over categories, in per cent.
-
-    Args:
-        truth: (image, category, what) each.
-        results: (image, category, score, what) each.
-        overlap: IoU of two of these.
-    """
-    found = []
-    for category in sorted({one[1] for one in truth}):
-        own = [one for one in truth if one[1] == category]
-        ranked = sorted((result for result in results if result[1] == category), key=lambda one: -one[2])
-        for threshold in np.linspace(0.5, 0.95, 10):
-            taken, hits = set(), []
-            for image, _, _, what in ranked:
-                near = [(overlap(what, one[2]), k) for k, one in enumerate(own) if one[0] == image and k not in taken]
-                best = max(near, default=(0, None))
-                hits.append(best[0] >= threshold - 1e-12)
-                taken |= {best[1]} if hits[-1] else set()
-            right = np.cumsum(hits)
-            precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1] if hits else []
-            recall = right / len(own)
-            places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-            found.append(np.mean([precision[k] if k < len(hits) else 0 for k in places]))
-    return 100 * np.mean(found)
-
-
-def box_overlap(a, b):
-    inside = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
-    return inside / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inside)
-
-
-def mask_overlap(a, b):
-    return (a & b).sum() / (a | b).sum()
-
-
-def test_evaluation_gives_cocos_precision_and_speed_and_shows_the_worst(run, tmp_path):
+def test_evaluation_has_the_speed_and_shows_the_worst(run, tmp_path):
     data, weights = run
     options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
     assert main(["eval", "--protocol", "coco-instances", *map(str, options)]) == 0
     record = json.loads((tmp_path / "eval.json").read_text("utf-8"))
     metrics = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
-    truth, results = {"box": [], "mask": []}, {"box": [], "mask": []}
-    saved = load_mask_rcnn(weights)
-    for number, sample in enumerate(open_dataset("folder", data)):
-        for instance in sample.instances:
-            truth["box"].append((number, instance.category_id, np.array(instance.box)))
-            truth["mask"].append((number, instance.category_id, instance.mask()))
-        pixels = torch.from_numpy(sample.rgb()).permute(2, 0, 1).float() / 255
-        with torch.inference_mode():
-            (found,) = saved.network.find([pixels])
-            masks = paste_masks(found.masks, found.boxes, sample.rgb().shape[:2]).numpy() >= 0.5
-        for label, score, box, mask in zip(found.labels, found.scores, found.boxes, masks, strict=True):
-            written = [round(float(edge), 2) for edge in box]  # as results are written
-            results["box"].append((number, int(label), round(float(score), 5), np.array(written)))
-            results["mask"].append((number, int(label), round(float(score), 5), mask))
-    assert metrics["box_ap"] == pytest.approx(independent_ap(truth["box"], results["box"], box_overlap), abs=1e-6)
-    assert metrics["mask_ap"] == pytest.approx(independent_ap(truth["mask"], results["mask"], mask_overlap), abs=1e-6)
     assert 0 < metrics["mask_ap"] < 100
+    assert 0 < metrics["box_ap"] < 100
     assert metrics["frames_per_second"] > 0
-    report = (tmp_path / "report.md").read_text("utf-8")
-    assert "| Mask R-CNN, ResNet-101, test | 35.70 | 5.00 |" in report
-    worst = cv2.imread(str(tmp_path / record["runs"][0]["worst"][0]["file"]))
-    assert worst.shape[1] == 720
+    assert "| Mask R-CNN, ResNet-101, test | 35.70 | 5.00 |" in (tmp_path / "report.md").read_text("utf-8")
+    assert cv2.imread(str(tmp_path / record["runs"][0]["worst"][0]["file"])).shape[1] == 720
 
 
-def test_what_is_pooled_and_which_mask_head_can_be_compared(run, tmp_path):
-    for name, settings in (("pool", {"roi": "pool"}), ("skip", {"mask_head": "skip"})):
-        assert train(run[0], tmp_path / name, 2, **settings) == 0
-        network = load_mask_rcnn(tmp_path / name).network
-        assert (network.roi, type(network.roi_heads.mask_head).__name__) == {
-            "pool": ("pool", "MaskRCNNHeads"), "skip": ("align", "SkipMaskHead"),
-        }[name]  # fmt: skip
-        metrics = json.loads((tmp_path / name / "metrics.json").read_text("utf-8"))
-        assert metrics["frames_per_second"] > 0
-
-
-def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
-    torch.manual_seed(0)
-    head, logits = SkipMaskHead(4, [4] * 4, 1).eval(), torch.nn.Conv2d(8, 3, 1)
-    maps = torch.rand(2, 4, 14, 14)
-    with torch.inference_mode():
-        fine = head[1](head[0](maps))
-        coarse = head[3](head[2](torch.nn.functional.max_pool2d(fine, 2)))
-        parts = [
-            torch.nn.functional.conv2d(one, logits.weight[:, place : place + 4])
-            for one, place in ((fine, 0), (coarse, 4))
-        ]
-        expected = sum(torch.nn.functional.interpolate(part, (28, 28), mode="bilinear") for part in parts)
-        expected = expected + logits.bias[:, None, None]
-        torch.testing.assert_close(logits(head(maps)), expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(
+    ("setting", "used"),
+    [
+        ({"roi": "pool"}, ("pool", "MaskRCNNHeads", True)),
+        ({"mask_head": "skip"}, ("align", "SkipMaskHead", True)),
+        ({"masks": "false"}, ("align", "NoneType", False)),
+    ],
+)
+def test_parts_of_the_network_are_chosen(setting, used, run, tmp_path):
+    assert train(run[0], tmp_path, 1, **setting) == 0
+    network = load_mask_rcnn(tmp_path).network
+    metrics = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert metrics["frames_per_second"] > 0
+    assert "box_ap" in metrics
+    assert (network.roi, type(network.roi_heads.mask_head).__name__, "mask_ap" in metrics) == used
 
 
 def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
@@ -370,16 +251,6 @@ def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
     assert drawn.shape == (2 * height, 2 * width, 3)
     assert main(options) == 2
     assert "--tasks requires --draw" in capsys.readouterr().err
-
-
-def test_a_pixel_is_of_the_surest_objects_category():
-    masks = torch.ones(2, 4, 4)
-    boxes = torch.tensor([[0.0, 0, 6, 6], [4, 0, 10, 6]])
-    found = DetectedInstances(boxes, torch.tensor([0.9, 0.8]), torch.tensor([2, 1]), masks)
-    labels = semantic_labels(found, (8, 12))
-    assert (labels[1:5, 5] == 2).all()
-    assert (labels[1:5, 8] == 1).all()
-    assert (labels[7] == 0).all()
 
 
 def test_each_panel_shows_its_own_task():

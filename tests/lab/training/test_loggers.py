@@ -144,27 +144,3 @@ def test_a_tracker_that_cannot_start_is_one_line(installed, tmp_path):
     installed(SimpleNamespace(init=init))
     with pytest.raises(JobError, match=r"^loggers=wandb cannot start: the server is not there$"):
         run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=("wandb",)))
-
-
-@pytest.mark.slow
-def test_mlflow_receives_the_log(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    options = dataclasses.replace(OPTIONS, loggers=("mlflow",))
-    with pytest.raises(PowerCutError):
-        run(tmp_path / "run", stop_after=7, options=options)
-    run(tmp_path / "run", options=options)
-    client = mlflow.MlflowClient()
-    found = client.get_run((tmp_path / "run" / "mlflow-run-id").read_text())
-    assert found.data.params["optimizer"] == "adamw"
-    assert {item.step for item in client.get_metric_history(found.info.run_id, "losses/squares")} == set(range(1, 13))
-
-
-@pytest.mark.slow
-def test_wandb_receives_the_log(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    run(tmp_path / "run", options=dataclasses.replace(OPTIONS, loggers=("wandb",)))
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))

@@ -48,19 +48,6 @@ def test_a_finished_run_is_only_read(tmp_path):
     assert all(torch.equal(value, given.state_dict()[key]) for key, value in expected.state_dict().items())
 
 
-def test_another_seed_gives_another_network_and_the_caller_keeps_its_own_numbers(tmp_path):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    networks = [line(), line()]
-    torch.manual_seed(5)
-    run(None, network=networks[0])
-    run(None, network=networks[1], options=TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, seed=1))
-    assert torch.equal(torch.rand(3), expected)
-    assert not torch.equal(networks[0][0].weight, networks[1][0].weight)
-    assert not list(tmp_path.iterdir())
-
-
 def test_other_settings_do_not_resume_a_run(tmp_path):
     run(tmp_path)
     with pytest.raises(
@@ -80,26 +67,6 @@ def test_damage_and_failure_are_reported_in_one_line(tmp_path):
         run(tmp_path / "file")
     with pytest.raises(JobError, match="step 1: the loss is nan; try a smaller learning rate"):
         train(line(), batch, lambda *_: {"nothing": torch.tensor(float("nan"))}, OPTIONS)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *(
-            {"steps": 0},
-            {"save_every": 0},
-            {"learning_rate": 0},
-            {"learning_rate": float("nan")},
-            {"warmup": -1},
-            {"accumulate": 0},
-        ),
-        *({"ema": 1.0}, {"momentum": -0.1}, {"decay": 0.0}, {"decay_at": (2.0,)}, {"optimizer": "fast"}),
-        *({"evaluate_every": -1}, {"learning_rate": float("inf")}, {"schedule": "steps"}, {"precision": "f8"}),
-    ],
-)
-def test_options_that_train_nothing_are_refused(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        TrainingSettings(**wrong)
 
 
 def test_accumulated_batches_are_one_large_batch():

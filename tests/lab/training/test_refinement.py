@@ -6,7 +6,6 @@ import torch
 
 from sonjit import InputError, SonjitError
 from sonjit.cli import main
-from sonjit.detectors.kinds.hand_heads import sampled_maps
 from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
 from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training import refinement as recipe
@@ -17,9 +16,6 @@ from sonjit.lab.training.refinement import (
     Refinement,
     RefinementSettings,
     map_files,
-    published_definition,
-    refinement_losses,
-    sampled,
     write_refinable_hands,
 )
 
@@ -47,13 +43,6 @@ def as_taps(maps, row):
     return [values[row].float().numpy().T.reshape(1, -1, side, side) for values, side in zip(maps, SIDES, strict=True)]
 
 
-def test_maps_are_sampled_as_in_the_detectors():
-    maps, places = made_maps("lite", 2), np.random.default_rng(1).uniform(-0.1, 1.1, (2, 21, 3)).astype(np.float32)
-    shown = sampled(maps, torch.from_numpy(places)).numpy()
-    for row in range(2):
-        np.testing.assert_allclose(shown[row], sampled_maps(as_taps(maps, row), places[row]), atol=1e-5)
-
-
 @pytest.mark.parametrize("model", CHANNELS)
 def test_the_arrays_do_what_the_network_does(model):
     torch.manual_seed(0)
@@ -76,43 +65,6 @@ def test_the_arrays_do_what_the_network_does(model):
         np.testing.assert_allclose(refined.keypoints, found[-1][row], atol=2e-3)
         np.testing.assert_allclose(refined.world, world[row], atol=2e-3)
         np.testing.assert_allclose(refined.error, log_error[row].exp(), rtol=2e-2)
-
-
-def test_training_lowers_the_losses():
-    torch.manual_seed(0)
-    network, hands, maps = (
-        Refinement(channels=4, hidden=16, rounds=2, dropout=0.0),
-        made_hands(16),
-        made_maps("lite", 16),
-    )
-    network.fit_normalisation("lite", maps)
-    values = (hands.keypoints + np.float32(0.05), hands.world, hands.exact, hands.exact_world)
-    batch = {"lite": [*maps, *(torch.from_numpy(each) for each in values)]}
-    optimizer, totals = torch.optim.Adam(network.parameters(), 1e-2), []
-    for _ in range(30):
-        total = torch.stack(list(refinement_losses(network, batch).values())).sum()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        totals.append(total.item())
-    assert totals[-1] < 0.5 * totals[0]
-
-
-def test_the_definition_of_a_network_is_recovered():
-    hands = made_hands(400)
-    truth = np.zeros((21, 3))
-    truth[5], truth[8] = [0.05, 0.1, 0.02], [0.08, -0.04, 0]
-    moved = hands.defined_by(truth)
-    shifted = RefinableHands(
-        moved.exact + (hands.keypoints - hands.exact),
-        hands.world,
-        hands.exact,
-        hands.exact_world,
-        hands.visible,
-        hands.image,
-    )
-    np.testing.assert_allclose(published_definition(shifted), truth, atol=0.01)
-    assert shifted.defined_by(truth).errors(shifted.keypoints).mean() < shifted.errors(shifted.keypoints).mean()
 
 
 def test_hands_are_held_out_of_training():

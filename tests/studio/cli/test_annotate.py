@@ -1,6 +1,5 @@
 import json
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -110,27 +109,6 @@ def test_a_rig_that_was_read_wrongly_is_reported(tmp_path, capsys):
     save_cameras(rig.moved(np.eye(3), np.zeros(3), 1000), tmp_path / "mm.json")
     assert main(["annotate", "cameras", str(tmp_path / "mm.json")]) == 0
     assert "is the unit right?" in capsys.readouterr().err
-
-
-def test_clocks_are_compared(tmp_path, capsys):
-    for name, first in (("a", 20), ("b", 14)):
-        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("mpeg4", rate=30)
-            stream.width, stream.height, stream.bit_rate = 64, 48, 4_000_000
-            rng = np.random.default_rng(0)
-            for number in range(40):
-                image = np.clip((180 if number >= first else 40) + rng.normal(0, 12, (48, 64, 3)), 0, 255)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")))
-            container.mux(stream.encode())
-    out = tmp_path / "sync.json"
-    assert main(["annotate", "sync", str(tmp_path), "--by", "flash", "--out", str(out)]) == 0
-    output = capsys.readouterr().err
-    assert "b: offset +200.0 ms" in output
-    assert "34 frame sets of 2 cameras" in output
-    written = json.loads(out.read_text())
-    assert written["images"]["b"][0] == 0
-    assert written["images"]["a"][0] == 6
-    assert main(["annotate", "sync", str(tmp_path), "--by", "timecode"]) == 2
 
 
 @pytest.fixture
@@ -308,24 +286,3 @@ def test_foreign_files_stay_next_to_a_project(sonjit, planted_desk):
         assert changed() == []
         for name in ("notes.txt", "runs/notes.txt", "release/notes.txt"):
             assert (project / name).read_text("utf-8") == "precious"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("weights")
-def test_foreign_files_stay_in_folders_of_views_and_tables(sonjit, planted_desk):
-    folder, changed = planted_desk
-    tables = folder / "input"
-    for view in ("cam0", "cam1", "cam2"):
-        assert sonjit("hands", folder / "views" / view, "--search", "fast", "--save", tables / f"{view}.json")[0] == 0
-    for command in (
-        ["annotate", "new", folder, "--cameras", folder / "rig.json", "--views", folder / "views"],
-        ["annotate", "new", folder / "thesis", "--cameras", folder / "rig.json", "--views", folder / "views"],
-        ["annotate", "sync", folder / "views", "--by", "index", "--out", folder / "sync.json"],
-        ["annotate", "triangulate", folder / "rig.json", *sorted(tables.glob("cam*.json")), "--out", folder / "p.json"],
-        ["annotate", "triangulate", folder / "rig.json", tables, "--out", folder / "q.json"],
-        ["annotate", "export", folder / "p.json", "--out", folder / "hands.csv"],
-    ):
-        status, _, errors = sonjit(*command)
-        assert status == 0 or errors, "a refusal is explained"
-        assert changed() == []
-    assert json.loads((folder / "sync.json").read_text("utf-8"))
