@@ -13,7 +13,7 @@ from sonjit.cli import main
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import fit_project_offsets, held_out_error, human_frames, write_training_set
+from sonjit.studio.automatic.learning import fit_project_offsets, held_out_error
 from sonjit.studio.automatic.run_folder import machine_marks, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
@@ -147,16 +147,6 @@ def test_images_that_cannot_be_used_are_named(made):
     problems = annotate(project, AnnotatorSettings(fps=1)).problems
     assert any("cam1" in line and "image 5 repeats" in line for line in problems)
     assert any("cam1" in line and "7.png" in line for line in problems)
-
-
-def test_lessons_hold_what_people_marked_in_every_view(made, tmp_path):
-    project, joints, _ = made
-    people_mark(project, joints, [4, 6])
-    assert human_frames(project) == (4, 6)
-    file = write_training_set(project, (4, 6), tmp_path / "training-set")
-    from sonjit.lab.datasets import open_dataset
-
-    assert sum(len(sample.instances) for sample in open_dataset("folder", file)) == 2 * 5 * 2
 
 
 def test_no_labels_are_named(made):

@@ -174,19 +174,6 @@ def test_boards_are_found_in_one_image_and_distinguished(tmp_path):
         annotate_calibrate.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
 
 
-@pytest.mark.slow
-def test_wrong_corners_do_little_harm(truth, seen):
-    rng = np.random.default_rng(0)
-    spoilt = []
-    for one in seen.found:
-        pixels = one.pixels.copy()
-        wrong = rng.random(len(pixels)) < 0.03
-        pixels[wrong] += rng.normal(0, 25, (wrong.sum(), 2))
-        spoilt.append(BoardObservation(one.target, one.view, one.frame, one.points, pixels))
-    found = calibrate(BoardObservations(tuple(spoilt), seen.sizes), lenses={v.name: v.camera for v in truth})
-    assert_is_rig(found.rig, truth, centres_m=0.004, turns_rad=0.005)
-
-
 def test_a_body_of_markers_calibrates_too(tmp_path):
     side, half = 0.05, 0.04
     square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * side / 2 - [0, 0, half]

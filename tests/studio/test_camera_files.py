@@ -70,14 +70,6 @@ def test_xml_and_the_header_of_older_opencv_are_read(tmp_path):
     assert_same_rig(load_cameras(tmp_path / "old.yml"), rig)
 
 
-@pytest.mark.parametrize("value", [".Inf", ".Nan", "wide", "[1, 2]", ""])
-def test_an_impossible_width_in_an_opencv_file_is_named(tmp_path, value):
-    path = _saved(tmp_path, "opencv")
-    path.write_text(path.read_text().replace("image_width: 640", f"image_width: {value}", 1))
-    with pytest.raises(InputError, match=r"r\.yml.*cam0"):
-        load_cameras(path)
-
-
 def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
     """Check that other programs project with a written file like the rig, minus half a pixel."""
     rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))

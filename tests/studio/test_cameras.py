@@ -15,7 +15,6 @@ from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import open_view, views_by_camera
 from sonjit.studio.cameras.world import scale_to_length, world_on_board, world_on_points
 from sonjit.studio.triangulation.bones import fit_mesh, rig_with_lengths
-from sonjit.studio.triangulation.triangulation import triangulate
 
 from .rigs import FISHEYE, LENS, RATIONAL, random_rig, with_lenses
 
@@ -118,12 +117,6 @@ def test_lenses_are_opencvs(lens):
     rays = view.camera.undistorted_rays(view.project(points))
     seen = view.camera.from_world(points)
     np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
-
-
-def test_cameras_of_different_lenses_triangulate_together():
-    rig = with_lenses(random_rig(4), [LENS, RATIONAL, FISHEYE, None])
-    points = np.random.default_rng(1).normal(0, 0.1, (30, 3))
-    np.testing.assert_allclose(triangulate(rig, rig.project(points)).points_m, points, atol=1e-9)
 
 
 @pytest.fixture(scope="module")

@@ -70,18 +70,6 @@ def test_marks_of_right_hands_teach_left_ones(rig, truth):
     assert error_mm(corrected[:, 1], truth[:, 1]) < 2
 
 
-def test_what_is_unknown_or_another_hand_stays_and_teaches_nothing(rig, truth):
-    seen = detected(rig, truth, 0.0)
-    wrong = seen.swap_hands(np.arange(FRAMES) % 10 == 0)
-    wrong.points_px[1, :, 0, 8] = np.nan
-    offsets = fit_offsets(rig, wrong, truth)
-    found = triangulate_detections(rig, wrong)
-    same = offsets.correct(rig, wrong, found.points_m)
-    assert np.isnan(same.points_px[1, :, 0, 8]).all()
-    right = np.arange(FRAMES) % 10 > 1
-    assert error_mm(triangulate_detections(rig, same.part(right)).points_m, truth[right]) < 0.3
-
-
 def test_offsets_load_from_their_file_and_damage_is_reported(rig, truth, tmp_path):
     some = slice(0, 6)
     offsets = fit_offsets(rig, detected(rig, truth, 0.0).part(some), truth[some])

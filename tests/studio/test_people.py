@@ -13,10 +13,8 @@ from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cameras.views import CameraFrames, save_frame_sets
 from sonjit.studio.cli import annotate_triangulate
 from sonjit.studio.triangulation.association import Tracker
-from sonjit.studio.triangulation.bones import bone_lengths, fit_skeletons, median_lengths
 from sonjit.studio.triangulation.exports import export_people
-from sonjit.studio.triangulation.people import Detections, Part, fit_constant_bones, load_detections, load_people
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.triangulation.people import Part, load_detections, load_people
 
 from .projects import hands
 from .rigs import random_rig
@@ -142,18 +140,6 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
     np.testing.assert_allclose(people.times_s, times, atol=1e-6)
 
 
-def test_limbs_keep_their_lengths():
-    rig, truth = random_rig(2, 4, distance_m=3.0), walking(2)[:, :1].repeat(4, 0)
-    noisy = rig.project(truth) + np.random.default_rng(0).normal(0, 4, (2, *truth.shape[:-1], 2))
-    frames = tuple(range(len(truth)))
-    seen = Detections((BODY,), frames, np.array(frames) / 30, noisy, np.ones(noisy.shape[:-1]))
-    raw = triangulate(rig, noisy)
-    found = fit_constant_bones(rig, seen, raw)
-    assert bone_lengths(found.points_m[:, 0], BODY.bones).std(0).max() < 1e-6
-    before, after = (np.linalg.norm(one.points_m - truth, axis=-1).mean() for one in (raw, found))
-    assert after < 0.8 * before
-
-
 def test_faces_of_several(tmp_path):
     rig, rng = random_rig(4, 3, distance_m=2.0, half=True), np.random.default_rng(2)
     truth = rng.normal(0, 0.06, (478, 3)) + np.array([(-0.3, 0, 0), (0.3, 0, 0)])[:, None]
@@ -260,25 +246,6 @@ def test_who_comes_back_after_a_while_is_new():
     assert tracker.assign(1.4, [here + 0.1, there]) == [2, 1]
 
 
-NOISE_M = 0.004
-
-
 @pytest.fixture
 def truth():
     return hands(30, 3).reshape(30, 2, 21, 3)
-
-
-def fitted(points, truth, times=None, noise_m=NOISE_M):
-    covariance = np.broadcast_to(noise_m**2 * np.eye(3), (*points.shape, 3))
-    times = np.arange(len(points)) * 1.0 if times is None else times
-    return fit_skeletons(points, covariance, median_lengths(truth), times)
-
-
-def test_a_joint_lost_for_a_moment_is_filled_and_one_never_seen_is_not(truth):
-    still = np.repeat(truth[:1, 0], 10, 0)
-    points = still.copy()
-    points[4, 8] = np.nan
-    points[:, 20] = np.nan
-    found = fitted(points, still, np.arange(10) / 30).points_m
-    np.testing.assert_allclose(found[4, 8], still[4, 8], atol=1e-3)
-    assert np.isnan(found[:, 20]).all()

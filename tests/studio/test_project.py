@@ -149,21 +149,6 @@ def test_files_may_name_their_camera_in_a_longer_name(tmp_path, files, cameras):
     assert find_views([*cameras, "cam_7"], [str(found[cameras[1]])]) == {cameras[1]: found[cameras[1]]}
 
 
-def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views):
-    (tmp_path / "here" / "all").mkdir(parents=True)
-    for name, folder in views.items():
-        for file in folder.iterdir():
-            shutil.copy(file, tmp_path / "here" / "all" / f"{name}_{file.name}")
-    found = find_views(rig.names, [str(tmp_path / "here" / "all")])
-    create_project(tmp_path / "here" / "project", rig, found).close()
-    shutil.move(tmp_path / "here", tmp_path / "there")
-    moved = open_project(tmp_path / "there" / "project")
-    assert moved.frames == (0, 10, 20)
-    expected = cv2.imread(str(views["cam1"] / "image20.png"))[..., ::-1]
-    np.testing.assert_array_equal(moved.view("cam1").read(20), expected)
-    moved.close()
-
-
 @pytest.mark.parametrize(
     ("named", "message"),
     [

@@ -1,6 +1,5 @@
 import hashlib
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.results import Face
 from sonjit.studio.automatic.run_folder import FOLDER, Labels
 from sonjit.studio.release import privacy as release_faces
-from sonjit.studio.release import release as release_module
 from sonjit.studio.release.data_card import Capture, load_card, split_people
 from sonjit.studio.release.privacy import (
     FacesFound,
@@ -122,17 +120,6 @@ def test_a_stopped_release_continues(labelled, tmp_path):
     release([project], card, tmp_path / "out", fps=50)
     release([project], card, tmp_path / "whole", fps=50)
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
-
-
-def test_a_refused_release_leaves_no_folder(labelled, tmp_path, monkeypatch):
-    project, _, card = labelled
-    labels = release_module.read_labels
-    nothing = lambda project: [replace(label, source=0 * label.source) for label in labels(project)]  # noqa: E731
-    monkeypatch.setattr(release_module, "read_labels", nothing)
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(InputError, match="no frame set has a label"):
-        release([project], card, tmp_path / "out", fps=50)
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_finished_release_stays_as_it_is(labelled, tmp_path):

@@ -6,7 +6,6 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.networks.keypoint_detector import KeypointDetector
 from sonjit.studio.automatic import detection as second_pass
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.studio.automatic.detection import detect_frames, refine_detections
@@ -84,34 +83,6 @@ def test_what_train_makes_is_what_auto_looks_with(made, weights):
     assert sum(len(label.frames) for label in read_labels(project)) == FRAMES
     assert len(list(project.folder.glob("auto/*/seen/*.npz"))) == 2 * 2  # of both looks
     assert annotate(project, AnnotatorSettings(fps=1, network=str(folder))).kept == FRAMES
-
-
-@pytest.mark.slow
-def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkeypatch):
-    """Train the smallest EfficientNet on manual marks. Its detections in each view count."""
-    project, joints, _ = made
-    rig = project.rig
-    people_mark(project, joints, range(4))
-    small = {"backbone": "test_efficientnet", "channels": "16", "side": "64", "steps": "2", "batch": "4", "warmup": "1"}
-    folder, _ = train_network(project, "keypoint-detector", small)
-    monkeypatch.setattr(second_pass, "PASSES", 1)
-    monkeypatch.setattr(second_pass, "tolerance_px", lambda there: np.inf)  # it has hardly learnt anything
-    settings = DetectionSettings(str(project.folder), rig.names, network=str(folder))
-    first = first_look(rig, joints)
-    rows = [0, FRAMES - 1]
-    few = ChunkDetections(first.frames[rows], first.points_px[rows], first.confidence[rows], ())
-    seen = refine_detections(settings, few)
-    detector = KeypointDetector(folder)
-    for index, row in enumerate(rows):
-        for view, camera in enumerate(rig):
-            rgb = project.view(camera.name).read(row)
-            for side in range(2):
-                there = camera.project(joints[row, side] + OFF_M[side])
-                (expected,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
-                np.testing.assert_allclose(seen.points_px[index, view, side], expected.keypoints, atol=0.1)
-                np.testing.assert_allclose(
-                    seen.confidence[index, view, side], np.maximum(expected.confidence, 1e-3), atol=1e-3
-                )
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,22 +15,17 @@ from hypothesis import strategies as st
 from sonjit import InputError, JobError
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.marks import (
-    JOINTS,
     MACHINE,
     Mark,
     ReviewPriority,
     agreement,
     conflicts,
-    epipolar_lines,
     joint_names,
-    mark_table,
     review_priorities,
-    solve_joints,
 )
-from sonjit.studio.triangulation.bones import BONES, HAND_BONES, bone_lengths, bone_warnings, median_of_other_frames
+from sonjit.studio.triangulation.bones import BONES, HAND_BONES, bone_lengths, bone_warnings
 
 from .projects import hands
-from .rigs import random_rig
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 
@@ -277,34 +271,6 @@ def test_conflicts_are_marks_far_apart_or_there_and_not_there():
     assert [(one.joint, one.apart_px) for one in found] == [(2, 40.0), (3, None)]
 
 
-def test_joints_are_restored_from_their_projections():
-    rig, truth = random_rig(5, 3), hands(1, 3)[0]
-    pixels = rig.project(truth)
-    marks = [
-        Mark(f"{c}-{k}", 0, name, k, "Ann", "seen", *map(float, pixels[c, k]))
-        for c, name in enumerate(rig.names)
-        for k in range(JOINTS)
-        if np.isfinite(pixels[c, k]).all() and (c < 2 or k < 40)
-    ]
-    solution = solve_joints(rig, mark_table(rig, marks))
-    np.testing.assert_allclose(solution.points_m, truth, atol=1e-6)
-    np.testing.assert_allclose(solution.projected_px, pixels, atol=1e-3)
-    assert np.nanmax(solution.residual_px) < 1e-3
-
-
-def test_one_mark_gives_a_line_through_the_joint_in_every_other_view():
-    rig, truth = random_rig(4, 5), hands(1, 5)[0]
-    pixels = rig.project(truth)
-    table = mark_table(rig, [Mark("m", 0, rig.names[1], 7, "Ann", "seen", *map(float, pixels[1, 7]))])
-    lines = epipolar_lines(rig, table, 7)
-    assert rig.names[1] not in lines
-    for name, line in lines.items():
-        fine = np.concatenate([np.linspace(a, b, 50) for a, b in pairwise(line)])
-        assert np.linalg.norm(fine - pixels[rig.index(name), 7], axis=1).min() < 2
-    assert lines
-    assert epipolar_lines(rig, table, 8) == {}
-
-
 def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
     truth = hands(5, 2)
     lengths = bone_lengths(truth, PAIRS)
@@ -314,19 +280,6 @@ def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
     tip = joint_names().index("left_index_finger_tip")
     slipped[tip] += (0.0, -0.05, 0.0)
     assert tip in {end for warning in bone_warnings(bone_lengths(slipped, PAIRS), unknown) for end in warning.bone}
-
-
-def test_a_bone_that_changes_between_frames_is_warned_of():
-    truth = hands(5, 2)
-    lengths = {frame: bone_lengths(joints, PAIRS) for frame, joints in enumerate(truth)}
-    usual = median_of_other_frames(lengths, 4)
-    np.testing.assert_allclose(usual, bone_lengths(truth[0], PAIRS), atol=1e-9)
-    assert bone_warnings(bone_lengths(truth[4], PAIRS), usual) == []
-    wrong = truth[4].copy()
-    wrong[8] += 0.012 * (wrong[8] - wrong[7]) / np.linalg.norm(wrong[8] - wrong[7])
-    (found,) = bone_warnings(bone_lengths(wrong, PAIRS), usual)
-    assert (found.bone, found.against) == ((7, 8), "frames")
-    assert np.isnan(median_of_other_frames({}, 0)).all()
 
 
 def good(count=6):

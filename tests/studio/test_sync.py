@@ -43,18 +43,6 @@ def test_flashes_give_offset_and_drift_with_subframe_precision(offset, drift_ppm
     assert clock.rms_s < 0.5 / FPS
 
 
-def test_images_of_one_frame_set_are_read_together():
-    lines = {"a": _line([5.0]), "b": _line([5.0], offset=1.0)}
-    found = synchronise(lines, "flash")
-    both = found.images[(found.images >= 0).all(1)]
-    assert (both[:, 0] - both[:, 1] == FPS).all()
-    assert np.nanmax(np.abs(found.delay_s)) <= 0.5 / FPS + 1e-6
-    assert found.times_s == pytest.approx(lines["a"].time_s[found.images[:, 0]])
-    assert found.cameras()["b"].frame_sets[5] == found.frame_of("b", 5)
-    assert found.frame_of("b", 5) == found.frame_of("a", 5 + FPS)
-    assert found.frame_of("a", 10**6) is None
-
-
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([24, 30, 60]), st.floats(0, 0.9), st.integers(0, 10**6)), min_size=2, max_size=4)

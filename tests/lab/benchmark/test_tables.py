@@ -2,16 +2,12 @@
 
 import io
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from sonjit._util.errors import InputError
 from sonjit.cli import main
-from sonjit.engines import EngineOptions, profiled_networks
-from sonjit.engines.openvino import OpenVinoEngine
 from sonjit.lab.benchmark import CASES, measure_layers
-from sonjit.lab.benchmark.cases import DRIFT_FRAMES, drifting, save_clip
 from sonjit.lab.benchmark.run import LayerGroup, NetworkLayers, draw_layers, draw_report
 from sonjit.weights import find_weight
 
@@ -35,19 +31,6 @@ def test_each_network_of_the_cases_is_measured_once(lite_file):
         assert sum(group.layers for group in network.groups if group.operation == "Convolution") >= 30
         assert [group.ms for group in network.groups] == sorted((group.ms for group in network.groups), reverse=True)
         assert 0 < network.groups[0].ms < network.ms
-
-
-def test_only_profiled_networks_have_layer_times(lite_file):
-    with profiled_networks():
-        profiled = EngineOptions(precision="f32", threads=1)
-    plain = EngineOptions(precision="f32", threads=1)
-    counts: list[int] = []
-    for options in (profiled, plain):
-        engine = OpenVinoEngine(lite_file, options, (0.0, 1.0))
-        engine.run()
-        counts.append(len(engine.layer_times()))
-    assert counts[0] > 30
-    assert counts[1] == 0
 
 
 def test_table_shows_the_share_of_each_group():
@@ -74,37 +57,6 @@ def test_options_without_effect_on_layers_are_refused(capsys, options, refused):
     error = capsys.readouterr().err
     assert refused in error
     assert error.count("\n") == 1
-
-
-@pytest.fixture
-def image():
-    return np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
-
-
-def test_copies_stand_side_by_side(tmp_path):
-    save_clip(None, tmp_path / "one.npy", 2)
-    save_clip(None, tmp_path / "two.npy", 2, copies=2)
-    one, two = np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy")
-    assert two.shape == (2, 480, 1280, 3)
-    assert np.array_equal(two, np.concatenate([one, one], axis=2))
-
-
-def test_a_image_drifts_by_integer_pixels(image):
-    frames = list(drifting(image))
-    assert len(frames) == DRIFT_FRAMES
-    assert {frame.shape for frame in frames} == {(92, 142, 3)}
-    places = [
-        (x, y)
-        for frame in frames
-        for x in range(9)
-        for y in range(9)
-        if np.array_equal(image[y : y + 92, x : x + 142], frame)
-    ]
-    assert len(places) == DRIFT_FRAMES
-    steps = np.abs(np.diff(places, axis=0, append=places[:1]))
-    assert 0 < steps.max() <= 1
-    assert np.array(places).min(axis=0).tolist() == [0, 0]
-    assert np.array(places).max(axis=0).tolist() == [8, 8]
 
 
 def side(scale, precision, **more):
@@ -144,22 +96,3 @@ def test_table_shows_both_sides_and_the_ratio(report):
     assert row(report, "bf16") == ["2.00", "3.00", "2.50", "4.00", "150", "0.10", "0.25", "1.25", "1.60", "1.25"]
     assert row(report, "f32") == ["8.00", "12.00", "10.00", "16.00", "600", "0.40", "0.25", "1.25", "-", "-"]
     assert row(report, "ratio")[:2] == ["0.25", "0.25"]
-
-
-def test_table_without_a_peer(report):
-    del report["cases"][0]["mediapipe"], report["libraries"]["mediapipe"]
-    assert "ratio" not in text(report)
-    assert "mediapipe" not in text(report)
-
-
-def test_a_case_that_the_peer_cannot_do_has_empty_cells(report):
-    del report["cases"][0]["mediapipe"]
-    (line,) = (line for line in text(report).splitlines() if line.split()[:1] == ["mediapipe"] and "0.10" not in line)
-    assert set(line.split()[1:]) == {"-"}
-
-
-def test_a_case_is_compared_with_another(report):
-    two = {"name": "two", "max_instances": 2, "static_image": False, "against": "hands: tracked, full"}
-    report["cases"].append({"case": two, "sonjit": side(1.5, "bf16")})
-    (line,) = (line for line in text(report).splitlines() if " to hands: tracked, full " in line)
-    assert line.split("full")[1].split()[:2] == ["1.50", "1.50"]

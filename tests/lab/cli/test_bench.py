@@ -45,13 +45,6 @@ def test_peer_without_mediapipe(capsys):
     assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
 
 
-def test_media_that_is_not_there(capsys, tmp_path):
-    status, _, err = run(capsys, "--media", str(tmp_path / "no.mp4"), "--save", str(tmp_path / "bench.json"))
-    assert status == 2
-    assert err.splitlines()[-1].startswith("sonjit: ")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
     from sonjit.lab import benchmark as package
     from sonjit.lab.cli import bench
@@ -121,15 +114,3 @@ def test_wrong_calls_are_one_line(capsys, tmp_path, monkeypatch, arguments, line
     assert (status, out) == (2, "")
     assert line in err
     assert err.count("\n") == 1
-
-
-def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
-    skip_without("face")
-    missing = str(tmp_path / "no.mp4")
-    status, _, err = run(capsys, "--kind", "all", "--media", missing, "--face-media", missing)
-    assert status == 2
-    assert err.splitlines()[:2] == [
-        "skipped body: no clip is bundled; give --body-media a video or image of one person",
-        "skipped holistic: no clip is bundled; give --body-media a video or image of one person",
-    ]
-    assert err.splitlines()[2].startswith("[1/12] hands: ")

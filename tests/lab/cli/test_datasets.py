@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from sonjit.lab.datasets import list_datasets, open_dataset
 
 from .commands import run_command
-
-PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -108,11 +105,6 @@ def test_wrong_calls_are_one_line(arguments, message, capsys, photos, tmp_path, 
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
-
-
-def test_the_page_names_every_set():
-    page = (PROJECT / "docs" / "datasets.md").read_text("utf-8")
-    assert [name for name in list_datasets() if f"`{name}`" not in page] == []
 
 
 def test_sets_are_listed_by_their_content_and_whatever_their_folder_is_called(capsys, photos, tmp_path):

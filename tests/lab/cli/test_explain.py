@@ -92,24 +92,6 @@ class TestSegment:
         assert (status, lines) == (2, ["sonjit: --min-side 1000000000: must be between 32 and 4096"])
 
     @pytest.mark.slow
-    def test_every_format_contains_the_same(self, sonjit, stills, tmp_path):
-        pytest.importorskip("torch")
-        for ending in ("json", "jsonl", "csv"):
-            assert sonjit("segment", stills, *self.OPTIONS, "--save", tmp_path / f"t.{ending}")[0] == 0
-        records = json.loads((tmp_path / "t.json").read_text("utf-8"))
-        assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()] == records
-        with (tmp_path / "t.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert [[float(row[name]) for name in ("x", "y", "width", "height")] for row in rows] == [
-            record["bbox"] for record in records
-        ]
-        assert {record["image_id"] for record in records} <= {
-            10,
-            1,
-            2,
-        }  # 10.png is called so; the others by their place
-
-    @pytest.mark.slow
     def test_each_input_has_its_own_steps_and_files(self, sonjit, stills, tmp_path):
         pytest.importorskip("torch")
         outputs = ("--save", f"{tmp_path}/t/", "--draw", f"{tmp_path}/d/", "--steps", f"{tmp_path}/s/")

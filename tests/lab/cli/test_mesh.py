@@ -14,7 +14,6 @@ from sonjit.cli import main
 from sonjit.lab.meshes import mano_networks
 from sonjit.lab.meshes.run import MeshWorker
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.checkpoints import save_checkpoint
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
@@ -96,21 +95,6 @@ class TestRig:
             assert np.linalg.norm(projected - xy, axis=1).mean() < 0.06 * np.ptp(xy, axis=0).max()
 
     @pytest.mark.slow
-    def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
-        save_checkpoint(create_network("internet", "demo", layout="interhand"), tmp_path / "w.safetensors")
-        options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]
-        outputs = ["--save", tmp_path / "p.json", "--draw", tmp_path / "p.png"]
-        status, _, err = run(capsys, media / "photo.png", *options, *outputs)
-        assert status == 0
-        assert "camera assumed" in err
-        data = json.loads((tmp_path / "p.json").read_text("utf-8"))
-        assert data["model"] == "rig+internet"
-        assert data["hands"]
-        for hand in data["frames"][0]["hands"]:
-            assert np.mean([point["z"] for point in hand["keypoints3D"]]) > 0.1
-        assert cv2.imread(str(tmp_path / "p.png")).shape == cv2.imread(str(media / "photo.png")).shape
-
-    @pytest.mark.slow
     def test_animated_glb_and_bvh_per_hand(self, capsys, media, tmp_path):
         assert run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.glb")[0] == 0
         assert (tmp_path / "hands.glb").read_bytes()[:4] == b"glTF"
@@ -118,13 +102,6 @@ class TestRig:
         files = sorted(tmp_path.glob("hands-*.bvh"))
         assert len(files) == 2
         assert all(f"Frames: {FRAMES}\n" in file.read_text("utf-8") for file in files)
-
-    @pytest.mark.slow
-    def test_one_obj_per_image(self, capsys, media, tmp_path):
-        assert run(capsys, media / "photo.png", "--save", tmp_path / "hands.obj")[0] == 0
-        assert (tmp_path / "hands.obj").read_text("utf-8").count("\no ") == 1  # a second hand after the first
-        assert run(capsys, media / "clip.mp4", "--limit", "2", "--save", tmp_path / "{index}.obj")[0] == 0
-        assert sorted(file.name for file in tmp_path.glob("0*.obj")) == ["000000.obj", "000001.obj"]
 
     @pytest.mark.slow
     def test_nothing_found_is_no_error(self, capsys, media, tmp_path):

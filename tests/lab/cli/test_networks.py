@@ -1,7 +1,5 @@
 """`sonjit networks`: names, facts and errors."""
 
-import json
-
 import pytest
 
 from sonjit.cli import main
@@ -16,19 +14,6 @@ def test_networks_are_listed_with_their_facts(capfd):
     assert heading.split() == ["name", "parameters", "MFLOP", "input", "licence", "weights"]
     assert [line.split()[0] for line in lines] == ["hand-full", "hand-heavy", "hand-lite"]
     assert all("3 x 224 x 224 in 0..1" in line and "Apache-2.0" in line for line in lines)
-
-
-@pytest.mark.slow
-def test_facts_can_be_read_by_programs(capfd):
-    from sonjit.lab.networks.registry import describe_network
-
-    assert main(["networks", "palm-*", "--json"]) == 0
-    networks = json.loads(capfd.readouterr().out)
-    for network in networks:
-        facts = describe_network(network["name"])
-        assert (network["parameters"], network["flops"]) == (facts.parameters, facts.flops)
-        assert network["inputs"] == [{"name": "images", "shape": [3, 192, 192], "range": [0, 1]}]
-        assert network["here"] == facts.is_local
 
 
 def test_a_pattern_without_networks_names_those_that_there_are(capfd):

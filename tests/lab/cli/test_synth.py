@@ -3,8 +3,6 @@
 import json
 from functools import partial
 
-import cv2
-import numpy as np
 import pytest
 
 from sonjit._util.errors import SonjitError
@@ -42,17 +40,6 @@ def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
     assert (status, "3 from before" in err) == (0, True)
 
 
-def test_user_backgrounds(capsys, tmp_path, can_render):
-    (tmp_path / "mine").mkdir()
-    cv2.imwrite(str(tmp_path / "mine" / "green.png"), np.full((90, 90, 3), (0, 255, 0), np.uint8))
-    arguments = ("--backgrounds", tmp_path / "mine", "--set", "hands=0", "--size", "64", "--count", 1)
-    still = ("noise", "vignette", "low_light", "compression", "exposure", "white_balance", "infrared")
-    off = [part for name in still for part in ("--set", f"{name}={'false' if name == 'infrared' else 0}")]
-    assert run(capsys, tmp_path / "out", *arguments, *off)[0] == 0
-    (image,) = (tmp_path / "out" / "images").rglob("*.jpg")
-    assert np.abs(cv2.imread(str(image)).reshape(-1, 3).mean(0) - (0, 255, 0)).max() < 8
-
-
 def test_all_factors_are_listed(capsys):
     status, out, _ = run(capsys, "--list-factors")
     assert status == 0
@@ -84,9 +71,3 @@ def test_errors_are_one_line_before_anything_is_written(capsys, tmp_path, argume
     out = tmp_path / "out"
     assert says in refused(capsys, *(out if argument == "OUT" else argument for argument in arguments))
     assert not out.exists()
-
-
-def test_a_folder_of_another_run_is_refused(capsys, tmp_path, can_render):
-    arguments = (tmp_path / "out", "--count", 1, "--size", "64", "--set", "hands=0")
-    assert run(capsys, *arguments)[0] == 0
-    assert "other settings" in refused(capsys, *arguments, "--seed", 1)

@@ -8,18 +8,8 @@ import sys
 import pytest
 
 from sonjit.cli import main
-from sonjit.lab.training.recipes import list_recipes, load_recipe
 
 SMALL = ("--set", "batch=4", "--set", "size=32", "--steps", "2")
-
-
-def test_the_list_names_every_recipe_and_its_grids(capfd):
-    assert main(["train", "--list"]) == 0
-    output = capfd.readouterr().out
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        assert f"{name}: {recipe.summary}\n    from {recipe.data}" in output
-        assert all(f"--ablation {key}: {grid.title}" in output for key, grid in recipe.ablation.items())
 
 
 @pytest.mark.slow

@@ -95,18 +95,6 @@ def test_a_folder_gives_its_images(tmp_path, where):
     assert data.categories() == {2: "hand"}
 
 
-@pytest.mark.files("demo/*coco*.json")
-def test_the_demo_clips_annotations(file):
-    """Read the frames of a video, and check that every mask reaches the edges of its box."""
-    (video,) = file.parent.glob("*.mp4")
-    for sample in open_dataset("folder", file, images=str(video))[:25]:
-        for instance in sample.instances:
-            rows, columns = np.nonzero(instance.mask())
-            tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            assert np.abs(np.subtract(tight, instance.box)).max() <= 1
-        assert sample.rgb().shape == (sample.height, sample.width, 3)
-
-
 def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):
     path, frames, _ = demo_clip
     for index in (3, 3, 5, 1, 0):
@@ -139,22 +127,6 @@ def test_converted_sets_keep_the_ids_of_images_and_categories(tmp_path):
     assert [(one["image_id"], one["category_id"]) for one in copy["annotations"]] == [(7, 2)]
     (sample,) = open_dataset("folder", tmp_path / "copy" / "copy.json")
     assert (sample.image_id, sample.instances[0].category_id) == (7, 2)
-
-
-def test_file_names_may_begin_with_the_folder_of_the_images(tmp_path):
-    (tmp_path / "images").mkdir()
-    image(tmp_path / "images", "a.png")
-    data = small(images=[small()["images"][0] | {"file_name": "images/a.png"}])
-    (sample,) = open_dataset("folder", write(tmp_path, data), images=str(tmp_path / "images"))
-    assert sample.rgb().shape == (20, 30, 3)
-
-
-def test_missing_or_wrong_images_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"a\.png is missing"):
-        open_dataset("folder", write(tmp_path, small()))
-    image(tmp_path, "a.png", size=(21, 30))
-    with pytest.raises(InputError, match=r"30 x 21 pixels and .*set\.json has 30 x 20"):
-        open_dataset("folder", tmp_path)[0].rgb()
 
 
 def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):

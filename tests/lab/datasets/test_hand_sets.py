@@ -11,7 +11,6 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
 from sonjit.lab.datasets.reading import INTERHAND
-from sonjit.lab.datasets.registry import TOLERANCE_PX
 
 TOLERANCE = 1e-4  # pixels and millimetres, where the file itself does not say that it rounds more
 
@@ -73,13 +72,6 @@ def copied(data, tmp_path):
     return copy
 
 
-def edited(path, change):
-    """Change a JSON file in place."""
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), "utf-8")
-
-
 @pytest.mark.golden
 @pytest.mark.files("fixtures/*/expected.json")
 def test_made_sets_give_what_is_expected(file):
@@ -134,23 +126,6 @@ def test_made_sets_give_what_is_expected(file):
     assert skipped == expected.get("skipped", [])
 
 
-@pytest.mark.golden
-@pytest.mark.files("real/datasets/*/annotations")
-def test_real_hands_project_onto_their_images(file):
-    names = [name for name in names_for(file.parent) if "hand" in dataset_entry(name).kinds]
-    if not names:
-        pytest.skip("no hands")
-    for sample in samples_by_image(names[0], file.parent).values():
-        assert sample.rgb().shape == (sample.height, sample.width, 3)
-        for hand in sample.instances:
-            if sample.camera is None or hand.keypoints_m is None:
-                continue
-            away = np.linalg.norm(sample.camera.project(hand.keypoints_m) - hand.keypoints_px, axis=1)
-            assert np.nanmax(away) < TOLERANCE_PX
-            span = np.nanmax(hand.keypoints_m, axis=0) - np.nanmin(hand.keypoints_m, axis=0)
-            assert 0.03 < np.linalg.norm(span) < 0.5, "metres"
-
-
 def test_masks_are_read_on_request(copied):
     for sample in open_dataset("rhd", copied("rhd")):
         left, right = (hand.mask() for hand in sample.instances)
@@ -162,18 +137,6 @@ def test_masks_are_read_on_request(copied):
     hand = open_dataset("freihand", copied("freihand"), vertices=True)[0].instances[0]
     assert hand.mask().any()
     assert hand.vertices_m.shape == (778, 3)
-
-
-def test_both_eyes_of_the_stereo_pair_see_the_same_hand(copied):
-    root = copied("stb")
-    left, right = (open_dataset("stb", root, view=f"BB_{eye}") for eye in ("left", "right"))
-    for one, other in zip(left, right, strict=True):
-        shift = one.instances[0].keypoints_m - other.instances[0].keypoints_m
-        np.testing.assert_allclose(shift[:, 0], -other.camera.t[0])
-        np.testing.assert_allclose(shift[:, 1:], 0, atol=1e-12)
-        assert (one.instances[0].keypoints_px[:, 0] > other.instances[0].keypoints_px[:, 0]).all()
-    with pytest.raises(InputError, match=r"labels/B\d.* is missing"):
-        open_dataset("stb", root, "train" if left[0].sequence.startswith("B1") else "test")
 
 
 def test_versions_of_freihand_share_their_labels(copied):
@@ -281,27 +244,6 @@ def test_a_pickle_that_would_run_something_is_refused(copied, name, tmp_path):
     with pytest.raises(InputError, match="nothing was run"):
         open_dataset(name, root, check="all")
     assert not trace.exists()
-
-
-def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
-    root = copied("interhand")
-    (joints,) = root.rglob("*_joint_3d.json")
-    complete = open_dataset("interhand2.6m", root)
-    frame = complete[0].frame
-
-    def into_metres(content):
-        for capture in content.values():
-            of_frame = capture[str(frame)]
-            of_frame["world_coord"] = (np.array(of_frame["world_coord"]) / 1000).tolist()
-
-    edited(joints, into_metres)
-    with pytest.raises(InputError, match=rf"image{frame}.* m: the unit"):
-        open_dataset("interhand2.6m", root)
-    kept = open_dataset("interhand2.6m", root, skip_bad=True)
-    good = [one.id for one in complete if one.frame != frame]
-    assert [one.id for one in kept] == good
-    assert len(kept.skipped) == len(complete) - len(good)
-    assert all("unit" in one.reason for one in kept.skipped)
 
 
 @pytest.mark.parametrize("name", ["interhand2.6m", "stb", "rhd", "freihand", "ho3d-v2", "ho3d-v3", "dexycb", "fpha"])

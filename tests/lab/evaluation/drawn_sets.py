@@ -76,33 +76,6 @@ def write_ilsvrc(root, count=12, seed=1):
     return root
 
 
-def write_scenes(root, count=40, seed=2):
-    """Write COCO's format: scenes of two classes, each with an object of its own and a shared one."""
-    rng = np.random.default_rng(seed)
-    own = {"kitchen": "red disc", "street": "blue square"}
-    names = [*own.values(), "yellow square"]
-    images, annotations = [], []
-    for number in range(count):
-        scene = list(own)[number % 2]
-        rgb = noise(rng)
-        for name in ("yellow square", own[scene]):
-            x_min, y_min, x_max, y_max = draw_thing(rgb, rng, name)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1, "image_id": number, "category_id": names.index(name) + 1,
-                    "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-                }
-            )  # fmt: skip
-        save(root / "images" / f"{number:03}.png", rgb)
-        images.append(
-            {"id": number, "file_name": f"{number:03}.png", "width": 64, "height": 48, "tags": {"class": scene}}
-        )
-    categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
-    data = {"images": images, "annotations": annotations, "categories": categories}
-    (root / "dataset.json").write_text(json.dumps(data), "utf-8")
-    return root
-
-
 def write_questions(root, counts=(("train2014", 60), ("val2014", 20)), seed=3):
     """Write the layout of visualqa.org: questions about colour and shape of an object, answered by ten people."""
     rng = np.random.default_rng(seed)

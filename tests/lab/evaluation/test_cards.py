@@ -127,19 +127,6 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
             load_evaluation(file)
 
 
-@pytest.mark.slow
-def test_latency_is_read_from_a_benchmark(evaluated):
-    record = copy.deepcopy(load_evaluation(evaluated))
-    record["model"] |= {"name": "hands-full", "files": [{"name": "hand-full", "file": "hand_full.tflite"}]}
-    case = {"case": {"name": "one hand", "kind": "hands", "model": "full"}, "sonjit": {"median": {"p50_ms": 7.25}}}
-    bench = {"machine": {"cpu": "a processor", "cores": 3}, "cases": [case]}
-    text = card_files([record], CardRequest(bench=bench))["hands-full.md"]
-    assert "| one hand | 7.25 |" in text
-    assert "a processor, 3 cores" in text
-    with pytest.raises(InputError, match="sonjit bench"):
-        card_files([record], CardRequest(bench={"cases": [{}]}))
-
-
 @pytest.fixture(scope="module")
 def own_network(tmp_path_factory, weights):
     """Return a run folder with a hand network whose weights differ from the published ones."""
@@ -199,13 +186,6 @@ def test_the_card_of_an_own_network_takes_name_licence_data_and_use(evaluated, o
     published = record_of(evaluated, ModelChoice(name="hands-lite"))
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
         card_files([published], request)
-
-
-@pytest.mark.slow
-def test_maps_of_a_changed_file_are_not_drawn(evaluated, own_network, tmp_path):
-    record = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
-    record["model"]["files"][0]["sha256"] = "0" * 64
-    assert hand_maps_plot(record) is None
 
 
 GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gender": "fm"[n % 2]} for n in range(48)]

@@ -12,14 +12,11 @@ import torch
 import torchvision
 from scipy import ndimage
 
-from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation.network_models import ClassifierModel
-from sonjit.lab.networks import create_network, load_checkpoint, network_entry
-from sonjit.lab.networks.classifiers import Classifier
+from sonjit.lab.networks import create_network, load_checkpoint
 
-from .drawn_sets import write_cub, write_ilsvrc, write_scenes
+from .drawn_sets import write_cub, write_ilsvrc
 
 SIZE = 48
 
@@ -183,18 +180,6 @@ def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, ca
     assert record["model"]["settings"]["pooling"] == "gmp"
 
 
-def test_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_path):
-    network = create_network("fc-alexnet", "demo", **network_entry("fc-alexnet").tiny).eval()
-    classifier = Classifier(network, 96, ("a", "b", "c"), (0, 1, 2))
-    model = ClassifierModel(classifier, None, None, torch.device("cpu"))
-    sample = open_dataset("ilsvrc-loc", sets["ilsvrc-loc"], "val")[0]
-    (best, *_) = model.find(sample, sample.rgb(), "reacquisition")
-    assert model.settings == {"localize_by": "backprop", "view": "whole image"}
-    assert best.map.shape == (96, 96)
-    with pytest.raises(InputError, match="has no maps; use backprop"):
-        ClassifierModel(classifier, "cam", None, torch.device("cpu"))
-
-
 @pytest.mark.parametrize(
     ("name", "official", "options"),
     [
@@ -210,36 +195,3 @@ def test_all_of_torchvisions_networks_loads(name, official, options):
         made, theirs = create_network(name), getattr(torchvision.models, official)(weights=None, **options)
     shapes = {key: value.shape for key, value in made.from_official(theirs.state_dict()).items()}
     assert shapes == {key: value.shape for key, value in made.state_dict().items()}
-
-
-@pytest.mark.slow
-def test_objects_of_scenes_end_to_end(tmp_path):
-    root = write_scenes(tmp_path / "scenes", 30)
-    settings = {"dataset": "folder", "size": SIZE, "steps": 25, "batch": 8, "warmup": 2}
-    typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    assert main(["train", "cam", "--data", str(root), "--out", str(tmp_path / "run"), *typed]) in (0, None)
-    ours, record = run_eval("scene-objects", root, tmp_path / "run", tmp_path / "eval")
-    independent = Independent(tmp_path / "run", "gap")
-    names = json.loads((tmp_path / "run" / "network.json").read_text("utf-8"))["categories"]
-    assert [name["name"] for name in names] == ["kitchen", "street"]
-    contained, wrong, by_object = [], [], {}
-    for sample in open_dataset("folder", root):
-        scores, maps = independent.scores_and_maps(sample.rgb())
-        values = maps[scores.argmax()]
-        region = (values > 0.5 * values.max()) & (values.max() > 0)
-        inside = []
-        for instance in sample.instances:
-            x_min, y_min, x_max, y_max = map(int, instance.box)
-            shared = region[y_min:y_max, x_min:x_max].sum()
-            inside.append(shared > 0 and shared >= min((x_max - x_min) * (y_max - y_min), region.sum()) / 2)
-            by_object.setdefault(f"{sample.tags['class']}: {instance.category}", []).append(inside[-1])
-        contained.append(any(inside))
-        wrong.append(names[scores.argmax()]["name"] != sample.tags["class"])
-    expected = {"regions_with_objects": 100 * np.mean(contained), "classification_error_1": 100 * np.mean(wrong)}
-    assert ours == pytest.approx(expected, abs=1e-6)
-    rows = {one["name"]: one["mean"] for one in record["runs"][0]["parts"]["object"]}
-    assert rows == pytest.approx({name: 100 * np.mean(inside) for name, inside in by_object.items()}, abs=1e-6)
-    patterns = record["runs"][0]["patterns"]
-    assert patterns
-    for file in patterns.values():
-        assert cv2.imread(str(tmp_path / "eval" / file)).shape == (160, 6 * 160, 3)

@@ -1,8 +1,6 @@
 """Assignment of detections to labels on drawn images."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,8 +10,6 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
 from sonjit.lab.evaluation.cards import CardRequest, card_files
 from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
-from sonjit.lab.evaluation.metrics import individual_typology_angle, instance_conditions
-from sonjit.lab.evaluation.models import describe_model
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.records import load_evaluation
 
@@ -103,46 +99,6 @@ def test_sets_that_leave_some_without_label_have_no_false_finds():
     assert "score" not in summary.parts
 
 
-def test_metrics_and_reliability_by_score():
-    evaluator = detection()
-    right = [evaluator.evaluate(photograph(hand(view="palm")), [find(score=0.95)]) for _ in range(3)]
-    wrong = evaluator.evaluate(photograph(hand(view="fist")), [find(box=(300, 200, 340, 260), score=0.6)])
-    items = [one for some in (*right, wrong) for one in some]
-    summary = evaluator.summary(items, [0, 1, 2, 3, 3])
-    metrics = {metric.name: metric for metric in summary.metrics}
-    assert metrics["recall"].value == 75
-    assert metrics["precision"].value == 75
-    assert (metrics["false"].value, metrics["false"].counted) == (25, 4)
-    assert metrics["handedness"].value == 100
-    assert metrics["recall"].low < 75 < metrics["recall"].high
-    rows = {key: [(one.name, one.mean, one.counted) for one in part] for key, part in summary.parts.items()}
-    assert rows["view"] == [("fist", 0, 1), ("palm", 100, 3)]
-    assert rows["score"] == [("0.6 to 0.7", 0, 1), ("0.9 to 1", 100, 3)]
-    assert summary.values == [100, 100, 100, 0, 0]
-
-
-def conditions(one, sample):
-    return instance_conditions(one, one.box, sample, sample.rgb())
-
-
-@pytest.mark.parametrize(
-    ("rgb", "angle"),
-    [((224, 172, 140), 46), ((141, 85, 36), -13), ((40, 90, 200), None)],  # light skin, brown skin, a blue wall
-)
-def test_individual_typology_angle(rgb, angle):
-    found = individual_typology_angle(np.full((40, 40, 3), rgb, np.uint8))
-    assert (found if found is None else round(found)) == angle
-
-
-def test_skin_tone_is_that_of_the_label_or_an_estimate_in_good_light():
-    rgb = np.full((300, 400, 3), (224, 172, 140), np.uint8)
-    sample = Sample(dataset="made", id="a", image=rgb, width=400, height=300)
-    assert conditions(hand(), sample)["skin"].endswith("light")
-    assert conditions(hand(skin="Monk 7"), sample)["skin"] == "tone Monk 7"
-    dark = Sample(dataset="made", id="a", image=rgb // 8, width=400, height=300)
-    assert "skin" not in conditions(hand(), dark)
-
-
 @pytest.fixture
 def labelled_folder(tmp_path):
     """Return two drawn photographs with three hands, and predictions with two of them and a false one."""
@@ -188,29 +144,3 @@ def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
     assert "| found | 2 of 3 | 66.67 %" in text
     assert "| false | 1 of 3 |" in text
     assert "| fist | 0 of 1 | 0.00 |" in text
-
-
-@pytest.mark.slow
-def test_a_run_continues_to_the_same_numbers(labelled_folder, tmp_path):
-    root, file = labelled_folder
-    request = EvaluationRequest("detection", ModelChoice(predictions=file), root, resume=True)
-    first = evaluate(request, tmp_path)
-    again = evaluate(request, tmp_path)
-    assert again.summary.skipped == 2
-    assert first.record["runs"][0]["metrics"] == again.record["runs"][0]["metrics"]
-    assert first.record["runs"][0]["parts"].keys() == again.record["runs"][0]["parts"].keys()
-    labels = json.loads((root / "hands.json").read_text())
-    labels["b.png"]["hands"].pop()
-    (root / "hands.json").write_text(json.dumps(labels))
-    changed = evaluate(request, tmp_path)
-    assert changed.summary.skipped == 1
-    anew = evaluate(replace(request, resume=False), tmp_path)
-    assert changed.record["runs"][0]["metrics"] == anew.record["runs"][0]["metrics"]
-
-
-@pytest.mark.parametrize(("search", "guided"), [("fast", False), ("auto", True)])
-def test_every_network_behind_a_search_is_named(monkeypatch, search, guided):
-    monkeypatch.setattr("sonjit.weights.find_weight", lambda name, folder: Path(f"{name}.tflite"))
-    names = [file["name"] for file in describe_model(ModelChoice("hands", search=search))["files"]]
-    assert names[:2] == ["palm-full", "hand-full"]
-    assert ("body-full" in names) is guided

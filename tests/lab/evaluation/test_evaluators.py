@@ -11,7 +11,7 @@ from sonjit.lab.evaluation.coco import InstanceEvaluator
 from sonjit.lab.evaluation.models import ModelChoice
 from sonjit.lab.evaluation.predictions import Prediction, match_predictions
 from sonjit.lab.evaluation.protocols import list_protocols, load_protocol
-from sonjit.lab.evaluation.run import clusters_of, evaluator_of
+from sonjit.lab.evaluation.run import evaluator_of
 from sonjit.results.skeletons import load_skeleton
 
 HAND = [name for name in list_protocols() if load_protocol(name).task in ("joints_3d", "two_hands", "landmarks_2d")]
@@ -53,24 +53,6 @@ def test_the_truth_is_perfect(name, hand_sample):
     assert np.allclose(summary.values, 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", HAND)
-def test_misses_are_reported_and_lower_pck(name, hand_sample):
-    own = evaluate(name)
-    samples = [hand_sample(seed) for seed in range(4)]
-    evaluated = []
-    for sample in samples[:2]:
-        evaluated += own.evaluate(sample, [truth_as_prediction(instance) for instance in sample.instances])
-    evaluated += [one for sample in samples[2:] for one in own.evaluate(sample, [])]
-    found, summary = metrics(evaluated, own)
-    main = found[own.main]
-    assert main.value == pytest.approx(0, abs=1e-5)
-    assert main.missing == main.counted
-    assert np.isinf(summary.values[2:]).all()
-    for metric in found.values():
-        if metric.name.endswith("auc"):
-            assert metric.value == pytest.approx(50, abs=0.6)
-
-
 def test_bodies_are_evaluated_by_the_torso_and_their_visibility():
     own = evaluate("mediapipe-card", "body-full")
     assert own.main == "pdj"
@@ -103,12 +85,6 @@ def test_faces_are_evaluated_by_the_distance_of_their_eyes(skeleton):
     assert found["iod_mae"].value == pytest.approx(expected)
 
 
-def test_wrong_shapes_are_named(hand_sample):
-    sample = hand_sample()
-    with pytest.raises(InputError, match=r"keypoints_m \(20, 3\) for a truth of \(21, 3\)"):
-        evaluate("freihand").evaluate(sample, [Prediction(keypoints_m=np.zeros((20, 3)), instance=0)])
-
-
 def test_hands_that_are_not_placed_have_no_absolute_error(hand_sample):
     own, sample = evaluate("freihand"), hand_sample()
     prediction = truth_as_prediction(sample.instances[0], placed=False)
@@ -128,15 +104,6 @@ def test_each_prediction_is_matched_to_the_nearest_instance_once(hand_sample):
     found = match_predictions([(0, first), (1, second)], [lost, twice, far, near])
     assert found == {0: near, 1: far}
     assert match_predictions([(0, first)], [lost]) == {}
-
-
-def test_intervals_draw_subjects_where_enough_are_known():
-    few = [("a", str(index), f"s{index % 4}") for index in range(20)]
-    many = [("a", str(index), f"s{index % 6}") for index in range(20)]
-    some = [("a", str(index // 2), None) for index in range(20)]
-    assert clusters_of(few) == (list(range(20)), "images")
-    assert clusters_of(many) == ([index % 6 for index in range(20)], "subjects")
-    assert clusters_of(some) == ([index // 2 for index in range(20)], "images")
 
 
 def test_categories_with_other_ids_are_refused(hand_sample):

@@ -282,16 +282,6 @@ def test_results_with_other_values_are_refused(capsys, tmp_path, bodies, field, 
     assert f"record 2 requires {kind} {field}" in capsys.readouterr().err
 
 
-def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
-    """Check that COCO-WholeBody ignores such parts, although COCO counts such bodies."""
-    people, results = people_and_results(np.random.default_rng(5))
-    for result in results[:4]:
-        result["lefthand_kpts"][2::3] = [0] * 21
-    write_people(tmp_path, "coco-wholebody", people, results)
-    found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
-    assert found["lefthand_ap"] == pytest.approx(precision(people, results[4:], ["lefthand_kpts"]), abs=1e-6)
-
-
 def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(capsys, tmp_path):
     """Check that COCO-WholeBody's code ignores flags of whole bodies, and reads `wholebody_score` if it exists."""
     people, results = people_and_results(np.random.default_rng(5))

@@ -14,7 +14,6 @@ from sonjit.lab.explain.classes import (
     explain_classes,
     grad_cam,
     image_tensor,
-    localize_classes,
 )
 from sonjit.lab.networks import create_network, save_checkpoint
 from sonjit.lab.networks.classifiers import CamNetwork, Classifier, save_classifier_description
@@ -77,27 +76,6 @@ def test_each_class_has_its_map_score_and_probability():
         )
     with pytest.raises(InputError, match="class 4: cam-small has the classes 0 to 3"):
         explain_classes(network, IMAGE, 48, [4])
-
-
-def test_the_map_of_what_is_bright_lies_on_it(network, spot):
-    image, (x_min, y_min, x_max, y_max) = spot
-    (bright,) = explain_classes(network, image, 96, [0])
-    rows, columns = np.nonzero(bright.values > 0)
-    assert columns.min() * 8 == x_min
-    assert (columns.max() + 1) * 8 == x_max
-    assert rows.min() * 8 == y_min * 1.5  # the image is stretched to a square: 64 px high become 96
-    assert (rows.max() + 1) * 8 == y_max * 1.5
-
-
-def test_the_crop_is_surer_than_the_complete_image(network, spot):
-    image = np.full_like(spot[0], 140)
-    image[spot[0] == 255] = 255
-    classifier = Classifier(network, 96, ("bright", "dark"), (0, 1))
-    complete, cropped = (localize_classes(classifier, image, view=view)[0] for view in ("full", "crop"))
-    assert complete.label == cropped.label == 0
-    assert cropped.probability > complete.probability
-    with pytest.raises(InputError, match="requires a labelled box"):
-        localize_classes(classifier, image, view="box")
 
 
 def test_saliency_is_the_gradient_of_the_class(network):
@@ -178,13 +156,6 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
     for row in range(2):
         for column in range(2):
             assert drawn[row * height + 41, column * width + 30].tolist() == [40, 200, 80]  # the true box's lower edge
-
-
-def test_names_can_be_read_from_a_file(trained, capsys):
-    (trained / "names.txt").write_text("links\nrechts\nnichts\n", "utf-8")
-    arguments = ["--model", "cam-small", "--weights", trained / "weights.safetensors", "--names", trained / "names.txt"]
-    assert main(["explain", *map(str, [trained / "image.png", *arguments, "--of", "rechts"])]) == 0
-    assert capsys.readouterr().out.startswith("rechts ")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.explain import overlay, place
-from sonjit.lab.explain.overlay import draw_colour_bar, draw_feature_maps, occlusion_maps
+from sonjit.lab.explain.overlay import draw_feature_maps, occlusion_maps
 from sonjit.lab.networks import create_network, network_entry
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
@@ -38,25 +38,6 @@ def test_outside_its_box_a_map_is_unknown_and_the_image_stays():
     over = overlay(GREY, placed)
     assert (over[~inside] == 128).all()
     assert (over[inside] != 128).any()
-
-
-def test_the_colours_of_a_map_are_drawn_at_its_lower_edge_with_its_range():
-    canvas, values = np.full((200, 300, 3), 128, np.uint8), np.array([[-2, np.nan], [0.5, 7]], np.float32)
-    low, high = draw_colour_bar(canvas, values, (100, 40, 200, 120))
-    rows, columns = np.nonzero((canvas != 128).any(2))
-    assert (columns.min(), columns.max()) == (125, 174)
-    assert rows.min() >= 120
-    (start, *_, end) = canvas[rows.min(), 125:175].astype(int)
-    assert start[2] > start[0]
-    assert end[0] > end[2]
-    assert (low.text, high.text) == ("-2", "7")
-    assert low.anchor[0] == 125
-    assert high.anchor[0] == 175
-    before = canvas.copy()
-    assert draw_colour_bar(canvas, np.full((2, 2), np.nan, np.float32), (0, 0, 300, 200)) == []
-    assert (canvas == before).all()
-    draw_colour_bar(canvas, values, (-50, 100, 500, 900))  # the bar stays in the image
-    assert (canvas[190:] != before[190:]).any()
 
 
 def test_each_map_has_a_panel():

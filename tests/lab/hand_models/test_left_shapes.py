@@ -8,7 +8,6 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.lab.hand_models import load_mano
 from sonjit.lab.hand_models.mano_files import PARENTS, SHAPES
-from sonjit.lab.networks.deformer import VARIANTS, VariantHands
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 CAMERA = CalibratedCamera(np.array([[900.0, 0, 200], [0, 900, 150], [0, 0, 1]]), np.eye(3), np.zeros(3))
@@ -84,10 +83,3 @@ def test_a_label_has_the_shape_of_its_set_with_any_file(file, labels, betas):
     own = sample.mesh(load_mano(hand_fields("left", file), "left", torch.float64))
     expected = vertices(load_mano(hand_fields("left", labels), "left", torch.float64), betas) + fit.trans
     np.testing.assert_allclose(own, expected, atol=1e-9)
-
-
-def test_deformer_uses_left_hands_as_they_are_distributed(betas):
-    hands = [load_mano(hand_fields("left", shapes), "left", torch.float64) for shapes in ("corrected", "distributed")]
-    left = [VariantHands(VARIANTS["dexycb"], None, hand).left for hand in hands]
-    np.testing.assert_allclose(vertices(left[0], betas), vertices(left[1], betas), atol=1e-9)
-    np.testing.assert_array_equal(vertices(left[1], betas), vertices(hands[1], betas))

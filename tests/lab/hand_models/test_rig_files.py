@@ -151,16 +151,6 @@ class TestGlb:
             assert not any(value == [] for value in document.values())
             assert "meshes" not in document
 
-    def test_plain_meshes(self, motions):
-        (vertices,), _ = motions[0].rig.skin(motions[0].pose[0])
-        reader = GltfReader(glb_from_meshes([Mesh("hand", vertices, motions[0].rig.faces)]))
-        primitive = reader.g["meshes"][0]["primitives"][0]
-        world = reader.worlds(0)[0]
-        assert np.allclose(reader.get(primitive["attributes"]["POSITION"]) @ world[:3, :3].T, vertices * UP, atol=1e-6)
-        assert (reader.get(primitive["indices"]).reshape(-1, 3) == motions[0].rig.faces).all()
-        normals = reader.get(primitive["attributes"]["NORMAL"])
-        assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
-
 
 def play_bvh(text):
     """Return joint names, positions (frames, joints, 3) with end sites, and the frame time."""
@@ -219,13 +209,6 @@ class TestBvh:
         assert [a for a in names if a != "Site"] == [a for a in JOINTS if not a.endswith("tip")]
         assert frame_time == pytest.approx(1 / FPS)
         assert np.abs(positions - motion.rig.joint_frames(motion.pose)[1] * UP).max() < 1e-5  # metres
-
-    def test_keeps_the_last_pose_while_a_hand_is_away(self, motions):
-        motion = motions[1]
-        _, _, positions, _ = play_bvh(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
-        true = motion.rig.joint_frames(motion.pose)[1] * UP
-        for frame, row in ((0, 0), (10, 0), (24, 14), (33, 14), (40, 15), (59, 29)):
-            assert np.abs(positions[frame] - true[row]).max() < 1e-5
 
 
 def test_obj_contains_each_hand_as_an_object(motions):

@@ -155,17 +155,6 @@ def test_hands_far_apart_are_seen_each_in_its_own_crop():
     assert both == [{"Right": 0, "Left": 2}, {"Left": 1}]
 
 
-@pytest.mark.slow
-def test_without_weights_it_names_the_file_and_its_source():
-    with pytest.raises(InputError, match=r"--lift-weights FILE: .*snapshot_20.pth.tar.*InterHand2.6M") as error:
-        Lift()
-    assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=r"unknown lifting network 'mano'\. Choose from internet"):
-        Lift("mano")
-    with pytest.raises(InputError, match=r"nope\.pth: no such checkpoint"):
-        create_lifter(Lift(weights="nope.pth"))
-
-
 TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
 
 
@@ -189,22 +178,6 @@ def test_a_checkpoint_contains_its_options_or_is_refused(name, option, values, t
         load(str(foreign))
     network = create_network(name, foreign, **TINY[name], **{option: values[1]})
     assert network.options[option] == values[1]
-
-
-def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):
-    hands, _ = two
-    internet = create_network("internet", "demo", layout="rhd", **TINY["internet"])
-    rootnet = create_network("rootnet", "demo", input_scale=1, side=64, **TINY["rootnet"])
-    seen = []
-    for network in (internet, rootnet):
-        network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[1:])))
-    lifted = Lifter(internet, rootnet, camera=CAMERA).lift(IMAGE, hands)
-    assert seen == [(3, 32, 32), (3, 64, 64)]
-    for hand, before in zip(lifted, hands, strict=True):  # what is seen lies in the crop, whatever its size
-        area = area_of_box(box_of_joints(np.concatenate([hand.keypoints[:, :2] for hand in hands])))
-        pixels = CAMERA.project(np.asarray(hand.keypoints_3d, np.float64))
-        assert (np.abs(pixels - (area.cx, area.cy)) <= area.width / 2 + 1).all()
-        assert hand.score == before.score
 
 
 def test_an_input_scale_requires_rootnet():

@@ -1,7 +1,5 @@
 """Deformer on detected hands: a mesh of the right side in every frame of images and videos."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,6 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import DeformerHands, load_deformer
-from sonjit.lab.meshes.run import draw_meshes
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
 from sonjit.lab.networks.deformer import rotate_to_camera
 from sonjit.results import Frame, Hand
@@ -51,20 +48,6 @@ def test_every_frame_is_answered_once(network, hand, images):
     assert {model.meshes(index)[0].name for index in seen} == {"right-3"}
 
 
-@pytest.mark.slow
-def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
-    model = looked(network, [Frame(index, index / 30, [hand]) for index in range(24)], images)
-    (mesh,) = model.meshes(12)
-    weights = mesh.record["frame_weights"]
-    assert len(weights) == network.size.frames
-    assert sum(weights) == pytest.approx(1, abs=1e-4)
-    assert len(set(weights)) > 1
-    mesh = replace(mesh, faces=mesh.faces[:20])  # those of a random network fill the image many times
-    plain = replace(mesh, record={key: one for key, one in mesh.record.items() if key != "frame_weights"})
-    changed = (draw_meshes(images[12], [mesh]) != draw_meshes(images[12], [plain])).any(2)
-    assert changed.sum() > 100
-
-
 @pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
 def test_poses_are_in_the_cameras_axes(variant):
     tiny = create_network("deformer", "demo", **network_entry("deformer").tiny, variant=variant)
@@ -89,14 +72,6 @@ def test_a_checkpoint_contains_its_variant(tmp_path):
     torch.save(create_network("deformer").state_dict(), tmp_path / "plain.pth")
     with pytest.raises(InputError, match=r"plain\.pth does not define its variant; set --variant ho3d"):
         load_deformer(str(tmp_path / "plain.pth"), *files, None)
-
-
-def test_stills_do_not_depend_on_each_other(network, hand, images):
-    still = replace(hand, id=None)
-    both = looked(network, [Frame(0, None, [still, still]), Frame(10, None, [still])], images)
-    single = looked(network, [Frame(10, None, [still])], images)
-    assert [mesh.name for mesh in both.meshes(0)] == ["right-1", "right-2"]
-    assert both.meshes(10)[0].record == single.meshes(10)[0].record
 
 
 @pytest.mark.parametrize(("mirrored", "side"), [(False, "right"), (True, "left")])

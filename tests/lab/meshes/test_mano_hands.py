@@ -96,14 +96,6 @@ def test_a_given_camera_puts_a_hand_back_where_it_was(depth, x, y):
     assert (np.argsort(pixels[:, 2]) == np.argsort(POINTS[:, 2])).all()
 
 
-def test_an_assumed_camera_draws_a_hand_over_its_keypoints():
-    sight = Sight(VIEW, assumed=True)
-    xy = POINTS[:, :2] * 900 + (200, 100)
-    placed = POINTS + sight.translation(POINTS, xy)
-    assert (placed[:, 2] > 0).all()
-    assert np.allclose(sight.pixels(placed, placed, xy)[:, :2], xy, atol=1e-6)
-
-
 def test_shapes_that_no_perspective_fits_stand_before_the_camera_all_the_same():
     backwards = POINTS * (-1, -1, 1)  # seen upside down and mirrored
     shift = Sight(VIEW, assumed=True).translation(backwards * 4, POINTS[:, :2] * 900 + (200, 100))

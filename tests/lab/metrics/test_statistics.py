@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.lab import metrics
 from sonjit.lab.metrics import mean_error
-from sonjit.results.skeletons import load_skeleton
 
-HAND = load_skeleton("hand_mediapipe21")
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -109,27 +107,6 @@ def test_samples_of_one_subject_are_drawn_together():
 @pytest.mark.parametrize("values", [[], [3.0], [np.nan, 2.0, np.inf], np.zeros((0, 21))])
 def test_fewer_than_two_samples_have_no_interval(values):
     assert np.isnan(metrics.mean_interval(values)).all()
-
-
-def test_parts_add_up_to_the_total():
-    errors = some_errors(1, 60, 21)
-    joints = metrics.by_joint(errors, HAND.keypoints)
-    assert [part.name for part in joints] == list(HAND.keypoints)
-    np.testing.assert_allclose([part.mean for part in joints], metrics.joint_means(metrics.found(errors)))
-    assert sum(part.missing for part in joints) == metrics.missing_count(errors)
-    fingers = metrics.by_joints(errors, HAND.groups)
-    assert [part.name for part in fingers] == list(HAND.groups)
-    for part in fingers:
-        own = metrics.found(errors[:, HAND.groups[part.name]])
-        assert part.mean == pytest.approx(mean_error(own, "all"))
-        assert part.counted == np.isfinite(own).sum()
-        assert part.interval.low < part.mean < part.interval.high
-    hidden = np.random.default_rng(2).random(60)
-    bins = metrics.by_bin(errors, hidden)
-    assert sum(part.counted for part in bins) == np.isfinite(errors).sum()
-    half = metrics.found(errors[(hidden >= 0.5) & (hidden < 0.75)])
-    assert bins[2].name == "50-75 %"
-    assert bins[2].mean == pytest.approx(mean_error(half, "all"))
 
 
 def test_edges_of_bins():

@@ -4,7 +4,6 @@ import contextlib
 import signal
 from functools import cache
 from itertools import chain
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -232,23 +231,6 @@ def test_an_interrupt_that_pytorch_discards_or_replaces_still_stops(tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         export_network(network, inputs, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.usefixtures("interrupts")
-def test_an_interrupt_between_two_files_keeps_both(tmp_path, monkeypatch):
-    network, inputs = tiny()
-    replace = Path.replace
-
-    def interrupted(path, target):
-        moved = replace(path, target)
-        signal.raise_signal(signal.SIGINT)
-        return moved
-
-    monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt) as stop:
-        export_network(network, inputs, tmp_path / "net.xml")
-    assert stop.value.__notes__ == ["finished results are kept"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.bin", "net.xml"]
 
 
 def test_wrong_calls_are_refused(tmp_path):

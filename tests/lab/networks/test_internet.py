@@ -8,16 +8,12 @@ import torch
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
-from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.networks import create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.internet import (
     LAYOUTS,
-    SIDES,
     TwoHands,
     apply_relative_depth,
     area_of_box,
-    joints_in_camera,
-    two_hands_from_outputs,
 )
 
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
@@ -134,62 +130,6 @@ def test_boxes_and_crops_are_the_released_codes(file):
         matrix = crop_matrix(RotatedBox(area.cx, area.cy, side, side, math.radians(degrees)), 256, 256)
         np.testing.assert_allclose(matrix, back, rtol=1e-4, atol=1e-2)
         np.testing.assert_allclose(inverse_affine(matrix), into, rtol=1e-4, atol=1e-2)
-
-
-@pytest.mark.golden
-@PROTOCOLS
-def test_errors_of_made_up_predictions_are_those_of_the_released_evaluation(file):
-    golden = np.load(file)
-    layout = LAYOUTS["interhand"]
-    hands = two_hands_from_outputs(
-        {name: torch.from_numpy(golden[f"ih.pred.{name}"]) for name in ("joint_coord", "rel_root_depth", "hand_type")},
-        golden["ih.pred.inv_trans"],
-    )
-    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
-    truth, valid, kind = golden["ih.gt_cam"].astype(float), golden["ih.valid"] > 0, golden["ih.hand_type_idx"]
-    error = np.linalg.norm(
-        from_roots(joints_in_camera(hands, golden["ih.abs_depth"], layout, camera), layout) - from_roots(truth, layout),
-        axis=2,
-    )
-    for number, chosen in enumerate((kind >= 0, kind < 2, kind == 2)):
-        by_joint = [error[chosen & valid[:, joint], joint].mean() for joint in range(42)]
-        assert_near(by_joint, golden["ih.out.per_joint_all_single_inter"][number], "joints", 1e-3)
-        assert_near(np.mean(by_joint), golden["ih.exact.mpjpe_all_single_inter"][number], "mean", 1e-4)
-    expected = np.array([[1, 0], [0, 1], [1, 1]], bool)[kind]
-    known = golden["ih.hand_type_valid"] > 0
-    assert (hands.present == expected).all(1)[known].mean() == pytest.approx(golden["ih.out.handedness"])
-    right, left = (layout.root(side) for side in SIDES)
-    both = (kind == 2) & valid[:, right] & valid[:, left]
-    depths = golden["ih.abs_depth"][:, :1].astype(float) + np.stack([0 * hands.rel_root_mm, hands.rel_root_mm], 1)
-    seen = joints_in_camera(hands, depths, layout, camera)
-    apart = (seen[:, left] - seen[:, right]) - (truth[:, left] - truth[:, right])
-    assert np.linalg.norm(apart, axis=1)[both].mean() == pytest.approx(golden["ih.out.mrrpe"], rel=1e-4)
-
-
-@pytest.mark.golden
-@PROTOCOLS
-def test_errors_in_the_other_order_of_hands_are_those_of_the_released_evaluation(file):
-    golden = np.load(file)
-    layout, count = LAYOUTS["stb"], len(golden["stb.abs_depth"])
-    outputs = {
-        name: torch.from_numpy(golden[f"ih.pred.{name}"][:count])
-        for name in ("joint_coord", "rel_root_depth", "hand_type")
-    }
-    hands = two_hands_from_outputs(outputs, golden["ih.pred.inv_trans"][:count])
-    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
-    depths = np.stack([golden["stb.abs_depth"]] * 2, 1)
-    off = from_roots(joints_in_camera(hands, depths, layout, camera), layout) - from_roots(golden["stb.gt_cam"], layout)
-    sides = [SIDES[(number + 1) % 2] for number in range(count)]  # left first
-    errors = [np.linalg.norm(off[number, layout.joints(side)], axis=1) for number, side in enumerate(sides)]
-    assert np.mean(errors) == pytest.approx(golden["stb.out.epe"], rel=1e-3)
-
-
-def from_roots(joints, layout):
-    """Return joints (B, 42, 3) relative to the root of their hand."""
-    moved = joints.copy()
-    for side in SIDES:
-        moved[:, layout.joints(side)] -= joints[:, None, layout.root(side)]
-    return moved
 
 
 def test_the_left_hand_is_placed_relative_to_the_right_one_if_both_are_visible():

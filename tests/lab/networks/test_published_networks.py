@@ -82,3 +82,22 @@ def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):
         network.load_tflite(weight_file(other))
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+HEADS = ("keypoints", "keypoints_3d")
+
+
+@pytest.mark.parametrize("name", ["hand-full", "hand-lite"])
+def test_more_keypoints_keep_the_published_ones(name, published, weight_file):
+    plain, more = published(name), create_network(name, weight_file(name), keypoints=23).eval()
+    images = network_entry(name).inputs[0].example()
+    with torch.inference_mode():
+        expected, given = plain(images), more(images)
+    for head in HEADS:
+        assert given[head].shape == (1, 69)
+        torch.testing.assert_close(given[head][:, :63], expected[head])
+    middle = images.shape[-1] / 2
+    assert given["keypoints"][0, 63:].tolist() == [middle, middle, 0] * 2
+    assert not given["keypoints_3d"][0, 63:].any()
+    for name_of_score in ("presence", "handedness"):
+        torch.testing.assert_close(given[name_of_score], expected[name_of_score])

@@ -9,21 +9,23 @@ from sonjit import InputError
 from sonjit.lab.networks import (
     create_network,
     list_networks,
-    load_checkpoint,
     network_entry,
     register,
-    save_checkpoint,
 )
 from sonjit.lab.networks.registry import describe_network
 
-from .properties import examples, inputs_of, networks_by_class, run, twin
+from .properties import (
+    check_batches,
+    check_outputs,
+    check_weights,
+    check_wrong_inputs,
+    examples,
+    networks_by_class,
+    run,
+    twin,
+)
 
 NAMES = list_networks()
-CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
-"""Networks that pick out part of the image, and whose forward has no gradient for that."""
-
-FOREIGN_OPTIONS = {"deformer": {"variant": "ho3d"}}
-"""Options that a checkpoint with other keys than Sonjit's requires, because it does not define them."""
 
 
 def distinct_twins():
@@ -43,75 +45,21 @@ every_twin = pytest.mark.parametrize("name", TWINS)
 one_of_a_class = pytest.mark.parametrize("name", networks_by_class().values())
 
 
-def assert_same(given, expected, tolerance=0.0):
-    assert given.keys() == expected.keys()
-    for key, value in expected.items():
-        scale = max(float(value.abs().max()), 1.0) if value.numel() else 1.0
-        torch.testing.assert_close(
-            given[key], value, rtol=0, atol=tolerance * scale, msg=lambda text, k=key: f"{k}: {text}"
-        )
-
-
-def wrong_inputs(spec):
-    """Return invalid inputs in place of an input, by their fault."""
-    value = spec.example(2)
-    wrong = {"nothing": None, "without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
-    if len(spec.shape) > 2:
-        wrong |= {
-            "bytes": (255 * value).to(torch.uint8),
-            "two channels": value[..., :2, :, :],
-            "four channels": torch.cat([value, value[..., :1, :, :]], -3),
-            "channels last": value.movedim(-3, -1),
-            "no pixels": value[..., :0, :],
-        }
-    return wrong
-
-
 @pytest.mark.slow
 @every_twin
 def test_outputs_are_named_finite_and_the_same_every_time(name):
-    """Check it also with weights in another memory layout."""
-    network = twin(name)
-    outputs = run(network, *examples(name, 2))
-    assert outputs
-    for key, value in outputs.items():
-        assert key.isidentifier()
-        assert len(value) == 2 * len(run(network, *examples(name))[key])  # deformer has seven frames in one
-        assert value.isfinite().all()
-    assert_same(run(network, *examples(name, 2)), outputs)
-    assert_same(run(twin(name), *examples(name, 2)), outputs)
-    network.to(memory_format=torch.channels_last)
-    assert_same(run(network, *examples(name, 2)), outputs, 1e-3)
+    check_outputs(name)
 
 
 @pytest.mark.slow
 @every_twin
 def test_a_batch_of_two_is_two_of_one(name):
-    """Check that a batch of two gives the outputs of two batches of one."""
-    network = twin(name)
-    together = run(network, *examples(name, 2))
-    apart = [run(network, *(image[i : i + 1] for image in examples(name, 2))) for i in range(2)]
-    # What weights that mean nothing make of rounding grows from step to step where one network follows another.
-    tolerance = 1e-2 if name in CHOOSING else 1e-4
-    assert_same({key: torch.cat([one[key] for one in apart]) for key in together}, together, tolerance)
+    check_batches(name)
 
 
 @every_network
 def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
-    """Check that inputs of another type, rank or channel count are refused in one line that names the input."""
-    network, inputs = twin(name), examples(name, 2)
-    for index, spec in enumerate(inputs_of(name)):
-        for wrong, value in wrong_inputs(spec).items():
-            by_name = {spec.name: value} | {
-                other.name: inputs[i] for i, other in enumerate(inputs_of(name)) if i != index
-            }
-            for run_it in (
-                lambda i=index, v=value: run(network, *inputs[:i], v, *inputs[i + 1 :]),
-                lambda given=by_name: network(**given),
-            ):
-                with pytest.raises(InputError) as error:
-                    run_it()
-                assert spec.name in str(error.value), wrong
+    check_wrong_inputs(name)
 
 
 @pytest.mark.slow
@@ -159,18 +107,7 @@ def test_images_larger_than_a_crop_are_refused(name):
 @pytest.mark.slow
 @every_twin
 def test_weights_go_out_and_come_in(name, tmp_path):
-    """Check that weights are saved and loaded as safetensors and as a training checkpoint."""
-    network = twin(name)
-    path = tmp_path / "weights.safetensors"
-    save_checkpoint(network, path)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    again = twin(name, path)
-    own = network.state_dict()
-    assert own.keys() == load_checkpoint(path).keys()
-    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in own.items()}}, tmp_path / "old.pt")
-    again = twin(name, tmp_path / "old.pt", **FOREIGN_OPTIONS.get(name, {}))
-    assert_same(run(again, *examples(name)), run(network, *examples(name)))
+    check_weights(name, tmp_path)
 
 
 @pytest.mark.slow

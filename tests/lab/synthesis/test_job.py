@@ -10,7 +10,6 @@ import time
 import pytest
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.lab.synthesis import job
 from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
 
@@ -70,29 +69,6 @@ def test_a_finished_run_recreates_nothing(tmp_path, integer):
     log = ProgressLog()
     summary = synthesize(tmp_path / "out", SETTINGS, progress=log)
     assert (summary.images, summary.reused, sum(log.steps)) == (0, SETTINGS.count, SETTINGS.count)
-    assert tree(tmp_path / "out") == integer
-
-
-@pytest.mark.slow
-def test_a_stopped_run_leaves_what_is_finished(tmp_path, integer, monkeypatch):
-    made = []
-    make = job._render_chunk
-
-    def stop_later(layout, number, *rest):
-        if made:
-            raise KeyboardInterrupt
-        made.append(number)
-        return make(layout, number, *rest)
-
-    monkeypatch.setattr(job, "_render_chunk", stop_later)
-    with pytest.raises(KeyboardInterrupt):
-        synthesize(tmp_path / "out", SETTINGS)
-    monkeypatch.undo()
-    from sonjit.lab.datasets import open_dataset
-
-    samples = open_dataset("folder", tmp_path / "out", check="all")
-    assert 0 < len(samples) < SETTINGS.count * SETTINGS.views
-    synthesize(tmp_path / "out", SETTINGS)
     assert tree(tmp_path / "out") == integer
 
 

@@ -1,7 +1,6 @@
 """Augmentation: labels follow the image, and mirroring exchanges the sides."""
 
 import math
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, AugmentedSettings, draw_augmentation
-from sonjit.lab.training.recipes import list_recipes, load_recipe, settings_from
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 
 SIDE = 80
 MOVES = st.builds(
@@ -84,25 +82,3 @@ def test_what_is_drawn_lies_within_the_settings_and_comes_from_the_generator():
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         AugmentationSettings(**wrong)
-
-
-def test_every_recipe_on_images_has_an_augmentation():
-    from sonjit.lab.training import recipes
-
-    augmented = set()
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        kind = recipes.import_object(recipe.settings_class, f"recipe {name}")
-        if issubclass(kind, AugmentedSettings):
-            augmented.add(name)
-            complete = settings_from(kind, recipe.settings).augmentation
-            assert draw_augmentation(complete, np.random.default_rng(0)) != Augmentation(), name
-            for field in kind.UNSUPPORTED:
-                value = (0.5, 0.6) if field == "scale" else 0.5
-                with pytest.raises(
-                    InputError, match=rf"augmentation.{field}=.*does not apply to the labels of this recipe"
-                ):
-                    settings_from(kind, {"augmentation": {field: value}})
-            assert set(kind.UNSUPPORTED) <= {field.name for field in fields(AugmentationSettings)}
-    trained_on_features = {"gestures", "hand-heads", "refine", "spelling", "vqa"}
-    assert augmented == {*list_recipes()} - trained_on_features

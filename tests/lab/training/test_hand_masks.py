@@ -1,7 +1,6 @@
 """The recipe `hand-masks`: its crops, a short run, and masks in complete images."""
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed; type: pip i
 from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402
 from sonjit.geometry.boxes import RotatedBox, crop_matrix  # noqa: E402
-from sonjit.lab.datasets import Sample  # noqa: E402
 from sonjit.lab.explain.segment import is_hand_masks, mask_in_image  # noqa: E402
 from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
@@ -20,10 +18,8 @@ from sonjit.lab.networks.mediapipe_hands import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
 from sonjit.lab.training.hands.masks import (  # noqa: E402
     HandMaskSettings,
-    MaskedHand,
     cut_hand,
     read_hands,
-    split_hands,
 )
 
 SIZE = 64
@@ -55,19 +51,6 @@ def test_crops_show_the_hand_its_object_and_its_arm(rendered):
         assert (masks[:INSIDE].max(0) <= masks[INSIDE] + 1e-6).all()
         _, mirrored = cut_hand(hand, SIZE, Augmentation(mirror=True))
         np.testing.assert_allclose(mirrored, masks[..., ::-1], atol=0.1)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.6])
-def test_hands_of_one_image_are_not_in_both_parts(share):
-    def sample(name):
-        return Sample(dataset="made", id=name, image=Path(f"{name}.jpg"), width=9, height=9)
-
-    images = ["a", "a", "b", "c", "c", "d", "d"]
-    hands = [MaskedHand(sample(name), 0, ()) for name in images]
-    training, held_out = split_hands(hands, share)
-    assert held_out
-    assert training + held_out == hands
-    assert not {hand.sample.id for hand in training} & {hand.sample.id for hand in held_out}
 
 
 def test_masks_of_a_turned_crop_are_pasted_where_they_are():

@@ -6,7 +6,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -200,31 +199,6 @@ def test_unknown_labels_give_no_gradient():
     assert gradient[:5, :2].any()
     assert not gradient[5:].any()
     assert not gradient[:, 2].any()
-
-
-def test_crops_without_hands_show_none(demo_clip, tmp_path):
-    """Use images that are white within a hand's box and black elsewhere."""
-    annotations = write_coco(tmp_path / "hands.json", demo_clip[2])
-    data = json.loads(annotations.read_text("utf-8"))
-    for image in data["images"]:
-        grey = np.zeros((480, 640), np.uint8)
-        for annotation in data["annotations"]:
-            if annotation["image_id"] == image["id"]:
-                x, y, width, height = map(int, annotation["bbox"])
-                grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
-        cv2.imwrite(str(tmp_path / image["file_name"]), grey)
-    everything = LandmarkCrops(open_dataset("folder", annotations), without_hands=True)
-    empty = [crop for crop in everything if crop.present is False]
-    hands = everything[: -len(empty)]
-    assert len(everything) > len(empty) > 0
-    assert all(crop.present for crop in hands)
-    assert all(crop.image().mean() > 20 for crop in hands)
-    rng = np.random.default_rng(0)
-    for crop in empty:
-        assert not crop.known.any()
-        assert not np.isfinite(crop.metres).any()
-        assert not crop.image().any()
-        assert augment(crop, draw_augmentation(AUGMENTATION, rng)).image().std() == 0
 
 
 @pytest.mark.slow

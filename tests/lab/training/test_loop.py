@@ -103,21 +103,6 @@ def test_what_is_frozen_stays_and_the_rest_learns():
         run(None, options=TrainingSettings(steps=3, freeze=("0", "2", "3")))
 
 
-def test_an_unknown_metric_is_not_the_best(tmp_path):
-    values = iter([float("nan"), 3.0, 4.0])
-    kept = []
-
-    def evaluate(network):
-        kept.append(network.state_dict()["0.weight"].clone())
-        return {"error": next(values)}
-
-    train(
-        line(), batch, losses, TrainingSettings(steps=3, evaluate_every=1, evaluate_first=False), out=tmp_path,
-        evaluate=evaluate,
-    )  # fmt: skip
-    assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], kept[1])
-
-
 def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
     metrics = iter([3.0, 1.0, 2.0])
     seen = []
