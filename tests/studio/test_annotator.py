@@ -154,11 +154,6 @@ def test_no_labels_are_named(made):
         read_labels(made[0])
 
 
-def test_fps_must_be_above_zero(made):
-    with pytest.raises(InputError, match="fps"):
-        annotate(made[0], AnnotatorSettings(fps=0))
-
-
 def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     project, joints, _ = made
     call = ["annotate", "auto", str(project.folder), "--fps", "1"]

@@ -128,15 +128,11 @@ def test_a_board_prints_in_its_true_size():
     ("text", "message"),
     [
         ("board", "write charuco:8x6"),
-        ("charuco:8x6:30mm", "write charuco:8x6"),
         ("charuco:8x6:30mm:40mm:4x4_50", "do not fit into squares"),
         ("charuco:8x6:30:22mm:4x4_50", "measure a square"),
         ("charuco:8x6:30mm:22mm:9x9", "unknown marker dictionary '9x9'"),
-        ("charuco:2x6:30mm:22mm:4x4_50", "at least 3 x 3"),
         ("charuco:7x5:30mm:22mm:4x4_50:legacy", ":legacy applies only to"),
-        ("checkerboard:6x5:30mm:inverted", "do not apply to a checkerboard"),
         ("aruco:5x4:30mm:0mm:4x4_50", "requires a gap"),
-        ("aprilgrid:0x4:30mm:9mm", "at least 1 x 1"),
         ("checkerboard:9x7:25mm", "looks the same upside down"),
         ("none.json", "cannot be read"),
     ],
@@ -198,13 +194,10 @@ def _mistakes():
 
     turn = matrix_from_rotation_vector(np.array([0.05, -0.3, 0.02]))
     yield "mirrored", pixels_of(lambda seen: np.stack([640 - seen[..., 0], seen[..., 1]], -1))
-    yield "mirrored", pixels_of(lambda seen: np.stack([seen[..., 0], 480 - seen[..., 1]], -1))
-    yield "turned", pixels_of(lambda seen: np.array([640, 480]) - seen)
     yield "turned", pixels_of(lambda seen: np.stack([480 - seen[..., 1], seen[..., 0]], -1))
     yield "turned", pixels_of(lambda seen: np.stack([seen[..., 1], 640 - seen[..., 0]], -1))
     yield "resized", pixels_of(lambda seen: seen / 2)
     yield "late", pixels_of(lambda seen: np.roll(seen, 4, axis=0))
-    yield "late", pixels_of(lambda seen: np.roll(seen, -3, axis=0))
     yield "unknown", pixels_of(lambda seen: np.random.default_rng(0).uniform(0, 480, seen.shape))
     yield "unchecked", pixels_of(lambda seen: np.full_like(seen, np.nan))
     yield "lens", camera_of(K=wrong_lens)

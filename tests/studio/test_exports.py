@@ -7,7 +7,6 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
-from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate
@@ -16,6 +15,7 @@ from sonjit.studio.triangulation.exports import export_people, hand_motions
 from sonjit.studio.triangulation.people import HANDS, Detections, fit_constant_bones, load_people, save_people
 from sonjit.studio.triangulation.triangulation import triangulate
 
+from ..support.gltf import GltfReader  # noqa: TID252  # one helper for all packages
 from .projects import hands
 from .rigs import random_rig
 
@@ -130,32 +130,6 @@ def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_pa
     assert float(lines[-1].split("\t")[1]) == pytest.approx(3.3, abs=2e-6)
 
 
-def placed(glb, time_s):
-    """Return {node: (4, 4) in the world} of an animated GLB at the time of a key frame."""
-    nodes = glb.document["nodes"]
-    moved_nodes = [dict(node) for node in nodes]
-    for animation in glb.document["animations"]:
-        for channel in animation["channels"]:
-            sampler = animation["samplers"][channel["sampler"]]
-            row = max(int(np.searchsorted(glb.array(sampler["input"]), time_s + 1e-4)) - 1, 0)
-            moved_nodes[channel["target"]["node"]][channel["target"]["path"]] = glb.array(sampler["output"])[row]
-    found = {}
-
-    def walk(node, above):
-        x, y, z, w = moved_nodes[node].get("rotation", (0, 0, 0, 1))
-        own = np.eye(4)
-        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(
-            moved_nodes[node].get("scale", (1, 1, 1))
-        )
-        own[:3, 3] = moved_nodes[node].get("translation", (0, 0, 0))
-        found[nodes[node]["name"]] = above @ own
-        for child in nodes[node].get("children", ()):
-            walk(child, found[nodes[node]["name"]])
-
-    walk(0, np.eye(4))
-    return found
-
-
 @pytest.mark.parametrize("steady", [True, False])
 def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_path, steady):
     people = load_people(written[0])
@@ -164,11 +138,11 @@ def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_pa
         points[:, 0, 8] += np.linspace(0, 0.02, len(points))[:, None]  # the tip of the index leaves
     points[3:, 0, 30] = np.nan
     (file,) = export_people(replace(people, points_m=points), tmp_path / "hands.glb", "skeleton")
-    glb, up = Glb(file), [1, -1, -1]
+    glb, up = GltfReader(file.read_bytes()), [1, -1, -1]
     for row, time_s in enumerate(people.times_s - people.times_s[0]):
         if row == 5:  # lost for a moment: they move on
             continue
-        there = placed(glb, time_s)
+        there = {glb.g["nodes"][node]["name"]: world for node, world in glb.worlds(np.float32(time_s)).items()}
         for side, hand in enumerate(("right_hand", "left_hand")):
             for joint, name in enumerate(load_skeleton("hand_mediapipe21").keypoints):
                 place, known = there[f"{hand} {name}"], np.isfinite(points[row, 0, 21 * side + joint]).all()
@@ -177,7 +151,7 @@ def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_pa
                     np.testing.assert_allclose(place[:3, 3], points[row, 0, 21 * side + joint] * up, atol=1e-5)
             bone = there[f"{hand} {BONE[0]} to {BONE[1]}"]
             np.testing.assert_allclose((bone @ [0, 0, 1, 1])[:3], points[row, 0, 21 * side + 8] * up, atol=1e-5)
-    animated = {(channel["target"]["path"]) for channel in glb.document["animations"][0]["channels"]}
+    animated = {(channel["target"]["path"]) for channel in glb.g["animations"][0]["channels"]}
     assert animated == {"translation", "rotation", "scale"}
 
 

@@ -244,8 +244,3 @@ def test_who_comes_back_after_a_while_is_new():
     assert tracker.assign(0.1, [there, here]) == [1, 0]
     assert tracker.assign(0.5, [there]) == [1]
     assert tracker.assign(1.4, [here + 0.1, there]) == [2, 1]
-
-
-@pytest.fixture
-def truth():
-    return hands(30, 3).reshape(30, 2, 21, 3)

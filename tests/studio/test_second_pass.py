@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.studio.automatic import detection as second_pass
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
@@ -98,11 +97,6 @@ def test_a_training_that_did_not_end_is_named(made, tmp_path):
     detect_frames = DetectionSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
     with pytest.raises(InputError, match="did not finish"):
         refine_detections(detect_frames, first_look(project.rig, joints))
-
-
-def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
-    assert main(["annotate", "train", str(made[0].folder), "--network", "hand-full", "--set", "size"]) == 2
-    assert "--set size: give key=value" in capsys.readouterr().err
 
 
 def hands(frames=1, seed=0):

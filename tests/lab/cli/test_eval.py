@@ -65,3 +65,47 @@ def test_a_drawn_photograph_is_searched_as_requested(weights, capsys, tmp_path):
     status, _, err = run(capsys, *arguments, "--search", "fast", "--max-instances", "4", "--resume")
     assert status == 2
     assert "another model" in err
+
+
+card = partial(run_command, "card")
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """Return a minimal eval.json."""
+    metric = {"name": "mnae", "title": "MNAE", "value": 5.0, "unit": "%", "better": "lower", "low": 4.0, "high": 6.0,
+              "counted": 42, "missing": 0}  # fmt: skip
+    units = {"dataset": ["a", "a"], "sample": ["1", "2"], "instance": [0, 0], "subject": ["x", "y"], "group": [{}, {}],
+             "value": [4.0, 6.0], "found": [True, True], "side": [None, None], "place": [0, 1]}  # fmt: skip
+    record = {
+        "protocol": {"name": "mediapipe-card", "title": "Cards", "average": "joint"},
+        "model": {"name": "hands-lite", "files": []},
+        "data": [{"set": "a", "split": "test"}],
+        "data_sha256": "0",
+        "runs": [{"mode": "tracking", "main": "mnae", "evaluated": 2, "samples": 2, "metrics": [metric], "parts": {},
+                  "units": units}],
+        "command": "", "sonjit": "0", "machine": {"date": "", "cpu": ""},
+    }  # fmt: skip
+    file = tmp_path / "eval.json"
+    file.write_text(json.dumps(record))
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "requires at least one eval.json"),
+        (("none.json",), "none.json cannot be read"),
+        (("{eval}", "--fewest", "1"), "--fewest 1"),
+        (("{eval}", "--bench", "{eval}"), "sonjit bench"),
+        (("{eval}", "--out", "{eval}"), "choose another folder"),
+    ],
+)
+def test_wrong_calls_of_card_are_one_line(capsys, evaluated, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = card(capsys, *(argument.format(eval=evaluated) for argument in arguments))
+    assert status == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert message in line

@@ -27,19 +27,12 @@ def own_labels(count=6, seed=0):
         flags[3], flags[4] = 1, 0
         keypoints = np.hstack([np.where(flags > 0, points, 0), flags])
         low, high = points.min(axis=0), points.max(axis=0)
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number + 1,
-                "category_id": 7,
-                "bbox": [*low.tolist(), *(high - low).tolist()],
-                "segmentation": [[20, 20, 60, 20, 60, 50, 20, 50]],
-                "keypoints": keypoints.ravel().tolist(),
-                "keypoints3d": points_mm.tolist(),
-                "hand_side": "left" if number % 2 else "right",
-                "group": {"region": "Oceania", "skin_tone": 3},
-            }
-        )
+        annotations.append({
+            "id": number, "image_id": number + 1, "category_id": 7, "bbox": [*low.tolist(), *(high - low).tolist()],
+            "segmentation": [[20, 20, 60, 20, 60, 50, 20, 50]], "keypoints": keypoints.ravel().tolist(),
+            "keypoints3d": points_mm.tolist(), "hand_side": "left" if number % 2 else "right",
+            "group": {"region": "Oceania", "skin_tone": 3},
+        })  # fmt: skip
     categories = [{"id": 7, "name": "hand", "keypoints": list(NAMES), "skeleton": []}]
     return {"images": images, "annotations": annotations, "categories": categories}
 

@@ -136,17 +136,6 @@ def test_damaged_matlab_files_are_one_line(tmp_path, packed):
     assert refused
 
 
-YAML = """\
-# a comment
-serials:
-- '836212060125'
-num_frames: 72
-scale: -1.5e-3
-color: {fx: 615.5, names: [1, 2]}
-nothing:
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "content",

@@ -3,7 +3,6 @@
 import copy
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,9 +12,22 @@ from sonjit.cli import main
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
 from sonjit.lab.evaluation.models import describe_model
-from sonjit.lab.evaluation.published import ImpossibleTableError, factors_of, load_group_file, verdict
+from sonjit.lab.evaluation.protocols import list_protocols, load_protocol
+from sonjit.lab.evaluation.published import (
+    GroupSummary,
+    ImpossibleTableError,
+    check_summary,
+    factors_of,
+    list_published,
+    load_group_file,
+    load_groups,
+    load_table,
+    verdict,
+)
 from sonjit.lab.evaluation.records import load_evaluation
 from sonjit.results.skeletons import load_skeleton
+
+from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 
 def units(values, found=None):
@@ -101,18 +113,6 @@ def test_cards_contain_the_groups_of_the_data_set(evaluated):
 
 
 @pytest.mark.slow
-def test_cards_of_known_models_have_their_purpose(evaluated):
-    record = copy.deepcopy(load_evaluation(evaluated))
-    for kind, part in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):
-        record["model"] |= {"name": kind, "files": [{"name": "landmarks", "file": "published.tflite"}]}
-        text = card_files([record], CardRequest())[f"{kind}.md"]
-        for heading in ("Intended use", "Out of scope", "Factors", "Licence"):
-            assert f"## {heading}" in text
-        assert part in text
-        assert "license: apache-2.0" in text
-
-
-@pytest.mark.slow
 def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     record = json.loads(evaluated.read_text())
     file = tmp_path / "eval.json"
@@ -172,18 +172,12 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
     assert "apache-2.0" not in text
     assert "gloves, or hidden" not in text
     assert "license: apache-2.0" in files["hands-lite.md"]
-
-
-@pytest.mark.slow
-def test_the_card_of_an_own_network_takes_name_licence_data_and_use(evaluated, own_network):
-    own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
     request = CardRequest(
         name="Glove hands", licence="cc-by-4.0", training_data="2,000 hands in gloves", intended_use=("work gloves",)
     )
     text = card_files([own], request)["Glove-hands.md"]
     for part in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
         assert part in text
-    published = record_of(evaluated, ModelChoice(name="hands-lite"))
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
         card_files([published], request)
 
@@ -201,19 +195,11 @@ def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, m
     truth = random.uniform(20, 180, (48, len(names), 2)).round(2)
     spread = np.array([12 if one["gender"] == "m" else 6 for one in GROUPS])
     predicted = truth + random.normal(0, spread[:, None, None], truth.shape)
-    images, annotations = [], []
-    (tmp_path / "images").mkdir()
-    for number, (points, group) in enumerate(zip(truth, GROUPS, strict=True), 1):
-        name = f"{number}.png"
-        cv2.imwrite(str(tmp_path / "images" / name), np.full((200, 200, 3), 90, np.uint8))
-        images.append({"id": number, "file_name": name, "width": 200, "height": 200})
-        keypoints = np.column_stack([points, np.full(len(points), 2)]).ravel().tolist()
-        known = {"id": number, "image_id": number, "category_id": 1, "bbox": [0, 0, 200, 200], "group": group}
-        annotations.append(known | {"keypoints": keypoints})
-    category = {"id": 1, "name": skeleton.partition("_")[0], "keypoints": list(names)}
-    data = {"images": images, "annotations": annotations, "categories": [category]}
-    (tmp_path / "dataset.json").write_text(json.dumps(data))
-    ids = [f"images/{image['file_name']}" for image in images]
+    grey, kind = np.full((200, 200, 3), 90, np.uint8), skeleton.partition("_")[0]
+    places = enumerate(zip(truth, GROUPS, strict=True))
+    labels = [(number, points, {"bbox": [0, 0, 200, 200], "group": group}) for number, (points, group) in places]
+    write_coco(tmp_path, {f"{number}.png": grey for number in range(48)}, labels, names, category=kind)
+    ids = [f"images/{number}.png" for number in range(48)]
     np.savez(tmp_path / "p.npz", id=ids, keypoints_px=predicted, visible=np.ones(truth.shape[:2]))
     arguments = ["--protocol", protocol, "--data", "folder", "--root", tmp_path, "--predictions", tmp_path / "p.npz"]
     assert main(["eval", *map(str, arguments), "--out", str(tmp_path / "out")]) == 0
@@ -230,3 +216,53 @@ def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, m
             (row,) = [line for line in card.splitlines() if line.startswith(f"| {group} |")]
             assert f"| {group} | {values[inside].mean():.2f} | {values[inside].std(ddof=1):.2f} |" in row
             assert f" {inside.sum()} " in row
+
+
+CARDS = [name for name in list_published() if name.startswith("card-")]
+
+
+def test_only_the_impossible_figure_is_refused():
+    refused = []
+    for name in CARDS:
+        for group in load_groups(name).groups:
+            try:
+                check_summary(group)
+            except ImpossibleTableError as error:
+                refused.append((name, group.model, group.factor, str(error)))
+    assert [one[:3] for one in refused] == [("card-body", "lite", "gender")]
+    assert "is outside of its range" in refused[0][3]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"mean": 20.0}, {"mean": 2.0}, {"stdev": 9.0}, {"stdev": -1.0}, {"discrepancy": 7.0}, {"low": 12.0, "high": 5.0}],
+)
+def test_invalid_values_are_refused(changed):
+    sound = {"low": 5.0, "high": 10.0, "mean": 7.0, "stdev": 2.0, "discrepancy": 5.0, "count": 3}
+    check_summary(GroupSummary("any", "age", **sound))
+    with pytest.raises(ImpossibleTableError, match="any, age"):
+        check_summary(GroupSummary("any", "age", **(sound | changed)))
+
+
+@pytest.mark.parametrize("name", list_protocols())
+def test_protocols_are_complete(name):
+    from sonjit.lab.datasets import dataset_entry
+    from sonjit.lab.evaluation.models import ModelChoice
+    from sonjit.lab.evaluation.run import evaluator_of
+
+    protocol = load_protocol(name)
+    for one in protocol.data:
+        entry = dataset_entry(one.set)
+        assert set(one.splits) <= set(entry.splits)
+        assert set(one.options) <= set(entry.options)
+    for table in protocol.tables:
+        load_table(table)
+    assert evaluator_of(protocol, ModelChoice("hands-full")).main == protocol.main
+
+
+@pytest.mark.parametrize("value", ["1", '"all"', "[1]", "{name = 1}", "[{unknown = 1}]"])
+def test_a_protocol_with_values_of_another_type_is_refused_in_one_line(tmp_path, value):
+    path = tmp_path / "own.toml"
+    path.write_text(f'title = "Own"\nsource = ""\ntask = "detection"\nmain = "recall"\nunit = "%"\ndata = {value}\n')
+    with pytest.raises(InputError, match=r"own\.toml: data\[0\]"):
+        load_protocol(str(path))

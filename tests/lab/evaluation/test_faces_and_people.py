@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
+from sonjit.lab.datasets import rle_from_mask
 from sonjit.lab.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS
 
 from .official import average_precision
@@ -61,40 +62,36 @@ def check(found, errors, limit, ending=""):
     assert found[f"auc{ending}"] == pytest.approx(area, abs=1e-6)
 
 
-@pytest.mark.slow
-def test_300w(capsys, tmp_path):
-    root, names = tmp_path / "300W", []
-    truth, predicted = faces(np.random.default_rng(1), 8, 68)
-    for number, folder in enumerate(["helen/testset"] * 3 + ["lfpw/testset"] * 2 + ["ibug"] * 3):
-        names.append(f"{folder}/image_{number}.png")
-        image(root / names[-1])
-        write_pts((root / names[-1]).with_suffix(".pts"), truth[number])
-    write_pts(root / "afw/left_out.pts", truth[0])  # of the training set
-    np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
-    found = evaluated(capsys, "300w", root, tmp_path / "p.npz")
-    errors = image_errors(truth, predicted, [36], [45])
-    check(found, errors, 8)
-    check(found, errors[:5], 8, "_common")
-    check(found, errors[5:], 8, "_challenging")
-    pupils = image_errors(truth, predicted, range(36, 42), range(42, 48))
-    assert found["nme_pupils"] == pytest.approx(pupils.mean(), abs=1e-6)
+PARTS_OF_300W = {"_common": slice(0, 5), "_challenging": slice(5, 8)}
+PARTS_OF_300VW = {f"_category_{one}": slice(2 * one - 2, 2 * one) for one in (1, 2, 3)}
 
 
 @pytest.mark.slow
-def test_300vw(capsys, tmp_path):
-    root, names = tmp_path / "300VW", []
-    truth, predicted = faces(np.random.default_rng(2), 6, 68)
-    for number, (video, frame) in enumerate([("114", 1), ("114", 2), ("203", 1), ("203", 2), ("410", 1), ("410", 2)]):
-        names.append(f"{video}/imgs/{frame:06}.jpg")
+@pytest.mark.parametrize(
+    ("protocol", "folders", "labels", "left_out", "parts"),
+    [
+        ("300w", ["helen/testset"] * 3 + ["lfpw/testset"] * 2 + ["ibug"] * 3, "", "afw", PARTS_OF_300W),
+        ("300vw", ["114/imgs"] * 2 + ["203/imgs"] * 2 + ["410/imgs"] * 2, "annot", "001/annot", PARTS_OF_300VW),
+    ],
+)
+def test_faces_of_300(capsys, tmp_path, protocol, folders, labels, left_out, parts):
+    root, names = tmp_path / protocol, []
+    truth, predicted = faces(np.random.default_rng(1), len(folders), 68)
+    for number, folder in enumerate(folders):
+        names.append(f"{folder}/{number:06}.png")
         image(root / names[-1])
-        write_pts(root / video / "annot" / f"{frame:06}.pts", truth[number])
-    write_pts(root / "001/annot/000001.pts", truth[0])  # of the training set
+        place = (root / names[-1]).with_suffix(".pts")
+        write_pts(place.parents[1] / labels / place.name if labels else place, truth[number])
+    write_pts(root / left_out / "000001.pts", truth[0])  # of the training set
     np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
-    found = evaluated(capsys, "300vw", root, tmp_path / "p.npz")
+    found = evaluated(capsys, protocol, root, tmp_path / "p.npz")
     errors = image_errors(truth, predicted, [36], [45])
     check(found, errors, 8)
-    for category in (1, 2, 3):
-        check(found, errors[2 * category - 2 : 2 * category], 8, f"_category_{category}")
+    for ending, part in parts.items():
+        check(found, errors[part], 8, ending)
+    if protocol == "300w":
+        pupils = image_errors(truth, predicted, range(36, 42), range(42, 48))
+        assert found["nme_pupils"] == pytest.approx(pupils.mean(), abs=1e-6)
 
 
 @pytest.mark.slow
@@ -295,3 +292,128 @@ def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(ca
     scored = [result | {"score": result["wholebody_score"]} for result in results]
     assert found["wholebody_ap"] == pytest.approx(precision(people, scored, list(PARTS)), abs=1e-6)
     assert found["body_ap"] == pytest.approx(precision(people, results, ["keypoints"]), abs=1e-6)
+
+
+SIDE = 100
+EMPTY = rle_from_mask(np.zeros((SIDE, SIDE), np.bool_))
+
+
+def square(x, side=40):
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[20 : 20 + side, x : x + side] = True
+    return rle_from_mask(mask)
+
+
+def annotation(number, image, x, **changes):
+    return {
+        "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "area": 1600,
+        "bbox": [x, 20, 40, 40], "segmentation": square(x),
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+def judged(tmp_path, capsys):
+    """Evaluate results; return the metrics by name, or the error."""
+
+    def run(annotations, results, protocol="coco-instances", names=("000001.jpg", "000002.jpg"), data="coco"):
+        root = tmp_path / "coco"
+        images = [{"id": i, "file_name": name, "width": SIDE, "height": SIDE} for i, name in enumerate(names, 1)]
+        for name in names:
+            file = root / "val2017" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), np.zeros((SIDE, SIDE, 3), np.uint8))
+        truth = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "hand"}]}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / "instances_val2017.json").write_text(json.dumps(truth))
+        (root / "val2017" / "dataset.json").write_text(json.dumps(truth))
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        folder = root if data == "coco" else root / "val2017"
+        given = ["--data", data, "--root", str(folder), "--out", str(tmp_path / "out")]
+        status = main(["eval", "--protocol", protocol, *given, "--predictions", str(tmp_path / "results.json")])
+        error = capsys.readouterr().err
+        if status:
+            assert status == 2
+            assert error.count("\n") == 1
+            return error
+        report = json.loads((tmp_path / "out" / "eval.json").read_text())
+        return {metric["name"]: metric["value"] for metric in report["runs"][0]["metrics"]}
+
+    return run
+
+
+TRUTH = [annotation(1, 1, 10), annotation(2, 2, 30)]
+RESULTS = [
+    {"image_id": 1, "category_id": 1, "score": 0.9, "segmentation": square(10)},
+    {"image_id": 2, "category_id": 1, "score": 0.8, "segmentation": square(30)},
+]
+
+
+def test_masks_without_boxes_are_evaluated(judged):
+    found = judged(TRUTH, RESULTS)
+    assert found["mask_ap"] == found["box_ap"] == pytest.approx(100)
+
+
+def test_an_empty_mask_is_a_false_positive(judged):
+    found = judged(TRUTH, [RESULTS[0] | {"segmentation": EMPTY, "score": 1.0}, *RESULTS])
+    assert found["mask_ap"] == pytest.approx(100 * 2 / 3)
+
+
+def test_scores_keep_all_their_digits(judged):
+    wrong = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": square(60, 20)}
+    right = [row | {"score": 0.5 + 1e-7} for row in RESULTS]
+    assert judged(TRUTH, [wrong, *right])["mask_ap"] == pytest.approx(100)
+
+
+def test_an_object_whose_box_has_no_extent_is_not_found(judged):
+    found = judged([TRUTH[0] | {"bbox": [10, 20, 0, 40]}, TRUTH[1]], RESULTS)
+    assert found["box_ap"] == pytest.approx(25.2475, abs=1e-3)  # half is found, after a false positive
+    assert found["mask_ap"] == pytest.approx(100)
+
+
+def test_images_are_those_of_the_annotation_file_whatever_their_names_are(judged):
+    for names in (("a/000001.jpg", "b/000001.jpg"), ("000000.jpg", "000001.jpg"), ("000002.jpg", "000001.jpg")):
+        assert judged(TRUTH, RESULTS, names=names, data="folder")["mask_ap"] == pytest.approx(100)
+
+
+def test_records_of_unknown_images_and_categories_are_counted(judged, tmp_path):
+    more = [RESULTS[0] | {"image_id": 7}, RESULTS[0] | {"category_id": 3, "score": 0.1}]
+    assert judged(TRUTH, [*RESULTS, *more])["mask_ap"] == pytest.approx(100)
+    notes = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert notes[0] == "1 of 4 predictions are of images that are not judged, such as 7"
+    assert "1 of 4 predictions have a category_id that the data set lacks, such as 3; it has 1 (hand)" in notes[1]
+    assert "such as 7" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_no_results_find_nothing(judged, tmp_path):
+    assert judged(TRUTH, [])["box_ap"] == 0
+    (note,) = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert note.endswith("results.json has no predictions")
+
+
+def test_corners_in_place_of_sizes_are_noted(judged, tmp_path):
+    boxes = [row | {"bbox": [60, 20, 100, 60]} for row in RESULTS]
+    judged(TRUTH, boxes)
+    (note,) = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
+    assert note.startswith("2 of 2 boxes reach beyond their image")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": [0.5, 0.5]}, "record 1 requires one number in score"),
+        ({"bbox": [1, 2, 3]}, "record 1 requires x, y, width, height in bbox"),
+        ({"bbox": [50, 50, -40, -40]}, "record 1 requires x, y, width, height in bbox"),
+        ({"bbox": [10, 20, 40, 40]}, "record 1 or record 0 lacks bbox"),
+        ({"category_id": "1"}, "record 1 requires an integer category_id"),
+    ],
+    ids=str,
+)
+def test_wrong_records_are_refused(judged, change, message):
+    assert message in judged(TRUTH, [RESULTS[0], RESULTS[1] | change])
+
+
+def test_results_of_another_task_are_refused(judged):
+    people = [{"image_id": 1, "category_id": 1, "score": 0.9, "keypoints": [1, 1, 1] * 17}]
+    assert "a prediction has neither box nor mask" in judged(TRUTH, people)
+    error = judged(TRUTH, [RESULTS[0] | {"bbox": [10, 20, 40, 40]}], protocol="coco-keypoints", data="folder")
+    assert "a prediction has no keypoints" in error

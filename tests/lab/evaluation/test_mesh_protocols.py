@@ -22,7 +22,10 @@ from sonjit.lab.evaluation.prediction_files import encode_submission
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.hand_models import load_mano
+from sonjit.lab.hand_models.placeholders import placeholder_mano
 from sonjit.lab.networks import create_network, save_checkpoint
+
+from ..mano_fields import file_fields  # noqa: TID252  # one set of fields for all packages
 
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 TIPS = (745, 317, 444, 556, 673)
@@ -32,30 +35,17 @@ K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 
 
 def made_mano(seed, side):
-    """Return the fields of a MANO file with random numbers, and MANO's shapes and tree."""
+    """Return the fields of a MANO file: the hand of tubes with random blends, components and mean pose."""
     rng = np.random.default_rng(seed)
-    joints = np.zeros((16, 3))
-    for joint in range(1, 16):
-        root = PARENTS[joint] == 0
-        angle = (joint // 3) * 0.45 - 0.9
-        step = np.array([np.sin(angle), -np.cos(angle), 0]) * (0.085 if root else 0.03)
-        joints[joint] = joints[PARENTS[joint]] + step * (1 if side == "right" else (-1, 1, 1))
-    owner = np.arange(778) % 16
-    regressor = np.zeros((16, 778))
-    regressor[owner, np.arange(778)] = 1 / np.bincount(owner)[owner]
-    around = rng.normal(0, 0.006, (778, 3))
-    weights = np.full((778, 16), 0.2 / 16)
-    weights[np.arange(778), owner] += 0.8
-    return {
-        "v_template": joints[owner] + around - (regressor @ around)[owner],
+    fields = {name: np.asarray(value, np.float64) for name, value in file_fields(placeholder_mano(side)).items()}
+    return fields | {
+        "weights": 0.8 * fields["weights"] + 0.2 / 16,
+        "v_template": fields["v_template"] + rng.normal(0, 0.002, (778, 3)),
         "shapedirs": rng.normal(0, 0.001, (778, 3, 10)),
         "posedirs": rng.normal(0, 0.0003, (778, 3, 135)),
-        "J_regressor": regressor,
-        "weights": weights,
         "hands_components": np.linalg.qr(rng.normal(size=(45, 45)))[0],
         "hands_mean": rng.normal(0, 0.15, 45),
         "f": rng.integers(0, 778, (1538, 3)),
-        "kintree_table": np.array([(0, *PARENTS[1:]), range(16)]),
     }
 
 

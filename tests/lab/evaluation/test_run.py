@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
+from sonjit.lab.evaluation.coco import PalmModel
 from sonjit.lab.evaluation.models import open_model
+from sonjit.lab.metrics import box_iou
+
+from .official import average_precision
 
 CARD = "mediapipe-card"
 
@@ -79,16 +84,12 @@ def test_resuming_another_run_names_the_difference(clip_folder, tmp_path):
     [
         (lambda _: {"id": None}, "requires id"),
         (lambda _: {"keypoints_px": np.zeros((3, 21, 2))}, r"keypoints_px is \(3, 21, 2\)"),
-        (lambda _: {"keypoints_m": np.zeros((3, 21))}, r"keypoints_m is \(3, 21\)"),
         (lambda _: {"points": np.zeros(3)}, "Unknown array 'points'"),
-        (lambda _: {"score": np.array(["a", "b"])}, "score"),
         (lambda count: {"side": np.array(["right"] * count)}, "Unknown side 'right'. Choose from Right, Left"),
         (lambda count: {"instance": np.full(count, -1)}, "instance requires integers of at least 0"),
-        (lambda count: {"instance": np.full(count, 0.5)}, "instance requires integers of at least 0"),
         (lambda count: {"instance": np.arange(count) + 50}, "instances; there is no 5"),
         (lambda count: {"instance": np.zeros(count, int)}, "two rows are of one instance"),
         (lambda count: {"score": np.full(count, np.nan)}, "score requires finite numbers"),
-        (lambda count: {"score": np.ones(count, complex)}, "score has complex128"),
         (lambda count: {"placed": np.ones(count, bool)}, "must be one boolean"),
         (lambda _: {"side": None, "keypoints_px": None}, "has several rows"),
     ],
@@ -174,3 +175,45 @@ def test_a_set_with_nothing_to_evaluate_gives_no_metrics(clip_folder, tmp_path):
         (run,) = json.loads((tmp_path / "eval.json").read_text())["runs"]
         assert run["evaluated"] == 0
         assert all(metric["value"] is None and metric["counted"] == 0 for metric in run["metrics"])
+
+
+PALM = [0, 5, 9, 13, 17, 1, 2]  # wrist, knuckles, the thumb's two lower joints
+
+
+def square(points):
+    low, high = points.min(0), points.max(0)
+    middle, half = (low + high) / 2, (high - low).max() / 2
+    return (*(middle - half), *(middle + half))
+
+
+def centre(box):
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def covered(box, area):
+    """Check whether at least half of a box lies in an ignored area."""
+    width, height = (min(box[i + 2], area[i + 2]) - max(box[i], area[i]) for i in (0, 1))
+    return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+@pytest.mark.slow
+def test_the_published_palm_detector_has_its_average_precision(weights, clip_folder, tmp_path):
+    arguments = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
+    assert main(["eval", *arguments, "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "eval.json").read_text())
+    found = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
+    model, truth, boxes = PalmModel("palm-full", None, None, None), [], []
+    for sample in open_dataset("folder", clip_folder):
+        palms = [square(instance.keypoints_px[PALM]) for instance in sample.instances]
+        is_inside = [0 < x < sample.width and 0 < y < sample.height for x, y in map(centre, palms)]
+        truth += [(sample.id, palm, True) for palm, inside in zip(palms, is_inside, strict=True) if inside]
+        cut = [palm for palm, inside in zip(palms, is_inside, strict=True) if not inside]
+        found_here = model.find(sample, sample.rgb(), "reacquisition")
+        boxes += [
+            (sample.id, one.box, one.score) for one in found_here if not any(covered(one.box, palm) for palm in cut)
+        ]
+    assert found["ap"] == pytest.approx(average_precision(truth, boxes, box_iou, [0.5]), abs=1e-6)
+    assert found["ap"] > 50
+    assert found["ap_strict"] < found["ap"]
+    assert record["model"]["files"][0]["name"] == "palm-full"
+    assert "95.7" in (tmp_path / "report.md").read_text()

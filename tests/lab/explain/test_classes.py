@@ -9,12 +9,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.lab.explain.classes import (
-    backprop_saliency,
-    explain_classes,
-    grad_cam,
-    image_tensor,
-)
+from sonjit.lab.explain.classes import backprop_saliency, explain_classes, grad_cam, image_tensor
 from sonjit.lab.networks import create_network, save_checkpoint
 from sonjit.lab.networks.classifiers import CamNetwork, Classifier, save_classifier_description
 
@@ -114,14 +109,7 @@ def test_grad_cam_of_any_module_is_the_map_where_that_is_exact(network, spot):
 
 
 def test_the_command_explains_what_training_wrote(trained, capsys):
-    arguments = [
-        "explain",
-        trained / "image.png",
-        "--model",
-        "cam-small",
-        "--weights",
-        trained / "weights.safetensors",
-    ]
+    arguments = ["explain", trained / "image.png", "--model", "cam-small", "--weights", trained / "weights.safetensors"]
     options = ["--of", "Right,0", "--boxes", "--backprop"]
     outputs = ["--save", trained / "maps.json", "--draw", trained / "maps.png"]
     assert main([str(argument) for argument in (*arguments, *options, *outputs)]) == 0
@@ -161,20 +149,11 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            [],
-            "requires its checkpoint as --weights FILE (train it: sonjit train cam). Licence: your own. --weights demo",
-        ),
+        ([], "requires its checkpoint as --weights FILE (train it: sonjit train cam)"),
         (["--model", "cam-resnet18"], "FILE (download https://download.pytorch.org/models/resnet18-"),
-        (
-            ["--weights", "published"],
-            "cam-small has no published weights. It requires its checkpoint as --weights FILE",
-        ),
+        (["--weights", "published"], "cam-small has no published weights. It requires its checkpoint"),
         (["--weights", "none.safetensors"], "no such checkpoint"),
-        (
-            ["--weights", "weights.safetensors", "--of", "dome"],
-            "Unknown class 'dome'. Choose from Left, Right, none",
-        ),
+        (["--weights", "weights.safetensors", "--of", "dome"], "Unknown class 'dome'. Choose from Left, Right, none"),
         (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: cannot be read"),
         (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "is a run of cam-small, not of cam-vgg16"),
         (["--weights", "weights.safetensors", "--pooling", "gmp"], "was written with pooling='gap', not 'gmp'"),

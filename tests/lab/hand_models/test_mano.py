@@ -5,14 +5,11 @@ import pytest
 import torch
 
 from sonjit import InputError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.lab.hand_models import demo_mano, load_mano
-from sonjit.lab.hand_models.mano import (
-    SIDES,
-    axis_angle_from_matrix,
-    matrix_from_6d,
-    matrix_from_axis_angle,
-)
-from sonjit.lab.hand_models.mano_files import JOINTS
+from sonjit.lab.hand_models.mano import SIDES, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+from sonjit.lab.hand_models.mano_files import JOINTS, PARENTS, SHAPES
 
 NEAR_M = 1e-5
 LAYERS = {
@@ -66,12 +63,10 @@ def test_axis_angles_turn_as_the_references(golden):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("side", SIDES)
-def test_the_demo_model_is_the_one_of_the_reference(data, side):
-    path = data / f"goldens/networks/mano_synthetic{'' if side == 'right' else '_left'}.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    expected = dict(load_mano(path, side=side).named_buffers())
+@pytest.mark.files("goldens/networks/mano_synthetic*.npz")
+def test_the_demo_model_is_the_one_of_the_reference(file):
+    side = "left" if file.stem.endswith("left") else "right"
+    expected = dict(load_mano(file, side=side).named_buffers())
     for name, value in demo_mano(side).named_buffers():
         assert_near(value, expected[name], 1e-6)
 
@@ -101,17 +96,11 @@ def test_wrong_calls_are_refused_in_one_line(arguments, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def rotation_golden(data):
-    path = data / "goldens/networks/protocols_mesh.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    with np.load(path) as file:
-        return {key: torch.from_numpy(file[key]) for key in file.files if key.startswith("rot.")}
-
-
 @pytest.mark.golden
-def test_rotations_are_the_references(rotation_golden):
+@pytest.mark.files("goldens/networks/protocols_mesh.npz")
+def test_rotations_are_the_references(file):
+    with np.load(file) as read:
+        rotation_golden = {key: torch.from_numpy(read[key]) for key in read.files if key.startswith("rot.")}
     matrices = matrix_from_6d(rotation_golden["rot.in6d"])
     torch.testing.assert_close(matrices, rotation_golden["rot.mat"], rtol=0, atol=1e-6)
     torch.testing.assert_close(
@@ -134,3 +123,79 @@ def test_no_rotation_has_a_gradient():
     axis_angle_from_matrix(unit).sum().backward()
     assert unit.grad.isfinite().all()
     assert torch.equal(axis_angle_from_matrix(torch.eye(3)), torch.zeros(3))
+
+
+FLIP = np.array([-1.0, 1.0, 1.0])
+CAMERA = CalibratedCamera(np.array([[900.0, 0, 200], [0, 900, 150], [0, 0, 1]]), np.eye(3), np.zeros(3))
+
+
+def hand_fields(side="right", shapes="corrected", *, growth=True, seed=5):
+    """Return the fields of a hand of random points, whose first shape is growth, or random as well."""
+    rng = np.random.default_rng(seed)
+    template = rng.normal(0, 0.04, SHAPES["v_template"]) + np.array([0.09, 0.01, 0.0])
+    directions = rng.normal(0, 0.003, SHAPES["shapedirs"])
+    if growth:
+        directions[..., 3] += 0.06 * template
+    mirror = FLIP if side == "left" else np.ones(3)
+    rows = {name: rng.uniform(0, 1, SHAPES[name]) ** 8 for name in ("J_regressor", "weights")}
+    return {
+        "v_template": template * mirror,
+        "shapedirs": directions * (mirror[:, None] if shapes == "corrected" else 1.0),
+        "posedirs": np.zeros(SHAPES["posedirs"]),
+        **{name: values / values.sum(1, keepdims=True) for name, values in rows.items()},
+        "hands_components": np.eye(45),
+        "hands_mean": np.zeros(45),
+        "f": np.zeros(SHAPES["f"], np.int64),
+        "kintree_table": np.array([PARENTS, range(16)]),
+    }
+
+
+def vertices(mano, betas):
+    return mano(torch.zeros(1, 48, dtype=torch.float64), torch.tensor(betas[None]))[0][0].numpy()
+
+
+@pytest.fixture
+def betas():
+    return np.random.default_rng(8).normal(0, 1, 10)
+
+
+@pytest.mark.parametrize("shapes", ["corrected", "distributed"])
+def test_the_convention_of_a_file_is_recognised(shapes, betas, tmp_path):
+    np.savez(tmp_path / "mine.npz", **hand_fields("left", shapes))
+    hand = load_mano(tmp_path / "mine.npz", "left", torch.float64)
+    assert hand.left_shapes == shapes
+    assert f"shapes {shapes}" in repr(hand)
+    right = load_mano(hand_fields(), "right", torch.float64)
+    assert right.left_shapes is None
+    assert right.in_convention("distributed") is right
+    expected = vertices(right, betas) * FLIP
+    np.testing.assert_allclose(vertices(hand.in_convention("corrected"), betas), expected, atol=1e-9)
+    apart = np.linalg.norm(vertices(hand.in_convention("distributed"), betas) - expected, axis=1)
+    assert apart.max() > 1e-3
+    other = {"corrected": "distributed", "distributed": "corrected"}[shapes]
+    again = hand.in_convention(other).in_convention(shapes)
+    np.testing.assert_array_equal(vertices(again, betas), vertices(hand, betas))
+
+
+@pytest.mark.parametrize("shapes", ["corrected", "distributed"])
+def test_the_right_hand_in_the_same_folder_decides(shapes, tmp_path):
+    """Use shapes without growth, which determine nothing themselves."""
+    fields = hand_fields("left", shapes, growth=False)
+    assert load_mano(fields, "left").left_shapes is None
+    assert load_mano(fields, "left", shapes=shapes).left_shapes == shapes
+    np.savez(tmp_path / "MANO_RIGHT.npz", **hand_fields(growth=False))
+    np.savez(tmp_path / "MANO_LEFT.npz", **fields)
+    assert load_mano(tmp_path / "MANO_LEFT.npz", "left").left_shapes == shapes
+
+
+@pytest.mark.parametrize("file", ["corrected", "distributed"])
+@pytest.mark.parametrize("labels", ["corrected", "distributed"])
+def test_a_label_has_the_shape_of_its_set_with_any_file(file, labels, betas):
+    fit = ManoParameters(np.zeros(48), betas, np.array([0.0, 0.0, 0.7]), "camera", flat_mean=True, left_shapes=labels)
+    hand = Instance(kind="hand", side="Left", mesh=fit)
+    sample = Sample(
+        dataset="made", id="a", image=np.zeros((4, 4, 3), np.uint8), width=4, height=4, instances=(hand,), camera=CAMERA
+    )
+    own = sample.mesh(load_mano(hand_fields("left", file), "left", torch.float64))
+    expected = vertices(load_mano(hand_fields("left", labels), "left", torch.float64), betas) + fit.trans
+    np.testing.assert_allclose(own, expected, atol=1e-9)

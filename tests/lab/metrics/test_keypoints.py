@@ -92,19 +92,97 @@ def test_max_mse_of_nothing_is_unknown(points):
     assert np.isnan(metrics.max_mse(pred, gt)[0])
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: joint_errors(np.zeros((2, 21, 3)), np.zeros((2, 20, 3))), r"\(2, 21, 3\).*\(2, 20, 3\)"),
-        (lambda: joint_errors(np.zeros(3), np.zeros(3)), "one shape"),
-        (lambda: joint_errors([[[0, 0], [0]]], [[[0, 0], [0]]]), "predicted: give an array"),
-        (lambda: joint_errors(np.zeros((2, 21, 3)), np.zeros((2, 21, 3)), np.ones(2)), r"valid \(2,\)"),
-        (lambda: metrics.root_relative(np.zeros((2, 5, 3)), np.zeros((2, 5, 3)), root=5), "joint 5"),
-        (lambda: metrics.similarity_aligned(np.zeros((5, 3)), np.zeros((5, 3))), r"\(N, K, D\)"),
-        (lambda: metrics.pck_auc(np.zeros((2, 5)), 50, 0), "low below high"),
-        (lambda: metrics.pck_curve(np.zeros((2, 5)), [5, 1]), "ascending"),
-    ],
-)
-def test_mismatches_are_named(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
+def pairs(seed, n=5):
+    """Return predicted and true pairs of hands (n, 42, 3), and which of them interact."""
+    random = np.random.default_rng(seed)
+    truth = random.normal(0, 50, (n, 42, 3)) + np.array([0, 0, 700])
+    return truth + random.normal(0, 9, truth.shape), truth, random.random(n) > 0.5
+
+
+def test_only_left_hands_give_no_metrics_of_two_hands():
+    pred, gt, _ = pairs(0)
+    valid = np.repeat([[False, True]], 21, 1).repeat(5, 0)
+    found = metrics.two_hand_mpjpe(metrics.two_hand_errors(pred, gt, valid), np.zeros(5, bool))
+    assert found.all == found.single == pytest.approx(metrics.mpjpe(pred[:, 21:], gt[:, 21:], root=20))
+    assert np.isnan(found.interacting)
+    for interacting in (np.zeros(5, bool), np.ones(5, bool)):
+        assert np.isnan(metrics.mrrpe(pred, gt, valid, interacting=interacting))
+
+
+def test_a_hand_with_an_unknown_root_does_not_count():
+    pred, gt, _ = pairs(1)
+    valid = np.ones((5, 42), bool)
+    valid[2, 41] = False
+    errors = metrics.two_hand_errors(pred, gt, valid)
+    assert np.isnan(errors[2, 21:]).all()
+    assert np.isfinite(errors[2, :21]).all()
+    assert np.isnan(metrics.root_offset_errors(pred, gt, valid, interacting=np.ones(5))[2])
+    pred[0, 20] = np.nan  # a root that was not predicted does count
+    assert np.isnan(metrics.mrrpe(pred, gt, valid, interacting=np.ones(5)))
+    assert np.isinf(metrics.two_hand_errors(pred, gt, valid)[0, :21]).all()
+
+
+def test_half_is_wrong_both_ways_and_so_is_no_answer():
+    for present in ([1, 0], [0, 1], [1, 1], [0, 0]):
+        for predicted in ([0.5, 0.1], [0.9, 0.5], [np.nan, 0.2]):
+            assert metrics.handedness_accuracy([predicted], [present]) == 0
+        assert metrics.handedness_accuracy([[0.9 if one else 0.1 for one in present]], [present]) == 1
+    assert np.isnan(metrics.handedness_accuracy([[0.9, 0.1]], [[1, 0]], [False]))
+    assert np.isnan(metrics.handedness_accuracy(np.zeros((0, 2)), np.zeros((0, 2))))
+
+
+def test_average_precision_without_any_sought_is_unknown():
+    assert np.isnan(metrics.average_precision([0.3], [False]))
+    assert np.isnan(metrics.average_precision([], []))
+
+
+def test_exactly_at_the_threshold_is_not_near():
+    assert metrics.f_score([[3, 4, 0]], [[0, 0, 0]], 5).f_score == 0
+    assert metrics.f_score([[3, 4, 0]], [[0, 0, 0]], 5.001).f_score == 1
+
+
+def test_meshes_of_nothing():
+    mesh = np.eye(3)
+    assert metrics.f_score(np.zeros((0, 3)), mesh, 5) == (0, 0, 0)
+    assert metrics.f_score(mesh * np.nan, mesh, 5) == (0, 0, 0)
+    assert np.isnan(metrics.f_score(mesh, np.zeros((0, 3)), 5)).all()
+    part = metrics.f_score([[1, 0, 0], [0, np.nan, 0]], [[1, 0, 0], [np.nan, 0, 0]], 5)
+    assert part == pytest.approx((2 / 3, 0.5, 1))
+    with pytest.raises(InputError, match="truth"):
+        metrics.f_score(mesh, np.zeros((2, 4, 3)), 5)
+
+
+def test_a_palm_without_size_is_left_out_and_reported():
+    gt = np.random.default_rng(0).normal(0, 50, (4, 21, 2))
+    complete = metrics.mnae(gt + 1, gt)
+    broken = gt.copy()
+    broken[1, 9] = broken[1, 0]
+    broken[2, 0] = np.nan
+    found = metrics.mnae(gt + 1, broken)
+    assert (complete.left_out, found.left_out) == (0, 2)
+    assert np.isnan(found.per_sample).tolist() == [False, True, True, False]
+    assert found.mean == pytest.approx(complete.per_sample[[0, 3]].mean())
+    assert np.isnan(metrics.mnae(gt[:0], gt[:0]).mean)
+    missing = gt + 1
+    missing[0, 3] = np.nan
+    assert np.isnan(metrics.mnae(missing, gt).mean)
+
+
+def test_pdj_wants_both_place_and_visibility():
+    gt = np.random.default_rng(0).normal(0, 50, (3, 33, 2))
+    seen = np.ones((3, 33), bool)
+    assert metrics.pdj(gt, gt, predicted_visible=seen, true_visible=seen) == 1
+    assert metrics.pdj(gt, gt, predicted_visible=~seen, true_visible=seen) == 0
+    assert metrics.pdj(gt + 1e4, gt, predicted_visible=seen, true_visible=seen, torso="middle") == 0
+    assert metrics.pdj(gt * np.nan, gt, predicted_visible=seen, true_visible=seen) == 0
+    gt[:, 24] = gt[:, 11]  # no torso
+    assert np.isnan(metrics.pdj(gt, gt, predicted_visible=seen, true_visible=seen))
+    with pytest.raises(InputError, match="one per landmark"):
+        metrics.pdj(gt, gt, predicted_visible=seen[:1], true_visible=seen)
+
+
+@pytest.mark.parametrize("measure", [metrics.mnae, metrics.iod_mae, metrics.nme_300w])
+@pytest.mark.parametrize("shape", [(21, 2), (2, 5, 2)])
+def test_too_few_points_are_named(measure, shape):
+    with pytest.raises(InputError, match=r"more than|give faces"):
+        measure(np.zeros(shape), np.zeros(shape))

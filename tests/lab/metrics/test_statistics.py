@@ -117,21 +117,6 @@ def test_edges_of_bins():
     assert all(np.isnan(part.mean) and part.counted == 0 for part in empty)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: metrics.by_joint(np.ones((2, 3)), ["a", "b"]), "3 joints"),
-        (lambda: metrics.by_joints(np.ones((2, 3)), {"thumb": [3]}), "joint 3"),
-        (lambda: metrics.by_bin(np.ones((2, 3)), [0.1]), "levels"),
-        (lambda: metrics.by_bin(np.ones((1, 3)), [0.1], (1, 0)), "ascending"),
-        (lambda: metrics.fused_poses(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 2)), [1, 2]), "give three"),
-    ],
-)
-def test_mismatches_are_named(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
-
-
 def test_only_complete_runs_of_frames_count():
     gt = np.random.default_rng(0).normal(size=(6, 2, 3))
     pred = gt + np.random.default_rng(1).normal(size=gt.shape)

@@ -1,5 +1,6 @@
 """Properties of every registered network, tested on a tiny twin of each."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +39,15 @@ def networks_by_class():
     return {type(entry.build(**entry.tiny)): name for name, entry in entries.items()}
 
 
+def golden_noise(count, side, blocks):
+    """Return the images (N, 3, side, side) of the references: noise, or blocks of 32 pixels."""
+    rng = np.random.default_rng(11)
+    if not blocks:
+        return torch.from_numpy(rng.random((count, 3, side, side)).astype(np.float32))
+    small = rng.random((count, 3, side // 32, side // 32)).astype(np.float32)
+    return torch.from_numpy(np.kron(small, np.ones((1, 1, 32, 32), np.float32)))
+
+
 def assert_same(given, expected, tolerance=0.0):
     assert given.keys() == expected.keys()
     for key, value in expected.items():
@@ -50,9 +60,10 @@ def assert_same(given, expected, tolerance=0.0):
 def wrong_inputs(spec):
     """Return invalid inputs in place of an input, by their fault."""
     value = spec.example(2)
-    wrong = {"nothing": None, "without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
+    wrong = {"without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
     if len(spec.shape) > 2:
         wrong |= {
+            "nothing": None,
             "bytes": (255 * value).to(torch.uint8),
             "two channels": value[..., :2, :, :],
             "four channels": torch.cat([value, value[..., :1, :, :]], -3),

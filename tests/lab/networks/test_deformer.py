@@ -11,12 +11,10 @@ from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.checkpoints import placeholder_state_dict
-from sonjit.lab.networks.deformer import (
-    DeformerStream,
-    box_around,
-    crop_square,
-    joints_in_box,
-)
+from sonjit.lab.networks.deformer import DeformerStream, box_around, crop_square, joints_in_box
+
+from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
+from .properties import golden_noise
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]
@@ -73,15 +71,6 @@ def reference_network(file):
     return network
 
 
-def reference_frames(tame):
-    """Return the two windows of the reference: noise, and blocks of 32 pixels."""
-    rng = np.random.default_rng(11)
-    if not tame:
-        return torch.from_numpy(rng.random((14, 3, 512, 512)).astype(np.float32))
-    blocks = rng.random((14, 3, 16, 16)).astype(np.float32)
-    return torch.from_numpy(np.kron(blocks, np.ones((1, 1, 32, 32), np.float32)))
-
-
 def watch(network, places):
     """Record the outputs of parts of a network by the names of the reference."""
     seen = {}
@@ -118,7 +107,7 @@ def test_the_features_of_a_frame_are_the_references(file):
     seen = watch(network, {"P2": "base_net", "memory": "hand_transformer", "hm_logits": "hand_hm_embed"})
     seen |= (stages := watch(network, {f"layer{i}": f"base_net.layer{i}" for i in range(1, 5)}))
     network.hand_transformer.register_forward_hook(lambda *call: seen.update(hand_rois=call[1][0]))
-    images = reference_frames(file.stem.endswith("_tame"))
+    images = golden_noise(14, 512, file.stem.endswith("_tame"))
     with np.load(file) as golden:
         np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
         boxes = torch.from_numpy(golden["bbox_hand"]).flatten(0, 1)
@@ -164,20 +153,10 @@ def official(network, dexycb):
     state = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
     state |= {f"hand_hm_layer.{name}": torch.zeros(4, 4) for name in ("uu", "vv")}
     for side, mano in (("right", network.hands.right), ("left", network.hands.left)):
-        blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
-        fields = {
-            "betas": torch.zeros(1, 10),
-            "shapedirs": blends[..., :10],
-            "posedirs": blends[..., 10:],
-            "v_template": mano.template.view(1, 3, 778).mT,
-            "J_regressor": mano.joint_regressor,
-            "weights": mano.skinning,
-            "faces": mano.faces,
-            "hands_mean": mano.mean_pose[None] if dexycb else torch.zeros(1, 45),
-            "selected_comps": mano.components,
-        }
-        if dexycb:
-            fields["comps"] = mano.components
+        fields = checkpoint_fields(mano)
+        if not dexycb:
+            fields["hands_mean"] = torch.zeros(1, 45)
+            del fields["comps"]
         state |= {f"{BRANCH}{side}.th_{name}": value.clone() for name, value in fields.items()}
     return state
 
@@ -250,7 +229,6 @@ def test_left_and_right_hands_share_a_batch(variant):
 
 def test_wrong_options_and_inputs_are_named():
     for options, message in (
-        ({"size": "huge"}, "Unknown size 'huge'. Choose from full, small, tiny"),
         ({"variant": "stb"}, "Unknown variant 'stb'. Choose from ho3d, dexycb"),
         ({"mano": "RIGHT.pkl"}, r"'RIGHT.pkl' is not a MANO model; pass load_mano\('RIGHT.pkl', side='right'\)"),
         ({"mano_left": demo_mano()}, "deformer's left MANO model is a right hand"),
@@ -258,32 +236,22 @@ def test_wrong_options_and_inputs_are_named():
         with pytest.raises(InputError, match=message):
             twin(**options)
     network, (images, boxes) = twin(), windows(1)
-    left = torch.ones(1, FRAMES)
-    for inputs, message in (
-        ((images[:, 1:], boxes), rf"deformer: images have shape .*; expected \(1, {FRAMES}, 3, 64, 64\)"),
-        ((images, boxes[..., :3]), rf"hand_boxes have shape \(1, {FRAMES}, 3\); expected \(1, {FRAMES}, 4\)"),
-        ((images, boxes, left / 2), "must be 0 for a right or 1 for a left hand"),
-        ((images, boxes, torch.zeros(1)), rf"side have shape \(1,\); expected \(1, {FRAMES}\)"),
-        ((images, boxes, torch.tensor([[2.0, 0.0] * (FRAMES // 2) + [1.0]])), "must be 0 for a right or 1 for a left"),
-        (
-            (images, boxes, torch.zeros(1, FRAMES), torch.zeros(1, 3)),
-            rf"roots have shape \(1, 3\); expected \(1, {FRAMES}, 3\)",
-        ),
+    left, right = torch.ones(1, FRAMES), torch.zeros(1, FRAMES)
+    for given, message in (
+        ((left / 2,), "must be 0 for a right or 1 for a left hand"),
+        ((torch.zeros(1),), rf"side have shape \(1,\); expected \(1, {FRAMES}\)"),
+        ((right, torch.zeros(1, 3)), rf"roots have shape \(1, 3\); expected \(1, {FRAMES}, 3\)"),
     ):
         with pytest.raises(InputError, match=message):
-            run(network, *inputs)
+            run(network, images, boxes, *given)
     with pytest.raises(InputError, match=r"deformer requires mano_left=load_mano\(FILE, side='left'\)"):
         run(twin(mano_left=None), images, boxes, left)
-    with pytest.raises(InputError, match=r"deformer requires mano=load_mano\(FILE, side='right'\)"):
-        run(twin(mano=None), images, boxes)
 
 
 @pytest.mark.golden
-def test_crops_are_the_references(data):
-    path = data / "goldens/networks/protocols_mesh.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    with np.load(path) as golden:
+@pytest.mark.files("goldens/networks/protocols_mesh.npz")
+def test_crops_are_the_references(file):
+    with np.load(file) as golden:
         hand, thing = box_around(golden["def.joints"]), box_around(golden["def.obj"])
         np.testing.assert_allclose(hand, golden["def.hand_bbox"], atol=1e-3)
         np.testing.assert_allclose(thing, golden["def.obj_bbox"], atol=1e-3)
@@ -296,14 +264,6 @@ def test_crops_are_the_references(data):
         box = box_around(golden["def.joints_t"])
         np.testing.assert_allclose(box, golden["def.bbox_hand"], atol=1e-3)
         np.testing.assert_allclose(joints_in_box(golden["def.joints_t"], box), golden["def.joints_norm"], atol=1e-5)
-
-
-def video(count):
-    """Return images (N, 3, 64, 64) and boxes (N, 4) within them."""
-    generator = torch.Generator().manual_seed(0)
-    low, size = torch.rand(2, count, 2, generator=generator)
-    low, size = 24 * low, 16 + 24 * size
-    return torch.rand(count, 3, 64, 64, generator=generator), torch.cat([low, low + size], 1)
 
 
 MISSING = 4
@@ -321,7 +281,7 @@ WINDOWS = {  # of frames 0 to 12 without one, two from each other
 @pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
 def test_a_stream_gives_what_windows_give(variant, left):
     network = twin(variant=variant)
-    images, boxes = video(13)
+    images, boxes = (values.flatten(0, 1) for values in windows(3))
     roots = torch.randn(13, 3)
     stream = DeformerStream(network, gap=2, left=left)
     for _ in range(2):  # a second video begins anew
@@ -345,7 +305,7 @@ def test_a_stream_gives_what_windows_give(variant, left):
 
 def test_a_stream_wants_frames_in_order():
     stream = DeformerStream(twin())
-    images, boxes = video(1)
+    images, boxes = (values.flatten(0, 1) for values in windows(1))
     stream.push(7, images[0], boxes[0])
     with pytest.raises(InputError, match="frame 7 came after frame 7; push frames in order"):
         stream.push(7, images[0], boxes[0])

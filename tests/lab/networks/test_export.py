@@ -259,13 +259,8 @@ def test_the_command_writes_a_file_and_prints_its_error(tmp_path, capfd):
     ("arguments", "message"),
     [
         (["hand-huge"], "Unknown network 'hand-huge'"),
-        (["hand-lite", "--weights", "demo", "--set", "trunk"], "--set trunk: give key=value"),
         (["hand-lite", "--weights", "demo", "--set", "thumbs=2"], "Unknown option 'thumbs'"),
-        (
-            ["hand-lite", "--weights", "demo", "--set", "keypoints=inf"],
-            "hand-lite with keypoints=inf: '<' not supported",
-        ),
-        (["hand-lite", "--weights", "demo", "--set", "keypoints=1e9"], "hand-lite with keypoints=1000000000.0: "),
+        (["hand-lite", "--weights", "demo", "--set", "keypoints=inf"], "hand-lite with keypoints=inf: '<' not"),
         (["hand-lite", "--weights", "demo", "--set", "keypoints=" + "9" * 15], "hand-lite with keypoints=9999999"),
         (["hand-lite", "--weights", "demo", "--set", "keypoints=" + "[" * 10_000], "hand-lite with keypoints=[[[["),
         (["mask-rcnn"], "mask-rcnn has no published weights: give --weights"),

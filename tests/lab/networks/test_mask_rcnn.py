@@ -185,11 +185,6 @@ boxes = st.tuples(*[st.floats(0, 5)] * 2, *[st.floats(1.5, 6)] * 2).map(
 )
 
 
-boxes = st.tuples(*[st.floats(0, 5)] * 2, *[st.floats(1.5, 6)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
-)
-
-
 @given(boxes, st.integers(1, 4), st.integers(1, 3))
 def test_roi_align_reference_is_the_operator(box, size, points):
     grid = torch.rand(8, 9, generator=torch.Generator().manual_seed(3))

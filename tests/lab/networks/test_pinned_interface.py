@@ -2,98 +2,42 @@
 
 import csv
 import math
-import zlib
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
 import sonjit
-from sonjit.lab.hand_models import load_mano
+from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, list_networks
 from sonjit.lab.networks.checkpoints import seeded_values
+
+from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
 
 HEAT = (64, 64, 64)
 SHAPES_OF = {
     "internet": {
-        "heatmap": (1, 42, *HEAT),
-        "hand_type": (1, 2),
-        "hand_type_logits": (1, 2),
-        "rel_root_depth": (1, 1),
-        "root_heatmap1d_logits": (1, 64),
-        "joint_coord": (1, 42, 3),
+        "heatmap": (1, 42, *HEAT), "hand_type": (1, 2), "hand_type_logits": (1, 2), "rel_root_depth": (1, 1),
+        "root_heatmap1d_logits": (1, 64), "joint_coord": (1, 42, 3),
     },
     "rootnet": {"coord": (1, 3), "gamma": (1, 1), "xy_logits": (1, 1, 64, 64)},
     "handoccnet": {
-        "gate": (1, 32, 32),
-        "pose6d": (1, 96),
-        "joints_coord_img": (1, 21, 2),
-        "mano_pose": (1, 48),
-        "mano_shape": (1, 10),
-        "joints_coord_cam": (1, 21, 3),
-        "mesh_coord_cam": (1, 778, 3),
+        "gate": (1, 32, 32), "pose6d": (1, 96), "joints_coord_img": (1, 21, 2), "mano_pose": (1, 48),
+        "mano_shape": (1, 10), "joints_coord_cam": (1, 21, 3), "mesh_coord_cam": (1, 778, 3),
         "manojoints2cam": (1, 16, 4, 4),
     },
     "deformer": {
-        "mano_shape": (1, 10),
-        "mano_pose": (1, 16, 3, 3),
-        "mano_pose_aa": (1, 48),
-        "confidences": (1, 7),
-        "joints3d": (1, 21, 3),
-        "verts3d": (1, 778, 3),
-        "pose6d": (7, 96),
-        "fw6d": (7, 96),
-        "bw6d": (7, 96),
+        "mano_shape": (1, 10), "mano_pose": (1, 16, 3, 3), "mano_pose_aa": (1, 48), "confidences": (1, 7),
+        "joints3d": (1, 21, 3), "verts3d": (1, 778, 3), "pose6d": (7, 96), "fw6d": (7, 96), "bw6d": (7, 96),
         "joints2d": (7, 21, 2),
     },
-}
+}  # fmt: skip
 PREFIXES = {"internet": "module.", "rootnet": "module.", "handoccnet": "module.", "deformer": "honet.module."}
 MANO_LAYERS = {
     "regressor.mano_regHead.mano_layer.": "right",
     "mano_branch.mano_layer_right.": "right",
     "mano_branch.mano_layer_left.": "left",
 }
-PARENTS = [2**32 - 1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
-
-
-@cache
-def mano_fields(side):
-    """Return the synthetic MANO of the specification under MANO's names."""
-
-    def rng(field):
-        return np.random.default_rng(zlib.crc32(f"mano{'' if side == 'right' else '_left'}.{field}".encode()))
-
-    def normal(field, spread, *shape):
-        return rng(field).normal(0, spread, shape).astype(np.float32)
-
-    def shares(field, *shape):
-        drawn = rng(field).uniform(0, 1, shape) ** 8
-        return (drawn / drawn.sum(1, keepdims=True)).astype(np.float32)
-
-    return {
-        "v_template": normal("v_template", 0.05, 778, 3),
-        "shapedirs": normal("shapedirs", 0.005, 778, 3, 10),
-        "posedirs": normal("posedirs", 0.0005, 778, 3, 135),
-        "J_regressor": shares("J_regressor", 16, 778),
-        "weights": shares("weights", 778, 16),
-        "hands_components": normal("hands_components", 0.15, 45, 45),
-        "hands_mean": normal("hands_mean", 0.2, 45),
-        "f": rng("f").integers(0, 778, (1538, 3)).astype(np.int32),
-        "kintree_table": np.array([PARENTS, range(16)], np.uint32),
-    }
-
-
-def mano_buffer(side, name, flat):
-    """Return a MANO buffer as manopth stores it in a network."""
-    fields = mano_fields(side)
-    if name in ("comps", "selected_comps"):
-        return fields["hands_components"]
-    if name == "betas":
-        return np.zeros(10)
-    if name == "hands_mean" and flat:
-        return np.zeros(45)
-    return fields["f" if name == "faces" else name]
 
 
 @pytest.fixture
@@ -110,7 +54,8 @@ def official(data):
             shape = () if row["shape"] == "scalar" else tuple(map(int, row["shape"].split("x")))
             layer, _, buffer = key.partition("th_")
             if layer in MANO_LAYERS:
-                values = mano_buffer(MANO_LAYERS[layer], buffer, flat=file == "deformer")
+                flat = buffer == "hands_mean" and file == "deformer"
+                values = (0 if flat else 1) * checkpoint_fields(demo_mano(MANO_LAYERS[layer]))[buffer]
                 values = values.ravel()[: math.prod(shape)].reshape(shape)  # handoccnet's layer selects 6 components
             elif key.endswith("coord_change_mat"):
                 values = np.diag([1, -1, -1])
@@ -127,11 +72,11 @@ def official(data):
 def create(name, **options):
     """Create a network as in the specification."""
     if name == "handoccnet":
-        options["mano"] = load_mano(mano_fields("right"), side="right")
+        options["mano"] = demo_mano()
     if name == "deformer":
         options = {"variant": "ho3d"} | options
-        options |= {"mano": load_mano(mano_fields("right"), side="right")}
-        options |= {"mano_left": load_mano(mano_fields("left"), side="left")}
+        options |= {"mano": demo_mano()}
+        options |= {"mano_left": demo_mano("left")}
     return create_network(name, **options)
 
 
@@ -184,19 +129,3 @@ def test_a_released_file_is_read_and_a_missing_key_is_refused_where_strict(offic
         net.load_official(weights, strict=True)
     net.load_official(weights, strict=False)
     assert torch.equal(net.state_dict()["backbone.bn1.bias"], weights["backbone.bn1.bias"])
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_mano_poses_hands_and_gives_mediapipes_joints(side, tmp_path):
-    np.savez(tmp_path / "mano.npz", **mano_fields(side))
-    pose, betas = torch.zeros(2, 48), torch.zeros(2, 10)
-    pose[1, 5] = 0.5
-    for source in (mano_fields(side), tmp_path / "mano.npz"):
-        mano = load_mano(source, side=side)
-        for tips in ("handoccnet", "deformer_ho3d", "deformer_dexycb"):
-            vertices, joints = mano(pose, betas, translation=None, flat_hand_mean=True, tips=tips)
-            assert vertices.shape == (2, 778, 3)
-            assert joints.shape == (2, 21, 3)
-            moved, _ = mano(pose, betas, translation=torch.ones(2, 3), flat_hand_mean=False, tips=tips)
-            assert moved.shape == (2, 778, 3)
-            assert not torch.allclose(vertices[0], vertices[1])

@@ -1,23 +1,27 @@
 """Poses, grasps and motions: within limits, without passing into each other, as their names state."""
 
+import json
+
+import av
 import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.geometry.cameras import assumed_camera
 from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
 from sonjit.lab.synthesis.contacts import DEPTH_M, Touch, penetration_depth, resolve_penetration
 from sonjit.lab.synthesis.drawable import Material
-from sonjit.lab.synthesis.gestures import (
-    angles_from_gesture,
-    gestures,
-    sample_angles,
-)
+from sonjit.lab.synthesis.gestures import angles_from_gesture, gestures
+from sonjit.lab.synthesis.hands import keypoints_from_hand
+from sonjit.lab.synthesis.job import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.motions import perform_sequence, retarget, sequence_names
+from sonjit.lab.synthesis.motions import load_motion, perform_sequence, sequence_names
 from sonjit.lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid
 from sonjit.lab.synthesis.person import coarse_faces, rig_from_shape
 from sonjit.lab.synthesis.poses import grasp, pose_pair
+from sonjit.media import Header, open_writer
+from sonjit.results import Frame, Hand
 
 from .solid_angle import depth_inside
 
@@ -82,13 +86,6 @@ class TestOneHand:
             tips = rig.keypoints(pose)[0, [4, 4 + 4 * finger]]
             assert np.linalg.norm(tips[0] - tips[1]) < 0.022
 
-    def test_free_hands_are_left_as_they_are(self):
-        rig = someone(8)["Right"]
-        angles = gestures()["spread"].angles
-        (pose,) = resolve_penetration([(rig, plain(angles))])
-        assert np.allclose(pose.angles[0], angles)
-        assert np.allclose(pose.translation, 0)
-
 
 def reach(rig, angles):
     """Return the straightness (5,) of each finger: the distance from base to tip divided by the bone lengths."""
@@ -115,23 +112,6 @@ class TestGestures:
         rig = rig_from_shape("Left", np.random.default_rng(1).normal(size=36).clip(-2, 2))
         reached = reach(rig, angles_from_gesture(rig, name, np.random.default_rng(2)))
         assert [finger for finger in range(1, 5) if reached[finger] > 0.96] == list(straight)
-
-    def test_an_unknown_name_lists_the_known(self):
-        with pytest.raises(InputError, match="victory"):
-            angles_from_gesture(rig_from_shape("Right", np.zeros(36)), "wictory")
-
-
-class TestSampled:
-    @pytest.mark.parametrize("side", ["Right", "Left"])
-    def test_poses_are_within_limits_and_without_knots(self, side):
-        rng = np.random.default_rng(31)
-        for _ in range(15):
-            rig = rig_from_shape(side, rng.normal(size=36).clip(-3, 3))
-            low, high = joint_limits(free_joints(rig))
-            angles = sample_angles(rig, rng)
-            assert (angles >= low - 1e-9).all()
-            assert (angles <= high + 1e-9).all()
-            assert penetration_depth([(rig, plain(angles))]) <= DEPTH_M
 
 
 PLAIN = Material("plastic", (0.5, 0.5, 0.5))
@@ -190,16 +170,6 @@ def keypoints(person, sequence):
     return {side: person[side].keypoints(pose) for side, pose in sequence.poses.items()}
 
 
-class TestNames:
-    def test_an_unknown_name_lists_the_known(self, person):
-        with pytest.raises(InputError, match="ROM01"):
-            perform_sequence("9999_no", person, FPS, np.random.default_rng(0))
-
-    def test_no_frames_are_refused(self, person):
-        with pytest.raises(InputError, match="frames per second"):
-            perform_sequence(sequence_names()[0], person, 0, np.random.default_rng(0))
-
-
 class TestMotion:
     @pytest.mark.slow
     @pytest.mark.parametrize("which", ["_RT_open_close", "0_neutral_relaxed", "_dh_pray", "_2H_turns"])
@@ -217,21 +187,102 @@ class TestMotion:
             assert penetration_depth(hands) <= DEPTH_M
 
 
-class TestRetarget:
-    def test_a_seen_hand_is_followed(self):
-        rng = np.random.default_rng(9)
-        rig = rig_from_shape("Left", rng.normal(size=36).clip(-2, 2))
-        (name,) = [name for name in sequence_names() if "LT_open_close" in name]
-        sequence = perform_sequence(name, {"Left": rig}, 8, rng)
-        seen = rig.keypoints(sequence.poses["Left"]) + rng.normal(0, 0.0005, (len(sequence.times), 21, 3))
-        shape, pose = retarget("Left", seen, sequence.times)
-        made = rig_from_shape("Left", shape)
-        apart = np.linalg.norm(made.keypoints(pose) - seen, axis=-1)
-        assert apart.mean() < 0.0025
-        assert np.abs(made.lengths / rig.lengths - 1).mean() < 0.03
+SIZE = (320, 240)
+COUNT = 8
 
-    def test_damaged_keypoints_are_refused(self):
-        with pytest.raises(InputError, match="21, 3"):
-            retarget("Right", np.zeros((2, 20, 3)))
-        with pytest.raises(InputError, match="NaN"):
-            retarget("Right", np.full((2, 21, 3), np.nan))
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory, rigs):
+    """Return a table with two detected hands, the second from the fourth frame on."""
+    camera = assumed_camera(*SIZE)
+    rng = np.random.default_rng(4)
+    path = tmp_path_factory.mktemp("seen") / "hands.json"
+    points = {}
+    for number, side in enumerate(("Right", "Left")):
+        rig = rig_from_shape(side, rng.normal(size=36) * 0.5)
+        angles = np.zeros((COUNT, 5, 3, 3))
+        angles[..., 1] = 0.5 + 0.3 * np.sin(np.linspace(0, 3, COUNT))[:, None, None]
+        angles[:, 0, 0] = 0
+        place = np.array([0.12 * (1 if number else -1), 0.02, 0.5]) + np.linspace(0, 0.03, COUNT)[:, None]
+        points[side] = rig.keypoints(RigPose(np.tile(np.eye(3), (COUNT, 1, 1)), place, angles))
+    with open_writer(path, Header("clip.mp4", *SIZE, 25.0, "full")) as writer:
+        for index in range(COUNT):
+            hands = [
+                Hand(
+                    handedness=side,
+                    score=1.0,
+                    id=number,
+                    keypoints=np.column_stack([camera.project(own[index]), own[index, :, 2]]).astype(np.float32),
+                    keypoints_3d=(own[index] - own[index].mean(0)).astype(np.float32),
+                )
+                for number, (side, own) in enumerate(points.items())
+                if number == 0 or index >= 3
+            ]
+            writer.write(Frame(index, index / 25, hands))
+    return path, points, camera
+
+
+def test_hands_are_rendered_at_their_detected_positions(seen):
+    path, points, camera = seen
+    sampler = SynthSettings(1, size=SIZE, poses=str(path)).sampler()
+    scenes = list(sampler.make(0))
+    assert [len(scene.hands) for scene in scenes] == [1] * 3 + [2] * (COUNT - 3)
+    np.testing.assert_allclose([scene.time_s for scene in scenes], np.arange(COUNT) / 25)
+    for index, scene in enumerate(scenes):
+        for hand in scene.hands:
+            own = scene.cameras[0].project(keypoints_from_hand(hand))
+            away = np.linalg.norm(own - camera.project(points[hand.side][index]), axis=1)
+            assert np.median(away) < 4, (index, hand.side)
+    assert len({scene.hands[0].shape.tobytes() for scene in scenes}) == 1
+
+
+def test_a_table_without_hands_is_refused(tmp_path):
+    with open_writer(tmp_path / "none.json", Header("clip.mp4", *SIZE, 25.0, "full")) as writer:
+        writer.write(Frame(0, 0.0, []))
+    with pytest.raises(InputError, match="has no hand"):
+        load_motion(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("kind", ["peak", "rom"])
+def test_a_sequence_is_in_view_and_smooth(rigs, kind):
+    sampler = SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).sampler()
+    scenes = list(sampler.make(1))
+    assert len(scenes) > 6
+    assert {len(scene.hands) for scene in scenes} <= {1, 2}
+    first = scenes[0]
+    for scene in scenes:
+        assert scene.factors == first.factors
+        assert scene.sequence == first.sequence
+        np.testing.assert_array_equal(scene.background[0], first.background[0])
+    for number in range(len(first.hands)):
+        points = np.stack([keypoints_from_hand(scene.hands[number]) for scene in scenes])
+        pixels = first.cameras[0].project(points)
+        assert ((pixels >= 0) & (pixels < SIZE)).all()
+        assert np.linalg.norm(np.diff(points, axis=0), axis=-1).max() < 0.42  # 2.5 m/s
+
+
+@pytest.mark.slow
+def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
+    path, _, _ = seen
+    settings = SynthSettings(1, size=SIZE, rig="glasses", views=2, format="video", poses=str(path))
+    synthesize(tmp_path / "out", settings)
+    videos = sorted((tmp_path / "out" / "videos").rglob("*.mp4"))
+    assert len(videos) == 2
+    for video in videos:
+        truth = json.loads(video.with_suffix(".json").read_text("utf-8"))
+        with av.open(str(video)) as container:
+            frames = [(float(frame.time), frame.width, frame.height) for frame in container.decode(video=0)]
+        assert len(frames) == len(truth["frames"]) == COUNT
+        np.testing.assert_allclose(
+            [time for time, _, _ in frames], [frame["time"] for frame in truth["frames"]], atol=1e-3
+        )
+        assert frames[0][1:] == (truth["width"], truth["height"]) == SIZE
+        for frame in truth["frames"]:
+            for hand in frame["hands"]:
+                points = np.array(hand["xyz_m"])
+                x = truth["fx"] * points[:, 0] / points[:, 2] + truth["cx"]
+                np.testing.assert_allclose(x, np.array(hand["xy"])[:, 0], atol=0.02)
+    again = tmp_path / "again"
+    synthesize(again, settings)
+    for video in videos:
+        assert (again / video.relative_to(tmp_path / "out")).read_bytes() == video.read_bytes()

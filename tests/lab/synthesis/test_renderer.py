@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.hand_models.rig import RigPose, load_rig
+from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis import renderer as opengl
 from sonjit.lab.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
@@ -29,18 +29,13 @@ BACKGROUND = np.full((48, 64, 3), (40, 90, 140), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn(renderer):
     """Return a function that draws a small image and returns its buffers."""
-    try:
-        made = Renderer()
-    except JobError as error:
-        pytest.skip(str(error))
-    with made:
 
-        def draw(drawables, camera, size=SIZE, lighting=LIGHTING, background=BACKGROUND):
-            return made.render(drawables, camera, size, lighting, background)
+    def draw(drawables, camera, size=SIZE, lighting=LIGHTING, background=BACKGROUND):
+        return renderer.render(drawables, camera, size, lighting, background)
 
-        yield draw
+    return draw
 
 
 def camera(fx=70.0, fy=80.0, cx=33.3, cy=22.2, turn=(0, 0, 0), t=(0, 0, 0), distortion=None):
@@ -56,15 +51,8 @@ def flat(corners, instance=1, surface="cloth", part=None, **more):
     parts = None if part is None else np.full(len(corners), part, np.uint8)
     material = Material(surface, (0.5, 0.4, 0.3), **more)
     image = {"uv": np.clip(corners[:, :2] + 0.5, 0, 1)} if surface == "image" else {}
-    return Drawable(
-        corners,
-        np.tile(normal / np.linalg.norm(normal), (len(corners), 1)),
-        faces,
-        material,
-        instance,
-        parts=parts,
-        **image,
-    )
+    normals = np.tile(normal / np.linalg.norm(normal), (len(corners), 1))
+    return Drawable(corners, normals, faces, material, instance, parts=parts, **image)
 
 
 def ball(middle, radius, instance=1, surface="plastic", rings=24, **more):
@@ -203,12 +191,8 @@ def _digest():
 
 
 @pytest.mark.slow
-def test_hands_of_all_tones_are_found(drawn, hands):
-    try:
-        frame = load_rig("Right").frames[0]
-    except InputError as error:
-        pytest.skip(str(error))
-    upright = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) @ frame.T  # the palm to the camera, the fingers up
+def test_hands_of_all_tones_are_found(drawn, hands, rigs):
+    upright = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) @ rigs["Right"].frames[0].T  # palm to the camera
     pose = RigPose(upright[None], np.array([[0.02, 0.09, 0.4]]), np.zeros((1, 5, 3, 3)))
     grey = np.full((240, 320, 3), 105, np.uint8)
     for tone in range(1, 11):

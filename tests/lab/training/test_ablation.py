@@ -164,7 +164,6 @@ def test_wrong_sweeps(given, message, recipe, tmp_path, capfd):
             {"settings": {"learning_rate": "1"}},
             "--set learning_rate cannot be combined with the ablation rates",
         ),
-        (("", ""), {"settings": {"seed": "1"}}, "--set seed cannot be combined"),
         (("", ""), {"settings": {"step": "1"}}, "Unknown setting 'step'"),
     ],
 )

@@ -1,8 +1,5 @@
 """Recipes of faces and bodies: labels of other sets are derived from the network's points, and are learned."""
 
-import json
-
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,6 +21,8 @@ from sonjit.lab.training.faces_and_bodies import (
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import face_points
+
+from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 BODY = load_skeleton("body_blazepose33").keypoints
 
@@ -94,17 +93,9 @@ def write_faces(folder):
     """Write five images of faces with 68 points in COCO's format, and return the folder."""
     random, names = np.random.default_rng(3), load_skeleton("face_300w68").keypoints
     points = face_points(face_mesh(), "face_300w68")
-    (folder / "images").mkdir()
-    images, annotations = [], []
-    for number in range(1, 6):
-        cv2.imwrite(str(folder / f"images/{number}.png"), random.integers(0, 255, (400, 400, 3), np.uint8))
-        images.append({"id": number, "file_name": f"{number}.png", "width": 400, "height": 400})
-        keypoints = np.column_stack([points, np.full(len(points), 2)]).ravel().tolist()
-        known = {"id": number, "image_id": number, "category_id": 1, "bbox": [100, 100, 200, 200]}
-        annotations.append(known | {"keypoints": keypoints})
-    category = {"id": 1, "name": "face", "keypoints": list(names)}
-    data = {"images": images, "annotations": annotations, "categories": [category]}
-    (folder / "dataset.json").write_text(json.dumps(data))
+    images = {f"{number}.png": random.integers(0, 255, (400, 400, 3), np.uint8) for number in range(5)}
+    labels = [(number, points, {"bbox": [100, 100, 200, 200]}) for number in range(5)]
+    write_coco(folder, images, labels, names, category="face")
     return folder
 
 

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.errors import InputError
 from sonjit.cli import main
-from sonjit.detectors.kinds.hand_heads import shipped_arrays
 from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import FEATURES, GestureClassifier
-from sonjit.lab.hand_models.rig import load_rig
-from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training.alphabets import load_alphabet
-from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings, exact_positions
+from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings
 from sonjit.lab.training.gesture_data import (
     MAPS,
     DetectedHands,
@@ -68,12 +65,8 @@ def test_poses_are_learned_and_probabilities_calibrated():
 
 
 @pytest.mark.slow
-def test_hands_are_found_in_rendered_folders(tmp_path, weights):
-    try:
-        renderer_name()
-        load_rig("Right"), load_rig("Left")
-    except SonjitError as error:
-        pytest.skip(str(error))
+@pytest.mark.usefixtures("weights", "renderer", "rigs")
+def test_hands_are_found_in_rendered_folders(tmp_path):
     rendered, found = tmp_path / "rendered", tmp_path / "found.npz"
     settings = ("gesture=open,victory", "hands=1", "held=none", "occluders=0", "cut=0", "distance=0.25..0.4")
     settings += ("background=plain", "person=800..999")
@@ -89,18 +82,6 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     assert shown.appearance.shape == (len(shown), 21, 66)
     assert shown.errors().max() <= 0.2
     assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
-    read = detect_hands(rendered, maps=True)
-    maps, places = split_maps(read.appearance)
-    assert [target_map.shape[1:] for target_map in maps] == list(MAPS)
-    assert ((places > -0.5) & (places < 1.5)).all()
-    off = np.linalg.norm(exact_positions(read) - places, axis=-1).mean(1) / np.linalg.norm(
-        np.ptp(places, axis=1), axis=1
-    )
-    np.testing.assert_allclose(off, read.errors(), rtol=0.3)  # measured by the extent of others
-    again = with_appearance(read, shipped_arrays("full."))
-    np.testing.assert_allclose(
-        again.appearance, detect_hands(rendered).appearance, atol=0.05
-    )  # maps are kept as float16
     hands.save(found)
     twice = PosedHands.concatenate([PosedHands.load(found), hands])
     assert len(twice) == 2 * len(hands)

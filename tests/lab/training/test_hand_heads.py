@@ -1,8 +1,5 @@
 """Heads on the published hand networks: training data, evaluation, and reproducible results."""
 
-import json
-
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,6 +22,8 @@ from sonjit.lab.training.hand_heads import (
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.run_folder import LOG
 from sonjit.results.skeletons import load_skeleton
+
+from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 OBJECT = CAUSES.index("object")
 
@@ -106,26 +105,10 @@ def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, d
 
     best = max(range(len(frames)), key=lambda index: len(whole(records[index])))
     photo, truth = frames[best], whole(records[best])
-    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
-    names = load_skeleton("hand_mediapipe21").keypoints
-    hands = [
-        {
-            "id": number,
-            "image_id": 1,
-            "category_id": 1,
-            "hand_side": hand["handedness"].lower(),
-            "bbox": [0, 0, *photo.shape[1::-1]],
-            "keypoints": np.column_stack([hand["xy"], np.full(21, 2)]).ravel().tolist(),
-            "causes": ["visible"] * 20 + ["self"],
-        }
-        for number, hand in enumerate(truth, 1)
-    ]
-    data = {
-        "images": [{"id": 1, "file_name": "photo.png", "width": photo.shape[1], "height": photo.shape[0]}],
-        "annotations": hands,
-        "categories": [{"id": 1, "name": "hand", "keypoints": names}],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps(data))
+    names, known = load_skeleton("hand_mediapipe21").keypoints, {"causes": ["visible"] * 20 + ["self"]}
+    known["bbox"] = [0, 0, width, height]
+    labels = [(0, hand["xy"], known | {"hand_side": hand["handedness"].lower()}) for hand in truth]
+    write_coco(tmp_path, {"photo.png": photo}, labels, names, file="coco.json", images_in=".")
     plain, more = (hand_features(tmp_path, "lite", more=count) for count in (0, 2))
     assert len(plain) <= len(more)
     assert (plain.cause[:, :20] == 0).all()

@@ -16,11 +16,7 @@ from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
 from sonjit.lab.networks.mediapipe_hands import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
-from sonjit.lab.training.hands.masks import (  # noqa: E402
-    HandMaskSettings,
-    cut_hand,
-    read_hands,
-)
+from sonjit.lab.training.hands.masks import HandMaskSettings, cut_hand, read_hands  # noqa: E402
 
 SIZE = 64
 HAND, OBJECT, ARM, INSIDE = range(4)

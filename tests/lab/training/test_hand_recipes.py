@@ -10,7 +10,14 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks.internet import LAYOUTS, SIDES
 from sonjit.lab.training import internet
 from sonjit.lab.training.hands.samples import HandSettings, hand_data, known_hands
+from sonjit.lab.training.internet import (
+    InterNetTargets,
+    heatmap_from_joints,
+    internet_losses,
+    targets_from_crop,
+)
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+from sonjit.lab.training.rootnet import rootnet_losses
 
 LAYOUT = LAYOUTS["interhand"]
 TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps": 2, "held_out": 4, "workers": 1}
@@ -123,3 +130,52 @@ def test_unusable_data_is_reported_in_one_line(tmp_path):
         with pytest.raises(InputError, match=f"images to train on without the labels that {recipe} requires"):
             run_recipe(TrainingRequest(recipe, tmp_path / "run", tmp_path / "bare", settings=own))
     assert not (tmp_path / "run").exists()
+
+
+PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
+
+
+@pytest.mark.golden
+@PROTOCOLS
+def test_targets_are_the_released_codes(file):
+    golden = np.load(file)
+    joints = golden["target.joint_in"]
+    bins, valid, rel_root = targets_from_crop(joints, golden["target.valid_in"] > 0, LAYOUT)
+    np.testing.assert_allclose(bins, golden["target.joint_out"], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(valid, golden["target.valid_out"] > 0)
+    assert rel_root == pytest.approx(float(golden["target.rel_out"][0]), rel=1e-5)
+
+
+@pytest.mark.golden
+@PROTOCOLS
+def test_losses_are_the_released_codes(file):
+    golden = np.load(file)
+    joints = torch.from_numpy(golden["target.joint_out"])[None]
+    volumes = heatmap_from_joints(joints, (64, 64, 64))
+    for given_, expected in (
+        (volumes.sum((2, 3, 4)), golden["loss.gauss_sum_per_joint"]),
+        (volumes.amax((2, 3, 4)), golden["loss.gauss_max_per_joint"]),
+        (volumes[:, :, ::16, ::16, ::16], golden["loss.gauss_strided"]),
+    ):
+        np.testing.assert_allclose(given_, expected, atol=1e-5 * expected.max())
+    targets = InterNetTargets(
+        joints,
+        torch.from_numpy(golden["target.valid_out"])[None],
+        *(torch.from_numpy(golden[f"loss.{name}"]) for name in ("rel_gt", "rel_valid", "hand_gt", "hand_valid")),
+    )
+    losses = internet_losses(
+        {
+            "heatmap": torch.full((1, 42, 64, 64, 64), 3.0),
+            "rel_root_depth": torch.from_numpy(golden["loss.rel_pred"]),
+            "hand_type_logits": torch.from_numpy(golden["loss.hand_prob"]).logit(),
+        },
+        targets,
+    )
+    for name, expected in (("joints", "heatmap_const3"), ("rel_root", "rel"), ("hand_type", "hand")):
+        assert losses[name].item() == pytest.approx(golden[f"loss.{expected}"].mean(), rel=1e-4), name
+
+
+def test_the_loss_of_rootnet_takes_labels_without_depth():
+    outputs = {"coord": torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 9.0], [5.0, 5.0, 5.0]])}
+    loss = rootnet_losses(outputs, torch.zeros(3, 3), torch.tensor([1.0, 1, 0]), torch.tensor([1.0, 0, 1]))["root"]
+    assert loss.item() == pytest.approx(((1 + 2 + 3) + (1 + 2)) / 9)

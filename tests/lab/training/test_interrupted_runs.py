@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,35 +38,21 @@ KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from sonjit.lab.training.loop import LOG, WEIGHTS, TrainingSettings, train
+from small_runs import LOG, TrainingSettings, batch, line, losses, np, torch, train
 
 torch.set_num_threads(1)
 options = TrainingSettings(
     steps=60, learning_rate=1e-2, warmup=2, save_every=4, ema=0.9, evaluate_every=7, accumulate=2
 )
 whole, cut = Path(sys.argv[1]), Path(sys.argv[2])
-
-
-def batch(rng):
-    values = torch.from_numpy(rng.standard_normal((16, 3), np.float32))
-    return values, values.sum(1, keepdim=True)
+fixed = batch(np.random.default_rng(0))
 
 
 def run(out, wait=0.0):
     def pause(step, *_):
         time.sleep(60 if wait and step >= 58 else wait)  # a child never finishes before it is killed
 
-    torch.manual_seed(1)
-    layers = torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
-    fixed = batch(np.random.default_rng(0))
-
-    def losses(network, data):
-        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
-
-    train(torch.nn.Sequential(*layers), batch, losses, options, out=out, progress=pause,
+    train(line(), batch, losses, options, out=out, progress=pause,
           evaluate=lambda network: {"error": losses(network, fixed)["squares"].item()})
 
 
@@ -90,9 +77,8 @@ print(killed)
 @pytest.mark.slow
 def test_ten_kills_change_neither_log_nor_weights(tmp_path):
     complete, cut = tmp_path / "whole", tmp_path / "cut"
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, complete, cut], check=False, capture_output=True, text=True, timeout=200
-    )
+    command, folder = [sys.executable, "-c", KILLS, complete, cut], Path(__file__).parent
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "10", done.stderr
     for file in (SETTINGS, WEIGHTS, BEST):
         assert (complete / file).read_bytes() == (cut / file).read_bytes(), file

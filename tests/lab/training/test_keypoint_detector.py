@@ -1,7 +1,5 @@
 """The 2D detector: subcell heatmap peaks, crops with labels, and a run whose network is used."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -12,15 +10,12 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.checkpoints import DESCRIPTION
-from sonjit.lab.networks.keypoint_detector import (
-    KeypointDetector,
-    area_of_box,
-    read_heatmaps,
-    sigma_of,
-)
+from sonjit.lab.networks.keypoint_detector import KeypointDetector, area_of_box, read_heatmaps, sigma_of
 from sonjit.lab.training.hands.samples import draw_examples
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
+
+from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 pytestmark = pytest.mark.slow
 
@@ -40,24 +35,15 @@ def coco(folder, count=8, side=120, hidden=(3, 7)):
     """Return dots on a moving grid in COCO's format, with two hidden dots and an unlabelled one."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), 2).reshape(-1, 2)[:21] * 10.0
-    images, annotations = [], []
+    images, labels = {}, []
     for number in range(count):
         points = grid + rng.uniform(15, 60, 2)
-        rgb = np.zeros((side, side, 3), np.uint8)
+        rgb = images[f"{number}.png"] = np.zeros((side, side, 3), np.uint8)
         for index, (x, y) in enumerate(points):
-            cv2.circle(rgb, (round(x), round(y)), 2, (80 + 8 * index, 255 - 8 * index, 255), -1)
-        cv2.imwrite(str(folder / f"{number}.png"), rgb)
+            cv2.circle(rgb, (round(x), round(y)), 2, (255, 255 - 8 * index, 80 + 8 * index), -1)
         flags = [0 if index == 20 else 1 if index in hidden else 2 for index in range(21)]
-        low, size = points.min(0), np.ptp(points, 0)
-        images.append({"id": number, "file_name": f"{number}.png", "width": side, "height": side})
-        annotations.append({
-            "id": number, "image_id": number, "category_id": 1, "bbox": [*low.tolist(), *size.tolist()],
-            "keypoints": np.column_stack([points, flags]).ravel().tolist(),
-        })  # fmt: skip
-    file = folder / "hands.json"
-    categories = [{"id": 1, "name": "hand", "keypoints": NAMES}]
-    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    return file
+        labels.append((number, points, {"keypoints": np.column_stack([points, flags]).ravel().tolist()}))
+    return write_coco(folder, images, labels, NAMES, file="hands.json", images_in=".")
 
 
 @given(st.floats(2, 13), st.floats(2, 13), st.floats(0.5, 2))

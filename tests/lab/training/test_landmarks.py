@@ -4,24 +4,20 @@ import json
 import sys
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 import sonjit
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hands import box_around_hand
-from sonjit.engines import EngineOptions, load_engine
 from sonjit.geometry.boxes import crop_on_grid, points_from_crop
 from sonjit.lab.datasets import convert_dataset, open_dataset
 from sonjit.lab.networks import create_network, list_networks, registry
-from sonjit.lab.training import hands
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.hands.landmark_data import (
     LandmarkCrop,
@@ -293,31 +289,6 @@ def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, tmp_p
     assert "own" in json.dumps(first)
 
 
-def test_crops_are_batches_of_torch(crops):
-    """Use `to_batch` as the collate function of PyTorch's loader, also in processes."""
-    loader = DataLoader(crops, batch_size=3, collate_fn=hands.to_batch, num_workers=1, multiprocessing_context="fork")
-    batch = next(iter(loader))
-    assert batch._fields == hands.Batch._fields
-    expected = to_batch(crops[:3])
-    for found, value in zip(batch, expected, strict=True):
-        torch.testing.assert_close(found, value, rtol=0, atol=0, equal_nan=True)
-
-
-@pytest.mark.slow
-def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd):
-    timm = ("network=timm-landmarks", "network_options=backbone=test_efficientnet")
-    assert main([*train_command(tmp_path, demo_clip, *timm, "loss=wing"), "--export", "onnx"]) == 0
-    results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
-    network = create_network("timm-landmarks", results["weights"]).eval()
-    assert network.options.items() >= {"backbone": "test_efficientnet", "size": 32}.items()
-    engine = load_engine(Path(results["export"]), EngineOptions(precision="f32"))
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    engine.input[...] = pixels  # engines read bytes, with the channels last
-    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    for found, (name, expected) in zip(engine.run(), network(images).items(), strict=True):
-        np.testing.assert_allclose(found, expected.detach(), atol=1e-3, err_msg=name)
-
-
 @pytest.mark.usefixtures("own_module")
 @pytest.mark.parametrize(
     ("sets", "message"),
@@ -329,11 +300,8 @@ def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd):
         ("network=timm-landmarks network_options=backbone=resnet19", "Unknown backbone 'resnet19'"),
         ("loss=wings", "Unknown loss 'wings'. Choose from l1, l2, smooth-l1, wing, distance, or a function as module:"),
         ("loss=os:getcwd", "'os:getcwd' must name a module of sonjit or of a registered extension"),
-        ("batch", "--set batch: give key=value"),
-        ("colour=1", "Unknown setting 'colour'. Choose from steps"),
         ("size=100", "size=100: must be a multiple of 32"),
         ("scratch=false activation=elu", "activation=elu requires scratch=true; the published weights are for relu6"),
-        ("mix=real", "mix=real: must be pairs name=value"),
         ("mix=real=0", "mix: shares must be at least 0, and one must be above 0"),
         ("heads_from=other", "heads_from=other: not a source of mix"),
         ("negatives=1", "negatives=1.0: must be at least 0 and below 1"),

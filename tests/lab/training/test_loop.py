@@ -240,8 +240,3 @@ def test_settings_hold_versions_and_command_which_do_not_stop_a_continued_run(tm
     (tmp_path / SETTINGS).write_text(json.dumps(saved), "utf-8")
     run(tmp_path)
     assert "torch 1.0 is now" in caplog.text
-
-
-def test_weights_have_the_mode_of_other_files(tmp_path):
-    run(tmp_path)
-    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / SETTINGS).stat().st_mode

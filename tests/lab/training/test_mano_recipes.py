@@ -24,13 +24,7 @@ from sonjit.lab.training.deformer import (
     targets_from_mano,
     window_around,
 )
-from sonjit.lab.training.handoccnet import (
-    STEP,
-    mirror_poses,
-    pose_in_camera,
-    rotate_poses,
-    synthetic_clips,
-)
+from sonjit.lab.training.handoccnet import STEP, mirror_poses, pose_in_camera, rotate_poses, synthetic_clips
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 
@@ -149,18 +143,12 @@ def test_mirrored_poses_turn_as_in_a_mirror():
 
 ENTRY = network_entry("deformer")
 RELEASED = {
-    "vertices": "mano_mesh3d_loss",
-    "joints": "mano_joints3d_loss",
-    "pose": "manopose_loss",
-    "shape": "manoshape_loss",
-    "joints2d": "hm_joints2d_loss",
-    "moved_vertices": "dynamic_mano_mesh3d_loss",
-    "moved_joints": "dynamic_mano_joints3d_loss",
-    "moved_pose": "dynamic_mano_pose_loss",
-    "fused_vertices": "dynamic_end2end_mesh3d_loss",
-    "fused_joints": "dynamic_end2end_joints3d_loss",
+    "vertices": "mano_mesh3d_loss", "joints": "mano_joints3d_loss", "pose": "manopose_loss", "shape": "manoshape_loss",
+    "joints2d": "hm_joints2d_loss", "moved_vertices": "dynamic_mano_mesh3d_loss",
+    "moved_joints": "dynamic_mano_joints3d_loss", "moved_pose": "dynamic_mano_pose_loss",
+    "fused_vertices": "dynamic_end2end_mesh3d_loss", "fused_joints": "dynamic_end2end_joints3d_loss",
     "fused_pose": "dynamic_end2end_manopose_loss",
-}
+}  # fmt: skip
 """Our names of the losses, and those of the released code."""
 
 
@@ -197,11 +185,9 @@ def test_losses_and_what_they_compare_are_the_references(file):
 
 
 @pytest.mark.golden
-def test_parts_of_losses_are_the_references(data):
-    path = data / "goldens/networks/protocols_mesh.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    with np.load(path) as golden:
+@pytest.mark.files("goldens/networks/protocols_mesh.npz")
+def test_parts_of_losses_are_the_references(file):
+    with np.load(file) as golden:
         predicted, truth = (torch.from_numpy(golden[f"m.{name}"]).float() for name in ("pred", "gt"))
         assert maxmse(predicted, truth).item() == pytest.approx(float(golden["loss.maxmse"]), rel=1e-5)
         real, fake = (torch.from_numpy(golden[f"loss.disc_{name}"]) for name in ("real", "fake"))

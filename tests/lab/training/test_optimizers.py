@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit.lab.training.losses import adaptive_wing, cross_entropy, focal, point_loss, wing
 from sonjit.lab.training.settings import OptimizerName, TrainingSettings, create_optimizer, schedule_factor
 
 RATE = 0.1
@@ -91,3 +92,51 @@ def test_each_schedule_follows_its_formula():
     assert rate(0.4, schedule="1/t", decay_at=(0.2,)) == pytest.approx(1 / 3)
     assert rate(0.5, schedule="cosine") == pytest.approx(1 / 2)
     assert rate(0.999, schedule="cosine") < 1e-4
+
+
+def test_focal_is_the_papers_formula_and_forgets_what_is_easy():
+    score, chance = torch.tensor([0.4, -2.0]), torch.sigmoid(torch.tensor([0.4, -2.0]))
+    truth = torch.tensor([1.0, 0.0])
+    expected = -0.25 * (1 - chance[0]) ** 2 * chance[0].log() - 0.75 * chance[1] ** 2 * (1 - chance[1]).log()
+    assert focal(score, truth).item() == pytest.approx(expected.item())
+    assert focal(score, truth, alpha=0.5, gamma=0).item() == pytest.approx(cross_entropy(score, truth).item())
+    easy, hard = torch.tensor([4.0]), torch.tensor([-1.0])
+    one = torch.ones(1)
+    assert focal(easy, one) / focal(hard, one) < (cross_entropy(easy, one) / cross_entropy(hard, one)) / 100
+
+
+def test_cross_entropy_takes_classes_too():
+    scores = torch.zeros(3, 5)
+    assert cross_entropy(scores, torch.tensor([0, 4, 2])).item() == pytest.approx(math.log(5))
+
+
+def test_distance_is_the_length_of_an_offset():
+    torch.testing.assert_close(
+        point_loss("distance")(torch.tensor([[3.0, 4.0], [0.0, -2.0]])), torch.tensor([5.0, 2.0])
+    )
+
+
+def test_wing_is_the_papers_formula_without_a_step():
+    width, curvature = 10.0, 2.0
+    offsets = torch.tensor([[1.0], [9.999], [10.001], [30.0]])
+    constant = width - width * math.log(1 + width / curvature)
+    near = [width * math.log(1 + size / curvature) for size in (1.0, 9.999)]
+    expected = torch.tensor([*near, 10.001 - constant, 30 - constant])
+    torch.testing.assert_close(wing(offsets, width=width, curvature=curvature), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.3, 1.0])
+def test_adaptive_wing_is_the_papers_formula_without_a_step(truth):
+    alpha, omega, epsilon, theta = 2.1, 14.0, 1.0, 0.5
+    offsets = torch.linspace(0, 0.999, 1000)
+    true = torch.full_like(offsets, truth)
+    values = adaptive_wing(true + offsets, true)
+    near = omega * torch.log(1 + (offsets / epsilon) ** (alpha - truth))
+    torch.testing.assert_close(values[:500], near[:500], rtol=1e-4, atol=1e-5)
+    slope = omega / (1 + (theta / epsilon) ** (alpha - truth)) * (alpha - truth)
+    slope *= (theta / epsilon) ** (alpha - truth - 1) / epsilon
+    far = slope * offsets - (theta * slope - omega * math.log(1 + (theta / epsilon) ** (alpha - truth)))
+    torch.testing.assert_close(values[500:], far[500:], rtol=1e-4, atol=1e-4)
+    exact = true.clone().requires_grad_()
+    adaptive_wing(exact, true).sum().backward()
+    assert exact.grad.isfinite().all()

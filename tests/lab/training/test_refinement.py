@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sonjit import InputError, SonjitError
+from sonjit import InputError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
-from sonjit.lab.synthesis.renderer import renderer_name
 from sonjit.lab.training import refinement as recipe
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.refinement import (
@@ -98,11 +97,8 @@ def test_the_recipe_writes_the_same_refinement_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_crops_of_rendered_hands_have_exact_keypoints(tmp_path, weights, rigs):
-    try:
-        renderer_name()
-    except SonjitError as error:
-        pytest.skip(str(error))
+@pytest.mark.usefixtures("weights", "renderer", "rigs")
+def test_crops_of_rendered_hands_have_exact_keypoints(tmp_path):
     factors = ("hands=1", "gesture=open", "distance=0.35", "yaw_deg=0", "held=none", "occluders=0", "cut=0")
     arguments = [word for factor in factors for word in ("--set", factor)]
     assert main(["synth", str(tmp_path / "data"), "--count", "3", "--seed", "3", *arguments]) == 0
