@@ -15,7 +15,7 @@ from sonjit.studio.calibration.report import planar_ambiguity
 from sonjit.studio.cli import annotate_calibrate
 from sonjit.studio.triangulation.triangulation import triangulate
 
-from .drawn_boards import draw_seen, held_places, middled
+from .drawn_boards import held_places, middled
 from .rigs import FISHEYE, RATIONAL, random_rig, with_lenses
 
 BOARD = target_from_text("charuco:9x7:24mm:17mm:4x4_50")
@@ -242,42 +242,3 @@ def test_wide_lenses_are_found(model, lens):
         assert len(found.lens_std[view.name]) == 4 + len(lens)
         spread_px = found.lens_std[view.name][0]
         assert abs(view.camera.K[0, 0] - rig[view.name].camera.K[0, 0]) < 4 * spread_px
-
-
-@pytest.mark.slow
-def test_images_are_looked_through_and_calibrated(tmp_path, capsys):
-    board, rig = target_from_text("charuco:7x5:36mm:27mm:4x4_50"), random_rig(2, 8, distance_m=0.7)
-    middle = rig.centres_m.mean(0)
-    for frame, place in enumerate(held_places(9, 1, towards=middle, tilt_rad=0.5, reach_m=0.05)):
-        for view in rig:
-            (tmp_path / view.name).mkdir(exist_ok=True)
-            shown = draw_seen(board, middled(board, place), view, rays=2)
-            cv2.imwrite(str(tmp_path / view.name / f"image{100 + frame}.png"), shown)
-    views = {name: tmp_path / name for name in rig.names}
-    seen = find_targets([board], views)
-    assert {one.frame for one in seen.found} <= set(range(100, 109))
-    found = calibrate(seen, lenses={v.name: v.camera for v in rig})
-    assert found.rms_px < 0.3
-    assert np.linalg.norm(np.diff(found.rig.centres_m, axis=0)) == pytest.approx(
-        np.linalg.norm(np.diff(rig.centres_m, axis=0)), rel=0.005
-    )
-    out, text = tmp_path / "rig.json", "charuco:7x5:36mm:27mm:4x4_50"
-    annotate_calibrate.calibrate(
-        [str(path) for path in views.values()], board=[text], out=out, lens_recordings=tmp_path
-    )
-    read = capsys.readouterr().err
-    assert "lens of cam0" in read
-    assert "lens of cam1" in read
-    with pytest.raises(InputError, match="Unknown camera 'cam1'"):
-        annotate_calibrate.calibrate([str(views["cam0"])], board=[text], out=out, lens_recordings=tmp_path)
-    with pytest.raises(InputError, match="cannot be combined with --lens-recordings"):
-        annotate_calibrate.calibrate([str(tmp_path)], board=[text], out=out, lens_recordings=tmp_path, lenses=out)
-    (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
-    assert any("image104" in problem for problem in find_targets([board], views).problems)
-    with pytest.raises(InputError, match=r"none of the images of .* shows the board"):
-        find_targets([target_from_text("charuco:7x5:36mm:27mm:5x5_50")], views)
-    cv2.imwrite(str(tmp_path / "cam0" / "image108.png"), np.zeros((100, 100, 3), np.uint8))
-    with pytest.raises(
-        InputError, match=r"image108.png of camera 'cam0' has 100 x 100 pixels and those before had 640 x 480"
-    ):
-        find_targets([board], views)

@@ -9,16 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit._util.errors import SonjitError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.hand_models.rig import RigPose, load_rig
 from sonjit.studio.cameras.files import load_cameras, save_cameras
 from sonjit.studio.cameras.formats import to_opencv
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.cameras.views import open_view, views_by_camera
 from sonjit.studio.cameras.world import scale_to_length, world_on_board, world_on_points
-from sonjit.studio.triangulation.bones import fit_mesh, rig_with_lengths
 
 from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
 
@@ -307,19 +304,6 @@ def test_an_epipolar_line_passes_through_what_the_other_camera_sees(seed):
     assert len(before) == 0 or np.linalg.norm(before - other.project(point), axis=1).min() > 1
 
 
-def test_cameras_are_found_by_name():
-    rig = random_rig(4)
-    assert rig.subset(["cam3", "cam1"]).names == ("cam3", "cam1")
-    assert rig["cam2"] is rig.cameras[2]
-    np.testing.assert_allclose(rig.centres_m[2], rig["cam2"].centre_m)
-    with pytest.raises(InputError, match=r"'cam9' is not in the rig: it has cam0, cam1, cam2, cam3"):
-        rig["cam9"]
-    with pytest.raises(InputError, match="two cameras are named 'cam0'"):
-        CameraRig([rig["cam0"], rig["cam0"]])
-    with pytest.raises(InputError, match="0 cameras"):
-        CameraRig([])
-
-
 def test_a_folder_of_recordings_may_hold_tables(tmp_path):
     for name in ("cam_0.mp4", "xy.csv", "CHARUCO/xyz.csv", "cam_1/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -389,30 +373,6 @@ def test_lenses_are_opencvs(lens):
     rays = view.camera.undistorted_rays(view.project(points))
     seen = view.camera.from_world(points)
     np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
-
-
-@pytest.fixture(scope="module")
-def hand():
-    try:
-        return load_rig("Right")
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
-
-
-def test_a_mesh_lies_where_its_own_joints_are(hand):
-    lengths = 1.1 * hand.lengths
-    unknown = lengths.copy()
-    unknown[3] = np.nan
-    rig = rig_with_lengths("Right", unknown)
-    np.testing.assert_allclose(rig.lengths, lengths, rtol=1e-6)
-    rest = RigPose(np.eye(3)[None], np.array([[0.1, 0, 0.5]]), np.zeros((1, 5, 3, 3)))
-    points = rig.keypoints(rest).repeat(3, axis=0)
-    points[1, 5] = np.nan
-    pose, complete, off = fit_mesh(rig, points)
-    assert complete.tolist() == [0, 2]
-    assert len(rig.keypoints(pose)) == 2
-    assert np.isnan(off[1])
-    assert off[[0, 2]].max() < 1e-3
 
 
 vectors = st.lists(st.floats(-2, 2), min_size=3, max_size=3).map(np.array)

@@ -100,14 +100,6 @@ def test_a_short_swap_next_to_manual_marks_is_found(seed, first, length):
     np.testing.assert_array_equal(swapped_frame_sets(frames, points, human), swapped)
 
 
-@given(st.integers(0, 100))
-def test_manual_marks_stay_and_without_marks_all_labels_stay(seed):
-    frames, points = moving(9, seed)
-    points[4] = points[4, ::-1]
-    assert not swapped_frame_sets(frames, points, marks_of(points, np.zeros(9, np.bool_))).any()
-    assert not swapped_frame_sets(frames, points, marks_of(points, np.arange(9) == 4))[4]
-
-
 def test_hands_that_really_change_places_and_pauses_are_left():
     frames, points = moving(12)
     certain = np.arange(12) == 0

@@ -183,18 +183,6 @@ def test_one_clap_gives_the_offset(offset, seed):
     assert synchronise(lines, "sound").clocks["b"].offset_s == pytest.approx(offset, abs=0.004)
 
 
-def test_claps_over_the_recording_give_the_drift():
-    claps = [3.0, 14.2, 25.9, 37.1, 48.6, 66.0]
-    lines = {
-        "a": _with_sound(claps, seconds=70),
-        "b": _with_sound(claps, seconds=70, offset=0.8, drift_ppm=300, seed=4),
-    }
-    found = synchronise(lines, "sound")
-    assert found.clocks["b"].offset_s == pytest.approx(0.8, abs=0.005)
-    assert found.clocks["b"].drift_ppm == pytest.approx(300, abs=60)
-    assert any("drifts" in line for line in found.warnings)
-
-
 def test_sounds_that_cannot_be_matched_are_named():
     quiet = _line([])
     with pytest.raises(InputError, match="'b' recorded no sound"):

@@ -1,4 +1,4 @@
-"""`sonjit eval`: metrics on standard output, files in a folder, and one line for each error."""
+"""`sonjit eval` and `sonjit card`: metrics on standard output, files, and one line for each error."""
 
 import json
 from functools import partial

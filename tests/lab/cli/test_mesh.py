@@ -1,4 +1,4 @@
-"""`sonjit mesh`: outputs for images and videos, and one line for each error."""
+"""`sonjit mesh` and `sonjit hands --lift`: outputs, and one line for each error."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""`sonjit train`: list of recipes, a run with its report, and one line for each error."""
+"""`sonjit train` and `sonjit networks`: a run with its report, and one line for each error."""
 
 import json
 import os

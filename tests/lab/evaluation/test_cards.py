@@ -1,4 +1,4 @@
-"""Groups and cards: correct numbers, no values for small groups, and errors."""
+"""Groups, cards and published tables: correct numbers, no values for small groups, and errors."""
 
 import copy
 import json

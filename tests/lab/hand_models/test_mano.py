@@ -1,4 +1,4 @@
-"""MANO: meshes of the reference, gradients, and properties of all poses."""
+"""MANO: meshes of the reference, gradients, and the two conventions of a left hand's shapes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The rigged hand: its file, rest pose, other bones and other poses."""
+"""The rigged hand: its file, other bones and poses, and its fit to keypoints."""
 
 import numpy as np
 import pytest

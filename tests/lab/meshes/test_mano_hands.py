@@ -1,4 +1,4 @@
-"""MANO networks on detected hands: mirrored left hands, meshes over their keypoints, mirrored images."""
+"""HandOccNet and Deformer on detected hands: sides, meshes over their keypoints, mirrored images."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Every metric compared with the numbers of the reference, for all cases of its files."""
+"""Every metric compared with the numbers of the references and of released evaluations."""
 
 import json
 import math

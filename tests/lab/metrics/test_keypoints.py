@@ -1,4 +1,4 @@
-"""Keypoint errors and alignments: properties of all points, and missing points."""
+"""Metrics of keypoints, hands and meshes: missing points, and properties of all points."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""InterNet: outputs and quirks of the released code, its layouts, pre- and postprocessing."""
+"""InterNet and RootNet: outputs and quirks of the released code, layouts, pre- and postprocessing."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Scenes and cameras: deterministic by seed, changes only of pinned factors, hands and views as requested."""
+"""Scenes, cameras and factors: deterministic by seed, changes only of pinned factors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Data of hand recipes: data sets, COCO's format, the bundled clip, and the sets of InterNet and RootNet."""
+"""Data of hand recipes: data sets, the bundled clip, targets and losses of InterNet and RootNet."""
 
 import cv2
 import numpy as np

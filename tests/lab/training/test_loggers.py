@@ -1,3 +1,5 @@
+"""Trackers of experiments, and the report of a run."""
+
 import dataclasses
 import json
 import re

@@ -1,4 +1,4 @@
-"""Optimizers by name against the textbook rules, vanishing gradients, and schedules by their formulas."""
+"""Optimizers, schedules and losses by the formulas of the literature."""
 
 import math
 from typing import get_args

@@ -1,15 +1,20 @@
 import json
+import re
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from sonjit import InputError
 from sonjit.cli import main
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import open_project
 from sonjit.studio.calibration.board import target_from_text
+from sonjit.studio.calibration.observations import find_targets
 from sonjit.studio.cameras.files import load_cameras, save_cameras
 
 from ..drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all packages
@@ -75,6 +80,28 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     assert main(["annotate", "calibrate", str(folder), "--board", BOARD, "--lens", "radial", *out, *unwritable]) != 0
     assert "Traceback" not in capsys.readouterr().err
     assert load_cameras(tmp_path / "rig.json").names == ("cam0", "cam1")  # the work of minutes is kept
+
+
+@pytest.mark.slow
+def test_lenses_come_from_other_recordings_and_wrong_images_are_named(recorded, tmp_path, capsys):
+    folder, rig = recorded
+    given = ["--board", BOARD, "--out", str(tmp_path / "rig.json"), "--lens-recordings", str(folder)]
+    assert main(["annotate", "calibrate", str(folder), *given]) == 0
+    assert {"lens of cam0", "lens of cam1"} <= set(re.findall(r"lens of \w+", capsys.readouterr().err))
+    for arguments, message in (
+        ([str(folder / "cam0")], "Unknown camera 'cam1'"),
+        ([str(folder), "--lenses", str(tmp_path / "rig.json")], "cannot be combined with --lens-recordings"),
+    ):
+        assert main(["annotate", "calibrate", *arguments, *given]) == 2
+        assert message in capsys.readouterr().err
+    views = {name: Path(shutil.copytree(folder / name, tmp_path / name)) for name in rig.names}
+    (views["cam1"] / "4.png").write_bytes(b"damaged")
+    board = target_from_text(BOARD)
+    assert any("4.png" in problem for problem in find_targets([board], views).problems)
+    cv2.imwrite(str(views["cam0"] / "8.png"), np.zeros((100, 100, 3), np.uint8))
+    message = r"8.png of camera 'cam0' has 100 x 100 pixels and those before had 640 x 480"
+    with pytest.raises(InputError, match=message):
+        find_targets([board], views)
 
 
 def test_a_board_is_drawn(tmp_path, capsys):
