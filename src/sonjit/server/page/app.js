@@ -2,17 +2,18 @@
 
 import { AvatarView } from "./avatar.js";
 import { Capture, Detectors } from "./detectors.js";
+import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
 import { isActive, Jobs, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, kinds, loadKinds, results } from "./kinds.js";
 import { OverlayView } from "./painter.js";
-import { GesturesView, Inspector, LiveTable, Meter, Pace, wirePhone, wireTabs } from "./panels.js";
+import { gesturesView, inspector, latencyMeter, liveTable, Pace, wirePhone, wireTabs } from "./panels.js";
 import { Plot } from "./plot.js";
-import { saliencyLegend } from "./saliency.js";
-import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings, wireStyle } from "./settings.js";
+import { wireSaliencyLegend } from "./saliency.js";
+import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings } from "./settings.js";
 import { SourceChooser, Transport } from "./source-chooser.js";
-import { listRecording, nameNow, Recorder, save, Table } from "./tables.js";
-import { memory, messagesIn, onLanguage, PageError, preferredLanguage, speak, Store, text, textOr } from "./texts.js";
+import { listRecording, nameNow, Recorder, Table } from "./tables.js";
+import { onLanguage, PageError, showError, startLanguage, Store, text, textOr } from "./texts.js";
 import { MapEditor, Trainer } from "./trainer.js";
 import { View3D } from "./view3d.js";
 
@@ -20,27 +21,22 @@ const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
 const NOTICE_MS = 4000;
 
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const messages = messagesIn(find("message"));
-const language = preferredLanguage();
-find("language").value = language;
-await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
+await Promise.all([startLanguage(), loadKinds().catch(showError)]);
 find("annotate").hidden = !annotates;
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false, searching: false, hidden: 0 });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
-const avatar = new AvatarView(store, (error) => messages.show(error));
-const trainer = new Trainer(find, (error) => messages.show(error), ({ file, names }, isTried) => {
-  detectors.customGestures(isTried ? file : null);
+const avatar = new AvatarView(store);
+const trainer = new Trainer(({ file, names }, isTried) => {
+  detectors.ask({ gestures_file: isTried ? file : null });
   mapEditor.custom = names;
 }, () => store.state.phase === "running" && !store.state.paused && !chooser.isStill);
-const mapEditor = new MapEditor(find, (error) => messages.show(error), (map) => {
+const mapEditor = new MapEditor((map) => {
   if (map !== null) trainer.tryFor(map);
-  detectors.control(map);
+  detectors.ask({ control: map });
 });
-const gestures = new GesturesView(find("gestures-now"), find("gestures-events"));
-const views = [overlay, new View3D(find("view3d")), avatar, new LiveTable(find("live-table")), plot, new Inspector(find("json")), gestures, trainer, mapEditor];
-const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
+const views = [overlay, new View3D(find("view3d")), avatar, liveTable(find("live-table")), plot, inspector(find("json")), gesturesView(), trainer, mapEditor];
+const meter = latencyMeter();
 const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
@@ -49,6 +45,7 @@ const tablePace = new Pace(showTable);
 let hiddenSince = 0; // performance.now(); 0 if no image was missed
 
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
+const overlays = [overlay, rivalOverlay];
 /** @type {Record<string, any> | null} */ let latestRival = null;
 const rivalView = {
   draw: (/** @type {Record<string, any>} */ frame, /** @type {import("./detectors.js").ShownImage} */ shown) => {
@@ -62,29 +59,23 @@ const rivalView = {
   },
 };
 const capture = new Capture();
-const detectors = new Detectors(
-  [...views, { draw: keep, clear: () => (latest = null) }],
-  rivalView,
-  capture,
-  {
-    phase: onPhase,
-    error: (error) => messages.show(error),
-    searching: (image) => {
-      if (image) {
-        overlay.clear();
-        overlay.show(image, image.width, image.height);
-      }
-      store.set({ searching: true });
-    },
-    frame: ({ hidden = 0 }, latency, dropped) => {
-      store.set({ searching: false, hidden });
-      meter.add(latency, dropped);
-    },
+const detectors = new Detectors([...views, { draw: keep, clear: () => (latest = null) }], rivalView, capture, {
+  phase: onPhase,
+  searching: (image) => {
+    if (image) {
+      overlay.clear();
+      overlay.show(image);
+    }
+    store.set({ searching: true });
   },
-);
-const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource, model: (file) => avatar.open(file) });
+  frame: ({ hidden = 0 }, latency, dropped) => {
+    store.set({ searching: false, hidden });
+    meter.add(latency, dropped);
+  },
+});
+const chooser = new SourceChooser(store, overlay, { changed: onSource, model: (file) => avatar.open(file) });
 const transport = new Transport((paused) => store.set({ paused }));
-const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
+const jobs = new Jobs(find("jobs"), showJob);
 
 /** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} shown */
 function keep(frame, shown) {
@@ -98,8 +89,8 @@ function keep(frame, shown) {
 
 /** @param {string} phase @param {object} [detail] */
 function onPhase(phase, detail = {}) {
-  if ("retryIn" in detail) messages.show(new PageError("server_gone", detail));
-  else if (phase === "running" && store.state.phase !== "running") messages.clear();
+  if ("retryIn" in detail) showError(new PageError("server_gone", detail));
+  else if (phase === "running" && store.state.phase !== "running") showError(null);
   if (phase !== "running") meter.clear();
   store.set({ phase, detail });
 }
@@ -123,7 +114,7 @@ function showPane(id, wanted, frame) {
 
 async function start() {
   const number = ++attempt;
-  messages.clear();
+  showError(null);
   store.set({ phase: "connecting", detail: {}, started: true, searching: true });
   try {
     const source = await chooser.open();
@@ -137,13 +128,13 @@ async function start() {
   } catch (error) {
     if (number !== attempt) return;
     await stop("error");
-    messages.show(error);
+    showError(error);
   }
 }
 
 /** Show how long a stream had no images because its tab was hidden. */
 function tellHidden() {
-  if (!document.hidden && hiddenSince) messages.show(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
+  if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
   const { phase, paused } = store.state;
   hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill ? performance.now() : 0;
 }
@@ -154,8 +145,7 @@ async function end(phase) {
   store.set({ started: false });
   transport.use(null);
   detectors.stop();
-  overlay.clearImage();
-  rivalOverlay.clearImage();
+  for (const view of overlays) view.clearImage();
   meter.clear();
   store.set({ phase, detail: {} });
   await stopRecording();
@@ -174,16 +164,14 @@ async function onSource() {
 }
 
 function record() {
-  if (recorder.on) {
-    stopRecording();
-    return;
-  }
+  if (recorder.on) return stopRecording();
   try {
     recorder.start({ source: chooser.name, detectors: configuration() });
     store.set({ recording: true });
   } catch (error) {
-    messages.show(error);
+    showError(error);
   }
+  return undefined;
 }
 
 async function stopRecording() {
@@ -208,9 +196,9 @@ async function share() {
 }
 
 function snapshot() {
-  const canvas = document.createElement("canvas");
+  const canvas = make("canvas");
   overlay.compose(canvas);
-  canvas.toBlob((blob) => save(blob, nameNow(".png")));
+  canvas.toBlob((/** @type {Blob | null} */ blob) => save(blob, nameNow(".png")));
 }
 
 /** Show the progress of the last job next to the button. @param {any} job */
@@ -225,7 +213,7 @@ function showJob(job) {
 
 function showTable() {
   find("table-state").textContent = table.count ? text("table.frames", { count: table.count }) : text("table.empty");
-  find("download-rows").disabled = find("download-csv").disabled = find("download-json").disabled = !table.count;
+  for (const id of ["download-rows", "download-csv", "download-json"]) find(id).disabled = !table.count;
 }
 
 /** Return the text of an image, or of a stream that runs. @param {boolean} isStill */
@@ -237,35 +225,32 @@ function runningKey(isStill) {
 
 function showPhase() {
   const { phase, detail, started, recording } = store.state;
-  const status = find("status");
-  status.dataset.state = phase;
-  const isStill = started && chooser.isStill;
+  const [status, recordButton] = [find("status"), find("record")];
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
-    : phase === "running" ? runningKey(isStill) : `status.${phase}`;
-  const shown = latest ? Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0) : 0;
-  const message = text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) });
-  if (status.textContent !== message) status.textContent = message;
+    : phase === "running" ? runningKey(started && chooser.isStill) : `status.${phase}`;
+  const shown = Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0);
+  status.dataset.state = phase;
+  put(status, text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) }));
   status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
   find("start").disabled = find("start").hidden = isOn;
   find("stop").disabled = find("stop").hidden = !isOn;
-  find("snapshot").disabled = find("record").disabled = phase !== "running";
-  if (recording) find("record").disabled = false;
-  find("record").setAttribute("aria-pressed", String(recording));
-  find("record").querySelector("span").textContent = text(recording ? "record.stop" : "record");
+  find("snapshot").disabled = phase !== "running";
+  recordButton.disabled = phase !== "running" && !recording;
+  recordButton.ariaPressed = String(recording);
+  recordButton.querySelector("span").textContent = text(recording ? "record.stop" : "record");
   for (const id of ["stage", "rival-stage"]) find(id).classList.toggle("running", isOn);
 }
 
 function wire() {
   find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
-  wireSettings(store, document);
-  wireStyle(store);
+  wireSettings(store);
   for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
-  wirePhone((error) => messages.show(error));
-  const showLegend = saliencyLegend(find("legend"));
-  store.watch(["options", "started", "here"], ({ options, started, here }) => showLegend(started && !here && (options.explain ?? "none") !== "none"));
+  wirePhone();
+  wireSaliencyLegend(store);
   store.watch(["longest"], ({ longest }) => (capture.longest = longest));
-  store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
+  store.watch(["style"], ({ style }) => overlays.forEach((view) => (view.style = style)));
+  store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => (view.mirror = isMirrored(state))));
   store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
@@ -276,18 +261,10 @@ function wire() {
   find("record").onclick = record;
   find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill)).catch((error) => messages.show(error));
-  find("language").onchange = async () => {
-    memory.write("language", find("language").value);
-    await speak(find("language").value);
-  };
-  onLanguage(() => {
-    messages.render();
-    showTable();
-    showPhase();
-  });
+  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill)).catch(showError);
+  onLanguage(showTable);
+  onLanguage(showPhase);
   store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);
-  store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
   let requested = requestedDetectors();
@@ -315,9 +292,9 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
 }) });
 
 wire();
-const filled = hasNoServer ? [] : [jobs.load(), mapEditor.load()];
-await Promise.all([...filled.map((promise) => promise.catch((error) => messages.show(error))), chooser.wire()]);
-if (!isSecureContext) messages.show(new PageError("insecure"));
+const filled = hasNoServer ? [] : [jobs.load().catch(showError), mapEditor.load().catch(showError)];
+await Promise.all([...filled, chooser.wire()]);
+if (!isSecureContext) showError(new PageError("insecure"));
 navigator.serviceWorker?.register("sw.js").catch(() => {}); // browsers refuse it if they do not trust the certificate
 if (hasNoServer && !crossOriginIsolated) { // the service worker isolates the page when it loads again, so that networks get threads
   navigator.serviceWorker?.addEventListener("controllerchange", () => store.state.started || location.reload(), { once: true });

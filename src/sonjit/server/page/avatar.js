@@ -1,12 +1,13 @@
 /** The user's avatar, a .glb or .vrm file, with the expressions and the head pose of the first face. */
 
-import { driversOf, IDENTITY, moved, perspective, product, readModel, rotation, scaling, targetWeights, translation, transposed, turnOf } from "./gltf.js";
+import { find, fit, onNextFrame } from "./dom.js";
+import { driversOf, readModel, targetWeights } from "./gltf.js";
 import { instancesOf, kindsWhere } from "./kinds.js";
 import { isMirrored } from "./settings.js";
-import { onLanguage, PageError, text } from "./texts.js";
+import { onLanguage, PageError, showError, text } from "./texts.js";
 
 /** @typedef {import("./gltf.js").Model} Model */
-/** @typedef {{model: Model, name: string, drivers: import("./gltf.js").Driver[], head: number, arms: Map<number, number>, turned: number[],
+/** @typedef {{model: Model, name: string, drivers: import("./gltf.js").Driver[], head: number, arms: Map<number, number>, turned: DOMMatrix,
  *   centre: number[], size: number}} Avatar `head`: node of the head, -1 if the model has a single part; `arms`: angle about z that lowers
  *   the arms, by node; `turned`: matrix that makes the avatar look along +z; `centre`, `size`: of its head at rest */
 
@@ -14,32 +15,29 @@ const FOV_Y = (63 * Math.PI) / 180; // field of view of the camera of face trans
 const HEAD_CM = 24; // high, with hair
 const AWAY_CM = 48; // distance beyond which a head is not shown smaller
 const [NEAREST, HORIZON] = [1, 1000];
-const HALF_TURN = rotation([0, 1, 0, 0]);
-const HANGING = 1.2; // radians from a horizontal arm
+const HANGING_DEG = 68.75; // from a horizontal arm
 const HEAD = /^(mixamorig:?)?head$/i;
 const ENDINGS = /\.(glb|vrm)$/i;
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 /** Check whether a file may be an avatar. @param {File} file */
 export const isModel = ({ name }) => ENDINGS.test(name);
 
 export class AvatarView {
-  #canvas;
+  #canvas = find("avatar");
   #store;
   /** @type {AvatarPainter | null} */ #painter = null;
   /** @type {Avatar | null} */ #avatar = null;
   /** @type {Record<string, number>} */ #blendshapes = {};
   #pose = ahead();
   #aspect = 0; // width over height of the image; 0 without an image
-  #isScheduled = false;
+  #ask = onNextFrame(() => this.#render());
 
-  /** @param {import("./texts.js").Store} store @param {(error: unknown) => void} onError */
-  constructor(store, onError) {
+  /** @param {import("./texts.js").Store} store */
+  constructor(store) {
     this.#store = store;
-    this.#canvas = find("avatar");
     const input = find("avatar-file");
     input.onchange = () => {
-      this.open(input.files[0]).catch(onError);
+      this.open(input.files[0]).catch(showError);
       input.value = ""; // so that the same file can be selected again
     };
     store.watch(["mirrors", "source"], () => this.#ask());
@@ -57,10 +55,8 @@ export class AvatarView {
     const { detectors, here } = this.#store.state;
     const canMove = (/** @type {boolean} */ where) => "blendshapes" in (kindsWhere(where).face?.options ?? {});
     if (!canMove(here) && !canMove(false)) throw new PageError("avatar_server");
-    const gl = this.#canvas.getContext("webgl2");
-    if (!gl) throw new PageError("no_webgl");
-    const model = await readModel(file);
-    this.#avatar = avatarOf(model, file.name);
+    if (!this.#canvas.getContext("webgl2")) throw new PageError("no_webgl");
+    this.#avatar = avatarOf(await readModel(file), file.name);
     this.#paint();
     this.#tell();
     find("tab-avatar").click();
@@ -76,7 +72,7 @@ export class AvatarView {
     const face = instancesOf(frame).find(({ kind, instance }) => kind === "face" && (instance.blendshapes || instance.transform))?.instance;
     if (!face) return; // without a face it keeps its last expression
     this.#blendshapes = face.blendshapes ?? {};
-    this.#pose = face.transform ? transposed(face.transform.flat()) : ahead();
+    this.#pose = face.transform ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform.map((/** @type {number[]} */ row) => row[column]))) : ahead();
     this.#aspect = frame.width / frame.height;
     this.#ask();
   }
@@ -103,47 +99,41 @@ export class AvatarView {
     find("avatar-state").textContent = text(head < 0 ? "avatar.whole" : "avatar.head", { name, count });
   }
 
-  /** Draw once with the next frame of the screen. */
-  #ask() {
-    if (this.#isScheduled || !this.#avatar) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      this.#render();
-    });
-  }
-
   #render() {
     const canvas = this.#canvas;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
     if (!this.#avatar || !this.#painter || !width || !height) return;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    fit(canvas, width, height);
     const mirrored = isMirrored(this.#store.state);
-    const fit = Math.min(1, width / height / (this.#aspect || 1)); // the view shows the complete image
-    const projection = product(scaling([mirrored ? -fit : fit, fit, 1]), perspective(FOV_Y, width / height, NEAREST, HORIZON));
-    const half = Math.tan(FOV_Y / 2) / fit; // half of the visible height per centimetre of distance
+    const shrink = Math.min(1, width / height / (this.#aspect || 1)); // the view shows the complete image
+    const half = Math.tan(FOV_Y / 2) / shrink; // half of the visible height per centimetre of distance
+    const halves = [(half * width) / height, half];
     const weights = targetWeights(this.#avatar.model, this.#avatar.drivers, this.#blendshapes);
-    this.#painter.draw(projection, posed(this.#avatar, this.#pose, [(half * width) / height, half]), weights, mirrored);
+    this.#painter.draw(projection(halves, mirrored), posed(this.#avatar, this.#pose, halves), weights, mirrored);
   }
 }
 
 /** Return the pose of a face in the middle of the image that looks at the camera. */
-const ahead = () => translation([0, 0, -AWAY_CM]);
+const ahead = () => new DOMMatrix().translate(0, 0, -AWAY_CM);
+
+/** Return the projection of a camera at the origin that looks along -z. @param {number[]} half half of the visible width and height per unit of distance @param {boolean} mirrored */
+function projection([halfX, halfY], mirrored) {
+  const depth = NEAREST - HORIZON;
+  return new DOMMatrix([(mirrored ? -1 : 1) / halfX, 0, 0, 0, 0, 1 / halfY, 0, 0, 0, 0, (HORIZON + NEAREST) / depth, -1, 0, 0, (2 * HORIZON * NEAREST) / depth, 0]);
+}
 
 /** Return the parts of a model that the avatar moves. @param {Model} model @param {string} name @returns {Avatar} */
 function avatarOf(model, name) {
   const { nodes, extensions } = model;
-  const isVrm0 = "VRM" in extensions; // models of VRM 0 look along -z
   const joints = model.skins.flatMap((skin) => skin.joints);
   const named = boneOf(model, "head");
   const head = named >= 0 ? named : joints.find((joint) => HEAD.test(nodes[joint].name)) ?? -1;
-  const turned = isVrm0 ? HALF_TURN : [...IDENTITY];
+  const turned = new DOMMatrix().rotateAxisAngle(0, 1, 0, "VRM" in extensions ? 180 : 0); // models of VRM 0 look along -z
   const worlds = worldsOf(model, turned);
-  const box = boundsOf(model, worlds);
-  const joint = worlds.get(head)?.slice(12, 15);
-  const low = joint ? [joint[0], joint[1], joint[2]] : box.low;
-  const high = joint ? [joint[0], box.high[1], joint[2]] : box.high;
-  const arms = new Map([[boneOf(model, "leftUpperArm"), -HANGING], [boneOf(model, "rightUpperArm"), HANGING]]);
+  const { low, high } = boundsOf(model, worlds);
+  const joint = worlds.get(head);
+  if (joint) [low[0], low[1], low[2], high[0], high[2]] = [joint.m41, joint.m42, joint.m43, joint.m41, joint.m43];
+  const arms = new Map([[boneOf(model, "leftUpperArm"), -HANGING_DEG], [boneOf(model, "rightUpperArm"), HANGING_DEG]]);
   return { model, name, drivers: driversOf(model), head, arms, turned, centre: low.map((value, axis) => (value + high[axis]) / 2), size: Math.max(high[1] - low[1], 1e-6) };
 }
 
@@ -153,27 +143,29 @@ function boneOf({ extensions }, name) {
   return extensions.VRMC_vrm?.humanoid?.humanBones?.[name]?.node ?? former?.node ?? -1;
 }
 
-/** Return the transforms from each node to the scene. @param {Model} model @param {number[]} root @param {Map<number, number[]>} [turns] rotation of a node about its own origin, in the axes of the scene @returns {Map<number, number[]>} */
+/** Return the transforms from each node to the scene. @param {Model} model @param {DOMMatrix} root @param {Map<number, DOMMatrix>} [turns] rotation of a node about its own origin, in the axes of the scene @returns {Map<number, DOMMatrix>} */
 function worldsOf({ nodes, order }, root, turns = new Map()) {
   const worlds = new Map();
   for (const node of order) {
-    const world = product(worlds.get(nodes[node].parent) ?? root, nodes[node].local);
+    const world = (worlds.get(nodes[node].parent) ?? root).multiply(nodes[node].local);
     const turn = turns.get(node);
-    const place = world.slice(12, 15);
-    worlds.set(node, turn ? product(translation(place), turn, translation(place.map((value) => -value)), world) : world);
+    const { m41: x, m42: y, m43: z } = world;
+    worlds.set(node, turn ? new DOMMatrix().translate(x, y, z).multiply(turn).translate(-x, -y, -z).multiply(world) : world);
   }
   return worlds;
 }
 
-/** @param {Model} model @param {Map<number, number[]>} worlds @returns {{low: number[], high: number[]}} */
+/** @param {Model} model @param {Map<number, DOMMatrix>} worlds @returns {{low: number[], high: number[]}} */
 function boundsOf({ nodes, meshes, skins, order }, worlds) {
   const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
   for (const node of order) {
     const { joints, inverses } = skins[nodes[node].skin] ?? {};
-    const world = joints ? product(worlds.get(joints[0]) ?? IDENTITY, inverses.subarray(0, 16)) : worlds.get(node) ?? IDENTITY;
+    const own = worlds.get(joints ? joints[0] : node) ?? new DOMMatrix();
+    const world = joints ? own.multiply(inverses[0]) : own;
     for (const { positions } of meshes[nodes[node].mesh]?.geometries ?? []) {
       for (let k = 0; k < positions.length; k += 3) {
-        moved(world, [positions[k], positions[k + 1], positions[k + 2]]).forEach((value, axis) => {
+        const { x, y, z } = world.transformPoint({ x: positions[k], y: positions[k + 1], z: positions[k + 2] });
+        [x, y, z].forEach((value, axis) => {
           low[axis] = Math.min(low[axis], value);
           high[axis] = Math.max(high[axis], value);
         });
@@ -183,27 +175,28 @@ function boundsOf({ nodes, meshes, skins, order }, worlds) {
   return { low, high };
 }
 
-/**
- * Return the transforms from each node to camera space in centimetres. The head has the pose of the face.
- *
- * @param {Avatar} avatar @param {number[]} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance
- * @returns {Map<number, number[]>}
- */
-function posed({ model, head, arms, turned, centre, size }, pose, half) {
+/** Return the transforms from each node to camera space in centimetres. The head has the pose of the face. @param {Avatar} avatar @param {DOMMatrix} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance */
+function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, half) {
   const turn = turnOf(pose);
-  const away = Math.min(-pose[14], AWAY_CM);
-  const inView = half.map((share, axis) => { // an enlarged head may leave the view
-    const reach = Math.max(share * away - HEAD_CM * 0.65, 0);
-    return Math.min(Math.max((pose[12 + axis] * away) / -pose[14], -reach), reach);
+  const away = Math.min(-pose.m43, AWAY_CM);
+  const [x, y] = [pose.m41, pose.m42].map((shift, axis) => { // an enlarged head may leave the view
+    const reach = Math.max(half[axis] * away - HEAD_CM * 0.65, 0);
+    return Math.min(Math.max((shift * away) / -pose.m43, -reach), reach);
   });
   const scale = HEAD_CM / size;
-  const root = product(translation([...inView, -away]), head < 0 ? turn : IDENTITY, scaling([scale, scale, scale]), translation(centre.map((value) => -value)), turned);
-  const turns = new Map([...arms].map(([node, angle]) => [node, rotation([0, 0, Math.sin(angle / 2), Math.cos(angle / 2)])]));
+  const place = new DOMMatrix().translate(x, y, -away).multiply(head < 0 ? turn : new DOMMatrix());
+  const root = place.scale(scale, scale, scale).translate(-cx, -cy, -cz).multiply(turned);
+  const turns = new Map([...arms].map(([node, angle]) => [node, new DOMMatrix().rotateAxisAngle(0, 0, 1, angle)]));
   if (head >= 0) turns.set(head, turn);
   return worldsOf(model, root, turns);
 }
 
-/** @typedef {import("./gltf.js").Matrix} Matrix */
+/** Return the rotation of a matrix without scale and translation. @param {DOMMatrix} matrix */
+function turnOf(matrix) {
+  const columns = [[matrix.m11, matrix.m12, matrix.m13], [matrix.m21, matrix.m22, matrix.m23], [matrix.m31, matrix.m32, matrix.m33]];
+  return new DOMMatrix([...columns.flatMap((column) => [...column.map((value) => value / (Math.hypot(...column) || 1)), 0]), 0, 0, 0, 1]);
+}
+
 /** @typedef {{node: number, geometry: import("./gltf.js").Geometry, array: WebGLVertexArrayObject, positions: WebGLBuffer, normals: WebGLBuffer, moved: Float32Array, turned: Float32Array, shown: string,
  *   parts: {first: number, count: number, material: import("./gltf.js").Material, texture: WebGLTexture | null}[]}} Drawn one set of vertices at one node */
 
@@ -247,12 +240,13 @@ void main() {
   seen = vec4(base.rgb * light, opaque ? 1.0 : base.a);
 }`;
 const ATTRIBUTES = /** @type {const} */ ([["uv", 2, 2], ["joints", 3, 4], ["weights", 4, 4]]);
+const UNIFORMS = ["projection", "image", "bones", "skinned", "node", "colour", "unlit", "opaque", "cutoff"];
 const SCREEN_GAMMA = 2.2;
 
-export class AvatarPainter {
+class AvatarPainter {
   #gl;
   #program;
-  /** @type {Map<string, WebGLUniformLocation | null>} */ #places = new Map();
+  /** @type {Record<string, WebGLUniformLocation | null>} */ #places;
   /** @type {Model | null} */ #model = null;
   /** @type {Drawn[]} */ #drawn = [];
   /** @type {Map<ImageBitmap, WebGLTexture>} */ #textures = new Map();
@@ -263,6 +257,7 @@ export class AvatarPainter {
   constructor(gl) {
     this.#gl = gl;
     this.#program = programOf(gl);
+    this.#places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(this.#program, name)]));
     this.#white = texture(gl);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array([255, 255, 255, 255]));
     this.#bones = texture(gl);
@@ -284,21 +279,16 @@ export class AvatarPainter {
     this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
   }
 
-  /**
-   * @param {Matrix} projection projection of the space that `worlds` maps to
-   * @param {Map<number, Matrix>} worlds transform of each node
-   * @param {Map<number, Float32Array>} weights weights of the morph targets by node
-   * @param {boolean} mirrored whether the projection mirrors the image
-   */
-  draw(projection, worlds, weights, mirrored) {
+  /** @param {DOMMatrix} camera projection of the space that `worlds` maps to @param {Map<number, DOMMatrix>} worlds transform of each node @param {Map<number, Float32Array>} weights weights of the morph targets by node @param {boolean} mirrored whether the projection mirrors the image */
+  draw(camera, worlds, weights, mirrored) {
     const gl = this.#gl;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.useProgram(this.#program);
-    gl.uniformMatrix4fv(this.#place("projection"), false, projection);
-    gl.uniform1i(this.#place("image"), 0);
-    gl.uniform1i(this.#place("bones"), 1);
+    gl.uniformMatrix4fv(this.#places.projection, false, camera.toFloat32Array());
+    gl.uniform1i(this.#places.image, 0);
+    gl.uniform1i(this.#places.bones, 1);
     gl.frontFace(mirrored ? gl.CW : gl.CCW);
     for (const drawn of this.#drawn) this.#morph(drawn, weights.get(drawn.node));
     for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
@@ -312,12 +302,6 @@ export class AvatarPainter {
       }
     }
     gl.bindVertexArray(null);
-  }
-
-  /** @param {string} name */
-  #place(name) {
-    if (!this.#places.has(name)) this.#places.set(name, this.#gl.getUniformLocation(this.#program, name));
-    return this.#places.get(name) ?? null;
   }
 
   /** @param {number} node @param {import("./gltf.js").Geometry} geometry @returns {Drawn} */
@@ -376,18 +360,18 @@ export class AvatarPainter {
     }
   }
 
-  /** @param {number} node @param {Map<number, Matrix>} worlds */
+  /** @param {number} node @param {Map<number, DOMMatrix>} worlds */
   #pose(node, worlds) {
     const gl = this.#gl;
     const { nodes, skins } = /** @type {Model} */ (this.#model);
     const skin = skins[nodes[node].skin];
-    gl.uniform1i(this.#place("skinned"), Number(Boolean(skin)));
-    gl.uniformMatrix4fv(this.#place("node"), false, worlds.get(node) ?? []);
+    gl.uniform1i(this.#places.skinned, Number(Boolean(skin)));
+    gl.uniformMatrix4fv(this.#places.node, false, (worlds.get(node) ?? new DOMMatrix()).toFloat32Array());
     gl.activeTexture(gl.TEXTURE1);
     gl.bindTexture(gl.TEXTURE_2D, this.#bones);
     const rows = skin?.joints.length ?? 1;
     const bones = new Float32Array(rows * 16);
-    skin?.joints.forEach((joint, k) => bones.set(product(worlds.get(joint) ?? [], skin.inverses.subarray(k * 16, k * 16 + 16)), k * 16));
+    skin?.joints.forEach((joint, k) => bones.set((worlds.get(joint) ?? new DOMMatrix()).multiply(skin.inverses[k]).toFloat32Array(), k * 16));
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, rows, 0, gl.RGBA, gl.FLOAT, bones);
     gl.activeTexture(gl.TEXTURE0);
   }
@@ -396,10 +380,10 @@ export class AvatarPainter {
   #drawPart({ first, count, material, texture: image }) {
     const gl = this.#gl;
     const [r, g, b, a] = material.colour;
-    gl.uniform4fv(this.#place("colour"), [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
-    gl.uniform1i(this.#place("unlit"), Number(material.isUnlit));
-    gl.uniform1i(this.#place("opaque"), Number(material.alpha !== "BLEND"));
-    gl.uniform1f(this.#place("cutoff"), material.alpha === "MASK" ? material.cutoff : 0);
+    gl.uniform4fv(this.#places.colour, [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
+    gl.uniform1i(this.#places.unlit, Number(material.isUnlit));
+    gl.uniform1i(this.#places.opaque, Number(material.alpha !== "BLEND"));
+    gl.uniform1f(this.#places.cutoff, material.alpha === "MASK" ? material.cutoff : 0);
     material.isTwoSided ? gl.disable(gl.CULL_FACE) : gl.enable(gl.CULL_FACE);
     gl.bindTexture(gl.TEXTURE_2D, image ?? this.#white);
     gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, first * Uint32Array.BYTES_PER_ELEMENT);

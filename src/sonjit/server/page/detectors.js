@@ -1,11 +1,11 @@
 /** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
 import { Connection, ServerError } from "./connection.js";
+import { fit, make } from "./dom.js";
 import { scaledSize } from "./frames.js";
 import { instancesOf, kindsWhere, results } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
-import { fit } from "./painter.js";
-import { PageError } from "./texts.js";
+import { PageError, showError } from "./texts.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
 
@@ -38,10 +38,8 @@ export class Detectors {
   /** @type {File | null} still image whose results are or will be displayed */ #still = null;
 
   /**
-   * @param {View[]} views views that show each frame
-   * @param {View} rivalView view of the compared detectors
-   * @param {Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
+   * @param {View[]} views views that show each frame @param {View} rivalView view of the compared detectors @param {Capture} capture
+   * @param {{phase(phase: string, detail?: object): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
    */
   constructor(views, rivalView, capture, listener) {
     this.#views = views;
@@ -53,10 +51,7 @@ export class Detectors {
   /** @param {import("./sources.js").Source} source @param {Wanted} detectors @param {Wanted | null} rivals @param {boolean} here in this page, not on the server */
   start(source, detectors, rivals, here) {
     this.stop();
-    this.#skipped = 0;
-    this.#shown = -1;
-    this.#hasFailed = false;
-    this.#size = "";
+    [this.#skipped, this.#shown, this.#hasFailed, this.#size] = [0, -1, false, ""];
     this.#source = source;
     this.#runsInPage = here;
     this.#capture.encodes = !here;
@@ -76,21 +71,11 @@ export class Detectors {
     return this.#runsInPage ? new LocalConnection({ detectors, ...also }) : new Connection({ detectors, measures, ...also });
   }
 
-  /** Request the commands of a map for `sonjit control` without sending them; null to stop. @param {string | null} map */
-  control(map) {
-    this.#ask({ control: map });
-  }
-
-  /** Classify the gestures of a file in addition to the shipped ones, only in this stream. @param {string | null} file in base64; null for none */
-  customGestures(file) {
-    this.#ask({ gestures_file: file });
-  }
-
-  /** @param {{control?: string | null, gestures_file?: string | null}} wanted */
-  #ask(wanted) {
+  /** Request the commands of a map for `sonjit control` without sending them, or the gestures of a file, in base64, in addition to the shipped ones; null for none. @param {{control?: string | null, gestures_file?: string | null}} wanted */
+  ask(wanted) {
     this.#extras = { ...this.#extras, ...wanted };
     if (this.#runsInPage && !("gestures_file" in wanted)) return;
-    this.#connection?.configure(wanted).catch((error) => this.#listener.error(error));
+    this.#connection?.configure(wanted).catch(showError);
   }
 
   /** Change the detectors from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
@@ -117,7 +102,7 @@ export class Detectors {
     const rival = this.#rival ?? this.#connect(detectors, false);
     const ready = this.#rival ? rival.configure({ detectors }) : rival.open();
     this.#rival = rival;
-    ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && this.#listener.error(error));
+    ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && showError(error));
   }
 
   /** End the run and clear all views. */
@@ -152,15 +137,14 @@ export class Detectors {
     this.#ready = false;
     this.#clear();
     this.#listener.phase("error");
-    this.#listener.error(error);
+    showError(error);
   }
 
   /** Report an image that cannot be shown or processed, or a lost source. The run continues with the next image. @param {unknown} error */
   #unshown(error) {
-    this.#clear();
-    this.#listener.phase("error");
-    this.#listener.error(error);
-    this.#hasFailed = true;
+    const isReady = this.#ready;
+    this.#failed(error);
+    [this.#ready, this.#hasFailed] = [isReady, true];
   }
 
   /** Process one image and draw the answer. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it succeeded */
@@ -213,7 +197,7 @@ export class Detectors {
     const [before, size] = [this.#size, video ? `${video.videoWidth} × ${video.videoHeight}` : ""];
     this.#size = size;
     if (!before || before === size) return false;
-    this.#listener.error(new PageError("resized", { size }));
+    showError(new PageError("resized", { size }));
     return true;
   }
 
@@ -246,12 +230,12 @@ const FILE = "data:application/octet-stream;base64,";
 const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 
 /** The networks of this page. Event: "state", as of a Connection. */
-export class LocalConnection extends EventTarget {
+class LocalConnection extends EventTarget {
   /** @type {DetectorOptions[]} */ #requested;
   /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
   /** @type {Promise<unknown>} resolves when loading ends */ #loading = Promise.resolve();
-  /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
+  /** @type {"loading" | "ready" | "closed"} */ state = "closed";
   #turn = 0; // number of the last configuration; it replaces earlier ones
   #next = 0;
   inFlight = 0;
@@ -261,10 +245,6 @@ export class LocalConnection extends EventTarget {
     super();
     this.#requested = detectors;
     this.#gestures = gestures_file;
-  }
-
-  get state() {
-    return this.#state;
   }
 
   /** Load the networks. @returns {Promise<object>} */
@@ -289,16 +269,16 @@ export class LocalConnection extends EventTarget {
     const { LocalDetector, measuresOfInstance } = await import(ENGINE);
     measure = measuresOfInstance;
     const before = this.#running;
-    const result = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
+    const outcomes = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
       const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
       const reused = before.find((running) => running.kind === kind && running.model === options.model && running.gesturesUrl === gesturesUrl)?.detector;
       reused?.configure(options);
       const detector = reused ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
       return { kind, model: options.model, gesturesUrl, isStill: Boolean(isStill), detector };
     }));
-    const running = result.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
-    const [failed] = result.filter((outcome) => outcome.status === "rejected");
-    this.#running = this.#state === "closed" ? [] : running;
+    const running = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value : []));
+    const [failed] = outcomes.filter((outcome) => outcome.status === "rejected");
+    this.#running = this.state === "closed" ? [] : running;
     for (const { detector } of [...before, ...running]) if (!this.#running.some((other) => other.detector === detector)) detector.close();
     if (turn !== this.#turn) return {};
     if (failed) throw failed.reason;
@@ -316,7 +296,7 @@ export class LocalConnection extends EventTarget {
   close() {
     this.#turn += 1;
     for (const { detector } of this.#running.splice(0)) detector.close();
-    this.#state = "closed";
+    this.state = "closed";
   }
 
   /** One image of the stream. @param {{image: HTMLCanvasElement, time: number}} shot `time` in seconds @returns {Promise<import("./connection.js").Answer>} */
@@ -328,11 +308,12 @@ export class LocalConnection extends EventTarget {
       const found = await Promise.all(this.#running.map(({ detector, isStill }) => (isStill ? detector.detect(image) : detector.track(image, { time }))));
       const answered_ms = performance.now();
       const { width, height } = image;
-      const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
-      const motions = found.flatMap((answer) => answer.motions ?? []);
-      const events = found.flatMap((answer) => answer.events ?? []);
-      const hidden = found.reduce((sum, { total, motions: _, events: __, ...rest }) => sum + total - Object.values(rest).filter(Array.isArray).flat().length, 0);
-      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, events, hidden, sent_ms, answered_ms };
+      const [motions, events] = ["motions", "events"].map((name) => found.flatMap((answer) => answer[name] ?? []));
+      const lists = found.flatMap(({ motions: _, events: __, ...rest }) => Object.entries(rest).filter(([, list]) => Array.isArray(list)));
+      const total = found.reduce((sum, answer) => sum + answer.total, 0);
+      const hidden = total - lists.flatMap(([, list]) => list).length;
+      const timing = { detect_ms: answered_ms - sent_ms };
+      return { frame, time, width, height, dropped: 0, timing, ...Object.fromEntries(lists.map(named)), motions, events, hidden, sent_ms, answered_ms };
     } finally {
       this.inFlight -= 1;
     }
@@ -340,7 +321,7 @@ export class LocalConnection extends EventTarget {
 
   /** @param {"loading" | "ready"} state @param {object} [more] */
   #become(state, more = {}) {
-    this.#state = state;
+    this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
   }
 }
@@ -380,19 +361,15 @@ const SLOTS = 4; // images in use: two in transit, one drawn, one captured
 export class Capture {
   /** True if images are encoded, as a server requires. */ encodes = true;
   /** Maximum side of a sent image in pixels; 0 for the original size. */ longest = 0;
-  /** @type {HTMLCanvasElement[]} */ #slots = [];
+  /** @type {HTMLCanvasElement[]} */ #slots = Array.from({ length: SLOTS }, () => make("canvas"));
   #next = 0;
   #worker = new Worker(new URL("./encoder.js", import.meta.url), { type: "module" });
-  /** @type {Map<number, (blob: Blob) => void>} */ #waiting = new Map();
-  #count = 0;
-  /** @type {HTMLCanvasElement | null} */ #copy = null;
-  /** @type {ImageData | null} */ #pixels = null;
+  /** @type {((blob: Blob) => void)[]} in order of the requests */ #waiting = [];
+  /** @type {HTMLCanvasElement} */ #copy = make("canvas");
+  #pixels = new ImageData(1, 1);
 
   constructor() {
-    this.#worker.onmessage = ({ data: { id, blob } }) => {
-      this.#waiting.get(id)?.(blob);
-      this.#waiting.delete(id);
-    };
+    this.#worker.onmessage = ({ data }) => this.#waiting.shift()?.(data);
   }
 
   /**
@@ -401,15 +378,14 @@ export class Capture {
    * It is encoded as JPEG even on one machine: a browser takes longer to copy raw pixels (20 ms for 640x480 in
    * Chromium) than to compress them (5 ms).
    *
-   * @param {HTMLVideoElement} video
-   * @returns {Promise<Shot>}
+   * @param {HTMLVideoElement} video @returns {Promise<Shot>}
    */
   async take(video) {
     const pixels = this.encodes ? null : await this.#pixelsOf(video);
     const [width, height] = this.#sizeOf(video.videoWidth, video.videoHeight);
     if (!pixels) return this.#encoded(this.#slotFor(video, width, height));
     const isScaled = width !== pixels.width || height !== pixels.height;
-    const image = isScaled ? (this.#copy ??= document.createElement("canvas")) : this.#slot(width, height);
+    const image = isScaled ? this.#copy : this.#slot(width, height);
     fit(image, pixels.width, pixels.height);
     image.getContext("2d", { alpha: false })?.putImageData(pixels, 0, 0);
     return this.#encoded(isScaled ? this.#slotFor(image, width, height) : image);
@@ -420,8 +396,7 @@ export class Capture {
    *
    * Without a graphics card Chromium stores drawn images of a video until they take 512 MB.
    *
-   * @param {HTMLVideoElement} video
-   * @returns {Promise<ImageData | null>}
+   * @param {HTMLVideoElement} video @returns {Promise<ImageData | null>}
    */
   async #pixelsOf(video) {
     if (!("VideoFrame" in globalThis)) return null;
@@ -430,10 +405,10 @@ export class Capture {
       const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
       const isUpright = rotation === 0 && flip === false && visibleRect.width === width && visibleRect.height === height;
       if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return null;
-      let pixels = this.#pixels;
-      if (!pixels || pixels.width !== width || pixels.height !== height) pixels = this.#pixels = new ImageData(width, height);
-      await frame.copyTo(pixels.data, { format: "RGBA" });
-      return pixels;
+      if (this.#pixels.width !== width || this.#pixels.height !== height) this.#pixels = new ImageData(width, height);
+      const { data } = this.#pixels;
+      await frame.copyTo(data, { format: "RGBA" });
+      return this.#pixels;
     } catch {
       return null; // the browser lacks this function
     } finally {
@@ -441,11 +416,7 @@ export class Capture {
     }
   }
 
-  /**
-   * Capture a still image. Its file is sent unchanged unless the image is too large.
-   *
-   * @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>}
-   */
+  /** Capture a still image. Its file is sent unchanged unless the image is too large. @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>} */
   async still(bitmap, file) {
     const [width, height] = this.#sizeOf(bitmap.width, bitmap.height);
     const image = this.#slotFor(bitmap, width, height);
@@ -461,9 +432,8 @@ export class Capture {
   async #encoded(image) {
     if (!this.encodes) return { image, blob: NOTHING };
     const bitmap = await createImageBitmap(image);
-    const id = this.#count++;
-    this.#worker.postMessage({ id, bitmap }, [bitmap]);
-    return { image, blob: await new Promise((resolve) => this.#waiting.set(id, resolve)) };
+    this.#worker.postMessage(bitmap, [bitmap]);
+    return { image, blob: await new Promise((resolve) => this.#waiting.push(resolve)) };
   }
 
   /** @param {CanvasImageSource} image @param {number} width @param {number} height */
@@ -475,7 +445,7 @@ export class Capture {
 
   /** @param {number} width @param {number} height */
   #slot(width, height) {
-    const slot = (this.#slots[this.#next] ??= document.createElement("canvas"));
+    const slot = this.#slots[this.#next];
     this.#next = (this.#next + 1) % SLOTS;
     fit(slot, width, height);
     return slot;

@@ -32,35 +32,37 @@ export class ServerError extends Error {
  * @throws {ServerError}
  */
 export async function detectImage(kind, blob, options = {}, { url = thisServer, token } = {}) {
-  const endpoint = new URL(`/v1/${kind}`, url);
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined && value !== null) endpoint.searchParams.set(name, String(value));
-  }
-  return call(endpoint, token, { method: "POST", body: blob });
+  return call(withQuery(new URL(`/v1/${kind}`, url), options), token, { method: "POST", body: blob });
 }
 
-/**
- * Call an endpoint that answers JSON.
- *
- * @param {URL} endpoint
- * @param {string | null} [token] token of another server
- * @param {RequestInit} [request]
- * @returns {Promise<Record<string, any>>}
- * @throws {ServerError}
- */
-export async function call(endpoint, token = null, request = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  let answer, body;
-  try {
-    answer = await fetch(endpoint, { ...request, headers });
-    body = await answer.json();
-  } catch {
-    const here = globalThis.location?.origin;
-    const allowed = here === endpoint.origin ? "" : ` --allow-origin ${here}`;
-    throw new ServerError("gone", `No answer from ${endpoint.origin}: start it with sonjit serve${allowed}.`);
+/** Add parameters to an address; lists become several, and null none. @param {URL} address @param {Record<string, unknown>} query */
+export function withQuery(address, query) {
+  for (const [name, value] of Object.entries(query)) {
+    for (const item of [value].flat()) if (item !== null && item !== undefined) address.searchParams.append(name, String(item));
   }
-  if (!answer.ok) throw new ServerError(body.error?.code ?? "failed", body.error?.message ?? answer.statusText);
-  return body;
+  return address;
+}
+
+/** Call an endpoint that answers JSON or nothing. @param {URL} endpoint @param {string | null} [token] token of another server @param {RequestInit} [request] @returns {Promise<Record<string, any>>} @throws {ServerError} */
+export async function call(endpoint, token = null, request = {}) {
+  const answer = await responseOf(endpoint, token, request);
+  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
+}
+
+/** Call an endpoint. @param {URL} endpoint @param {string | null} [token] token of another server @param {RequestInit} [request] @throws {ServerError} */
+export async function responseOf(endpoint, token = null, request = {}) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+  const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
+  if (answer?.ok) return answer;
+  const refusal = await answer?.json().catch(() => null);
+  throw refusal ? new ServerError(refusal.error?.code ?? "failed", refusal.error?.message ?? answer?.statusText) : gone(endpoint);
+}
+
+/** @param {URL} endpoint */
+function gone({ origin }) {
+  const here = globalThis.location?.origin;
+  const allowed = here === origin ? "" : ` --allow-origin ${here}`;
+  return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
 }
 
 /** Exchange the token after the # of the page's address for a cookie, and remove it from the address. */
@@ -77,15 +79,10 @@ async function handInToken() {
 
 await handInToken();
 
-/** @param {string} path @returns {string} the complete address of an endpoint */
-export const addressOf = (path) => new URL(path, thisServer).href;
+/** Return the address of an endpoint of this server. @param {string} path */
+export const addressOf = (path) => new URL(path, thisServer);
 
-/**
- * Return an image as a message of the stream.
- *
- * @param {number} frame @param {number} time seconds @param {Image} image
- * @returns {Blob | Uint8Array<ArrayBuffer>}
- */
+/** Return an image as a message of the stream. @param {number} frame @param {number} time seconds @param {Image} image @returns {Blob | Uint8Array<ArrayBuffer>} */
 export function frameMessage(frame, time, image) {
   const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in image ? image.rgba.data.length : 0));
   const header = new DataView(bytes.buffer);

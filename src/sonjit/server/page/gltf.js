@@ -1,64 +1,12 @@
-/** 4 x 4 matrices in the layout of WebGL and glTF: sixteen numbers, column by column. */
+/** Models of binary glTF and VRM, and the morph targets that blendshapes move. Matrices are column by column, as in WebGL. */
 
 import { PageError } from "./texts.js";
 
-/** @typedef {Float32Array | readonly number[]} Matrix */
-
-export const IDENTITY = Object.freeze([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
-
-/** Return the product of matrices; the last is applied first. @param {...Matrix} factors @returns {number[]} */
-export function product(...factors) {
-  return /** @type {number[]} */ (factors.reduce((a, b) => {
-    const out = new Array(16);
-    for (let column = 0; column < 16; column += 4) {
-      for (let row = 0; row < 4; row += 1) {
-        out[column + row] = a[row] * b[column] + a[row + 4] * b[column + 1] + a[row + 8] * b[column + 2] + a[row + 12] * b[column + 3];
-      }
-    }
-    return out;
-  }));
-}
-
-/** @param {number[]} at @returns {number[]} */
-export const translation = ([x, y, z]) => [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, x, y, z, 1];
-
-/** @param {number[]} by along each axis @returns {number[]} */
-export const scaling = ([x, y, z]) => [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0, 0, 0, 0, 1];
-
-/** @param {number[]} quaternion of length 1, the real part last @returns {number[]} */
-export function rotation([x, y, z, w]) {
-  return [
-    1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w), 0,
-    2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w), 0,
-    2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y), 0,
-    0, 0, 0, 1,
-  ];
-}
-
-/** Return the rotation of a matrix without scale and translation. @param {Matrix} matrix @returns {number[]} */
-export function turnOf(matrix) {
-  const out = [...IDENTITY];
-  for (const column of [0, 4, 8]) {
-    const length = Math.hypot(matrix[column], matrix[column + 1], matrix[column + 2]) || 1;
-    for (let row = 0; row < 3; row += 1) out[column + row] = matrix[column + row] / length;
-  }
-  return out;
-}
-
-/** Return the inverse of a rotation. @param {Matrix} matrix @returns {number[]} */
-export function transposed(matrix) {
-  return IDENTITY.map((_, k) => matrix[(k % 4) * 4 + Math.floor(k / 4)]);
-}
-
-/** @param {Matrix} matrix @param {number[]} point @returns {number[]} */
-export function moved(matrix, [x, y, z]) {
-  return [0, 1, 2].map((row) => matrix[row] * x + matrix[row + 4] * y + matrix[row + 8] * z + matrix[row + 12]);
-}
-
-/** Return the projection of a camera at the origin that looks along -z. @param {number} fovY vertical field of view in radians @param {number} aspect width over height @param {number} near @param {number} far @returns {number[]} */
-export function perspective(fovY, aspect, near, far) {
-  const scale = 1 / Math.tan(fovY / 2);
-  return [scale / aspect, 0, 0, 0, 0, scale, 0, 0, 0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0];
+/** Return the rotation of a quaternion. @param {number[]} quaternion of length 1, the real part last */
+function rotationOf([x, y, z, w]) {
+  const length = Math.hypot(x, y, z);
+  const degrees = (2 * Math.atan2(length, w) * 180) / Math.PI;
+  return length ? new DOMMatrix().rotateAxisAngle(x, y, z, degrees) : new DOMMatrix();
 }
 
 /**
@@ -68,9 +16,9 @@ export function perspective(fovY, aspect, near, far) {
  *   vertices, three numbers each (`uv` two, `joints` and `weights` four), and the triangles of each material among them
  * @typedef {{colour: number[], image: ImageBitmap | null, wrap: number[], isUnlit: boolean, isTwoSided: boolean,
  *   alpha: "OPAQUE" | "MASK" | "BLEND", cutoff: number}} Material `colour`: linear RGBA; `wrap`: wrapping modes of the image, as WebGL's constants
- * @typedef {{name: string, local: number[], parent: number, mesh: number, skin: number, weights: number[]}} Node
+ * @typedef {{name: string, local: DOMMatrix, parent: number, mesh: number, skin: number, weights: number[]}} Node
  *   `parent`, `mesh`, `skin`: -1 for none; `weights`: weights of its mesh's morph targets at rest
- * @typedef {{joints: number[], inverses: Float32Array}} Skin `inverses`: sixteen numbers for each joint
+ * @typedef {{joints: number[], inverses: DOMMatrix[]}} Skin `inverses`: one for each joint
  * @typedef {{nodes: Node[], order: number[], meshes: {geometries: Geometry[], targets: string[]}[], skins: Skin[],
  *   extensions: Record<string, any>}} Model `order`: the nodes of the scene, parents first; `targets`: names of the morph targets
  */
@@ -80,20 +28,14 @@ const [JSON_CHUNK, BINARY_CHUNK] = [0x4e4f534a, 0x004e4942];
 const UNDERSTOOD = ["KHR_materials_unlit", "KHR_mesh_quantization", "EXT_texture_webp", "VRM", "VRMC_vrm"];
 const TRIANGLES = 4;
 const REPEAT = 10497;
-const WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
+/** @type {Record<string, number>} */ const WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
 /** Number of bytes, method of DataView, and value of 1.0 in normalised numbers, by component type. @type {Record<number, [number, "getInt8" | "getUint8" | "getInt16" | "getUint16" | "getUint32" | "getFloat32", number]>} */
 const COMPONENTS = {
   5120: [1, "getInt8", 127], 5121: [1, "getUint8", 255], 5122: [2, "getInt16", 32767], 5123: [2, "getUint16", 65535],
   5125: [4, "getUint32", 1], 5126: [4, "getFloat32", 1],
 };
 
-/**
- * Read a model.
- *
- * @param {File} file
- * @returns {Promise<Model>}
- * @throws {PageError} the file is not binary glTF 2.0, is damaged, or requires an unknown extension
- */
+/** Read a model. @param {File} file @returns {Promise<Model>} @throws {PageError} the file is not binary glTF 2.0, is damaged, or requires an unknown extension */
 export async function readModel(file) {
   const { name } = file;
   try {
@@ -145,7 +87,7 @@ class Buffers {
     const known = this.#read.get(index);
     if (known) return known;
     const { bufferView, byteOffset = 0, componentType, count, type, normalized = false, sparse } = this.#json.accessors[index];
-    const width = WIDTHS[/** @type {keyof WIDTHS} */ (type)];
+    const width = WIDTHS[type];
     const values = new Float32Array(count * width);
     if (bufferView !== undefined) this.#fill(values, { bufferView, byteOffset, componentType, normalized, width });
     if (sparse) {
@@ -157,11 +99,6 @@ class Buffers {
     }
     this.#read.set(index, values);
     return values;
-  }
-
-  /** @param {number} index @returns {Uint32Array} */
-  indices(index) {
-    return Uint32Array.from(this.floats(index)); // exact below 2^24 vertices
   }
 
   /** @param {Float32Array} values @param {{bufferView: number, byteOffset?: number, componentType: number, normalized?: boolean, width: number}} how */
@@ -185,8 +122,10 @@ async function modelFrom(json, buffers) {
     nodes,
     order: orderOf(json, nodes),
     meshes: (json.meshes ?? []).map((/** @type {any} */ mesh) => meshFrom(mesh, materials, buffers)),
-    skins: (json.skins ?? []).map((/** @type {any} */ { joints, inverseBindMatrices: at }) => (
-      { joints, inverses: at === undefined ? Float32Array.from(joints.flatMap(() => IDENTITY)) : buffers.floats(at) })),
+    skins: (json.skins ?? []).map((/** @type {any} */ { joints, inverseBindMatrices: at }) => {
+      const values = at === undefined ? null : buffers.floats(at);
+      return { joints, inverses: joints.map((/** @type {number} */ _, /** @type {number} */ k) => new DOMMatrix(values ? [...values.subarray(16 * k, 16 * k + 16)] : undefined)) };
+    }),
     extensions: json.extensions ?? {},
   };
 }
@@ -216,7 +155,7 @@ function materialFrom({ pbrMetallicRoughness: surface = {}, alphaMode = "OPAQUE"
 /** @param {any} json @returns {Node[]} */
 function nodesFrom(json) {
   const nodes = json.nodes.map((/** @type {any} */ { name = "", matrix, translation: t = [0, 0, 0], rotation: r = [0, 0, 0, 1], scale: s = [1, 1, 1], mesh = -1, skin = -1, weights }) => (
-    { name, local: matrix ?? product(translation(t), rotation(r), scaling(s)), parent: -1, mesh, skin, weights: weights ?? json.meshes?.[mesh]?.weights ?? [] }));
+    { name, local: matrix ? new DOMMatrix(matrix) : new DOMMatrix().translate(...t).multiply(rotationOf(r)).scale(...s), parent: -1, mesh, skin, weights: weights ?? json.meshes?.[mesh]?.weights ?? [] }));
   json.nodes.forEach((/** @type {any} */ { children = [] }, /** @type {number} */ parent) => {
     for (const child of children) nodes[child].parent = parent;
   });
@@ -242,7 +181,7 @@ function meshFrom({ primitives, extras }, materials, buffers) {
     if (mode !== TRIANGLES) continue;
     const key = JSON.stringify([attributes, targets]);
     const known = geometries.get(key);
-    const own = indices === undefined ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_, k) => k) : buffers.indices(indices);
+    const own = indices === undefined ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_, k) => k) : Uint32Array.from(buffers.floats(indices)); // exact below 2^24 vertices
     const geometry = known ?? geometryFrom(attributes, targets, own, buffers);
     if (own.some((vertex) => vertex * 3 >= geometry.positions.length)) throw new Error("a triangle names a vertex that is not there");
     geometry.parts.push({ indices: own, material: materials[material] ?? standard });
@@ -300,7 +239,8 @@ const VRM0_NAMES = new Map(Object.entries({
   a: "aa", i: "ih", u: "ou", e: "ee", o: "oh", joy: "happy", sorrow: "sad", angry: "angry", blink_l: "blinkLeft", blink_r: "blinkRight",
   lookup: "lookUp", lookdown: "lookDown", lookleft: "lookLeft", lookright: "lookRight",
 }));
-const BY_PLAIN_NAME = new Map(BLENDSHAPES.map((name) => [plain(name), name]));
+/** @type {Map<string, [string, number][]>} */
+const BY_PLAIN_NAME = new Map(BLENDSHAPES.map((name) => [plain(name), [[name, 1]]]));
 
 /** Return the mean of both sides. @param {string} name @returns {[string, number][]} */
 function both(name) {
@@ -313,27 +253,16 @@ function plain(name) {
   return last.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
 }
 
-/**
- * Return the drivers of a model. Presets apply only without ARKit's names; both would move the same parts twice.
- *
- * @param {Model} model @returns {Driver[]}
- */
+/** Return the drivers of a model. Presets apply only without ARKit's names; both would move the same parts twice. @param {Model} model @returns {Driver[]} */
 export function driversOf(model) {
   const own = model.nodes.flatMap(({ mesh }, node) => (model.meshes[mesh]?.targets ?? []).map((name, target) => (
     { name, binds: [{ node, target, weight: 1 }], isBinary: false })));
   const expressions = [...vrm1Expressions(model), ...vrm0Expressions(model)];
-  const named = [...own, ...expressions].flatMap(({ name, binds, isBinary }) => {
-    const blendshape = BY_PLAIN_NAME.get(plain(name));
-    return blendshape ? [driver([[blendshape, 1]], binds, isBinary)] : [];
-  });
-  return named.length ? named : expressions.flatMap(({ name, binds, isBinary }) => {
-    const terms = PRESETS.get(name);
-    return terms ? [driver(terms, binds, isBinary)] : [];
-  });
+  const driversFrom = (/** @type {typeof own} */ all, /** @type {(name: string) => Driver["terms"] | undefined} */ termsOf) =>
+    all.flatMap(({ name, ...what }) => (termsOf(name) ? [{ terms: /** @type {Driver["terms"]} */ (termsOf(name)), ...what }] : []));
+  const named = driversFrom([...own, ...expressions], (name) => BY_PLAIN_NAME.get(plain(name)));
+  return named.length ? named : driversFrom(expressions, (name) => PRESETS.get(name));
 }
-
-/** @param {Driver["terms"]} terms @param {Driver["binds"]} binds @param {boolean} isBinary @returns {Driver} */
-const driver = (terms, binds, isBinary) => ({ terms, binds, isBinary });
 
 /** Return the expressions of VRM 1.0. @param {Model} model */
 function vrm1Expressions({ extensions }) {
@@ -352,12 +281,7 @@ function vrm0Expressions({ extensions, nodes }) {
   }));
 }
 
-/**
- * Return the weights of each node's morph targets.
- *
- * @param {Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes
- * @returns {Map<number, Float32Array>} by node; 0..1 if a blendshape moves them, otherwise the weights at rest
- */
+/** Return the weights of each node's morph targets: 0..1 if a blendshape moves them, otherwise the weights at rest. @param {Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes @returns {Map<number, Float32Array>} by node */
 export function targetWeights(model, drivers, blendshapes) {
   const weights = new Map(model.nodes.flatMap(({ mesh, weights: rest }, node) => {
     const geometries = model.meshes[mesh]?.geometries ?? [];

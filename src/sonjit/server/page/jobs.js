@@ -1,42 +1,34 @@
 /** Jobs of the server for videos and folders: upload, progress, cancel, results. */
 
-import { addressOf, call, ServerError, thisServer } from "./endpoints.js";
+import { make, makeButton } from "./dom.js";
+import { addressOf, call, ServerError } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
-import { onLanguage, PageError, text } from "./texts.js";
+import { onLanguage, PageError, showError, text } from "./texts.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 
 /** The list of jobs. */
 export class Jobs {
   #list;
-  #onError;
   #onLatest;
-  /** @type {Map<string, JobItem>} */ #items = new Map();
+  /** @type {Set<JobItem>} */ #items = new Set();
   /** @type {JobItem | null} */ #latest = null;
 
-  /**
-   * @param {HTMLElement} list @param {(error: unknown) => void} onError
-   * @param {(job: any) => void} onLatest function that receives the last job; null if it was removed
-   */
-  constructor(list, onError, onLatest) {
+  /** @param {HTMLElement} list @param {(job: any) => void} onLatest function that receives the last job; null if it was removed */
+  constructor(list, onLatest) {
     this.#list = list;
-    this.#onError = onError;
     this.#onLatest = onLatest;
     onLanguage(() => this.#items.forEach((item) => item.render()));
   }
 
   /** Load the jobs of the server. */
   async load() {
-    const jobs = /** @type {any} */ (await call(new URL("/v1/jobs", thisServer)));
+    const jobs = /** @type {any} */ (await call(addressOf("/v1/jobs")));
     for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
   }
 
-  /**
-   * Create one job for all images and one for each video, with all detectors.
-   *
-   * @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream
-   */
+  /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream */
   async start(files, detectors) {
     if (!detectors.length) throw new PageError("no_detector");
     const images = files.filter(isImage);
@@ -54,24 +46,23 @@ export class Jobs {
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
       const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)) });
-      const job = await post(`/v1/jobs?${query}`, form, (share) => this.#update(item, { share }), (abort) => (item.abort = abort));
-      this.#follow(item, job);
+      this.#follow(item, await post(`/v1/jobs?${query}`, form, item.upload, (share) => this.#update(item, { share })));
     } catch (error) {
       this.#remove(item);
-      if (/** @type {ServerError} */ (error).code !== "aborted") this.#onError(error);
+      if (/** @type {ServerError} */ (error).code !== "aborted") showError(error);
     }
   }
 
   /** @param {object} job */
   #item(job) {
     const item = new JobItem(job, { cancel: () => this.#cancel(item), remove: () => this.#delete(item) });
+    this.#items.add(item);
     this.#list.prepend(item.node);
     return item;
   }
 
   /** @param {JobItem} item @param {any} job */
   #follow(item, job) {
-    this.#items.set(job.id, item);
     this.#update(item, job);
     if (ENDED.includes(job.state)) return;
     const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
@@ -94,33 +85,26 @@ export class Jobs {
 
   /** @param {JobItem} item */
   async #cancel(item) {
-    if (item.job.id === undefined) return item.abort();
-    await this.#ask(`/v1/jobs/${item.job.id}/cancel`, "POST");
+    if (item.job.id === undefined) item.upload.abort();
+    else await call(addressOf(`/v1/jobs/${item.job.id}/cancel`), null, { method: "POST" }).catch(showError);
   }
 
   /** @param {JobItem} item */
   async #delete(item) {
-    if (await this.#ask(`/v1/jobs/${item.job.id}`, "DELETE")) this.#remove(item);
+    try {
+      await call(addressOf(`/v1/jobs/${item.job.id}`), null, { method: "DELETE" });
+    } catch (error) {
+      if (/** @type {ServerError} */ (error).code !== "not_found") return showError(error);
+    }
+    return this.#remove(item);
   }
 
   /** @param {JobItem} item */
   #remove(item) {
     item.events?.close();
     if (item === this.#latest) this.#onLatest(null);
-    this.#items.delete(item.job.id);
+    this.#items.delete(item);
     item.node.remove();
-  }
-
-  /** @param {string} path @param {string} method @returns {Promise<boolean>} whether the request succeeded or the job does not exist */
-  async #ask(path, method) {
-    try {
-      const answer = await fetch(new URL(path, thisServer), { method });
-      if (answer.ok || answer.status === 404) return true;
-      this.#onError(errorOf(await answer.text()));
-    } catch {
-      this.#onError(new ServerError("gone", ""));
-    }
-    return false;
   }
 }
 
@@ -130,33 +114,18 @@ function optionsOfJob({ kind, ...options }) {
   return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
 }
 
-/**
- * Send a form and report the progress, which `fetch` cannot do.
- *
- * @param {string} path @param {FormData} form @param {(share: number) => void} onShare @param {(abort: () => void) => void} onAbort receives the function that stops it
- * @returns {Promise<any>}
- */
-function post(path, form, onShare, onAbort) {
+/** Send a form and report the progress, which `fetch` cannot do. @param {string} path @param {FormData} form @param {XMLHttpRequest} request @param {(share: number) => void} onShare @returns {Promise<any>} */
+function post(path, form, request, onShare) {
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", new URL(path, thisServer));
+    const refuse = (code = "failed", message = "") => reject(new ServerError(code, message));
+    request.open("POST", addressOf(path));
+    request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => onShare(loaded / total);
-    request.onload = () => (request.status === 202 ? resolve(JSON.parse(request.responseText)) : reject(errorOf(request.responseText)));
-    request.onerror = () => reject(new ServerError("gone", ""));
-    request.onabort = () => reject(new ServerError("aborted", ""));
-    onAbort(() => request.abort());
+    request.onload = () => (request.status === 202 ? resolve(request.response) : refuse(request.response?.error.code, request.response?.error.message));
+    request.onerror = () => refuse("gone");
+    request.onabort = () => refuse("aborted");
     request.send(form);
   });
-}
-
-/** @param {string} body */
-function errorOf(body) {
-  try {
-    const { code, message } = JSON.parse(body).error;
-    return new ServerError(code, message);
-  } catch {
-    return new ServerError("failed", body.slice(0, 200));
-  }
 }
 
 /** Return the progress of a job, 0 to 1; null if unknown. @param {any} job @returns {number | null} */
@@ -169,14 +138,15 @@ export function stateText({ state, share = 0, frames = 0, of, instances = 0, sec
 }
 
 /** Check whether a job is unfinished. @param {any} job */
-export const isActive = ({ state }) => ["uploading", "waiting", "running"].includes(state);
+export const isActive = ({ state }) => !ENDED.includes(state);
 
 const TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
-const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"]];
+const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"], ["motions.csv", "job.motions"]];
 
-export class JobItem {
+class JobItem {
   /** @type {EventSource | undefined} */ events;
-  /** @type {() => void} function that stops the upload */ abort = () => {};
+  upload = new XMLHttpRequest();
+  node = make("li", { className: "job" });
   #actions;
   #rendered = "";
 
@@ -184,77 +154,59 @@ export class JobItem {
   constructor(job, actions) {
     this.job = job;
     this.#actions = actions;
-    this.node = document.createElement("li");
-    this.node.className = "job";
     this.render();
   }
 
   /** @param {any} changes */
   update(changes) {
-    const { state } = this.job;
     this.job = { ...this.job, ...changes };
-    if (this.job.state !== state || changes.id) this.#rendered === this.job.state ? this.#progress() : this.render();
+    if (this.job.state !== this.#rendered) this.render();
     else this.#progress();
   }
 
   /** Draw the item again for another state or language. */
   render() {
     const { name, model, state, message, problems = [] } = this.job;
-    this.#rendered = state;
-    this.node.dataset.state = state;
+    this.#rendered = this.node.dataset.state = state;
     const isOn = isActive(this.job);
-    const title = element("p", "job-title", element("strong", "", name), element("span", "tag", model));
-    const label = element("p", "job-state");
-    const bar = Object.assign(document.createElement("progress"), { max: 1, hidden: !isOn });
-    bar.setAttribute("aria-label", text("job.progress", { name }));
-    const buttons = element("div", "row");
-    if (state === "done") buttons.append(...this.#results());
-    const end = element("button", "button small", text(isOn ? "job.cancel" : "job.remove"));
-    end.setAttribute("aria-label", `${text(isOn ? "job.cancel" : "job.remove")}: ${name}`);
-    end.onclick = () => (isOn ? this.#actions.cancel() : this.#actions.remove());
-    buttons.append(end);
-    const notes = [message, ...problems].filter(Boolean).map((note) => element("p", "hint", String(note)));
-    this.node.replaceChildren(title, label, bar, ...notes, buttons);
+    const label = text(isOn ? "job.cancel" : "job.remove");
+    const end = makeButton(label, isOn ? this.#actions.cancel : this.#actions.remove, { ariaLabel: `${label}: ${name}` });
+    this.node.replaceChildren(
+      make("p", { className: "job-title" }, make("strong", {}, name), make("span", { className: "tag" }, model)),
+      make("p", { className: "job-state" }),
+      make("progress", { max: 1, hidden: !isOn, ariaLabel: text("job.progress", { name }) }),
+      ...[message, ...problems].filter(Boolean).map((note) => make("p", { className: "hint" }, String(note))),
+      make("div", { className: "row" }, ...(state === "done" ? this.#results() : []), end),
+    );
     this.#progress();
   }
 
   #progress() {
-    showShare(/** @type {HTMLProgressElement} */ (this.node.querySelector("progress")), shareOf(this.job));
-    /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = stateText(this.job);
+    showShare(this.node.querySelector("progress"), shareOf(this.job));
+    this.node.querySelector(".job-state").textContent = stateText(this.job);
   }
 
   /** Return links to the results and a preview of the annotated copy. */
   #results() {
     const { downloads = {}, name } = this.job;
-    const link = (/** @type {string} */ href, /** @type {string} */ label) => {
-      const node = /** @type {HTMLAnchorElement} */ (element("a", "button small", label));
-      Object.assign(node, { href: addressOf(href), download: "" });
-      node.setAttribute("aria-label", `${label}: ${name}`);
-      return node;
-    };
-    const nodes = TABLES.filter((ending) => downloads[ending]).map((ending) => link(downloads[ending], ending.toUpperCase()));
-    for (const [ending, label] of MORE_TABLES) if (downloads[ending]) nodes.push(link(downloads[ending], text(label)));
-    if (downloads["motions.csv"]) nodes.push(link(downloads["motions.csv"], text("job.motions")));
+    const link = (/** @type {string} */ path, /** @type {string} */ label) =>
+      make("a", { className: "button small", href: addressOf(path), download: "", ariaLabel: `${label}: ${name}` }, label);
+    const labels = [...TABLES.map((ending) => [ending, ending.toUpperCase()]), ...MORE_TABLES.map(([ending, key]) => [ending, text(key)])];
+    const nodes = labels.filter(([ending]) => downloads[ending]).map(([ending, label]) => link(downloads[ending], label));
     if (!downloads.drawn) return nodes;
-    const preview = element("button", "button small", text("job.look"));
-    preview.setAttribute("aria-expanded", "false");
-    preview.onclick = () => this.#togglePreview(preview, downloads.drawn);
     const isZip = downloads.drawn.endsWith(".zip");
+    const preview = makeButton(text("job.look"), () => this.#togglePreview(preview, downloads.drawn), { ariaExpanded: "false" });
     return [...nodes, link(downloads.drawn, text("job.drawn")), ...(isZip ? [] : [preview])];
   }
 
   /** Show or hide the annotated copy. @param {HTMLElement} button @param {string} path */
   #togglePreview(button, path) {
     const shown = this.node.querySelector(".drawn");
-    button.setAttribute("aria-expanded", String(!shown));
+    button.ariaExpanded = String(!shown);
     if (shown) return shown.remove();
+    const members = { className: "drawn", src: addressOf(path) };
     const isClip = path.endsWith(".mp4");
-    const view = document.createElement(isClip ? "video" : "img");
-    if (view instanceof HTMLVideoElement) Object.assign(view, { controls: true, autoplay: true, muted: true, loop: true });
-    else view.alt = text("job.drawn");
-    view.className = "drawn";
-    view.src = addressOf(path);
-    this.node.append(view);
+    this.node.append(isClip ? make("video", { controls: true, autoplay: true, muted: true, loop: true, ...members }) : make("img", { alt: text("job.drawn"), ...members }));
   }
 }
 
@@ -262,13 +214,4 @@ export class JobItem {
 export function showShare(bar, share) {
   if (share === null) bar.removeAttribute("value");
   else bar.value = share;
-}
-
-/** @param {string} tag @param {string} className @param {(string | Node)[]} content */
-function element(tag, className, ...content) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (node instanceof HTMLButtonElement) node.type = "button";
-  node.append(...content);
-  return node;
 }

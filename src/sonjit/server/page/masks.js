@@ -5,15 +5,12 @@ const OPACITY = 0.9;
 
 /** @typedef {{width: number, height: number, png: string}} Segmentation */
 
-/**
- * Return a mask as an image whose R, G and B are the person's probability, 0 to 255.
- *
- * @param {Segmentation} segmentation @param {number} width @param {number} height pixels wanted
- * @returns {Promise<ImageData>}
- */
+/** Return the bytes of a text in base64. @param {string} text */
+export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** Return a mask as an image whose R, G and B are the person's probability, 0 to 255. @param {Segmentation} segmentation @param {number} width @param {number} height pixels wanted @returns {Promise<ImageData>} */
 export async function greyOf({ png }, width, height) {
-  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
-  const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }), { colorSpaceConversion: "none" });
+  const bitmap = await createImageBitmap(new Blob([bytesOf(png)], { type: "image/png" }), { colorSpaceConversion: "none" });
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
     new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
   );
@@ -22,12 +19,7 @@ export async function greyOf({ png }, width, height) {
   return context.getImageData(0, 0, width, height);
 }
 
-/**
- * Return an overlay that darkens everything except some bodies.
- *
- * @param {Segmentation[]} masks
- * @returns {Promise<OffscreenCanvas | null>} overlay to stretch over the image; null without masks
- */
+/** Return an overlay that darkens everything except some bodies, to stretch over the image; null without masks. @param {Segmentation[]} masks @returns {Promise<OffscreenCanvas | null>} */
 export async function maskOverlay(masks) {
   if (!masks.length) return null;
   const { width, height } = masks[0];

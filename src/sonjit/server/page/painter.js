@@ -1,5 +1,6 @@
 /** Draws results in image pixels, for overlay, snapshots and recordings. */
 
+import { fit } from "./dom.js";
 import { coloured, DRAWING, INK, instancesOf, LEFT, lineColour, NEUTRAL, RESULTS, RIGHT, skeletonOf } from "./kinds.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { around, edgeOf, shade, Strokes } from "./strokes.js";
@@ -11,7 +12,7 @@ import { text, textOr } from "./texts.js";
 /** @type {Style} */
 export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false, errors: false };
 
-const BACK_TO_FRONT = ["body", "face"]; // drawn first, because hands are usually in front
+/** @type {Record<string, number>} drawn in this order; hands are usually in front */ const DEPTHS = { body: -2, face: -1 };
 const UP = { x: 0, y: -1 };
 const ASIDE = { x: 1, y: 0 };
 
@@ -28,7 +29,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   const { width, height } = frame;
   const image = { width, height };
   const longest = Math.max(width, height);
-  const found = instancesOf(frame).toSorted((a, b) => depthOf(a.kind) - depthOf(b.kind));
+  const found = instancesOf(frame).toSorted((a, b) => (DEPTHS[a.kind] ?? 0) - (DEPTHS[b.kind] ?? 0));
   const maps = found.flatMap(({ instance }) => instance.map ?? []);
   ctx.save();
   ctx.lineCap = ctx.lineJoin = "round";
@@ -41,7 +42,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
     const skeleton = style.colour ? coloured(skeletonOf(instance), style.colour) : skeletonOf(instance);
     if (kind === "body") paintBody(skeleton, strokes, visible, style);
     else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
-    else paintSkeleton(skeleton, strokes, seenOf(instance), style);
+    else paintSkeleton(skeleton, strokes, instance.keypoints.map(isSeen), style);
     if (style.errors) paintErrors(skeleton, strokes, instance);
     if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, instance), strokes, style.colour || accentOf(kind, instance), image);
   }
@@ -57,17 +58,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   drawLabels(ctx, labels, look, found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed));
 }
 
-/** Return the drawing order of a kind. @param {string} kind */
-function depthOf(kind) {
-  const place = BACK_TO_FRONT.indexOf(kind);
-  return place < 0 ? BACK_TO_FRONT.length : place;
-}
-
-/**
- * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
- *
- * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
- */
+/** Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style */
 function paintSkeleton(skeleton, strokes, visible, { points }) {
   const { near, ctx } = strokes;
   const width = strokes.width(DRAWING.hand_width);
@@ -101,21 +92,12 @@ function paintErrors(skeleton, strokes, { keypoints }) {
 }
 
 /** Return lines sorted from far to near. Math.sign avoids an allocation per comparison. @param {[number, number][]} lines @param {Float64Array} near */
-function farFirst(lines, near) {
-  return lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
-}
+const farFirst = (lines, near) => lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
 
 /** Return keypoints sorted from far to near. @param {Float64Array} near */
-function farthestFirst(near) {
-  return [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
-}
+const farthestFirst = (near) => [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
 
-/**
- * Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box.
- *
- * @param {CanvasRenderingContext2D} ctx @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes
- * @param {Area} area @param {Style} style @param {{width: number, height: number}} image
- */
+/** Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box. @param {CanvasRenderingContext2D} ctx @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {Area} area @param {Style} style @param {Size} image */
 function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
   if (!skeleton.edges) {
     paintBox(ctx, area, strokes, single || NEUTRAL, image);
@@ -142,10 +124,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
   skeleton.connections.forEach((line) => strokes.line(line, lineColour(skeleton, line[0], line[1]), width));
 }
 
-/**
- * @param {CanvasRenderingContext2D} ctx @param {Area} area @param {Strokes} strokes @param {string} colour
- * @param {{width: number, height: number}} image the box is clipped to it
- */
+/** Draw a box, clipped to the image. @param {CanvasRenderingContext2D} ctx @param {Area} area @param {Strokes} strokes @param {string} colour @param {Size} image */
 function paintBox(ctx, area, strokes, colour, image) {
   if (!area.every(Number.isFinite)) return;
   const width = Math.min(Math.max(strokes.width(0.006), 1.5), strokes.longest / 320) * strokes.thickness;
@@ -161,17 +140,11 @@ function paintBox(ctx, area, strokes, colour, image) {
   }
 }
 
-/**
- * Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden.
- *
- * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes
- * @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
- */
-function paintBody(skeleton, strokes, body, { points }) {
+/** Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style */
+function paintBody(skeleton, strokes, { keypoints, leftOut }, { points }) {
   const { ctx } = strokes;
-  const { leftOut } = body;
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
-  const visible = seenOf(body);
+  const visible = keypoints.map(isSeen);
   const head = new Set(skeleton.groups.face);
   const width = strokes.width(DRAWING.body_width);
   const edge = edgeOf(width);
@@ -209,12 +182,9 @@ function joined(body, person) {
 /** @param {{score?: number}} keypoint */
 const isSeen = ({ score }) => !(/** @type {number} */ (score) < RESULTS.visible_score);
 
-/** @param {{keypoints: any[]}} instance @returns {boolean[]} */
-const seenOf = ({ keypoints }) => keypoints.map(isSeen);
-
 /** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} instance @returns {Area} */
 function areaOf(kind, { box, keypoints }) {
-  return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, seenOf({ keypoints }));
+  return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
 }
 
 /** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} instance @returns {Area[]} */
@@ -255,15 +225,9 @@ export function gestureOf(instance) {
   return name ? textOr(`gesture.${name}`, name) : "";
 }
 
-/**
- * Return the label of an instance with score and id: below the wrist of a hand, above other instances.
- *
- * @param {string} kind @param {any} instance @param {(point: any) => Point} place maps a keypoint to its drawn position
- * @param {Area} area @param {Style} style
- * @returns {Label}
- */
+/** Return the label of an instance with score and id: below the wrist of a hand, above other instances. @param {string} kind @param {any} instance @param {(point: any) => Point} place maps a keypoint to its drawn position @param {Area} area @param {Style} style @returns {Label} */
 function labelOf(kind, instance, place, area, { gestures }) {
-  const id = instance.id === null || instance.id === undefined ? "" : ` #${instance.id}`;
+  const id = instance.id == null ? "" : ` #${instance.id}`;
   const gesture = gestures ? gestureOf(instance) : "";
   const [left, top, right, bottom] = area;
   const common = {
@@ -295,31 +259,24 @@ const turned = ({ x, y }) => ({ x: -x, y: -y });
 
 /**
  * @typedef {{x: number, y: number}} Point
+ * @typedef {{width: number, height: number}} Size
  * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
  * @typedef {{text: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
  *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
- * @typedef {{width: number, height: number, pad: number}} Plate size of a text with its margin
+ * @typedef {Size & {pad: number}} Plate size of a text with its margin
  */
 
 const STEPS = 4;
 const HIDING = 6; // cost of a completely covered area, in label heights of distance
 const SHARE = 0.055; // letter height as a share of the instance's size
 
-/**
- * Draw labels. The first label has the best position.
- *
- * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
- * @param {Label[]} labels
- * @param {{width: number, height: number, least: number, most: number}} look size of the image, and limits of the letter height
- * @param {Area[]} avoid such as faces
- */
-export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
+/** Draw labels. The first label has the best position. @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Label[]} labels @param {Size & {least: number, most: number}} look size of the image, and limits of the letter height @param {Area[]} avoid such as faces */
+function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   const occupied = avoid.filter((area) => area.every(Number.isFinite));
   for (const { text: words, anchor, directions, accent, size } of labels) {
     if (!Number.isFinite(anchor.x + anchor.y)) continue;
     const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // integers, because browsers cache a font for every size
-    const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
-    ctx.font = font;
+    ctx.font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
     const pad = letters * 0.5;
     const plate = { width: ctx.measureText(words).width + letters * 2.05, height: letters * 1.7, pad };
     if (plate.width > width || plate.height > height) continue;
@@ -342,13 +299,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   }
 }
 
-/**
- * Return the position of a label: near its anchor, in a preferred direction, with little overlap.
- *
- * @param {Point} anchor @param {Point[]} directions @param {Plate} plate
- * @param {{width: number, height: number}} image @param {Area[]} occupied
- * @returns {{left: number, top: number}}
- */
+/** Return the position of a label: near its anchor, in a preferred direction, with little overlap. @param {Point} anchor @param {Point[]} directions @param {Plate} plate @param {Size} image @param {Area[]} occupied @returns {{left: number, top: number}} */
 export function placeLabel(anchor, directions, plate, image, occupied) {
   let [best, least] = [{ left: 0, top: 0 }, Infinity];
   for (let step = 0; step < STEPS; step += 1) {
@@ -383,7 +334,6 @@ export class OverlayView {
   #stage;
   /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} the drawn frame */ #last = null;
   #mirror = false;
-  #ratio = "";
   #style = USUAL_STYLE;
 
   /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
@@ -407,18 +357,17 @@ export class OverlayView {
     this.#redraw();
   }
 
-  /** Show an image without results. @param {CanvasImageSource} image @param {number} width @param {number} height */
-  show(image, width, height) {
+  /** Show an image without results. @param {HTMLCanvasElement | ImageBitmap} image @param {{width: number, height: number}} [size] */
+  show(image, { width, height } = image) {
     fit(this.#image, width, height);
     this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
-    const ratio = `${width} / ${height}`;
-    if (ratio !== this.#ratio) this.#stage.style.aspectRatio = this.#ratio = ratio;
+    this.#stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
   draw(frame, { image, flipped, mask }) {
     this.#last = { frame, mirrored: flipped, mask };
-    this.show(image, frame.width, frame.height);
+    this.show(image, /** @type {any} */ (frame));
     this.#redraw();
   }
 
@@ -432,11 +381,7 @@ export class OverlayView {
     wipe(this.#image);
   }
 
-  /**
-   * Draw the image and its results into a canvas of the image's size.
-   *
-   * @param {HTMLCanvasElement} canvas is made to fit
-   */
+  /** Draw the image and its results into a canvas, which gets the image's size. @param {HTMLCanvasElement} canvas */
   compose(canvas) {
     const { width, height } = this.#image;
     fit(canvas, width, height);
@@ -444,29 +389,28 @@ export class OverlayView {
     if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
     ctx.drawImage(this.#image, 0, 0);
     ctx.resetTransform();
-    if (!this.#last) return;
-    const { frame, mirrored, mask } = this.#last;
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, mask, style: this.#style });
+    this.#paint(ctx, 1);
   }
 
   #redraw() {
     wipe(this.#overlay);
     if (!this.#last) return;
-    const { frame, mirrored, mask } = this.#last;
-    const { clientWidth, clientHeight } = this.#stage;
-    const shown = Math.min(clientWidth / frame.width, clientHeight / frame.height) || 1; // of a pixel of the image
-    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MAX_SCALE, Math.max(1, LARGEST / frame.width));
-    fit(this.#overlay, Math.round(frame.width * scale), Math.round(frame.height * scale));
+    const { width, height } = this.#last.frame;
+    const shown = Math.min(this.#stage.clientWidth / width, this.#stage.clientHeight / height) || 1; // of a pixel of the image
+    const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MAX_SCALE, Math.max(1, LARGEST / width));
+    fit(this.#overlay, Math.round(width * scale), Math.round(height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
-    ctx.setTransform(this.#overlay.width / frame.width, 0, 0, this.#overlay.height / frame.height, 0, 0);
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit: 1 / shown, mask, style: this.#style });
+    ctx.setTransform(this.#overlay.width / width, 0, 0, this.#overlay.height / height, 0, 0);
+    this.#paint(ctx, 1 / shown);
     ctx.resetTransform();
   }
-}
 
-/** Set the size of a canvas if it differs, which clears it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
-export function fit(canvas, width, height) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  /** @param {CanvasRenderingContext2D} ctx @param {number} unit */
+  #paint(ctx, unit) {
+    if (!this.#last) return;
+    const { frame, mirrored, mask } = this.#last;
+    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit, mask, style: this.#style });
+  }
 }
 
 /** @param {HTMLCanvasElement} canvas */

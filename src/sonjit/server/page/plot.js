@@ -1,8 +1,9 @@
-/** Formats measures: names as text, angles in degrees, lengths in centimetres. */
+/** Measures as texts, counted repetitions, and the plot of a measure over time. */
 
+import { clearedContext, find, make, onNextFrame } from "./dom.js";
 import { instancesOf, REPETITIONS } from "./kinds.js";
-import { fit, nameOf, sideOf } from "./painter.js";
-import { hasText, onLanguage, text } from "./texts.js";
+import { nameOf } from "./painter.js";
+import { onLanguage, text, textOr } from "./texts.js";
 
 /** @typedef {{key: string, kind: string, id: number | null, label: string, instance: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 
@@ -25,7 +26,7 @@ export function shown(name, value) {
 /** Return the name of a measure as text, composed of its parts if it has no own text. @param {string} name */
 export function measureName(name) {
   const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split(/_(?!arm)/).map((word) => (hasText(`measure.${word}`) ? text(`measure.${word}`) : word)).join(" ").trim();
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
   const ofFist = name.endsWith("_curl") ? " (0–1)" : ""; // distinguishes it from the same in degrees
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
@@ -47,7 +48,7 @@ export function trackedOf(frame) {
     seen.set(key, (seen.get(key) ?? 0) + 1);
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
     const name = nameOf(kind, instance);
-    return { key, kind, id, label: id === null ? name : `${name} #${id}`, side: sideOf(kind, instance), instance: { ...instance, measures: measuresOf(instance) } };
+    return { key, kind, id, label: id === null ? name : `${name} #${id}`, instance: { ...instance, measures: measuresOf(instance) } };
   });
 }
 
@@ -106,22 +107,22 @@ const BENT_RAD = (REPETITIONS.low_deg * Math.PI) / 180;
 const STRAIGHT_RAD = (REPETITIONS.high_deg * Math.PI) / 180;
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
 
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-
 /** @typedef {{id: number | null, handedness: string | null, label: string, measures: Record<string, number | null>}} Measured an instance with its measures */
 
 export class Plot {
   /** Repetitions that ended in the latest frame, as events. @type {object[]} */ events = [];
   #canvas = find("plot");
+  #select = find("plot-measure");
+  #isCounting = find("count");
+  #limitFields = [find("count-low"), find("count-high")];
   /** @type {{time: number, values: Map<string, Measured>}[]} */ #history = [];
   /** @type {Map<string, RepetitionCounter>} */ #counters = new Map();
-  #isScheduled = false;
   #known = "";
+  #ask = onNextFrame(() => this.#canvas.clientWidth && this.#render());
 
   constructor() {
-    find("plot-measure").onchange = () => this.#restart();
-    find("count").onchange = () => this.#restart();
-    for (const id of ["count-low", "count-high"]) find(id).oninput = () => this.#recount();
+    this.#select.onchange = this.#isCounting.onchange = () => this.#restart();
+    for (const field of this.#limitFields) field.oninput = () => this.#recount();
     new ResizeObserver(() => this.#ask()).observe(this.#canvas);
     onLanguage(() => {
       this.#known = "";
@@ -159,7 +160,7 @@ export class Plot {
   }
 
   get #measure() {
-    return find("plot-measure").value;
+    return this.#select.value;
   }
 
   #forget() {
@@ -169,25 +170,22 @@ export class Plot {
 
   /** Fill the list of measures. */
   #offer() {
-    const names = [...new Set(this.#history.slice(-1).flatMap(({ values }) => [...values.values()].flatMap(({ measures }) => Object.keys(measures))))];
+    const newest = [...(this.#history.at(-1)?.values.values() ?? [])];
+    const names = [...new Set(newest.flatMap(({ measures }) => Object.keys(measures)))];
     if (!names.length || names.join() === this.#known) return;
     this.#known = names.join();
-    const select = find("plot-measure");
-    const chosen = select.value;
+    const chosen = this.#measure;
     const label = (/** @type {string} */ name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-    select.replaceChildren(...names.map((name) => new Option(label(name), name)));
-    select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
-    if (select.value !== chosen) this.#restart();
+    this.#select.replaceChildren(...names.map((name) => new Option(label(name), name)));
+    this.#select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
+    if (this.#measure !== chosen) this.#restart();
   }
 
   /** Set the limits of another measure. */
   #restart() {
-    const isOn = find("count").checked;
-    find("count-limits").hidden = !isOn;
+    find("count-limits").hidden = !this.#isCounting.checked;
     const { scale, digits } = unitOf(this.#measure);
-    const [low, high] = this.#usualLimits();
-    find("count-low").value = (low * scale).toFixed(digits);
-    find("count-high").value = (high * scale).toFixed(digits);
+    this.#usualLimits().forEach((limit, k) => (this.#limitFields[k].value = (limit * scale).toFixed(digits)));
     this.#recount();
   }
 
@@ -199,10 +197,9 @@ export class Plot {
     return [minimum + (maximum - minimum) / 3, maximum - (maximum - minimum) / 3];
   }
 
-  /** @returns {[number, number]} in the measure's own unit */
+  /** Return the limits in the measure's own unit. */
   #limits() {
-    const { scale } = unitOf(this.#measure);
-    return [Number(find("count-low").value) / scale, Number(find("count-high").value) / scale];
+    return this.#limitFields.map(({ value }) => Number(value) / unitOf(this.#measure).scale);
   }
 
   /** Count the repetitions of the stored history again. */
@@ -216,7 +213,7 @@ export class Plot {
   /** Count the repetitions of all instances. @param {number} time @param {Map<string, Measured>} values @returns {object[]} the repetitions that ended, as events */
   #count(time, values) {
     const [low, high] = this.#limits();
-    if (!find("count").checked || !(low < high)) return [];
+    if (!this.#isCounting.checked || !(low < high)) return [];
     /** @type {object[]} */ const events = [];
     const name = this.#measure;
     const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
@@ -231,9 +228,7 @@ export class Plot {
       return `${label}: ${count}`;
     });
     const place = find("counts");
-    if (lines.length && place.innerText !== lines.join("\n")) {
-      place.replaceChildren(...lines.map((line) => Object.assign(document.createElement("span"), { className: "count", textContent: line })));
-    }
+    if (lines.length && place.innerText !== lines.join("\n")) place.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
     return events;
   }
 
@@ -244,39 +239,29 @@ export class Plot {
       for (const [key, { label, measures }] of values) {
         if (!(this.#measure in measures)) continue;
         const line = series.get(key) ?? { label, points: [] };
-        line.label = label;
         line.points.push({ time, value: measures[this.#measure] ?? NaN });
-        series.set(key, line);
+        series.set(key, { ...line, label });
       }
     }
     return [...series.values()];
   }
 
-  #ask() {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      if (this.#canvas.clientWidth) this.#render();
-    });
-  }
-
   #render() {
     const canvas = this.#canvas;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    const scale = devicePixelRatio;
-    fit(canvas, Math.round(width * scale), Math.round(height * scale));
-    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    ctx.setTransform(scale, 0, 0, scale, 0, 0);
-    ctx.clearRect(0, 0, width, height);
+    const { clientWidth: width, clientHeight: height } = canvas;
+    const ctx = clearedContext(canvas);
     const series = this.#series();
-    canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
     const name = this.#measure;
-    canvas.setAttribute("aria-label", series.length
-      ? `${measureName(name)}: ${series.map(({ label, points }) => `${label} ${shown(name, points.at(-1)?.value)}`).join(", ")}` : text("live.empty"));
+    const latest = series.map(({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`);
+    canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
+    canvas.ariaLabel = series.length ? `${measureName(name)}: ${latest.join(", ")}` : text("live.empty");
     if (!series.length) return;
-    this.#legend(series);
-    const limits = find("count").checked ? this.#limits() : [];
+    find("plot-legend").replaceChildren(...latest.map((line, k) => {
+      const item = make("li", {}, line);
+      item.style.setProperty("--colour", COLOURS[k % COLOURS.length]);
+      return item;
+    }));
+    const limits = this.#isCounting.checked ? this.#limits() : [];
     const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
     if (values.length === limits.length) return; // the measure is unknown: no axis
     const [minimum, maximum] = [Math.min(...values), Math.max(...values)];
@@ -288,29 +273,26 @@ export class Plot {
     const x = (/** @type {number} */ time) => MARGIN.left + ((time - start) / span) * (width - MARGIN.left - MARGIN.right);
     const y = (/** @type {number} */ value) => MARGIN.top + ((high - value) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
     const style = getComputedStyle(canvas);
-    ctx.font = `12px ${style.fontFamily}`;
-    ctx.lineWidth = 1;
-    for (let step = 0; step <= 4; step += 1) {
-      const value = low + ((high - low) * step) / 4;
-      ctx.strokeStyle = style.getPropertyValue("--line");
-      ctx.fillStyle = style.getPropertyValue("--muted");
+    const level = (/** @type {number} */ value, /** @type {string} */ colour) => {
+      ctx.strokeStyle = style.getPropertyValue(colour);
       ctx.beginPath();
       ctx.moveTo(MARGIN.left, y(value));
       ctx.lineTo(width - MARGIN.right, y(value));
       ctx.stroke();
+    };
+    ctx.font = `12px ${style.fontFamily}`;
+    ctx.fillStyle = style.getPropertyValue("--muted");
+    ctx.lineWidth = 1;
+    for (let step = 0; step <= 4; step += 1) {
+      const [value, time] = [low + ((high - low) * step) / 4, start + (span * step) / 4];
+      level(value, "--line");
       ctx.textAlign = "right";
       ctx.fillText(shown(name, value).replace(" cm", ""), MARGIN.left - 5, y(value) + 4);
       ctx.textAlign = step === 4 ? "right" : "center";
-      if (step) ctx.fillText(`${(start + (span * step) / 4).toFixed(span < 8 ? 1 : 0)} s`, x(start + (span * step) / 4), height - 5);
+      if (step) ctx.fillText(`${time.toFixed(span < 8 ? 1 : 0)} s`, x(time), height - 5);
     }
     ctx.setLineDash([6, 5]);
-    ctx.strokeStyle = style.getPropertyValue("--muted");
-    for (const limit of limits) {
-      ctx.beginPath();
-      ctx.moveTo(MARGIN.left, y(limit));
-      ctx.lineTo(width - MARGIN.right, y(limit));
-      ctx.stroke();
-    }
+    for (const limit of limits) level(limit, "--muted");
     ctx.setLineDash([]);
     ctx.lineWidth = 2;
     ctx.lineJoin = "round";
@@ -328,14 +310,5 @@ export class Plot {
       if (Number.isFinite(last.value)) ctx.arc(x(last.time), y(last.value), 3.5, 0, 2 * Math.PI);
       ctx.fill();
     });
-  }
-
-  /** @param {{label: string, points: {value: number}[]}[]} series */
-  #legend(series) {
-    find("plot-legend").replaceChildren(...series.map(({ label, points }, k) => {
-      const item = Object.assign(document.createElement("li"), { textContent: `${label}: ${shown(this.#measure, points.at(-1)?.value)}` });
-      item.style.setProperty("--colour", COLOURS[k % COLOURS.length]);
-      return item;
-    }));
   }
 }

@@ -1,5 +1,6 @@
 /** Draws saliency maps of the hand network as heat maps. */
 
+import { find } from "./dom.js";
 import { NEUTRAL } from "./kinds.js";
 import { onLanguage, text, textOr } from "./texts.js";
 
@@ -27,11 +28,7 @@ export function targetName(target) {
   return textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
 }
 
-/**
- * Draw a map over its box.
- *
- * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {SaliencyMap} map
- */
+/** Draw a map over its box. @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {SaliencyMap} map */
 export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
   const cells = new OffscreenCanvas(columns, rows);
   cells.getContext("2d")?.putImageData(colours(values, columns, rows), 0, 0);
@@ -46,12 +43,7 @@ export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
   ctx.restore();
 }
 
-/**
- * Return a label with the network's output, at the upper edge of the map's box.
- *
- * @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right
- * @returns {import("./painter.js").Label}
- */
+/** Return a label with the network's output, at the upper edge of the map's box. @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right @returns {import("./painter.js").Label} */
 export function saliencyLabel(map, mirroredIn) {
   const { rotation, cx, cy, height } = map.box;
   const up = { x: Math.sin(rotation), y: -Math.cos(rotation) };
@@ -69,15 +61,15 @@ function answerOf({ of, value, unit }) {
   return `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 0)} ${unit}`;
 }
 
-/** Add the colour scale next to the image while maps are shown. @param {HTMLElement} place @returns {(shown: boolean) => void} */
-export function saliencyLegend(place) {
-  const bar = /** @type {HTMLCanvasElement} */ (place.querySelector("canvas"));
-  Object.assign(bar, { width: STEPS, height: 1 });
+/** Show the colour scale next to the image while maps are shown. @param {import("./texts.js").Store} store */
+export function wireSaliencyLegend(store) {
+  const legend = find("legend");
+  const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
   const pixels = new ImageData(STEPS, 1);
   heat().forEach((colour, step) => pixels.data.set([...colour, 255], 4 * step));
-  bar.getContext("2d")?.putImageData(pixels, 0, 0);
-  onLanguage(() => bar.setAttribute("aria-label", `${text("saliency.low")} – ${text("saliency.high")}`));
-  return (shown) => (place.hidden = !shown);
+  bar.getContext("2d").putImageData(pixels, 0, 0);
+  onLanguage(() => (bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`));
+  store.watch(["options", "started", "here"], ({ options, started, here }) => (legend.hidden = !started || here || (options.explain ?? "none") === "none"));
 }
 
 /** Return the pixels of a map: light at its maximum, dark and transparent at its minimum. @param {number[]} values @param {number} columns @param {number} rows */
@@ -92,19 +84,14 @@ function colours(values, columns, rows) {
   return pixels;
 }
 
-/** @type {[number, number, number][]} */ let table = [];
+/** @type {[number, number, number][]} */ const steps = Array.from({ length: STEPS }, (_, step) => {
+  const share = step / (STEPS - 1);
+  const [lightness, chroma, hue] = [HEAT.lightness, HEAT.chroma, HEAT.hue].map(([from, to]) => from + (to - from) * share);
+  return rgbOf(lightness, chroma, hue);
+});
 
 /** Return even steps from the darkest to the lightest colour, each with R, G and B from 0 to 255. */
-export function heat() {
-  if (!table.length) {
-    const between = (/** @type {number[]} */ [from, to], /** @type {number} */ share) => from + (to - from) * share;
-    table = Array.from({ length: STEPS }, (_, step) => {
-      const share = step / (STEPS - 1);
-      return rgbOf(between(HEAT.lightness, share), between(HEAT.chroma, share), between(HEAT.hue, share));
-    });
-  }
-  return table;
-}
+export const heat = () => steps;
 
 /** From OKLCh to sRGB (https://bottosson.github.io/posts/oklab/). @param {number} lightness @param {number} chroma @param {number} hue degrees @returns {[number, number, number]} */
 function rgbOf(lightness, chroma, hue) {

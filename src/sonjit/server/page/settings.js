@@ -1,5 +1,6 @@
 /** The form of detectors and options, generated from the server's kinds. The browser stores it. */
 
+import { find, make } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
 import { kinds, kindsInPage, kindsWhere } from "./kinds.js";
 import { USUAL_STYLE } from "./painter.js";
@@ -7,6 +8,7 @@ import { targetName, TARGETS } from "./saliency.js";
 import { memory, onLanguage, text, textOr, translate } from "./texts.js";
 
 /** @typedef {import("./kinds.js").Schema} Schema */
+/** @typedef {import("./texts.js").Store} Store */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
 /** @typedef {Record<string, boolean | number | string>} Options that differ from the server's defaults */
 /** @typedef {{camera: boolean, files: boolean}} Mirrors whether each kind of source is mirrored */
@@ -14,6 +16,7 @@ import { memory, onLanguage, text, textOr, translate } from "./texts.js";
 const OF_A_ROW = ["model", "max_instances", "measures"]; // set per detector or by the page
 const FIRST = "hands";
 const LONGEST = [0, 1280, 640, 320]; // sizes to which images can be scaled before sending
+const STORED = ["detectors", "options", "mirrors", "style", "compare", "longest", "here"];
 const MIRRORS = { camera: true, files: false }; // people expect to see themselves in a mirror
 
 /** Return the options of all kinds in the form, switches last. @param {boolean} [here] whether detectors run in this page @returns {Record<string, Schema>} */
@@ -41,7 +44,7 @@ export function settingsFrom({ detectors = null, options = {}, mirrors = {}, sty
   });
   const schemas = formOptions();
   const valid = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
 
 /** Check whether this page supports any kind without a server. */
@@ -53,12 +56,7 @@ export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
 /** @param {{kind: string} | null} source @returns {keyof Mirrors} */
 const ofCamera = (source) => ((source?.kind ?? "camera") === "camera" ? "camera" : "files");
 
-/**
- * Return the detectors of a stream or a job with their options, limited to the page's kinds if detectors run in it.
- *
- * @param {any} state state of the store @param {boolean} still whether the source has single images
- * @returns {{kind: string, [option: string]: unknown}[]}
- */
+/** Return the detectors of a stream or a job with their options, limited to the page's kinds if detectors run in it. @param {any} state state of the store @param {boolean} still whether the source has single images @returns {{kind: string, [option: string]: unknown}[]} */
 export function configuredDetectors({ detectors, options, here }, still) {
   const { smoothing, ...others } = options;
   const given = still ? { ...others, static_image: true } : options; // stills are not smoothed
@@ -72,78 +70,61 @@ export function configuredDetectors({ detectors, options, here }, still) {
     });
 }
 
-/**
- * Build the form and connect it to the store.
- *
- * @param {import("./texts.js").Store} store @param {Document} page
- */
-export function wireSettings(store, page) {
-  for (const kind of Object.keys(kinds)) addDetector(store, page, kind);
-  for (const [name, schema] of Object.entries(formOptions())) addOption(store, page, name, schema);
-  const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
+/** Build the form and connect it to the store. @param {Store} store */
+export function wireSettings(store) {
+  for (const kind of Object.keys(kinds)) addDetector(store, kind);
+  for (const [name, schema] of Object.entries(formOptions())) addOption(store, name, schema);
+  const [mirror, here] = ["mirror", "here"].map(find);
   mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
   store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
-  wireHere(store, page);
-  wireCompare(store, page);
-  wireSize(store, page);
-  store.watch(["detectors", "options", "mirrors", "style", "compare", "longest", "here"], ({ detectors, options, mirrors, style, compare, longest, here }) =>
-    memory.write("settings", { detectors, options, mirrors, style, compare, longest, here }));
+  here.parentElement.hidden = hasNoServer || !hasEngine();
+  here.onchange = () => store.set({ here: here.value === "page" });
+  store.watch(["here"], (state) => (here.value = state.here ? "page" : "server"));
+  wireSelect(store, "compare", ["detectors", "here"], String, () => [new Option(text("compare.off"), ""), ...rivalOptions(store.state)]);
+  wireSelect(store, "longest", [], Number, () => LONGEST.map((side) => new Option(side ? text("size.longest", { side }) : text("size.own"), String(side))));
+  wireStyle(store);
+  store.watch(STORED, (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]]))));
 }
 
-/** Add the choice between this page and the server. @param {import("./texts.js").Store} store @param {Document} page */
-function wireHere(store, page) {
-  const select = /** @type {HTMLSelectElement} */ (page.getElementById("here"));
-  /** @type {HTMLElement} */ (select.parentElement).hidden = hasNoServer || !hasEngine();
-  select.onchange = () => store.set({ here: select.value === "page" });
-  store.watch(["here"], ({ here }) => (select.value = here ? "page" : "server"));
-}
-
-/** Add the choice of a model for comparison. @param {import("./texts.js").Store} store @param {Document} page */
-function wireCompare(store, page) {
-  const select = /** @type {HTMLSelectElement} */ (page.getElementById("compare"));
-  select.onchange = () => store.set({ compare: select.value });
+/** Connect a choice to a value of the store. @param {Store} store @param {string} name @param {string[]} sources values on which the options depend @param {(value: string) => unknown} read @param {() => HTMLOptionElement[]} options */
+function wireSelect(store, name, sources, read, options) {
+  const select = find(name);
+  select.onchange = () => store.set({ [name]: read(select.value) });
   const offer = () => {
-    const on = Object.entries(/** @type {Detectors} */ (store.state.detectors)).filter(([, { on: isOn }]) => isOn);
-    const there = kindsWhere(store.state.here);
-    const others = on.flatMap(([kind, { model }]) => (there[kind]?.models ?? []).filter((name) => name !== model && !(name in there[kind].missing)).map((name) =>
-      new Option(`${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`, `${kind}:${name}`)));
-    select.replaceChildren(new Option(text("compare.off"), ""), ...others);
-    select.value = store.state.compare;
-    if (select.selectedIndex < 0) store.set({ compare: "" });
+    select.replaceChildren(...options());
+    select.value = String(store.state[name]);
+    if (select.selectedIndex < 0) store.set({ [name]: read("") });
   };
   onLanguage(offer);
-  store.watch(["detectors", "here"], offer);
-  store.watch(["compare"], ({ compare }) => (select.value = compare));
+  store.watch([name, ...sources], offer);
 }
 
-/** Add the choice of the image size. @param {import("./texts.js").Store} store @param {Document} page */
-function wireSize(store, page) {
-  const select = /** @type {HTMLSelectElement} */ (page.getElementById("longest"));
-  select.onchange = () => store.set({ longest: Number(select.value) });
-  const offer = () => {
-    select.replaceChildren(...LONGEST.map((side) => new Option(side ? text("size.longest", { side }) : text("size.own"), String(side))));
-    select.value = String(store.state.longest);
-  };
-  onLanguage(offer);
-  store.watch(["longest"], offer);
+/** Return the models with which those of the detectors can be compared. @param {any} state state of the store */
+function rivalOptions({ detectors, here }) {
+  const there = kindsWhere(here);
+  const on = Object.entries(/** @type {Detectors} */ (detectors)).filter(([kind, detector]) => detector.on && kind in there);
+  return on.flatMap(([kind, { model }]) => {
+    const { models, missing } = there[kind];
+    const others = models.filter((name) => name !== model && !(name in missing));
+    return others.map((name) => new Option(`${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`, `${kind}:${name}`));
+  });
 }
 
-/** Return a copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */
-function copyOf(page, id) {
-  const template = /** @type {HTMLTemplateElement} */ (page.getElementById(id));
-  return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.cloneNode(true)).firstElementChild);
+/** Return a copy of a template, and a function that finds its parts. @param {string} id @returns {[HTMLElement, (selector: string) => any]} */
+function copyOf(id) {
+  const row = find(id).content.cloneNode(true).firstElementChild;
+  return [row, (selector) => row.querySelector(selector)];
 }
 
-/** @param {import("./texts.js").Store} store @param {Document} page @param {string} kind */
-function addDetector(store, page, kind) {
-  const { options } = kinds[kind];
-  const row = copyOf(page, "detector-row");
-  const part = (/** @type {string} */ selector) => /** @type {any} */ (row.querySelector(selector));
-  const [on, model, max] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
+/** @param {Store} store @param {string} kind */
+function addDetector(store, kind) {
+  const { minimum: min, maximum: max } = kinds[kind].options.max_instances;
+  const [row, part] = copyOf("detector-row");
+  const [on, model, most] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
   on.id = `detector-${kind}`;
   model.id = part(".model-label").htmlFor = `model-${kind}`;
-  max.id = part(".max-label").htmlFor = `max-${kind}`;
-  Object.assign(max, { min: options.max_instances.minimum, max: options.max_instances.maximum });
+  Object.assign(most, { id: `max-${kind}`, min, max });
+  part(".max-label").htmlFor = most.id;
   part("use").setAttribute("href", `icons.svg#${kind}`);
   const change = (/** @type {object} */ changes) => {
     const { detectors } = store.state;
@@ -151,26 +132,24 @@ function addDetector(store, page, kind) {
   };
   on.onchange = () => change({ on: on.checked });
   model.onchange = () => change({ model: model.value });
-  max.onchange = () => change({ max: within(kind, Number(max.value), store.state.detectors[kind].max) });
-  page.getElementById("detectors")?.append(row);
+  most.onchange = () => change({ max: within(kind, Number(most.value), store.state.detectors[kind].max) });
+  find("detectors").append(row);
   const show = () => {
     const there = kindsWhere(store.state.here)[kind];
-    const { on: isOn, model: chosen, max: most } = store.state.detectors[kind];
+    const chosen = store.state.detectors[kind];
     row.hidden = !there;
-    on.checked = isOn;
-    model.value = there && modelOf(there, chosen);
-    max.value = most;
-    row.classList.toggle("on", isOn);
+    on.checked = chosen.on;
+    model.value = there && modelOf(there, chosen.model);
+    most.value = chosen.max;
+    row.classList.toggle("on", chosen.on);
   };
   const offer = () => {
     translate(row);
     part(".name").textContent = textOr(`kind.${kind}`, kind);
     const { models = [], missing = {} } = kindsWhere(store.state.here)[kind] ?? {};
     model.replaceChildren(...models.map((name) => {
-      const absent = name in missing;
-      const option = new Option(textOr(`model.${name}`, name) + (absent ? ` – ${text("model.missing")}` : ""), name);
-      option.disabled = absent;
-      return option;
+      const note = name in missing ? ` – ${text("model.missing")}` : "";
+      return make("option", { value: name, disabled: name in missing }, textOr(`model.${name}`, name) + note);
     }));
     show();
   };
@@ -179,36 +158,34 @@ function addDetector(store, page, kind) {
   store.watch(["detectors"], show);
 }
 
-/** Return the control of an option: a switch, a choice, a slider or a number. @param {import("./texts.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
-function addOption(store, page, name, schema) {
-  const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && schema.maximum !== undefined ? "slider" : "number";
-  const row = copyOf(page, `option-${form}`);
-  const part = (/** @type {string} */ selector) => /** @type {any} */ (row.querySelector(selector));
+/** Add the control of an option: a switch, a choice, a slider or a number. @param {Store} store @param {string} name @param {Schema} schema */
+function addOption(store, name, schema) {
+  const { default: usual, minimum, maximum } = schema;
+  const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && maximum !== undefined ? "slider" : "number";
+  const [row, part] = copyOf(`option-${form}`);
   const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
-  field.id = `option-${name}`;
-  part(".field label, label.switch").htmlFor = field.id;
+  field.id = part(".field label, label.switch").htmlFor = `option-${name}`;
   hint.id = `${field.id}-hint`;
   field.setAttribute("aria-describedby", hint.id);
   if (output) output.htmlFor = field.id;
-  const { default: usual, minimum, maximum } = schema;
-  const schemaNow = () => formOptions(store.state.here)[name];
   if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
   if (form === "number") Object.assign(field, { min: minimum ?? "", max: maximum ?? "", step: schema.type === "integer" ? 1 : "any", placeholder: usual ?? "" });
-  const read = () => (form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value));
+  const none = form === "switch" ? false : "";
   field.oninput = () => {
     const { [name]: _, ...options } = store.state.options;
-    const value = read();
-    store.set({ options: value !== (usual ?? (form === "switch" ? false : "")) && accepts(schema, value) ? { ...options, [name]: value } : options });
+    const value = form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value);
+    store.set({ options: value !== (usual ?? none) && accepts(schema, value) ? { ...options, [name]: value } : options });
   };
+  find("options").append(row);
+  const schemaNow = () => formOptions(store.state.here)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store.state.options[name]];
-    const value = chosen !== undefined && now && accepts(now, chosen) ? chosen : usual;
+    const value = now && accepts(now, chosen) ? chosen : usual;
     if (form === "switch") field.checked = value ?? false;
     else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
     row.hidden = !now;
     if (output) output.textContent = value === undefined ? text("option.default") : value.toFixed(2);
   };
-  page.getElementById("options")?.append(row);
   const offer = () => {
     part(".words").textContent = textOr(`option.${name}`, name.replaceAll("_", " "));
     hint.textContent = textOr(`option.${name}.hint`, schema.description);
@@ -231,11 +208,8 @@ function choicesOf(name, { enum: values = [], default: usual }) {
 function targetChoices(values) {
   const grouped = Object.values(TARGETS).flat();
   const others = values.filter((value) => value !== "none" && !grouped.includes(value));
-  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => {
-    const node = Object.assign(document.createElement("optgroup"), { label: text(`target.group.${group}`) });
-    node.append(...targets.filter((target) => values.includes(target)).map((target) => new Option(targetName(target), target)));
-    return node;
-  });
+  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => make("optgroup", { label: text(`target.group.${group}`) },
+    ...targets.filter((target) => values.includes(target)).map((target) => new Option(targetName(target), target))));
   return [new Option(targetName("none"), "none"), ...groups];
 }
 
@@ -260,12 +234,7 @@ function within(kind, value, otherwise) {
  *   source?: string, compare?: string, longest?: number, here?: boolean}} Shared
  */
 
-/**
- * Return the page's address with settings.
- *
- * @param {any} state state of the store @param {Settings} usual
- * @returns {string}
- */
+/** Return the page's address with settings. @param {any} state state of the store @param {Settings} usual @returns {string} */
 export function linkOf({ detectors, options, style, mirrors, source, compare, longest, here }, usual) {
   const address = new URL(location.href);
   const on = Object.entries(/** @type {Settings["detectors"]} */ (detectors)).filter(([, detector]) => detector.on);
@@ -314,35 +283,31 @@ function valueOf(value) {
 }
 
 const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
-/**
- * Connect the form to the store's `style`.
- *
- * @param {import("./texts.js").Store} store
- */
-export function wireStyle(store) {
+/** Connect the form of drawings to the store's `style`. @param {Store} store */
+function wireStyle(store) {
+  const [thickness, thicknessValue, single, colour] = ["thickness", "thickness-value", "single", "colour"].map((name) => find(`style-${name}`));
+  const switches = SWITCHES.map((name) => ({ name, box: find(`style-${name}`) }));
   const change = (/** @type {object} */ changes) => store.set({ style: { ...store.state.style, ...changes } });
-  for (const name of SWITCHES) find(`style-${name}`).onchange = () => change({ [name]: find(`style-${name}`).checked });
-  find("style-thickness").oninput = () => change({ thickness: Number(find("style-thickness").value) });
-  const colour = () => change({ colour: find("style-single").checked ? find("style-colour").value : "" });
-  find("style-single").onchange = find("style-colour").oninput = colour;
+  for (const { name, box } of switches) box.onchange = () => change({ [name]: box.checked });
+  thickness.oninput = () => change({ thickness: Number(thickness.value) });
+  single.onchange = colour.oninput = () => change({ colour: single.checked ? colour.value : "" });
   store.watch(["style"], ({ style }) => {
-    for (const name of SWITCHES) find(`style-${name}`).checked = style[name];
-    find("style-thickness").value = style.thickness;
-    find("style-thickness-value").textContent = `${style.thickness}×`;
-    find("style-single").checked = style.colour !== "";
-    find("style-colour").hidden = style.colour === "";
-    if (style.colour) find("style-colour").value = style.colour;
+    for (const { name, box } of switches) box.checked = style[name];
+    thickness.value = style.thickness;
+    thicknessValue.textContent = `${style.thickness}×`;
+    single.checked = style.colour !== "";
+    colour.hidden = style.colour === "";
+    if (style.colour) colour.value = style.colour;
   });
 }
 
-/** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @param {import("./painter.js").Style} usual @returns {import("./painter.js").Style} */
-export function checkedStyle(given, usual) {
+/** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @returns {import("./painter.js").Style} */
+function checkedStyle(given) {
   const { colour, thickness } = given;
   const switches = SWITCHES.filter((name) => typeof given[name] === "boolean").map((name) => [name, given[name]]);
   return {
-    ...usual,
+    ...USUAL_STYLE,
     ...Object.fromEntries(switches),
     ...(/^#[0-9a-f]{6}$/i.test(colour) ? { colour } : {}),
     ...(thickness >= 0.5 && thickness <= 3 ? { thickness } : {}),

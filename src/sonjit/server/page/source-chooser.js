@@ -1,11 +1,11 @@
 /** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
 import { isModel } from "./avatar.js";
+import { find, make } from "./dom.js";
 import { cameras, decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
-import { memory, onLanguage, PageError, text } from "./texts.js";
+import { memory, onLanguage, PageError, setLabel, showError, text } from "./texts.js";
 
 const SAMPLE = "sample.mp4";
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 export class SourceChooser {
   #store;
@@ -15,26 +15,27 @@ export class SourceChooser {
   /** @type {File[]} */ #files = [];
   /** @type {import("./sources.js").Source | null} source of the preview */ #shown = null;
 
-  /**
-   * @param {import("./texts.js").Store} store @param {import("./painter.js").OverlayView} overlay
-   * @param {{error(error: unknown): void, changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected;
-   *   `model`: an avatar file was selected
-   */
+  /** @param {import("./texts.js").Store} store @param {import("./painter.js").OverlayView} overlay @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected */
   constructor(store, overlay, on) {
     this.#store = store;
     this.#overlay = overlay;
     this.#on = on;
   }
 
+  get #images() {
+    return this.#kind === "files" ? this.#files.filter(isImage) : [];
+  }
+
   /** Check whether the source has single images. */
   get isStill() {
-    return this.#kind === "files" && this.#files.some(isImage);
+    return this.#images.length > 0;
   }
 
   get name() {
     if (this.#kind === "camera") return "camera";
     if (this.#kind === "sample") return SAMPLE;
-    return this.#files.length === 1 ? this.#files[0].name : this.#files[0].webkitRelativePath.split("/")[0] || this.#files[0].name;
+    const [{ name, webkitRelativePath: path }] = this.#files;
+    return (this.#files.length > 1 && path.split("/")[0]) || name;
   }
 
   /** Return the files of a job. @returns {Promise<File[]>} */
@@ -44,17 +45,12 @@ export class SourceChooser {
     return [new File([await answer.blob()], SAMPLE, { type: "video/mp4" })];
   }
 
-  /** The chosen source, to be played. @returns {Promise<import("./sources.js").Source>} */
+  /** Open the selected source to play it. @returns {Promise<import("./sources.js").Source>} */
   async open() {
     this.#leave();
-    const video = find("video");
-    if (this.#kind === "sample") return openVideo(video, SAMPLE, { name: SAMPLE, loop: true });
-    if (this.#kind === "files") {
-      const images = this.#files.filter(isImage);
-      if (images.length) return openImages(images);
-      return openVideo(video, this.#files[0], { name: this.#files[0].name });
-    }
-    const source = await openCamera(video, find("camera-chooser").value);
+    if (this.isStill) return openImages(this.#images);
+    if (this.#kind !== "camera") return this.#openClip(this.#kind === "sample");
+    const source = await openCamera(find("video"), find("camera-chooser").value);
     await this.#nameCameras(); // cameras have names after permission
     return source;
   }
@@ -65,24 +61,19 @@ export class SourceChooser {
     this.#overlay.clearImage();
     if (this.#kind === "camera") return;
     try {
-      const first = this.#files.find(isImage);
-      if (this.isStill && first) {
-        const bitmap = await decoded(first);
-        if (!this.#store.state.started) this.#overlay.show(bitmap, bitmap.width, bitmap.height);
-      } else {
-        this.#shown = await this.#openPaused();
-      }
+      if (this.isStill) await this.showImage();
+      else this.#shown = await this.#openClip();
     } catch {
       // the start reports the error
     }
   }
 
-  /** Show the first image while the detectors load and search it. */
+  /** Show the first image without results, unless the run starts or ends meanwhile. */
   async showImage() {
-    const first = this.#files.find(isImage);
-    if (!this.isStill || !first) return;
-    const bitmap = await decoded(first);
-    this.#overlay.show(bitmap, bitmap.width, bitmap.height);
+    if (!this.isStill) return;
+    const { started } = this.#store.state;
+    const bitmap = await decoded(this.#images[0]);
+    if (this.#store.state.started === started) this.#overlay.show(bitmap);
     bitmap.close();
   }
 
@@ -90,8 +81,7 @@ export class SourceChooser {
   async wire() {
     find("source-camera").onclick = () => this.#choose("camera");
     find("source-sample").onclick = () => this.#choose("sample");
-    for (const id of ["source-file", "source-folder"]) {
-      const input = find(id);
+    for (const input of [find("source-file"), find("source-folder")]) {
       input.onchange = () => {
         this.#take([...input.files]);
         input.value = ""; // so that the same file can be selected again
@@ -101,16 +91,17 @@ export class SourceChooser {
       memory.write("camera", find("camera-chooser").value);
       this.#on.changed();
     };
-    this.#wireDrop(find("stage"));
+    this.#wireDrop();
     onLanguage(() => this.#show());
     onLanguage(() => this.#nameCameras());
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#nameCameras());
     await this.#nameCameras();
   }
 
-  #openPaused() {
+  /** @param {boolean} [loop] */
+  #openClip(loop) {
     const [what, name] = this.#kind === "sample" ? [SAMPLE, SAMPLE] : [this.#files[0], this.#files[0].name];
-    return openVideo(find("video"), what, { name });
+    return openVideo(find("video"), what, name, loop);
   }
 
   #leave() {
@@ -133,26 +124,25 @@ export class SourceChooser {
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
     const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
     const model = files.find(isModel);
-    if (model) this.#on.model(model).catch(this.#on.error);
-    if (!usable.length) return model || this.#on.error(new PageError("no_media", { name: files[0].name }));
+    if (model) this.#on.model(model).catch(showError);
+    if (!usable.length) return model || showError(new PageError("no_media", { name: files[0].name }));
     this.#files = usable;
     this.#choose("files");
   }
 
   #show() {
     const kind = this.#kind;
-    find("source-camera").setAttribute("aria-pressed", String(kind === "camera"));
-    find("source-sample").setAttribute("aria-pressed", String(kind === "sample"));
     const isSeveral = kind === "files" && this.#files.length > 1;
     const isFolder = isSeveral && Boolean(this.#files[0].webkitRelativePath);
+    for (const name of ["camera", "sample"]) find(`source-${name}`).ariaPressed = String(kind === name);
     find("source-file").parentElement.classList.toggle("chosen", kind === "files" && !isFolder);
     find("source-folder").parentElement.classList.toggle("chosen", isFolder);
-    find("job-start").querySelector("span").textContent = text(isSeveral ? "job.start.several" : "job.start");
+    find("stage").classList.toggle("chosen", kind !== "camera");
     find("camera-chooser").parentElement.hidden = kind !== "camera";
     find("job-start").hidden = kind === "camera";
+    find("job-start").querySelector("span").textContent = text(isSeveral ? "job.start.several" : "job.start");
     find("source-name").hidden = kind !== "files";
     if (kind === "files") find("source-name").textContent = isSeveral ? text("source.several", { name: this.name, count: this.#files.length }) : this.name;
-    find("stage").classList.toggle("chosen", kind !== "camera");
   }
 
   async #nameCameras() {
@@ -164,9 +154,8 @@ export class SourceChooser {
     chooser.value = known.some(({ id }) => id === chosen) ? chosen : "";
   }
 
-  /** @param {HTMLElement} stage */
-  #wireDrop(stage) {
-    const over = (/** @type {boolean} */ on) => stage.classList.toggle("dropping", on);
+  #wireDrop() {
+    const over = (/** @type {boolean} */ on) => find("stage").classList.toggle("dropping", on);
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       over(true);
@@ -204,7 +193,7 @@ const AROUND = 24; // number of thumbnails on each side of the current image; fo
 const THUMBNAIL_PX = 144;
 
 export class Transport {
-  /** @type {import("./sources.js").Player | null} */ #player = null;
+  /** @type {any} */ #player = null;
   #onChange;
   /** @type {Map<File, string>} addresses of thumbnails */ #thumbnails = new Map();
   /** @type {Promise<unknown>} */ #making = Promise.resolve();
@@ -212,21 +201,13 @@ export class Transport {
   /** @param {(paused: boolean) => void} onChange called when playing starts or stops */
   constructor(onChange) {
     this.#onChange = onChange;
-    const act = (/** @type {string} */ id, /** @type {(player: import("./sources.js").Player) => void} */ react) => {
-      find(id).onclick = () => this.#player && react(this.#player);
-    };
-    act("play-pause", (player) => (player.paused ? player.play() : player.pause()));
-    act("step-back", (player) => player.step(-1));
-    act("step-forward", (player) => player.step(1));
-    act("loop", (player) => {
-      player.loop = !player.loop;
-      this.#show();
-    });
-    find("position").oninput = () => this.#player?.seek(Number(find("position").value));
+    find("play-pause").onclick = () => (this.#player.state.paused ? this.#player.play() : this.#player.pause());
+    find("step-back").onclick = () => this.#player.step(-1);
+    find("step-forward").onclick = () => this.#player.step(1);
+    find("loop").onclick = () => this.#player.set({ loop: !this.#player.state.loop });
+    find("position").oninput = () => this.#player.seek(Number(find("position").value));
     find("speed").replaceChildren(...SPEEDS.map((speed) => new Option(`${speed}×`, String(speed), speed === 1, speed === 1)));
-    find("speed").onchange = () => {
-      if (this.#player) this.#player.speed = Number(find("speed").value);
-    };
+    find("speed").onchange = () => this.#player.set({ speed: Number(find("speed").value) });
     onLanguage(() => this.#show());
   }
 
@@ -247,55 +228,47 @@ export class Transport {
     const player = this.#player;
     find("transport").hidden = !player;
     find("thumbnails").hidden = player?.kind !== "images";
-    if (!player) return this.#onChange(this.#player?.paused ?? false);
-    const { kind, length, position, paused, loop } = player;
-    const isClip = kind === "video";
+    this.#onChange(player?.state.paused ?? false);
+    if (!player) return;
+    const { length, position, paused, loop } = player.state;
+    const isClip = player.kind === "video";
     const slider = find("position");
     slider.max = String(isClip ? length : length - 1);
     if (document.activeElement !== slider || !slider.matches(":active")) slider.value = String(position);
     const label = isClip ? `${clock(position)} / ${clock(length)}` : text("transport.image", { number: position + 1, count: length });
-    find("position-text").textContent = label;
-    slider.setAttribute("aria-valuetext", label);
-    find("loop").setAttribute("aria-pressed", String(loop));
-    setLabel("play-pause", paused ? "transport.play" : "transport.pause");
+    find("position-text").textContent = slider.ariaValueText = label;
+    find("loop").ariaPressed = String(loop);
+    setLabel(find("play-pause"), paused ? "transport.play" : "transport.pause");
+    setLabel(find("step-back"), isClip ? "transport.back" : "transport.previous");
+    setLabel(find("step-forward"), isClip ? "transport.forward" : "transport.next");
     const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
     if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // setting it again would flicker
-    setLabel("step-back", isClip ? "transport.back" : "transport.previous");
-    setLabel("step-forward", isClip ? "transport.forward" : "transport.next");
-    if (kind === "images") this.#showThumbnails(/** @type {import("./sources.js").ImagePlayer} */ (player));
-    this.#onChange(this.#player?.paused ?? false);
+    if (!isClip) this.#showThumbnails(player.files, position);
   }
 
-  /** @param {import("./sources.js").ImagePlayer} player */
-  #showThumbnails(player) {
-    const { files, position } = player;
+  /** @param {File[]} files @param {number} position */
+  #showThumbnails(files, position) {
     const list = find("thumbnails");
     const first = Math.max(0, Math.min(position - AROUND, files.length - 2 * AROUND - 1));
-    const shown = files.slice(first, first + 2 * AROUND + 1);
     if (list.dataset.first !== String(first)) {
       list.dataset.first = String(first);
       const had = list.contains(document.activeElement);
-      list.replaceChildren(...shown.map((file, k) => this.#thumbnail(player, file, first + k)));
+      list.replaceChildren(...files.slice(first, first + 2 * AROUND + 1).map((file, k) => this.#thumbnail(file, first + k)));
       if (had) list.children[position - first].focus();
     }
-    for (const [k, button] of [...list.children].entries()) {
-      if (first + k === position) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
-    }
     const current = list.children[position - first];
+    for (const button of list.children) button.ariaCurrent = button === current ? "true" : null;
     list.scrollTo({ left: current.offsetLeft - (list.clientWidth - current.offsetWidth) / 2 });
   }
 
-  /** @param {import("./sources.js").ImagePlayer} player @param {File} file @param {number} index */
-  #thumbnail(player, file, index) {
-    const button = Object.assign(document.createElement("button"), { type: "button", title: file.name });
-    button.setAttribute("aria-label", file.name);
-    button.onclick = () => {
-      player.pause();
-      player.seek(index);
+  /** @param {File} file @param {number} index */
+  #thumbnail(file, index) {
+    const onclick = () => {
+      this.#player.pause();
+      this.#player.seek(index);
     };
-    const image = Object.assign(document.createElement("img"), { alt: "" });
-    button.append(image);
+    const image = make("img", { alt: "" });
+    const button = make("button", { type: "button", title: file.name, ariaLabel: file.name, onclick }, image);
     // one at a time, because large images need much memory
     this.#making = this.#making.then(async () => {
       if (button.isConnected) image.src = await this.#address(file);
@@ -319,17 +292,9 @@ export class Transport {
   #clearThumbnails() {
     for (const address of this.#thumbnails.values()) URL.revokeObjectURL(address);
     this.#thumbnails.clear();
-    const list = find("thumbnails");
-    list.replaceChildren();
-    delete list.dataset.first;
+    find("thumbnails").replaceChildren();
+    delete find("thumbnails").dataset.first;
   }
-}
-
-/** @param {string} id @param {string} key */
-function setLabel(id, key) {
-  const label = text(key);
-  find(id).setAttribute("aria-label", label);
-  find(id).title = label;
 }
 
 /** Return minutes, seconds and hundredths as text. @param {number} seconds */

@@ -1,6 +1,6 @@
 /** Sources of images: a camera, a video, the sample clip or still images. */
 
-import { cameraError, PageError } from "./texts.js";
+import { PageError } from "./texts.js";
 
 /** @typedef {{time: number, since: number, jumped?: boolean, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
  *   `time`: seconds in the stream; `since`: performance.now() when the image appeared; `jumped`: whether it does not follow the last one */
@@ -26,16 +26,22 @@ export async function cameras() {
   return devices.filter(({ kind }) => kind === "videoinput").map(({ deviceId, label }) => ({ id: deviceId, label }));
 }
 
-/**
- * @param {HTMLVideoElement} video element that plays it @param {string} deviceId "" for the browser's default
- * @returns {Promise<Source>}
- */
+const CAMERA = {
+  NotAllowedError: "camera_denied",
+  SecurityError: "camera_denied",
+  NotFoundError: "camera_none",
+  OverconstrainedError: "camera_none",
+  NotReadableError: "camera_busy",
+  AbortError: "camera_busy",
+};
+
+/** @param {HTMLVideoElement} video element that plays it @param {string} deviceId "" for the browser's default @returns {Promise<Source>} */
 export async function openCamera(video, deviceId) {
   if (!navigator.mediaDevices?.getUserMedia) throw new PageError("insecure");
   const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
   const chosen = deviceId ? { ...wanted, deviceId: { exact: deviceId } } : wanted;
   const stream = await navigator.mediaDevices.getUserMedia({ video: chosen }).catch((error) => {
-    throw cameraError(error);
+    throw new PageError(CAMERA[/** @type {keyof CAMERA} */ (error?.name)] ?? "camera_failed", { reason: String(error) });
   });
   video.srcObject = stream;
   const [track] = stream.getVideoTracks();
@@ -54,12 +60,8 @@ export async function openCamera(video, deviceId) {
   return source;
 }
 
-/**
- * @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address
- * @param {{name: string, loop?: boolean}} how
- * @returns {Promise<Source>} source that is paused at its first image until `refresh`
- */
-export async function openVideo(video, what, { name, loop = false }) {
+/** @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address @param {string} name @param {boolean} [loop] @returns {Promise<Source>} source that is paused at its first image until `refresh` */
+export async function openVideo(video, what, name, loop = false) {
   const address = typeof what === "string" ? what : URL.createObjectURL(what);
   video.loop = loop;
   video.src = address;
@@ -109,7 +111,7 @@ function streamSource(video, name, player, timeOf, leave) {
     }
   };
   let current = 0;
-  const next = () => onFrame(video, (mediaTime) => {
+  const next = () => video.requestVideoFrameCallback((_, { mediaTime }) => {
     if (!open) return;
     current = mediaTime;
     processAt(mediaTime);
@@ -142,19 +144,7 @@ function streamSource(video, name, player, timeOf, leave) {
   };
 }
 
-/** Call a function with the next image of a video. @param {HTMLVideoElement} video @param {(mediaTime: number) => void} react */
-function onFrame(video, react) {
-  if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback((_, { mediaTime }) => react(mediaTime));
-  else requestAnimationFrame(() => react(/** @type {HTMLVideoElement} */ (video).currentTime));
-}
-
-/**
- * Return a source of still images, which starts with the first.
- *
- * @param {File[]} files
- * @returns {Promise<Source>}
- * @throws {PageError} the only image cannot be shown
- */
+/** Return a source of still images, which starts with the first. @param {File[]} files @returns {Promise<Source>} @throws {PageError} the only image cannot be shown */
 export async function openImages(files) {
   const several = files.length > 1;
   if (!several) (await decoded(files[0])).close();
@@ -164,14 +154,15 @@ export async function openImages(files) {
   const player = new ImagePlayer(files, () => processAt());
   const processAt = async () => {
     const number = ++turn;
-    const index = player.position;
-    const tick = await tickOf(files[index], index).catch((error) => {
-      if (open && number === turn) onError(error);
-    });
-    while (tick && open && number === turn && !(await onTick({ ...tick, since: performance.now() }))) {
+    const isCurrent = () => open && number === turn;
+    const { position: index } = player.state;
+    const file = files[index];
+    const bitmap = await decoded(file).catch((error) => isCurrent() && onError(error));
+    const tick = { time: index, bitmap, file, index, source: file.webkitRelativePath || file.name };
+    while (bitmap && isCurrent() && !(await onTick({ ...tick, bitmap, since: performance.now() }))) {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    if (open && number === turn) player.shown();
+    if (isCurrent()) player.shown();
   };
   return {
     still: true,
@@ -188,12 +179,6 @@ export async function openImages(files) {
   };
 }
 
-/** @param {File} file @param {number} index @returns {Promise<Tick>} */
-async function tickOf(file, index) {
-  const bitmap = await decoded(file);
-  return { time: index, since: performance.now(), bitmap, file, index, source: file.webkitRelativePath || file.name };
-}
-
 /** @param {File} file @returns {Promise<ImageBitmap>} */
 export function decoded(file) {
   return createImageBitmap(file).catch(() => {
@@ -202,9 +187,9 @@ export function decoded(file) {
 }
 
 /**
- * @typedef {{kind: "video" | "images", length: number, position: number, paused: boolean, loop: boolean, speed: number,
- *   onChange: () => void, play(): void, pause(): void, seek(position: number): void, step(by: number): void}} Player
- *   `length` and `position`: seconds of a video, or number of images
+ * @typedef {{kind: "video" | "images", state: {length: number, position: number, paused: boolean, loop: boolean}, onChange: () => void,
+ *   set(changes: {loop?: boolean, speed?: number}): void, play(): void, pause(): void, seek(position: number): void, step(by: number): void}} Player
+ *   `length` and `position`: seconds of a video, or number of images; `step`: move by a number of images
  */
 
 const DWELL_MS = 1000; // display time of an image at speed 1
@@ -213,49 +198,30 @@ const LEAST_STEP_S = 1 / 240;
 const EVENTS = ["play", "pause", "ended", "seeked", "timeupdate", "ratechange", "durationchange"];
 
 /** @implements {Player} */
-export class VideoPlayer {
+class VideoPlayer {
   kind = /** @type {const} */ ("video");
   onChange = () => {};
   #video;
   #stepS = USUAL_STEP_S;
-  #tell = () => this.onChange();
-  #open = true;
+  #listening = new AbortController();
 
   /** @param {HTMLVideoElement} video */
   constructor(video) {
     this.#video = video;
     video.playbackRate = 1;
-    for (const name of EVENTS) video.addEventListener(name, this.#tell);
+    for (const name of EVENTS) video.addEventListener(name, () => this.onChange(), { signal: this.#listening.signal });
     this.#measure();
   }
 
-  get length() {
-    return Number.isFinite(this.#video.duration) ? this.#video.duration : 0;
+  get state() {
+    const { duration, currentTime: position, paused, loop } = this.#video;
+    return { length: Number.isFinite(duration) ? duration : 0, position, paused, loop };
   }
 
-  get position() {
-    return this.#video.currentTime;
-  }
-
-  get paused() {
-    return this.#video.paused;
-  }
-
-  get loop() {
-    return this.#video.loop;
-  }
-
-  set loop(on) {
-    this.#video.loop = on;
+  /** @param {{loop?: boolean, speed?: number}} changes */
+  set({ loop = this.#video.loop, speed = this.#video.playbackRate }) {
+    Object.assign(this.#video, { loop, playbackRate: speed });
     this.onChange();
-  }
-
-  get speed() {
-    return this.#video.playbackRate;
-  }
-
-  set speed(rate) {
-    this.#video.playbackRate = rate;
   }
 
   play() {
@@ -268,29 +234,28 @@ export class VideoPlayer {
 
   /** @param {number} position */
   seek(position) {
-    this.#video.currentTime = Math.min(Math.max(position, 0), this.length);
+    this.#video.currentTime = Math.min(Math.max(position, 0), this.state.length);
   }
 
-  /** Step forwards or backwards by a number of images. @param {number} by */
+  /** @param {number} by */
   step(by) {
     this.pause();
-    const middle = (Math.floor(this.position / this.#stepS + 1e-3) + by + 0.5) * this.#stepS;
-    this.seek(Math.min(middle, this.length - this.#stepS / 2));
+    const { position, length } = this.state;
+    const middle = (Math.floor(position / this.#stepS + 1e-3) + by + 0.5) * this.#stepS;
+    this.seek(Math.min(middle, length - this.#stepS / 2));
   }
 
   close() {
-    this.#open = false;
-    for (const name of EVENTS) this.#video.removeEventListener(name, this.#tell);
+    this.#listening.abort();
   }
 
   /** Estimate the frame duration as the minimum time between two successive images. */
   #measure() {
-    if (!("requestVideoFrameCallback" in this.#video)) return;
     let [least, time, count] = [Infinity, NaN, 0];
     const next = () => this.#video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
-      if (!this.#open) return;
+      if (this.#listening.signal.aborted) return;
       const step = (mediaTime - time) / (presentedFrames - count);
-      if (step > LEAST_STEP_S && step < least && !this.paused) this.#stepS = least = step;
+      if (step > LEAST_STEP_S && step < least && !this.#video.paused) this.#stepS = least = step;
       [time, count] = [mediaTime, presentedFrames];
       next();
     });
@@ -299,29 +264,30 @@ export class VideoPlayer {
 }
 
 /** @implements {Player} */
-export class ImagePlayer {
+class ImagePlayer {
   kind = /** @type {const} */ ("images");
   onChange = () => {};
-  loop = false;
-  speed = 1;
-  position = 0;
-  paused = true;
   #onSeek;
+  #speed = 1;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
   /** @param {File[]} files @param {() => void} onSeek function that shows another image */
   constructor(files, onSeek) {
     this.files = files;
+    this.state = { length: files.length, position: 0, paused: true, loop: false };
     this.#onSeek = onSeek;
   }
 
-  get length() {
-    return this.files.length;
+  /** @param {{loop?: boolean, speed?: number}} changes */
+  set({ loop = this.state.loop, speed = this.#speed }) {
+    [this.state.loop, this.#speed] = [loop, speed];
+    this.onChange();
   }
 
   play() {
-    this.paused = false;
-    if (this.position + 1 < this.length) this.shown();
+    const { position, length } = this.state;
+    this.state.paused = false;
+    if (position + 1 < length) this.shown();
     else this.#show(0);
     this.onChange();
   }
@@ -333,32 +299,33 @@ export class ImagePlayer {
 
   /** @param {number} position */
   seek(position) {
-    this.#show(Math.min(Math.max(Math.round(position), 0), this.length - 1));
+    this.#show(Math.min(Math.max(Math.round(position), 0), this.files.length - 1));
   }
 
   /** @param {number} by */
   step(by) {
     this.close();
-    this.#show((this.position + by + this.length) % this.length);
+    this.#show((this.state.position + by + this.files.length) % this.files.length);
   }
 
   /** Schedule the next image after the requested one is loaded. */
   shown() {
     clearTimeout(this.#timer);
-    if (this.paused) return;
-    const isLast = this.position + 1 >= this.length;
-    if (isLast && !this.loop) return this.pause();
-    this.#timer = setTimeout(() => this.#show(isLast ? 0 : this.position + 1), DWELL_MS / this.speed);
+    const { position, length, paused, loop } = this.state;
+    if (paused) return;
+    const isLast = position + 1 >= length;
+    if (isLast && !loop) return this.pause();
+    this.#timer = setTimeout(() => this.#show(isLast ? 0 : position + 1), DWELL_MS / this.#speed);
   }
 
   close() {
     clearTimeout(this.#timer);
-    this.paused = true;
+    this.state.paused = true;
   }
 
   /** @param {number} position */
   #show(position) {
-    this.position = position;
+    this.state.position = position;
     this.#onSeek();
     this.onChange();
   }

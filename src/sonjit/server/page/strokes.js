@@ -9,12 +9,7 @@ const SHADES = 20;
 const shades = new Map();
 
 export class Strokes {
-  /**
-   * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
-   * @param {Point[]} points in pixels of the image; those that are not finite are skipped
-   * @param {number} longest side of the image, pixels
-   * @param {number} thickness factor of line widths, 1 by default
-   */
+  /** @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Point[]} points in pixels of the image; those that are not finite are skipped @param {number} longest side of the image, pixels @param {number} thickness factor of line widths */
   constructor(ctx, points, longest, thickness) {
     this.thickness = thickness;
     this.ctx = ctx;
@@ -108,10 +103,7 @@ export function shade(colour, near) {
  * @param {Point[]} points @param {boolean[]} [chosen] @returns {[number, number, number, number]} left, top, right, bottom
  */
 export function around(points, chosen) {
-  let left = Infinity;
-  let top = Infinity;
-  let right = -Infinity;
-  let bottom = -Infinity;
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (let k = 0; k < points.length; k += 1) {
     if (chosen && !chosen[k]) continue;
     const { x, y } = points[k];
@@ -125,8 +117,7 @@ export function around(points, chosen) {
 
 /** @param {Point[]} points @param {number} size @returns {Float64Array} */
 function nearness(points, size) {
-  let least = Infinity;
-  let most = -Infinity;
+  let [least, most] = [Infinity, -Infinity];
   for (let k = 0; k < points.length; k += 1) {
     const z = points[k].z ?? NaN;
     if (z < least) least = z;

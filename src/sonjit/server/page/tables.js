@@ -1,5 +1,6 @@
 /** Tables of the processed frames, in the format of `sonjit KIND INPUT --save`. */
 
+import { make } from "./dom.js";
 import { columns, instancesOf, kinds, results } from "./kinds.js";
 import { PageError } from "./texts.js";
 
@@ -17,28 +18,20 @@ export class Table {
   #filled = 0;
   /** @type {Map<number, string>} lines of still images by index, because users return to them */ #stills = new Map();
   /** @type {Record<string, unknown>} */ #header = {};
-  #count = 0;
+  count = 0;
 
   /** Start a new table. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
   begin({ source, detectors }) {
-    [this.#blobs, this.#filled, this.#stills, this.#count] = [[], 0, new Map(), 0];
+    [this.#blobs, this.#filled, this.#stills, this.count] = [[], 0, new Map(), 0];
     const [first] = detectors;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
     const model = detectors.map((detector) => `${detector.kind}-${detector.model}`).join("+");
     this.#header = { source, width: null, height: null, fps: null, model, ...(kind === "hands" ? {} : { kind }) };
   }
 
-  get count() {
-    return this.#count;
-  }
-
-  /**
-   * Add a frame. A still image that is processed again replaces its earlier answer.
-   *
-   * @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen]
-   */
-  add(frame, { source, index = this.#count } = {}) {
-    if (!this.#stills.has(index)) this.#count += 1;
+  /** Add a frame. A still image that is processed again replaces its earlier answer. @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen] */
+  add(frame, { source, index = this.count } = {}) {
+    if (!this.#stills.has(index)) this.count += 1;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
     /** @type {Record<string, any>} */ const row = source === undefined ? { index, time: frame.time } : { index, time: null, source };
@@ -82,9 +75,7 @@ export class Table {
     const withSource = lines.some((line) => "source" in JSON.parse(line));
     const extra = lines.some((line) => line.includes('"errorPx"')) ? [...EXTRA, ERROR] : EXTRA;
     const names = [...columns, ...(withSource ? ["source"] : []), ...extra];
-    const parts = [`${names.join(",")}\r\n`];
-    for (const line of lines) parts.push(rowsOf(JSON.parse(line), withSource, extra));
-    return new Blob(parts, { type: "text/csv" });
+    return new Blob([rowOf(names), ...lines.map((line) => rowsOf(JSON.parse(line), names))], { type: "text/csv" });
   }
 
   /** @returns {Promise<string[]>} */
@@ -93,14 +84,6 @@ export class Table {
     const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
     return [...texts.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
-}
-
-/** Download a file. @param {Blob | null} blob @param {string} name */
-export function save(blob, name) {
-  if (!blob) return;
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** Return a file name that sorts by time. @param {string} ending */
@@ -115,20 +98,19 @@ function plain({ skeleton, segmentation, map, ...kept }, members) {
   return kept;
 }
 
-/** @param {Record<string, any>} frame @param {boolean} withSource @param {string[]} extra */
-function rowsOf(frame, withSource, extra) {
-  const source = withSource ? [frame.source] : [];
-  const start = { frame: frame.index, time: frame.time };
+/** Return a row per keypoint. @param {Record<string, any>} frame @param {string[]} names of the columns */
+function rowsOf(frame, names) {
+  const shared = { source: frame.source, frame: frame.index, time: frame.time };
   const rows = instancesOf(frame).flatMap(({ kind, number, instance }) => {
     const { id, handedness, score, gesture } = instance;
-    return instance.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => {
-      /** @type {Record<string, unknown>} */ const row = { ...start, instance: number, id, kind, handedness, score, ...valuesOf(kind, instance, keypoint), keypoint, name, gesture: gesture?.name, gesture_score: gesture?.score };
-      return rowOf([...columns.map((column) => row[column]), ...source, ...extra.map((column) => row[column])]);
-    });
+    const own = { ...shared, instance: number, id, kind, handedness, score, gesture: gesture?.name, gesture_score: gesture?.score };
+    return instance.keypoints.map((/** @type {any} */ { name }, /** @type {number} */ keypoint) => ({ ...own, ...valuesOf(kind, instance, keypoint), keypoint, name }));
   });
-  const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...extra.map(() => null)];
-  return rows.length ? rows.join("") : rowOf(nothing);
+  return linesOf(rows.length ? rows : [shared], names);
 }
+
+/** @param {Record<string, unknown>[]} records @param {string[]} names of the columns */
+const linesOf = (records, names) => records.map((record) => rowOf(names.map((name) => record[name]))).join("");
 
 /** Return a table of instances or events, with a column for each value that occurs. @param {Record<string, any>[]} frames @param {string} rows */
 function csvOf(frames, rows) {
@@ -136,7 +118,7 @@ function csvOf(frames, rows) {
   const records = frames.flatMap((frame) => (isOfEvents ? eventsOf(frame) : recordsOf(frame, rows === "wide")));
   const first = isOfEvents ? EVENT_COLUMNS : INSTANCE_COLUMNS;
   const names = [...new Set([...first, ...records.flatMap(Object.keys)])].filter((name) => name !== "source" || records.some(({ source }) => source !== undefined));
-  return new Blob([names, ...records.map((record) => names.map((name) => record[name]))].map(rowOf), { type: "text/csv" });
+  return new Blob([rowOf(names), linesOf(records, names)], { type: "text/csv" });
 }
 
 /** @param {Record<string, any>} frame @returns {Record<string, unknown>[]} */
@@ -189,7 +171,7 @@ const BITS_PER_PX_S = 6;
 
 export class Recorder {
   #overlay;
-  #canvas = document.createElement("canvas");
+  #canvas = make("canvas");
   /** @type {MediaRecorder | null} */ #media = null;
   /** @type {Blob[]} */ #parts = [];
   #table = new Table();
@@ -250,13 +232,8 @@ export class Recorder {
 
 /** Add links to the files of a recording. @param {HTMLElement} list @param {{ending: string, blob: Blob}[]} files @param {string} name @param {string} title */
 export function listRecording(list, files, name, title) {
-  const item = document.createElement("li");
-  item.append(Object.assign(document.createElement("span"), { textContent: title }));
-  for (const { ending, blob } of files) {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.${ending}`, textContent: ending.toUpperCase() });
-    link.className = "button small";
-    item.append(link);
-  }
-  list.prepend(item);
+  const links = files.map(({ ending, blob }) =>
+    make("a", { className: "button small", href: URL.createObjectURL(blob), download: `${name}.${ending}` }, ending.toUpperCase()));
+  list.prepend(make("li", {}, make("span", {}, title), ...links));
   list.hidden = false;
 }

@@ -1,37 +1,31 @@
-/** The store of the page's state: plain values by name, with listeners. */
+/** State, stored values, texts and messages of errors. */
 
+import { find, make } from "./dom.js";
+
+/** Plain values by name, with listeners. */
 export class Store {
-  #values;
-  /** @type {Set<{names: string[], react: (state: any) => void}>} */ #watchers = new Set();
+  /** The current values. Objects are replaced, not changed. @type {Record<string, any>} */ state;
+  /** @type {{names: string[], react: (state: any) => void}[]} */ #watchers = [];
 
   /** @param {Record<string, any>} values initial values of all names */
   constructor(values) {
-    this.#values = Object.freeze({ ...values });
-  }
-
-  /** The current values. Objects are replaced, not changed. */
-  get state() {
-    return this.#values;
+    this.state = Object.freeze({ ...values });
   }
 
   /** @param {Record<string, any>} changes */
   set(changes) {
-    const before = this.#values;
-    this.#values = Object.freeze({ ...before, ...changes });
+    const before = this.state;
+    this.state = Object.freeze({ ...before, ...changes });
     const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
     for (const { names, react } of [...this.#watchers]) {
-      if (names.some((name) => changed.has(name))) react(this.#values);
+      if (names.some((name) => changed.has(name))) react(this.state);
     }
   }
 
-  /**
-   * Call a listener now and after every change of these values.
-   *
-   * @param {string[]} names @param {(state: any) => void} react
-   */
+  /** Call a listener now and after every change of these values. @param {string[]} names @param {(state: any) => void} react */
   watch(names, react) {
-    this.#watchers.add({ names, react });
-    react(this.#values);
+    this.#watchers.push({ names, react });
+    react(this.state);
   }
 }
 
@@ -57,24 +51,25 @@ export const memory = {
 
 const LANGUAGES = ["en", "ko"];
 /** @type {Record<string, string>} */ let texts = {};
-const folders = [new URL("i18n/", import.meta.url)];
-/** @type {Set<() => void>} */ const listeners = new Set();
+/** @type {(() => void)[]} */ const listeners = [showMessage];
 
-/** @returns {string} the language selected before, otherwise the browser's, otherwise English */
-export function preferredLanguage() {
+/** Speak the language selected before, otherwise the browser's, otherwise English; connect the choice of a language. @param {URL[]} folders of texts */
+export async function startLanguage(...folders) {
+  const choice = find("language");
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  return wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
+  choice.value = wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
+  choice.onchange = () => {
+    memory.write("language", choice.value);
+    return speak(choice.value, ...folders);
+  };
+  await speak(choice.value, ...folders);
 }
 
-/** Add a folder of texts; call this before `speak`. @param {URL} folder */
-export function addTexts(folder) {
-  folders.push(folder);
-}
-
-/** Load a language and write its texts to the page. @param {string} language */
-export async function speak(language) {
-  const answers = await Promise.all(folders.map((folder) => fetch(new URL(`${language}.json`, folder))));
-  texts = Object.assign({}, ...(await Promise.all(answers.map((answer) => answer.json()))));
+/** Load a language and write its texts to the page. @param {string} language @param {URL[]} folders with more texts than those of this folder */
+export async function speak(language, ...folders) {
+  const all = [new URL("i18n/", import.meta.url), ...folders];
+  const loaded = all.map(async (folder) => (await fetch(new URL(`${language}.json`, folder))).json());
+  texts = Object.assign({}, ...(await Promise.all(loaded)));
   document.documentElement.lang = language;
   translate(document);
   for (const listener of listeners) listener();
@@ -82,48 +77,31 @@ export async function speak(language) {
 
 /** Call a listener now and after every change of the language. @param {() => void} listener */
 export function onLanguage(listener) {
-  listeners.add(listener);
+  listeners.push(listener);
   if (Object.keys(texts).length) listener();
 }
 
-/**
- * Return a text.
- *
- * @param {string} key @param {Record<string, unknown>} [values] @returns {string} the key if there is no text
- */
+/** Return a text; the key if there is none. @param {string} key @param {Record<string, unknown>} [values] @returns {string} */
 export function text(key, values = {}) {
-  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
+  return textOr(key, key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
 }
 
 /** Return a text, or another one if it does not exist. @param {string} key @param {string} otherwise */
-export function textOr(key, otherwise) {
-  return texts[key] ?? otherwise;
-}
-
-/** @param {string} key */
-export function hasText(key) {
-  return key in texts;
-}
+export const textOr = (key, otherwise) => texts[key] ?? otherwise;
 
 /** Fill in all elements under a node that refer to a text. @param {ParentNode} root */
 export function translate(root) {
   for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n]"))) {
     node.textContent = text(node.dataset.i18n ?? "");
   }
-  for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n-label]"))) {
-    node.setAttribute("aria-label", text(node.dataset.i18nLabel ?? ""));
-    if (node instanceof HTMLButtonElement) node.title = text(node.dataset.i18nLabel ?? "");
-  }
+  for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n-label]"))) setLabel(node, node.dataset.i18nLabel ?? "");
 }
 
-const CAMERA = {
-  NotAllowedError: "camera_denied",
-  SecurityError: "camera_denied",
-  NotFoundError: "camera_none",
-  OverconstrainedError: "camera_none",
-  NotReadableError: "camera_busy",
-  AbortError: "camera_busy",
-};
+/** Name an element for screen readers, and a button also for the pointer. @param {HTMLElement} node @param {string} key */
+export function setLabel(node, key) {
+  node.ariaLabel = text(key);
+  if (node instanceof HTMLButtonElement) node.title = node.ariaLabel;
+}
 
 /** Error of the page. `code` is the key of its text. */
 export class PageError extends Error {
@@ -136,68 +114,27 @@ export class PageError extends Error {
   }
 }
 
-/**
- * Return the error of a camera.
- *
- * @param {unknown} error of getUserMedia
- */
-export function cameraError(error) {
-  const name = error instanceof Error ? error.name : "";
-  return new PageError(CAMERA[/** @type {keyof CAMERA} */ (name)] ?? "camera_failed", { reason: String(error) });
+/** @type {any} */ let shown = null;
+
+/** Show an error in place of the last one; null for none. @param {unknown} error a PageError, a ServerError or any other error */
+export function showError(error) {
+  shown = error;
+  showMessage();
 }
 
-/**
- * Return an error's message and remedy.
- *
- * @param {any} error a PageError, a ServerError or any other error
- * @returns {{code: string, title: string, action: string, detail: string}} `detail`: the server's message, or ""
- */
-export function explain(error) {
-  const code = hasText(`error.${error?.code}`) ? error.code : "unknown";
-  const values = { host: location.hostname, port: location.port || 80, message: error?.message ?? String(error), ...error?.values };
-  const detail = error instanceof PageError ? "" : values.message;
-  return { code, title: text(`error.${code}`, values), action: text(`error.${code}.do`, values), detail };
-}
-
-/**
- * Show the last error in an element.
- *
- * @param {HTMLElement} container
- */
-export function messagesIn(container) {
-  /** @type {unknown} */ let shown = null;
-  const render = () => {
-    container.hidden = shown === null;
-    if (shown === null) return container.replaceChildren();
-    const { code, title, action, detail } = explain(shown);
-    container.dataset.code = code;
-    const close = Object.assign(document.createElement("button"), { type: "button", className: "close", textContent: "×" });
-    close.setAttribute("aria-label", text("close"));
-    close.onclick = () => api.clear();
-    container.replaceChildren(line("strong", title), line("span", action), line("small", detail), close);
-  };
-  const api = {
-    /** @param {unknown} error */
-    show(error) {
-      shown = error;
-      render();
-    },
-    /** @param {string} [code] only if it is this one */
-    clear(code) {
-      if (code && container.dataset.code !== code) return;
-      shown = null;
-      delete container.dataset.code;
-      render();
-    },
-    render,
-  };
-  return api;
-}
-
-/** @param {string} tag @param {string} content */
-function line(tag, content) {
-  const node = document.createElement(tag);
-  node.textContent = content;
-  node.hidden = !content;
-  return node;
+/** Show the last error, its remedy and the server's own message. */
+function showMessage() {
+  const place = find("message");
+  if (!place) return;
+  place.hidden = shown === null;
+  if (shown === null) {
+    delete place.dataset.code;
+    return place.replaceChildren();
+  }
+  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
+  place.dataset.code = code;
+  const values = { host: location.hostname, port: location.port || 80, message: shown?.message ?? String(shown), ...shown?.values };
+  const lines = [["strong", text(`error.${code}`, values)], ["span", text(`error.${code}.do`, values)], ["small", shown instanceof PageError ? "" : values.message]];
+  const close = make("button", { type: "button", className: "close", ariaLabel: text("close"), onclick: () => showError(null) }, "×");
+  place.replaceChildren(...lines.map(([tag, content]) => make(tag, { hidden: !content }, content)), close);
 }

@@ -1,9 +1,10 @@
 /** Custom gestures: the page records static gestures and motions; the server trains and tests them and stores nothing. */
 
+import { find, make, makeButton, makeRow, save } from "./dom.js";
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
-import { save } from "./tables.js";
-import { onLanguage, text } from "./texts.js";
+import { bytesOf } from "./masks.js";
+import { onLanguage, showError, text } from "./texts.js";
 
 const SAMPLES = 20;
 const LASTS_MS = 3000;
@@ -19,37 +20,31 @@ const MAX_FRAMES = 600; // frame rate and maximum length of a motion's recording
  */
 
 export class Trainer {
-  /** @type {(id: string) => any} */ #find;
-  /** @type {(error: unknown) => void} */ #fail;
   /** @type {Recording[]} */ #recordings = [];
   /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ #taking = null;
   /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ #following = null;
   /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
   /** @type {Trained | null} */ #trained = null;
-  /** @type {(trained: Trained, isTried: boolean) => void} */ #use;
-  /** @type {() => boolean} */ #hasStream;
+  #use;
+  #hasStream;
 
-  /**
-   * @param {(id: string) => any} find
-   * @param {(error: unknown) => void} fail
-   * @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them
-   * @param {() => boolean} hasStream whether a camera or video runs
-   */
-  constructor(find, fail, use, hasStream) {
-    [this.#find, this.#fail, this.#use, this.#hasStream] = [find, fail, use, hasStream];
+  /** @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them @param {() => boolean} hasStream whether a camera or video runs */
+  constructor(use, hasStream) {
+    this.#use = use;
+    this.#hasStream = hasStream;
     find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       if (this.#following) this.#endMotion();
       else this.#begin();
     };
-    find("trainer-name").oninvalid = () => this.#showStatus(text("trainer.name_hint"));
+    find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
     find("trainer-moving").onchange = () => this.#write();
-    find("trainer-try").onchange = () => this.#use(/** @type {Trained} */ (this.#trained), find("trainer-try").checked);
+    find("trainer-try").onchange = () => this.#tell();
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
-      save(new Blob([Uint8Array.from(atob(file), (character) => character.charCodeAt(0))]), "gestures.npz");
-      this.#showStatus(text("trainer.trained", { names: names.join(", ") }));
+      save(new Blob([bytesOf(file)]), "gestures.npz");
+      showStatus("trainer.trained", { names: names.join(", ") });
       this.#trained = { file, names };
-      this.#use(this.#trained, find("trainer-try").checked);
+      this.#tell();
       this.#write();
     });
     find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
@@ -61,10 +56,10 @@ export class Trainer {
 
   /** Use the trained gestures in the stream if a map names them. @param {string} map */
   tryFor(map) {
-    const box = this.#find("trainer-try");
+    const box = find("trainer-try");
     if (box.checked || !this.#trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
     box.checked = true;
-    this.#use(this.#trained, true);
+    this.#tell();
   }
 
   /** @param {Record<string, any>} frame */
@@ -79,7 +74,7 @@ export class Trainer {
       taking.next = now + LASTS_MS / SAMPLES;
       taking.until = now + PATIENCE_MS;
     }
-    this.#find("trainer-progress").value = taking.hands.length / SAMPLES;
+    find("trainer-progress").value = taking.hands.length / SAMPLES;
     if (taking.hands.length >= SAMPLES || now > taking.until) this.#end();
   }
 
@@ -88,12 +83,16 @@ export class Trainer {
     if (this.#following) this.#endMotion();
   }
 
+  #tell() {
+    if (this.#trained) this.#use(this.#trained, find("trainer-try").checked);
+  }
+
   /** @param {{time: number, hands: Hand[]}[]} frames @param {Record<string, any>} frame */
   #follow(frames, frame) {
     const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
     const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
     if (hands.length && !isBack) frames.push({ time: frame.time, hands });
-    this.#find("trainer-progress").value = frames.length / MAX_FRAMES;
+    find("trainer-progress").value = frames.length / MAX_FRAMES;
     if (isBack || frames.length >= MAX_FRAMES) this.#endMotion();
   }
 
@@ -101,7 +100,7 @@ export class Trainer {
   #endMotion() {
     const recording = /** @type {Recording} */ (this.#following);
     this.#following = null;
-    this.#find("trainer-progress").value = 0;
+    find("trainer-progress").value = 0;
     this.#write();
     this.#ask("train", ({ examples }) => this.#keep({ ...recording, count: examples[0] }), [recording]);
   }
@@ -110,79 +109,69 @@ export class Trainer {
   #keep(recording) {
     this.#recordings.push(recording);
     this.#tested = [];
-    this.#showStatus(text("trainer.taken", { name: recording.name, count: countOf(recording) }));
+    showStatus("trainer.taken", { name: recording.name, count: countOf(recording) });
     this.#write();
   }
 
   #begin() {
-    const name = this.#find("trainer-name").value.trim();
-    if (!name) return;
-    if (!this.#hasStream()) {
-      this.#showStatus(text("trainer.start"));
-      return;
-    }
-    if (this.#find("trainer-moving").checked) {
+    const name = find("trainer-name").value.trim();
+    if (!name) return undefined;
+    if (!this.#hasStream()) return showStatus("trainer.start");
+    if (find("trainer-moving").checked) {
       this.#following = { name, frames: [] };
-      this.#showStatus(text("trainer.move", { name }));
       this.#write();
-      return;
+      return showStatus("trainer.move", { name });
     }
     const now = performance.now();
     this.#taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
-    this.#find("trainer-record").disabled = true;
-    this.#showStatus(text("trainer.taking", { name }));
+    find("trainer-record").disabled = true;
+    return showStatus("trainer.taking", { name });
   }
 
   #end() {
     const { name, hands } = /** @type {{name: string, hands: Hand[]}} */ (this.#taking);
     this.#taking = null;
-    this.#find("trainer-record").disabled = false;
-    this.#find("trainer-progress").value = 0;
-    if (hands.length < LEAST) {
-      this.#showStatus(text("trainer.few"));
-      return;
-    }
-    this.#keep({ name, hands: hands.slice(0, SAMPLES) });
+    find("trainer-record").disabled = false;
+    find("trainer-progress").value = 0;
+    if (hands.length < LEAST) showStatus("trainer.few");
+    else this.#keep({ name, hands: hands.slice(0, SAMPLES) });
   }
 
   /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [recordings] */
   async #ask(what, show, recordings = this.#recordings) {
     try {
-      const body = JSON.stringify({ recordings });
-      show(await call(new URL(addressOf(`/v1/gestures/${what}`)), null, { method: "POST", body }));
+      show(await call(addressOf(`/v1/gestures/${what}`), null, { method: "POST", body: JSON.stringify({ recordings }) }));
     } catch (error) {
-      this.#fail(error);
+      showError(error);
     }
-  }
-
-  /** @param {string} message */
-  #showStatus(message) {
-    this.#find("trainer-words").textContent = message;
   }
 
   #write() {
     const names = this.#recordings.map(({ name }) => name);
     const isEach = names.length > 0 && names.every((name) => names.filter((other) => other === name).length > 1);
-    const record = this.#find("trainer-record");
-    record.textContent = text(this.#following ? "trainer.stop" : this.#find("trainer-moving").checked ? "trainer.begin" : "trainer.record");
-    this.#find("trainer-moving").disabled = this.#following !== null;
-    this.#find("trainer-try").disabled = this.#trained === null;
-    this.#find("trainer-train").disabled = !names.length;
-    this.#find("trainer-test").disabled = !isEach;
-    this.#find("trainer-recordings").replaceChildren(...this.#recordings.map((recording) => {
-      const item = document.createElement("li");
-      const remove = Object.assign(document.createElement("button"), { type: "button", className: "button small", textContent: text("trainer.remove") });
-      remove.setAttribute("aria-label", `${text("trainer.remove")}: ${recording.name}`);
-      remove.onclick = () => {
+    const moving = find("trainer-moving");
+    find("trainer-record").textContent = text(this.#following ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record");
+    moving.disabled = this.#following !== null;
+    find("trainer-try").disabled = this.#trained === null;
+    find("trainer-train").disabled = !names.length;
+    find("trainer-test").disabled = !isEach;
+    find("trainer-recordings").replaceChildren(...this.#recordings.map((recording) => {
+      const { name } = recording;
+      const remove = () => {
         this.#recordings = this.#recordings.filter((other) => other !== recording);
         this.#tested = [];
         this.#write();
       };
-      item.append(text(recording.frames ? "trainer.motions" : "trainer.recording", { name: recording.name, count: countOf(recording) }), " ", remove);
-      return item;
+      const label = text(recording.frames ? "trainer.motions" : "trainer.recording", { name, count: countOf(recording) });
+      return make("li", {}, label, " ", makeButton(text("trainer.remove"), remove, { ariaLabel: `${text("trainer.remove")}: ${name}` }));
     }));
-    this.#find("trainer-table").replaceChildren(...this.#tested.map(tableOf));
+    find("trainer-table").replaceChildren(...this.#tested.map(tableOf));
   }
+}
+
+/** @param {string} key of a text @param {Record<string, unknown>} [values] */
+function showStatus(key, values) {
+  find("trainer-words").textContent = text(key, values);
 }
 
 /** Return the number of examples of a recording. @param {Recording} recording */
@@ -203,20 +192,8 @@ const plain = (points) => points.map(({ x, y, z }) => ({ x, y, z }));
 
 /** Return the confusion matrix as a table. @param {{names: string[], counts: number[][]}} tested */
 function tableOf({ names, counts }) {
-  const table = document.createElement("table");
-  const line = (/** @type {string} */ head, /** @type {(string | number)[]} */ cells, /** @type {"td" | "th"} */ tag) => {
-    const row = table.insertRow();
-    const title = Object.assign(document.createElement("th"), { textContent: head, scope: tag === "th" ? "col" : "row" });
-    row.append(title, ...cells.map((cell) => {
-      const node = document.createElement(tag);
-      if (node instanceof HTMLTableCellElement && tag === "th") node.scope = "col";
-      node.textContent = String(cell);
-      return node;
-    }));
-  };
-  line(text("trainer.is"), [...names, text("gestures.nothing")], "th");
-  names.forEach((name, k) => line(name, counts[k], "td"));
-  return table;
+  const head = makeRow(text("trainer.is"), [...names, text("gestures.nothing")], "th");
+  return make("table", {}, head, ...names.map((name, k) => makeRow(name, counts[k])));
 }
 
 const EXAMPLE = `[[rule]]
@@ -232,41 +209,35 @@ osc = "127.0.0.1:9000/volume"
 const MOST_COMMANDS = 30;
 
 export class MapEditor {
-  /** @type {(id: string) => any} */ #find;
-  /** @type {(error: unknown) => void} */ #fail;
-  /** @type {(map: string | null) => void} */ #dryRun;
+  #dryRun;
   #isRunning = false;
   /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ #known = { gestures: [], motions: [], measures: [] };
   /** @type {string[]} custom gestures that were trained here */ #custom = [];
 
-  /**
-   * @param {(id: string) => any} find
-   * @param {(error: unknown) => void} fail
-   * @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop
-   */
-  constructor(find, fail, dryRun) {
-    [this.#find, this.#fail, this.#dryRun] = [find, fail, dryRun];
-    find("map-text").value = EXAMPLE;
-    find("map-text").oninput = () => this.#stop();
+  /** @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop */
+  constructor(dryRun) {
+    this.#dryRun = dryRun;
+    const map = find("map-text");
+    map.value = EXAMPLE;
+    map.oninput = () => this.#stop();
     find("map-add").onclick = () => this.#add();
-    find("map-download").onclick = async () => (await this.#check()) && save(new Blob([find("map-text").value], { type: "application/toml" }), "map.toml");
+    find("map-download").onclick = async () => (await this.#check()) && save(new Blob([map.value], { type: "application/toml" }), "map.toml");
     find("map-check").onclick = () => this.#check();
     find("map-run").onchange = () => this.#run();
-    find("map-action").onchange = () => this.#hint();
-    onLanguage(() => this.#hint());
+    find("map-action").onchange = showHint;
   }
 
   /** Fill the lists of names for rules. */
   async load() {
-    const { actions, gestures, motions, measures } = await call(new URL(addressOf("/v1/control")));
-    this.#known = { gestures, motions, measures };
+    const { actions, ...known } = /** @type {any} */ (await call(addressOf("/v1/control")));
+    this.#known = known;
     this.#list();
-    this.#find("map-action").replaceChildren(...Object.entries(actions).map(([name, hint]) => {
+    find("map-action").replaceChildren(...Object.entries(actions).map(([name, hint]) => {
       const option = new Option(name);
       option.dataset.hint = hint;
       return option;
     }));
-    this.#hint();
+    showHint();
   }
 
   /** Custom gestures that rules may name too. @param {string[]} names */
@@ -277,74 +248,66 @@ export class MapEditor {
 
   #list() {
     const { gestures, motions, measures } = this.#known;
-    const group = (/** @type {string} */ label, /** @type {string[]} */ names, /** @type {string} */ key) => {
-      const node = Object.assign(document.createElement("optgroup"), { label });
-      node.append(...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`)));
-      return node;
-    };
-    this.#find("map-on").replaceChildren(group(text("map.motions"), motions, "on"), group(text("map.gestures"), [...this.#custom, ...gestures], "on"), group(text("map.measures"), measures, "measure"));
+    const group = (/** @type {string} */ label, /** @type {string[]} */ names, key = "on") =>
+      make("optgroup", { label }, ...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`)));
+    find("map-on").replaceChildren(group(text("map.motions"), motions), group(text("map.gestures"), [...this.#custom, ...gestures]), group(text("map.measures"), measures, "measure"));
   }
 
   /** @param {Record<string, any>} frame */
   draw({ commands = [] }) {
     if (!this.#isRunning) return; // an outdated answer
-    const list = this.#find("map-commands");
-    for (const command of commands) {
-      const line = document.createElement("li");
-      line.textContent = JSON.stringify(command);
-      list.prepend(line);
-    }
+    const list = find("map-commands");
+    for (const command of commands) list.prepend(make("li", {}, JSON.stringify(command)));
     while (list.children.length > MOST_COMMANDS) list.lastElementChild.remove();
   }
 
   clear() {}
 
-  #hint() {
-    const hint = this.#find("map-action").selectedOptions?.[0]?.dataset.hint ?? "";
-    this.#find("map-target").placeholder = hint.split(", as in ").at(-1);
-    this.#find("map-target-hint").textContent = hint;
-  }
-
   #add() {
-    const [on, action, target] = ["map-on", "map-action", "map-target"].map((id) => this.#find(id).value);
-    const before = this.#find("map-text").value.trimEnd();
-    this.#find("map-text").value = `${before}${before ? "\n\n" : ""}[[rule]]\n${on}\n${action} = ${JSON.stringify(target)}\n`;
+    const [map, on, action, target] = ["map-text", "map-on", "map-action", "map-target"].map(find);
+    const before = map.value.trimEnd();
+    map.value = `${before}${before ? "\n\n" : ""}[[rule]]\n${on.value}\n${action.value} = ${JSON.stringify(target.value)}\n`;
     this.#stop();
     this.#check();
   }
 
   /** Check the map and show the errors. */
   async #check() {
-    const state = this.#find("map-words");
+    const state = find("map-words");
     try {
-      const address = new URL(addressOf("/v1/control"));
+      const address = addressOf("/v1/control");
       for (const name of this.#custom) address.searchParams.append("gesture", name);
-      const { rules } = await call(address, null, { method: "POST", body: this.#find("map-text").value });
+      const { rules } = await call(address, null, { method: "POST", body: find("map-text").value });
       state.textContent = text("map.right", { count: rules });
       state.dataset.state = "right";
-      return true;
     } catch (error) {
-      if (/** @type {any} */ (error).code !== "bad_option") this.#fail(error);
+      if (/** @type {any} */ (error).code !== "bad_option") showError(error);
       state.textContent = /** @type {Error} */ (error).message;
       state.dataset.state = "wrong";
-      return false;
     }
+    return state.dataset.state === "right";
   }
 
   async #run() {
-    if (!this.#find("map-run").checked) return this.#stop();
-    if (!(await this.#check())) {
-      this.#find("map-run").checked = false;
-      return;
-    }
+    const run = find("map-run");
+    if (!run.checked) return this.#stop();
+    run.checked = await this.#check();
+    if (!run.checked) return undefined;
     this.#isRunning = true;
-    this.#dryRun(this.#find("map-text").value);
+    return this.#dryRun(find("map-text").value);
   }
 
   #stop() {
-    this.#find("map-run").checked = false;
-    this.#find("map-commands").replaceChildren();
+    find("map-run").checked = false;
+    find("map-commands").replaceChildren();
     if (this.#isRunning) this.#dryRun(null);
     this.#isRunning = false;
   }
+}
+
+/** Show an example of the selected action. */
+function showHint() {
+  const hint = find("map-action").selectedOptions[0]?.dataset.hint ?? "";
+  find("map-target").placeholder = hint.split(", as in ").at(-1);
+  find("map-target-hint").textContent = hint;
 }

@@ -1,7 +1,7 @@
 /** Results as points in one space: metres, camera axes (x right, y down, z forward). */
 
 import { instancesOf, lineColour, RESULTS, skeletonOf } from "./kinds.js";
-import { fit } from "./painter.js";
+import { fit, onNextFrame } from "./dom.js";
 import { around, shade } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */
@@ -24,12 +24,13 @@ export function figuresOf(frame) {
   return instancesOf(frame).flatMap(({ kind, instance, person }) => {
     const skeleton = skeletonOf(instance);
     if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return []; // without depth
-    const figure = { kind, skeleton, points: /** @type {Vector[]} */ (kind === "face" ? facePoints(instance) : worldPoints(instance)), visible: visibleOf(instance, frame) };
+    const points = /** @type {Vector[]} */ (kind === "face" ? facePoints(instance) : instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]));
+    const figure = { kind, skeleton, points, visible: visibleOf(instance, frame) };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
     const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
-    return [moved(figure, difference(anchor, figure.points[kind === "face" ? NOSE_OF_FACE : 0]))];
+    return [moved(figure, minus(anchor, figure.points[kind === "face" ? NOSE_OF_FACE : 0]))];
   });
 }
 
@@ -45,11 +46,6 @@ function visibleOf({ keypoints }, { width, height }) {
   return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= width && y <= height);
 }
 
-/** @param {any} instance @returns {Vector[]} */
-function worldPoints(instance) {
-  return instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]);
-}
-
 /** @param {any} face @returns {Vector[]} metres, as if every face were of one height; origin at its middle */
 function facePoints({ keypoints, box }) {
   const scale = FACE_M / (box.height || 1);
@@ -62,12 +58,11 @@ function placeInImage({ points }, { keypoints }, frame) {
   const [low, high] = extent(points);
   const [left, top, right, bottom] = around(keypoints);
   const scale = (Math.hypot(high[0] - low[0], high[1] - low[1]) || 1) / (Math.hypot(right - left, bottom - top) || 1);
-  let [x, y] = [0, 0];
-  for (let k = 0; k < points.length; k += 1) {
-    x += (keypoints[k].x - frame.width / 2) * scale - points[k][0];
-    y += (keypoints[k].y - frame.height / 2) * scale - points[k][1];
-  }
-  return /** @type {Vector} */ ([x / points.length, y / points.length, 0]);
+  const sum = points.reduce(([x, y], point, k) => [
+    x + (keypoints[k].x - frame.width / 2) * scale - point[0],
+    y + (keypoints[k].y - frame.height / 2) * scale - point[1],
+  ], [0, 0]);
+  return /** @type {Vector} */ ([sum[0] / points.length, sum[1] / points.length, 0]);
 }
 
 /** Return the minimum and maximum along each axis. @param {Vector[]} points @returns {[Vector, Vector]} */
@@ -91,16 +86,14 @@ function moved(figure, by) {
 }
 
 /** @param {Vector} a @param {Vector} b @returns {Vector} */
-function difference(a, b) {
-  return [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
-}
-
+const minus = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 
 const HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
 const KEYS = {
   ArrowLeft: { yaw: -0.12 }, ArrowRight: { yaw: 0.12 }, ArrowUp: { pitch: 0.1 }, ArrowDown: { pitch: -0.1 },
-  "+": { zoom: 1.15 }, "=": { zoom: 1.15 }, "-": { zoom: 1 / 1.15 },
+  "+": { zoom: 1.15 }, "=": { zoom: 1.15 }, "-": { zoom: 1 / 1.15 }, Home: null,
 };
+const FLOOR = "#8b93a6";
 const STEEPEST = 1.5;
 const DISTANCE = 3.4; // distance of the eye in radii of the figures
 const EASE = 0.08; // share of the change of bounds per frame, which keeps the view steady
@@ -111,14 +104,18 @@ export class View3D {
   #view = { ...HOME };
   /** @type {Figure[]} */ #figures = [];
   /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
-  #isScheduled = false;
   #isSeen = true;
   #shown = "";
+  #ask = onNextFrame(() => this.#isSeen && this.#render());
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    canvas.addEventListener("keydown", (event) => this.#onKey(event));
+    canvas.addEventListener("keydown", (event) => {
+      if (!(event.key in KEYS)) return;
+      this.#turn(KEYS[/** @type {keyof KEYS} */ (event.key)]);
+      event.preventDefault();
+    });
     canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
     canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
       if (buttons) this.#turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
@@ -128,7 +125,7 @@ export class View3D {
       event.preventDefault();
       this.#turn({ zoom: Math.exp(-event.deltaY * 0.0012) });
     }, { passive: false });
-    canvas.addEventListener("dblclick", () => this.#home());
+    canvas.addEventListener("dblclick", () => this.#turn(null));
     new ResizeObserver(() => this.#ask()).observe(canvas);
     new IntersectionObserver(([{ isIntersecting }]) => {
       this.#isSeen = isIntersecting;
@@ -157,36 +154,16 @@ export class View3D {
     this.#render();
   }
 
-  /** Draw once with the next frame of the screen, only while the view is visible. */
-  #ask() {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      if (this.#isSeen) this.#render();
-    });
-  }
-
-  /** @param {{yaw?: number, pitch?: number, zoom?: number}} by */
-  #turn({ yaw = 0, pitch = 0, zoom = 1 }) {
-    const view = this.#view;
-    view.yaw += yaw;
-    view.pitch = Math.min(Math.max(view.pitch + pitch, -STEEPEST), STEEPEST);
-    view.zoom = Math.min(Math.max(view.zoom * zoom, 0.4), 4);
+  /** @param {{yaw?: number, pitch?: number, zoom?: number} | null} by null for the view at the begin */
+  #turn(by) {
+    const { yaw = 0, pitch = 0, zoom = 1 } = by ?? {};
+    const view = by ? this.#view : HOME;
+    this.#view = {
+      yaw: view.yaw + yaw,
+      pitch: Math.min(Math.max(view.pitch + pitch, -STEEPEST), STEEPEST),
+      zoom: Math.min(Math.max(view.zoom * zoom, 0.4), 4),
+    };
     this.#ask();
-  }
-
-  #home() {
-    this.#view = { ...HOME };
-    this.#ask();
-  }
-
-  /** @param {KeyboardEvent} event */
-  #onKey(event) {
-    if (event.key === "Home") this.#home();
-    else if (event.key in KEYS) this.#turn(KEYS[/** @type {keyof KEYS} */ (event.key)]);
-    else return;
-    event.preventDefault();
   }
 
   #render() {
@@ -241,7 +218,7 @@ export class View3D {
 
 /** Draw rings on the floor, which show the orientation of the space. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */
 function drawFloor(ctx, project, { middle, reach, floor }) {
-  ctx.strokeStyle = "#8b93a6";
+  ctx.strokeStyle = FLOOR;
   ctx.lineWidth = devicePixelRatio;
   for (const [share, alpha] of [[0.4, 0.4], [0.8, 0.28], [1.2, 0.16]]) {
     ctx.globalAlpha = alpha;
@@ -256,34 +233,25 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
   ctx.globalAlpha = 1;
 }
 
-/**
- * Draw bones and points from far to near; invisible ones are dashed and hollow.
- *
- * @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit size of a pixel of the screen
- */
+/** Draw bones and points from far to near; invisible ones are dashed and hollow. @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit size of a pixel of the screen */
 function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
   const isVisible = (/** @type {number} */ k) => visible?.[k] ?? true;
-  const xs = projected.map((/** @type {any} */ point) => point.x);
-  const ys = projected.map((/** @type {any} */ point) => point.y);
-  const size = Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  const [left, top, right, bottom] = around(projected);
+  const size = Math.hypot(right - left, bottom - top);
   unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand of a complete person has thinner lines
   const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
-  const line = (/** @type {number} */ a, /** @type {number} */ b) => {
+  const strokeLines = (/** @type {[number, number][]} */ lines) => {
     ctx.beginPath();
-    ctx.moveTo(projected[a].x, projected[a].y);
-    ctx.lineTo(projected[b].x, projected[b].y);
+    for (const [a, b] of lines) {
+      ctx.moveTo(projected[a].x, projected[a].y);
+      ctx.lineTo(projected[b].x, projected[b].y);
+    }
     ctx.stroke();
   };
-  const edges = skeleton.edges ?? [];
   ctx.globalAlpha = 0.22;
-  ctx.strokeStyle = "#8b93a6";
+  ctx.strokeStyle = FLOOR;
   ctx.lineWidth = unit * 0.8;
-  ctx.beginPath();
-  for (const [a, b] of edges) {
-    ctx.moveTo(projected[a].x, projected[a].y);
-    ctx.lineTo(projected[b].x, projected[b].y);
-  }
-  ctx.stroke();
+  strokeLines(skeleton.edges ?? []);
   ctx.globalAlpha = 1;
   const bold = kind === "face" ? 1.6 : 5;
   const depth = (/** @type {[number, number]} */ [a, b]) => projected[a].depth + projected[b].depth;
@@ -294,12 +262,11 @@ function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
     ctx.lineWidth = unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1);
     ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
     ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
-    line(a, b);
+    strokeLines([[a, b]]);
   }
   ctx.setLineDash([]);
   if (kind === "face") return;
-  const order = [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth);
-  for (const k of order) {
+  for (const k of [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth)) {
     const close = near(projected[k].depth);
     ctx.fillStyle = ctx.strokeStyle = shade(skeleton.colours[k], close + 0.2);
     ctx.beginPath();

@@ -1,7 +1,8 @@
 /** The main module of the annotation page. It connects the studio with the views, the panel, pointers and keys. */
 
+import { find, put } from "../dom.js";
 import { ServerError } from "../endpoints.js";
-import { addTexts, memory, messagesIn, onLanguage, preferredLanguage, speak, text } from "../texts.js";
+import { memory, onLanguage, showError, startLanguage, text } from "../texts.js";
 import { View3D } from "../view3d.js";
 import { acceptMachine, askMachine, commands, copyPrevious, listenToKeys, showKeys } from "./commands.js";
 import { getAgreement } from "./project.js";
@@ -10,56 +11,37 @@ import { JointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, W
 
 const POLL_MS = 2000;
 const COUNTS = [1, 2, 3, 4, 6, 8, 9, 12];
-const SWITCHES = /** @type {const} */ ({ "show-machine": "machine", "show-others": "others" });
+const SWITCHES = { "show-machine": "machine", "show-others": "others" };
 
-/**
- * Return an element of the page.
- *
- * @template {HTMLElement} T
- * @param {string} id @param {new () => T} kind of element
- * @returns {T}
- */
-function find(id, kind) {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
-  return found;
-}
-
-const node = (/** @type {string} */ id) => find(id, HTMLElement);
-const button = (/** @type {string} */ id) => find(id, HTMLButtonElement);
-const input = (/** @type {string} */ id) => find(id, HTMLInputElement);
-const select = (/** @type {string} */ id) => find(id, HTMLSelectElement);
-const dialog = (/** @type {string} */ id) => find(id, HTMLDialogElement);
-const messages = messagesIn(node("message"));
-const studio = new Studio((error) => messages.show(error));
-const wall = new Wall(studio, { place: node("views"), template: find("tile", HTMLTemplateElement), error: (error) => messages.show(error) });
-const space = new View3D(find("view3d", HTMLCanvasElement));
-const grid = new JointGrid(node("joints"), (joint) => studio.chooseJoint(joint));
-const keys = commands(studio, wall, { help: () => dialog("help").showModal() });
+const studio = new Studio();
+const wall = new Wall(studio);
+const space = new View3D(find("view3d"));
+const grid = new JointGrid(find("joints"), (joint) => studio.chooseJoint(joint));
+const keys = commands(studio, wall);
 
 function showFrame() {
   const { frame, progress } = studio.state;
   if (frame < 0) return;
   const { frames } = studio.project;
   const place = frames.indexOf(frame);
-  input("frame").value = String(place);
-  input("frame").setAttribute("aria-valuetext", text("frame.at", { frame, place: place + 1, count: frames.length }));
-  node("frame-number").textContent = text("frame.number", { frame, place: place + 1, count: frames.length });
-  button("previous").disabled = place === 0;
-  button("next").disabled = place === frames.length - 1;
-  const done = Object.values(progress.frames).filter((count) => count >= progress.joints).length;
-  const begun = Object.keys(progress.frames).length;
-  find("progress", HTMLProgressElement).value = done / frames.length;
-  node("progress-text").textContent = text("progress.text", { done, begun, count: frames.length });
+  const count = frames.length;
+  const slider = find("frame");
+  slider.value = String(place);
+  slider.ariaValueText = text("frame.at", { frame, place: place + 1, count });
+  find("frame-number").textContent = text("frame.number", { frame, place: place + 1, count });
+  find("previous").disabled = place === 0;
+  find("next").disabled = place === count - 1;
+  const done = Object.values(progress.frames).filter((joints) => joints >= progress.joints).length;
+  find("progress").value = done / count;
+  find("progress-text").textContent = text("progress.text", { done, begun: Object.keys(progress.frames).length, count });
 }
 
 function showSaved() {
   const { unsent, offline, annotator } = studio.state;
   const key = offline ? "saved.offline" : unsent ? "saved.sending" : annotator ? "saved" : "saved.nobody";
-  const status = text(key, { count: unsent });
-  if (node("saved").textContent !== status) node("saved").textContent = status;
-  node("saved").dataset.state = offline ? "error" : unsent ? "connecting" : "running";
-  button("who").textContent = annotator || text("enter");
+  put(find("saved"), text(key, { count: unsent }));
+  find("saved").dataset.state = offline ? "error" : unsent ? "connecting" : "running";
+  find("who").textContent = annotator || text("enter");
 }
 
 function showPanel() {
@@ -68,108 +50,103 @@ function showPanel() {
   const { joints: names, bones, views } = studio.project;
   const marks = [...studio.marksOf(frame).values()];
   const count = (/** @type {(mark: import("./project.js").Mark) => boolean} */ fits) => names.map((_, k) => marks.filter((mark) => mark.joint === k && fits(mark)).length);
+  const [marked, placed] = [count(() => true), count((mark) => mark.x !== null)];
   grid.show({
-    joint, names, views: count(() => true), placed: count((mark) => mark.x !== null),
+    joint, names, views: marked, placed,
     odd: new Set(seen.bones.flatMap((item) => item.bone)),
     disputed: new Set(seen.conflicts.map((item) => item.joint)),
   });
-  node("joint-name").textContent = jointName(joint, names);
+  find("joint-name").textContent = jointName(joint, names);
   const mark = marks.find((item) => item.joint === joint && item.view === shown[active]);
-  for (const state of node("states").querySelectorAll("button")) state.setAttribute("aria-pressed", String(state.dataset.state === mark?.state));
-  const sigma = seen.sigma_mm[joint];
-  node("joint-status").textContent = seen.points_m[joint]
-    ? text("joint.known", { count: marks.filter((item) => item.joint === joint && item.x !== null).length, mm: sigma?.toFixed(1) ?? "–" })
+  for (const state of find("states").querySelectorAll("button")) state.ariaPressed = String(state.dataset.state === mark?.state);
+  find("joint-status").textContent = seen.points_m[joint]
+    ? text("joint.known", { count: placed[joint], mm: seen.sigma_mm[joint]?.toFixed(1) ?? "–" })
     : text("joint.unknown");
-  showWarnings(node("warnings"), seen, names, (wanted) => studio.chooseJoint(wanted));
-  if (!node("warnings").children.length) node("warnings").textContent = text("warnings.none");
-  button("undo").disabled = !studio.canUndo;
-  button("redo").disabled = !studio.canRedo;
+  showWarnings(find("warnings"), seen, names, (wanted) => studio.chooseJoint(wanted));
+  find("undo").disabled = !studio.edits.done.length;
+  find("redo").disabled = !studio.edits.undone.length;
   const view = views.find(({ name }) => name === shown[0]);
   if (view) space.show(skeletonsOfJoints(seen.points_m, bones, view));
 }
 
 function showNotice() {
   const { notice } = studio.state;
-  node("notice").textContent = notice ? text(`notice.${notice.key}`, notice.values) : "";
+  find("notice").textContent = notice ? text(`notice.${notice.key}`, notice.values) : "";
 }
 
 async function refreshAgreement() {
-  if (!find("agreement-card", HTMLDetailsElement).open || !studio.project) return;
+  if (!find("agreement-card").open || !studio.project) return;
   try {
-    showAgreement(node("agreement"), await getAgreement(), studio.project.joints);
+    showAgreement(find("agreement"), await getAgreement(), studio.project.joints);
   } catch (error) {
-    messages.show(error);
+    showError(error);
   }
 }
 
 /** Ask for the annotator's name and store it. */
-async function enter() {
-  input("annotator").value = studio.state.annotator || memory.read("annotate.annotator") || "";
-  dialog("enter").showModal();
-  input("annotator").focus();
+function enter() {
+  find("annotator").value = studio.state.annotator || memory.read("annotate.annotator") || "";
+  find("enter").showModal();
+  find("annotator").focus();
 }
 
 function wireFields() {
-  input("frame").max = String(studio.project.frames.length - 1);
-  input("frame").oninput = () => studio.goTo(studio.project.frames[Number(input("frame").value)]);
-  button("previous").onclick = () => studio.step(-1);
-  button("next").onclick = () => studio.step(1);
-  button("need").onclick = () => studio.goToNeed();
-  button("undo").onclick = () => studio.undo();
-  button("redo").onclick = () => studio.redo();
-  button("copy").onclick = () => copyPrevious(studio);
-  button("label").onclick = () => askMachine(studio);
-  button("accept").onclick = () => acceptMachine(studio, studio.state.joint);
-  button("accept-all").onclick = () => acceptMachine(studio, null);
-  node("states").onclick = ({ target }) => {
+  const [frame, count, views] = [find("frame"), find("count"), find("views")];
+  const { frames, views: all } = studio.project;
+  frame.max = String(frames.length - 1);
+  frame.oninput = () => studio.goTo(frames[Number(frame.value)]);
+  const actions = {
+    previous: () => studio.step(-1),
+    next: () => studio.step(1),
+    need: () => studio.goToNeed(),
+    undo: () => studio.undo(),
+    redo: () => studio.redo(),
+    copy: () => copyPrevious(studio),
+    label: () => askMachine(studio),
+    accept: () => acceptMachine(studio, studio.state.joint),
+    "accept-all": () => acceptMachine(studio, null),
+  };
+  for (const [id, onclick] of Object.entries(actions)) find(id).onclick = onclick;
+  find("states").onclick = (/** @type {MouseEvent} */ { target }) => {
     const state = target instanceof HTMLElement ? target.dataset.state : undefined;
     if (state) studio.setState(studio.state.shown[studio.state.active], /** @type {import("./project.js").MarkState} */ (state));
   };
-  for (const [id, name] of Object.entries(SWITCHES)) input(id).onchange = () => wall.show({ [name]: input(id).checked });
-  select("advance").onchange = () => wall.show({ advance: select("advance").value });
-  input("everyone").onchange = () => {
-    studio.store.set({ everyone: input("everyone").checked });
+  for (const [id, name] of Object.entries(SWITCHES)) find(id).onchange = () => wall.show({ [name]: find(id).checked });
+  find("advance").onchange = () => wall.show({ advance: find("advance").value });
+  find("everyone").onchange = () => {
+    studio.store.set({ everyone: find("everyone").checked });
     studio.reload();
   };
   for (const id of ["brightness", "contrast"]) {
-    const show = () => {
-      node("views").style.setProperty(`--${id}`, input(id).value);
-      /** @type {HTMLOutputElement} */ (document.querySelector(`output[for="${id}"]`)).textContent = Number(input(id).value).toFixed(1);
+    const slider = find(id);
+    slider.oninput = () => {
+      views.style.setProperty(`--${id}`, slider.value);
+      slider.previousElementSibling.textContent = Number(slider.value).toFixed(1);
     };
-    input(id).oninput = show;
-    show();
+    slider.oninput();
   }
-  const most = studio.project.views.length;
-  select("count").replaceChildren(...COUNTS.filter((count) => count <= most).map((count) => new Option(String(count), String(count))));
-  select("count").onchange = () => studio.showCount(Number(select("count").value));
-  studio.store.watch(["shown"], ({ shown }) => (select("count").value = String(shown.length)));
+  count.replaceChildren(...COUNTS.filter((number) => number <= all.length).map((number) => new Option(String(number), String(number))));
+  count.onchange = () => studio.showCount(Number(count.value));
+  studio.store.watch(["shown"], ({ shown }) => (count.value = String(shown.length)));
 }
 
 function wire() {
-  select("language").onchange = async () => {
-    memory.write("language", select("language").value);
-    await speak(select("language").value);
-  };
-  button("help-open").onclick = () => dialog("help").showModal();
-  button("who").onclick = enter;
-  dialog("enter").onclose = () => {
-    const name = input("annotator").value.trim();
-    if (name && name !== studio.state.annotator) studio.begin(name).catch((error) => messages.show(error));
+  find("help-open").onclick = () => find("help").showModal();
+  find("who").onclick = enter;
+  find("enter").onclose = () => {
+    const name = find("annotator").value.trim();
+    if (name && name !== studio.state.annotator) studio.begin(name).catch(showError);
     else if (!name && !studio.state.annotator) enter();
   };
-  find("agreement-card", HTMLDetailsElement).ontoggle = refreshAgreement;
+  find("agreement-card").ontoggle = refreshAgreement;
   listenToKeys(keys.all, () => studio.state.annotator !== "" && !document.querySelector("dialog[open]"));
   studio.store.watch(["unsent", "offline", "annotator"], showSaved);
   studio.store.watch(["notice"], showNotice);
   studio.store.watch(["frame", "progress"], showFrame);
   studio.store.watch(["seen", "joint", "shown", "active"], showPanel);
-  onLanguage(() => {
-    messages.render();
-    for (const show of [showFrame, showSaved, showPanel, showNotice]) show();
-    showKeys(node("keys"), keys);
-    wall.refresh();
-    refreshAgreement();
-  });
+  for (const show of [showFrame, showSaved, showPanel, showNotice, refreshAgreement]) onLanguage(show);
+  onLanguage(() => showKeys(find("keys"), keys));
+  onLanguage(() => wall.refresh());
   setInterval(() => document.hidden || studio.poll(), POLL_MS);
 }
 
@@ -180,19 +157,16 @@ Object.defineProperty(globalThis, "sonjitAnnotation", { value: Object.freeze({
   },
 }) });
 
-const language = preferredLanguage();
-select("language").value = language;
-addTexts(new URL("i18n/", import.meta.url));
-await speak(language);
+await startLanguage(new URL("i18n/", import.meta.url));
 wire();
 try {
   await studio.open();
-  node("project-name").textContent = studio.project.name;
+  find("project-name").textContent = studio.project.name;
   wireFields();
   wall.begin();
-  await enter();
+  enter();
 } catch (error) {
   const isMissing = error instanceof ServerError && error.code === "not_found";
-  messages.show(isMissing ? new ServerError("no_project", error.message) : error);
+  showError(isMissing ? new ServerError("no_project", error.message) : error);
 }
 document.documentElement.dataset.ready = "true";

@@ -1,6 +1,7 @@
 /** The table of keyboard commands, also shown in the help, and commands that place marks automatically. */
 
-import { text } from "../texts.js";
+import { find, make } from "../dom.js";
+import { showError, text } from "../texts.js";
 import { getFrame, placeOf, prelabel } from "./project.js";
 
 /** @typedef {import("./project.js").MarkState} MarkState */
@@ -10,11 +11,8 @@ const ZOOM = 1.25;
 const PAN_PX = 60;
 const PER_HAND = 21;
 
-/**
- * @param {Studio} studio @param {import("./wall.js").Wall} wall @param {{help: () => void}} page
- * @returns {Key[] & {all: Key[]}} the keys of the help; `all` contains all keys
- */
-export function commands(studio, wall, page) {
+/** @param {Studio} studio @param {import("./wall.js").Wall} wall @returns {Key[] & {all: Key[]}} the keys of the help; `all` contains all keys */
+export function commands(studio, wall) {
   const view = () => studio.state.shown[studio.state.active];
   const state = (/** @type {MarkState} */ how) => () => studio.setState(view(), how);
   const key = (/** @type {string} */ keys, /** @type {string} */ name, /** @type {() => void} */ run) => ({ keys: keys.split(" "), name: `key.${name}`, run });
@@ -27,10 +25,7 @@ export function commands(studio, wall, page) {
   /** Return the joint's position in the active view: its mark, otherwise its projection or automatic label. @returns {[number, number] | null} */
   const known = () => {
     const { seen, joint } = studio.state;
-    const mark = own();
-    const found = mark?.x != null ? mark : seen.machine.find((item) => item.view === view() && item.joint === joint);
-    const label = found?.x != null && found.y !== null ? /** @type {[number, number]} */ ([found.x, found.y]) : null;
-    return mark?.x != null ? label : seen.projected[view()]?.[joint] ?? label;
+    return placeIn(own()) ?? seen.projected[view()]?.[joint] ?? placeIn(studio.machineMark(view(), joint));
   };
 
   /** Return the position for keys: the cursor, otherwise the joint, otherwise the middle of the view. */
@@ -57,27 +52,20 @@ export function commands(studio, wall, page) {
   const zoomToHand = () => {
     const { frame, joint, seen, shown } = studio.state;
     const first = joint - (joint % PER_HAND);
+    const joints = Array.from({ length: PER_HAND }, (_, k) => first + k);
+    const marks = studio.marksOf(frame);
     shown.forEach((name, k) => {
-      /** @type {[number, number][]} */
-      const places = [];
-      for (let at = first; at < first + PER_HAND; at++) {
-        const label = studio.marksOf(frame).get(placeOf({ frame, view: name, joint: at }));
-        const mark = label?.x != null ? label : seen.machine.find((item) => item.view === name && item.joint === at);
-        const place = seen.projected[name]?.[at];
-        if (mark?.x != null) places.push([mark.x, mark.y ?? 0]);
-        else if (place) places.push([place[0], place[1]]);
-      }
-      wall.tiles[k]?.fitTo(places);
+      const places = joints.map((at) => placeIn(marks.get(placeOf({ frame, view: name, joint: at }))) ?? placeIn(studio.machineMark(name, at)) ?? seen.projected[name]?.[at]);
+      wall.tiles[k]?.fitTo(/** @type {[number, number][]} */ (places.filter(Boolean)));
     });
   };
 
   const step = (/** @type {string} */ id, /** @type {number} */ by) => () => {
-    const field = /** @type {HTMLInputElement} */ (document.getElementById(id));
-    field.value = String(Number(field.value) + by);
-    field.dispatchEvent(new Event("input"));
+    find(id).value = String(Number(find(id).value) + by);
+    find(id).dispatchEvent(new Event("input"));
   };
 
-  const flip = (/** @type {string} */ id) => () => /** @type {HTMLInputElement} */ (document.getElementById(id)).click();
+  const flip = (/** @type {string} */ id) => () => find(id).click();
 
   const focus = (/** @type {number} */ k) => () => wall.tiles[k]?.overlay.focus();
 
@@ -119,7 +107,7 @@ export function commands(studio, wall, page) {
     key("F", "single", () => wall.toggleSingle()),
     key("V", "others", flip("show-others")),
     key("E", "everyone", flip("everyone")),
-    key("?", "help", page.help),
+    key("?", "help", () => find("help").showModal()),
   ];
   const unlisted = [
     ...arrows("", 1), ...arrows("Shift+", 10), ...arrows("Alt+", 0.25),
@@ -127,6 +115,9 @@ export function commands(studio, wall, page) {
   ];
   return Object.assign(listed, { all: [...listed, ...unlisted] });
 }
+
+/** @param {import("./project.js").Mark | undefined} mark @returns {[number, number] | null} */
+const placeIn = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
 
 /** @typedef {{keys: string[], name: string, run: () => void}} Key `keys`: displayed names such as "Shift+M" */
 
@@ -169,13 +160,8 @@ export function listenToKeys(table, isOn) {
 /** Show the table of commands. @param {HTMLElement} place a dl @param {Key[]} table */
 export function showKeys(place, table) {
   place.replaceChildren(...table.map(({ keys, name }) => {
-    const row = document.createElement("div");
-    const term = document.createElement("dt");
-    const meaning = document.createElement("dd");
-    term.append(...keys.flatMap((key, k) => [...(k ? [" "] : []), Object.assign(document.createElement("kbd"), { textContent: key })]));
-    meaning.textContent = text(name);
-    row.append(term, meaning);
-    return row;
+    const caps = keys.flatMap((key, k) => [k ? " " : "", make("kbd", {}, key)]);
+    return make("div", {}, make("dt", {}, ...caps), make("dd", {}, text(name)));
   }));
 }
 
@@ -189,7 +175,7 @@ export async function askMachine(studio) {
     studio.notify(count ? "labelled" : "no_hands", { count });
   } catch (error) {
     studio.notify("no_hands");
-    studio.onError(error);
+    showError(error);
   }
 }
 
@@ -219,6 +205,6 @@ export async function copyPrevious(studio) {
       ({ id: "", frame, view, joint, x, y, state: x === null ? state : "uncertain", source })));
     return studio.notify("copied", { count: lacking.length, frame: from });
   } catch (error) {
-    return studio.onError(error);
+    return showError(error);
   }
 }

@@ -1,6 +1,6 @@
 /** The endpoints under /v1/annotate (see docs/annotation.md) and a cache of their images. */
 
-import { call, ServerError, thisServer } from "../endpoints.js";
+import { addressOf, call, responseOf, ServerError, withQuery } from "../endpoints.js";
 import { memory } from "../texts.js";
 
 /** @typedef {"seen" | "occluded" | "uncertain" | "absent" | "cleared"} MarkState */
@@ -31,15 +31,7 @@ import { memory } from "../texts.js";
 /** @typedef {{thresholds_px: number[], all: Distances, joints: Record<string, Distances>, annotators: Record<string, Distances>}} Agreement */
 
 /** @param {string} path @param {Record<string, unknown>} [query] lists become several parameters */
-function endpoint(path, query = {}) {
-  const address = new URL(`/v1/annotate${path}`, thisServer);
-  for (const [name, value] of Object.entries(query)) {
-    for (const item of Array.isArray(value) ? value : [value]) {
-      if (item !== null && item !== undefined) address.searchParams.append(name, String(item));
-    }
-  }
-  return address;
-}
+const endpoint = (path, query = {}) => withQuery(addressOf(`/v1/annotate${path}`), query);
 
 /** @param {string} path @param {Record<string, unknown>} [query] @param {RequestInit} [request] @returns {Promise<any>} */
 const ask = (path, query, request) => call(endpoint(path, query), null, request);
@@ -66,23 +58,10 @@ export const getChanges = (since) => ask("/changes", { since });
 /** @returns {Promise<Agreement>} */
 export const getAgreement = () => ask("/agreement");
 
-/**
- * Return an image, or its region x, y, width, height.
- *
- * @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region]
- * @returns {Promise<ImageBitmap>}
- */
+/** Return an image, or its region x, y, width, height. @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region] @returns {Promise<ImageBitmap>} */
 export async function getImage(view, frame, longest, region) {
-  const address = endpoint("/image", { view, frame, longest, region: region?.join(",") });
-  let answer;
-  try {
-    answer = await fetch(address);
-  } catch {
-    throw new ServerError("gone", `No answer from ${thisServer}`);
-  }
-  if (answer.ok) return createImageBitmap(await answer.blob());
-  const { error } = await answer.json();
-  throw new ServerError(error.code, error.message);
+  const answer = await responseOf(endpoint("/image", { view, frame, longest, region: region?.join(",") }));
+  return createImageBitmap(await answer.blob());
 }
 
 const MAX_CACHED = 60; // bitmaps
@@ -103,11 +82,7 @@ export class Images {
     return known;
   }
 
-  /**
-   * Prefetch frames one after the other, so that displayed images have priority.
-   *
-   * @param {View[]} views @param {number[]} frames the most likely one first @param {number} longest
-   */
+  /** Prefetch frames one after the other, so that displayed images have priority. @param {View[]} views @param {number[]} frames the most likely one first @param {number} longest */
   async prepare(views, frames, longest) {
     const request = (this.#request += 1);
     for (const frame of frames) {

@@ -1,6 +1,6 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
-import { memory, Store } from "../texts.js";
+import { memory, showError, Store } from "../texts.js";
 import { getChanges, getFrame, getProgress, getProject, Outbox, placeOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
@@ -23,16 +23,15 @@ export class Studio {
     annotator: "", frame: -1, joint: 0, shown: [], active: 0, everyone: false, seen: NOTHING, progress: { version: -1, joints: 2 * HAND, frames: {}, needs: {} },
     unsent: 0, offline: false, notice: null,
   });
-  #edits = new EditHistory();
+  /** Groups of marks before and after each edit, for undo and redo. */
+  edits = { done: /** @type {Edit[]} */ ([]), undone: /** @type {Edit[]} */ ([]) };
   #outbox;
 
-  /** @param {(error: unknown) => void} onError */
-  constructor(onError) {
-    this.onError = onError;
+  constructor() {
     this.#outbox = new Outbox({
       answer: (answer) => this.take(answer),
       refused: (refused) => this.notify("refused", { count: refused.length }),
-      error: (error, isLost) => (isLost ? onError(error) : this.store.set({ offline: true })),
+      error: (error, isLost) => (isLost ? showError(error) : this.store.set({ offline: true })),
       changed: () => this.store.set({ unsent: this.#outbox.count }),
       query: (frame) => this.#query(frame === this.state.frame),
     });
@@ -41,14 +40,6 @@ export class Studio {
   /** @returns {State} */
   get state() {
     return /** @type {State} */ (this.store.state);
-  }
-
-  get canUndo() {
-    return this.#edits.canUndo;
-  }
-
-  get canRedo() {
-    return this.#edits.canRedo;
   }
 
   async open() {
@@ -79,6 +70,11 @@ export class Studio {
     for (const mark of this.#outbox.pending(frame)) marks.set(placeOf(mark), mark);
     for (const [place, mark] of marks) if (mark.state === "cleared") marks.delete(place);
     return marks;
+  }
+
+  /** Return the automatic mark of a joint in a view. @param {string} view @param {number} joint */
+  machineMark(view, joint) {
+    return this.state.seen.machine.find((item) => item.view === view && item.joint === joint);
   }
 
   /** @param {number} frame */
@@ -116,7 +112,7 @@ export class Studio {
     try {
       this.take(await getFrame(frame, this.#query(true)));
     } catch (error) {
-      this.onError(error);
+      showError(error);
     }
   }
 
@@ -148,12 +144,7 @@ export class Studio {
     return this.reload();
   }
 
-  /**
-   * Mark a joint in a view. All changes of single marks use this method.
-   *
-   * @param {string} view @param {number} joint @param {number | null} x @param {number | null} y
-   * @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved
-   */
+  /** Mark a joint in a view. All changes of single marks use this method. @param {string} view @param {number} joint @param {number | null} x @param {number | null} y @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved */
   mark(view, joint, x, y, state, source) {
     const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
     const how = state ?? (before?.state === "occluded" ? "occluded" : "seen");
@@ -177,18 +168,20 @@ export class Studio {
   }
 
   undo() {
-    return this.#reapply(this.#edits.undo(), "undone");
+    const { done, undone } = this.edits;
+    return this.#reapply(done, undone, "before", "undone");
   }
 
   redo() {
-    return this.#reapply(this.#edits.redo(), "redone");
+    const { done, undone } = this.edits;
+    return this.#reapply(undone, done, "after", "redone");
   }
 
   async loadProgress() {
     try {
       this.store.set({ progress: await getProgress() });
     } catch (error) {
-      this.onError(error);
+      showError(error);
     }
   }
 
@@ -208,9 +201,12 @@ export class Studio {
     }
   }
 
-  /** @param {Mark[] | null} marks @param {string} word */
-  async #reapply(marks, word) {
-    if (!marks) return this.notify(`nothing_${word}`);
+  /** Write the marks of the last edit of one list, and move it to the other. @param {Edit[]} from @param {Edit[]} to @param {"before" | "after"} when @param {string} word */
+  async #reapply(from, to, when, word) {
+    const edit = from.pop();
+    if (!edit) return this.notify(`nothing_${word}`);
+    to.push(edit);
+    const marks = edit[when];
     if (marks[0].frame !== this.state.frame) await this.goTo(marks[0].frame);
     this.#send(marks);
     return this.notify(word);
@@ -220,7 +216,7 @@ export class Studio {
   write(after) {
     const marks = this.marksOf(after[0].frame);
     const before = after.map((mark) => marks.get(placeOf(mark)) ?? /** @type {Mark} */ ({ ...mark, x: null, y: null, state: "cleared", source: "H" }));
-    this.#edits.add(before, after);
+    this.edits = { done: [...this.edits.done, { before, after }].slice(-MOST_EDITS), undone: [] };
     this.#send(after);
   }
 
@@ -253,41 +249,4 @@ function spread(names) {
 function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID requires a secure origin
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** History for undo and redo: groups of marks before and after each edit. */
-class EditHistory {
-  /** @type {Edit[]} */ #done = [];
-  /** @type {Edit[]} */ #undone = [];
-
-  get canUndo() {
-    return this.#done.length > 0;
-  }
-
-  get canRedo() {
-    return this.#undone.length > 0;
-  }
-
-  /** @param {Mark[]} before @param {Mark[]} after with the same keys */
-  add(before, after) {
-    this.#done.push({ before, after });
-    if (this.#done.length > MOST_EDITS) this.#done.shift();
-    this.#undone = [];
-  }
-
-  /** @returns {Mark[] | null} the marks to write */
-  undo() {
-    const edit = this.#done.pop();
-    if (!edit) return null;
-    this.#undone.push(edit);
-    return edit.before;
-  }
-
-  /** @returns {Mark[] | null} */
-  redo() {
-    const edit = this.#undone.pop();
-    if (!edit) return null;
-    this.#done.push(edit);
-    return edit.after;
-  }
 }

@@ -1,12 +1,14 @@
 /** Pointer input of a view: tap to mark, drag a mark or the image, zoom with two fingers or the wheel. */
 
+import { clearedContext, onNextFrame } from "../dom.js";
 import { INK, LEFT, NEUTRAL, RIGHT } from "../kinds.js";
+import { showError } from "../texts.js";
 import { getImage } from "./project.js";
 
 const GRAB_PX = 9; // distance in screen pixels within which a pointer selects a mark
 const MOVED_PX = 4; // a longer movement is not a tap
 
-export class Grip {
+class Grip {
   #tile;
   #on;
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
@@ -17,12 +19,12 @@ export class Grip {
     this.#tile = tile;
     this.#on = on;
     const { overlay } = tile;
-    overlay.addEventListener("pointerdown", (event) => this.#down(event));
-    overlay.addEventListener("pointermove", (event) => this.#move(event));
-    overlay.addEventListener("pointerup", (event) => this.#up(event, true));
-    overlay.addEventListener("pointercancel", (event) => this.#up(event, false));
-    overlay.addEventListener("contextmenu", (event) => event.preventDefault());
-    overlay.addEventListener("focus", () => on.activate());
+    overlay.onpointerdown = (event) => this.#down(event);
+    overlay.onpointermove = (event) => this.#move(event);
+    overlay.onpointerup = (event) => this.#up(event, true);
+    overlay.onpointercancel = (event) => this.#up(event, false);
+    overlay.oncontextmenu = (event) => event.preventDefault();
+    overlay.onfocus = () => on.activate();
     overlay.addEventListener("wheel", (event) => {
       event.preventDefault();
       const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinch gestures of a touch pad this way
@@ -115,160 +117,153 @@ const spotOf = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, m
 /** @param {number} joint */
 const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
 
-/**
- * @param {CanvasRenderingContext2D} ctx one unit is a pixel of the screen
- * @param {(x: number, y: number) => Spot} put from the image to the screen
- * @param {Scene} scene
- */
-export function drawScene(ctx, put, scene) {
+/** @param {CanvasRenderingContext2D} ctx one unit is a pixel of the screen @param {(x: number, y: number) => Spot} put from the image to the screen @param {Scene} scene */
+function drawScene(ctx, put, scene) {
+  const { marks, machine, others, projected, residuals, line, bones, odd, joint: active } = scene;
+  const pen = new Pen(ctx);
   ctx.lineCap = ctx.lineJoin = "round";
-  if (scene.line.length) drawLine(ctx, put, scene.line);
-  const places = scene.projected.map((spot, joint) => {
-    return spotOf(scene.marks.get(joint)) ?? spot;
-  });
-  for (const [a, b] of scene.bones) {
+  if (line.length) pen.guide(line.map((spot) => put(...spot)));
+  const places = projected.map((spot, joint) => spotOf(marks.get(joint)) ?? spot);
+  for (const [a, b] of bones) {
     const [from, to] = [places[a], places[b]];
     if (!from || !to) continue;
-    const isOdd = scene.odd.has(`${a} ${b}`);
-    stroke(ctx, [put(from[0], from[1]), put(to[0], to[1])], isOdd ? WARNING : handColour(a), isOdd ? 4 : 2, isOdd ? 1 : 0.75);
+    const isOdd = odd.has(`${a} ${b}`);
+    pen.stroke([put(...from), put(...to)], isOdd ? WARNING : handColour(a), isOdd ? 4 : 2, isOdd ? 1 : 0.75);
   }
-  for (const [a, b] of scene.bones) {
-    const [from, to] = [a, b].map((joint) => places[joint] ?? (scene.marks.has(joint) ? null : spotOf(scene.machine.get(joint))));
-    if (from && to && !(places[a] && places[b])) stroke(ctx, [put(...from), put(...to)], handColour(a), 1.25, 0.6);
+  for (const [a, b] of bones) {
+    const [from, to] = [a, b].map((joint) => places[joint] ?? (marks.has(joint) ? null : spotOf(machine.get(joint))));
+    if (from && to && !(places[a] && places[b])) pen.stroke([put(...from), put(...to)], handColour(a), 1.25, 0.6);
   }
-  for (const [joint, mark] of scene.machine) {
+  for (const [joint, mark] of machine) {
     const spot = spotOf(mark);
-    if (spot && !scene.marks.has(joint)) diamond(ctx, put(...spot), handColour(joint), joint === scene.joint);
+    if (spot && !marks.has(joint)) pen.diamond(put(...spot), handColour(joint), joint === active);
   }
-  for (const mark of scene.others) {
+  for (const mark of others) {
     const spot = spotOf(mark);
-    if (spot) cross(ctx, put(...spot), mark.joint === scene.joint ? mark.annotator : "");
+    if (spot) pen.cross(put(...spot), mark.joint === active ? mark.annotator : "");
   }
-  scene.projected.forEach((spot, joint) => {
+  projected.forEach((spot, joint) => {
     if (!spot) return;
-    const at = put(...spot);
-    const marked = spotOf(scene.marks.get(joint));
-    if (marked) gap(ctx, put(...marked), at, scene.residuals[joint] ?? 0);
-    else ring(ctx, at, joint === scene.joint ? 6 : 3.25, handColour(joint), 1.5);
+    const marked = spotOf(marks.get(joint));
+    if (marked) pen.gap(put(...marked), put(...spot), residuals[joint] ?? 0);
+    else pen.ring(put(...spot), joint === active ? 6 : 3.25, handColour(joint), 1.5);
   });
-  for (const [joint, mark] of scene.marks) {
+  for (const [joint, mark] of marks) {
     const spot = spotOf(mark);
-    if (spot) drawMark(ctx, put(...spot), mark, joint === scene.joint, scene.conflicts.has(joint));
+    if (spot) pen.mark(put(...spot), mark, joint === active, scene.conflicts.has(joint));
   }
-  nameJoint(ctx, put, scene, places[scene.joint]);
-  if (scene.cursor) crosshair(ctx, put(...scene.cursor));
+  const place = places[active];
+  const words = [scene.name, residuals[active] == null ? "" : `${residuals[active].toFixed(1)} px`].filter(Boolean).join("  ");
+  if (place && words) pen.label(put(...place), 12, -16, words);
+  if (scene.cursor) pen.crosshair(put(...scene.cursor));
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Spot[]} path @param {string} colour @param {number} width @param {number} [alpha] */
-function stroke(ctx, path, colour, width, alpha = 1) {
-  ctx.globalAlpha = alpha;
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = width;
-  ctx.beginPath();
-  for (const spot of path) ctx.lineTo(...spot);
-  ctx.stroke();
-  ctx.globalAlpha = 1;
-}
+/** Draws the signs of a scene, with dark edges that are visible on any image. */
+class Pen {
+  /** @param {CanvasRenderingContext2D} ctx */
+  constructor(ctx) {
+    this.ctx = ctx;
+  }
 
-/** @param {CanvasRenderingContext2D} ctx @param {(x: number, y: number) => Spot} put @param {[number, number][]} line */
-function drawLine(ctx, put, line) {
-  const path = line.map(([x, y]) => put(x, y));
-  stroke(ctx, path, INK, 4, 0.5);
-  ctx.setLineDash([7, 5]);
-  stroke(ctx, path, LINE, 1.75);
-  ctx.setLineDash([]);
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {number} radius @param {string} colour @param {number} width */
-function ring(ctx, at, radius, colour, width) {
-  for (const [tint, bold] of /** @type {[string, number][]} */ ([[INK, width + 2], [colour, width]])) {
-    ctx.strokeStyle = tint;
-    ctx.lineWidth = bold;
+  /** @param {Spot[]} path @param {string} colour @param {number} width @param {number} [alpha] */
+  stroke(path, colour, width, alpha = 1) {
+    const { ctx } = this;
+    Object.assign(ctx, { globalAlpha: alpha, strokeStyle: colour, lineWidth: width });
     ctx.beginPath();
-    ctx.arc(...at, radius, 0, 2 * Math.PI);
+    for (const spot of path) ctx.lineTo(...spot);
     ctx.stroke();
+    ctx.globalAlpha = 1;
   }
-}
 
-/** Draw a mark: a dot if visible, a ring with a dot if hidden, a dashed ring if uncertain.
- * @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {DrawnMark} mark @param {boolean} isActive @param {boolean} isDisputed */
-function drawMark(ctx, at, mark, isActive, isDisputed) {
-  const colour = handColour(mark.joint);
-  const radius = isActive ? 6 : 4;
-  if (mark.state === "uncertain") ctx.setLineDash([3, 3]);
-  if (mark.state === "seen") {
-    ctx.fillStyle = colour;
-    ctx.beginPath();
-    ctx.arc(...at, radius, 0, 2 * Math.PI);
-    ctx.fill();
-    ctx.strokeStyle = mark.source === "H+M" ? MACHINE : INK;
-    ctx.lineWidth = 1.25;
-    ctx.stroke();
-  } else {
-    ring(ctx, at, radius, colour, 2);
-    ctx.fillStyle = colour;
-    ctx.fillRect(at[0] - 1, at[1] - 1, 2, 2);
-  }
-  ctx.setLineDash([]);
-  if (isActive) ring(ctx, at, radius + 5, NEUTRAL, 1.5);
-  if (isDisputed) ring(ctx, at, radius + 3, WARNING, 1.5);
-}
-
-/** Draw the line from a mark to the projected joint. @param {CanvasRenderingContext2D} ctx @param {Spot} from @param {Spot} to @param {number} px */
-function gap(ctx, from, to, px) {
-  if (px < 0.5) return;
-  stroke(ctx, [from, to], px > FAR_PX ? WARNING : NEUTRAL, 1.5);
-  ring(ctx, to, 2.5, px > FAR_PX ? WARNING : NEUTRAL, 1);
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {string} colour @param {boolean} isActive */
-function diamond(ctx, [x, y], colour, isActive) {
-  const size = isActive ? 7 : 4.5;
-  stroke(ctx, [[x, y - size], [x + size, y], [x, y + size], [x - size, y], [x, y - size]], INK, 3.5);
-  stroke(ctx, [[x, y - size], [x + size, y], [x, y + size], [x - size, y], [x, y - size]], colour, 1.5);
-  if (isActive) label(ctx, [x + 10, y], "M");
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {string} name */
-function cross(ctx, [x, y], name) {
-  for (const [colour, width] of /** @type {[string, number][]} */ ([[INK, 3.5], [NEUTRAL, 1.5]])) {
-    stroke(ctx, [[x - 4, y - 4], [x + 4, y + 4]], colour, width, 0.85);
-    stroke(ctx, [[x - 4, y + 4], [x + 4, y - 4]], colour, width, 0.85);
-  }
-  if (name) label(ctx, [x + 8, y + 9], name);
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at */
-function crosshair(ctx, [x, y]) {
-  for (const [colour, width] of /** @type {[string, number][]} */ ([[INK, 3], [NEUTRAL, 1.25]])) {
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      stroke(ctx, [[x + 4 * dx, y + 4 * dy], [x + 14 * dx, y + 14 * dy]], colour, width);
+  /** Draw lines from points of a sign to others, in a colour over a wider dark edge. @param {Spot} at @param {number[][]} lines x and y of each point, relative to the sign @param {string} colour @param {number} width @param {number} edge @param {number} [alpha] */
+  sign([x, y], lines, colour, width, edge, alpha) {
+    for (const [tint, bold] of /** @type {[string, number][]} */ ([[INK, edge], [colour, width]])) {
+      for (const line of lines) {
+        const path = Array.from({ length: line.length / 2 }, (_, k) => /** @type {Spot} */ ([x + line[2 * k], y + line[2 * k + 1]]));
+        this.stroke(path, tint, bold, alpha);
+      }
     }
   }
-}
 
-/** @param {CanvasRenderingContext2D} ctx @param {(x: number, y: number) => Spot} put @param {Scene} scene @param {Spot | null} place */
-function nameJoint(ctx, put, { name, joint, residuals }, place) {
-  if (!place) return;
-  const [x, y] = put(place[0], place[1]);
-  const content = [name, residuals[joint] == null ? "" : `${residuals[joint]?.toFixed(1)} px`].filter(Boolean).join("  ");
-  if (content) label(ctx, [x + 12, y - 16], content);
-}
+  /** @param {Spot[]} path */
+  guide(path) {
+    this.stroke(path, INK, 4, 0.5);
+    this.ctx.setLineDash([7, 5]);
+    this.stroke(path, LINE, 1.75);
+    this.ctx.setLineDash([]);
+  }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {string} content */
-function label(ctx, [x, y], content) {
-  ctx.font = "600 12px system-ui, sans-serif";
-  const width = ctx.measureText(content).width + 10;
-  const left = Math.min(x, Math.max(ctx.canvas.clientWidth - width - 2, 0));
-  ctx.globalAlpha = 0.78;
-  ctx.fillStyle = INK;
-  ctx.beginPath();
-  ctx.roundRect(left, y - 9, width, 18, 9);
-  ctx.fill();
-  ctx.globalAlpha = 1;
-  ctx.fillStyle = "#ffffff";
-  ctx.textBaseline = "middle";
-  ctx.fillText(content, left + 5, y + 0.5);
+  /** @param {Spot} at @param {number} radius @param {string} colour @param {number} width */
+  ring(at, radius, colour, width) {
+    for (const [strokeStyle, lineWidth] of [[INK, width + 2], [colour, width]]) {
+      Object.assign(this.ctx, { strokeStyle, lineWidth });
+      this.ctx.beginPath();
+      this.ctx.arc(...at, radius, 0, 2 * Math.PI);
+      this.ctx.stroke();
+    }
+  }
+
+  /** Draw a mark: a dot if visible, a ring with a dot if hidden, a dashed ring if uncertain. @param {Spot} at @param {DrawnMark} mark @param {boolean} isActive @param {boolean} isDisputed */
+  mark(at, mark, isActive, isDisputed) {
+    const { ctx } = this;
+    const colour = handColour(mark.joint);
+    const radius = isActive ? 6 : 4;
+    if (mark.state === "uncertain") ctx.setLineDash([3, 3]);
+    ctx.fillStyle = colour;
+    if (mark.state === "seen") {
+      Object.assign(ctx, { strokeStyle: mark.source === "H+M" ? MACHINE : INK, lineWidth: 1.25 });
+      ctx.beginPath();
+      ctx.arc(...at, radius, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.stroke();
+    } else {
+      this.ring(at, radius, colour, 2);
+      ctx.fillRect(at[0] - 1, at[1] - 1, 2, 2);
+    }
+    ctx.setLineDash([]);
+    if (isActive) this.ring(at, radius + 5, NEUTRAL, 1.5);
+    if (isDisputed) this.ring(at, radius + 3, WARNING, 1.5);
+  }
+
+  /** Draw the line from a mark to the projected joint. @param {Spot} from @param {Spot} to @param {number} px */
+  gap(from, to, px) {
+    if (px < 0.5) return;
+    const colour = px > FAR_PX ? WARNING : NEUTRAL;
+    this.stroke([from, to], colour, 1.5);
+    this.ring(to, 2.5, colour, 1);
+  }
+
+  /** @param {Spot} at @param {string} colour @param {boolean} isActive */
+  diamond(at, colour, isActive) {
+    const size = isActive ? 7 : 4.5;
+    this.sign(at, [[0, -size, size, 0, 0, size, -size, 0, 0, -size]], colour, 1.5, 3.5);
+    if (isActive) this.label(at, 10, 0, "M");
+  }
+
+  /** @param {Spot} at @param {string} name */
+  cross(at, name) {
+    this.sign(at, [[-4, -4, 4, 4], [-4, 4, 4, -4]], NEUTRAL, 1.5, 3.5, 0.85);
+    if (name) this.label(at, 8, 9, name);
+  }
+
+  /** @param {Spot} at */
+  crosshair(at) {
+    this.sign(at, [[4, 0, 14, 0], [-4, 0, -14, 0], [0, 4, 0, 14], [0, -4, 0, -14]], NEUTRAL, 1.25, 3);
+  }
+
+  /** @param {Spot} at @param {number} dx @param {number} dy @param {string} content */
+  label([x, y], dx, dy, content) {
+    const { ctx } = this;
+    ctx.font = "600 12px system-ui, sans-serif";
+    const width = ctx.measureText(content).width + 10;
+    const left = Math.min(x + dx, Math.max(ctx.canvas.clientWidth - width - 2, 0));
+    Object.assign(ctx, { globalAlpha: 0.78, fillStyle: INK });
+    ctx.beginPath();
+    ctx.roundRect(left, y + dy - 9, width, 18, 9);
+    ctx.fill();
+    Object.assign(ctx, { globalAlpha: 1, fillStyle: "#ffffff", textBaseline: "middle" });
+    ctx.fillText(content, left + 5, y + dy + 0.5);
+  }
 }
 
 const MOST_ZOOM = 60;
@@ -276,45 +271,37 @@ const MOST_ZOOM = 60;
 const AROUND = 0.7, LEAST = 0.05;
 const DETAIL_AFTER_MS = 140;
 
-/** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void, error: (error: unknown) => void,
+/** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void,
  *   drag: (joint: number, x: number, y: number, done: boolean) => void}} Handlers */
 
 export class Tile {
   /** @type {import("./project.js").View | null} */ view = null;
   /** @type {Scene | null} */ scene = null;
-  #on;
-  #parts;
+  #image;
+  #note;
+  #reason;
   #frame = -1;
-  /** @type {ImageBitmap | null} */ #image = null;
+  /** @type {ImageBitmap | null} */ #bitmap = null;
   /** @type {{bitmap: ImageBitmap, region: number[]} | null} the visible part at full size */ #detail = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel, and position of the image's corner
   #fitted = true;
-  #scheduled = false;
+  #schedule = onNextFrame(() => this.render());
 
   /** @param {HTMLElement} node made of the template @param {Handlers} on */
   constructor(node, on) {
     this.node = node;
-    this.#on = on;
-    this.#parts = {
-      image: /** @type {HTMLCanvasElement} */ (node.querySelector(".image")), overlay: /** @type {HTMLCanvasElement} */ (node.querySelector(".overlay")),
-      chooser: /** @type {HTMLSelectElement} */ (node.querySelector("select")), note: /** @type {HTMLElement} */ (node.querySelector(".note")),
-      reason: /** @type {HTMLElement} */ (node.querySelector(".reason")),
-    };
+    this.chooser = /** @type {HTMLSelectElement} */ (node.querySelector("select"));
+    this.overlay = /** @type {HTMLCanvasElement} */ (node.querySelector(".overlay"));
+    this.#image = /** @type {HTMLCanvasElement} */ (node.querySelector(".image"));
+    this.#note = /** @type {HTMLElement} */ (node.querySelector(".note"));
+    this.#reason = /** @type {HTMLElement} */ (node.querySelector(".reason"));
     new Grip(this, on);
     new ResizeObserver(() => this.#resized()).observe(node);
   }
 
-  get chooser() {
-    return this.#parts.chooser;
-  }
-
-  get overlay() {
-    return this.#parts.overlay;
-  }
-
   get hasImage() {
-    return this.#image !== null;
+    return this.#bitmap !== null;
   }
 
   /** Return the longer side of the tile in device pixels. */
@@ -335,8 +322,8 @@ export class Tile {
   show(frame, image) {
     if (frame !== this.#frame) this.#dropDetail();
     this.#frame = frame;
-    this.#image = image;
-    this.#parts.reason.textContent = "";
+    this.#bitmap = image;
+    this.#reason.textContent = "";
     if (this.#fitted) this.#fit();
     this.#refine();
     this.render();
@@ -345,16 +332,16 @@ export class Tile {
   /** Show the reason why there is no image. @param {number} frame @param {string} why */
   blank(frame, why) {
     this.#frame = frame;
-    this.#image = null;
+    this.#bitmap = null;
     this.#dropDetail();
-    this.#parts.reason.textContent = why;
+    this.#reason.textContent = why;
     this.render();
   }
 
   /** @param {Scene} scene @param {string} note text in the corner @param {string} description for screen readers */
   annotate(scene, note, description) {
     this.scene = scene;
-    this.#parts.note.textContent = note;
+    this.#note.textContent = note;
     this.overlay.setAttribute("aria-label", description);
     this.#schedule();
   }
@@ -418,35 +405,16 @@ export class Tile {
   }
 
   render() {
-    this.#scheduled = false;
-    const { image, overlay } = this.#parts;
-    const [width, height] = [this.node.clientWidth, this.node.clientHeight];
-    for (const canvas of [image, overlay]) {
-      const size = { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
-      if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
-    }
     const { scale, x, y } = this.#zoom;
-    const imageContext = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
-    imageContext.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    imageContext.clearRect(0, 0, width, height);
-    imageContext.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
-    if (this.#image && this.view) {
-      imageContext.drawImage(this.#image, x, y, this.view.width * scale, this.view.height * scale);
-      if (this.#detail) {
-        const [left, top, wide, high] = this.#detail.region;
-        imageContext.drawImage(this.#detail.bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
-      }
+    const image = clearedContext(this.#image);
+    image.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
+    if (this.#bitmap && this.view) {
+      image.drawImage(this.#bitmap, x, y, this.view.width * scale, this.view.height * scale);
+      const { bitmap, region: [left, top, wide, high] } = this.#detail ?? { bitmap: null, region: [] };
+      if (bitmap) image.drawImage(bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
     }
-    const overlayContext = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
-    overlayContext.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    overlayContext.clearRect(0, 0, width, height);
-    if (this.scene && this.#image) drawScene(overlayContext, (u, v) => this.put(u, v), this.scene);
-  }
-
-  #schedule() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => this.render());
+    const overlay = clearedContext(this.overlay);
+    if (this.scene && this.#bitmap) drawScene(overlay, (u, v) => this.put(u, v), this.scene);
   }
 
   #moved() {
@@ -491,8 +459,8 @@ export class Tile {
   #refine() {
     clearTimeout(this.#timer);
     const view = this.view;
-    if (!view || !this.#image) return;
-    const resolution = this.#image.width / view.width; // share of the image's pixels that were requested
+    if (!view || !this.#bitmap) return;
+    const resolution = this.#bitmap.width / view.width; // share of the image's pixels that were requested
     if (resolution >= 1 || resolution >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
     this.#timer = setTimeout(async () => {
       const frame = this.#frame;
@@ -506,7 +474,7 @@ export class Tile {
         this.#detail = { bitmap, region };
         this.#schedule();
       } catch (error) {
-        this.#on.error(error);
+        showError(error);
       }
     }, DETAIL_AFTER_MS);
   }

@@ -1,5 +1,6 @@
 /** All views: tiles, their images and their pointer input. */
 
+import { find, make, makeRow } from "../dom.js";
 import { LEFT, RIGHT } from "../kinds.js";
 import { onLanguage, text } from "../texts.js";
 import { Images, placeOf } from "./project.js";
@@ -13,9 +14,9 @@ const MOST_PX = 2560;
 /** @typedef {"view" | "joint" | "stay"} Advance where to go after a mark: the next view, then the next joint; the next joint; nowhere */
 
 export class Wall {
-  /** @type {Tile[]} */ #tiles = [];
+  /** @type {Tile[]} */ tiles = [];
   #studio;
-  #given;
+  #place = find("views");
   #images = new Images();
   #options = { advance: /** @type {Advance} */ ("view"), machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
@@ -23,22 +24,14 @@ export class Wall {
   /** Time from the request of a frame until all images are displayed in milliseconds; -1 while it loads. */
   turnMs = -1;
 
-  /**
-   * @param {import("./studio.js").Studio} studio
-   * @param {{place: HTMLElement, template: HTMLTemplateElement, error: (error: unknown) => void}} given
-   */
-  constructor(studio, given) {
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
     this.#studio = studio;
-    this.#given = given;
   }
 
   /** The tile that receives keys. */
   get active() {
-    return this.#tiles[this.#studio.state.active];
-  }
-
-  get tiles() {
-    return this.#tiles;
+    return this.tiles[this.#studio.state.active];
   }
 
   begin() {
@@ -58,7 +51,7 @@ export class Wall {
 
   /** Switch between one view and all views. */
   toggleSingle() {
-    this.#given.place.classList.toggle("single");
+    this.#place.classList.toggle("single");
     this.#layOut();
   }
 
@@ -73,7 +66,7 @@ export class Wall {
     const { state, project } = this.#studio;
     if (!project || state.frame < 0) return;
     const marks = this.#studio.marksOf(state.frame);
-    this.#tiles.forEach((tile, k) => {
+    this.tiles.forEach((tile, k) => {
       tile.node.classList.toggle("active", k === state.active);
       if (tile.view) this.#annotate(tile, [...marks.values()].filter((mark) => mark.view === tile.view?.name), k === state.active);
     });
@@ -109,11 +102,11 @@ export class Wall {
   /** Create the tiles of the displayed views. */
   #build() {
     const { shown } = this.#studio.state;
-    while (this.#tiles.length > shown.length) this.#tiles.pop()?.node.remove();
-    while (this.#tiles.length < shown.length) this.#tiles.push(this.#newTile(this.#tiles.length));
+    while (this.tiles.length > shown.length) this.tiles.pop()?.node.remove();
+    while (this.tiles.length < shown.length) this.tiles.push(this.#newTile(this.tiles.length));
     shown.forEach((name, k) => {
-      this.#tiles[k].chooser.value = name;
-      this.#tiles[k].choose(/** @type {import("./project.js").View} */ (this.#studio.project.views.find((view) => view.name === name)));
+      this.tiles[k].chooser.value = name;
+      this.tiles[k].choose(/** @type {import("./project.js").View} */ (this.#studio.project.views.find((view) => view.name === name)));
     });
     this.#layOut();
     this.#nameTiles();
@@ -122,42 +115,39 @@ export class Wall {
   /** @param {number} k */
   #newTile(k) {
     const studio = this.#studio;
-    const node = /** @type {HTMLElement} */ (/** @type {HTMLElement} */ (this.#given.template.content.cloneNode(true)).firstElementChild);
+    const node = find("tile").content.cloneNode(true).firstElementChild;
     const view = () => studio.state.shown[k];
     const tile = new Tile(node, {
       tap: (x, y, under) => this.#tap(view(), x, y, under),
       drag: (joint, x, y, isDone) => this.#drag(view(), joint, x, y, isDone),
       activate: () => studio.store.set({ active: k }),
-      error: this.#given.error,
     });
     tile.chooser.replaceChildren(...studio.project.views.map(({ name }) => new Option(name, name)));
     tile.chooser.onchange = () => studio.chooseView(k, tile.chooser.value);
-    this.#given.place.append(node);
+    this.#place.append(node);
     return tile;
   }
 
   #nameTiles() {
-    this.#tiles.forEach((tile, k) => {
+    this.tiles.forEach((tile, k) => {
       const label = /** @type {HTMLLabelElement} */ (tile.node.querySelector("label"));
-      tile.chooser.id = `view-${k + 1}`;
-      label.htmlFor = tile.chooser.id;
+      tile.chooser.id = label.htmlFor = `view-${k + 1}`;
       label.textContent = text("tile.which", { number: k + 1 });
-      tile.node.setAttribute("aria-label", text("tile.name", { number: k + 1, view: tile.view?.name }));
+      tile.node.ariaLabel = text("tile.name", { number: k + 1, view: tile.view?.name });
     });
   }
 
   #layOut() {
-    const { place } = this.#given;
-    const count = place.classList.contains("single") ? 1 : this.#tiles.length;
-    place.style.setProperty("--columns", String(count <= 2 ? count : count <= 4 ? 2 : count <= 9 ? 3 : 4));
+    const count = this.#place.classList.contains("single") ? 1 : this.tiles.length;
+    this.#place.style.setProperty("--columns", String(count <= 2 ? count : count <= 4 ? 2 : count <= 9 ? 3 : 4));
   }
 
   /** @param {string} view @param {number} x @param {number} y @param {number | null} under joint of the mark at this position */
   #tap(view, x, y, under) {
     const studio = this.#studio;
-    const { joint, frame, seen } = studio.state;
+    const { joint, frame } = studio.state;
     const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    const machine = seen.machine.find((item) => item.view === view && item.joint === joint);
+    const machine = studio.machineMark(view, joint);
     if (under !== null && under !== joint && own) studio.chooseJoint(under);
     else if (under === joint && own) {
       if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // the annotator confirmed it
@@ -175,11 +165,11 @@ export class Wall {
     const { advance } = this.#options;
     if (advance === "stay") return;
     const marks = studio.marksOf(frame);
-    const visible = this.#tiles.map((_, k) => k).filter((k) => this.#tiles[k].node.offsetParent !== null);
+    const visible = this.tiles.map((_, k) => k).filter((k) => this.tiles[k].node.offsetParent !== null);
     const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
     const next = order.find((k) => !marks.has(placeOf({ frame, view: shown[k], joint })));
     if (advance === "joint" || next === undefined) studio.chooseJoint(joint + 1);
-    if (advance === "view") this.#tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
+    if (advance === "view") this.tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
   }
 
   /** @param {string} view @param {number} joint @param {number} x @param {number} y @param {boolean} isDone */
@@ -200,13 +190,13 @@ export class Wall {
     const start = performance.now();
     this.turnMs = -1;
     const longest = this.#longest();
-    await Promise.all(this.#tiles.map((tile) => this.#fill(tile, frame, longest)));
+    await Promise.all(this.tiles.map((tile) => this.#fill(tile, frame, longest)));
     if (frame !== this.#studio.state.frame || shown !== this.#studio.state.shown) return;
     this.turnMs = performance.now() - start;
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
     const near = [1, -1, 2].map((by) => frames[place + by]).filter((item) => item !== undefined);
-    this.#images.prepare(this.#tiles.flatMap(({ view }) => view ?? []), near, longest);
+    this.#images.prepare(this.tiles.flatMap(({ view }) => view ?? []), near, longest);
   }
 
   /** @param {Tile} tile @param {number} frame @param {number} longest */
@@ -224,20 +214,13 @@ export class Wall {
   }
 
   #longest() {
-    const wanted = Math.max(...this.#tiles.map((tile) => tile.longest));
+    const wanted = Math.max(...this.tiles.map((tile) => tile.longest));
     return Math.min(Math.max(Math.ceil(wanted / STEP_PX) * STEP_PX, LEAST_PX), MOST_PX);
   }
 }
 
 const FINGERS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]];
 const NAMES = ["thumb", "index", "middle", "ring", "pinky"];
-
-/** @param {string} tag @param {object} [members] @param {(Node | string)[]} inside */
-export function make(tag, members = {}, ...inside) {
-  const node = Object.assign(document.createElement(tag), members);
-  node.append(...inside);
-  return node;
-}
 
 /** Return the name of a joint. @param {number} joint @param {string[]} names */
 export function jointName(joint, names) {
@@ -254,17 +237,15 @@ export class JointGrid {
     for (const side of [1, 0]) { // in the order in which people see their own hands
       const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
       const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
-        const node = make("span", { className: "caption" });
+        const node = make("span", { className: "caption", ariaHidden: "true" }); // screen readers read the full name of each joint
         node.style.gridArea = area;
-        node.setAttribute("aria-hidden", "true"); // screen readers read the full name of each joint
         this.#captions.push([node, key]);
         hand.append(node);
       };
       const column = (/** @type {number} */ f) => (side ? 5 - f : f + 1);
       const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ f) => {
-        const button = /** @type {HTMLButtonElement} */ (make("button", { type: "button", className: "joint" }));
+        const button = make("button", { type: "button", className: "joint", onclick: () => choose(21 * side + k) });
         button.style.gridArea = `${row} / ${column(f)}`;
-        button.onclick = () => choose(21 * side + k);
         this.#buttons[21 * side + k] = button;
         hand.append(button);
       };
@@ -286,21 +267,16 @@ export class JointGrid {
       const state = placed[k] > 1 ? "done" : views[k] ? "begun" : "none";
       button.dataset.state = state;
       button.classList.toggle("odd", odd.has(k) || disputed.has(k));
-      button.setAttribute("aria-pressed", String(k === joint));
+      button.ariaPressed = String(k === joint);
       const words = [jointName(k, names), text(`joint.${state}`, { count: views[k] })];
       if (odd.has(k)) words.push(text("joint.odd"));
       if (disputed.has(k)) words.push(text("joint.disputed"));
-      button.setAttribute("aria-label", words.join(", "));
-      button.title = words.join(", ");
+      button.title = button.ariaLabel = words.join(", ");
     });
   }
 }
 
-/**
- * Show bones and marks to check, in the displayed views.
- *
- * @param {HTMLElement} element @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
- */
+/** Show bones and marks to check, in the displayed views. @param {HTMLElement} element @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose */
 export function showWarnings(element, seen, names, choose) {
   const row = (/** @type {number} */ joint, /** @type {string} */ words) =>
     make("li", {}, make("button", { type: "button", className: "warning", textContent: words, onclick: () => choose(joint) }));
@@ -314,33 +290,25 @@ export function showWarnings(element, seen, names, choose) {
     const where = off.sort((a, b) => b.px - a.px).map(({ view, px }) => text("warn.off", { view, px: px.toFixed(1) })).join(", ");
     return where ? [row(joint, text("warn.residual", { joint: jointName(joint, names), where }))] : [];
   });
-  element.replaceChildren(...disputes, ...far, ...bones);
+  const rows = [...disputes, ...far, ...bones];
+  element.replaceChildren(...(rows.length ? rows : [text("warnings.none")]));
 }
 
 /** @param {HTMLElement} element @param {import("./project.js").Agreement} result @param {string[]} names */
 export function showAgreement(element, result, names) {
-  if (!result.all.pairs) return element.replaceChildren(make("p", { className: "hint", textContent: text("agreement.none") }));
-  const cells = (/** @type {string} */ head, /** @type {import("./project.js").Distances} */ { pairs, mean_px: mean, median_px: middle, within }) => make("tr", {},
-    make("th", { scope: "row", textContent: head }), ...[pairs, mean?.toFixed(2) ?? "–", middle?.toFixed(2) ?? "–",
-      within["5"] === undefined ? "–" : `${Math.round(100 * within["5"])}%`].map((value) => make("td", { textContent: String(value) })));
-  const heads = ["agreement.of", "agreement.pairs", "agreement.mean", "agreement.median", "agreement.within"]
-    .map((key) => make("th", { scope: "col", textContent: text(key, { px: 5 }) }));
+  if (!result.all.pairs) return element.replaceChildren(make("p", { className: "hint" }, text("agreement.none")));
+  const row = (/** @type {string} */ head, /** @type {import("./project.js").Distances} */ { pairs, mean_px: mean, median_px: middle, within }) =>
+    makeRow(head, [pairs, mean?.toFixed(2) ?? "–", middle?.toFixed(2) ?? "–", within["5"] === undefined ? "–" : `${Math.round(100 * within["5"])}%`]);
+  const [first, ...heads] = ["of", "pairs", "mean", "median", "within"].map((key) => text(`agreement.${key}`, { px: 5 }));
   const rows = [
-    cells(text("agreement.all"), result.all),
-    ...Object.entries(result.annotators).map(([pair, numbers]) => cells(pair, numbers)),
-    ...Object.entries(result.joints).map(([name, numbers]) => cells(jointName(names.indexOf(name), names), numbers)),
+    row(text("agreement.all"), result.all),
+    ...Object.entries(result.annotators).map(([pair, numbers]) => row(pair, numbers)),
+    ...Object.entries(result.joints).map(([name, numbers]) => row(jointName(names.indexOf(name), names), numbers)),
   ];
-  return element.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+  return element.replaceChildren(make("table", {}, make("thead", {}, makeRow(first, heads, "th")), make("tbody", {}, ...rows)));
 }
 
-/**
- * Return the joints as figures of the 3D view: each hand with the bones whose ends are known.
- *
- * @param {(import("./project.js").Point3D | null)[]} points in the world
- * @param {[number, number][]} bones
- * @param {import("./project.js").View} view whose axes the figures are in
- * @returns {import("../view3d.js").Figure[]}
- */
+/** Return the joints as figures of the 3D view: each hand with the bones whose ends are known. @param {(import("./project.js").Point3D | null)[]} points in the world @param {[number, number][]} bones @param {import("./project.js").View} view whose axes the figures are in @returns {import("../view3d.js").Figure[]} */
 export function skeletonsOfJoints(points, bones, { rotation, translation_m: shift }) {
   return [0, 1].flatMap((side) => {
     const known = points.flatMap((point, joint) => (point && Math.floor(joint / 21) === side ? [joint] : []));
