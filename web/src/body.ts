@@ -3,7 +3,7 @@
 import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { maskFromLogits, maskSmoother } from "./masks.js";
+import { maskFromLogits, maskSmoother, sigmoid } from "./masks.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
@@ -57,12 +57,10 @@ export interface Person {
 export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   readonly overlapKeypoints = OF.CORE;
   readonly #people: SingleShotDetector | null;
-  readonly #landmarks: Network;
   readonly #order: readonly number[];
 
-  constructor(people: SingleShotDetector | null, landmarks: Network, isMirrored: boolean) {
+  constructor(people: SingleShotDetector | null, private readonly landmarks: Network, isMirrored: boolean) {
     this.#people = people;
-    this.#landmarks = landmarks;
     this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
   }
 
@@ -86,11 +84,11 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
 
   /** Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask. */
   async observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
-    cropInto(image, box, this.#landmarks);
-    const [values, presence, heatmaps, world, logits] = await this.#landmarks.run();
+    cropInto(image, box, this.landmarks);
+    const [values, presence, heatmaps, world, logits] = await this.landmarks.run();
     const points = new Float32Array(3 * OF.USED);
     for (let k = 0; k < OF.USED; k++) {
-      for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.#landmarks.size;
+      for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.landmarks.size;
     }
     const heatmapPeak = refineByHeatmaps(points, heatmaps!);
     const placed = pointsFromCrop(points, box, 1, 1);
@@ -216,10 +214,6 @@ function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): number 
     points[3 * k + 1] = y / total / side;
   }
   return peaks / OF.KEYPOINTS;
-}
-
-function sigmoid(logit: number): number {
-  return 1 / (1 + Math.exp(-logit));
 }
 
 /** Return the smoother of one person. It always smooths the alignment points, from which the next box is made. */

@@ -1,5 +1,6 @@
 /** Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units; NaN is unknown. */
 
+import { wrapAngle } from "./boxes.js";
 import { EVENTS, MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
 import type { Pixels } from "./pixels.js";
@@ -78,7 +79,7 @@ function handValues(at: At, side: number): number[] {
     const [u, v] = [dot(direction, across), dot(direction, along)];
     return Math.hypot(u, v) >= Math.cos(HAND.MAX_TILT_RAD) ? Math.atan2(u, v) : NaN;
   });
-  const spread = ([first, second]: readonly [number, number]) => wrapped(inPlane[first]! - inPlane[second]!);
+  const spread = ([first, second]: readonly [number, number]) => wrapAngle(inPlane[first]! - inPlane[second]!);
   const palm = normal.map((value) => side * value);
   return [
     ...curls,
@@ -154,8 +155,6 @@ const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] *
 const cross = (a: Vector, b: Vector): Vector => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 const mean = (points: readonly Vector[]): Vector => [0, 1, 2].map((axis) => sum(points.map((point) => point[axis]!)) / points.length) as unknown as Vector;
-/** Return the same angle in [-pi, pi). */
-const wrapped = (angle: number): number => angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
 
 /** Limits of a measure: an event begins at the first and ends at the second. */
 export interface EventLimits {
@@ -222,13 +221,10 @@ export function withEvents(detector: AnyDetector, { instances, events: limits }:
 
 /** Find the events of a stream, frame by frame. */
 export class EventTracker {
-  readonly #limits: readonly EventLimits[];
   readonly #states = new Map<string, State>();
   readonly #motions = new Map<string, Event>();
 
-  constructor(limits: readonly EventLimits[] = []) {
-    this.#limits = limits;
-  }
+  constructor(private readonly limits: readonly EventLimits[] = []) {}
 
   /** Forget all events before another stream. */
   reset(): void {
@@ -249,9 +245,9 @@ export class EventTracker {
     for (const instance of instances) {
       const key = `${instance.kind} ${instance.id} ${instance.handedness}`;
       if (instance.kind === "hand") events.push(...followGesture(stateOf(key, "end"), instance, time));
-      if (!this.#limits.length) continue;
+      if (!this.limits.length) continue;
       const values = measuresOf(instance);
-      for (const limits of this.#limits) {
+      for (const limits of this.limits) {
         const value = values.get(limits.measure) ?? NaN;
         if (!Number.isNaN(value)) events.push(...followMeasure(stateOf(`${limits.text} ${key}`, "cancel"), limits, instance, value, time));
       }

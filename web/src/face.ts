@@ -56,36 +56,30 @@ abstract class Faces {
 /** Detects faces and their meshes; with the parts of a bundle, as in a face landmarker's graph. */
 export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly isSameInstance = overlapByHalf;
-  readonly #faces: SingleShotDetector;
-  readonly #landmarks: Network;
-  readonly #bundle: BundleParts | null;
   /** A bundle's graph keeps every box of its detector. */
   readonly keepsOverlapping: boolean;
 
-  constructor(faces: SingleShotDetector, landmarks: Network, bundle: BundleParts | null = null) {
+  constructor(private readonly faces: SingleShotDetector, private readonly landmarks: Network, private readonly bundle: BundleParts | null = null) {
     super();
-    this.#faces = faces;
-    this.#landmarks = landmarks;
-    this.#bundle = bundle;
     this.keepsOverlapping = bundle !== null;
   }
 
   /** A bundle's graph smooths a single face but not several. */
   override newSmoother(settings: Settings): SmootherOf<FaceObservation> {
-    if (this.#bundle === null || settings.smoothing !== "published" || settings.max_instances !== 1) return super.newSmoother(settings);
+    if (this.bundle === null || settings.smoothing !== "published" || settings.max_instances !== 1) return super.newSmoother(settings);
     return () => imageSmoother(...(OF.BUNDLE_SMOOTHING as ConstructorParameters<typeof OneEuro>));
   }
 
   /** Return boxes turned so that the eyes are level, best first. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    const faces = await this.#faces.find(image, minScore);
-    const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.#bundle === null };
+    const faces = await this.faces.find(image, minScore);
+    const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.bundle === null };
     return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, growth)); // right and left of the person
   }
 
   /** Return the box of the best face in a square box around a head, or null. */
   async findIn(image: Pixels, head: RotatedBox, minScore: number): Promise<RotatedBox | null> {
-    const [face] = await this.#faces.findIn(image, head, minScore);
+    const [face] = await this.faces.findIn(image, head, minScore);
     if (!face) return null;
     const [xs, ys] = [face.keypoints.map(([x]) => x), face.keypoints.map(([, y]) => y)];
     const corners = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
@@ -94,12 +88,12 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
 
   /** Run the landmark network on one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<FaceObservation> {
-    cropInto(image, box, this.#landmarks);
-    const [mesh, ...rest] = await this.#landmarks.run();
+    cropInto(image, box, this.landmarks);
+    const [mesh, ...rest] = await this.landmarks.run();
     const logit = rest.pop()![0]!;
     const points = rest.length ? refined(mesh!, rest) : mesh!;
-    const keypoints = pointsFromCrop(points, box, this.#landmarks.size, 1);
-    if (this.#bundle !== null) {
+    const keypoints = pointsFromCrop(points, box, this.landmarks.size, 1);
+    if (this.bundle !== null) {
       // Its graph scales depth by the width of the crop as a fraction of the image.
       const stretch = Math.hypot(Math.cos(box.rotation), (Math.sin(box.rotation) * image.width) / image.height);
       for (let i = 2; i < keypoints.length; i += 3) keypoints[i]! *= stretch;
@@ -125,7 +119,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   }
 
   async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<InWorker<Face>> {
-    const { blendshapes, canonical } = this.#bundle ?? {};
+    const { blendshapes, canonical } = this.bundle ?? {};
     return {
       score,
       keypoints: { values: keypoints },
@@ -187,16 +181,14 @@ export function boxObservation({ score, box, keypoints }: Detection, left = 0, t
 /** Detects faces as boxes. An observation has the box's two corners, then the six keypoints, with unknown depth. */
 export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly searchesAlways = true;
-  readonly #faces: SingleShotDetector;
   #found = new Map<RotatedBox, Detection>();
 
-  constructor(faces: SingleShotDetector) {
+  constructor(private readonly faces: SingleShotDetector) {
     super();
-    this.#faces = faces;
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    this.#found = new Map((await this.#faces.find(image, minScore)).map((face) => [uprightBox(face.box), face]));
+    this.#found = new Map((await this.faces.find(image, minScore)).map((face) => [uprightBox(face.box), face]));
     return [...this.#found.keys()];
   }
 

@@ -1,5 +1,8 @@
 /** Fetch the files of networks and other data. */
 
+import { bytesOf } from "../../src/sonjit/server/page/masks.js";
+import { fromHalf } from "./tflite.js";
+
 /** A file is missing, or is not the expected one. */
 export class FileError extends Error {}
 
@@ -7,8 +10,14 @@ const DATA_ADDRESS = /^data:[^,]*;base64,/;
 
 /** Return the bytes at an address; `what`: name of the file in error messages. */
 export async function fetchFile(url: string, what: string): Promise<Uint8Array<ArrayBuffer>> {
-  if (DATA_ADDRESS.test(url)) return bytesOf(url.replace(DATA_ADDRESS, ""), what); // a page's policy may forbid to fetch it
   let answer: Response;
+  if (DATA_ADDRESS.test(url)) { // a page's policy may forbid to fetch it
+    try {
+      return bytesOf(url.replace(DATA_ADDRESS, ""));
+    } catch {
+      throw new FileError(`${what}: its data: address is not base64`);
+    }
+  }
   try {
     answer = await fetch(url);
   } catch {
@@ -16,14 +25,6 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
   }
   if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`);
   return new Uint8Array(await answer.arrayBuffer());
-}
-
-function bytesOf(base64: string, what: string): Uint8Array<ArrayBuffer> {
-  try {
-    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  } catch {
-    throw new FileError(`${what}: its data: address is not base64`);
-  }
 }
 
 /** An array of numbers or strings, row by row. The shape of a single value is empty. */
@@ -76,7 +77,7 @@ function arrayFrom(file: Uint8Array): NumpyArray {
 function numberReader(view: DataView, type: string): (at: number) => number {
   switch (type) {
     case "f2":
-      return (at) => halfFloat(view.getUint16(at, true));
+      return (at) => fromHalf(view.getUint16(at, true));
     case "f4":
       return (at) => view.getFloat32(at, true);
     case "f8":
@@ -86,12 +87,6 @@ function numberReader(view: DataView, type: string): (at: number) => number {
     default:
       throw new Error(`its numbers have the unsupported type ${type}`);
   }
-}
-
-function halfFloat(bits: number): number {
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
-  return bits >> 15 ? -size : size;
 }
 
 /** Return a string of at most this number of characters, four bytes each, padded with zeros. */

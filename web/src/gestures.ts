@@ -97,7 +97,7 @@ function calibrated(shares: readonly number[], [exponent, factor]: readonly numb
 /** Network that reads the features and the appearance of a hand. */
 interface ImageNetwork {
   /** One layer of the features, then three of the appearance and its outputs. */
-  readonly layers: readonly [Layer, Layer, Layer, Layer];
+  readonly layers: [Layer, ...Layer[]];
   readonly shape: readonly number[];
   /** Calibration of its probabilities; see `calibrated`. */
   readonly calibration: readonly number[];
@@ -147,20 +147,15 @@ class GestureClassifier {
   #probabilities(hand: HandWithAppearance): number[] {
     const features = featuresOf(hand);
     const count = this.#vocabulary.shapes.length;
-    if (this.#withImage === null || !hand.appearance) return sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
-    const { layers, shape, calibration } = this.#withImage;
-    const inputs = [...hand.appearance, ...rectified(applied(layers[0], features))];
-    return calibrated(sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], inputs))))), shape, count), calibration);
+    if (this.#withImage === null || !hand.appearance) return sharesOf(outputsOf(this.#layers, features), this.#shape, count);
+    const { layers: [first, ...others], shape, calibration } = this.#withImage;
+    const inputs = [...hand.appearance, ...rectified(applied(first, features))];
+    return calibrated(sharesOf(outputsOf(others, inputs), shape, count), calibration);
   }
 
   /** Return the whitened embedding (E,). Only the shipped classifier has it. */
   place(hand: HandWithAppearance): number[] {
-    return applied(this.#whitening!, this.#embed(featuresOf(hand)));
-  }
-
-  #embed(features: readonly number[]): number[] {
-    const [first, second] = this.#layers;
-    return rectified(applied(second, rectified(applied(first, features))));
+    return outputsOf([this.#layers[0], this.#layers[1], this.#whitening!], featuresOf(hand));
   }
 
   /** Return the gesture of a shape, which may depend on its direction in the image. */
@@ -176,12 +171,11 @@ class GestureClassifier {
 
 function imageNetworkOf(arrays: Map<string, NumpyArray>, features: number): ImageNetwork {
   const first = layerOf(arrays, 0, features, WITH_IMAGE);
-  const second = layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE); // the appearance and the outputs of the first layer
-  const third = layerOf(arrays, 2, second.columns, WITH_IMAGE);
-  const fourth = layerOf(arrays, 3, third.columns, WITH_IMAGE);
-  const shape = numbersOf(arrays, `${WITH_IMAGE}shape`, fourth.columns);
+  const layers: ImageNetwork["layers"] = [first, layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE)]; // the second reads the appearance and the outputs of the first
+  for (const number of [2, 3]) layers.push(layerOf(arrays, number, layers.at(-1)!.columns, WITH_IMAGE));
+  const shape = numbersOf(arrays, `${WITH_IMAGE}shape`, layers.at(-1)!.columns);
   const name = `${WITH_IMAGE}calibration`;
-  return { layers: [first, second, third, fourth], shape, calibration: arrays.has(name) ? numbersOf(arrays, name, 2) : [1, 1] };
+  return { layers, shape, calibration: arrays.has(name) ? numbersOf(arrays, name, 2) : [1, 1] };
 }
 
 /** Return a layer with this number of inputs; `prefix`: prefix of the names of its arrays. */
@@ -223,6 +217,10 @@ function applied({ rows, columns, weights, bias }: Layer, values: readonly numbe
   }
   return sums;
 }
+
+/** Return the outputs of layers with rectified values between them. */
+const outputsOf = (layers: readonly Layer[], values: readonly number[]) =>
+  layers.reduce((inputs, layer, k) => applied(layer, k ? rectified(inputs) : inputs), [...values]);
 
 const rectified = (values: readonly number[]) => values.map((value) => Math.max(value, 0));
 

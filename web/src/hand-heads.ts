@@ -6,6 +6,7 @@
 
 import { constants } from "./data.js";
 import type { NumpyArray } from "./files.js";
+import { sigmoid } from "./masks.js";
 
 const { BEFORE, BEHIND } = constants.hand_heads;
 
@@ -28,15 +29,43 @@ export interface HeadInputs {
   readonly mean: Float32Array;
 }
 
-/** Heads of one network: visibility, handedness and appearance. */
-export class HandHeads {
-  readonly #weights: ReadonlyMap<string, Matrix>;
-  readonly #sides: readonly number[];
+/** Weights that read maps of one network. */
+abstract class Heads {
+  protected readonly weights: ReadonlyMap<string, Matrix>;
 
-  /** @param sides sides of the maps */
+  /** @param sides sides of the maps @param prefixes of the names of the weights */
+  constructor(arrays: ReadonlyMap<string, NumpyArray>, protected readonly sides: readonly number[], ...prefixes: readonly string[]) {
+    this.weights = matricesOf(arrays, ...prefixes);
+  }
+
+  /** Return maps (L,) sampled at keypoints (K * 3). */
+  protected mapsAt(places: Float32Array, taps: Taps): Float32Array[] {
+    return sampledMaps(taps, this.sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
+  }
+
+  /** Return a copy of a vector of weights. */
+  protected copyOf(name: string): Float32Array {
+    return this.weights.get(name)!.values.slice();
+  }
+
+  /** Add a row times a matrix of weights to a sum. */
+  protected add(sum: Float32Array, row: ArrayLike<number>, name: string): void {
+    addProduct(sum, row, this.weights.get(name)!);
+  }
+
+  /** Return rows (K, L) times a matrix of weights plus the offsets of each keypoint, rectified (K * E). */
+  protected rectified(rows: readonly Float32Array[], name: string, offsets: string): Float32Array {
+    const sums = this.copyOf(offsets);
+    const { columns } = this.weights.get(name)!;
+    for (const [k, row] of rows.entries()) this.add(sums.subarray(k * columns, (k + 1) * columns), row, name);
+    return rectified(sums);
+  }
+}
+
+/** Heads of one network: visibility, handedness and appearance. */
+export class HandHeads extends Heads {
   constructor(arrays: ReadonlyMap<string, NumpyArray>, model: string, sides: readonly number[]) {
-    this.#sides = sides;
-    this.#weights = matricesOf(arrays, model);
+    super(arrays, sides, model);
   }
 
   /**
@@ -47,8 +76,7 @@ export class HandHeads {
    */
   inputs(keypoints: Float32Array, size: number, taps: Taps): HeadInputs {
     const places = keypoints.map((value) => value / size);
-    const local = sampledMaps(taps, this.#sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
-    return { places, local, mean: taps.at(-1)! };
+    return { places, local: this.mapsAt(places, taps), mean: taps.at(-1)! };
   }
 
   /**
@@ -56,30 +84,30 @@ export class HandHeads {
    * like a hand, in log odds.
    */
   read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
-    const near = this.#rectified(local, "local", "keypoint");
-    const hidden = this.#weights.get("side_context")!.values.slice();
-    this.#add(hidden, mean, "side_mean");
-    this.#add(hidden, places.map((value, i) => 2 * value - (i % 3 === 2 ? 0 : 1)), "side_shape");
-    this.#add(hidden, near, "side_near");
-    const side = this.#weights.get("side")!.values;
-    const logit = hidden.reduce((sum, value, i) => sum + Math.max(value, 0) * side[i]!, this.#weights.get("side_bias")!.values[0]!);
+    const near = this.rectified(local, "local", "keypoint");
+    const hidden = this.copyOf("side_context");
+    this.add(hidden, mean, "side_mean");
+    this.add(hidden, places.map((value, i) => 2 * value - (i % 3 === 2 ? 0 : 1)), "side_shape");
+    this.add(hidden, near, "side_near");
+    const side = this.weights.get("side")!.values;
+    const logit = hidden.reduce((sum, value, i) => sum + Math.max(value, 0) * side[i]!, this.weights.get("side_bias")!.values[0]!);
     return { left: sigmoid(logit), visibility: this.#visibility(near) };
   }
 
   /** Return the visibility of each keypoint from the features (K * H) near it, near its neighbours, and their mean. */
   #visibility(near: Float32Array): Float32Array {
-    const { columns, values } = this.#weights.get("seen")!;
+    const { columns, values } = this.weights.get("seen")!;
     const count = near.length / columns;
     const row = (matrix: Float32Array, k: number) => matrix.subarray(k * columns, (k + 1) * columns);
     const mean = new Float32Array(columns);
     near.forEach((value, i) => (mean[i % columns]! += value / count));
-    const sums = this.#weights.get("keypoint_wide")!.values.slice();
-    return this.#weights.get("seen_bias")!.values.map((bias, k) => {
+    const sums = this.copyOf("keypoint_wide");
+    return this.weights.get("seen_bias")!.values.map((bias, k) => {
       const sum = row(sums, k);
-      this.#add(sum, row(near, k), "own");
-      this.#add(sum, row(near, BEFORE[k]!), "before");
-      this.#add(sum, row(near, BEHIND[k]!), "behind");
-      this.#add(sum, mean, "all");
+      this.add(sum, row(near, k), "own");
+      this.add(sum, row(near, BEFORE[k]!), "before");
+      this.add(sum, row(near, BEHIND[k]!), "behind");
+      this.add(sum, mean, "all");
       return sigmoid(sum.reduce((total, value, i) => total + Math.max(value, 0) * row(values, k)[i]!, bias));
     });
   }
@@ -93,16 +121,16 @@ export class HandHeads {
    * @param taps the outputs that `inputs` was called with
    */
   appearance({ places, local }: HeadInputs, taps: Taps): Float32Array | null {
-    if (!this.#weights.has("appearance")) return null;
+    if (!this.weights.has("appearance")) return null;
     const before = this.#features("appearance", local);
     const count = local.length;
     const positions = Float32Array.from({ length: 2 * count }, (_, i) => places[3 * (i >> 1) + (i % 2)]!);
-    const hidden = this.#weights.get("appearance_correction_bias_0")!.values.slice();
-    this.#add(hidden, [...before, ...positions.map((value) => 4 * value - 2)], "appearance_correction_0");
-    const step = this.#weights.get("appearance_correction_bias_1")!.values.slice();
-    this.#add(step, hidden.map((value) => Math.max(value, 0)), "appearance_correction_1");
+    const hidden = this.copyOf("appearance_correction_bias_0");
+    this.add(hidden, [...before, ...positions.map((value) => 4 * value - 2)], "appearance_correction_0");
+    const step = this.copyOf("appearance_correction_bias_1");
+    this.add(step, rectified(hidden), "appearance_correction_1");
     const corrected = positions.map((value, i) => value + step[i]!);
-    const after = this.#features("appearance_again", sampledMaps(taps, this.#sides, count, (k) => [corrected[2 * k]!, corrected[2 * k + 1]!]));
+    const after = this.#features("appearance_again", sampledMaps(taps, this.sides, count, (k) => [corrected[2 * k]!, corrected[2 * k + 1]!]));
     const mean = [0, 1].map((axis) => corrected.reduce((sum, value, i) => sum + (i % 2 === axis ? value : 0), 0) / count);
     const centred = corrected.map((value, i) => value - mean[i % 2]!);
     const scale = Math.sqrt(centred.reduce((sum, value) => sum + value * value, 0) / centred.length);
@@ -119,22 +147,10 @@ export class HandHeads {
 
   /** Return features (K * E) from the last channels of the maps at each keypoint. */
   #features(name: string, local: readonly Float32Array[]): Float32Array {
-    const { columns, values } = this.#weights.get(name)!;
-    return this.#rectified(local.map((row) => row.subarray(-values.length / columns)), name, `${name}_keypoint`);
+    const { columns, values } = this.weights.get(name)!;
+    return this.rectified(local.map((row) => row.subarray(-values.length / columns)), name, `${name}_keypoint`);
   }
 
-  /** Return rows (K, L) times a matrix of weights plus the offsets of each keypoint, rectified (K * E). */
-  #rectified(rows: readonly Float32Array[], name: string, offsets: string): Float32Array {
-    const sums = this.#weights.get(offsets)!.values.slice();
-    const { columns } = this.#weights.get(name)!;
-    for (const [k, row] of rows.entries()) this.#add(sums.subarray(k * columns, (k + 1) * columns), row, name);
-    return sums.map((value) => Math.max(value, 0));
-  }
-
-  /** Add a row times a matrix of weights to a sum. */
-  #add(sum: Float32Array, row: ArrayLike<number>, name: string): void {
-    addProduct(sum, row, this.#weights.get(name)!);
-  }
 }
 
 /** Return the weights whose names begin with one of the prefixes, by the rest of their names. */
@@ -191,9 +207,7 @@ function addAt(sums: Float32Array, map: Float32Array, side: number, x: number, y
   add(left + 1, top + 1, right * low);
 }
 
-function sigmoid(logit: number): number {
-  return 1 / (1 + Math.exp(-logit));
-}
+const rectified = (values: Float32Array) => values.map((value) => Math.max(value, 0));
 
 const { WORLD_SCALE } = constants.hand_refinement;
 
@@ -208,16 +222,12 @@ export interface RefinedKeypoints {
 }
 
 /** Refinement of one network's keypoints. */
-export class HandRefinement {
-  readonly #weights: ReadonlyMap<string, Matrix>;
-  readonly #sides: readonly number[];
+export class HandRefinement extends Heads {
   readonly #rounds: number;
 
-  /** @param sides sides of the maps */
   constructor(arrays: ReadonlyMap<string, NumpyArray>, model: string, sides: readonly number[]) {
-    this.#weights = matricesOf(arrays, model, "both");
-    this.#sides = sides;
-    this.#rounds = [...this.#weights.keys()].filter((name) => name.startsWith("look_")).length;
+    super(arrays, sides, model, "both");
+    this.#rounds = [...this.weights.keys()].filter((name) => name.startsWith("look_")).length;
   }
 
   /**
@@ -230,33 +240,24 @@ export class HandRefinement {
     let places = keypoints;
     let memory: Float32Array = new Float32Array();
     for (let round = 0; round < this.#rounds; round++) {
-      const inputs = [...this.#features(round, places, taps), ...centred(places), ...memory];
-      memory = this.#layer(inputs, "hidden", round).map((value) => Math.max(value, 0));
+      const features = this.rectified(this.mapsAt(places, taps), `look_${round}`, `keypoint_${round}`);
+      memory = rectified(this.#layer([...features, ...centred(places), ...memory], "hidden", round));
       const step = this.#layer(memory, "move", round);
       places = places.map((value, i) => value + step[i]!);
     }
     const scaled = world.map((value) => value * WORLD_SCALE);
-    const hidden = this.#layer([...memory, ...centred(places), ...scaled], "world", 0).map((value) => Math.max(value, 0));
+    const hidden = rectified(this.#layer([...memory, ...centred(places), ...scaled], "world", 0));
     const step = this.#layer(hidden, "world", 1);
-    const share = this.#weights.get("share")!.values;
+    const share = this.weights.get("share")!.values;
     const refined = places.map((value, i) => (i % 3 === 2 ? value : keypoints[i]! + share[Math.trunc(i / 3)]! * (value - keypoints[i]!)));
     const error = this.#layer(memory, "error").map(Math.exp);
     return { keypoints: refined, error, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
   }
 
-  /** Return features (K * E) of the maps at each keypoint. */
-  #features(round: number, places: Float32Array, taps: Taps): Float32Array {
-    const weights = this.#weights.get(`look_${round}`)!;
-    const sums = this.#weights.get(`keypoint_${round}`)!.values.slice();
-    const local = sampledMaps(taps, this.#sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
-    for (const [k, row] of local.entries()) addProduct(sums.subarray(k * weights.columns, (k + 1) * weights.columns), row, weights);
-    return sums.map((value) => Math.max(value, 0));
-  }
-
   #layer(row: ArrayLike<number>, name: string, number?: number): Float32Array {
     const suffix = number === undefined ? "" : `_${number}`;
-    const sum = this.#weights.get(`${name}_bias${suffix}`)!.values.slice();
-    addProduct(sum, row, this.#weights.get(`${name}${suffix}`)!);
+    const sum = this.copyOf(`${name}_bias${suffix}`);
+    this.add(sum, row, `${name}${suffix}`);
     return sum;
   }
 }

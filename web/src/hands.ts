@@ -59,29 +59,16 @@ export function upright(start: Point, end: Point): number {
 export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly overlapKeypoints = null;
   readonly isSameInstance = overlapByHalf;
-  readonly #palms: SingleShotDetector | null;
-  readonly #landmarks: Network;
-  readonly #isMirrored: boolean;
-  readonly #heads: HandHeads | null;
-  readonly #withAppearance: boolean;
-  readonly #refinement: HandRefinement | null;
 
   /** @param heads heads for the side and, on request, the appearance. `landmarks` then has additional outputs, which they read. */
   constructor(
-    palms: SingleShotDetector | null,
-    landmarks: Network,
-    isMirrored: boolean,
-    heads: HandHeads | null = null,
-    withAppearance = false,
-    refinement: HandRefinement | null = null,
-  ) {
-    this.#palms = palms;
-    this.#landmarks = landmarks;
-    this.#isMirrored = isMirrored;
-    this.#heads = heads;
-    this.#withAppearance = withAppearance;
-    this.#refinement = refinement;
-  }
+    protected readonly palms: SingleShotDetector | null,
+    private readonly landmarks: Network,
+    private readonly isMirrored: boolean,
+    private readonly heads: HandHeads | null = null,
+    private readonly withAppearance = false,
+    private readonly refinement: HandRefinement | null = null,
+  ) {}
 
   /** Return smoothers that refine each observation first and smooth both sets of keypoints. Tracking uses the network's own keypoints. */
   newSmoother(settings: Settings): SmootherOf<HandObservation> {
@@ -100,25 +87,25 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return ((await this.#palms?.find(image, minScore)) ?? []).map(boxFromPalm);
+    return ((await this.palms?.find(image, minScore)) ?? []).map(boxFromPalm);
   }
 
   /** Run the landmark network on one box: 21 keypoints, presence and handedness. */
   async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
-    cropInto(image, box, this.#landmarks);
-    const [points, presence, handedness, world, ...taps] = await this.#landmarks.run();
+    cropInto(image, box, this.landmarks);
+    const [points, presence, handedness, world, ...taps] = await this.landmarks.run();
     // The network was trained on selfie views, in which its label is the person's own hand.
-    const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
-    const { left, visibility } = inputs ? this.#heads!.read(inputs) : { left: handedness![0]!, visibility: null };
+    const inputs = this.heads?.inputs(points!, this.landmarks.size, taps);
+    const { left, visibility } = inputs ? this.heads!.read(inputs) : { left: handedness![0]!, visibility: null };
     return {
       score: presence![0]!,
-      keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
+      keypoints: pointsFromCrop(points!, box, this.landmarks.size, OF.Z_SCALE),
       keypoints3D: toImageAxes(world!, box.rotation),
-      left: this.#isMirrored ? left : 1 - left,
+      left: this.isMirrored ? left : 1 - left,
       colours: null,
       visibility,
-      appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
-      refined: this.#refinement && this.#refined(this.#refinement, points!, world!, taps, box),
+      appearance: inputs && this.withAppearance ? this.heads!.appearance(inputs, taps) : null,
+      refined: this.refinement && this.#refined(this.refinement, points!, world!, taps, box),
       errorPx: null,
       published: null,
     };
@@ -126,7 +113,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
 
   /** Return refined keypoints of the image and in metres, and their expected errors in pixels. */
   #refined(refinement: HandRefinement, points: Float32Array, world: Float32Array, taps: Taps, box: RotatedBox): HandObservation["refined"] {
-    const { size } = this.#landmarks;
+    const { size } = this.landmarks;
     const refined = refinement.refine(points.map((value) => value / size), world, taps);
     return {
       keypoints: pointsFromCrop(refined.keypoints, box, 1, 1),

@@ -21,12 +21,14 @@ import type { Kind, Track } from "./tracking.js";
 const OF = constants.holistic;
 const SIDES = ["Left", "Right"] as const;
 
-/** A body of a still with its hands and face. */
-export interface PersonObservation extends BodyObservation {
+interface FoundParts {
   /** Left and right hand. */
-  readonly hands: readonly [HandObservation | null, HandObservation | null];
+  readonly hands: readonly (HandObservation | null)[];
   readonly face: FaceObservation | null;
 }
+
+/** A body of a still with its hands and face. */
+export type PersonObservation = BodyObservation & FoundParts;
 
 /** Kind of a part: hands or faces. */
 interface PartKind<P> {
@@ -71,7 +73,6 @@ export function agree(tracked: RotatedBox, keypoints: Float32Array, found: Rotat
 
 /** A hand or face of one person, tracked from frame to frame. */
 class Part<P extends Observation> {
-  readonly #smoother: Smoother<P> | null;
   /**
    * Crop of the next frame, position of the part in the body's keypoints when the crop was made, and the keypoints that it
    * was made of. Null if the part is not tracked.
@@ -80,9 +81,7 @@ class Part<P extends Observation> {
   /** Frames until the next search. */
   #wait = 0;
 
-  constructor(smoother: Smoother<P> | null) {
-    this.#smoother = smoother;
-  }
+  constructor(private readonly smoother: Smoother<P> | null) {}
 
   /** Observe the part in one image, in its tracked box or else in the box of a search. */
   async observe(
@@ -109,9 +108,7 @@ class Part<P extends Observation> {
       const box = await search();
       observation = box && (await kind.observe(image, box));
     }
-    if (observation === null || observation.score <= minScore) return null;
-    this.#tracked = { box: kind.boxAfter(observation), anchor, keypoints: observation.keypoints };
-    return observation;
+    return this.#keep(kind, observation, anchor, minScore);
   }
 
   /** Observe the part in the box of a search, or in the tracked box if it agrees with that. */
@@ -120,9 +117,13 @@ class Part<P extends Observation> {
     this.drop();
     if (found === null) return null;
     const isKept = tracked !== null && agree(tracked.box, tracked.keypoints, found, agreement);
-    const observation = await kind.observe(image, isKept ? tracked.box : found);
-    if (observation.score <= minScore) return null;
-    this.#tracked = { box: kind.boxAfter(observation), anchor: [0, 0], keypoints: observation.keypoints };
+    return this.#keep(kind, await kind.observe(image, isKept ? tracked.box : found), [0, 0], minScore);
+  }
+
+  /** Track a part that is present, and return it. */
+  #keep(kind: PartKind<P>, observation: P | null, anchor: Point, minScore: number): P | null {
+    if (observation === null || observation.score <= minScore) return null;
+    this.#tracked = { box: kind.boxAfter(observation), anchor, keypoints: observation.keypoints };
     return observation;
   }
 
@@ -132,7 +133,7 @@ class Part<P extends Observation> {
 
   /** Return the observation, smoothed if smoothing is enabled. */
   smooth(observation: P, now: number): P {
-    return this.#smoother === null ? observation : this.#smoother(observation, now);
+    return this.smoother === null ? observation : this.smoother(observation, now);
   }
 }
 
@@ -160,97 +161,75 @@ export interface PartNetworks {
 /** Detects bodies with their hands and faces. */
 export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   readonly overlapKeypoints: Bodies["overlapKeypoints"];
-  readonly #networks: PartNetworks;
   readonly #limits: Limits;
   readonly #mergeNested: boolean;
-  readonly #searchesParts: boolean;
   readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
   readonly #parts = new WeakMap<Track<BodyObservation>, Parts>();
 
   /** @param searchesParts search hands and face in every frame of a stream, as in MediaPipe */
-  constructor(networks: PartNetworks, settings: Settings, searchesParts: boolean) {
+  constructor(private readonly networks: PartNetworks, settings: Settings, private readonly searchesParts: boolean) {
     const { min_presence_score: minScore, search_interval, search } = settings;
     this.overlapKeypoints = networks.bodies.overlapKeypoints;
-    this.#networks = networks;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
     this.#mergeNested = search !== "fast";
-    this.#searchesParts = searchesParts;
     this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
 
   /** Networks of the faces. */
   get faces(): FaceMeshes {
-    return this.#networks.faces;
+    return this.networks.faces;
   }
 
-  find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return this.#networks.bodies.find(image, minScore);
-  }
-
-  observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
-    return this.#networks.bodies.observe(image, box);
-  }
-
-  follow(track: Track<BodyObservation>): RotatedBox {
-    return this.#networks.bodies.follow(track);
-  }
-
-  isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
-    return this.#networks.bodies.isSameInstance(box, other);
-  }
-
-  propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
-    return this.#networks.bodies.propagate(observation, shift, score);
-  }
-
-  newSmoother(settings: Settings): SmootherOf<BodyObservation> {
-    return this.#networks.bodies.newSmoother(settings);
-  }
+  readonly find: Bodies["find"] = (...image) => this.networks.bodies.find(...image);
+  readonly observe: Bodies["observe"] = (...box) => this.networks.bodies.observe(...box);
+  readonly follow: Bodies["follow"] = (track) => this.networks.bodies.follow(track);
+  readonly isSameInstance: Bodies["isSameInstance"] = (...boxes) => this.networks.bodies.isSameInstance(...boxes);
+  readonly propagate: Bodies["propagate"] = (...observation) => this.networks.bodies.propagate(...observation);
+  readonly newSmoother: Bodies["newSmoother"] = (settings) => this.networks.bodies.newSmoother(settings);
 
   /** Return the body with its hands and face. An occluded person has a body only. */
   async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
     const id = track?.id ?? null;
-    const body = this.#networks.bodies.result(image, observation, track);
+    const body = this.networks.bodies.result(image, observation, track);
     if (track !== null && track.occludedS !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
-    const original = this.#searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
+    const original = this.searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
     const now = track?.seenS ?? 0;
-    const hasParts = "hands" in observation; // a `PersonObservation`
-    const { hands, face: mesh } = hasParts ? (observation as PersonObservation) : await this.#partsIn(image, original, parts);
+    const { hands, face: mesh } = "hands" in observation ? (observation as PersonObservation) : await this.#partsIn(image, original, parts);
     const [leftHand, rightHand] = hands.map((hand, side): InWorker<Hand> | null => {
       if (hand === null) return null;
       const handedness = SIDES[side as 0 | 1]; // the body decides the side
       const handednessScore = handedness === "Left" ? hand.left : 1 - hand.left;
       const smoothed = parts.hands[side as 0 | 1].smooth(hand, now);
-      return { ...this.#networks.hands.result(image, smoothed, null), id, handedness, handednessScore };
+      return { ...this.networks.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
-    const face: InWorker<Face> | null = mesh && { ...(await this.#networks.faces.result(image, parts.face.smooth(mesh, now), null)), id };
+    const face: InWorker<Face> | null = mesh && { ...(await this.networks.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 
   /** Return the hands and the face of a body. */
-  async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
-    if (this.#searchesParts) return this.#searchParts(image, body, parts);
+  async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
+    if (this.searchesParts) return this.#searchParts(image, body, parts);
     const hands = await this.#handsOf(image, body, parts);
-    const face = await parts.face.observe(this.#networks.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
+    const face = await parts.face.observe(this.networks.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
     return { hands, face };
   }
 
   /** Return the hands and the face of a smoothed body, as MediaPipe's graph does. */
-  async #searchParts(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
+  async #searchParts(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
     const { minScore } = this.#limits;
     const hands: (HandObservation | null)[] = [];
     for (const [side, part] of parts.hands.entries()) {
-      hands.push(await part.search(this.#networks.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
+      hands.push(await part.search(this.networks.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
     }
-    const face = await parts.face.search(this.#networks.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
+    const face = await parts.face.search(this.networks.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
     return { hands, face };
   }
 
   /** Return the face in the head crop of a body, or null. A face must cover the centre of the box `near`. */
   async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number] | null): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
-    const face = box && (await this.#networks.faces.observe(image, box));
+    const face = box && (await this.networks.faces.observe(image, box));
     if (face === null || face.score <= this.#limits.minScore) return null;
     if (near === null) return face;
     const [left, top, right, bottom] = cornersOf(face.keypoints);
@@ -263,7 +242,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     const observations: (HandObservation | null)[] = [];
     for (const [side, part] of hands.entries()) {
       const search = () => this.handCrop(image, body, side);
-      observations.push(await part.observe(this.#networks.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
+      observations.push(await part.observe(this.networks.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
     }
     const distances = observations.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
     for (const side of [0, 1] as const) {
@@ -291,7 +270,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   async handCrop(image: Pixels, body: BodyObservation, side: number): Promise<RotatedBox | null> {
     const rough = handBox(body, side);
     if (rough === null) return null;
-    const { recrop } = this.#networks;
+    const { recrop } = this.networks;
     cropInto(image, rough, recrop);
     const [[x, y, bottomX, bottomY]] = (await recrop.run()) as unknown as [[number, number, number, number]];
     const points = pointsFromCrop(Float32Array.of(x, y, 0, bottomX, bottomY, 0), rough, recrop.size, 1);
@@ -302,7 +281,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   /** Return the box of the face that the face detector finds around the head, or null. */
   async #faceBox(image: Pixels, body: BodyObservation): Promise<RotatedBox | null> {
     const head = headBox(body);
-    return head && this.#networks.faces.findIn(image, head, OF.MIN_FACE_SCORE);
+    return head && this.networks.faces.findIn(image, head, OF.MIN_FACE_SCORE);
   }
 }
 

@@ -265,13 +265,18 @@ function openFaceDetector(open: Open, role: Role, weight: string): Promise<Singl
 }
 
 /** Open a single-shot detector with this number of keypoints for each box. */
-async function openDetector(
+export async function openDetector(
   open: Open,
   role: Role,
   grid: Grid,
   keypoints: number,
   { range = [0, 1], overlap }: { range?: readonly number[]; overlap?: number } = {},
 ): Promise<SingleShotDetector> {
-  const anchors = grid.layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
-  return new SingleShotDetector(await open(role, { sizes: [anchors * (4 + 2 * keypoints), anchors], range }), grid, overlap);
+  return new SingleShotDetector(await open(role, detectorShape(grid, keypoints, range)), grid, overlap);
+}
+
+/** Return the outputs of a single-shot detector: boxes with keypoints, and scores. */
+export function detectorShape({ layers }: Grid, keypoints: number, range: readonly number[]): NetworkShape {
+  const anchors = layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
+  return { sizes: [anchors * (4 + 2 * keypoints), anchors], range };
 }

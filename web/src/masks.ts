@@ -14,7 +14,7 @@ const { UNCERTAINTY, MASK_RATIO, SURE } = constants.body;
  */
 export function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: number; height: number }): Mask {
   const side = Math.sqrt(logits.length);
-  const probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  const probabilities = logits.map(sigmoid);
   const scale = Math.min((2 * side) / Math.max(image.width, image.height), 1);
   const width = Math.max(Math.round(image.width * scale), 1);
   const height = Math.max(Math.round(image.height * scale), 1);
@@ -38,6 +38,8 @@ export function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { w
   }
   return { width, height, data };
 }
+
+export const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit));
 
 /** Return a smoother that blends in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does. */
 export function maskSmoother(): (mask: Mask) => Mask {

@@ -119,32 +119,20 @@ export class Network {
   readonly levels: Float32Array;
   /** Crops sample the centres of pixels. */
   readonly samplesCentres: boolean;
-  #steps: readonly (Part | Operator)[];
-  /** Null if the network runs on the processor. */
-  #gpu: GpuFallback | null;
-  readonly #tensor: number;
-  readonly #shape: readonly number[];
-  readonly #outputs: readonly number[];
-  /** Constant inputs of custom operators. */
-  readonly #constants: ReadonlyMap<number, Values>;
 
   private constructor(
-    steps: readonly (Part | Operator)[],
-    watchGpu: GpuFallback | null,
-    tensor: number,
-    outputs: readonly number[],
-    shape: readonly number[],
+    private steps: readonly (Part | Operator)[],
+    /** Null if the network runs on the processor. */
+    private gpu: GpuFallback | null,
+    private readonly tensor: number,
+    private readonly outputs: readonly number[],
+    private readonly shape: readonly number[],
     { range = [0, 1], samplesCentres = false }: NetworkShape,
-    constants: ReadonlyMap<number, Values>,
+    /** Constant inputs of custom operators. */
+    private readonly constants: ReadonlyMap<number, Values>,
   ) {
     this.samplesCentres = samplesCentres;
-    this.#constants = constants;
-    this.#gpu = watchGpu;
     const [black, white] = range as [number, number];
-    this.#steps = steps;
-    this.#tensor = tensor;
-    this.#shape = shape;
-    this.#outputs = outputs;
     this.rows = shape[1]!;
     this.size = shape[2] ?? this.rows;
     this.input = new Float32Array(shape.reduce((product, side) => product * side, 1));
@@ -201,26 +189,26 @@ export class Network {
 
   /** Return the outputs for the values in `input`, in the order of the file. If the graphics card fails, the processor takes over. */
   async run(): Promise<Float32Array[]> {
-    if (this.#gpu !== null) {
-      const { lost, compileForProcessor } = this.#gpu;
+    if (this.gpu !== null) {
+      const { lost, compileForProcessor } = this.gpu;
       try {
         return await Promise.race([this.#runSteps(), lost]);
       } catch {
-        this.#gpu = null;
-        this.#steps = await compileForProcessor();
+        this.gpu = null;
+        this.steps = await compileForProcessor();
       }
     }
     return this.#runSteps();
   }
 
   async #runSteps(): Promise<Float32Array[]> {
-    const values = new Map<number, Values>([...this.#constants, [this.#tensor, { shape: [...this.#shape], data: this.input }]]);
-    for (const step of this.#steps) {
+    const values = new Map<number, Values>([...this.constants, [this.tensor, { shape: [...this.shape], data: this.input }]]);
+    for (const step of this.steps) {
       const inputs = step.inputs.map((tensor) => values.get(tensor)!);
       const produced = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
       step.outputs.forEach((tensor, i) => values.set(tensor, produced[i]!));
     }
-    return this.#outputs.map((tensor) => values.get(tensor)!.data);
+    return this.outputs.map((tensor) => values.get(tensor)!.data);
   }
 }
 
@@ -395,7 +383,7 @@ function matrixFromLandmarks({ data }: Values, options: Options): Values {
   const angle = Math.atan2(dy, dx) - target;
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
   let [low, high]: [number[], number[]] = [[Infinity, Infinity], [-Infinity, -Infinity]];
-  for (const index of listOf(options, "subset_idxs")) {
+  for (const index of optionOf<readonly number[]>(options, "subset_idxs")) {
     const [x, y] = [data[3 * index]!, data[3 * index + 1]!];
     const rotated = [x * cos + y * sin, y * cos - x * sin];
     low = low.map((value, k) => Math.min(value, rotated[k]!));
@@ -445,14 +433,10 @@ function transformLandmarks({ shape, data }: Values, { data: matrix }: Values): 
   return { shape, data: transformed };
 }
 
-function numberOf(options: Options, name: string): number {
+function optionOf<T extends OperatorOption>(options: Options, name: string): T {
   const value = options[name];
-  if (typeof value !== "number") throw new Error(`a custom operator without ${name}`);
-  return value;
+  if (value === undefined) throw new Error(`a custom operator without ${name}`);
+  return value as T;
 }
 
-function listOf(options: Options, name: string): readonly number[] {
-  const value = options[name];
-  if (typeof value !== "object") throw new Error(`a custom operator without ${name}`);
-  return value;
-}
+const numberOf = optionOf<number>;

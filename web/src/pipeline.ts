@@ -22,12 +22,7 @@ export type StillSearch<O extends Observation> = (image: Pixels) => Promise<{ fo
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
-  readonly #kind: Kind<O, R>;
-  readonly #settings: Settings;
   readonly #tracker: Tracker<O>;
-  readonly #streamSearch: StreamSearch<O> | null;
-  readonly #stillSearch: StillSearch<O> | null;
-  readonly #recrops: boolean;
   /** Number of instances that the last search found beyond `max_instances`. */
   #excess = 0;
   #time = -Infinity;
@@ -40,12 +35,7 @@ export class Detector<O extends Observation, R extends Result> {
    * @param stillSearch searches stills, and streams if `search` is "thorough"
    * @param recrops true to search each frame until `max_instances` are tracked, and to replace the boxes of tracks by those found
    */
-  constructor(kind: Kind<O, R>, settings: Settings, streamSearch: StreamSearch<O> | null, stillSearch: StillSearch<O> | null = null, recrops = false) {
-    this.#kind = kind;
-    this.#settings = settings;
-    this.#streamSearch = streamSearch;
-    this.#stillSearch = stillSearch;
-    this.#recrops = recrops;
+  constructor(private readonly kind: Kind<O, R>, private readonly settings: Settings, private readonly streamSearch: StreamSearch<O> | null, private readonly stillSearch: StillSearch<O> | null = null, private readonly recrops = false) {
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
@@ -63,38 +53,38 @@ export class Detector<O extends Observation, R extends Result> {
     if (size !== this.#size) this.reset();
     this.#size = size;
     const tracks = await this.#step(image, time);
-    if (tracks.length < this.#settings.max_instances) this.#excess = 0;
+    if (tracks.length < this.settings.max_instances) this.#excess = 0;
     const results = await this.#results(image, tracks.map((track) => [track.smoothed, track]));
     return Object.assign(results, { total: tracks.length + this.#excess });
   }
 
   /** Find the instances in a still. */
   async detect(image: Pixels): Promise<Results> {
-    const searched = await this.#stillSearch?.(inGoodLight(image));
+    const searched = await this.stillSearch?.(inGoodLight(image));
     if (searched) {
       const present = searched.found.filter((observation) => this.#isPresent(observation));
-      const results = await this.#results(image, present.slice(0, this.#settings.max_instances).map((observation) => [observation, null]));
+      const results = await this.#results(image, present.slice(0, this.settings.max_instances).map((observation) => [observation, null]));
       return Object.assign(results, { total: present.length, complete: searched.complete });
     }
-    const found = await this.#inImage(image, this.#kind.keepsOverlapping);
-    const observations = this.#kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
+    const found = await this.#inImage(image, this.kind.keepsOverlapping);
+    const observations = this.kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
     return this.#results(image, observations.map((observation) => [observation, null]));
   }
 
   /** Forget all tracked instances and the time. The next image starts a new stream. */
   reset(): void {
     this.#tracker.reset();
-    this.#streamSearch?.reset();
+    this.streamSearch?.reset();
     this.#time = -Infinity;
-    this.#sinceSearch = this.#settings.search_interval;
+    this.#sinceSearch = this.settings.search_interval;
     this.#excess = 0;
   }
 
   async #results(image: Pixels, observations: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
-    const mirrorWidth = this.#settings.flip_horizontal ? image.width : null;
+    const mirrorWidth = this.settings.flip_horizontal ? image.width : null;
     const results: Result[] = [];
     for (const [observation, track] of observations) {
-      results.push(await finalResult(await this.#kind.result(image, observation, track), mirrorWidth));
+      results.push(await finalResult(await this.kind.result(image, observation, track), mirrorWidth));
     }
     return results;
   }
@@ -102,20 +92,20 @@ export class Detector<O extends Observation, R extends Result> {
   /** Process one frame of a stream: update the tracks, search for more instances, assign identities. */
   async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
     const now = this.#clock(time);
-    const [pairs, found] = this.#kind.searchesAlways
+    const [pairs, found] = this.kind.searchesAlways
       ? this.#tracker.match(await this.#inImage(image), now)
       : await this.#observe(image, now);
-    if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
-    for (const track of this.#tracker.active) track.box = this.#kind.follow(track);
+    if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.settings.search_interval;
+    for (const track of this.#tracker.active) track.box = this.kind.follow(track);
     return this.#tracker.active;
   }
 
   /** Return the active tracks that are still present, each with its observation, and the new observations of a search. */
   async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
     const tracks = this.#tracker.active;
-    const boxes = this.#recrops && tracks.length < this.#settings.max_instances ? await this.#boxes(image) : null;
+    const boxes = this.recrops && tracks.length < this.settings.max_instances ? await this.#boxes(image) : null;
     for (const box of boxes ?? []) {
-      const track = tracks.find((one) => this.#kind.isSameInstance(box, one.box));
+      const track = tracks.find((one) => this.kind.isSameInstance(box, one.box));
       if (track) track.box = box;
     }
     const pairs: Pair<O>[] = [];
@@ -128,16 +118,16 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Return the observation of a track in this frame, or null if the track ends. */
   async #updateTrack(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Promise<O | null> {
-    const finder = this.#streamSearch?.finder;
-    let observation: O | null = await this.#kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
+    const finder = this.streamSearch?.finder;
+    let observation: O | null = await this.kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
     if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
     return observation === null || this.#tracker.isAnother(track, observation) ? null : observation;
   }
 
   /** Find boxes in the full image, at most `max_instances`. */
   async #boxes(image: Pixels): Promise<RotatedBox[]> {
-    const { min_detection_score, max_instances } = this.#settings;
-    return (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+    const { min_detection_score, max_instances } = this.settings;
+    return (await this.kind.find(image, min_detection_score)).slice(0, max_instances);
   }
 
   /** Search the full image once. */
@@ -154,8 +144,8 @@ export class Detector<O extends Observation, R extends Result> {
    * @param boxes boxes of a search of this frame, or null if it was not searched yet
    */
   async #search(image: Pixels, tracks: readonly Track<O>[], observed: readonly Pair<O>[], now: number, boxes: RotatedBox[] | null): Promise<O[]> {
-    const { max_instances, search_interval } = this.#settings;
-    const streamSearch = this.#streamSearch;
+    const { max_instances, search_interval } = this.settings;
+    const streamSearch = this.streamSearch;
     const visibleTracks = tracks.filter((track) => track.occludedS === null);
     let carried: RotatedBox[];
     let isDue: boolean;
@@ -175,10 +165,10 @@ export class Detector<O extends Observation, R extends Result> {
     isDue = (isDue && room > 0) || isCountDue;
     let found: O[] = [];
     let others: RotatedBox[] = [];
-    if (isDue && this.#stillSearch && this.#settings.search === "thorough") {
-      found = ((await this.#stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
+    if (isDue && this.stillSearch && this.settings.search === "thorough") {
+      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
     } else if (isDue) {
-      const all = boxes ?? (await this.#kind.find(image, this.#settings.min_detection_score));
+      const all = boxes ?? (await this.kind.find(image, this.settings.min_detection_score));
       const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(0, room);
       found = await this.#present(image, candidates);
       others = this.#withoutOverlapping(all, [...carried, ...candidates]);
@@ -195,7 +185,7 @@ export class Detector<O extends Observation, R extends Result> {
       }
     }
     if (isDue) this.#excess = 0;
-    if (found.length > Math.max(room, 0) && this.#settings.search !== "fast") {
+    if (found.length > Math.max(room, 0) && this.settings.search !== "fast") {
       found = suppressDuplicates(found, observed.map(([, observation]) => observation), true).sort((a, b) => b.score - a.score);
       this.#excess = Math.max(found.length - room, 0);
     }
@@ -203,17 +193,17 @@ export class Detector<O extends Observation, R extends Result> {
   }
 
   #isSearchDue(count: number): boolean {
-    if (count >= this.#settings.max_instances) return false;
-    return count === 0 || this.#sinceSearch >= this.#settings.search_interval;
+    if (count >= this.settings.max_instances) return false;
+    return count === 0 || this.#sinceSearch >= this.settings.search_interval;
   }
 
   #isPresent(observation: O): boolean {
-    return this.#kind.searchesAlways || observation.score > this.#settings.min_presence_score;
+    return this.kind.searchesAlways || observation.score > this.settings.min_presence_score;
   }
 
   async #present(image: Pixels, boxes: readonly RotatedBox[]): Promise<O[]> {
     const observations: O[] = [];
-    for (const box of boxes) observations.push(await this.#kind.observe(image, box));
+    for (const box of boxes) observations.push(await this.kind.observe(image, box));
     return observations.filter((observation) => this.#isPresent(observation));
   }
 
@@ -230,8 +220,8 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe. */
   #withoutOverlapping(boxes: readonly RotatedBox[], others: readonly RotatedBox[] = []): RotatedBox[] {
-    const accepted = latestBoxes(boxes, (box, other) => this.#kind.isSameInstance(box, other));
-    return accepted.filter((box) => !others.some((other) => this.#kind.isSameInstance(box, other)));
+    const accepted = latestBoxes(boxes, (box, other) => this.kind.isSameInstance(box, other));
+    return accepted.filter((box) => !others.some((other) => this.kind.isSameInstance(box, other)));
   }
 }
 

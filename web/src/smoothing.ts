@@ -14,10 +14,6 @@ export type Smoothing = "none" | "published" | "one_euro";
 
 /** Low-pass filter whose cut-off rises with speed: calm when still, prompt when moving. */
 export class OneEuro {
-  readonly #minCutoff: number;
-  readonly #beta: number;
-  readonly #derivativeCutoff: number;
-  readonly #deadSpeed: number;
   #time = -Infinity;
   #raw: Float64Array | null = null;
   #smooth = new Float64Array();
@@ -30,13 +26,11 @@ export class OneEuro {
    * @param deadSpeed speed in sizes per second that counts as rest, so that noise does not open the filter
    */
   constructor(
-    minCutoff = ONE_EURO.min_cutoff_hz,
-    beta = ONE_EURO.beta,
-    derivativeCutoff = ONE_EURO.derivative_cutoff_hz,
-    deadSpeed = ONE_EURO.dead_speed,
-  ) {
-    [this.#minCutoff, this.#beta, this.#derivativeCutoff, this.#deadSpeed] = [minCutoff, beta, derivativeCutoff, deadSpeed];
-  }
+    private readonly minCutoff = ONE_EURO.min_cutoff_hz,
+    private readonly beta = ONE_EURO.beta,
+    private readonly derivativeCutoff = ONE_EURO.derivative_cutoff_hz,
+    private readonly deadSpeed = ONE_EURO.dead_speed,
+  ) {}
 
   /** Filter the values of one frame; `scale` is the size of the instance in the unit of the values. */
   filter(values: Float32Array, time: number, scale: number): Float32Array {
@@ -46,13 +40,13 @@ export class OneEuro {
       return values;
     }
     const step = time - this.#time;
-    const speedWeight = alpha(this.#derivativeCutoff, step);
+    const speedWeight = alpha(this.derivativeCutoff, step);
     const smoothed = new Float32Array(raw.length);
     for (let i = 0; i < raw.length; i++) {
       const speed = (raw[i]! - this.#raw[i]!) / (scale * step);
       this.#speed[i]! += speedWeight * (speed - this.#speed[i]!);
-      const movement = Math.max(Math.abs(this.#speed[i]!) - this.#deadSpeed, 0);
-      const weight = alpha(this.#minCutoff + this.#beta * movement, step);
+      const movement = Math.max(Math.abs(this.#speed[i]!) - this.deadSpeed, 0);
+      const weight = alpha(this.minCutoff + this.beta * movement, step);
       this.#smooth[i]! += weight * (raw[i]! - this.#smooth[i]!);
       smoothed[i] = this.#smooth[i]!;
     }

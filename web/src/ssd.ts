@@ -22,16 +22,12 @@ interface Candidate {
 
 /** Anchor-based detector whose outputs are boxes with keypoints (N, 4 + 2K) and logits (N). */
 export class SingleShotDetector {
-  readonly #network: Network;
   readonly #size: number;
   readonly #anchors: Float64Array;
-  readonly #overlap: number;
 
   /** @param overlap minimum IoU of boxes that are blendOverlapping */
-  constructor(network: Network, grid: Grid, overlap = 0.3) {
-    this.#network = network;
+  constructor(private readonly network: Network, grid: Grid, private readonly overlap = 0.3) {
     this.#size = grid.size;
-    this.#overlap = overlap;
     const centres: number[] = [];
     for (const [cells, each] of grid.layers) {
       for (let y = 0; y < cells; y++) {
@@ -51,15 +47,15 @@ export class SingleShotDetector {
 
   /** Return the detections of one run for several minimum scores. Blending depends on the minimum. */
   async findFrom(image: Pixels, minScores: readonly number[]): Promise<Detection[][]> {
-    letterboxInto(image, this.#network);
-    const outputs = await this.#network.run();
+    letterboxInto(image, this.network);
+    const outputs = await this.network.run();
     return minScores.map((score) => this.#objects(outputs, squareAround(image.width, image.height), score));
   }
 
   /** Return the detections in a rotated square of the image. Their boxes are upright in the image. */
   async findIn(image: Pixels, area: RotatedBox, minScore: number): Promise<Detection[]> {
-    cropInto(image, area, this.#network, true);
-    return this.#objects(await this.#network.run(), area, minScore);
+    cropInto(image, area, this.network, true);
+    return this.#objects(await this.network.run(), area, minScore);
   }
 
   #objects([first, second]: readonly Float32Array[], area: RotatedBox, minScore: number): Detection[] {
@@ -81,7 +77,7 @@ export class SingleShotDetector {
       for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
       found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
     }
-    return blendOverlapping(found, this.#overlap).map((detection) => placed(detection, area));
+    return blendOverlapping(found, this.overlap).map((detection) => placed(detection, area));
   }
 }
 

@@ -41,13 +41,11 @@ export class TfliteFile {
   readonly outputs: readonly number[];
   /** Operators in an order in which they can run. */
   readonly operators: readonly Operator[];
-  readonly #data: Uint8Array;
   readonly #flat: FlatBuffer;
   readonly #graph: number;
 
-  constructor(data: Uint8Array) {
+  constructor(private readonly data: Uint8Array) {
     if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3") throw new Error("it is not a TFLite file");
-    this.#data = data;
     const flat = (this.#flat = new FlatBuffer(data));
     const model = flat.target(0);
     const codes = flat.tables(model, MODEL.codes).map((code) => {
@@ -122,9 +120,9 @@ export class TfliteFile {
       for (const tensor of operator.inputs) if (!inputs.includes(tensor)) needed.add(tensor);
     }
     const lists = [inputs, outputs].map((numbers) => Int32Array.of(numbers.length, ...numbers));
-    const start = Math.ceil(this.#data.length / 4) * 4;
+    const start = Math.ceil(this.data.length / 4) * 4;
     const data = new Uint8Array(start + lists.reduce((sum, list) => sum + list.byteLength, 0));
-    data.set(this.#data);
+    data.set(this.data);
     const view = new DataView(data.buffer);
     // Offsets only point forward, and each remaining entry moves towards the front.
     const [first] = this.#flat.vector(this.#graph, GRAPH.operators);
@@ -146,7 +144,7 @@ export class TfliteFile {
 }
 
 /** Return the number with the bits of a half-precision float. */
-function fromHalf(bits: number): number {
+export function fromHalf(bits: number): number {
   const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));

@@ -50,16 +50,8 @@ function appearanceCost(expected: Appearance, observed: Appearance): number {
 
 /** One instance over time. */
 export class Track<O extends Observation> {
-  /** Stable while the instance is tracked or remembered. */
-  readonly id: number;
-  /** Observation in the newest frame, not smoothed. */
-  observation: O;
   /** Observation in the newest frame, smoothed if the options ask for it. */
   smoothed: O;
-  /** Null for no smoothing. */
-  smoother: Smoother<O> | null;
-  /** Time of the newest frame in seconds. */
-  seenS: number;
   /** Belief that the instance is a left one; null for instances without sides. */
   left: number | null = null;
   /** Running mean of the colours while no other instance is near; null if there are none. */
@@ -76,11 +68,9 @@ export class Track<O extends Observation> {
   #velocity: Point = [0, 0];
   #drift: Point = [0, 0];
 
-  constructor(id: number, observation: O, smoother: Smoother<O> | null, now: number) {
-    this.id = id;
-    this.observation = this.smoothed = observation;
-    this.smoother = smoother;
-    this.seenS = now;
+  /** @param id stable while the instance is tracked or remembered @param observation that in the newest frame, not smoothed @param smoother null for no smoothing @param seenS time of the newest frame in seconds */
+  constructor(readonly id: number, public observation: O, public smoother: Smoother<O> | null, public seenS: number) {
+    this.smoothed = observation;
   }
 
   /** Add the observation of a new frame. The colours are learned only while no other instance is near. */
@@ -173,11 +163,8 @@ export class Tracker<O extends Observation> {
   active: Track<O>[] = [];
   #lost: Track<O>[] = [];
   #nextId = 1;
-  readonly #options: TrackerOptions<O>;
 
-  constructor(options: TrackerOptions<O>) {
-    this.#options = options;
-  }
+  constructor(private readonly options: TrackerOptions<O>) {}
 
   /** Match observations from external boxes with the active tracks. Return the pairs and the rest. */
   match(observations: readonly O[], now: number): [Pair<O>[], O[]] {
@@ -195,7 +182,7 @@ export class Tracker<O extends Observation> {
   /** Check whether an observation has the colours of another instance there rather than the track's own. */
   isAnother(track: Track<O>, observation: O): boolean {
     const { colours } = observation;
-    if (!track.colours || !colours || !this.#options.propagate) return false;
+    if (!track.colours || !colours || !this.options.propagate) return false;
     const limit = OF.COLOUR_RATIO * colourDifference(track.colours, colours);
     return [...this.active, ...this.#lost].some(
       (other) =>
@@ -220,7 +207,7 @@ export class Tracker<O extends Observation> {
   restartClock(): void {
     this.#lost = [];
     for (const track of this.active) {
-      track.smoother = this.#options.newSmoother();
+      track.smoother = this.options.newSmoother();
       track.seenS = -Infinity;
     }
   }
@@ -233,7 +220,7 @@ export class Tracker<O extends Observation> {
    * @returns whether any track was lost in this frame, or is occluded without an occluder
    */
   update(carried: readonly Pair<O>[], found: readonly O[], now: number): boolean {
-    const { propagate, mergeNested } = this.#options;
+    const { propagate, mergeNested } = this.options;
     this.#lost = this.#lost.filter((track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S);
     const observed = new Set(carried.map(([track]) => track));
     const discs = this.active.map((track) => ({ track, disc: discAround(track.observation) }));
@@ -278,7 +265,7 @@ export class Tracker<O extends Observation> {
     return !carried.some(
       ([other, item]) =>
         other !== track &&
-        meanDistance(observation, item, this.#options.overlapKeypoints) < OF.SAME_INSTANCE_DISTANCE &&
+        meanDistance(observation, item, this.options.overlapKeypoints) < OF.SAME_INSTANCE_DISTANCE &&
         other.cost(item, now) + occludedCost(other) < rank,
     );
   }
@@ -290,7 +277,7 @@ export class Tracker<O extends Observation> {
     return tracks.some(
       ({ observation }) =>
         mayTouch(disc, discAround(observation)) &&
-        overlapOverSmaller(detection.keypoints, observation.keypoints, this.#options.overlapKeypoints) > OF.BLEND_OVERLAP,
+        overlapOverSmaller(detection.keypoints, observation.keypoints, this.options.overlapKeypoints) > OF.BLEND_OVERLAP,
     );
   }
 
@@ -303,7 +290,7 @@ export class Tracker<O extends Observation> {
     propagate: Propagate<O>,
   ): Track<O>[] {
     const occluded: Track<O>[] = [];
-    for (const track of missing.slice(0, Math.max(this.#options.maxTracks - active.length, 0))) {
+    for (const track of missing.slice(0, Math.max(this.options.maxTracks - active.length, 0))) {
       const near = [...active, ...missing].filter((other) => other !== track && areNear(other.observation, track.observation));
       if (track.occludedS === null && !near.length && !doubted.has(track)) continue;
       const covers = near.filter((other) => active.includes(other));
@@ -324,7 +311,7 @@ export class Tracker<O extends Observation> {
     const back = best.track;
     if (occluded.includes(back)) occluded.splice(occluded.indexOf(back), 1);
     else this.#lost = this.#lost.filter((other) => other !== back);
-    back.smoother = this.#options.newSmoother();
+    back.smoother = this.options.newSmoother();
     return back;
   }
 
@@ -335,9 +322,9 @@ export class Tracker<O extends Observation> {
     if (best !== null && best.cost < OF.MAX_REVIVE_DISTANCE) {
       track = best.track;
       this.#lost = this.#lost.filter((other) => other !== track);
-      track.smoother = this.#options.newSmoother();
+      track.smoother = this.options.newSmoother();
     } else {
-      track = new Track(this.#nextId++, observation, this.#options.newSmoother(), now);
+      track = new Track(this.#nextId++, observation, this.options.newSmoother(), now);
     }
     track.update(observation, now);
     return track;
@@ -405,12 +392,9 @@ function oneTrackPerObject<O extends Observation>(
 
 /** Keeps the order of the instances that stay in view. New ones come first or last. */
 export class InstanceOrder {
-  readonly #newFirst: boolean;
   #ids: number[] = [];
 
-  constructor({ newFirst }: { newFirst: boolean }) {
-    this.#newFirst = newFirst;
-  }
+  constructor(private readonly options: { newFirst: boolean }) {}
 
   /** Return the instances of the next frame in their order. Instances without a track ID stay as they are. */
   sort<T extends { readonly id: number | null }>(instances: readonly T[]): T[] {
@@ -418,7 +402,7 @@ export class InstanceOrder {
     if (byId.has(null)) return [...instances];
     const tracked = this.#ids.filter((id) => byId.has(id));
     const appeared = [...byId.keys()].filter((id): id is number => id !== null && !tracked.includes(id));
-    this.#ids = this.#newFirst ? [...appeared, ...tracked] : [...tracked, ...appeared];
+    this.#ids = this.options.newFirst ? [...appeared, ...tracked] : [...tracked, ...appeared];
     return this.#ids.map((id) => byId.get(id)!);
   }
 

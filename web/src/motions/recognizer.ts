@@ -2,24 +2,9 @@
 
 import { constants, MOTIONS } from "../data.js";
 import type { NumpyArray } from "../files.js";
-import type { Point } from "../observations.js";
+import { distance, type Point } from "../observations.js";
 import type { MotionEvent, Phase } from "../results.js";
-import {
-  Circles,
-  distance,
-  Holds,
-  mean,
-  middleOf,
-  Pushes,
-  Rotations,
-  Swipes,
-  Waves,
-  way,
-  type HandState,
-  type Step,
-  type Steps,
-  type Watch,
-} from "./strokes.js";
+import { Circles, Holds, mean, middleOf, Pushes, Rotations, Swipes, Waves, way, type HandState, type Motion, type Step, type Steps } from "./strokes.js";
 
 const { track: OF, HandPair: PAIR } = MOTIONS;
 const FINGERS = MOTIONS.chains.slice(1);
@@ -48,7 +33,7 @@ export class HandTrack {
   #pixels: readonly Point[] = [[0, 0], [0, 0], [0, 0]];
   #places: readonly Point[] = this.#pixels;
   #recent: { readonly time: number; readonly at: Point }[] = [];
-  readonly #watches: readonly Watch[] = [
+  readonly #watches: readonly Motion[] = [
     this.swipes, new Waves(), new Circles(), this.pinch, new Holds("Drag"), new Rotations(this.pinch), new Pushes(),
   ];
 
@@ -224,13 +209,11 @@ export interface Match {
 
 /** Search for the custom motions of one hand. */
 export class HandSearch {
-  readonly #motions: CustomMotions;
   readonly #path: Path;
   readonly #warping: Warping;
   #best: (Match & { readonly share: number; readonly end: number }) | null = null;
 
-  constructor(motions: CustomMotions, isLeft: boolean) {
-    this.#motions = motions;
+  constructor(private readonly motions: CustomMotions, isLeft: boolean) {
     this.#path = new Path(isLeft);
     this.#warping = new Warping(motions.ways);
   }
@@ -246,12 +229,12 @@ export class HandSearch {
     for (const { features, end } of steps) {
       let [share, best] = [Infinity, 0];
       this.#warping.follow(features).forEach((cost, k) => {
-        const own = cost / this.#motions.reaches[this.#motions.motion[k]!]!;
+        const own = cost / this.motions.reaches[this.motions.motion[k]!]!;
         if (own < share) [share, best] = [own, k];
       });
       const lowest = this.#best?.share ?? 1;
       if (share >= Math.min(1, lowest + CUSTOM.AS_WELL)) continue;
-      const name = this.#motions.names[this.#motions.motion[best]!]!;
+      const name = this.motions.names[this.motions.motion[best]!]!;
       this.#best = { name, score: 1 - share / 2, share: Math.min(share, lowest), end };
     }
   }
@@ -327,22 +310,20 @@ const NOWHERE: PathCost = { cost: Infinity, count: 0 };
 
 /** Dynamic time warping of a stream of steps against examples, which may begin at any step. */
 class Warping {
-  readonly #ways: readonly (readonly number[])[];
   #costs: PathCost[][] = [];
 
-  constructor(ways: readonly (readonly number[])[]) {
-    this.#ways = ways;
+  constructor(private readonly ways: readonly (readonly number[])[]) {
     this.reset();
   }
 
   /** Forget all steps. */
   reset(): void {
-    this.#costs = this.#ways.map((way) => new Array<PathCost>(way.length / WIDTH).fill(NOWHERE));
+    this.#costs = this.ways.map((way) => new Array<PathCost>(way.length / WIDTH).fill(NOWHERE));
   }
 
   /** Return the mean step cost of each example that ends with this step. */
   follow(step: Float32Array): number[] {
-    return this.#ways.map((way, k) => {
+    return this.ways.map((way, k) => {
       const before = this.#costs[k]!;
       // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
       const now = before.map((stay, n) => {
@@ -386,15 +367,12 @@ interface KnownHand extends Pick<Tracked, "id" | "handedness"> {
 
 /** Recognizes the motions of hands, frame by frame. */
 export class MotionRecognizer {
-  readonly #custom: CustomMotions;
   readonly #hands = new Map<string, KnownHand>();
   readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: HandSearch }>();
   #pair: { readonly first: KnownHand; readonly second: KnownHand; readonly both: HandPair } | null = null;
 
   /** @param custom additional motions to report; each is one event, its end */
-  constructor(custom: CustomMotions) {
-    this.#custom = custom;
-  }
+  constructor(private readonly custom: CustomMotions) {}
 
   /** Forget all hands before another stream. */
   reset(): void {
@@ -417,7 +395,7 @@ export class MotionRecognizer {
       this.#hands.delete(key);
       for (const step of known.track.stop()) events.push(eventOf(known, step, time));
     }
-    if (this.#custom.names.length) events.push(...this.#customEvents(hands, time));
+    if (this.custom.names.length) events.push(...this.#customEvents(hands, time));
     return events;
   }
 
@@ -446,7 +424,7 @@ export class MotionRecognizer {
   *#customEvents(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
     for (const hand of hands) {
       const isLeft = hand.handedness === "Left";
-      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new HandSearch(this.#custom, isLeft) })).watch.follow(hand.points, time);
+      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new HandSearch(this.custom, isLeft) })).watch.follow(hand.points, time);
     }
     for (const [key, { watch, id, handedness }] of this.#watches) {
       const match = watch.classify(time);

@@ -1,8 +1,8 @@
-/** Types of motion events and of the functions that find them. */
+/** The motions of one hand. */
 
 import { wrapAngle } from "../boxes.js";
 import { MOTIONS } from "../data.js";
-import type { Point } from "../observations.js";
+import { distance, type Point } from "../observations.js";
 import type { Phase } from "../results.js";
 
 /** Step of a motion in a frame, without its hand. */
@@ -41,16 +41,46 @@ export interface HandState {
 export type Steps = Generator<Step, void, undefined>;
 
 /** Finds one kind of motion of one hand. */
-export interface Watch {
+export abstract class Motion {
+  /** Position of the palm at the begin of the motion; null before it begins. */
+  protected start: Point | null = null;
+
   /** Return the steps of the next frame. */
-  follow(now: HandState): Steps;
-  /** Return the steps that end a motion, because the hand was lost. */
-  stop(): Steps;
+  abstract follow(now: HandState): Steps;
+
+  protected abstract state(): Omit<Step, "phase" | "start">;
+
+  /** Forget what led to the motion, which ended in this phase. */
+  protected abstract reset(phase: Phase): void;
+
+  /** Check whether a motion is in progress. */
+  get isActive(): boolean {
+    return this.start !== null;
+  }
+
+  protected *begin(start: Point): Steps {
+    this.start = start;
+    yield this.#step("begin");
+  }
+
+  protected *proceed(isOver = false): Steps {
+    if (isOver) yield* this.stop("end");
+    else yield this.#step("progress");
+  }
+
+  /** Return the steps that end a motion, by default because the hand was lost. */
+  *stop(phase: Phase = "cancel"): Steps {
+    if (this.isActive) yield this.#step(phase);
+    this.reset(phase);
+    this.start = null;
+  }
+
+  #step(phase: Phase): Step {
+    return { ...this.state(), phase, start: this.start! };
+  }
 }
 
 export const way = (from: Point, to: Point): Point => [to[0] - from[0], to[1] - from[1]];
-
-export const distance = (from: Point, to: Point): number => Math.hypot(to[0] - from[0], to[1] - from[1]);
 
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -62,25 +92,18 @@ export const fraction = (value: number): number => (value > 0 ? Math.min(1, valu
 const { Holds: HOLD, Rotations: ROTATION, Pushes: PUSH } = MOTIONS;
 
 /** Pinch of thumb and index finger, or drag of a fist. A drag begins with an open hand that closes, and ends when a finger opens. */
-export class Holds implements Watch {
-  readonly #name: "Pinch" | "Drag";
-  #start: Point | null = null;
+export class Holds extends Motion {
   #since: number | null = null;
   #closed = 0;
   #open = -Infinity; // time at which it was last open
 
-  constructor(name: "Pinch" | "Drag") {
-    this.#name = name;
-  }
-
-  /** Check whether a pinch or drag is in progress. */
-  get isActive(): boolean {
-    return this.#start !== null;
+  constructor(private readonly name: "Pinch" | "Drag") {
+    super();
   }
 
   *follow(now: HandState): Steps {
-    const isActive = this.isActive;
-    const isPinch = this.#name === "Pinch";
+    const { isActive } = this;
+    const isPinch = this.name === "Pinch";
     const [minimum, mean, maximum] = now.reach;
     const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [mean, HOLD.FIST];
     const [opened, shut] = limits as [number, number];
@@ -89,76 +112,58 @@ export class Holds implements Watch {
     this.#closed = fraction((opened - value) / (opened - shut));
     if (this.#closed < HOLD.END && !isOther) this.#open = now.time;
     const wasOpenRecently = isActive || now.time - this.#open <= HOLD.WITHIN_S;
-    const wants = this.#closed > (isActive ? HOLD.END : HOLD.BEGIN[this.#name]) && wasOpenRecently && !isOther;
+    const wants = this.#closed > (isActive ? HOLD.END : HOLD.BEGIN[this.name]) && wasOpenRecently && !isOther;
     this.#since = wants === isActive ? null : (this.#since ?? now.time);
     const changes = this.#since !== null && now.time - this.#since >= HOLD.HOLD_S;
-    if (changes && !isActive) {
-      [this.#start, this.#since] = [now.palm, null];
-      yield this.#step("begin", this.#start);
-    } else if (changes) {
-      yield this.#step("end", this.#start!);
-      [this.#start, this.#since] = [null, null];
-    } else if (isActive) {
-      yield this.#step("progress", this.#start!);
-    }
+    if (changes) this.#since = null;
+    if (isActive) yield* this.proceed(changes);
+    else if (changes) yield* this.begin(now.palm);
   }
 
-  *stop(): Steps {
-    if (this.#start !== null) yield this.#step("cancel", this.#start);
-    [this.#start, this.#since, this.#open] = [null, null, -Infinity];
+  protected reset(phase: Phase): void {
+    this.#since = null;
+    if (phase === "cancel") this.#open = -Infinity;
   }
 
-  #step(phase: Phase, start: Point): Step {
-    return { name: this.#name, phase, strength: this.#closed, start };
+  protected state() {
+    return { name: this.name, strength: this.#closed };
   }
 }
 
 /** Rotation of a pinching hand in the image, as if it turned a knob. */
-export class Rotations implements Watch {
-  readonly #pinch: Holds;
-  #start: Point | null = null;
+export class Rotations extends Motion {
   #last: number | null = null;
   #turned = 0;
 
-  constructor(pinch: Holds) {
-    this.#pinch = pinch;
+  constructor(private readonly pinch: Holds) {
+    super();
   }
 
   *follow({ palm, angle }: HandState): Steps {
-    if (!this.#pinch.isActive) {
-      if (this.#start !== null) yield this.#step("end", this.#start);
-      this.#reset();
+    if (!this.pinch.isActive) {
+      yield* this.stop("end");
       return;
     }
     if (this.#last !== null) this.#turned += wrapAngle(angle - this.#last);
     this.#last = angle;
-    if (this.#start !== null) {
-      yield this.#step("progress", this.#start);
-    } else if (Math.abs(this.#turned) >= ROTATION.BEGIN_RAD) {
-      this.#start = palm;
-      yield this.#step("begin", this.#start);
-    }
+    if (this.isActive) yield* this.proceed();
+    else if (Math.abs(this.#turned) >= ROTATION.BEGIN_RAD) yield* this.begin(palm);
   }
 
-  *stop(): Steps {
-    if (this.#start !== null) yield this.#step("cancel", this.#start);
-    this.#reset();
+  protected reset(): void {
+    [this.#last, this.#turned] = [null, 0];
   }
 
-  #reset(): void {
-    [this.#start, this.#last, this.#turned] = [null, null, 0];
-  }
-
-  #step(phase: Phase, start: Point): Step {
-    const strength = Math.min(1, Math.abs(this.#turned) / Math.PI);
-    return { name: "Rotate", phase, strength, start, rounds: this.#turned / (2 * Math.PI) };
+  protected state() {
+    return { name: "Rotate", strength: Math.min(1, Math.abs(this.#turned) / Math.PI), rounds: this.#turned / (2 * Math.PI) };
   }
 }
 
 /** Quick movement of a raised open hand towards the camera. */
-export class Pushes implements Watch {
+export class Pushes extends Motion {
   #recent: HandState[] = [];
-  #from: HandState | null = null;
+  /** Size of the hand at the begin of the motion. */
+  #size = 0;
   #peak = 0;
   #isFinished = false;
 
@@ -169,14 +174,9 @@ export class Pushes implements Watch {
     const before = recent.findLast(({ time }) => now.time - time >= PUSH.BEFORE_S) ?? recent[0]!;
     const elapsed = now.time - before.time;
     const speed = elapsed > 0 ? Math.log(now.size / before.size) / elapsed : 0;
-    if (this.#from !== null) {
+    if (this.isActive) {
       this.#peak = Math.max(this.#peak, speed);
-      if (speed < PUSH.FAST) {
-        yield this.#step("end", this.#from, now);
-        [this.#from, this.#isFinished] = [null, true];
-      } else {
-        yield this.#step("progress", this.#from, now);
-      }
+      yield* this.proceed(speed < PUSH.FAST);
       return;
     }
     const minimum = recent.reduce((best, state) => (state.size < best.size ? state : best));
@@ -188,18 +188,18 @@ export class Pushes implements Watch {
       recent.every(({ isUp }) => isUp) && // an opening hand grows too
       distance(now.palm, minimum.palm) <= PUSH.ASIDE
     ) {
-      [this.#from, this.#peak] = [minimum, speed];
-      yield this.#step("begin", this.#from, now);
+      [this.#size, this.#peak] = [minimum.size, speed];
+      yield* this.begin(minimum.palm);
     }
   }
 
-  *stop(): Steps {
-    if (this.#from !== null) yield this.#step("cancel", this.#from, this.#recent.at(-1)!);
-    [this.#recent, this.#from, this.#isFinished] = [[], null, false];
+  protected reset(phase: Phase): void {
+    this.#isFinished = phase === "end";
+    if (phase === "cancel") this.#recent = [];
   }
 
-  #step(phase: Phase, from: HandState, now: HandState): Step {
-    return { name: "Push", phase, strength: Math.min(1, this.#peak / PUSH.STRONGEST), start: from.palm, rounds: now.size / from.size };
+  protected state() {
+    return { name: "Push", strength: Math.min(1, this.#peak / PUSH.STRONGEST), rounds: this.#recent.at(-1)!.size / this.#size };
   }
 }
 
@@ -212,7 +212,7 @@ const { Swipes: SWIPE, Waves: WAVE, Circles: CIRCLE } = MOTIONS;
 const QUARTER = Math.PI / 2;
 
 /** Quick straight movement of the palm from rest. */
-export class Swipes implements Watch {
+export class Swipes extends Motion {
   #still: number | null = null;
   /** Path since the last rest. */
   #path: Place[] = [];
@@ -220,13 +220,8 @@ export class Swipes implements Watch {
   #name: string | null = null;
   #last: { readonly time: number; readonly name: string } | null = null;
 
-  *follow(now: HandState): Steps {
-    const { time, palm, speed } = now;
-    if (this.#name !== null) {
-      yield* this.#continue(now);
-      return;
-    }
-    if (speed < SWIPE.SLOW) {
+  *follow({ time, palm, speed }: HandState): Steps {
+    if (!this.isActive && speed < SWIPE.SLOW) {
       this.#still ??= time;
       this.#path = time - this.#still >= SWIPE.REST_S ? [{ time, at: palm }] : [];
       this.#peak = 0;
@@ -234,34 +229,26 @@ export class Swipes implements Watch {
     }
     this.#still = null;
     if (!this.#path.length) return;
-    this.#path.push({ time, at: palm });
-    this.#peak = Math.max(this.#peak, speed);
-    if (time - this.#path[0]!.time > SWIPE.WITHIN_S) {
-      this.#path = [];
-    } else if (this.#peak >= SWIPE.FAST && this.#moved >= SWIPE.FAR && this.#isStraight()) {
-      this.#name = this.#direction();
-      if (this.#name !== null && !this.#isReturn(time)) yield this.#step("begin");
-      else [this.#name, this.#path] = [null, []];
-    }
-  }
-
-  *stop(): Steps {
-    if (this.#name !== null) yield this.#step("cancel");
-    [this.#name, this.#path, this.#still] = [null, [], null];
-  }
-
-  *#continue({ time, palm, speed }: HandState): Steps {
     const before = this.#moved;
     this.#path.push({ time, at: palm });
     this.#peak = Math.max(this.#peak, speed);
-    if (speed > SWIPE.ENDS * this.#peak && this.#moved >= before) {
-      if (this.#isStraight() && time - this.#path[0]!.time <= SWIPE.LASTS_S) yield this.#step("progress");
-      else yield* this.stop();
-      return;
+    const duration = time - this.#path[0]!.time;
+    if (this.isActive) {
+      const goesOn = speed > SWIPE.ENDS * this.#peak && this.#moved >= before;
+      if (!goesOn) this.#last = { time, name: this.#name! };
+      if (goesOn && !(this.#isStraight() && duration <= SWIPE.LASTS_S)) yield* this.stop();
+      else yield* this.proceed(!goesOn);
+    } else if (duration > SWIPE.WITHIN_S) {
+      this.#path = [];
+    } else if (this.#peak >= SWIPE.FAST && this.#moved >= SWIPE.FAR && this.#isStraight()) {
+      this.#name = this.#direction();
+      if (this.#name !== null && !this.#isReturn(time)) yield* this.begin(this.#path[0]!.at);
+      else this.reset();
     }
-    yield this.#step("end");
-    this.#last = { time, name: this.#name! };
-    [this.#name, this.#path] = [null, []];
+  }
+
+  protected reset(): void {
+    [this.#name, this.#path, this.#still] = [null, [], null];
   }
 
   get #moved(): number {
@@ -288,27 +275,8 @@ export class Swipes implements Watch {
     return Math.abs(MOTIONS.swipes.indexOf(this.#name!) - MOTIONS.swipes.indexOf(this.#last.name)) === 2;
   }
 
-  #step(phase: Phase): Step {
-    return { name: this.#name!, phase, strength: Math.min(1, this.#peak / SWIPE.STRONGEST), start: this.#path[0]!.at };
-  }
-}
-
-/** Motion that repeats in one place. */
-abstract class RepeatedMotion implements Watch {
-  protected start: Point | null = null;
-
-  abstract follow(now: HandState): Steps;
-  protected abstract step(phase: Phase, start: Point): Step;
-  protected abstract reset(): void;
-
-  protected *continueMotion(isOver: boolean): Steps {
-    if (isOver) yield* this.stop("end");
-    else yield this.step("progress", this.start!);
-  }
-
-  *stop(phase: Phase = "cancel"): Steps {
-    if (this.start !== null) yield this.step(phase, this.start);
-    this.reset();
+  protected state() {
+    return { name: this.#name!, strength: Math.min(1, this.#peak / SWIPE.STRONGEST) };
   }
 }
 
@@ -320,7 +288,7 @@ interface Turn extends Place {
 }
 
 /** Movement of the fingertips of a raised open hand to and fro. */
-export class Waves extends RepeatedMotion {
+export class Waves extends Motion {
   #sign = 0;
   #extreme: Place | null = null;
   #low = 0;
@@ -344,21 +312,20 @@ export class Waves extends RepeatedMotion {
       this.#extreme = { time, at: tips };
     } else if (ahead * this.#sign <= -WAVE.BACK) {
       this.#turn(now, this.#extreme);
-      if (this.start !== null) {
+      if (this.isActive) {
         this.#swings += 1;
       } else if (this.#isWave()) {
-        [this.start, this.#swings] = [now.palm, WAVE.TURNS];
-        yield this.step("begin", this.start);
+        this.#swings = WAVE.TURNS;
+        yield* this.begin(now.palm);
         return;
       }
     }
-    if (this.start === null) return;
-    yield* this.continueMotion(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
+    if (this.isActive) yield* this.proceed(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
   }
 
   protected reset(): void {
     [this.#sign, this.#extreme, this.#isUp] = [0, null, true];
-    [this.#turns, this.start, this.#swings] = [[], null, 0];
+    [this.#turns, this.#swings] = [[], 0];
   }
 
   #turn({ time, tips, isUp }: HandState, extreme: Place): void {
@@ -379,14 +346,14 @@ export class Waves extends RepeatedMotion {
     });
   }
 
-  protected step(phase: Phase, start: Point): Step {
+  protected state() {
     const [before, last] = this.#turns.slice(-2) as [Turn, Turn];
-    return { name: "Wave", phase, strength: Math.min(1, Math.abs(last.at[0] - before.at[0])), start, rounds: this.#swings };
+    return { name: "Wave", strength: Math.min(1, Math.abs(last.at[0] - before.at[0])), rounds: this.#swings };
   }
 }
 
 /** Circular movement of the tip of the index finger. */
-export class Circles extends RepeatedMotion {
+export class Circles extends Motion {
   #path: Place[] = [];
   #middle: Point = [0, 0];
   #radius = 0;
@@ -400,11 +367,8 @@ export class Circles extends RepeatedMotion {
     while (this.#path.length && time - this.#path[0]!.time > CIRCLE.WITHIN_S) this.#path.shift();
     const isNew = !this.#path.length || distance(this.#path.at(-1)!.at, tip) >= CIRCLE.STEP;
     if (isNew) this.#path.push({ time, at: tip });
-    if (this.start === null) {
-      if (isNew && this.#find()) {
-        this.start = palm;
-        yield this.step("begin", this.start);
-      }
+    if (!this.isActive) {
+      if (isNew && this.#find()) yield* this.begin(palm);
       return;
     }
     if (isNew && this.#path.length > 2) {
@@ -414,11 +378,11 @@ export class Circles extends RepeatedMotion {
     const off = distance(this.#middle, tip) / this.#radius;
     const isStill = !this.#path.length || time - this.#path.at(-1)!.time > CIRCLE.STILL_S;
     const [minimum, maximum] = CIRCLE.RING as [number, number];
-    yield* this.continueMotion(isStill || !(minimum <= off && off <= maximum));
+    yield* this.proceed(isStill || !(minimum <= off && off <= maximum));
   }
 
   protected reset(): void {
-    [this.#path, this.start] = [[], null];
+    this.#path = [];
   }
 
   /** Fit a circle to the last turn of the path. Return whether it is round. */
@@ -445,9 +409,9 @@ export class Circles extends RepeatedMotion {
     return false;
   }
 
-  protected step(phase: Phase, start: Point): Step {
+  protected state() {
     const name = MOTIONS.circles[this.#turned > 0 ? 0 : 1]!; // y is down: x to y is clockwise
-    return { name, phase, strength: Math.min(1, this.#radius), start, rounds: Math.abs(this.#turned) / (2 * Math.PI) };
+    return { name, strength: Math.min(1, this.#radius), rounds: Math.abs(this.#turned) / (2 * Math.PI) };
   }
 }
 

@@ -6,7 +6,7 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import { Solution, inImage, type NormalizedLandmarkListList, type SolutionConfig, type SolutionOptions } from "./solution.js";
+import { Solution, inImage, type NormalizedLandmarkListList, type SolutionOptions } from "./solution.js";
 
 export { FACEMESH_CONTOURS, FACEMESH_FACE_OVAL, FACEMESH_LEFT_EYE, FACEMESH_LEFT_EYEBROW, FACEMESH_LEFT_IRIS, FACEMESH_LIPS, FACEMESH_RIGHT_EYE, FACEMESH_RIGHT_EYEBROW, FACEMESH_RIGHT_IRIS, FACEMESH_TESSELATION } from "./solution.js";
 export type * from "./solution.js";
@@ -52,13 +52,7 @@ export interface Results {
 
 /** Detects face meshes. */
 export class FaceMesh extends Solution<Options, Results> {
-  constructor(_config: SolutionConfig = {}) {
-    super({});
-  }
-
-  protected kind(): string {
-    return "face";
-  }
+  protected readonly kind = "face";
 
   protected detectorOptions(): DetectorOptions {
     const { maxNumFaces = 1, refineLandmarks = false } = this.options;

@@ -12,7 +12,6 @@ import {
   inMetres,
   type LandmarkListList,
   type NormalizedLandmarkListList,
-  type SolutionConfig,
   type SolutionOptions,
 } from "./solution.js";
 
@@ -43,13 +42,7 @@ export interface Results {
 
 /** Detects hands. */
 export class Hands extends Solution<Options, Results> {
-  constructor(_config: SolutionConfig = {}) {
-    super({});
-  }
-
-  protected kind(): string {
-    return "hands";
-  }
+  protected readonly kind = "hands";
 
   protected detectorOptions(): DetectorOptions {
     const { maxNumHands = 2, modelComplexity = 1 } = this.options;

@@ -15,7 +15,6 @@ import {
   type LandmarkList,
   type NormalizedLandmarkList,
   type PoseOptions,
-  type SolutionConfig,
 } from "./solution.js";
 
 export * from "./solution.js";
@@ -45,13 +44,7 @@ export interface Results {
 
 /** Detects one person with hands and face. */
 export class Holistic extends Solution<Options, Results> {
-  constructor(_config: SolutionConfig = {}) {
-    super({});
-  }
-
-  protected kind(): string {
-    return "holistic";
-  }
+  protected readonly kind = "holistic";
 
   protected detectorOptions(): DetectorOptions {
     return bodyOptions(this.options);

@@ -15,7 +15,6 @@ import {
   type LandmarkList,
   type NormalizedLandmarkList,
   type PoseOptions as Options,
-  type SolutionConfig,
 } from "./solution.js";
 
 export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./solution.js";
@@ -36,13 +35,7 @@ export interface Results {
 
 /** Detects the body of one person. */
 export class Pose extends Solution<Options, Results> {
-  constructor(_config: SolutionConfig = {}) {
-    super({});
-  }
-
-  protected kind(): string {
-    return "body";
-  }
+  protected readonly kind = "body";
 
   protected detectorOptions(): DetectorOptions {
     return bodyOptions(this.options);

@@ -1,10 +1,10 @@
 /** Base of the packages of MediaPipe's solutions. */
 
 import { keypoints as BODY_NAMES } from "../../../src/sonjit/results/skeletons/body_blazepose33.json";
-import { draw } from "../../../src/sonjit/server/page/tfjs.js";
+import { draw, segmentationFrom } from "../../../src/sonjit/server/page/tfjs.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import type { NamedPoint } from "../results.js";
+import type { NamedPoint, Segmentation } from "../results.js";
 import { FACE as FACE_LINES, HAND_CONNECTIONS as HAND_LINES, POSE_CONNECTIONS as POSE_LINES, type Connection } from "../tasks/drawing.js";
 import { InstanceOrder } from "../tracking.js";
 
@@ -53,18 +53,15 @@ export interface PoseOptions extends SolutionOptions {
 
 /** Base of the solutions: `send` takes images, a listener gets the results. */
 export abstract class Solution<Options extends SolutionOptions, Results> {
-  protected options: Options;
+  protected abstract readonly kind: string;
+  protected options = {} as Options;
   /** MediaPipe places new hands and faces before the others. */
   protected readonly order = new InstanceOrder({ newFirst: true });
   #listener: ResultsListener<Results> | null = null;
   #detector: Promise<LocalDetector> | null = null;
   #openedWith = "";
 
-  constructor(options: Options) {
-    this.options = options;
-  }
-
-  protected abstract kind(): string;
+  constructor(_config: SolutionConfig = {}) {}
 
   protected abstract detectorOptions(): DetectorOptions;
 
@@ -129,7 +126,7 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       await this.close();
       this.order.reset();
       this.#openedWith = key;
-      this.#detector = LocalDetector.create(this.kind(), options, files);
+      this.#detector = LocalDetector.create(this.kind, options, files);
     }
     return this.#detector;
   }
@@ -155,14 +152,7 @@ export function inMetres(points: readonly (NamedPoint & { score?: number })[]): 
 /** Return the mask of a body as an image of the input's size, whose red and alpha are the person's probability; undefined without a mask. */
 export async function maskImage(body: object, { width, height }: LocalAnswer): Promise<ImageBitmap | undefined> {
   if (!("segmentation" in body)) return undefined;
-  const { png } = body.segmentation as { png: string };
-  const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
-  const grey = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-  const context = new OffscreenCanvas(width, height).getContext("2d")!;
-  context.drawImage(grey, 0, 0, width, height);
-  const pixels = context.getImageData(0, 0, width, height);
-  for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([pixels.data[at]!, 0, 0, pixels.data[at]!], at);
-  return createImageBitmap(pixels);
+  return createImageBitmap(await segmentationFrom(body.segmentation as Segmentation, { width, height }).mask.toImageData());
 }
 
 export type LandmarkConnectionArray = [number, number][];

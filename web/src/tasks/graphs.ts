@@ -14,15 +14,8 @@ const TURN_RAD = wrapAngle(90 - Math.PI / 2);
 
 /** Detects hands and their landmarks as the graph of tasks does. */
 export class TaskHands extends Hands {
-  readonly #palms: SingleShotDetector;
-
-  constructor(palms: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
-    super(palms, landmarks, isMirrored);
-    this.#palms = palms;
-  }
-
   override async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return (await this.#palms.find(image, minScore)).map(rotatedPalmBox);
+    return ((await this.palms?.find(image, minScore)) ?? []).map(rotatedPalmBox);
   }
 }
 
@@ -35,16 +28,14 @@ function rotatedPalmBox(palm: Detection): RotatedBox {
 
 /** Detects boxes and keypoints of faces in each image separately, without tracking. */
 export class TaskFaceBoxes implements AnyDetector {
-  readonly #faces: SingleShotDetector;
   readonly #minScore: number;
 
-  constructor(faces: SingleShotDetector, { min_detection_score }: Settings) {
-    this.#faces = faces;
+  constructor(private readonly faces: SingleShotDetector, { min_detection_score }: Settings) {
     this.#minScore = min_detection_score;
   }
 
   async detect(image: Pixels): Promise<InWorker<Face>[]> {
-    return (await this.#faces.find(image, this.#minScore)).map(({ score, box, keypoints }) => {
+    return (await this.faces.find(image, this.#minScore)).map(({ score, box, keypoints }) => {
       const values = Float32Array.from(keypoints.flatMap(([x, y]) => [x, y, 0]));
       return { id: null, score, box: boxOf(box), keypoints: { values } };
     });
@@ -59,17 +50,14 @@ export class TaskFaceBoxes implements AnyDetector {
 
 /** Computes the probability of a person per pixel, in the size of the network's input. */
 export class SelfieMasks {
-  readonly #network: Network;
 
-  constructor(network: Network) {
-    this.#network = network;
-  }
+  constructor(private readonly network: Network) {}
 
   async detect(image: Pixels): Promise<Mask> {
     const { width, height } = image;
-    cropInto(image, { cx: width / 2, cy: height / 2, width, height, rotation: 0 }, this.#network);
-    const [data] = await this.#network.run();
-    return { width: this.#network.size, height: this.#network.rows, data: data! };
+    cropInto(image, { cx: width / 2, cy: height / 2, width, height, rotation: 0 }, this.network);
+    const [data] = await this.network.run();
+    return { width: this.network.size, height: this.network.rows, data: data! };
   }
 
   async track(image: Pixels): Promise<Mask> {

@@ -1,9 +1,8 @@
 /** Vision tasks with the names of MediaPipe. */
 
-import { BLENDSHAPES, constants, GRIDS, type Grid } from "../data.js";
+import { BLENDSHAPES, constants, GRIDS } from "../data.js";
 import { loadGestures, type LoadedGestures } from "../gestures.js";
-import { HAND_SHAPE, type Make, type Open } from "../kinds.js";
-import type { Network } from "../network.js";
+import { detectorShape, HAND_SHAPE, openDetector, type Make } from "../kinds.js";
 import { Detector } from "../pipeline.js";
 import type { Body, Face, Hand, InWorker, Person, Points, Result } from "../results.js";
 import { SingleShotDetector } from "../ssd.js";
@@ -44,6 +43,36 @@ const [LEFT_WRIST, RIGHT_WRIST] = [15, 16];
 const MAX_FACES = 100;
 const FACE_KEYPOINTS = 6;
 const PALM_KEYPOINTS = 7;
+
+/** Base of the tasks that process an image with `detect` or `detectForVideo`. */
+abstract class Landmarker<Options extends VisionTaskOptions, R> extends DetectorTask<Options> {
+  protected abstract result(found: Result[], frame: Frame): R;
+
+  /** Process one image. */
+  detect(image: ImageSource, options?: ImageProcessingOptions): R {
+    return this.result(...this.run(image, null, options));
+  }
+
+  /** Process the next image of a video; `timestamp` in milliseconds. */
+  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): R {
+    return this.result(...this.run(image, timestamp, options));
+  }
+}
+
+/** Base of the tasks whose methods also take a callback. */
+abstract class LandmarkerWithCallback<Options extends VisionTaskOptions, R> extends DetectorTask<Options> {
+  protected abstract result(found: Result[], frame: Frame): R;
+
+  /** Process one image. Return the result, and pass it to the callback if there is one. */
+  detect(image: ImageSource, ...more: WithCallback<R>): R {
+    return withCallback(more, (options) => this.result(...this.run(image, null, options)));
+  }
+
+  /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
+  detectForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<R>): R {
+    return withCallback(more, (options) => this.result(...this.run(image, timestamp, options)));
+  }
+}
 
 export interface HandLandmarkerOptions extends VisionTaskOptions {
   numHands?: number | undefined;
@@ -138,41 +167,19 @@ export interface HolisticLandmarkerResult {
 }
 
 /** Detects hands. */
-export class HandLandmarker extends DetectorTask<HandLandmarkerOptions> {
+export class HandLandmarker extends Landmarker<HandLandmarkerOptions, HandLandmarkerResult> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
-
-  protected request(): DetectorRequest {
-    return handsRequest(this.options);
-  }
-
-  protected override load(_: DetectorRequest, networks: Networks): Promise<Make> {
-    return loadHands(networks);
-  }
-
-  /** Process one image. */
-  detect(image: ImageSource, options?: ImageProcessingOptions): HandLandmarkerResult {
-    return handResult(...this.run(image, null, options));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. */
-  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): HandLandmarkerResult {
-    return handResult(...this.run(image, timestamp, options));
-  }
+  protected readonly request = handsRequest;
+  protected override readonly load = loadHands;
+  protected readonly result = handResult;
 }
 
 /** Detects hands and classifies their gestures. */
 export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
-
+  protected readonly request = handsRequest;
+  protected override readonly load = loadHands;
   #gestures: LoadedGestures | null = null;
-
-  protected request(): DetectorRequest {
-    return handsRequest(this.options);
-  }
-
-  protected override load(_: DetectorRequest, networks: Networks): Promise<Make> {
-    return loadHands(networks);
-  }
 
   override async open(): Promise<void> {
     this.#gestures ??= await loadGestures([new URL("models/gestures.npz", FilesetResolver.folder).href]);
@@ -203,7 +210,7 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
 }
 
 /** Detects faces with 478 landmarks. */
-export class FaceLandmarker extends DetectorTask<FaceLandmarkerOptions> {
+export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandmarkerResult> {
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
   static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
   static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
@@ -215,83 +222,43 @@ export class FaceLandmarker extends DetectorTask<FaceLandmarkerOptions> {
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
 
-  protected request(): DetectorRequest {
-    const { numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more } = this.options;
+  protected readonly result = faceResult;
+
+  protected request({ numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more }: FaceLandmarkerOptions): DetectorRequest {
     const { outputFaceBlendshapes: blendshapes = false, outputFacialTransformationMatrixes: transform = false } = more;
     const scores = { min_detection_score: minFaceDetectionConfidence, min_presence_score: minFacePresenceConfidence };
     return { kind: "face", options: { model: "attention", max_instances: numFaces, ...scores, blendshapes, transform } };
   }
-
-  /** Process one image. */
-  detect(image: ImageSource, options?: ImageProcessingOptions): FaceLandmarkerResult {
-    return faceResult(...this.run(image, null, options));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. */
-  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): FaceLandmarkerResult {
-    return faceResult(...this.run(image, timestamp, options));
-  }
 }
 
 /** Detects boxes and six keypoints of faces. */
-export class FaceDetector extends DetectorTask<FaceDetectorOptions> {
-  protected request(): DetectorRequest {
-    return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: this.options.minDetectionConfidence ?? 0.5 } };
+export class FaceDetector extends Landmarker<FaceDetectorOptions, DetectionResult> {
+  protected readonly result = boxResult;
+
+  protected request({ minDetectionConfidence = 0.5 }: FaceDetectorOptions): DetectorRequest {
+    return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: minDetectionConfidence } };
   }
 
   protected override async load(_: DetectorRequest, { open }: Networks): Promise<Make> {
-    const network = await openDetector(open, GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE);
-    return (settings) => {
-      const faces = new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold);
-      return new TaskFaceBoxes(faces, settings);
-    };
-  }
-
-  /** Process one image. */
-  detect(image: ImageSource, options?: ImageProcessingOptions): DetectionResult {
-    return boxResult(...this.run(image, null, options));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. */
-  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): DetectionResult {
-    return boxResult(...this.run(image, timestamp, options));
+    const network = await open("detector", detectorShape(GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE));
+    return (settings) => new TaskFaceBoxes(new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold), settings);
   }
 }
 
 /** Detects bodies. */
-export class PoseLandmarker extends DetectorTask<PoseLandmarkerOptions> {
+export class PoseLandmarker extends LandmarkerWithCallback<PoseLandmarkerOptions, PoseLandmarkerResult> {
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
+  protected readonly result = poseResult;
 
-  protected request(): DetectorRequest {
-    const { numPoses = 1, minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputSegmentationMasks = false } = this.options;
+  protected request(options: PoseLandmarkerOptions): DetectorRequest {
+    const { numPoses = 1, minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputSegmentationMasks = false } = options;
     const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
-    const options = { model: modelOf(this.options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks };
-    return { kind: "body", options };
-  }
-
-  /** Process one image. Return the result, and pass it to the callback if there is one. */
-  detect(image: ImageSource, ...more: PoseArguments): PoseLandmarkerResult {
-    return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
-  detectForVideo(image: ImageSource, timestamp: number, ...more: PoseArguments): PoseLandmarkerResult {
-    return withCallback(more, (options) => this.#result(...this.run(image, timestamp, options)));
-  }
-
-  #result(found: Result[], frame: Frame): PoseLandmarkerResult {
-    const bodies = found as InWorker<Body>[];
-    const masks = bodies.flatMap(({ mask }) => (mask ? [fullMask(mask, frame)] : []));
-    return new PoseLandmarkerResult(
-      bodies.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
-      bodies.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
-      ...(masks.length ? [masks] : []),
-    );
+    return { kind: "body", options: { model: modelOf(options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks } };
   }
 }
 
 /** Detects one person with hands and face. */
-export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> {
+export class HolisticLandmarker extends LandmarkerWithCallback<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
@@ -305,34 +272,17 @@ export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> 
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
 
-  protected request(): DetectorRequest {
-    const { minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputPoseSegmentationMasks = false } = this.options;
+  protected readonly result = holisticResult;
+
+  protected request(options: HolisticLandmarkerOptions): DetectorRequest {
+    const { minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputPoseSegmentationMasks = false } = options;
     const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
     return { kind: "holistic", options: { max_instances: 1, ...scores, segmentation: outputPoseSegmentationMasks } };
   }
-
-  /** Process one image. Return the result, and pass it to the callback if there is one. */
-  detect(image: ImageSource, ...more: HolisticArguments): HolisticLandmarkerResult {
-    return withCallback(more, (options) => holisticResult(...this.run(image, null, options)));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
-  detectForVideo(image: ImageSource, timestamp: number, ...more: HolisticArguments): HolisticLandmarkerResult {
-    return withCallback(more, (options) => holisticResult(...this.run(image, timestamp, options)));
-  }
 }
 
-type PoseArguments = WithCallback<PoseLandmarkerResult>;
-type HolisticArguments = WithCallback<HolisticLandmarkerResult>;
-
-/** Open the network of a single-shot detector with this number of keypoints for each box. */
-function openDetector(open: Open, { layers }: Grid, keypoints: number, range: readonly number[] = [0, 1]): Promise<Network> {
-  const anchors = layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
-  return open("detector", { sizes: [anchors * (4 + 2 * keypoints), anchors], range });
-}
-
-async function loadHands({ open }: Networks): Promise<Make> {
-  const palms = new SingleShotDetector(await openDetector(open, GRIDS.palm, PALM_KEYPOINTS), GRIDS.palm);
+async function loadHands(_: DetectorRequest, { open }: Networks): Promise<Make> {
+  const palms = await openDetector(open, "detector", GRIDS.palm, PALM_KEYPOINTS);
   const landmarks = await open("landmark", HAND_SHAPE);
   return (settings) => new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings, null);
 }
@@ -369,6 +319,16 @@ function faceResult(found: Result[], frame: Frame): FaceLandmarkerResult {
 
 function classificationsOf(blendshapes: Record<string, number>): Classifications {
   return { categories: BLENDSHAPES.map((name, index) => categoryOf(blendshapes[name]!, index, name)), headIndex: NO_INDEX, headName: "" };
+}
+
+function poseResult(found: Result[], frame: Frame): PoseLandmarkerResult {
+  const bodies = found as InWorker<Body>[];
+  const masks = bodies.flatMap(({ mask }) => (mask ? [fullMask(mask, frame)] : []));
+  return new PoseLandmarkerResult(
+    bodies.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
+    bodies.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
+    ...(masks.length ? [masks] : []),
+  );
 }
 
 function boxResult(found: Result[], frame: Frame): DetectionResult {

@@ -113,36 +113,32 @@ export type TaskClass<T extends AnyTask> = new (options: never) => T;
 /** Options of a task. */
 export type OptionsOf<T extends AnyTask> = T extends { setOptions(options: infer O): Promise<void> } ? O : never;
 
+async function opened<T extends AnyTask>(task: T): Promise<T> {
+  await task.open();
+  return task;
+}
+
 /** Base of the vision tasks; `R`: result for an image. */
 export abstract class VisionTask<Options extends VisionTaskOptions, R> {
-  protected options: Options;
   /** Null after `close()`. */
   protected graph: ImageGraph<R> | null = null;
   #canvas = new OffscreenCanvas(1, 1);
 
-  constructor(options: Options) {
-    this.options = options;
-  }
+  constructor(protected options: Options) {}
 
   /** Create a task and load its networks. */
   static async createFromOptions<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, options: OptionsOf<T>): Promise<T> {
-    const task = new this(options as never);
-    await task.open();
-    return task;
+    return opened(new this(options as never));
   }
 
   /** Create a task for single images with a model and the default options. */
   static async createFromModelPath<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetPath: string): Promise<T> {
-    const task = new this({ baseOptions: { modelAssetPath } } as never);
-    await task.open();
-    return task;
+    return opened(new this({ baseOptions: { modelAssetPath } } as never));
   }
 
   /** Create a task for single images with the content of a model and the default options. */
   static async createFromModelBuffer<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
-    const task = new this({ baseOptions: { modelAssetBuffer } } as never);
-    await task.open();
-    return task;
+    return opened(new this({ baseOptions: { modelAssetBuffer } } as never));
   }
 
   /** Load the networks of the options and create the graph. */
@@ -206,7 +202,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   #buffer: Uint8Array | undefined;
   #order = new InstanceOrder({ newFirst: false });
 
-  protected abstract request(): DetectorRequest;
+  protected abstract request(options: Options): DetectorRequest;
 
   /** Load the networks. Kinds with another graph override this method. */
   protected load(request: DetectorRequest, networks: Networks): Promise<Make> {
@@ -228,7 +224,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   /** Load the networks if the model has changed, and create the detector. */
   async open(): Promise<void> {
     const { modelAssetPath, modelAssetBuffer, delegate } = this.options.baseOptions ?? {};
-    const request = this.request();
+    const request = this.request(this.options);
     const settings = settingsOf(request.kind, { search: "fast", smoothing: "published", ...request.options });
     const key = `${request.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
     if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
@@ -269,16 +265,14 @@ export class Networks {
   /** True if the networks are those of a custom bundle. */
   readonly isOwn: boolean;
   readonly #files = new Map<string, Promise<Uint8Array>>();
-  readonly #kind: string;
-  readonly #model: string;
-  readonly #runtime: Runtime;
   #bundle: Promise<Bundle> | null = null;
+  /** Null for the published networks, or a buffer. */
   readonly #url: string | null;
   readonly #buffer: Uint8Array | undefined;
   readonly #samplesCentres: boolean;
 
-  constructor(kind: string, model: string, loaded: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: BaseOptions) {
-    [this.#kind, this.#model, this.#runtime, this.#buffer] = [kind, model, loaded, buffer];
+  constructor(private readonly kind: string, private readonly model: string, private readonly runtime: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: BaseOptions) {
+    this.#buffer = buffer;
     this.#samplesCentres = delegate === "GPU";
     this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
@@ -286,9 +280,9 @@ export class Networks {
   }
 
   readonly open: Open = async (role, shape) => {
-    const prefix = MEMBERS[this.#kind];
+    const prefix = MEMBERS[this.kind];
     if (this.isOwn) return (await this.bundle()).open(`${prefix}_${role === "detector" ? "detector" : "landmarks_detector"}.tflite`, shape);
-    const name = KINDS[this.#kind]!.models[this.#model]![role as Role]!;
+    const name = KINDS[this.kind]!.models[this.model]![role as Role]!;
     const url = new URL(`models/${WEIGHTS[name]!.file}`, FilesetResolver.folder).href;
     if (!this.#files.has(url)) this.#files.set(url, fetchNetwork(url, WEIGHTS[name]!));
     return this.#compile(await this.#files.get(url)!, url, shape);
@@ -296,7 +290,7 @@ export class Networks {
 
   readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#readBundle());
 
-  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.#runtime, { ...shape, samplesCentres: this.#samplesCentres });
+  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.runtime, { ...shape, samplesCentres: this.#samplesCentres });
 
   async #readBundle(): Promise<Bundle> {
     const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
@@ -329,51 +323,29 @@ export function canvasOf(image: ImageData): OffscreenCanvas {
 const OTHER_OBJECTS = "its networks find other things than hands, faces and bodies";
 const NO_NETWORKS = "no package publishes its networks, so results cannot be compared";
 
-abstract class NotCovered {
-  protected static task: string;
-  protected static reason: string;
+/** Return the class of a task that cannot be created. */
+function notCovered(task: string, reason: string) {
+  const refuse = (): Promise<never> => Promise.reject(new Error(`sonjit-web/tasks-vision does not cover ${task}, because ${reason}`));
+  return class {
+    /** Reject with the reason. */
+    static createFromOptions(_: WasmFileset, _options: VisionTaskOptions): Promise<never> {
+      return refuse();
+    }
 
-  /** Reject with the reason. */
-  static createFromOptions(_: WasmFileset, _options: VisionTaskOptions): Promise<never> {
-    return refuse(this.task, this.reason);
-  }
+    /** Reject with the reason. */
+    static createFromModelPath(_: WasmFileset, _path: string): Promise<never> {
+      return refuse();
+    }
 
-  /** Reject with the reason. */
-  static createFromModelPath(_: WasmFileset, _path: string): Promise<never> {
-    return refuse(this.task, this.reason);
-  }
-
-  /** Reject with the reason. */
-  static createFromModelBuffer(_: WasmFileset, _buffer: Uint8Array): Promise<never> {
-    return refuse(this.task, this.reason);
-  }
+    /** Reject with the reason. */
+    static createFromModelBuffer(_: WasmFileset, _buffer: Uint8Array): Promise<never> {
+      return refuse();
+    }
+  };
 }
 
-function refuse(task: string, reason: string): Promise<never> {
-  return Promise.reject(new Error(`sonjit-web/tasks-vision does not cover ${task}, because ${reason}`));
-}
-
-export class ObjectDetector extends NotCovered {
-  protected static override task = "ObjectDetector";
-  protected static override reason = OTHER_OBJECTS;
-}
-
-export class ImageClassifier extends NotCovered {
-  protected static override task = "ImageClassifier";
-  protected static override reason = OTHER_OBJECTS;
-}
-
-export class ImageEmbedder extends NotCovered {
-  protected static override task = "ImageEmbedder";
-  protected static override reason = OTHER_OBJECTS;
-}
-
-export class InteractiveSegmenter extends NotCovered {
-  protected static override task = "InteractiveSegmenter";
-  protected static override reason = NO_NETWORKS;
-}
-
-export class FaceStylizer extends NotCovered {
-  protected static override task = "FaceStylizer";
-  protected static override reason = NO_NETWORKS;
-}
+export class ObjectDetector extends notCovered("ObjectDetector", OTHER_OBJECTS) {}
+export class ImageClassifier extends notCovered("ImageClassifier", OTHER_OBJECTS) {}
+export class ImageEmbedder extends notCovered("ImageEmbedder", OTHER_OBJECTS) {}
+export class InteractiveSegmenter extends notCovered("InteractiveSegmenter", NO_NETWORKS) {}
+export class FaceStylizer extends notCovered("FaceStylizer", NO_NETWORKS) {}
