@@ -1,20 +1,12 @@
 /** The page that documents the endpoints of /openapi.json, with a form to try one image. */
 
-import { call, thisServer } from "./endpoints.js";
+import { find, make, makeRow } from "./dom.js";
+import { addressOf, call, withQuery } from "./endpoints.js";
 import { loadKinds } from "./kinds.js";
 import { paint } from "./painter.js";
 import { speak } from "./texts.js";
 
 const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
-
-const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-
-/** @param {string} name @param {Record<string, unknown>} members @param {(Node | string)[]} inside */
-const make = (name, members = {}, ...inside) => {
-  const one = Object.assign(document.createElement(name), members);
-  one.append(...inside);
-  return one;
-};
 
 const description = await (await fetch("/openapi.json")).json();
 await Promise.all([speak("en"), loadKinds().catch(() => {})]); // without the kinds nothing is drawn
@@ -49,11 +41,8 @@ function showOptions() {
 
 /** Return the endpoint with the selected options. */
 function endpoint() {
-  const address = new URL(chosen().path, thisServer);
-  for (const input of find("options").querySelectorAll("input, select")) {
-    if (input.value) address.searchParams.set(input.name, input.value);
-  }
-  return address;
+  const fields = /** @type {HTMLInputElement[]} */ ([...find("options").querySelectorAll("input, select")]);
+  return withQuery(addressOf(chosen().path), Object.fromEntries(fields.map(({ name, value }) => [name, value || null])));
 }
 
 function showCommand() {
@@ -81,7 +70,7 @@ async function send(event) {
   }
 }
 
-/** Return the image with the results drawn over it; null if the answer lacks fields that drawing requires. @param {Blob} file @param {Record<string, any>} answer */
+/** Draw the image and the results over it, if the answer has the fields that drawing requires. @param {Blob} file @param {Record<string, any>} answer */
 async function draw(file, answer) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap || endpoint().searchParams.get("full") !== "true") return;
@@ -131,17 +120,16 @@ function endpointRow(path, method, { description: details, summary, parameters =
   const what = make("p", {}, details ?? summary ?? "");
   const rows = parameters.filter((one) => one.in === "query").map(({ name, schema }) => {
     const range = listOf(schema.enum) ?? (schema.minimum === undefined ? schema.type : `${schema.minimum} to ${schema.maximum}`);
-    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, range), make("td", {}, schema.description ?? ""));
+    return makeRow(name, [range, schema.description ?? ""]);
   });
   const table = rows.length ? [make("table", {}, make("tbody", {}, ...rows))] : [];
   return make("details", {}, make("summary", {}, ...title), what, ...table, ...answerOf(responses));
 }
 
 find("kind").append(...images.map(({ path }) => make("option", { value: path }, path.split("/").at(-1) ?? path)));
-find("kind").addEventListener("change", showOptions);
-find("options").addEventListener("input", showCommand);
-find("image").addEventListener("change", showCommand);
-find("try").addEventListener("submit", send);
+find("kind").onchange = showOptions;
+find("options").oninput = find("image").onchange = showCommand;
+find("try").onsubmit = send;
 find("endpoints").append(...Object.entries(description.paths).flatMap(([path, endpoints]) =>
   Object.entries(endpoints).map(([method, one]) => endpointRow(path, method, one))));
 showOptions();

@@ -2,11 +2,8 @@
 
 import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 
-export { ServerError, detectImage, thisServer } from "./endpoints.js";
-
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null, gestures_file?: string | null}} Configuration */
-/** @typedef {import("./endpoints.js").Image} Image */
 /** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed because no images were sent */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
@@ -20,7 +17,7 @@ const IDLE = 4408;
 /** A stream of images; see docs/http-api.md. Events: "state" and "error", with their data in `detail`. */
 export class Connection extends EventTarget {
   /** @type {WebSocket | null} */ #socket = null;
-  /** @type {State} */ #state = "closed";
+  /** @type {State} */ state = "closed";
   #url;
   #token;
   /** @type {Configuration} */ #requested;
@@ -38,10 +35,6 @@ export class Connection extends EventTarget {
     this.#url = url;
     this.#token = token ?? null;
     this.#requested = { detectors, measures, ...(control === null ? {} : { control }), ...(gestures_file === null ? {} : { gestures_file }) };
-  }
-
-  get state() {
-    return this.#state;
   }
 
   /** Number of images without an answer. */
@@ -92,19 +85,19 @@ export class Connection extends EventTarget {
   /**
    * Send an image.
    *
-   * @param {Image & {time: number}} image `time` in seconds
+   * @param {{blob: Blob, time: number}} image encoded, with its `time` in seconds
    * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
    * @throws {ServerError} "dropped" if the server processed a newer image instead, "gone" if it is not available
    */
-  async send({ time, ...image }) {
-    if (this.#state === "idle") await this.open();
+  async send({ blob, time }) {
+    if (this.state === "idle") await this.open();
     const socket = this.#socket;
     if (!this.#isOpen() || !socket) {
-      throw new ServerError(this.#state === "closed" ? "closed" : "gone", "No connection is open: wait for the state ready.");
+      throw new ServerError(this.state === "closed" ? "closed" : "gone", "No connection is open: wait for the state ready.");
     }
     const frame = this.#next;
     this.#next = (frame + 1) % 2 ** 32;
-    socket.send(frameMessage(frame, time, image));
+    socket.send(frameMessage(frame, time, blob));
     return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject, sent_ms: performance.now() }));
   }
 
@@ -127,15 +120,10 @@ export class Connection extends EventTarget {
     let opened = false;
     socket.onopen = () => {
       opened = true;
-      this.#ask(this.#requested).then((ready) => this.#opening?.resolve(ready), (error) => this.#refused(error));
+      this.#ask(this.#requested).then((ready) => this.#opening?.resolve(ready), (error) => error.code === "gone" || this.#opening?.reject(error));
     };
     socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(JSON.parse(data));
     socket.onclose = (event) => this.#socket === socket && this.#lost(event, opened);
-  }
-
-  /** Reject `open()`, because the server refused the first configuration. @param {ServerError} error */
-  #refused(error) {
-    if (error.code !== "gone") this.#opening?.reject(error);
   }
 
   /** @param {Configuration} configuration @returns {Promise<object>} */
@@ -181,7 +169,7 @@ export class Connection extends EventTarget {
     if (frame === undefined || frame === null) {
       this.#pending.shift()?.reject(error);
       this.#requested = this.#pending.at(-1)?.configuration ?? this.#accepted ?? this.#requested;
-      if (this.#accepted && this.#state === "loading" && !this.#pending.length) this.#become("ready");
+      if (this.#accepted && this.state === "loading" && !this.#pending.length) this.#become("ready");
     } else {
       this.#take(frame)?.reject(error);
     }
@@ -214,7 +202,7 @@ export class Connection extends EventTarget {
     try {
       await call(new URL("/healthz", this.#url), this.#token);
     } catch (error) {
-      if (!(error instanceof ServerError) || error.code === "gone" || this.#state !== "waiting") return;
+      if (!(error instanceof ServerError) || error.code === "gone" || this.state !== "waiting") return;
       clearTimeout(this.#timer);
       this.#end(error);
     }
@@ -225,7 +213,7 @@ export class Connection extends EventTarget {
     this.#forget(error);
     this.#opening?.reject(error);
     this.#opening = null;
-    if (this.#state !== "closed") this.#become("closed", { code: error.code, reason: error.message });
+    if (this.state !== "closed") this.#become("closed", { code: error.code, reason: error.message });
   }
 
   /** Reject all pending promises. @param {ServerError} error */
@@ -237,7 +225,7 @@ export class Connection extends EventTarget {
 
   /** @param {State} state @param {object} [more] */
   #become(state, more = {}) {
-    this.#state = state;
+    this.state = state;
     this.#tell("state", { ...more, state });
   }
 

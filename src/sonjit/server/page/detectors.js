@@ -1,7 +1,8 @@
 /** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
-import { Connection, ServerError } from "./connection.js";
+import { Connection } from "./connection.js";
 import { fit, make } from "./dom.js";
+import { ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
 import { instancesOf, kindsWhere, results } from "./kinds.js";
 import { maskOverlay } from "./masks.js";

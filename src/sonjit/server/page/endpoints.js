@@ -1,9 +1,6 @@
 /** Calls of the server's endpoints, frames of streams and errors; see docs/http-api.md. */
 
-/** @typedef {{blob: Blob} | {rgba: ImageData}} Image */
-
 const HEADER_BYTES = 24;
-const RGBA = 1;
 
 /** Origin of this file. */
 export const thisServer = new URL(import.meta.url).origin;
@@ -82,17 +79,11 @@ await handInToken();
 /** Return the address of an endpoint of this server. @param {string} path */
 export const addressOf = (path) => new URL(path, thisServer);
 
-/** Return an image as a message of the stream. @param {number} frame @param {number} time seconds @param {Image} image @returns {Blob | Uint8Array<ArrayBuffer>} */
+/** Return an encoded image as a message of the stream. @param {number} frame @param {number} time seconds @param {Blob} image */
 export function frameMessage(frame, time, image) {
-  const bytes = new Uint8Array(HEADER_BYTES + ("rgba" in image ? image.rgba.data.length : 0));
-  const header = new DataView(bytes.buffer);
-  bytes.set([0x53, 0x4e, 0x4a, 0x31]); // SNJ1
+  const header = new DataView(new ArrayBuffer(HEADER_BYTES));
+  header.setUint32(0, 0x534e4a31); // SNJ1
   header.setUint32(4, frame, true);
   header.setFloat64(8, time, true);
-  if ("blob" in image) return new Blob([bytes, image.blob]);
-  header.setUint8(16, RGBA);
-  header.setUint16(20, image.rgba.width, true);
-  header.setUint16(22, image.rgba.height, true);
-  bytes.set(image.rgba.data, HEADER_BYTES);
-  return bytes;
+  return new Blob([header, image]);
 }

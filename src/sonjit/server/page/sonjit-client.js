@@ -6,8 +6,8 @@
 * docs/migrating-from-tfjs.md describes the mapping and the differences.
  */
 
-import { Connection, detectImage, ServerError, thisServer } from "./connection.js";
-import { call } from "./endpoints.js";
+import { Connection } from "./connection.js";
+import { call, detectImage, ServerError, thisServer } from "./endpoints.js";
 import { fileOf, openDetector, skeletonHelpers } from "./tfjs.js";
 
 export { SupportedModels, calculators } from "./tfjs.js";

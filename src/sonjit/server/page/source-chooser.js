@@ -2,7 +2,7 @@
 
 import { isModel } from "./avatar.js";
 import { find, make } from "./dom.js";
-import { cameras, decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
+import { decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
 import { memory, onLanguage, PageError, setLabel, showError, text } from "./texts.js";
 
 const SAMPLE = "sample.mp4";
@@ -148,10 +148,11 @@ export class SourceChooser {
   async #nameCameras() {
     const chooser = find("camera-chooser");
     const chosen = chooser.value || memory.read("camera") || "";
-    const known = (await cameras()).filter(({ id }) => id);
-    const options = known.map(({ id, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), id));
+    const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
+    const known = devices.filter(({ kind, deviceId }) => kind === "videoinput" && deviceId); // without IDs until the user allows a camera
+    const options = known.map(({ deviceId, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), deviceId));
     chooser.replaceChildren(new Option(text("camera.any"), ""), ...options);
-    chooser.value = known.some(({ id }) => id === chosen) ? chosen : "";
+    chooser.value = known.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
   }
 
   #wireDrop() {

@@ -5,7 +5,7 @@ import { PageError } from "./texts.js";
 /** @typedef {{time: number, since: number, jumped?: boolean, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
  *   `time`: seconds in the stream; `since`: performance.now() when the image appeared; `jumped`: whether it does not follow the last one */
 /** @typedef {(tick: Tick) => Promise<boolean>} OnTick returns whether the image was processed */
-/** @typedef {{still: boolean, name: string, player: Player | null, play(onTick: OnTick, onError: (error: unknown) => void): void, refresh(): void, close(): void}} Source
+/** @typedef {{name: string, player: Player | null, play(onTick: OnTick, onError: (error: unknown) => void): void, refresh(): void, close(): void}} Source
  *   `player`: null for a camera or one image; `refresh`: start, or process the current image again */
 
 const RETRY_MS = 60; // delay before a skipped image that is still shown is tried again
@@ -19,12 +19,6 @@ const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv|mpe?g|ts)$/i;
 export const isImage = (file) => file.type.startsWith("image/") || (!file.type && IMAGE.test(file.name));
 /** @param {File} file */
 export const isVideo = (file) => file.type.startsWith("video/") || (!file.type && VIDEO.test(file.name));
-
-/** @returns {Promise<{id: string, label: string}[]>} names are empty until the user allows a camera */
-export async function cameras() {
-  const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
-  return devices.filter(({ kind }) => kind === "videoinput").map(({ deviceId, label }) => ({ id: deviceId, label }));
-}
 
 const CAMERA = {
   NotAllowedError: "camera_denied",
@@ -46,9 +40,10 @@ export async function openCamera(video, deviceId) {
   video.srcObject = stream;
   const [track] = stream.getVideoTracks();
   const resume = () => video.paused && !document.hidden && video.play().catch(() => {}); // phones pause videos in hidden tabs
-  for (const event of RESUMING) document.addEventListener(event, resume);
+  const listening = new AbortController();
+  for (const event of RESUMING) document.addEventListener(event, resume, { signal: listening.signal });
   const source = streamSource(video, track.label, null, () => performance.now() / 1000, () => {
-    for (const event of RESUMING) document.removeEventListener(event, resume);
+    listening.abort();
     track.stop();
     video.srcObject = null;
   });
@@ -124,7 +119,6 @@ function streamSource(video, name, player, timeOf, leave) {
     video.play().catch((error) => open && onError(error));
   };
   return {
-    still: false,
     name,
     player,
     play(tick, failed) {
@@ -165,7 +159,6 @@ export async function openImages(files) {
     if (isCurrent()) player.shown();
   };
   return {
-    still: true,
     name: several ? `${files.length}` : files[0].name,
     player: several ? player : null,
     play(tick, failed) {
