@@ -67,27 +67,22 @@ function arrayFrom(file: Uint8Array): NumpyArray {
   if (!kind || !shape || (isByColumns && shape.length > 2)) throw new Error(`its array ${header.trim()} has an unsupported format`);
   const count = shape.reduce((product, length) => product * length, 1);
   const bytes = Number(size) * (kind === "U" ? 4 : 1);
-  const read = kind === "U" ? (at: number) => textAt(view, at, Number(size)) : numberReader(view, kind + size);
+  const readNumber = NUMBERS[kind + size];
+  if (kind !== "U" && !readNumber) throw new Error(`its numbers have the unsupported type ${kind}${size}`);
+  const read = (at: number) => (kind === "U" ? textAt(view, at, Number(size)) : readNumber!(view, at));
   const [rows = 1, columns = 1] = shape;
   const indexOf = (i: number) => (isByColumns ? (i % columns) * rows + Math.floor(i / columns) : i);
   const values = Array.from({ length: count }, (_, i) => read(start + indexOf(i) * bytes));
   return { shape, values: values as number[] | string[] };
 }
 
-function numberReader(view: DataView, type: string): (at: number) => number {
-  switch (type) {
-    case "f2":
-      return (at) => fromHalf(view.getUint16(at, true));
-    case "f4":
-      return (at) => view.getFloat32(at, true);
-    case "f8":
-      return (at) => view.getFloat64(at, true);
-    case "i8":
-      return (at) => Number(view.getBigInt64(at, true));
-    default:
-      throw new Error(`its numbers have the unsupported type ${type}`);
-  }
-}
+/** Readers of numbers by NumPy's type. */
+const NUMBERS: Readonly<Record<string, (view: DataView, at: number) => number>> = {
+  f2: (view, at) => fromHalf(view.getUint16(at, true)),
+  f4: (view, at) => view.getFloat32(at, true),
+  f8: (view, at) => view.getFloat64(at, true),
+  i8: (view, at) => Number(view.getBigInt64(at, true)),
+};
 
 /** Return a string of at most this number of characters, four bytes each, padded with zeros. */
 function textAt(view: DataView, at: number, characters: number): string {

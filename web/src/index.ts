@@ -7,7 +7,7 @@
 import { openDetector, skeletonHelpers, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
 import { LocalDetector, type Files } from "./local.js";
 import type { DetectorOptions } from "./options.js";
-import type { Event, MotionEvent } from "./results.js";
+import type { Box, Event, Gesture, MotionEvent, NamedPoint } from "./results.js";
 import body from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
@@ -17,18 +17,12 @@ export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.
 export { measuresOfInstance } from "./events.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
-export type { Event } from "./results.js";
-export type { MotionEvent, Phase } from "./results.js";
+export type { Event, MotionEvent, Phase } from "./results.js";
 export type { ImageLike };
 
 export const util = skeletonHelpers({ hand, face, mesh, body });
 
-export interface Keypoint {
-  x: number;
-  y: number;
-  z?: number;
-  name?: string;
-}
+export type Keypoint = Omit<NamedPoint, "errorPx">;
 
 export interface Hand {
   keypoints: Keypoint[];
@@ -36,7 +30,7 @@ export interface Hand {
   handedness: "Left" | "Right";
   score: number;
   /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
-  gesture?: { name: string; score: number } | null;
+  gesture?: Gesture | null;
 }
 
 /** Options of a call. `createDetector` also accepts them, for all calls. */
@@ -100,7 +94,7 @@ export interface PoseDetector extends AnyDetector {
 
 export interface Face {
   keypoints: Keypoint[];
-  box: { xMin: number; yMin: number; xMax: number; yMax: number; width: number; height: number };
+  box: Box;
 }
 
 interface FacesConfig extends Files, EstimationConfig {

@@ -1,6 +1,6 @@
 /** Load the networks of each kind and create its detectors. */
 
-import { Bodies, type BodyObservation } from "./body.js";
+import { Bodies } from "./body.js";
 import type { Bundle } from "./bundle.js";
 import { BLENDSHAPES, constants, GRIDS, KINDS, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
@@ -13,7 +13,7 @@ import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
 import { Detector, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { AnyDetector } from "./results.js";
+import type { AnyDetector, Result } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
@@ -21,8 +21,9 @@ import { HandSearch } from "./search/hands.js";
 import { PeopleNetwork } from "./search/network.js";
 import { searchPeople } from "./search/people.js";
 import { resultOf, type Found, type Limits } from "./search/stills.js";
-import { StreamSearch } from "./search/streams.js";
+import { StreamSearch, type Finder } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
+import type { Kind } from "./tracking.js";
 
 /** Compiles a network of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
@@ -35,12 +36,8 @@ export interface Sources {
   readonly open: Open;
   /** True if the landmark network of hands is custom. */
   readonly hasOwnLandmarks: boolean;
-  /** Return the arrays of the heads of the published hand networks. */
-  handHeads(): Promise<ReadonlyMap<string, NumpyArray>>;
-  /** Return the arrays of the refinement of hand keypoints. */
-  handRefinement(): Promise<ReadonlyMap<string, NumpyArray>>;
-  /** Return the arrays of the hand head of the network that proposes people. */
-  handProposals(): Promise<ReadonlyMap<string, NumpyArray>>;
+  /** Return the arrays of the heads of the published hand networks, of the refinement of hand keypoints, or of the hand head of the network that proposes people. */
+  handArrays(name: "heads" | "refinement" | "proposals"): Promise<ReadonlyMap<string, NumpyArray>>;
   /** True if faces use the networks of a custom bundle, with all options. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
@@ -55,17 +52,17 @@ export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector 
 
 /** For each kind, compiles the networks of a model and returns a function that creates detectors with them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
-  hands: async ({ model, open, hasOwnLandmarks, handHeads, handRefinement, handProposals }) => {
+  hands: async ({ model, open, hasOwnLandmarks, handArrays }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
     const { TAPS } = constants.hand_heads;
     const tapped = once(() => open("landmark", { ...HAND_SHAPE, taps: TAPS }));
     const withHeads = once(async () => {
       if (hasOwnLandmarks) return { landmarks, heads: null };
-      return { landmarks: await tapped(), heads: new HandHeads(await handHeads(), model, TAPS) };
+      return { landmarks: await tapped(), heads: new HandHeads(await handArrays("heads"), model, TAPS) };
     });
-    const refining = once(async () => new HandRefinement(await handRefinement(), model, TAPS));
-    const people = once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: constants.search.network.TAPS }), await handProposals()));
+    const refining = once(async () => new HandRefinement(await handArrays("refinement"), model, TAPS));
+    const people = once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: constants.search.network.TAPS }), await handArrays("proposals")));
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
       const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
@@ -77,9 +74,8 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       });
       const bodies = once(async () => new Bodies(null, await bodyLandmarks(), settings.mirrored));
       const search = async (image: Pixels) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limitsOf(settings)).search();
-      const stillSearch = ifFilesExist(settings, search);
-      if (!searchesStreams(settings)) return stillHands().then((all) => new Detector(all, settings, null, stillSearch));
-      return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), stillSearch);
+      const tracked = settings.search === "auto" ? hands : await stillHands();
+      return searching(tracked, settings, search, async () => handFinder(palms, hands, settings.min_detection_score));
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle, recrops }) => {
@@ -100,10 +96,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const meshes = await (hasOwnBundle || usesBundle(settings) ? bundledMeshes(settings) : published());
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
       const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings)).search();
-      const stillSearch = ifFilesExist(settings, search);
-      if (!searchesStreams(settings)) return new Detector(meshes, settings, null, stillSearch);
-      const finder = faceFinder(await wide(), meshes, settings.min_detection_score);
-      return new Detector(meshes, settings, new StreamSearch(finder), stillSearch);
+      return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
     };
   },
   body: async ({ open, recrops }) => {
@@ -116,17 +109,17 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const search = async (image: Pixels) => {
         return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings)).search();
       };
-      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide, people), ifFilesExist(settings, search));
+      return searching(bodies, settings, search, async () => new BodyFinder(await wide(), people, bodies));
     };
   },
-  holistic: async ({ model, others, open, handRefinement, searchesParts }) => {
+  holistic: async ({ model, others, open, handArrays, searchesParts }) => {
     const names = { ...KINDS.holistic!.models[model]!, ...others };
     const bodiesOf = await openBodies(open);
     const { TAPS } = constants.hand_heads;
     const landmarks = once(() => open("hand", HAND_SHAPE));
     const refined = once(async () => ({
       landmarks: await open("hand", { ...HAND_SHAPE, taps: TAPS }),
-      refinement: new HandRefinement(await handRefinement(), names.hand!.replace("hand-", ""), TAPS),
+      refinement: new HandRefinement(await handArrays("refinement"), names.hand!.replace("hand-", ""), TAPS),
     }));
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
     const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
@@ -148,7 +141,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         };
         return searchPeople(image, people, searches, settings);
       };
-      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide, network), ifFilesExist(settings, search));
+      return searching(people, settings, search, async () => new BodyFinder(await wide(), network, bodies));
     };
   },
 };
@@ -187,8 +180,16 @@ function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: 
   };
 }
 
-/** Check whether streams are searched window by window and their detections are verified. */
-const searchesStreams = ({ search }: Settings) => search === "auto";
+/** Return a detector that searches stills, and with `search: "auto"` also streams, window by window, with verified detections. */
+async function searching<O extends Observation, R extends Result>(
+  kind: Kind<O, R>,
+  settings: Settings,
+  stillSearch: (image: Pixels) => Promise<Found<O>>,
+  finder: () => Promise<Finder<O>>,
+): Promise<AnyDetector> {
+  const streams = settings.search === "auto" ? new StreamSearch(await finder()) : null;
+  return new Detector(kind, settings, streams, ifFilesExist(settings, stillSearch));
+}
 
 /** Return a function that opens the full-range face detector, compiled on first use. */
 function openWideDetector(open: Open): () => Promise<SingleShotDetector> {
@@ -216,16 +217,6 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
       canonical: settings.transform ? await canonical() : null,
     });
   };
-}
-
-/** Return the search of streams for bodies, or null if it is off. */
-async function bodiesInStreams(
-  bodies: Bodies,
-  settings: Settings,
-  wide: () => Promise<SingleShotDetector>,
-  people: () => Promise<PeopleNetwork>,
-): Promise<StreamSearch<BodyObservation> | null> {
-  return searchesStreams(settings) ? new StreamSearch(new BodyFinder(await wide(), people, bodies)) : null;
 }
 
 /** Outputs of the network that proposes people: codes of the boxes, and class logits. */

@@ -5,7 +5,7 @@ import { KINDS, WEIGHTS, type Role } from "./data.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
-import { withNamedKeypoints, type Body, type Event, type Face, type Hand, type MotionEvent, type Person } from "./results.js";
+import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from "./results.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
@@ -31,27 +31,12 @@ export interface Files {
   readonly gesturesUrl?: string;
 }
 
-/** Results of an image of this size, in the list of the detector's kind: `{width, height, hands: [...]}`. */
-export interface LocalAnswer {
-  readonly width: number;
-  readonly height: number;
+/** Results of an image, in the list of the detector's kind: `{width, height, hands: [...]}`. */
+export interface LocalAnswer extends Omit<Answer, "found"> {
   readonly hands?: Hand[];
   readonly faces?: Face[];
   readonly bodies?: Body[];
   readonly people?: Person[];
-  /** Number of instances found, including those beyond `max_instances`. */
-  readonly total: number;
-  /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
-  readonly complete: boolean;
-  /** Steps of motions in this image; only in streams with `gestures`. */
-  readonly motions?: readonly MotionEvent[];
-  /** Events that begin or end in this image; only in streams with `gestures` or `events`. */
-  readonly events?: readonly Event[];
-}
-
-interface Pending {
-  resolve(answer: Answer | null): void;
-  reject(error: Error): void;
 }
 
 type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
@@ -63,7 +48,7 @@ export class LocalDetector {
 
   readonly #worker: Worker;
   readonly #list: string;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, PromiseWithResolvers<Answer | null>>();
   #settings: Settings;
   #next = 0;
   #isClosed = false;
@@ -177,10 +162,10 @@ export class LocalDetector {
   #request(request: Unnumbered, image: Sent | null = null): Promise<Answer | null> {
     if (this.#isClosed) return Promise.reject(new Error(CLOSED));
     const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      this.#worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
-    });
+    const pending = Promise.withResolvers<Answer | null>();
+    this.#pending.set(id, pending);
+    this.#worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
+    return pending.promise;
   }
 
   #end(reason: Error): void {

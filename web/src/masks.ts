@@ -2,6 +2,7 @@
 
 import type { RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
+import { bilinear } from "./pixels.js";
 import type { Mask } from "./results.js";
 
 const { UNCERTAINTY, MASK_RATIO, SURE } = constants.body;
@@ -29,11 +30,7 @@ export function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { w
       const x = ((dx * cos + dy * sin) / box.width + 0.5) * side;
       const y = ((dy * cos - dx * sin) / box.height + 0.5) * side;
       if (!(x > -1 && y > -1 && x < side && y < side)) continue;
-      const [column, row] = [Math.floor(x), Math.floor(y)];
-      const [right, down] = [x - column, y - row];
-      const above = valueAt(column, row) * (1 - right) + valueAt(column + 1, row) * right;
-      const below = valueAt(column, row + 1) * (1 - right) + valueAt(column + 1, row + 1) * right;
-      data[j * width + i] = above * (1 - down) + below * down;
+      data[j * width + i] = bilinear(valueAt, x, y);
     }
   }
   return { width, height, data };

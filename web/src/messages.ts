@@ -46,11 +46,11 @@ export interface Answer {
   readonly found: readonly Result[];
   /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
-  /** Whether the search processed all proposals or found enough. */
+  /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
   readonly complete: boolean;
-  /** Only in streams with `gestures`. */
+  /** Steps of motions in this image; only in streams with `gestures`. */
   readonly motions?: readonly MotionEvent[];
-  /** Only in streams with `gestures` or `events`. */
+  /** Events that begin or end in this image; only in streams with `gestures` or `events`. */
   readonly events?: readonly Event[];
 }
 

@@ -2,6 +2,7 @@
 
 import type { Weight } from "./data.js";
 import { fetchFile, FileError } from "./files.js";
+import type { Input } from "./pixels.js";
 import { TfliteFile, type Operator, type OperatorOption, type Values } from "./tflite.js";
 
 import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
@@ -107,17 +108,12 @@ interface GpuFallback {
   compileForProcessor(): Promise<(Part | Operator)[]>;
 }
 
-/** A network whose input is an image or another array of numbers. */
-export class Network {
-  /** (rows, size, 3) values of `levels`, or the values of another input. Write into it, then call `run()`. */
+/** A network whose input is an image or another array of numbers. Write into `input`, then call `run()`. */
+export class Network implements Input {
   readonly input: Float32Array<ArrayBuffer>;
-  /** Width of an image in pixels. */
   readonly size: number;
-  /** Height of an image in pixels. */
   readonly rows: number;
-  /** (256,) value of the input for each grey level. */
   readonly levels: Float32Array;
-  /** Crops sample the centres of pixels. */
   readonly samplesCentres: boolean;
 
   private constructor(

@@ -26,7 +26,7 @@ export function rint(value: number): number {
 
 /** Input of a network. */
 export interface Input {
-  /** (rows, size, 3). */
+  /** (rows, size, 3) values of `levels`, or the values of another input. */
   readonly input: Float32Array;
   /** Width in pixels. */
   readonly size: number;
@@ -250,4 +250,13 @@ export function areaMeans(image: Pixels, width: number, height: number, every = 
     for (let i = 0; i < line.length; i++) means[to + i]! += weight * line[i]!;
   }
   return means;
+}
+
+/** Interpolate values at a position between four pixels. */
+export function bilinear(at: (x: number, y: number) => number, x: number, y: number): number {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [right, down] = [x - left, y - top];
+  const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
+  const below = at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right;
+  return above * (1 - down) + below * down;
 }

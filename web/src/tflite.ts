@@ -190,8 +190,7 @@ class FlatBuffer {
   }
 
   numbers(table: number, number: number): number[] {
-    const [start, count] = this.#checked(table, number, 4);
-    return Array.from({ length: count }, (_, i) => this.#view.getInt32(start + 4 * i, true));
+    return this.#list(table, number, (at) => this.#view.getInt32(at, true));
   }
 
   setNumbers(table: number, number: number, values: readonly number[]): void {
@@ -200,8 +199,12 @@ class FlatBuffer {
   }
 
   tables(table: number, number: number): number[] {
+    return this.#list(table, number, (at) => this.target(at));
+  }
+
+  #list(table: number, number: number, read: (position: number) => number): number[] {
     const [start, count] = this.#checked(table, number, 4);
-    return Array.from({ length: count }, (_, i) => this.target(start + 4 * i));
+    return Array.from({ length: count }, (_, i) => read(start + 4 * i));
   }
 
   bytes(table: number, number: number): Uint8Array {

@@ -1,5 +1,6 @@
 /** Results in the shape of MediaPipe's tasks. */
 
+import { bilinear } from "../pixels.js";
 import type { Mask, Points } from "../results.js";
 
 export interface NormalizedLandmark {
@@ -167,12 +168,7 @@ function resize({ width, height, data }: Mask, frame: Frame, positionOf: (u: num
     for (let column = 0; column < columns; column++) {
       let [u, v] = [(column + 0.5) / columns, (row + 0.5) / rows];
       for (let i = 0; i < frame.turns; i++) [u, v] = [1 - v, u];
-      const [x, y] = positionOf(u, v);
-      const [left, top] = [Math.floor(x), Math.floor(y)];
-      const [right, down] = [x - left, y - top];
-      const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
-      const below = at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right;
-      full[row * columns + column] = above * (1 - down) + below * down;
+      full[row * columns + column] = bilinear(at, ...positionOf(u, v));
     }
   }
   return [full, columns, rows];
