@@ -111,7 +111,8 @@ class AnnotationPage:
         from selenium.webdriver import ActionChains
 
         spot = self.run(
-            "return sonjitAnnotation.wall.tiles[arguments[0]].toPage(arguments[1], arguments[2])",
+            "const [k, ...spot] = arguments; const tile = sonjitAnnotation.wall.tiles[k]; const [u, v] = tile.put(...spot);"
+            "const {left, top} = tile.overlay.getBoundingClientRect(); return [left + u, top + v]",
             tile,
             float(x),
             float(y),

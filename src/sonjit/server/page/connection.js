@@ -173,28 +173,25 @@ export class Connection extends EventTarget {
     } else {
       this.#take(frame)?.reject(error);
     }
-    this.#tell("error", { code, message, frame });
+    this.dispatchEvent(new CustomEvent("error", { detail: { code, message, frame } }));
   }
 
   /** @param {CloseEvent} event @param {boolean} opened */
   #lost({ code, reason }, opened) {
     this.#socket = null;
-    if (code === IDLE) return this.#becomeIdle(reason);
+    if (code === IDLE) { // until there is something to send
+      this.#forget(new ServerError("gone", reason));
+      this.#opening = null;
+      return this.#become("idle", { reason });
+    }
     if (opened) this.#expect();
-    const unavailable = new ServerError("gone", reason || "The server is not available. Retrying.");
-    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The image is too large.") : unavailable);
+    const why = reason || "The server is not available. Retrying.";
+    this.#forget(code === TOO_LARGE ? new ServerError("too_large", reason || "The image is too large.") : new ServerError("gone", why));
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
-    this.#become("waiting", { retryIn: seconds, reason: reason || (code === FULL ? "The server is full." : unavailable.message) });
+    this.#become("waiting", { retryIn: seconds, reason: code === FULL && !reason ? "The server is full." : why });
     if (!opened) this.#reportReason();
-  }
-
-  /** Close until there is something to send. @param {string} reason */
-  #becomeIdle(reason) {
-    this.#forget(new ServerError("gone", reason));
-    this.#opening = null;
-    this.#become("idle", { reason });
   }
 
   /** Request the endpoint over HTTP, because browsers hide the reason of a failed handshake. */
@@ -226,12 +223,7 @@ export class Connection extends EventTarget {
   /** @param {State} state @param {object} [more] */
   #become(state, more = {}) {
     this.state = state;
-    this.#tell("state", { ...more, state });
-  }
-
-  /** @param {string} name @param {object} detail */
-  #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
   }
 }
 

@@ -1,12 +1,12 @@
 /** Values that the page and Python share; `spec/README.md` describes them. */
 
-import { call, hasNoServer, thisServer } from "./endpoints.js";
+import { addressOf, call, hasNoServer } from "./endpoints.js";
 
 /** @param {string} name @returns {Promise<any>} */
-const load = async (name) => (await fetch(new URL(`./spec/${name}.json`, import.meta.url))).json();
+const load = async (name) => (await fetch(new URL(name, import.meta.url))).json();
 
 /** @type {[typeof import("../../spec/drawing.json"), typeof import("../../spec/results.json"), typeof import("../../spec/repetitions.json")]} */
-export const [DRAWING, RESULTS, REPETITIONS] = /** @type {any} */ (await Promise.all(["drawing", "results", "repetitions"].map(load)));
+export const [DRAWING, RESULTS, REPETITIONS] = /** @type {any} */ (await Promise.all(["./spec/drawing.json", "./spec/results.json", "./spec/repetitions.json"].map(load)));
 
 /**
  * @typedef {{type: string, description: string, default?: any, enum?: string[], minimum?: number, maximum?: number}} Schema of an option
@@ -31,10 +31,14 @@ export let annotates = false;
 
 /** Load the kinds from the server or from the folder that `sonjit page` wrote. */
 export async function loadKinds() {
-  const address = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
-  const answer = await call(address);
+  const answer = await call(hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds"));
   ({ kinds, in_page: kindsInPage, results, columns, annotates = false } = /** @type {any} */ (answer));
-  await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
+  const mesh = await load(`./skeletons/${MESH}.json`);
+  const edges = edgesOf(mesh.triangles);
+  for (const [name, table] of Object.values(results).flatMap((result) => Object.entries(result.skeletons))) {
+    const colours = table.keypoints.map((_, k) => colourOf(table, k));
+    skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}) });
+  }
 }
 
 /** Return the kinds that are available. @param {boolean} here whether detectors run in this page */
@@ -75,16 +79,6 @@ const MIN_MESH_KEYPOINTS = 100; // a skeleton with more keypoints is a face mesh
 
 /** @type {Map<string, Skeleton>} by name */
 const skeletons = new Map();
-
-/** Add skeletons. @param {Record<string, Table>} tables by name */
-export async function addSkeletons(tables) {
-  const mesh = await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url));
-  const edges = edgesOf((await mesh.json()).triangles);
-  for (const [name, table] of Object.entries(tables)) {
-    const colours = table.keypoints.map((_, k) => colourOf(table, k));
-    skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}) });
-  }
-}
 
 /** @param {{skeleton: string}} instance instance of an answer @returns {Skeleton} */
 export function skeletonOf({ skeleton: name }) {

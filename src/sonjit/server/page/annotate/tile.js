@@ -346,13 +346,6 @@ export class Tile {
     this.#schedule();
   }
 
-  /** Return the page position of an image point. @param {number} x @param {number} y @returns {[number, number]} */
-  toPage(x, y) {
-    const { left, top } = this.overlay.getBoundingClientRect();
-    const [u, v] = this.put(x, y);
-    return [left + u, top + v];
-  }
-
   /** @param {number} by @param {[number, number]} [at] screen pixels of the tile; by default its middle */
   zoomBy(by, at = [this.node.clientWidth / 2, this.node.clientHeight / 2]) {
     const zoom = this.#zoom;
