@@ -59,7 +59,7 @@ class Detector {
   #model;
   #chosen;
   #backend;
-  #known;
+  /** @type {Known} */ #known;
   #flipped = false;
   #isDisposed = false;
 
@@ -68,9 +68,8 @@ class Detector {
     this.#model = model;
     this.#chosen = chosen;
     this.#backend = backend;
-    /** @type {Known} */
-    this.#known = { ...EVERY_ESTIMATION, ...model.estimation };
-    for (const [name, [rule, value]] of Object.entries(this.#known)) this.#known[name] = [rule, chosen[name] ?? value];
+    const known = Object.entries({ ...EVERY_ESTIMATION, ...model.estimation });
+    this.#known = Object.fromEntries(known.map(([name, [rule, value]]) => [name, [rule, chosen[name] ?? value]]));
     Object.assign(this, { [model.estimate]: this.#estimate.bind(this) });
   }
 
@@ -132,7 +131,14 @@ class Detector {
 const MOST_INSTANCES = 50;
 
 /** Options of every estimate. @type {Known} */
-export const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
+const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
+
+const FACES = {
+  kind: "face",
+  list: "faces",
+  estimate: "estimateFaces",
+  shape: (/** @type {any} */ { keypoints, box }) => ({ keypoints, box }),
+};
 
 /** @type {Record<string, Model>} */
 export const MODELS = {
@@ -157,24 +163,14 @@ export const MODELS = {
     }),
   },
   MediaPipeFaceMesh: {
-    kind: "face",
-    list: "faces",
-    estimate: "estimateFaces",
+    ...FACES,
     config: { maxFaces: ["count", 1], refineLandmarks: ["flag", false] },
-    wanted: ({ maxFaces, refineLandmarks }) => ({
-      model: refineLandmarks ? "attention" : "mesh",
-      max_instances: maxFaces,
-      smoothing: "published",
-    }),
-    shape: ({ keypoints, box }) => ({ keypoints, box }),
+    wanted: ({ maxFaces, refineLandmarks }) => ({ model: refineLandmarks ? "attention" : "mesh", max_instances: maxFaces, smoothing: "published" }),
   },
   MediaPipeFaceDetector: {
-    kind: "face",
-    list: "faces",
-    estimate: "estimateFaces",
+    ...FACES,
     config: { maxFaces: ["count", 1], modelType: [["short", "full"], "short"] },
     wanted: ({ maxFaces, modelType }) => ({ model: modelType === "full" ? "box-full" : "box", max_instances: maxFaces }),
-    shape: ({ keypoints, box }) => ({ keypoints, box }),
   },
   BlazePose: {
     kind: "body",
@@ -209,21 +205,17 @@ export const MODELS = {
  * @returns {Options}
  */
 export function checked(given, known, others = []) {
-  /** @type {Options} */ const all = {};
-  for (const [name, [, value]] of Object.entries(known)) all[name] = value;
+  const all = Object.fromEntries(Object.entries(known).map(([name, [, value]]) => [name, value]));
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(known, name)) {
       console.warn(`Sonjit: ${unknown("option", name, [...Object.keys(known), ...others]).message}`); // tfjs-models ignores it
-      continue;
+    } else if (value !== undefined && value !== null) {
+      const [rule] = known[name];
+      if (rule === "flag" && typeof value !== "boolean") throw unknown(name, value, ["true", "false"]);
+      if (rule === "count" && !(Number.isInteger(value) && value >= 1 && value <= MOST_INSTANCES)) throw unknown(name, value, [`1 to ${MOST_INSTANCES}`]);
+      if (typeof rule !== "string" && !rule.includes(value)) throw unknown(name, value, rule);
+      all[name] = value;
     }
-    if (value === undefined || value === null) continue;
-    const [rule] = known[name];
-    if (rule === "flag" && typeof value !== "boolean") throw unknown(name, value, ["true", "false"]);
-    if (rule === "count" && !(Number.isInteger(value) && value >= 1 && value <= MOST_INSTANCES)) {
-      throw unknown(name, value, [`1 to ${MOST_INSTANCES}`]);
-    }
-    if (typeof rule !== "string" && !rule.includes(value)) throw unknown(name, value, rule);
-    all[name] = value;
   }
   return all;
 }
