@@ -68,7 +68,10 @@ export class Track<O extends Observation> {
   #velocity: Point = [0, 0];
   #drift: Point = [0, 0];
 
-  /** @param id stable while the instance is tracked or remembered @param observation that in the newest frame, not smoothed @param smoother null for no smoothing @param seenS time of the newest frame in seconds */
+  /**
+   * @param id stable while the instance is tracked or remembered @param observation that in the newest frame, not smoothed
+   * @param smoother null for no smoothing @param seenS time of the newest frame in seconds
+   */
   constructor(readonly id: number, public observation: O, public smoother: Smoother<O> | null, public seenS: number) {
     this.smoothed = observation;
   }

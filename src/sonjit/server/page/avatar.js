@@ -143,7 +143,12 @@ function boneOf({ extensions }, name) {
   return extensions.VRMC_vrm?.humanoid?.humanBones?.[name]?.node ?? former?.node ?? -1;
 }
 
-/** Return the transforms from each node to the scene. @param {Model} model @param {DOMMatrix} root @param {Map<number, DOMMatrix>} [turns] rotation of a node about its own origin, in the axes of the scene @returns {Map<number, DOMMatrix>} */
+/**
+ * Return the transforms from each node to the scene.
+ *
+ * @param {Model} model @param {DOMMatrix} root @param {Map<number, DOMMatrix>} [turns] rotation of a node about its own origin, in the axes of the scene
+ * @returns {Map<number, DOMMatrix>}
+ */
 function worldsOf({ nodes, order }, root, turns = new Map()) {
   const worlds = new Map();
   for (const node of order) {
@@ -175,7 +180,11 @@ function boundsOf({ nodes, meshes, skins, order }, worlds) {
   return { low, high };
 }
 
-/** Return the transforms from each node to camera space in centimetres. The head has the pose of the face. @param {Avatar} avatar @param {DOMMatrix} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance */
+/**
+ * Return the transforms from each node to camera space in centimetres. The head has the pose of the face.
+ *
+ * @param {Avatar} avatar @param {DOMMatrix} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance
+ */
 function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, half) {
   const turn = turnOf(pose);
   const away = Math.min(-pose.m43, AWAY_CM);
@@ -279,7 +288,10 @@ class AvatarPainter {
     this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
   }
 
-  /** @param {DOMMatrix} camera projection of the space that `worlds` maps to @param {Map<number, DOMMatrix>} worlds transform of each node @param {Map<number, Float32Array>} weights weights of the morph targets by node @param {boolean} mirrored whether the projection mirrors the image */
+  /**
+   * @param {DOMMatrix} camera projection of the space that `worlds` maps to @param {Map<number, DOMMatrix>} worlds transform of each node
+   * @param {Map<number, Float32Array>} weights weights of the morph targets by node @param {boolean} mirrored whether the projection mirrors the image
+   */
   draw(camera, worlds, weights, mirrored) {
     const gl = this.#gl;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);

@@ -72,7 +72,12 @@ export class Detectors {
     return this.#runsInPage ? new LocalConnection({ detectors, ...also }) : new Connection({ detectors, measures, ...also });
   }
 
-  /** Request the commands of a map for `sonjit control` without sending them, or the gestures of a file, in base64, in addition to the shipped ones; null for none. @param {{control?: string | null, gestures_file?: string | null}} wanted */
+  /**
+   * Request the commands of a map for `sonjit control` without sending them, or the gestures of a file, in base64, in addition to
+   * the shipped ones; null for none.
+   *
+   * @param {{control?: string | null, gestures_file?: string | null}} wanted
+   */
   ask(wanted) {
     this.#extras = { ...this.#extras, ...wanted };
     if (this.#runsInPage && !("gestures_file" in wanted)) return;

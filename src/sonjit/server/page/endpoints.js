@@ -40,7 +40,12 @@ export function withQuery(address, query) {
   return address;
 }
 
-/** Call an endpoint that answers JSON or nothing. @param {URL} endpoint @param {string | null} [token] token of another server @param {RequestInit} [request] @returns {Promise<Record<string, any>>} @throws {ServerError} */
+/**
+ * Call an endpoint that answers JSON or nothing.
+ *
+ * @param {URL} endpoint @param {string | null} [token] token of another server @param {RequestInit} [request] @returns {Promise<Record<string, any>>}
+ * @throws {ServerError}
+ */
 export async function call(endpoint, token = null, request = {}) {
   const answer = await responseOf(endpoint, token, request);
   return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));

@@ -281,7 +281,11 @@ function vrm0Expressions({ extensions, nodes }) {
   }));
 }
 
-/** Return the weights of each node's morph targets: 0..1 if a blendshape moves them, otherwise the weights at rest. @param {Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes @returns {Map<number, Float32Array>} by node */
+/**
+ * Return the weights of each node's morph targets: 0..1 if a blendshape moves them, otherwise the weights at rest.
+ *
+ * @param {Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes @returns {Map<number, Float32Array>} by node
+ */
 export function targetWeights(model, drivers, blendshapes) {
   const weights = new Map(model.nodes.flatMap(({ mesh, weights: rest }, node) => {
     const geometries = model.meshes[mesh]?.geometries ?? [];

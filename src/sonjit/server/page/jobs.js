@@ -114,7 +114,11 @@ function optionsOfJob({ kind, ...options }) {
   return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
 }
 
-/** Send a form and report the progress, which `fetch` cannot do. @param {string} path @param {FormData} form @param {XMLHttpRequest} request @param {(share: number) => void} onShare @returns {Promise<any>} */
+/**
+ * Send a form and report the progress, which `fetch` cannot do.
+ *
+ * @param {string} path @param {FormData} form @param {XMLHttpRequest} request @param {(share: number) => void} onShare @returns {Promise<any>}
+ */
 function post(path, form, request, onShare) {
   return new Promise((resolve, reject) => {
     const refuse = (code = "failed", message = "") => reject(new ServerError(code, message));

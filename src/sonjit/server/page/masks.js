@@ -8,7 +8,11 @@ const OPACITY = 0.9;
 /** Return the bytes of a text in base64. @param {string} text */
 export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** Return a mask as an image whose R, G and B are the person's probability, 0 to 255. @param {Segmentation} segmentation @param {number} width @param {number} height pixels wanted @returns {Promise<ImageData>} */
+/**
+ * Return a mask as an image whose R, G and B are the person's probability, 0 to 255.
+ *
+ * @param {Segmentation} segmentation @param {number} width @param {number} height pixels wanted @returns {Promise<ImageData>}
+ */
 export async function greyOf({ png }, width, height) {
   const bitmap = await createImageBitmap(new Blob([bytesOf(png)], { type: "image/png" }), { colorSpaceConversion: "none" });
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (

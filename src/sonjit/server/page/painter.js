@@ -58,7 +58,11 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   drawLabels(ctx, labels, look, found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed));
 }
 
-/** Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style */
+/**
+ * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
+ *
+ * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
+ */
 function paintSkeleton(skeleton, strokes, visible, { points }) {
   const { near, ctx } = strokes;
   const width = strokes.width(DRAWING.hand_width);
@@ -97,7 +101,12 @@ const farFirst = (lines, near) => lines.toSorted((a, b) => Math.sign(near[a[0]] 
 /** Return keypoints sorted from far to near. @param {Float64Array} near */
 const farthestFirst = (near) => [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
 
-/** Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box. @param {CanvasRenderingContext2D} ctx @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {Area} area @param {Style} style @param {Size} image */
+/**
+ * Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box.
+ *
+ * @param {CanvasRenderingContext2D} ctx @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {Area} area @param {Style} style
+ * @param {Size} image
+ */
 function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
   if (!skeleton.edges) {
     paintBox(ctx, area, strokes, single || NEUTRAL, image);
@@ -140,7 +149,11 @@ function paintBox(ctx, area, strokes, colour, image) {
   }
 }
 
-/** Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style */
+/**
+ * Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden.
+ *
+ * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
+ */
 function paintBody(skeleton, strokes, { keypoints, leftOut }, { points }) {
   const { ctx } = strokes;
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
@@ -225,7 +238,12 @@ export function gestureOf(instance) {
   return name ? textOr(`gesture.${name}`, name) : "";
 }
 
-/** Return the label of an instance with score and id: below the wrist of a hand, above other instances. @param {string} kind @param {any} instance @param {(point: any) => Point} place maps a keypoint to its drawn position @param {Area} area @param {Style} style @returns {Label} */
+/**
+ * Return the label of an instance with score and id: below the wrist of a hand, above other instances.
+ *
+ * @param {string} kind @param {any} instance @param {(point: any) => Point} place maps a keypoint to its drawn position @param {Area} area
+ * @param {Style} style @returns {Label}
+ */
 function labelOf(kind, instance, place, area, { gestures }) {
   const id = instance.id == null ? "" : ` #${instance.id}`;
   const gesture = gestures ? gestureOf(instance) : "";
@@ -270,7 +288,12 @@ const STEPS = 4;
 const HIDING = 6; // cost of a completely covered area, in label heights of distance
 const SHARE = 0.055; // letter height as a share of the instance's size
 
-/** Draw labels. The first label has the best position. @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Label[]} labels @param {Size & {least: number, most: number}} look size of the image, and limits of the letter height @param {Area[]} avoid such as faces */
+/**
+ * Draw labels. The first label has the best position.
+ *
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Label[]} labels
+ * @param {Size & {least: number, most: number}} look size of the image, and limits of the letter height @param {Area[]} avoid such as faces
+ */
 function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   const occupied = avoid.filter((area) => area.every(Number.isFinite));
   for (const { text: words, anchor, directions, accent, size } of labels) {
@@ -299,7 +322,12 @@ function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   }
 }
 
-/** Return the position of a label: near its anchor, in a preferred direction, with little overlap. @param {Point} anchor @param {Point[]} directions @param {Plate} plate @param {Size} image @param {Area[]} occupied @returns {{left: number, top: number}} */
+/**
+ * Return the position of a label: near its anchor, in a preferred direction, with little overlap.
+ *
+ * @param {Point} anchor @param {Point[]} directions @param {Plate} plate @param {Size} image @param {Area[]} occupied
+ * @returns {{left: number, top: number}}
+ */
 export function placeLabel(anchor, directions, plate, image, occupied) {
   let [best, least] = [{ left: 0, top: 0 }, Infinity];
   for (let step = 0; step < STEPS; step += 1) {

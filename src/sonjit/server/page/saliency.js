@@ -43,7 +43,12 @@ export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
   ctx.restore();
 }
 
-/** Return a label with the network's output, at the upper edge of the map's box. @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right @returns {import("./painter.js").Label} */
+/**
+ * Return a label with the network's output, at the upper edge of the map's box.
+ *
+ * @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right
+ * @returns {import("./painter.js").Label}
+ */
 export function saliencyLabel(map, mirroredIn) {
   const { rotation, cx, cy, height } = map.box;
   const up = { x: Math.sin(rotation), y: -Math.cos(rotation) };

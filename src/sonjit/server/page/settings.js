@@ -56,7 +56,12 @@ export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
 /** @param {{kind: string} | null} source @returns {keyof Mirrors} */
 const ofCamera = (source) => ((source?.kind ?? "camera") === "camera" ? "camera" : "files");
 
-/** Return the detectors of a stream or a job with their options, limited to the page's kinds if detectors run in it. @param {any} state state of the store @param {boolean} still whether the source has single images @returns {{kind: string, [option: string]: unknown}[]} */
+/**
+ * Return the detectors of a stream or a job with their options, limited to the page's kinds if detectors run in it.
+ *
+ * @param {any} state state of the store @param {boolean} still whether the source has single images
+ * @returns {{kind: string, [option: string]: unknown}[]}
+ */
 export function configuredDetectors({ detectors, options, here }, still) {
   const { smoothing, ...others } = options;
   const given = still ? { ...others, static_image: true } : options; // stills are not smoothed
@@ -86,7 +91,12 @@ export function wireSettings(store) {
   store.watch(STORED, (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]]))));
 }
 
-/** Connect a choice to a value of the store. @param {Store} store @param {string} name @param {string[]} sources values on which the options depend @param {(value: string) => unknown} read @param {() => HTMLOptionElement[]} options */
+/**
+ * Connect a choice to a value of the store.
+ *
+ * @param {Store} store @param {string} name @param {string[]} sources values on which the options depend @param {(value: string) => unknown} read
+ * @param {() => HTMLOptionElement[]} options
+ */
 function wireSelect(store, name, sources, read, options) {
   const select = find(name);
   select.onchange = () => store.set({ [name]: read(select.value) });

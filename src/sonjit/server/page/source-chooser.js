@@ -15,7 +15,10 @@ export class SourceChooser {
   /** @type {File[]} */ #files = [];
   /** @type {import("./sources.js").Source | null} source of the preview */ #shown = null;
 
-  /** @param {import("./texts.js").Store} store @param {import("./painter.js").OverlayView} overlay @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected */
+  /**
+   * @param {import("./texts.js").Store} store @param {import("./painter.js").OverlayView} overlay
+   * @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected
+   */
   constructor(store, overlay, on) {
     this.#store = store;
     this.#overlay = overlay;

@@ -55,7 +55,10 @@ export async function openCamera(video, deviceId) {
   return source;
 }
 
-/** @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address @param {string} name @param {boolean} [loop] @returns {Promise<Source>} source that is paused at its first image until `refresh` */
+/**
+ * @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address @param {string} name @param {boolean} [loop]
+ * @returns {Promise<Source>} source that is paused at its first image until `refresh`
+ */
 export async function openVideo(video, what, name, loop = false) {
   const address = typeof what === "string" ? what : URL.createObjectURL(what);
   video.loop = loop;

@@ -9,7 +9,11 @@ const SHADES = 20;
 const shades = new Map();
 
 export class Strokes {
-  /** @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Point[]} points in pixels of the image; those that are not finite are skipped @param {number} longest side of the image, pixels @param {number} thickness factor of line widths */
+  /**
+   * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
+   * @param {Point[]} points in pixels of the image; those that are not finite are skipped @param {number} longest side of the image, pixels
+   * @param {number} thickness factor of line widths
+   */
   constructor(ctx, points, longest, thickness) {
     this.thickness = thickness;
     this.ctx = ctx;

@@ -28,7 +28,10 @@ export class Trainer {
   #use;
   #hasStream;
 
-  /** @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them @param {() => boolean} hasStream whether a camera or video runs */
+  /**
+   * @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them
+   * @param {() => boolean} hasStream whether a camera or video runs
+   */
   constructor(use, hasStream) {
     this.#use = use;
     this.#hasStream = hasStream;

@@ -144,7 +144,12 @@ export class Studio {
     return this.reload();
   }
 
-  /** Mark a joint in a view. All changes of single marks use this method. @param {string} view @param {number} joint @param {number | null} x @param {number | null} y @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved */
+  /**
+   * Mark a joint in a view. All changes of single marks use this method.
+   *
+   * @param {string} view @param {number} joint @param {number | null} x @param {number | null} y @param {import("./project.js").MarkState} [state]
+   * @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved
+   */
   mark(view, joint, x, y, state, source) {
     const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
     const how = state ?? (before?.state === "occluded" ? "occluded" : "seen");

@@ -175,7 +175,12 @@ class Pen {
     ctx.globalAlpha = 1;
   }
 
-  /** Draw lines from points of a sign to others, in a colour over a wider dark edge. @param {Spot} at @param {number[][]} lines x and y of each point, relative to the sign @param {string} colour @param {number} width @param {number} edge @param {number} [alpha] */
+  /**
+   * Draw lines from points of a sign to others, in a colour over a wider dark edge.
+   *
+   * @param {Spot} at @param {number[][]} lines x and y of each point, relative to the sign @param {string} colour @param {number} width
+   * @param {number} edge @param {number} [alpha]
+   */
   sign([x, y], lines, colour, width, edge, alpha) {
     for (const [tint, bold] of /** @type {[string, number][]} */ ([[INK, edge], [colour, width]])) {
       for (const line of lines) {

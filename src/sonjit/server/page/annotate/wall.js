@@ -276,7 +276,11 @@ export class JointGrid {
   }
 }
 
-/** Show bones and marks to check, in the displayed views. @param {HTMLElement} element @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose */
+/**
+ * Show bones and marks to check, in the displayed views.
+ *
+ * @param {HTMLElement} element @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
+ */
 export function showWarnings(element, seen, names, choose) {
   const row = (/** @type {number} */ joint, /** @type {string} */ words) =>
     make("li", {}, make("button", { type: "button", className: "warning", textContent: words, onclick: () => choose(joint) }));
@@ -308,7 +312,12 @@ export function showAgreement(element, result, names) {
   return element.replaceChildren(make("table", {}, make("thead", {}, makeRow(first, heads, "th")), make("tbody", {}, ...rows)));
 }
 
-/** Return the joints as figures of the 3D view: each hand with the bones whose ends are known. @param {(import("./project.js").Point3D | null)[]} points in the world @param {[number, number][]} bones @param {import("./project.js").View} view whose axes the figures are in @returns {import("../view3d.js").Figure[]} */
+/**
+ * Return the joints as figures of the 3D view: each hand with the bones whose ends are known.
+ *
+ * @param {(import("./project.js").Point3D | null)[]} points in the world @param {[number, number][]} bones
+ * @param {import("./project.js").View} view whose axes the figures are in @returns {import("../view3d.js").Figure[]}
+ */
 export function skeletonsOfJoints(points, bones, { rotation, translation_m: shift }) {
   return [0, 1].flatMap((side) => {
     const known = points.flatMap((point, joint) => (point && Math.floor(joint / 21) === side ? [joint] : []));
