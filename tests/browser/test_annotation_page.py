@@ -111,8 +111,13 @@ class AnnotationPage:
         from selenium.webdriver import ActionChains
 
         spot = self.run(
-            "const [k, ...spot] = arguments; const tile = sonjitAnnotation.wall.tiles[k]; const [u, v] = tile.put(...spot);"
-            "const {left, top} = tile.overlay.getBoundingClientRect(); return [left + u, top + v]",
+            """
+            const [k, ...spot] = arguments;
+            const tile = sonjitAnnotation.wall.tiles[k];
+            const {left, top} = tile.overlay.getBoundingClientRect();
+            const [u, v] = tile.put(...spot);
+            return [left + u, top + v];
+            """,
             tile,
             float(x),
             float(y),
