@@ -70,9 +70,7 @@ function answerOf({ of, value, unit }) {
 export function wireSaliencyLegend(store) {
   const legend = find("legend");
   const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
-  const pixels = new ImageData(STEPS, 1);
-  heat().forEach((colour, step) => pixels.data.set([...colour, 255], 4 * step));
-  bar.getContext("2d").putImageData(pixels, 0, 0);
+  bar.getContext("2d").putImageData(heat(), 0, 0);
   onLanguage(() => (bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`));
   store.watch(["options", "started", "here"], ({ options, started, here }) => (legend.hidden = !started || here || (options.explain ?? "none") === "none"));
 }
@@ -84,34 +82,23 @@ function colours(values, columns, rows) {
   const span = Math.max(...values) - low || 1;
   values.forEach((value, cell) => {
     const share = (value - low) / span;
-    pixels.data.set([...heat()[Math.round(share * (STEPS - 1))], MIN_OPACITY + (STRONG - MIN_OPACITY) * share], 4 * cell);
+    const colour = 4 * Math.round(share * (STEPS - 1));
+    pixels.data.set([...heat().data.subarray(colour, colour + 3), MIN_OPACITY + (STRONG - MIN_OPACITY) * share], 4 * cell);
   });
   return pixels;
 }
 
-/** @type {[number, number, number][]} */ const steps = Array.from({ length: STEPS }, (_, step) => {
-  const share = step / (STEPS - 1);
-  const [lightness, chroma, hue] = [HEAT.lightness, HEAT.chroma, HEAT.hue].map(([from, to]) => from + (to - from) * share);
-  return rgbOf(lightness, chroma, hue);
-});
+/** @type {ImageData | null} */ let scale = null;
 
-/** Return even steps from the darkest to the lightest colour, each with R, G and B from 0 to 255. */
-export const heat = () => steps;
-
-/** From OKLCh to sRGB (https://bottosson.github.io/posts/oklab/). @param {number} lightness @param {number} chroma @param {number} hue degrees @returns {[number, number, number]} */
-function rgbOf(lightness, chroma, hue) {
-  const [a, b] = [chroma * Math.cos((hue * Math.PI) / 180), chroma * Math.sin((hue * Math.PI) / 180)];
-  const long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
-  const middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
-  const short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
-  const linear = [
-    4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
-    -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
-    -0.0041960863 * long - 0.7034186147 * middle + 1.707614701 * short,
-  ];
-  const encoded = linear.map((value) => {
-    const bounded = Math.min(Math.max(value, 0), 1);
-    return Math.round(255 * (bounded <= 0.0031308 ? 12.92 * bounded : 1.055 * bounded ** (1 / 2.4) - 0.055));
-  });
-  return /** @type {[number, number, number]} */ (encoded);
+/** Return a row of pixels with even steps from the darkest to the lightest colour. */
+export function heat() {
+  if (scale) return scale;
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(STEPS, 1).getContext("2d"));
+  for (let step = 0; step < STEPS; step += 1) {
+    const [lightness, chroma, hue] = [HEAT.lightness, HEAT.chroma, HEAT.hue].map(([from, to]) => from + ((to - from) * step) / (STEPS - 1));
+    context.fillStyle = `oklch(${lightness} ${chroma} ${hue})`;
+    context.fillRect(step, 0, 1, 1);
+  }
+  scale = context.getImageData(0, 0, STEPS, 1);
+  return scale;
 }
