@@ -154,7 +154,7 @@ def segment(
         steps: Folder for an image of each step of the network on the first image. For many files a folder each.
         min_score: Minimum confidence, 0 to 1.
         min_side: Length of the resized image's short side in pixels. Default: the length for these weights.
-        ids: COCO file whose images have the ids for image_id in --save. Default: the numbers in the names of images.
+        ids: COCO file whose images have the ids for image_id in --save. Default: the indices of the images.
         device: Device of the network: cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.lab.explain.segment import Segment

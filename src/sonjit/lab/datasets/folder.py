@@ -4,8 +4,8 @@ In a COCO file, keypoints that have the names of a known skeleton are reordered 
 fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the
 camera's frame) and `group` (region, skin_tone, gender, age...); an image `subject`, `sequence`, `frame`, `view`,
 `tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). No field names a
-person; `subject` is used only for splits. The images may be frames of a video: the number in the file name is the
-frame, such as `000012.png` for frame 12, or else the image id.
+person; `subject` is used only for splits. The images may be frames of a video: `frame` is the frame, or else the file
+name, such as `000012.png`, or `frame_000012.PNG` as CVAT writes it, for frame 12.
 
 Tables are those that Sonjit wrote for images, such as with `sonjit hands photos/ --save t.json`, and those of converted
 data sets.
@@ -71,8 +71,10 @@ class Folder(CocoSet):
         if self._video is None:
             return super().image(image)
         name = str(image["file_name"])
-        stem = Path(name).stem
-        return VideoFrame(self._video, int(stem if stem.isdecimal() else image["id"])), name
+        index = str(image.get("frame", Path(name).stem.removeprefix("frame_")))
+        if not index.isdecimal():
+            raise InputError(f"{name} is no frame of {self._video}: add the field frame, or name it frame_000012.png")
+        return VideoFrame(self._video, int(index)), name
 
     def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
         known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
@@ -248,7 +250,7 @@ class TableSet(RecordDataset):
         return sample_from_dict(own | record, path)
 
     def _image(self, name: str) -> Path:
-        candidates = [folder / candidate for folder in self._folders for candidate in (name, Path(name).name)]
+        candidates = [folder / candidate for candidate in (name, Path(name).name) for folder in self._folders]
         return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
 
 

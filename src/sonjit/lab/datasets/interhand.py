@@ -63,6 +63,7 @@ class ImageRecord(NamedTuple):
     """One annotated image as stored in its file."""
 
     annotation_id: int
+    image_id: int
     file_name: str
     width: int
     height: int
@@ -85,6 +86,7 @@ class ImageIndex:
     path: Path
     names: Names = field(default_factory=Names)
     annotation_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    image_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, _COLUMNS), np.int32))
     boxes: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     valid: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 6), np.uint8))
@@ -101,6 +103,7 @@ class ImageIndex:
         name = self.other_names.get(index) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
         return ImageRecord(
             annotation_id=int(self.annotation_ids[index]),
+            image_id=int(self.image_ids[index]),
             file_name=name,
             width=width,
             height=height,
@@ -133,6 +136,8 @@ def index_images(path: Path) -> ImageIndex:
                     image_names[image_id] = other_name
             except InputError as error:
                 image_wrong[image_id] = str(error)
+            if image_id in image_rows:
+                image_wrong[image_id] = f"{named}: two images have the id {image_id}"
             image_rows[image_id] = len(images) // _COLUMNS
             images.extend(row)
         elif part == "annotations":
@@ -158,7 +163,7 @@ def index_images(path: Path) -> ImageIndex:
         elif rows[position] < 0:
             index.wrong[position] = f"{path}: annotations[{position}].image_id is {image_id}, which is not in images"
     images.extend((0,) * _COLUMNS)  # what row -1 is
-    index.annotation_ids = np.array(ids, np.int64)
+    index.annotation_ids, index.image_ids = np.array(ids, np.int64), np.array(image_ids, np.int64)
     index.columns = np.array(images, np.int32).reshape(-1, _COLUMNS)[rows]
     index.boxes = np.array(boxes, np.float32).reshape(-1, 4)
     index.valid = np.frombuffer(bytes(valid), np.uint8).reshape(-1, 6)
@@ -337,6 +342,7 @@ class InterHand(Dataset):
             (image.width, image.height),
             image=self.root / self._base / name,
             box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
+            image_id=image.image_id,
             camera=camera,
             subject=f"{self.split}/{image.subject}",  # each split has its own numbers
             sequence=f"{self.split}/Capture{image.capture}/{image.sequence}",

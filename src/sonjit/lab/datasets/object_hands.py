@@ -65,8 +65,8 @@ class Ho3d(Dataset):
             if line.count("/") != 1:
                 raise InputError(f"{listed}: line {number} is {line!r}, not SEQUENCE/FRAME")
             frames.append(line)
-        if not frames:
-            raise InputError(f"{listed}: names no frame")
+        if not frames or len(set(frames)) < len(frames):
+            raise InputError(f"{listed}: names {'a frame twice' if frames else 'no frame'}")
         self._check_version(frames[0])
         labelled = [frame for frame in frames if self._is_labelled(frame)]
         usable = set(labelled)

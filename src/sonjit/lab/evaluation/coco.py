@@ -17,7 +17,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,14 +98,6 @@ class LocalizationEvaluator:
         return summary
 
 
-def image_number(sample: Sample) -> int:
-    """Return an image's id in its annotation file, or else the number in its file name or a hash of the name."""
-    if isinstance(sample.image_id, int):
-        return sample.image_id
-    stem = Path(sample.id).stem
-    return int(stem) if stem.isdecimal() else crc32(sample.id.encode())
-
-
 def corner_and_size(box: Box) -> list[float]:
     """Return a box in COCO's form: x, y, width, height."""
     x_min, y_min, x_max, y_max = box
@@ -117,9 +108,9 @@ def _numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[Record], 
     """Return the images and all other records of evaluated images, each image with a number of its own.
 
     Images of different sets may have one id. The order of their ids decides between equal scores, as in COCO's
-    evaluation, so the new numbers keep it.
+    evaluation, so the new numbers keep it. Images without ids keep their order.
     """
-    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["id"])
+    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["id"] or 0)
     numbers = {index: number for number, index in enumerate(order, 1)}
     images = [dict(item.records[0]) | {"id": numbers[index]} for index, item in enumerate(evaluated)]
     records = [
@@ -168,8 +159,7 @@ class InstanceEvaluator:
                 )
             if prediction.box is None and prediction.mask is None:
                 raise InputError(f"{sample.id}: a prediction has neither box nor mask")
-        number = image_number(sample)
-        records: list[Record] = [{"id": number, "width": sample.width, "height": sample.height}]
+        records: list[Record] = [{"id": sample.image_id, "width": sample.width, "height": sample.height}]
         for instance in sample.instances:
             if instance.category_id is None or (instance.box is None and instance.area_px2 is None):
                 continue
@@ -179,12 +169,12 @@ class InstanceEvaluator:
             if area is None:
                 area = box[2] * box[3] if mask is None else float(mask.sum())
             record: Record = {
-                "truth": True, "image_id": number, "category_id": instance.category_id, "bbox": box, "area": area,
+                "truth": True, "category_id": instance.category_id, "bbox": box, "area": area,
                 "iscrowd": int(instance.crowd),
             }  # fmt: skip
             records.append(record if mask is None else record | {"segmentation": rle_from_mask(mask)})
         for item in predictions:  # without a box, COCO takes box and area from the mask
-            record = {"image_id": number, "category_id": item.category_id, "score": item.score}
+            record = {"category_id": item.category_id, "score": item.score}
             if item.box is not None and not item.box_of_mask:
                 record["bbox"] = corner_and_size(item.box)
             records.append(record if item.mask is None else record | {"segmentation": rle_from_mask(item.mask)})
@@ -238,20 +228,19 @@ class KeypointEvaluator:
         """
         if any(prediction.keypoints_px is None for prediction in predictions):
             raise InputError(f"{sample.id}: a prediction has no keypoints")
-        number = image_number(sample)
-        records: list[Mapping[str, Any]] = [{"id": number, "width": sample.width, "height": sample.height}]
+        records: list[Mapping[str, Any]] = [{"id": sample.image_id, "width": sample.width, "height": sample.height}]
         for person in (instance for instance in sample.instances if instance.kind == "body"):
             index = person.extra.get("person", -1)
             own = [instance for instance in sample.instances if instance.extra.get("person") == index]
-            records += self._truth(number, person, own or [person])
+            records += self._truth(person, own or [person])
         for part in self._parts:
             if part != _WHOLE_BODY:
-                records += [_result(number, part, points, item) for item, points in _predicted_parts(part, predictions)]
+                records += [_result(part, points, item) for item, points in _predicted_parts(part, predictions)]
         if _WHOLE_BODY in self._parts:
-            records += _whole_body_results(number, predictions)
+            records += _whole_body_results(predictions)
         return [EvaluatedItem(records=records)]
 
-    def _truth(self, number: int, person: Instance, own: Sequence[Instance]) -> Iterable[Record]:
+    def _truth(self, person: Instance, own: Sequence[Instance]) -> Iterable[Record]:
         points = {part: _labelled(definition, own) for part, definition in _PARTS.items()}
         points[_WHOLE_BODY] = np.concatenate(list(points.values()))
         box = corner_and_size(person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0))
@@ -259,7 +248,6 @@ class KeypointEvaluator:
             yield {
                 "truth": True,
                 "part": part,
-                "image_id": number,
                 "category_id": _PERSON if person.category_id is None else person.category_id,
                 "keypoints": points[part].ravel().tolist(),
                 "num_keypoints": int((points[part][:, 2] > 0).sum()),
@@ -340,14 +328,14 @@ def _predicted_parts(
     return found
 
 
-def _result(number: int, part: str, points: NDArray[np.float64], prediction: Prediction) -> Record:
+def _result(part: str, points: NDArray[np.float64], prediction: Prediction) -> Record:
     """Return a record of COCO's results format.
 
     COCO takes the area of a result from its box if the results have boxes, else from its keypoints. Predictions without
     a category are not from such a file, and their area is that of their keypoints.
     """
     result: Record = {
-        "part": part, "image_id": number, "category_id": prediction.category_id, "keypoints": points.ravel().tolist(),
+        "part": part, "category_id": prediction.category_id, "keypoints": points.ravel().tolist(),
         "score": prediction.score,
     }  # fmt: skip
     if prediction.category_id is not None and prediction.box is not None:
@@ -355,7 +343,7 @@ def _result(number: int, part: str, points: NDArray[np.float64], prediction: Pre
     return result
 
 
-def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Iterable[Record]:
+def _whole_body_results(predictions: Sequence[Prediction]) -> Iterable[Record]:
     """Yield all parts of each person as one result, with the score of the body or else of the best part."""
     for person in sorted({prediction.person for prediction in predictions if prediction.person is not None}):
         own = [prediction for prediction in predictions if prediction.person == person]
@@ -365,7 +353,7 @@ def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Itera
             continue
         points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in found.items()]
         best = found["body"][0][0] if found["body"] else max(predicted, key=lambda item: item.score)
-        result = _result(number, _WHOLE_BODY, np.concatenate(points), best)
+        result = _result(_WHOLE_BODY, np.concatenate(points), best)
         yield result if best.person_score is None else result | {"score": best.person_score}
 
 

@@ -14,7 +14,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.datasets.reading import MANO
-from sonjit.lab.evaluation.coco import image_number
 from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, match_predictions, predictions_from_results
 from sonjit.lab.evaluation.protocols import Protocol
 from sonjit.lab.evaluation.records import JournalLine
@@ -60,8 +59,8 @@ class PredictionsModel(Model):
     """Predictions of a file, by sample.
 
     `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; the boolean `placed` means that 3D is in the camera's
-    frame. `.json` in COCO's results format: by the image's id. `.json`, `.jsonl`, `.csv` or `.parquet` that Sonjit
-    wrote for a folder: by the images' names.
+    frame. `.json` in COCO's results format: by the image's id in the annotation file. `.json`, `.jsonl`, `.csv` or
+    `.parquet` that Sonjit wrote for images: by their paths, of which one may be the end of the other.
     """
 
     modes = ("predictions",)
@@ -70,8 +69,9 @@ class PredictionsModel(Model):
         if not path.is_file():
             raise InputError(f"--predictions {path}: no such file")
         self._path = path
-        self._by_id: Mapping[str, list[Prediction]] = {}
-        self._by_number: Mapping[int, list[Mapping[str, Any]]] | None = None
+        self._sources = defaultdict[str, list[str]](list)  # of the frames of a table, by the name without its folder
+        self._rows: Mapping[Any, Sequence[Any]]
+        self._has_numbers = False  # the rows are records of COCO's results, by the number of their image
         if path.suffix == ".npz":
             arrays = read_npz(path)
             if "id" not in arrays or arrays["id"].ndim != 1:
@@ -98,24 +98,50 @@ class PredictionsModel(Model):
                 if "visible" in fields:
                     fields["visible"] = np.asarray(fields["visible"]) > 0
                 rows[name].append(Prediction(skeleton=None, placed=placed, **fields))
-            self._by_id = rows
+            self._rows = rows
         elif (records := _coco_records(path)) is not None:
-            self._by_number = records
+            self._rows, self._has_numbers = records, True
         else:
-            self._by_id = _from_frames(path)
+            self._rows = _from_frames(path)
+            for source in self._rows:
+                self._sources[Path(source).name].append(source)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         del mode
-        if self._by_number is not None:
+        found = self._rows.get(self._key(sample), [])
+        if self._has_numbers:
             height, width = rgb.shape[:2]
-            records = enumerate(self._by_number.get(image_number(sample), []))
-            return [part for number, item in records for part in _from_record(item, height, width, number)]
-        found = self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
+            return [part for number, item in enumerate(found) for part in _from_record(item, height, width, number)]
         for prediction in found:
             if prediction.instance is not None and prediction.instance >= len(sample.instances):
                 count = len(sample.instances)
                 raise InputError(f"{self._path}: {sample.id} has {count} instances; there is no {prediction.instance}")
-        return found
+        return list(found)
+
+    def _key(self, sample: Sample) -> int | str:
+        """Return the key of a sample's predictions, which may have none.
+
+        Raises:
+            InputError: The file has ids of images and the data set has none, or several images of the file fit.
+        """
+        if self._has_numbers:
+            if sample.image_id is None:
+                raise InputError(
+                    f"{self._path}: COCO's results require ids of images, which {sample.dataset} lacks; "
+                    "use an .npz with the ids of the samples"
+                )
+            return sample.image_id
+        own = Path(sample.id).parts
+        fitting = [
+            source
+            for source in self._sources.get(own[-1], ())
+            if all(a == b for a, b in zip(reversed(own), reversed(Path(source).parts), strict=False))
+        ]
+        if len(fitting) > 1 and sample.id not in fitting:
+            raise InputError(
+                f"{self._path}: {sample.id} may be {' or '.join(fitting[:2])}; use an .npz with the ids of the samples"
+            )
+        return sample.id if len(fitting) != 1 else fitting[0]
 
     def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
         """Refuse predictions of another data set, and note records of unknown images and categories.
@@ -123,25 +149,24 @@ class PredictionsModel(Model):
         Raises:
             InputError: The file contains none of these samples, or one of its images is the image of two samples.
         """
-        records = self._by_number
-        rows = cast("Mapping[Any, Sequence[Any]]", self._by_id if records is None else records)
+        rows = self._rows
         known: dict[str | int, str] = {}  # keys of the file, and the sample of each
         self.notes = notes = list[str]()
         name, key, beyond = None, "", 0
         for sample in samples:
             name = sample.id
-            key = name if name in rows else Path(name).name if records is None else image_number(sample)
+            key = self._key(sample)
             if key not in rows:
                 continue
             if known.setdefault(key, name) != name:
                 raise InputError(
                     f"{self._path}: {key} is {known[key]} and {name}; use an .npz with the ids of the samples"
                 )
-            boxes = [record["bbox"] for record in rows[key] if record.get("bbox")] if records is not None else ()
+            boxes = [record["bbox"] for record in rows[key] if record.get("bbox")] if self._has_numbers else ()
             far = (_MAX_BEYOND * sample.width, _MAX_BEYOND * sample.height)
             beyond += sum(x + width > far[0] or y + height > far[1] for x, y, width, height in boxes)
         if name is not None and rows and not known:
-            own = name if records is None else f"the image {key} ({name})"
+            own = f"the image {key} ({name})" if self._has_numbers else name
             raise InputError(
                 f"{self._path}: names no sample of the data set; it names {next(iter(rows))}, and the set {own}"
             )
@@ -151,9 +176,9 @@ class PredictionsModel(Model):
         if unknown:
             count = sum(len(rows[key]) for key in unknown)
             notes.append(f"{count} of {total} predictions are of images that are not evaluated, such as {unknown[0]}")
-        if records:
+        if self._has_numbers and rows:
             names = categories()
-            ids = [record["category_id"] for items in records.values() for record in items]
+            ids = [record["category_id"] for items in rows.values() for record in items]
             if strange := [item for item in ids if item not in names]:
                 listed = ", ".join(f"{item} ({title})" for item, title in list(names.items())[:5])
                 notes.append(
@@ -308,10 +333,9 @@ def _from_frames(path: Path) -> dict[str, list[Prediction]]:
         source = frame.source or header.source
         if source is None:
             raise InputError(f"{path}: the frames have no image names; save from a folder of images as .json or .jsonl")
-        name = Path(source).name
-        if name in rows:
-            raise InputError(f"{path}: two images are named {name}; use an .npz with the ids of the samples")
-        rows[name] = predictions_from_results([result for kind in RESULT_TYPES for result in frame.results(kind)])
+        if source in rows:
+            raise InputError(f"{path}: two images are named {source}; use an .npz with the ids of the samples")
+        rows[source] = predictions_from_results([result for kind in RESULT_TYPES for result in frame.results(kind)])
     return rows
 
 
@@ -319,8 +343,8 @@ _JOINTS, _VERTICES = 21, 778
 _FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 
 
-def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> None:
-    """Refuse a submission that no server accepts, before any work."""
+def check_submission(protocol: Protocol, path: Path, modes: Sequence[str], skipped: Sequence[str]) -> None:
+    """Refuse a submission that no server accepts, before any work: its rows are the images of the split in order."""
     if not protocol.submission:
         raise InputError(f"--submission applies only to protocols with a challenge server, not to {protocol.name}")
     ending = ".txt" if protocol.submission == "dexycb" else ".json"
@@ -328,6 +352,8 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> No
         raise InputError(f"--submission {path}: {protocol.name} requires a {ending} file")
     if len(modes) > 1:
         raise InputError(f"--submission requires --mode. Choose from {', '.join(modes)}")
+    if skipped:
+        raise InputError(f"--submission requires all images, but {len(skipped)} are left out: {skipped[0]}")
 
 
 def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:

@@ -145,7 +145,7 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     data = worker.data
     modes = _modes(worker.model, request.modes or worker.protocol.modes)
     if request.submission is not None:
-        check_submission(worker.protocol, request.submission, modes)
+        check_submission(worker.protocol, request.submission, modes, data.skipped)
     worker.model.check(data.readable(), data.categories)
     progress.start(len(data) * len(modes))
     described = describe_model(worker.choice, worker.model)

@@ -392,7 +392,7 @@ class Segment(Task):
         min_side: Length to which the short side of an image is resized, in pixels; None for the one of the weights.
         device: Device, see `torch_device`.
         tasks: Draw each image as the four tasks, see `draw_tasks`.
-        ids: COCO file whose images have the ids of the results; None for the numbers in the names of images.
+        ids: COCO file whose images have the ids of the results; None for the indices of the images.
     """
 
     weights: str | None = None
@@ -507,14 +507,14 @@ def _rows(record: Record) -> list[Record]:
 
 
 def _number(ids: str | None, source: str | None, index: int) -> int:
-    """Return the id of an image: that of a COCO file, or else the number in its file name, or its index.
+    """Return the id of an image: that of a COCO file, or else its index.
 
     Raises:
         InputError: The COCO file has no image of that name.
     """
-    path = Path(source or "")
     if ids is None:
-        return int(path.stem) if path.stem.isdecimal() else index
+        return index
+    path = Path(source or "")
     known = _ids_by_name(ids)
     names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
     found = next((known[name] for name in names if name in known), None)
