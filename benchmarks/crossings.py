@@ -27,12 +27,10 @@ from sonjit.lab.benchmark.run import check_peer, run_worker
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.factors import FACTORS, Factors
 from sonjit.lab.synthesis.gestures import sample_angles
-from sonjit.lab.synthesis.motions import HandMotion, HandTrack
-from sonjit.lab.synthesis.person import rig_from_shape
-from sonjit.lab.synthesis.poses import turn_hand
+from sonjit.lab.synthesis.hands import rig_from_shape
+from sonjit.lab.synthesis.motions import HandMotion, HandTrack, turn_hand
 from sonjit.lab.synthesis.renderer import Renderer
-from sonjit.lab.synthesis.samples import render_samples
-from sonjit.lab.synthesis.scenes import SceneSampler
+from sonjit.lab.synthesis.scenes import SceneSampler, render_samples
 
 SORTS = ("swap", "pause", "back", "leave", "three")
 SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)

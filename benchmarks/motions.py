@@ -19,7 +19,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import CustomMotions, MotionRecognizer, MotionRecording, MotionSpotter
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit.lab.synthesis.person import rig_from_shape
+from sonjit.lab.synthesis.hands import rig_from_shape
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import hand_length_m
 

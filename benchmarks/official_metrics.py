@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation.joints import JointEvaluator, TwoHandEvaluator
+from sonjit.lab.evaluation.landmarks import JointEvaluator, TwoHandEvaluator
 from sonjit.lab.evaluation.predictions import Prediction
 from sonjit.lab.evaluation.protocols import load_protocol
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
-from sonjit.lab.benchmark.cases import drifting
+from sonjit.lab.benchmark.run import drifting
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation.detection import assign
 from sonjit.media import open_source

@@ -5,7 +5,6 @@ runs the same loop in the peer's interpreter, `tasks` runs it on `mediapipe.task
 the report, and `layers` measures the layers of the networks.
 """
 
-from sonjit.lab.benchmark.cases import CASES, TASK_CASES, Case, check_media
-from sonjit.lab.benchmark.run import benchmark, measure_layers
+from sonjit.lab.benchmark.run import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
 
 __all__ = ["CASES", "TASK_CASES", "Case", "benchmark", "check_media", "measure_layers"]

@@ -31,10 +31,16 @@ from sonjit.lab.evaluation import (
     save_report,
     write_units,
 )
-from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
-from sonjit.lab.evaluation.published import FEWEST, load_group_file
-from sonjit.lab.evaluation.records import EvaluationRecord, load_evaluation
-from sonjit.lab.evaluation.report import draw_comparison, metric_cells
+from sonjit.lab.evaluation.predictions import EvaluationRecord, load_evaluation
+from sonjit.lab.evaluation.protocols import FEWEST, load_group_file
+from sonjit.lab.evaluation.report import (
+    CardRequest,
+    card_files,
+    draw_comparison,
+    hand_maps_plot,
+    landmark_file,
+    metric_cells,
+)
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
 

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.pools import check_workers
 from sonjit.cli.report import progress_bar
+from sonjit.lab.synthesis.hands import HandFiles
 from sonjit.lab.synthesis.layouts import Extra
-from sonjit.lab.synthesis.person import HandFiles
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""
@@ -78,8 +78,7 @@ def synth(
     """
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
-    from sonjit.lab.synthesis.job import synthesize
-    from sonjit.lab.synthesis.layouts import SynthSettings
+    from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
 
     if list_factors:
         _print_factors()

@@ -23,10 +23,10 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
+from sonjit.lab.datasets.convert import instance_to_dict, is_dataset_parquet, records_from_parquet, sample_from_dict
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, naming, size_of_image
 from sonjit.lab.datasets.reading import skeleton_of_names
 from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
-from sonjit.lab.datasets.shards import instance_to_dict, is_dataset_parquet, records_from_parquet, sample_from_dict
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Frame
 from sonjit.results import Instance as Found

@@ -1,8 +1,15 @@
 """Evaluate any model on any data set: protocols, runs, reports and model cards."""
 
 from sonjit.lab.evaluation.models import ModelChoice, list_models
-from sonjit.lab.evaluation.protocols import Protocol, list_protocols, load_protocol
-from sonjit.lab.evaluation.published import ImpossibleTableError, list_published, load_groups, load_table
+from sonjit.lab.evaluation.protocols import (
+    ImpossibleTableError,
+    Protocol,
+    list_protocols,
+    list_published,
+    load_groups,
+    load_protocol,
+    load_table,
+)
 from sonjit.lab.evaluation.report import open_unit_table, save_report, write_units
 from sonjit.lab.evaluation.run import Evaluation, EvaluationRequest, Evaluator, evaluate, register_evaluator
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.documents import Curve
-from sonjit.lab.evaluation.predictions import EvaluatedItem
-from sonjit.lab.evaluation.records import CurveRecord, MetricRecord, PartRecord, SummaryRecord
+from sonjit.lab.evaluation.predictions import EvaluatedItem, PartRecord
 from sonjit.lab.metrics import Part, by_bin, by_class, by_joint, by_joints, found, mean_error, missing_count
 from sonjit.lab.metrics.statistics import intervals, ratio, resampled_means, rows
 from sonjit.results import Box
@@ -235,22 +234,13 @@ class MetricSummary:
         """Add the mean of values (N,) or (N, K), see `mean_metric`."""
         self.metrics.append(mean_metric(name, title, values, unit, average=average, clusters=clusters, better=better))
 
-    def to_dict(self) -> SummaryRecord:
-        """Return plain JSON types; NaN and inf stay."""
-        parts: dict[str, list[PartRecord]] = {name: [] for name in self.parts}
-        for name, own in self.parts.items():
-            for row in own:
-                low, high = row.interval
-                parts[name].append(
-                    PartRecord(
-                        name=row.name, mean=row.mean, low=low, high=high, counted=row.counted, missing=row.missing
-                    )
-                )
-        return SummaryRecord(
-            metrics=[MetricRecord(**asdict(metric)) for metric in self.metrics],
-            parts=parts,
-            curves=[CurveRecord(**asdict(curve)) for curve in self.curves],
-        )
+    def parts_to_dict(self) -> dict[str, list[PartRecord]]:
+        """Return the parts as plain JSON types; NaN and inf stay."""
+        names = ("name", "mean", "low", "high", "counted", "missing")
+        return {
+            key: [dict(zip(names, (*row[:2], *row.interval, *row[3:]), strict=True)) for row in rows_of_part]
+            for key, rows_of_part in self.parts.items()
+        }
 
 
 def mean_metric(

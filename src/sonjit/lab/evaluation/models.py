@@ -17,8 +17,15 @@ from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.coco import PALM_MODELS, PalmModel
-from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Model, Prediction, predictions_from_results
-from sonjit.lab.evaluation.records import FileRecord, ModelRecord
+from sonjit.lab.evaluation.predictions import (
+    FileRecord,
+    LandmarkKind,
+    Mode,
+    Model,
+    ModelRecord,
+    Prediction,
+    predictions_from_results,
+)
 
 if TYPE_CHECKING:
     from sonjit.lab.evaluation.network_models import DeformerModel

@@ -29,17 +29,8 @@ from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_poi
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, frame_crop, hand_crop, load_deformer, load_handoccnet
+from sonjit.lab.networks import internet
 from sonjit.lab.networks.deformer import GAP, box_around, rotate_to_camera
-from sonjit.lab.networks.internet import (
-    SIDES,
-    HandLayout,
-    Side,
-    TwoHands,
-    area_of_box,
-    box_of_joints,
-    joints_in_camera,
-    two_hands_from_outputs,
-)
 from sonjit.lab.networks.rootnet import depth_of_box
 from sonjit.results import Box
 
@@ -360,7 +351,7 @@ class CropFile:
                 raise InputError(f"--boxes {path}: record {number} has neither annot_id nor sample")
             self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
 
-    def of(self, sample: Sample, group: Mapping[Side, Instance], *, is_only: bool) -> CropRecord:
+    def of(self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool) -> CropRecord:
         """Return the box of the hands of one crop.
 
         Args:
@@ -370,7 +361,7 @@ class CropFile:
         """
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
-        sides: list[Side | None] = list(group) if len(group) == 1 else []
+        sides: list[internet.Side | None] = list(group) if len(group) == 1 else []
         sides += [None] if is_only else []
         keys = [*((str(name), None) for name in of_hands), *((str(name), side) for side in sides for name in of_image)]
         for key in keys:
@@ -422,9 +413,9 @@ class InterNetModel(Model):
         return [item for group in groups for item in self._find(sample, rgb, group, camera, is_only=is_only)]
 
     def _find(
-        self, sample: Sample, rgb: Image, group: Mapping[Side, int], camera: Intrinsics, *, is_only: bool
+        self, sample: Sample, rgb: Image, group: Mapping[internet.Side, int], camera: Intrinsics, *, is_only: bool
     ) -> Iterable[Prediction]:
-        hands: dict[Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
+        hands: dict[internet.Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
         crop_record = self._boxes.of(sample, hands, is_only=is_only) if self._boxes else None
         area = crop_record.area if crop_record else _area(hands.values(), sample.box if len(hands) > 1 else None)
         if area is None:
@@ -432,12 +423,14 @@ class InterNetModel(Model):
         space = self._internet.space
         crops = image_crops(rgb, [area], space.size_px).to(self._device)
         outputs = self._internet(crops)
-        predicted = two_hands_from_outputs(outputs, crop_matrix(area, space.size_px, space.size_px)[None], space)
+        predicted = internet.two_hands_from_outputs(
+            outputs, crop_matrix(area, space.size_px, space.size_px)[None], space
+        )
         right, left = outputs["hand_type"][0].cpu().double().tolist()
         depths, are_labels = self._depths_mm(rgb, hands, camera, crop_record)
-        joints = joints_in_camera(predicted, depths[None], self._layout, camera)[0] / _MM
+        joints = internet.joints_in_camera(predicted, depths[None], self._layout, camera)[0] / _MM
         offset = _offset_m(predicted, depths[0], self._layout, camera)
-        for index, side in enumerate(SIDES):
+        for index, side in enumerate(internet.SIDES):
             yield Prediction(
                 side=side,
                 score=(right, left)[index],
@@ -451,7 +444,7 @@ class InterNetModel(Model):
             )
 
     def _depths_mm(
-        self, rgb: Image, hands: Mapping[Side, Instance], camera: Intrinsics, crop_record: CropRecord | None
+        self, rgb: Image, hands: Mapping[internet.Side, Instance], camera: Intrinsics, crop_record: CropRecord | None
     ) -> tuple[FloatArray, bool]:
         """Return the depths (2,) of the right and the left root, NaN where unknown, and whether they come from the
         labels.
@@ -459,7 +452,7 @@ class InterNetModel(Model):
         if crop_record is not None and crop_record.depths_mm is not None:
             return crop_record.depths_mm, False
         depths = np.full(2, np.nan)
-        for index, side in enumerate(SIDES):
+        for index, side in enumerate(internet.SIDES):
             if (item := hands.get(side)) is None:
                 continue
             depths[index] = (
@@ -476,9 +469,9 @@ class InterNetModel(Model):
         return float(self._rootnet(crops, crops.new_tensor([[at_box]]))["coord"][0, 2])
 
 
-def _groups(sample: Sample, layout: HandLayout) -> list[Mapping[Side, int]]:
+def _groups(sample: Sample, layout: internet.HandLayout) -> list[Mapping[internet.Side, int]]:
     """Return the hands of each crop by side, with their indices in the sample, if their position is known."""
-    hands: list[tuple[Side, int]] = []
+    hands: list[tuple[internet.Side, int]] = []
     points: list[FloatArray | None] = []
     for number, instance in enumerate(sample.instances):
         labelled = _labelled_px(instance)
@@ -505,9 +498,9 @@ def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:
     if boxes and (box is not None or len(boxes) == len(hands)):
         low, high = np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]
         (cx, cy), (width, height) = ((low + high) / 2).tolist(), (high - low).tolist()
-        return area_of_box(RotatedBox(cx, cy, width, height))
+        return internet.area_of_box(RotatedBox(cx, cy, width, height))
     points = [points for hand in hands if (points := _labelled_px(hand)) is not None]
-    return area_of_box(box_of_joints(np.concatenate(points))) if points else None
+    return internet.area_of_box(internet.box_of_joints(np.concatenate(points))) if points else None
 
 
 def _labelled_px(hand: Instance) -> FloatArray | None:
@@ -516,17 +509,21 @@ def _labelled_px(hand: Instance) -> FloatArray | None:
     return None if points is None else points[np.isfinite(points).all(1)]
 
 
-def _labelled_depth_mm(hand: Instance, layout: HandLayout) -> float:
+def _labelled_depth_mm(hand: Instance, layout: internet.HandLayout) -> float:
     points = known_points(hand.keypoints_m, hand.valid_m)
     return np.nan if points is None else float(points[list(layout.root_keypoints), 2].mean()) * _MM
 
 
-def _offset_m(predicted: TwoHands, right_mm: float, layout: HandLayout, camera: Intrinsics) -> FloatArray:
+def _offset_m(
+    predicted: internet.TwoHands, right_mm: float, layout: internet.HandLayout, camera: Intrinsics
+) -> FloatArray:
     """Return the vector (3,) from the right root to the left one, whose depth is the right one's plus the predicted
     difference.
     """
-    joints = joints_in_camera(predicted, np.array([[right_mm, right_mm + predicted.rel_root_mm[0]]]), layout, camera)[0]
-    right, left = (joints[layout.root(side)] for side in SIDES)
+    joints = internet.joints_in_camera(
+        predicted, np.array([[right_mm, right_mm + predicted.rel_root_mm[0]]]), layout, camera
+    )[0]
+    right, left = (joints[layout.root(side)] for side in internet.SIDES)
     return (left - right) / _MM
 
 

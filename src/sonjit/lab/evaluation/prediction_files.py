@@ -25,9 +25,15 @@ from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.datasets.reading import MANO
-from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, match_predictions, predictions_from_results
+from sonjit.lab.evaluation.predictions import (
+    JournalLine,
+    Mode,
+    Model,
+    Prediction,
+    match_predictions,
+    predictions_from_results,
+)
 from sonjit.lab.evaluation.protocols import Protocol
-from sonjit.lab.evaluation.records import JournalLine
 from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES, Box
 

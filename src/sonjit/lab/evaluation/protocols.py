@@ -2,22 +2,43 @@
 
 A protocol is a TOML file with the samples, alignment and metrics of a published table. `ProtocolData` contains the
 samples that a protocol evaluates, in order.
+
+Published tables as data, next to Sonjit's metrics, and tables of groups of people.
+
+The published tables contain rows of benchmarks and the groups of model cards. They are checked too, because a mean
+outside of its own range is impossible. A table of groups shows how evenly a model serves groups, which groups are too
+small to evaluate, and which group has the worst value.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
-from itertools import groupby, islice
+from itertools import combinations, groupby, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sonjit._util.data_files import read_toml
-from sonjit._util.errors import InputError, SonjitError
+import numpy as np
+
+from sonjit._util.data_files import read_toml, read_toml_table
+from sonjit._util.errors import InputError, SonjitError, unknown_name
+from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Dataset, Sample, open_dataset
-from sonjit.lab.evaluation.predictions import LandmarkKind, Mode
+from sonjit.lab.documents import number
+from sonjit.lab.evaluation.metrics import class_order
+from sonjit.lab.evaluation.predictions import (
+    EvaluationRecord,
+    ImpossibleTableError,
+    LandmarkKind,
+    MetricRecord,
+    Mode,
+    Units,
+)
+from sonjit.lab.metrics import group_report, mean_interval
 
 _MAX_LABEL_SAMPLES = 100
 """Number of samples that are read to find the kind of labels."""
@@ -184,12 +205,12 @@ class ProtocolData:
     def recordings(self) -> list[tuple[int, ...]]:
         """Return the indices of each recording's images in order, as tracking needs them; other images are single."""
         keys: list[tuple[int, bool, str, str, int, int]] = []
-        for index, (number, _) in enumerate(self._indices):
+        for index, (of_set, _) in enumerate(self._indices):
             sample = self[index]
             if sample.sequence is None:
-                keys.append((number, False, "", "", index, index))
+                keys.append((of_set, False, "", "", index, index))
             else:
-                keys.append((number, True, sample.sequence, sample.view or "", sample.frame or 0, index))
+                keys.append((of_set, True, sample.sequence, sample.view or "", sample.frame or 0, index))
         groups = groupby(sorted(keys), lambda key: key[:4] if key[1] else key)
         return [tuple(key[-1] for key in group) for _, group in groups]
 
@@ -265,3 +286,434 @@ def _select_sets(names: Sequence[str], known: Sequence[DataChoice]) -> list[Data
     options = {known_field.set: known_field.options for known_field in known}
     pairs = [name.partition(":") for name in names]
     return [DataChoice(name, (split,) if split else (), options=options.get(name, {})) for name, _, split in pairs]
+
+
+T = TypeVar("T")
+
+FEWEST = 20
+"""Minimum number of instances of a group."""
+_GROUP_KEYS = ("dataset", "sample", "subject", "instance")
+_PAIR_SEPARATOR = " x "
+
+
+@dataclass(frozen=True)
+class Column:
+    """Metric of a published table.
+
+    Attributes:
+        metric: Name of the metric in Sonjit's evaluation.
+        title: Title in the published table.
+        unit: Unit of the numbers; "" for shares.
+    """
+
+    metric: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Method of a published table.
+
+    Attributes:
+        method: Name of the method.
+        values: Value of each column; NaN where nothing was published.
+        source: Paper, table or page.
+        kind: Input or training of the method; "" without.
+        reference: Number in the references of the table's paper, such as "[36]"; "" without.
+    """
+
+    method: str
+    values: tuple[float, ...]
+    source: str
+    kind: str = ""
+    reference: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return name and reference."""
+        return f"{self.method} {self.reference}".strip()
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """Published benchmark.
+
+    Attributes:
+        kind: Heading of the rows' kinds if they have their own column; "" if they follow the method.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """Published statistics of the means of groups.
+
+    Attributes:
+        model: Name of the model.
+        factor: Factor in which the groups differ.
+        low: Smallest group mean.
+        high: Largest group mean.
+        mean: Mean of the groups' means; NaN where not given, as for the following attributes.
+        stdev: Standard deviation over the groups.
+        discrepancy: Difference between groups: largest minus smallest, or average minus worst.
+        count: Number of groups; None where not given.
+        mode: Tracking or reacquisition; "" where not given.
+    """
+
+    model: str
+    factor: str
+    low: float
+    high: float
+    mean: float = math.nan
+    stdev: float = math.nan
+    discrepancy: float = math.nan
+    count: int | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedGroups:
+    """Groups of a published model card.
+
+    Attributes:
+        metric: Name of the metric in Sonjit's evaluation.
+        better: Direction of improvement: "lower" or "higher".
+        goal: Maximum discrepancy that the card allows; NaN without.
+    """
+
+    name: str
+    title: str
+    metric: str
+    unit: str
+    better: str
+    source: str
+    groups: tuple[GroupSummary, ...]
+    goal: float = math.nan
+
+
+def list_published() -> list[str]:
+    """Return the sorted names of all published tables."""
+    files = (resources.files("sonjit.lab.evaluation") / "published").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_table(name: str) -> PublishedTable:
+    """Load a published benchmark.
+
+    Raises:
+        InputError: The name is unknown, or is that of a card's groups.
+    """
+    table = _load(name, PublishedTable, "columns", f"{name} contains the groups of a model card: use load_groups")
+    for row in table.rows:
+        if len(row.values) != len(table.columns):
+            raise ImpossibleTableError(
+                f"{name}: {row.method} has {len(row.values)} values for {len(table.columns)} columns"
+            )
+    return table
+
+
+def load_groups(name: str) -> PublishedGroups:
+    """Load the groups of a published card as printed; `check_summary` checks them.
+
+    Raises:
+        InputError: The name is unknown, or is that of a benchmark.
+    """
+    return _load(name, PublishedGroups, "groups", f"{name} contains the rows of a benchmark: use load_table")
+
+
+def _load(name: str, kind: type[T], key: str, problem: str) -> T:
+    if name not in (known := list_published()):
+        raise InputError(unknown_name("published table", name, known))
+    file = resources.files("sonjit.lab.evaluation") / "published" / f"{name}.toml"
+    if key not in read_toml_table(file):
+        raise InputError(problem)
+    return read_toml(file, kind, name=name)
+
+
+def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
+    """Refuse impossible statistics: a mean outside of the range, or more spread than the range allows.
+
+    Args:
+        summary: Statistics of the groups.
+        rounding: Maximum rounding error of each printed number.
+    """
+    low, high, slack = summary.low, summary.high, 2 * rounding
+    groups = max(summary.count or 0, 2)
+    bound = (high - low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
+    if low > high + rounding:
+        problem = f"the minimum {low:g} is above the maximum {high:g}"
+    elif summary.mean < low - slack or summary.mean > high + slack:
+        problem = f"the mean {summary.mean:g} is outside of its range, {low:g} to {high:g}"
+    elif summary.stdev < 0 or summary.stdev > bound + slack:
+        problem = (
+            f"groups between {low:g} and {high:g} cannot have a standard deviation of {summary.stdev:g}; "
+            f"at most {bound:.3g}"
+        )
+    elif summary.discrepancy < -slack or summary.discrepancy > high - low + slack:
+        problem = f"a discrepancy of {summary.discrepancy:g} is more than the range, {low:g} to {high:g}"
+    else:
+        return
+    mode = f", {summary.mode}" if summary.mode else ""
+    raise ImpossibleTableError(f"{summary.model}, {summary.factor}{mode}: {problem}")
+
+
+def published_blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
+    """Yield every published table of a record's protocol that shares a metric with it, and the groups of published
+    cards.
+    """
+    main = {run["main"] for run in record["runs"]}
+    tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
+    shown = [(table, block) for table, block in tables if block is not None]
+    groups = [block for metric in sorted(main) for block in published_groups(metric)]
+    if shown or groups:
+        yield docs.Heading("Comparison with published results")
+    for table, block in shown:
+        yield docs.Heading(table.title, 3)
+        yield block
+        yield from map(docs.Text, table.notes)
+    yield from groups
+
+
+def comparison(table: PublishedTable, record: EvaluationRecord) -> docs.Table | None:
+    """Return a published table with a row of ours per mode; None without a common metric."""
+    model, samples = record["model"], record["samples"]
+    name = ", ".join([model["name"], *model.get("settings", {}).values()])
+    sets = f"{', '.join(item['set'] for item in record['data'])}: {samples} image{'s' * (samples != 1)}"
+    ours: list[tuple[str, ...]] = []
+    for run in record["runs"]:
+        metrics = {metric["name"]: metric for metric in run["metrics"]}
+        cells = [
+            number(_convert_unit(metrics[column.metric], column.unit)) if column.metric in metrics else "–"
+            for column in table.columns
+        ]
+        if any(cell != "–" for cell in cells):
+            kind = (model.get("supervision", "–"),) if table.kind else ()
+            ours.append((f"Sonjit: {name}, {run['mode']}", *kind, *cells, sets))
+    return table_block(table, ours) if ours else None
+
+
+def _convert_unit(metric: MetricRecord, unit: str) -> float | None:
+    """Return a metric in a published table's unit: shares and per cent differ by 100."""
+    value = metric["value"]
+    if value is None or metric["unit"] == unit:
+        return value
+    return value / 100 if metric["unit"] == "%" else value * 100
+
+
+def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> docs.Table:
+    """Return a published table below our rows: method, kind if the table has that column, values, data."""
+    headings = (f"{column.title} {column.unit}".strip() for column in table.columns)
+    rows = [
+        (
+            *((row.title, row.kind) if table.kind else (f"{row.title}{f' ({row.kind})' if row.kind else ''}",)),
+            *map(number, row.values),
+            row.source,
+        )
+        for row in table.rows
+    ]
+    kind = (table.kind,) if table.kind else ()
+    return docs.Table(("method", *kind, *headings, "data or source"), (*ours, *rows), text_columns=1 + len(kind))
+
+
+def published_groups(metric: str) -> Iterator[docs.Block]:
+    """Yield the groups of published cards for a metric, and report impossible ones."""
+    for card in cards_of(metric):
+        rows: list[tuple[str, ...]] = []
+        refused: list[str] = []
+        for group in card.groups:
+            try:
+                check_summary(group)
+            except ImpossibleTableError as error:
+                refused.append(f"not shown: {error}")
+                continue
+            model_and_mode = f"{group.model}{f', {group.mode}' if group.mode else ''}"
+            cells = (group.mean, group.stdev, group.low, group.high, group.high - group.low)
+            rows.append((model_and_mode, group.factor, *(number(value) for value in cells), str(group.count or "–")))
+        yield docs.Heading(f"Published: {card.title}", 3)
+        headings = ("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups")
+        yield docs.Table(headings, tuple(rows))
+        if refused:
+            yield docs.BulletList(tuple(refused))
+        yield docs.Text(f"Source: {card.source}. On images that were never published: they do not rank against ours.")
+
+
+def cards_of(metric: str) -> list[PublishedGroups]:
+    """Return the published cards with that metric."""
+    cards = (load_groups(name) for name in list_published() if name.startswith("card-"))
+    return [card for card in cards if card.metric == metric]
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """Row of a table of groups.
+
+    Attributes:
+        name: Name of the group.
+        count: Number of instances with a value.
+        missing: Number of instances that were not found.
+        subjects: Number of different people, 0 where unknown.
+        mean: Mean of the values; NaN without any, as for the following attributes.
+        stdev: Sample standard deviation of the values.
+        least: Minimum value.
+        greatest: Maximum value.
+        low: Lower end of the mean's 95 % interval.
+        high: Upper end of the interval.
+        enough: True if the group is large enough to be evaluated.
+    """
+
+    name: str
+    count: int
+    missing: int
+    subjects: int
+    mean: float
+    stdev: float
+    least: float
+    greatest: float
+    low: float
+    high: float
+    enough: bool
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Factor in which groups differ.
+
+    Attributes:
+        name: Name of a column of the group file, or of two.
+        rows: Groups in order.
+        unknown: Number of instances without a known group.
+        worst: Name of the worst group; "" with fewer than two that can be evaluated.
+        average: Mean of the means of those groups, with equal weights; NaN with fewer than two, as for the following.
+        stdev: Standard deviation of those means.
+        gap: Gap between the worst group and the average.
+        range: Largest minus smallest mean.
+    """
+
+    name: str
+    rows: tuple[GroupRow, ...]
+    unknown: int
+    worst: str = ""
+    average: float = math.nan
+    stdev: float = math.nan
+    gap: float = math.nan
+    range: float = math.nan
+
+
+def load_group_file(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file with `subject`, or `sample` and optionally `dataset` and `instance`, then a column
+    per factor.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--groups {path}: cannot be read as CSV ({error})") from None
+    if not rows:
+        raise InputError(f"--groups {path} has no row below its headings")
+    names = [name for name in rows[0] if name]
+    if not {"subject", "sample"} & set(names):
+        raise InputError(f"--groups {path} requires a column subject or sample; it has {', '.join(names)}")
+    if not set(names) - set(_GROUP_KEYS):
+        raise InputError(f"--groups {path} requires a column per factor, such as gender, age, fitzpatrick or region")
+    return rows
+
+
+def groups_of(units: Units) -> list[dict[str, str]]:
+    """Return rows in the form of a group file from the labels of the data set; empty if it labels no groups."""
+    names = sorted({name for group in units["group"] for name in group})
+    rows = zip(units["dataset"], units["sample"], units["instance"], units["group"], strict=True)
+    return [
+        {"dataset": dataset, "sample": sample, "instance": str(instance)}
+        | {name: group.get(name, "") for name in names}
+        for dataset, sample, instance, group in rows
+        if names
+    ]
+
+
+def factors_of(
+    units: Units, groups: Sequence[Mapping[str, str]], *, better: Literal["lower", "higher"], fewest: int = FEWEST
+) -> list[Factor]:
+    """Return each factor of a group file, then each pair of factors.
+
+    Args:
+        units: Units of a run in eval.json: sample, subject, instance, value and so on, one per instance.
+        groups: Rows of the group file.
+        better: Direction of improvement.
+        fewest: Minimum number of instances of a group.
+    """
+    keys = [name for name in _GROUP_KEYS if name in groups[0]]
+    by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
+    columns = [["" if item is None else str(item) for item in units[key]] for key in keys]
+    rows = [by_key.get(key) for key in zip(*columns, strict=True)]
+    if not any(rows):
+        example = ", ".join(f"{key} {column[0]}" for key, column in zip(keys, columns, strict=True) if column)
+        raise InputError(f"the file of --groups contains no sample of the evaluation, such as {example}")
+    names = [name for name in groups[0] if name and name not in _GROUP_KEYS]
+    labels = {name: [(row[name] or "").strip() or None if row else None for row in rows] for name in names}
+    for first, second in combinations(names, 2):
+        pairs = zip(labels[first], labels[second], strict=True)
+        labels[first + _PAIR_SEPARATOR + second] = [_PAIR_SEPARATOR.join((a, b)) if a and b else None for a, b in pairs]
+    return [_factor(name, units, item, higher=better == "higher", fewest=fewest) for name, item in labels.items()]
+
+
+def _factor(name: str, units: Units, labels: Sequence[str | None], *, higher: bool, fewest: int) -> Factor:
+    rows = tuple(
+        _row(group, units, [index for index, label in enumerate(labels) if label == group], fewest)
+        for group in sorted({label for label in labels if label is not None}, key=class_order)
+    )
+    evaluated, unknown = [row for row in rows if row.enough], sum(label is None for label in labels)
+    if len(evaluated) < 2:
+        return Factor(name, rows, unknown)
+    report = group_report([row.mean for row in evaluated], [row.name for row in evaluated])
+    worst = (min if higher else max)(evaluated, key=lambda row: row.mean).name
+    gap = report.worst_vs_average(higher_is_better=higher)
+    return Factor(name, rows, unknown, worst, report.average, report.stdev_sample, gap, report.max_minus_min)
+
+
+def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupRow:
+    values = np.array([units["value"][index] for index in indices], np.float64)  # None becomes NaN
+    known = values[np.isfinite(values)]
+    subjects = [units["subject"][index] for index in indices]
+    clusters = [  # of resampling: a person, or an image
+        ("sample", units["sample"][index]) if subject is None else ("subject", subject)
+        for index, subject in zip(indices, subjects, strict=True)
+    ]
+    low, high = mean_interval(values, clusters=clusters)
+    return GroupRow(
+        name=name,
+        count=int(known.size),
+        missing=sum(not units["found"][index] for index in indices),
+        subjects=len(set(subjects) - {None}),
+        mean=float(known.mean()) if known.size else math.nan,
+        stdev=float(known.std(ddof=1)) if known.size > 1 else math.nan,
+        least=float(known.min()) if known.size else math.nan,
+        greatest=float(known.max()) if known.size else math.nan,
+        low=low,
+        high=high,
+        enough=known.size >= fewest,
+    )
+
+
+def verdict(factor: Factor, goal: float, unit: str) -> str:
+    """Return one sentence that compares the worst group with a goal.
+
+    Args:
+        factor: Factor in which the groups differ.
+        goal: Maximum gap between the worst group and the average; NaN without a goal.
+        unit: Unit of goal and gap.
+    """
+    few = [row.name for row in factor.rows if not row.enough]
+    small = f" Too small to evaluate: {', '.join(few)}." if few else ""
+    if not factor.worst:
+        return f"By {factor.name}: fewer than two groups are large enough to compare.{small}"
+    gap = f"By {factor.name}: the worst group, {factor.worst}, is {factor.gap:.2f} {unit} worse than the average"
+    if math.isnan(goal):
+        return f"{gap}. No goal was set.{small}"
+    return f"{gap}, {'within' if factor.gap <= goal else 'beyond'} the goal of {goal:g} {unit}.{small}"

@@ -19,25 +19,24 @@ from sonjit._util.version import __version__, installed_versions
 from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.coco import InstanceEvaluator, KeypointEvaluator, LocalizationEvaluator, PalmEvaluator
-from sonjit.lab.evaluation.detection import DetectionEvaluator
-from sonjit.lab.evaluation.joints import JointEvaluator, TwoHandEvaluator
-from sonjit.lab.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
+from sonjit.lab.evaluation.detection import DetectionEvaluator, SceneEvaluator
+from sonjit.lab.evaluation.landmarks import FaceEvaluator, JointEvaluator, LandmarkEvaluator, TwoHandEvaluator
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary
 from sonjit.lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
 from sonjit.lab.evaluation.prediction_files import check_submission, encode_submission, save_submission
-from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction
-from sonjit.lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
-from sonjit.lab.evaluation.published import load_table
-from sonjit.lab.evaluation.records import (
+from sonjit.lab.evaluation.predictions import (
+    EvaluatedItem,
     EvaluationRecord,
     Journal,
     JournalLine,
-    MetricRecord,
+    Mode,
+    Model,
+    Prediction,
     RunRecord,
     hash_of,
     hash_of_lines,
 )
-from sonjit.lab.evaluation.scenes import SceneEvaluator
+from sonjit.lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol, load_table
 from sonjit.runs import Summary
 
 EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
@@ -172,20 +171,20 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
         zeros = save_submission(worker.protocol, request.submission, in_order)
     record: EvaluationRecord = {
         "protocol": asdict(worker.protocol),
-        "data": worker.data.describe(),
-        "samples": len(worker.data),
+        "data": data.describe(),
+        "samples": len(data),
         "model": described,
         "sonjit": __version__,
-        "command": worker.request.command,
-        "complete": (not stopped),
+        "command": request.command,
+        "complete": not stopped,
         "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
         "machine": describe_machine(),
         "versions": installed_versions(_LIBRARIES),
-        "skipped": [*worker.data.skipped, *worker.model.notes],
+        "skipped": [*data.skipped, *worker.model.notes],
         "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
     for run in record["runs"]:
-        run["metrics"] += [MetricRecord(**asdict(item)) for item in speed.get(run["mode"], ())]
+        run["metrics"] += [asdict(item) for item in speed.get(run["mode"], ())]
     summary = Summary(
         frames=sum(map(len, lines.values())) - skipped,
         instances=sum(run["evaluated"] for run in record["runs"]),
@@ -290,21 +289,12 @@ class _Worker:
             evaluated = tuple(self.evaluator.evaluate(sample, predictions))
             is_requested = self.request.submission is not None
             text = encode_submission(self.protocol, sample, predictions) if is_requested else ""
-            return JournalLine(
-                place=index,
-                dataset=sample.dataset,
-                id=sample.id,
-                subject=sample.subject,
-                sha256=hash_of(sample),
-                evaluated=evaluated,
-                submission=text,
-            )
+            name, subject = sample.id, sample.subject
+            return JournalLine(index, sample.dataset, name, subject, hash_of(sample), evaluated, submission=text)
         except SonjitError as error:
             if not self.request.skip_bad:
                 raise
-            return JournalLine(
-                place=index, dataset="", id=f"#{index}", subject=None, sha256="", evaluated=(), problem=str(error)
-            )
+            return JournalLine(index, "", f"#{index}", None, "", (), problem=str(error))
 
 
 def _evaluate_all(worker: _Worker, calls: Sequence[_Call], progress: Progress) -> None:
@@ -373,23 +363,23 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
         "evaluated": len(pairs),
         "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
         "intervals_draw": drawn,
-        "units": (
-            {
-                "place": [line.place for line, _ in pairs],
-                "dataset": [line.dataset for line, _ in pairs],
-                "sample": [line.id for line, _ in pairs],
-                "instance": [item.instance for _, item in pairs],
-                "subject": [line.subject for line, _ in pairs],
-                "side": [item.side for _, item in pairs],
-                "group": [dict(item.group) for _, item in pairs],
-                "value": [value if math.isfinite(value) else math.nan for value in summary.values],
-                "found": [
-                    not math.isinf(value) and item.numbers.get("found") != 0
-                    for (_, item), value in zip(pairs, summary.values, strict=True)
-                ],
-            }
-        ),
-        **summary.to_dict(),
+        "units": {
+            "place": [line.place for line, _ in pairs],
+            "dataset": [line.dataset for line, _ in pairs],
+            "sample": [line.id for line, _ in pairs],
+            "instance": [item.instance for _, item in pairs],
+            "subject": [line.subject for line, _ in pairs],
+            "side": [item.side for _, item in pairs],
+            "group": [dict(item.group) for _, item in pairs],
+            "value": [value if math.isfinite(value) else math.nan for value in summary.values],
+            "found": [
+                not math.isinf(value) and item.numbers.get("found") != 0
+                for (_, item), value in zip(pairs, summary.values, strict=True)
+            ],
+        },
+        "metrics": [asdict(metric) for metric in summary.metrics],
+        "parts": summary.parts_to_dict(),
+        "curves": [asdict(curve) for curve in summary.curves],
     }
 
 

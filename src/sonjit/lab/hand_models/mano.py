@@ -16,16 +16,8 @@ import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.lab.hand_models.mano_files import (
-    JOINTS,
-    LAYOUTS,
-    PARENTS,
-    TO_MEDIAPIPE21,
-    VERTICES,
-    LeftShapes,
-    left_shapes,
-    read_mano,
-)
+from sonjit.lab.hand_models import mano_files
+from sonjit.lab.hand_models.mano_files import left_shapes
 
 with optional_import("MANO"):
     import torch
@@ -38,7 +30,7 @@ _LEVELS: Final = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 """Joints by their depth in the tree: the parents of each level are in the level before."""
 _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]).tolist())
 _CHUNK: Final = 64  # number of hands whose mixed transforms fit a processor's cache
-_POSE: Final = 3 * JOINTS
+_POSE: Final = 3 * mano_files.JOINTS
 _TINY = 1e-8  # added to each component, so that the axis of the zero rotation has a gradient
 _MAX_DIFFERENCE: Final = 1e-5
 """Maximum difference of fields of the same model: metres, or blend weights."""
@@ -79,10 +71,10 @@ class Mano(nn.Module):
         fields: Mapping[str, np.ndarray],
         side: Side,
         dtype: torch.dtype | None = None,
-        left_shapes: LeftShapes | None = None,
+        left_shapes: mano_files.LeftShapes | None = None,
     ) -> None:
         super().__init__()
-        self.left_shapes: LeftShapes | None = left_shapes
+        self.left_shapes: mano_files.LeftShapes | None = left_shapes
         dtype = dtype or torch.get_default_dtype()
         self.side: Side = side
         shapes, regressor = fields["shapedirs"], fields["J_regressor"]
@@ -91,7 +83,7 @@ class Mano(nn.Module):
             "template": fields["v_template"].T.reshape(-1),  # (3 * 778,): all x, all y, all z
             "joint_regressor": regressor,
             "joints_of_template": regressor @ fields["v_template"],  # (16, 3)
-            "blend_shapes": corrections.transpose(2, 1, 0).reshape(-1, 3 * VERTICES),  # (145, 3 * 778)
+            "blend_shapes": corrections.transpose(2, 1, 0).reshape(-1, 3 * mano_files.VERTICES),  # (145, 3 * 778)
             "joint_shapes": np.einsum("jv,vkb->bjk", regressor, shapes).reshape(shapes.shape[2], -1),  # (10, 16 * 3)
             "skinning": fields["weights"],
             "components": fields["hands_components"],
@@ -105,7 +97,7 @@ class Mano(nn.Module):
         """Return the side, and the convention of a left hand's shapes."""
         return self.side if self.left_shapes is None else f"{self.side}, shapes {self.left_shapes}"
 
-    def in_convention(self, shapes: LeftShapes | None) -> Mano:
+    def in_convention(self, shapes: mano_files.LeftShapes | None) -> Mano:
         """Return the model with a left hand's shape directions in another convention, whose x is negated.
 
         A right hand, and a hand or a request of unknown convention, are returned as they are.
@@ -114,7 +106,7 @@ class Mano(nn.Module):
             return self
         other = copy.deepcopy(self)
         other.left_shapes = shapes
-        other.blend_shapes[: self.joint_shapes.shape[0], :VERTICES] *= -1
+        other.blend_shapes[: self.joint_shapes.shape[0], : mano_files.VERTICES] *= -1
         other.joint_shapes[:, ::3] *= -1
         return other
 
@@ -125,7 +117,7 @@ class Mano(nn.Module):
         left hand become those of its mirror image.
         """
         own = self.blend_shapes[: betas.shape[1]]  # (10, 3 * 778)
-        other = torch.cat([-own[:, :VERTICES], own[:, VERTICES:]], 1)
+        other = torch.cat([-own[:, : mano_files.VERTICES], own[:, mano_files.VERTICES :]], 1)
         return torch.linalg.lstsq(own.T, (betas @ other).T).solution.T
 
     def forward(
@@ -166,9 +158,9 @@ class Mano(nn.Module):
         Raises:
             InputError: Shapes do not match, or the layout is unknown.
         """
-        layout = LAYOUTS.get(tips)
+        layout = mano_files.LAYOUTS.get(tips)
         if layout is None:
-            raise InputError(f"Unknown tips {tips!r}. Choose from {', '.join(LAYOUTS)}")
+            raise InputError(f"Unknown tips {tips!r}. Choose from {', '.join(mano_files.LAYOUTS)}")
         rotations = self._rotations(pose, flat_hand_mean, pca)  # (N, 16, 3, 3)
         count = rotations.shape[0]
         if betas is None:
@@ -177,20 +169,24 @@ class Mano(nn.Module):
 
         bent = rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)
         coefficients = torch.cat([betas, bent.flatten(1)], 1)  # (N, 145)
-        vertices = torch.addmm(self.template, coefficients, self.blend_shapes).unflatten(1, (3, VERTICES))
-        joints = torch.addmm(self.joints_of_template.flatten(), betas, self.joint_shapes).unflatten(1, (JOINTS, 3))
+        vertices = torch.addmm(self.template, coefficients, self.blend_shapes).unflatten(1, (3, mano_files.VERTICES))
+        joints = torch.addmm(self.joints_of_template.flatten(), betas, self.joint_shapes).unflatten(
+            1, (mano_files.JOINTS, 3)
+        )
         turned, positions = _chain(rotations, joints)  # (N, 16, 3, 3), (N, 16, 3)
         shifts = positions - (turned @ joints[..., None]).squeeze(-1)  # (N, 16, 3): position of each frame's origin
         vertices = self._skin_vertices(vertices, turned, shifts)
 
-        keypoints = torch.cat([positions, vertices[:, getattr(layout, self.side)]], 1)[:, TO_MEDIAPIPE21]  # (N, 21, 3)
+        keypoints = torch.cat([positions, vertices[:, getattr(layout, self.side)]], 1)[
+            :, mano_files.TO_MEDIAPIPE21
+        ]  # (N, 21, 3)
         offset = translation
         if offset is None and layout.centred:
             offset = -keypoints[:, 0]
         if offset is not None:
             _check("translation", offset, (count, 3))
             vertices, keypoints, positions = (points + offset[:, None] for points in (vertices, keypoints, positions))
-        last = pose.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(count, JOINTS, 1, 4)
+        last = pose.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(count, mano_files.JOINTS, 1, 4)
         transforms = torch.cat([torch.cat([turned, positions[..., None]], 3), last], 2)
         return PosedHand(vertices, keypoints, transforms)
 
@@ -203,7 +199,7 @@ class Mano(nn.Module):
         if pca and pose.ndim == 2 and 3 < pose.shape[1] <= _POSE:
             pose = torch.cat([pose[:, :3], self.axis_angles(pose[:, 3:])], 1)
         if pose.ndim == 2 and pose.shape[1] == 2 * _POSE and not pca:
-            matrices = matrix_from_6d(pose.unflatten(1, (JOINTS, 6)))
+            matrices = matrix_from_6d(pose.unflatten(1, (mano_files.JOINTS, 6)))
             if flat_hand_mean:
                 return matrices
             pose = axis_angle_from_matrix(matrices).flatten(1)
@@ -212,7 +208,7 @@ class Mano(nn.Module):
             raise InputError(f"pose has shape {tuple(pose.shape)}; expected {expected}")
         if not flat_hand_mean:
             pose = torch.cat([pose[:, :3], pose[:, 3:] + self.mean_pose], 1)
-        return matrix_from_axis_angle(pose.unflatten(1, (JOINTS, 3)))
+        return matrix_from_axis_angle(pose.unflatten(1, (mano_files.JOINTS, 3)))
 
     def _skin_vertices(self, vertices: Tensor, turned: Tensor, shifts: Tensor) -> Tensor:
         """Return the rest pose's vertices (N, 3, 778), moved by the joints' rotations and shifts, as (N, 778, 3)."""
@@ -227,7 +223,7 @@ def load_mano(
     side: Side = "right",
     dtype: torch.dtype | None = None,
     *,
-    shapes: LeftShapes | None = None,
+    shapes: mano_files.LeftShapes | None = None,
 ) -> Mano:
     """Load a MANO model.
 
@@ -248,7 +244,7 @@ def load_mano(
     """
     if side not in SIDES:
         raise InputError(f"Unknown side {side!r}. Choose from right, left")
-    fields = read_mano(source)
+    fields = mano_files.read_mano(source)
     if side == "left" and shapes is None:
         shapes = left_shapes(fields, _other_hand(source))
     return Mano(fields, side, dtype, shapes if side == "left" else None)
@@ -261,7 +257,7 @@ def _other_hand(source: str | Path | Mapping[str, object]) -> Mapping[str, np.nd
     path = Path(source)
     swapped = path.name.replace("LEFT", "RIGHT").replace("left", "right").replace("Left", "Right")
     try:
-        return None if swapped == path.name else read_mano(path.with_name(swapped))
+        return None if swapped == path.name else mano_files.read_mano(path.with_name(swapped))
     except InputError:
         return None
 
@@ -271,7 +267,7 @@ def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     turned, positions = rotations[:, :1], joints[:, :1]
     all_turned, all_positions = [turned], [positions]
     for level in _LEVELS[1:]:
-        parents = [PARENTS[joint] for joint in level]
+        parents = [mano_files.PARENTS[joint] for joint in level]
         positions = positions + (turned @ (joints[:, level] - joints[:, parents])[..., None]).squeeze(-1)
         turned = turned @ rotations[:, level]
         all_turned.append(turned)
@@ -323,10 +319,10 @@ def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None
 
 def _fields(mano: Mano) -> dict[str, Tensor]:
     """Return the fields that determine a mesh by manopth's names."""
-    blends = mano.blend_shapes.unflatten(1, (3, VERTICES)).permute(2, 1, 0)  # (778, 3, 145)
+    blends = mano.blend_shapes.unflatten(1, (3, mano_files.VERTICES)).permute(2, 1, 0)  # (778, 3, 145)
     shapes = mano.joint_shapes.shape[0]
     return {
-        "v_template": mano.template.view(3, VERTICES).T,
+        "v_template": mano.template.view(3, mano_files.VERTICES).T,
         "shapedirs": blends[..., :shapes],
         "posedirs": blends[..., shapes:],
         "weights": mano.skinning,

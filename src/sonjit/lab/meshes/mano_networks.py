@@ -23,18 +23,7 @@ from sonjit.lab.datasets import Sample
 from sonjit.lab.hand_models import Mano, demo_mano, load_mano
 from sonjit.lab.hand_models.mano import Side
 from sonjit.lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points
-from sonjit.lab.networks import create_network
-from sonjit.lab.networks.deformer import (
-    GAP,
-    VARIANT_CHOICES,
-    Corners,
-    DeformerNetwork,
-    DeformerStream,
-    Fused,
-    box_around,
-    crop_square,
-    rotate_to_camera,
-)
+from sonjit.lab.networks import create_network, deformer
 from sonjit.lab.networks.handoccnet import HandOccNetwork
 from sonjit.lab.networks.registry import required_checkpoint
 from sonjit.results import Frame, Hand
@@ -146,7 +135,7 @@ def mano_option(network: str, option: str, file: str | None, side: Side = "right
 class _Track:
     """Frames of one hand in a source."""
 
-    stream: DeformerStream
+    stream: deformer.DeformerStream
     number: int
     left: bool  # side that the first frame shows: all frames of a window have one side
     waiting: dict[int, tuple[Hand, Sight]] = field(default_factory=dict[int, "tuple[Hand, Sight]"])
@@ -157,7 +146,9 @@ class DeformerHands(ManoHands):
 
     model = "deformer"
 
-    def __init__(self, network: DeformerNetwork, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
+    def __init__(
+        self, network: deformer.DeformerNetwork, sight: Callable[[int, int], Sight], *, mirrored: bool = False
+    ) -> None:
         super().__init__(sight, mirrored=mirrored)
         self._network = network.eval()
         self._tracks: dict[Hashable, _Track] = {}
@@ -186,15 +177,17 @@ class DeformerHands(ManoHands):
             "parameters": "mano_pose: the wrist's axis-angle in the camera's axes, then 45 numbers in MANO's order, "
             f"{numbers} from {'the flat hand' if self._network.hands.variant.flat_hand_mean else 'its mean pose'}; "
             "mano_shape: 10; of MANO's hand of the side that the image shows, the left one as distributed. "
-            f"frame_weights: of the {frames} frames, "
-            f"{GAP} apart and oldest first, that the hand was fused from; where one was missing, that of its substitute"
+            f"frame_weights: of the {frames} frames, {deformer.GAP} apart and oldest first, that the hand was fused "
+            "from; where one was missing, that of its substitute"
         }
 
     def _track(self, hand: Hand, number: int) -> _Track:
         if hand.id is not None and hand.id in self._tracks:
             return self._tracks[hand.id]
         left = self.looks_left(hand)
-        track = _Track(DeformerStream(self._network, left=left), number + 1 if hand.id is None else hand.id, left)
+        track = _Track(
+            deformer.DeformerStream(self._network, left=left), number + 1 if hand.id is None else hand.id, left
+        )
         if hand.id is not None:
             self._tracks[hand.id] = track
         return track
@@ -207,12 +200,12 @@ class DeformerHands(ManoHands):
         first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
         within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
         device = self._network.device
-        return image.to(device), torch.tensor(box_around(within).clip(side, side), device=device)
+        return image.to(device), torch.tensor(deformer.box_around(within).clip(side, side), device=device)
 
-    def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
+    def _keep(self, track: _Track, fused: Iterable[deformer.Fused]) -> None:
         for index, outputs in fused:
             hand, sight = track.waiting.pop(index)
-            turned = rotate_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
+            turned = deformer.rotate_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
             pose, shape, weights = (
                 values[0].cpu().numpy() for values in (turned, outputs["mano_shape"], outputs["confidences"])
             )
@@ -234,7 +227,7 @@ class DeformerHands(ManoHands):
 
 def load_deformer(
     weights: str | None, mano: str | None, mano_left: str | None, variant: str | None, *, both: bool = True
-) -> DeformerNetwork:
+) -> deformer.DeformerNetwork:
     """Load Deformer with MANO's files; without `both`, a missing left hand is an error at the first left hand.
 
     Raises:
@@ -247,9 +240,9 @@ def load_deformer(
     if path == "demo":
         variant = variant or "ho3d"
     network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
-    assert isinstance(network, DeformerNetwork)
+    assert isinstance(network, deformer.DeformerNetwork)
     if network.variant is None:
-        raise InputError(f"{path} does not define its variant; set {VARIANT_CHOICES}")
+        raise InputError(f"{path} does not define its variant; set {deformer.VARIANT_CHOICES}")
     return network
 
 
@@ -330,11 +323,11 @@ def frame_crop(sample: Sample, points_px: RealArray, rotation_rad: float = 0.0) 
     Raises:
         InputError: The hand is outside the image.
     """
-    hand = box_around(points_px)
-    return crop_square(hand, sample.width, sample.height, _grasped_object(sample, hand), rotation_rad)
+    hand = deformer.box_around(points_px)
+    return deformer.crop_square(hand, sample.width, sample.height, _grasped_object(sample, hand), rotation_rad)
 
 
-def _grasped_object(sample: Sample, hand: Corners) -> Corners | None:
+def _grasped_object(sample: Sample, hand: deformer.Corners) -> deformer.Corners | None:
     """Return the box of the grasped object, or None.
 
     The box surrounds the corners of the object's 3D box (HO-3D), or its mask if that overlaps the hand (DexYCB).
@@ -343,11 +336,11 @@ def _grasped_object(sample: Sample, hand: Corners) -> Corners | None:
         if instance.kind != "object" or not instance.extra.get("grasped"):
             continue
         if "corners_m" in instance.extra and sample.camera is not None:
-            return box_around(sample.camera.project(instance.extra["corners_m"]))
+            return deformer.box_around(sample.camera.project(instance.extra["corners_m"]))
         mask = instance.mask()
         if mask is not None and mask.any():
             columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-            box = Corners(*map(float, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+            box = deformer.Corners(*map(float, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
             overlaps = box.x_min < hand.x_max and hand.x_min < box.x_max
             return box if overlaps and box.y_min < hand.y_max and hand.y_min < box.y_max else None
     return None

@@ -10,18 +10,32 @@ raises medians and makes means NaN. `found` ignores missing keypoints and `missi
 `Kept` collect samples in batches; `ErrorStream` stores a few numbers per joint, `Kept` all arrays.
 
 Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
+
+2D errors as shares of a body size: MediaPipe's model cards, and faces by the distance of the eyes.
+
+Errors of hands, bodies and faces are divided by a size of the part. A sample whose size is 0 or unknown cannot be
+evaluated: its errors are NaN, and `left_out` counts it.
+
+Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
+
+Compute metrics of two hands as InterHand2.6M does, F-scores of meshes, and metrics of keypoints over time.
+
+Joints of two hands are (N, 42, 3): 21 of the right hand, then 21 of the left hand, each relative to its own root.
+`roots` contains the index of each root, which is the last joint of a hand in InterHand2.6M's order.
+
+Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError, unknown_name
-from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, known_mean, numbers, ratio, rows
+from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, flags, known_mean, numbers, ratio, rows
 
 _RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
 """Points that differ by no more than this share of the largest coordinate count as equal."""
@@ -515,3 +529,499 @@ class Kept(Generic[T]):
         if not self._batches:
             raise InputError("nothing to compute: update with at least one batch, which may be empty")
         return self._metric(*(np.concatenate(arrays) for arrays in zip(*self._batches, strict=True)))
+
+
+_SHOULDERS: Final = (11, 12)  # BlazePose: left, right
+_HIPS: Final = (23, 24)
+_EYE_CORNERS: Final = {
+    68: ((36, 39), (45, 42)),
+    98: ((60, 64), (72, 68)),
+    468: ((33, 133), (263, 362)),
+    478: ((33, 133), (263, 362)),
+}
+"""Outer and inner corner of the right and the left eye, by number of face points (300W, WFLW, MediaPipe)."""
+_EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
+Torso = Literal["diagonal", "middle"]
+"""Definition of a torso's size, see `torso_sizes`."""
+PDJ_SHARE: Final = 0.2
+"""Maximum error of a detected landmark, as a share of the torso."""
+
+
+class NormalisedError(NamedTuple):
+    """Mean errors as shares of a size; multiply by 100 for per cent.
+
+    Attributes:
+        mean: Mean over all valid values; NaN with a missing prediction.
+        per_joint: Mean of each joint (K,).
+        per_sample: Mean of each sample (N,).
+        left_out: Number of samples without a usable size.
+    """
+
+    mean: float
+    per_joint: NDArray[np.float64]
+    per_sample: NDArray[np.float64]
+    left_out: int
+
+
+def normalised_errors(
+    predicted: ArrayLike, truth: ArrayLike, sizes: ArrayLike, valid: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return the distances (N, K) in x and y of points (N, K, 2 or more), as shares of each sample's size (N,).
+
+    The result is NaN where truth or size is unknown or the size is 0, and inf where nothing was predicted.
+    """
+    prediction, true, lengths = numbers("predicted", predicted), numbers("truth", truth), numbers("sizes", sizes)
+    if prediction.ndim != 3 or true.ndim != 3 or min(prediction.shape[2], true.shape[2]) < 2:
+        raise InputError(f"predicted {prediction.shape} and truth {true.shape}: give points (N, K, 2 or more)")
+    if lengths.shape != true.shape[:1]:
+        raise InputError(f"sizes {lengths.shape}: give one per sample, {true.shape[:1]}")
+    usable = usable_sizes(lengths)
+    return joint_errors(prediction[..., :2], true[..., :2], valid) / np.where(usable, lengths, np.nan)[:, None]
+
+
+def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return a mask of the sizes (N,) that can be divided by."""
+    return np.isfinite(sizes) & (sizes > 0)
+
+
+def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray[np.float64]:
+    """Return the distance (N,) in x and y from the wrist to the middle finger's knuckle of true hands (N, K, 2 or
+    more).
+    """
+    points = _samples(truth, max(wrist, knuckle))[..., :2]
+    for joint in (wrist, knuckle):
+        check_joint(joint, points.shape[1])
+    return np.linalg.norm(points[:, knuckle] - points[:, wrist], axis=-1)
+
+
+def eye_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Return the distance (N,) between the eyes' centres, which lie between their corners.
+
+    Args:
+        truth: True faces (N, K, 2 or 3): K is 68 (300W), 98 (WFLW), 468 or 478 (MediaPipe). Distances are in 3D if the
+            faces are.
+    """
+    points, (right, left) = _faces(truth)
+    return np.linalg.norm(points[:, left].mean(1) - points[:, right].mean(1), axis=-1)
+
+
+def outer_corner_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Return the distance (N,) in x and y between the outer eye corners of true faces, see `eye_distances`."""
+    points, (right, left) = _faces(truth)
+    return np.linalg.norm(points[:, left[0], :2] - points[:, right[0], :2], axis=-1)
+
+
+def pupil_distances(truth: ArrayLike) -> NDArray[np.float64]:
+    """Return the distance (N,) between the means of each eye's six points of true faces (N, 68, 2) in 300W's order."""
+    points = _samples(truth, 67)
+    right, left = (points[:, rim, :2].mean(1) for rim in _EYE_RIMS)
+    return np.linalg.norm(left - right, axis=-1)
+
+
+def torso_sizes(truth: ArrayLike, kind: Torso = "diagonal") -> NDArray[np.float64]:
+    """Return the torso's size (N,) in x and y of true bodies (N, 33, 2 or more). The model card does not define it.
+
+    `diagonal`: Left shoulder to right hip. `middle`: Centre of the shoulders to centre of the hips.
+    """
+    if kind not in get_args(Torso):
+        raise InputError(unknown_name("torso", kind, get_args(Torso)))
+    points = _samples(truth, max(_HIPS))[..., :2]
+    if kind == "diagonal":
+        return np.linalg.norm(points[:, _HIPS[1]] - points[:, _SHOULDERS[0]], axis=-1)
+    return np.linalg.norm(points[:, _HIPS].mean(1) - points[:, _SHOULDERS].mean(1), axis=-1)
+
+
+def normalised_error(
+    predicted: ArrayLike, truth: ArrayLike, sizes: ArrayLike, valid: ArrayLike | None = None
+) -> NormalisedError:
+    """Return the means of `normalised_errors`."""
+    errors = normalised_errors(predicted, truth, sizes, valid)
+    left_out = int((~usable_sizes(numbers("sizes", sizes))).sum())
+    return NormalisedError(mean_error(errors, "all"), joint_means(errors), joint_means(errors.T), left_out)
+
+
+def mnae(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, wrist: int = 0, knuckle: int = 9
+) -> NormalisedError:
+    """Return the mean 2D error of hands (N, 21, 2) in palm sizes: the card's mean normalised absolute error."""
+    return normalised_error(predicted, truth, palm_sizes(truth, wrist=wrist, knuckle=knuckle), valid)
+
+
+def iod_mae(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
+    """Return the mean 2D error of face meshes (N, 468, 2 or 3) in 3D interocular distances of truth (N, 468, 3)."""
+    return normalised_error(predicted, numbers("truth", truth), eye_distances(truth), valid)
+
+
+def nme_300w(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
+    """Return the mean error of faces (N, 68, 2), or WFLW's (N, 98, 2), in distances of the outer eye corners."""
+    return normalised_error(predicted, truth, outer_corner_distances(truth), valid)
+
+
+def pdj_hits(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    *,
+    predicted_visible: ArrayLike,
+    true_visible: ArrayLike,
+    sizes: ArrayLike,
+    share: float = PDJ_SHARE,
+) -> NDArray[np.float64]:
+    """Return 1 for landmarks with the right visibility and an error below a share of the torso, otherwise 0.
+
+    Args:
+        predicted: Landmarks (N, K, 2 or more).
+        truth: Landmarks (N, K, 2 or more).
+        predicted_visible: Mask (N, K).
+        true_visible: Mask (N, K).
+        sizes: Torso sizes (N,), see `torso_sizes`.
+        share: Maximum error as a share of the size. Equal errors do not count.
+
+    Returns:
+        Hits (N, K); NaN where truth or size is unknown.
+    """
+    if not 0 < share < np.inf:
+        raise InputError(f"share={share}: give a number above 0")
+    errors = normalised_errors(predicted, truth, sizes)
+    predicted = flags("predicted_visible", predicted_visible, errors.shape, "landmark")
+    true = flags("true_visible", true_visible, errors.shape, "landmark")
+    return np.where(np.isnan(errors), np.nan, (predicted == true) & (errors < share))
+
+
+def pdj(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    *,
+    predicted_visible: ArrayLike,
+    true_visible: ArrayLike,
+    torso: Torso = "diagonal",
+) -> float:
+    """Return the percentage of detected joints as a share, 0 to 1, of bodies (N, 33, 2) in BlazePose's order."""
+    sizes = torso_sizes(truth, torso)
+    hits = pdj_hits(predicted, truth, predicted_visible=predicted_visible, true_visible=true_visible, sizes=sizes)
+    return known_mean(hits)
+
+
+def _faces(truth: ArrayLike) -> tuple[NDArray[np.float64], tuple[tuple[int, int], tuple[int, int]]]:
+    """Return true faces and the corners of their eyes."""
+    points = numbers("truth", truth)
+    if points.ndim != 3 or points.shape[1] not in _EYE_CORNERS:
+        raise InputError(f"truth {points.shape}: give faces (N, K, D) of {', '.join(map(str, _EYE_CORNERS))} points")
+    return points, _EYE_CORNERS[points.shape[1]]
+
+
+def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:
+    """Return true points (N, K, D) that include a point of index `last`."""
+    points = numbers("truth", truth)
+    if points.ndim != 3 or points.shape[1] <= last or points.shape[2] < 2:
+        raise InputError(f"truth {points.shape}: give (N, K, 2 or more) with more than {last} points")
+    return points
+
+
+ROOTS = (20, 41)
+"""Indices of the right and the left wrist in InterHand2.6M's order."""
+
+
+class TwoHandError(NamedTuple):
+    """Mean errors over all samples, single hands and interacting hands; NaN without any."""
+
+    all: float
+    single: float
+    interacting: float
+
+
+def two_hand_errors(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, roots: tuple[int, int] = ROOTS
+) -> NDArray[np.float64]:
+    """Return errors (N, 42) of joints relative to the root of their hand. Hands without a valid root do not count."""
+    points = checked_points(predicted, truth, valid)
+    half = _half(points, roots)
+    hands = (
+        Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of])
+        for of in (slice(0, half), slice(half, 2 * half))
+    )
+    own = (roots[0], roots[1] - half)
+    return np.concatenate(
+        [joint_errors(*root_relative(*hand, root=root)) for hand, root in zip(hands, own, strict=True)], axis=-1
+    )
+
+
+def two_hand_mpjpe(errors: ArrayLike, interacting: ArrayLike, *, average: Average = "joint") -> TwoHandError:
+    """Return the MPJPE of errors (N, 42) for single hands, interacting hands (N,) and both together.
+
+    The roots' own errors, always 0, count as in the released evaluation.
+    """
+    table = numbers("errors", errors)
+    if table.ndim != 2:
+        raise InputError(f"errors {table.shape}: give (N, K)")
+    two = flags("interacting", interacting, table.shape[:1])
+    return TwoHandError(mean_error(table, average), mean_error(table[~two], average), mean_error(table[two], average))
+
+
+def root_offset_errors(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    interacting: ArrayLike,
+    roots: tuple[int, int] = ROOTS,
+) -> NDArray[np.float64]:
+    """Return the error (N,) of the left root relative to the right one; NaN without two hands with valid roots."""
+    points = checked_points(predicted, truth, valid)
+    if points.truth.ndim != 3:
+        raise InputError(f"points {points.truth.shape}: give (N, K, D)")
+    _half(points, roots)
+    offsets = root_relative(*(array[:, list(roots)] for array in points), root=0)  # (N, 2, 3)
+    errors = joint_errors(*offsets)[:, 1]
+    return np.where(flags("interacting", interacting, errors.shape), errors, np.nan)
+
+
+def mrrpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    interacting: ArrayLike,
+    roots: tuple[int, int] = ROOTS,
+) -> float:
+    """Return the mean relative root position error over interacting hands (N,), in the unit of the points; NaN without
+    any.
+    """
+    return mean_error(root_offset_errors(predicted, truth, valid, interacting=interacting, roots=roots))
+
+
+def _half(points: Points, roots: tuple[int, int]) -> int:
+    """Return the number of joints of one hand. Raise InputError if a root is not a joint of its hand."""
+    half = points.truth.shape[-2] // 2
+    if not 0 <= roots[0] < half <= roots[1] < points.truth.shape[-2]:
+        raise InputError(f"roots {roots}: give one among joints 0 to {half - 1} and one among those after")
+    return half
+
+
+def handedness_hits(
+    probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return 1 where every hand is on the right side of 0.5, else 0. Exactly 0.5 is always wrong.
+
+    Args:
+        probabilities: Probability (N, H) of each hand, such as right and left.
+        present: Truth (N, H): whether each hand is present.
+        valid: Mask (N,); all samples by default.
+
+    Returns:
+        Hits (N,); NaN where the sample is invalid.
+
+    Source: the released evaluation of InterHand2.6M; its paper calls the mean AP_h.
+    """
+    scores, truth_flags = _pair(probabilities, present)
+    if scores.ndim != 2 or (scores < 0).any() or (scores > 1).any():
+        raise InputError(f"probabilities {scores.shape}: give (N, H), each from 0 to 1")
+    right = np.where(truth_flags, scores > 0.5, scores < 0.5)  # (N, H)
+    hits = np.asarray(right.all(-1), np.float64)
+    return hits if valid is None else np.where(flags("valid", valid, hits.shape), hits, np.nan)
+
+
+def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the mean of `handedness_hits`, 0 to 1; NaN without a valid sample.
+
+    >>> handedness_accuracy([[0.9, 0.1], [0.9, 0.5]], [[1, 0], [1, 0]])
+    0.5
+    """
+    return known_mean(handedness_hits(probabilities, present, valid))
+
+
+def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the area under the precision-recall steps. Equal scores form one step, and NaN is the lowest score.
+
+    Args:
+        scores: Scores (N,).
+        positive: Mask (N,) of positive samples.
+
+    Returns:
+        Area, 0 to 1; NaN without positive samples.
+
+    >>> average_precision([0.9, 0.8, 0.7], [True, False, True])
+    0.8333333333333333
+    """
+    values, positives = _pair(scores, positive)
+    if values.ndim != 1:
+        raise InputError(f"scores {values.shape}: give (N,)")
+    if not positives.any():
+        return float("nan")
+    # A positive without a score is never retrieved; a negative without a score ranks first.
+    values, hits = np.where(np.isnan(values), np.inf, values), positives & ~np.isnan(values)
+    ranked = hits | ~positives
+    order = np.argsort(-values[ranked], kind="stable")
+    values, hits = values[ranked][order], hits[ranked][order].cumsum()
+    last = np.append(values[1:] != values[:-1], True)[: len(values)]  # of equal scores
+    hits, ranks = hits[last], np.flatnonzero(last) + 1
+    gained = np.diff(hits, prepend=0)
+    return float((gained * hits / ranks).sum() / positives.sum())
+
+
+def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values = numbers("scores", scores)
+    return values, flags("truth", truth, values.shape)
+
+
+_PAIRS = 1 << 20  # processed at once, to keep memory flat
+
+
+class FScore(NamedTuple):
+    """Harmonic mean of precision and recall, 0 to 1; NaN without true vertices.
+
+    Attributes:
+        f_score: Harmonic mean of both.
+        precision: Share of predicted vertices near a true vertex.
+        recall: Share of true vertices near a predicted vertex.
+    """
+
+    f_score: float
+    precision: float
+    recall: float
+
+
+def nearest_distances(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance (V,) from each point (V, 3) to the nearest of (W, 3); inf where W is 0."""
+    nearest = np.full(len(points), np.inf)
+    step = max(1, _PAIRS // max(1, len(others)))
+    for start in range(0, len(points), step):
+        part = points[start : start + step]
+        squares = np.zeros((len(part), len(others)))
+        for axis in range(points.shape[1]):
+            squares += np.square(part[:, axis, None] - others[None, :, axis])
+        nearest[start : start + step] = np.sqrt(squares.min(1, initial=np.inf))
+    return nearest
+
+
+def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ...]) -> list[FScore]:
+    """Return the F-score at each threshold: the share of vertices of each mesh that are nearer to some vertex of the
+    other.
+
+    Papers report F@5 mm and F@15 mm. True vertices that are not finite do not count; predicted ones are near nothing.
+
+    Args:
+        predicted: Vertices (W, 3) of one mesh.
+        truth: Vertices (V, 3) in the same unit; V and W may differ.
+        thresholds: Distances in that unit. A vertex counts below the threshold.
+
+    Source: Knapitsch et al. 2017, Tanks and Temples; Zimmermann et al. 2019, FreiHAND.
+    """
+    if not all(0 < threshold < np.inf for threshold in thresholds):
+        raise InputError(f"thresholds {list(thresholds)}: give finite distances above 0")
+    prediction, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
+    finite = prediction[np.isfinite(prediction).all(1)]
+    true = true[np.isfinite(true).all(1)]
+    to_truth, to_predicted = nearest_distances(finite, true), nearest_distances(true, finite)
+    return [_f_score(to_truth < threshold, to_predicted < threshold, len(prediction)) for threshold in thresholds]
+
+
+def f_score(predicted: ArrayLike, truth: ArrayLike, threshold: float) -> FScore:
+    """Return the F-score at one threshold, see `f_scores`.
+
+    >>> f_score([[0, 0, 0], [9, 0, 0]], [[1, 0, 0]], 2)
+    FScore(f_score=0.6666666666666666, precision=0.5, recall=1.0)
+    """
+    return f_scores(predicted, truth, (threshold,))[0]
+
+
+def _vertices(name: str, array: ArrayLike) -> NDArray[np.float64]:
+    points = numbers(name, array)
+    if points.size == 0:
+        return np.zeros((0, 3))
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"{name} {points.shape}: give the vertices of one mesh, (V, 3)")
+    return points
+
+
+def _f_score(near_truth: NDArray[np.bool_], near_predicted: NDArray[np.bool_], predicted: int) -> FScore:
+    if not near_predicted.size:
+        return FScore(float("nan"), float("nan"), float("nan"))
+    precision, recall = float(near_truth.sum() / max(1, predicted)), float(near_predicted.mean())
+    both = precision + recall
+    return FScore(2 * precision * recall / both if both else 0.0, precision, recall)
+
+
+def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the distances of second differences (T - 2, K), in the unit of the points per frame squared.
+
+    Args:
+        predicted: Points (T, K, D) of one sequence, frame by frame.
+        truth: Points (T, K, D).
+        valid: Mask (T, K), or (T,) for frames. Only three valid frames in a row count.
+    """
+    true = numbers("truth", truth)
+    if valid is not None and np.ndim(valid) == 1 and true.ndim == 3:
+        valid = np.repeat(np.asarray(valid)[:, None], true.shape[1], axis=1)
+    points = checked_points(predicted, true, valid)
+    _check_sequence(points.truth)
+    triples = points.valid[:-2] & points.valid[1:-1] & points.valid[2:]
+    return joint_errors(np.diff(points.predicted, 2, axis=0), np.diff(points.truth, 2, axis=0), triples)
+
+
+def _check_sequence(points: NDArray[np.float64]) -> None:
+    if points.ndim != 3:
+        raise InputError(f"points {points.shape}: give one sequence (T, K, D)")
+
+
+def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the mean of `acceleration_errors` over all valid values; NaN with fewer than three frames."""
+    return mean_error(acceleration_errors(predicted, truth, valid), "all")
+
+
+def jitter(predicted: ArrayLike) -> float:
+    """Return the mean length of third differences of points (T, K, D), in their unit per frame cubed, without truth.
+
+    Four frames in a row count if the point was predicted in all of them; NaN without any.
+    """
+    points = checked_points(predicted, predicted).predicted
+    _check_sequence(points)
+    return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
+
+
+def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
+    """Count how often a true instance gets another id than its last one; gaps do not matter.
+
+    Args:
+        frames: Predicted id of each true instance that was found, by frame.
+
+    >>> id_switches([{"left": 1, "right": 2}, {"left": 1}, {"left": 2, "right": 1}])
+    2
+    """
+    last: dict[Hashable, Hashable] = {}
+    switches = 0
+    for frame in frames:
+        switches += sum(1 for true, predicted_id in frame.items() if last.get(true, predicted_id) != predicted_id)
+        last.update(frame)
+    return switches
+
+
+def fused_poses(
+    poses: ArrayLike, forward: ArrayLike, backward: ArrayLike, confidence: ArrayLike
+) -> NDArray[np.float64]:
+    """Return weighted means of a window's poses, for each of its frames.
+
+    Args:
+        poses: Poses (T, P) in a representation that can be added, such as 6D rotations.
+        forward: Motion (T, P) from each frame to the next.
+        backward: Motion (T, P) from each frame to the previous one.
+        confidence: Confidence (T,) before softmax.
+
+    Returns:
+        Poses (T, P): in frame j the weighted mean over i of pose i plus the motions from i to j.
+
+    Source: Fu et al. 2023, Deformer, with the index range of the released code: backward motions j + 1 to i.
+    """
+    arrays = [numbers("poses", item) for item in (poses, forward, backward)]
+    scores = numbers("confidence", confidence)
+    if any(item.ndim != 2 or item.shape != arrays[0].shape for item in arrays) or scores.shape != arrays[0].shape[:1]:
+        shapes = ", ".join(str(item.shape) for item in (*arrays, scores))
+        raise InputError(f"poses, motions, confidence {shapes}: give three arrays (T, P) and one (T,)")
+    own, ahead, back = arrays
+    ahead = np.cumsum(ahead, 0) - ahead  # sum of the motions before each frame
+    back = np.cumsum(back, 0)
+    frames = np.arange(len(own))
+    later = (frames[:, None] < frames)[..., None]  # (i, j): j comes after i
+    moved = np.where(later, ahead[None] - ahead[:, None], back[:, None] - back[None])  # (i, j, P)
+    weights = np.exp(scores - scores.max(initial=-np.inf))
+    weights /= weights.sum()
+    return np.einsum("i,ijp->jp", weights, own[:, None] + moved)

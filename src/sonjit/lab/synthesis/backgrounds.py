@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array, FloatArray, Image
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.synthesis import look_up
-from sonjit.lab.synthesis.drawable import Buffers
+from sonjit.lab.synthesis.renderer import Buffers
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.images import load_image
 

@@ -3,6 +3,8 @@
 Samples are written in chunks of scenes, so that a stopped run resumes. The file of a chunk appears when all images of
 the chunk are written. It contains the truth of each image as a JSON line in the form that shards use for samples.
 Images that are written again after a stop have the same names and bytes.
+
+Render a run: scenes in chunks, in several processes, into a folder. A stopped run resumes to the same bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from functools import partial
-from itertools import groupby, zip_longest
+from functools import cache, partial
+from itertools import count, groupby, zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TextIO, TypeAlias
 
@@ -28,16 +30,22 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, Image
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import atomic_file, atomic_text, write_bytes, write_text
+from sonjit._util.files import (
+    atomic_file,
+    atomic_text,
+    failing_as_job,
+    has_settings,
+    sole_writer,
+    write_bytes,
+    write_text,
+)
 from sonjit._util.json_text import json_from
+from sonjit._util.pools import Progress, run_calls
 from sonjit._util.version import __version__
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
-from sonjit.lab.datasets.registry import spread_indices
-from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
-from sonjit.lab.datasets.shards import (
+from sonjit.lab.datasets.convert import (
     INDEX,
     add_sample,
     instance_to_dict,
@@ -46,14 +54,15 @@ from sonjit.lab.datasets.shards import (
     sample_to_dict,
     shard_name,
 )
+from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.datasets.registry import draw_contact_sheet, spread_indices
+from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.lab.synthesis.backgrounds import BackgroundFolder
-from sonjit.lab.synthesis.drawable import Buffers
 from sonjit.lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit.lab.synthesis.hands import ARM, GLOVE
+from sonjit.lab.synthesis.hands import ARM, GLOVE, HandFiles, load_hand_mesh
 from sonjit.lab.synthesis.motions import NamedMotions, VideoMotion, load_motion
-from sonjit.lab.synthesis.person import HandFiles
-from sonjit.lab.synthesis.samples import DATASET
-from sonjit.lab.synthesis.scenes import FIRST_OBJECT, RigKind, SceneSampler, check_rig
+from sonjit.lab.synthesis.renderer import Buffers, Renderer
+from sonjit.lab.synthesis.scenes import DATASET, FIRST_OBJECT, RigKind, SceneSampler, check_rig, render_samples
 from sonjit.media import open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
@@ -611,3 +620,102 @@ def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
     return Sample(
         dataset=DATASET, id=f"{name} {frame}", image=rgb, width=width, height=height, instances=hands, camera=camera
     )
+
+
+SHEET: Final = "sheet.jpg"
+
+_LAYOUTS: Final[dict[str, type[FolderLayout]]] = {
+    "coco": CocoLayout,
+    "interhand": InterHandLayout,
+    "shards": ShardLayout,
+    "video": VideoLayout,
+}
+
+_SHEET_SAMPLES: Final = 24
+
+
+@dataclass
+class SynthSummary:
+    """Result of a run."""
+
+    images: int = 0  # images rendered by this call
+    rendered: int = 0  # stills or sequences rendered by this call
+    reused: int = 0  # stills or sequences rendered before
+
+
+def synthesize(
+    out: Path, settings: SynthSettings, *, jobs: int = 1, workers: str = "pool", progress: Progress = Progress()
+) -> SynthSummary:
+    """Render a folder of labelled images, or resume one.
+
+    Args:
+        out: Folder, created if needed.
+        settings: What to render.
+        jobs: Number of processes.
+        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
+        progress: Receiver of the progress in stills or sequences.
+
+    Raises:
+        InputError: The settings are impossible, the folder has other content, or the rig is missing (the message
+            explains how to fetch it).
+        JobError: The disk is full, or a process was ended from outside or crashed.
+    """
+    settings.sampler()
+    layout = _LAYOUTS[settings.format](out, settings)
+    layout.check()
+    for side in ("Right", "Left"):
+        load_hand_mesh(side, settings.hands)
+    with sole_writer(out):
+        _open(out, settings)
+        done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
+        summary = SynthSummary(reused=sum(len(layout.numbers(chunk)) for chunk in done))
+        progress.advance(summary.reused)
+        chunks = sorted(set(range(layout.chunks)) - done)
+        try:
+            calls = [(layout, chunk) for chunk in chunks]
+            for number, images in run_calls(_render_chunk, calls, jobs=jobs, workers=workers):
+                done.add(chunks[number])
+                finished = len(layout.numbers(chunks[number]))
+                summary.rendered += finished
+                summary.images += images
+                progress.advance(finished)
+        finally:
+            if done:
+                layout.finish(sorted(done))
+                sheet = draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
+                write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
+        return summary
+
+
+def _open(out: Path, settings: SynthSettings) -> None:
+    """Create the folder, unless it exists with the same settings."""
+    name = f"{TRUTH}/settings.json"
+    text = json_from({"version": __version__} | asdict(settings), 1) + "\n"
+    if has_settings(out, name, text):
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty: choose a new or empty folder")
+    with failing_as_job(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_text(out / name, text)
+
+
+def _render_chunk(layout: FolderLayout, chunk: int) -> int:
+    """Render and write one chunk. Return the number of its images."""
+    renderer, sampler, rows = _renderer(), layout.settings.sampler(), count()
+
+    def images() -> Iterator[RenderedImage]:
+        for number in layout.numbers(chunk):
+            for scene in sampler.make(number):
+                for sample, buffers in render_samples(renderer, scene):
+                    yield RenderedImage(number, next(rows), scene.time_s, sample, buffers)
+
+    layout.write(chunk, images())
+    return next(rows)
+
+
+@cache
+def _renderer() -> Renderer:
+    """Return the renderer of this process, whose shaders take long to compile."""
+    cv2.setNumThreads(1)
+    return Renderer()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import FloatArray, Image, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.lab.synthesis import read_table
-from sonjit.lab.synthesis.drawable import Drawable, Material, Surface
+from sonjit.lab.synthesis.renderer import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
 Grip = Literal["wrap", "pinch"]

@@ -20,11 +20,10 @@ from sonjit.detectors.options import HandOptions
 from sonjit.gestures.classifier import aligned, gesture_features, palm_pose
 from sonjit.gestures.custom_motions import MotionRecording
 from sonjit.lab.datasets import Instance, Sample, open_dataset
-from sonjit.lab.hand_models.rig import Rig, RigPose
-from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
+from sonjit.lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
 from sonjit.lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
-from sonjit.lab.synthesis.person import SHAPE_NAMES, rig_from_shape
-from sonjit.lab.synthesis.poses import turn_hand
+from sonjit.lab.synthesis.hands import SHAPE_NAMES, rig_from_shape
+from sonjit.lab.synthesis.motions import turn_hand
 from sonjit.lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.building_blocks import ArrayRows

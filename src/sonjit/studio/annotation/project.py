@@ -19,12 +19,11 @@ from typing import Final
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import file_stamp
-from sonjit.studio.annotation.mark_store import AnnotationStore
-from sonjit.studio.annotation.marks import check_name
+from sonjit.studio.annotation.marks import AnnotationStore, check_name
 from sonjit.studio.cameras.files import load_cameras, save_cameras
-from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import (
     CameraFrames,
+    CameraRig,
     SynchronizedView,
     View,
     load_frame_sets,

@@ -2,49 +2,610 @@
 
 A release is written to a draft folder and renamed when it is complete. An interrupted run resumes with the missing
 frame sets. Annotations are collected meanwhile: InterHand2.6M's files, COCO, sources of joints, and statistics.
+
+Read the data card of a release, write it as Markdown, and collect the records and counts of the splits.
+
+Prepare images for release: hide faces, and make the ridges of fingers unreadable.
+
+Faces are blurred, but never over a labelled hand, which a blur would spoil. A face detector also fires on fingers. Its
+boxes over a labelled hand count as the hand under two conditions: a second network sees no face there, and at the
+hand's distance it would be smaller than a face can be. One condition alone would let faces through: the network misses
+some that hands cover, and a face far behind a hand is small.
+
+A face that one view shows is hidden in all others, too, because detectors miss faces from the side or partly occluded.
+Two views determine its position; one view estimates it from a face's usual size.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, IntArray
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray
+from sonjit._util.data_files import read_json, read_toml_table, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import failing_as_job, has_settings, sole_writer, write_bytes, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress
-from sonjit.lab.datasets.interhand import skeleton_lines
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.kinds.face import box_around_face
+from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.sources.images import encode_image
+from sonjit.results import Box, Face
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.run_folder import read_labels
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.release.data_card import (
-    SPLITS,
-    Capture,
-    DataCard,
-    SplitFiles,
-    Statistics,
-    card_markdown,
-    split_people,
-)
-from sonjit.studio.release.privacy import (
-    FacesFound,
-    ReleasedImage,
-    Sampling,
-    hide_faces_of_other_views,
-    released_image,
-    sampling_of,
-)
+from sonjit.studio.automatic.learning import coco_annotation, coco_category
+from sonjit.studio.automatic.run_folder import SOURCES, read_labels
+from sonjit.studio.cameras.views import CameraRig, RigCamera
 from sonjit.studio.triangulation.people import HANDS, PeopleInSpace
-from sonjit.studio.triangulation.surfaces import HandSurface, fit_surfaces
+from sonjit.studio.triangulation.surfaces import HandSurface, fit_surfaces, save_surfaces
+from sonjit.studio.triangulation.triangulation import triangulate
+
+SPLITS: Final = ("train", "val", "test")
+_DEFAULT_FRACTIONS: Final = {"test": 0.2, "val": 0.1}  # fractions of the people, without splits on the card
+_REQUIRED_FIELDS: Final = {
+    "title": "the name of the data set",
+    "licence": "under which it is released, such as CC-BY-4.0",
+    "consent": "who agreed to what, how, and how they can take it back",
+    "contact": "whom to write to",
+}
+_EXAMPLE: Final = 'title = "…", licence = "…", consent = "…", contact = "…", and [captures.NAME] with subject = "01"'
+
+
+@dataclass(frozen=True)
+class CaptureSequence:
+    """One performance of a capture; `kind` PP is a peak pose, ROM a range of motion."""
+
+    name: str
+    kind: Literal["PP", "ROM", ""]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One project of a release.
+
+    Attributes:
+        subject: Number or word for the person.
+        split: Split of the person, or None for an automatic one.
+    """
+
+    subject: str
+    split: str | None
+    sequences: tuple[CaptureSequence, ...]
+
+    def sequence_of(self, frame: int) -> CaptureSequence:
+        """Return the performance that contains a frame set, `all` if there is none."""
+        return next(
+            (sequence for sequence in self.sequences if sequence.first <= frame <= sequence.last),
+            CaptureSequence("all", "", 0, 0),
+        )
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """The fields of the authors, see `_REQUIRED_FIELDS`, and the captures."""
+
+    fields: Mapping[str, str]
+    captures: Mapping[str, Capture]
+
+
+def load_card(path: Path) -> DataCard:
+    """Load a card from TOML."""
+    if not path.is_file():
+        raise InputError(f"--card {path}: no such file; a release requires a card with {_EXAMPLE}")
+    record = read_toml_table(path)
+    for name, what in _REQUIRED_FIELDS.items():
+        if not str(record.get(name, "")).strip():
+            raise InputError(f"{path} lacks {name}: {what}; it is required")
+    captures = {name: _capture(path, name, table) for name, table in record.get("captures", {}).items()}
+    fields = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
+    return DataCard(fields, captures)
+
+
+def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
+    at = f"{path}: captures.{name}"
+    if not isinstance(record, dict) or not str(record.get("subject", "")).strip():  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        raise InputError(f"{at} lacks subject: a number or word for the person, never a name")
+    members: Mapping[str, Any] = record
+    split = members.get("split")
+    if split is not None and split not in SPLITS:
+        raise InputError(f"{at}.split {split!r}. Choose from {', '.join(SPLITS)}")
+    sequences: list[CaptureSequence] = []
+    for sequence in members.get("sequences", []):
+        kind = sequence.get("type", "")
+        if kind not in ("PP", "ROM", ""):
+            raise InputError(f"{at}: unknown sequence type {kind!r}. Choose from PP, ROM, or omit it")
+        try:
+            first, last = int(sequence["first"]), int(sequence["last"])
+            sequences.append(CaptureSequence(_file_name(str(sequence["name"])), kind, first, last))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{at}: a sequence requires name, first and last") from None
+    return Capture(_file_name(str(members["subject"])), split, tuple(sequences))
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def split_people(captures: Iterable[Capture]) -> dict[str, str]:
+    """Return the split of each person: the card's, or a fifth of the people for test and a tenth for val.
+
+    Raises:
+        InputError: A person would be in two splits.
+    """
+    captures, splits = list(captures), dict[str, str]()
+    for capture in captures:
+        if capture.split is not None and splits.setdefault(capture.subject, capture.split) != capture.split:
+            raise InputError(
+                f"person {capture.subject} would be in {splits[capture.subject]} and {capture.split}: one split each"
+            )
+    others = {capture.subject for capture in captures} - splits.keys()
+    unassigned = sorted(others, key=lambda name: hashlib.sha256(name.encode()).digest())
+    people = len(unassigned) + len(splits)
+    for split, fraction in _DEFAULT_FRACTIONS.items():
+        for _ in range(round(fraction * people) - list(splits.values()).count(split)):
+            if len(unassigned) > 1:
+                splits[unassigned.pop()] = split
+    return splits | dict.fromkeys(unassigned, "train")
+
+
+def card_markdown(
+    card: DataCard, statistics: Mapping[str, object], samplings: Mapping[str, Sampling], faces: FacesFound
+) -> str:
+    """Write the data card as Markdown."""
+    totals = [(name.replace("_", " "), _format_value(value)) for name, value in statistics.items() if name != "splits"]
+    views: list[tuple[str, ...]] = []
+    for name, sampling in samplings.items():
+        size, contrast = "{} x {}".format(*sampling.size), f"{100 * sampling.ridge_contrast:.1f} %"
+        views.append((name, size, f"{sampling.px_per_mm:.2f}", f"{sampling.ridge_px:.2f}", contrast))
+    blocks = [
+        Table(("", ""), tuple(card.fields.items()), text_columns=2),
+        Heading("Contents"),
+        Table(("", ""), tuple(totals), text_columns=2),
+        Text(
+            "Images and labels are stored as in InterHand2.6M (`images`, `annotations`), and also as COCO. No person "
+            "is in two splits. Joints are the centres of rotation inside the fingers, and the ends of the fingers at "
+            "the tips, in millimetres in the world of a capture. `annotations/*/sources_*.json` lists the source of "
+            "each joint: H is a human, M a machine, H+M a machine whose result a human checked. `SHA256SUMS` lists "
+            "every file."
+        ),
+        Heading("Privacy"),
+        Text(
+            "Ridges of fingers repeat about every 0.45 mm. They cannot be read below two pixels a period, or where a "
+            "tenth of their contrast or less is left. At the joint nearest to each camera:"
+        ),
+        Table(("view", "size", "px/mm", "pixels a ridge", "contrast left of ridges"), tuple(views), text_columns=2),
+        Text(
+            f"Faces found and blurred, in an image or where another view shows one: {faces.blurred}. Images left out "
+            f"because what may be a face lies over a labelled hand: {faces.withheld}. Labelled hands that were taken "
+            "for a face, too small for one and none to a second network, and were left as they are: "
+            f"{faces.hands}. What a detector finds in no view is not blurred: look at the images before you publish."
+        ),
+    ]
+    return markdown_from(card.fields["title"], blocks)
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        members: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return ", ".join(f"{name or 'none'} {count}" for name, count in members.items())
+    return str(value)
+
+
+@dataclass
+class SplitFiles:
+    """The records of one split, collected while its frame sets are written."""
+
+    split: str
+    images: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    annotations: list[Mapping[str, object]] = field(default_factory=list[Mapping[str, object]])
+    coco: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    cameras: dict[str, object] = field(default_factory=dict[str, object])
+    joints: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
+    mano: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict[str, dict[str, dict[str, object]]])
+    by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
+
+    def add_cameras(self, capture: str, rig: CameraRig) -> None:
+        """Add the cameras of a capture, as of the released images."""
+        self.cameras[capture] = cameras_record({camera.name: (camera.camera.K, camera.R, camera.t) for camera in rig})
+
+    def add_frame_set(self, capture: str, frame: int, points_m: FloatArray, source: IntArray) -> None:
+        """Add the joints (2, 21, 3) of one frame set and their sources (2, 21)."""
+        sources = [""] * 42
+        for index, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
+            sources[index] = SOURCES[code]
+        self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
+        self.sources.setdefault(capture, {})[str(frame)] = sources
+
+    def add_surfaces(self, root: Path, capture: str, surfaces: Sequence[HandSurface]) -> None:
+        """Write the surfaces of a capture to a file, and add MANO's parameters in NeuralAnnot's form."""
+        save_surfaces(root / "annotations" / self.split / f"surfaces_{self.split}_Capture{capture}.npz", surfaces)
+        for surface in surfaces:
+            if "trans" in surface.parameters:
+                pose, shape, trans = (surface.parameters[name] for name in ("pose", "shape", "trans"))
+                frames = self.mano.setdefault(capture, {})
+                for row, frame in enumerate(surface.frames.tolist()):
+                    record = {"pose": pose[row].tolist(), "shape": shape.tolist(), "trans": trans[row].tolist()}
+                    frames.setdefault(str(frame), {})[surface.side.lower()] = record
+
+    def add_image(
+        self, name: str, about: Mapping[str, Any], pixels: FloatArray, source: IntArray, visible: BoolArray
+    ) -> None:
+        """Add one view.
+
+        Args:
+            pixels: (2, 21, 2) joints in pixels.
+            source: (2, 21) sources of the joints.
+            visible: (2, 21) mask of the visible joints.
+        """
+        number = len(self.images) + 1
+        valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
+        self.images.append({"id": number, "file_name": name, **about})
+        self.annotations.append(annotation_record(number, pixels, valid))
+        self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
+        width, height = about["width"], about["height"]
+        for side in range(2):
+            inside = valid[side] & ((pixels[side] >= 0) & (pixels[side] <= (width, height))).all(-1)
+            if inside.sum() > 1:
+                points = np.where(inside[:, None], pixels[side], np.nan)
+                shown = np.where(visible[side], 2, 1)
+                annotation = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
+                own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
+                self.coco.append({**annotation, "hand_side": ("right", "left")[side], "source": "/".join(own)})
+
+    def write(self, root: Path) -> None:
+        """Write all files of the split."""
+        folder, stem = root / "annotations" / self.split, f"InterHand2.6M_{self.split}"
+        prefix = f"images/{self.split}/"
+        images = [image | {"file_name": prefix + image["file_name"]} for image in self.images]
+        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        records: dict[str, object] = {
+            f"{stem}_data": {"images": self.images, "annotations": self.annotations},
+            f"{stem}_camera": self.cameras,
+            f"{stem}_joint_3d": self.joints,
+            f"sources_{self.split}": self.sources,
+            **({f"{stem}_MANO_NeuralAnnot": self.mano} if self.mano else {}),
+            f"coco_{self.split}": {"images": images, "annotations": self.coco, "categories": categories},
+        }
+        for name, record in records.items():
+            write_json(folder / f"{name}.json", record)
+        for whom, numbers in self.by.items():
+            write_text(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{number}\n" for number in numbers))
+
+
+@dataclass
+class Statistics:
+    """Counts of the released data."""
+
+    frame_sets: int = 0
+    images: Counter[str] = field(default_factory=Counter[str])
+    people: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    hands: Counter[str] = field(default_factory=Counter[str])
+    joints: Counter[str] = field(default_factory=Counter[str])
+    sequences: dict[str, set[tuple[str, str]]] = field(default_factory=dict[str, set[tuple[str, str]]])
+    std_m: float = 0.0
+
+    def add(
+        self, split: str, capture: Capture, *, frame: int, source: IntArray, std_m: FloatArray, images: int
+    ) -> None:
+        """Count one frame set by the sources (2, 21) and standard errors (2, 21) of its joints."""
+        labelled = source > 0
+        right, left = bool(labelled[0].any()), bool(labelled[1].any())
+        performed = capture.sequence_of(frame)
+        self.frame_sets += 1
+        self.images[split] += images
+        self.people.setdefault(split, set()).add(capture.subject)
+        self.hands["interacting" if right and left else "right" if right else "left"] += 1
+        self.joints.update(SOURCES[code] for code in source[labelled].tolist())
+        self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
+        self.std_m += float(np.nansum(std_m[labelled]))
+
+    def counts(self) -> dict[str, Any]:
+        """Return the content of `statistics.json`."""
+        joints = sum(self.joints.values())
+        return {
+            "people": sum(len(names) for names in self.people.values()),
+            "frame_sets": self.frame_sets,
+            "images": sum(self.images.values()),
+            "images_by_split": dict(self.images),
+            "people_by_split": {split: len(names) for split, names in self.people.items()},
+            "frame_sets_by_hands": dict(self.hands),
+            "joints": joints,
+            "joints_by_source": dict(self.joints),
+            "sequences_by_type": {kind or "other": len(names) for kind, names in self.sequences.items()},
+            "mean_spread_mm": round(1000 * self.std_m / max(joints, 1), 3),
+            "splits": {split: sorted(names) for split, names in self.people.items()},
+        }
+
+
+_BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
+_BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
+_MIN_PRESENCE: Final = 0.1
+"""Presence below which a small face over a hand counts as a finger.
+
+Chosen on 515 rendered images of hands and 40 photographs; research/annotator.md, "Privacy of releases"."""
+_MIN_FACE_M: Final = 0.075  # half a face: a smaller one is at least twice as far away as the hand in front of it
+_MAX_FACE_M: Final = 0.4  # largest plausible width of a face
+_FACE_WIDTHS_M: Final = 0.13, 0.16, 0.2  # possible widths of a face's box, by size and orientation of the face
+_HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred from any side
+
+
+class ReleasedImage(NamedTuple):
+    """A camera's released image, without distortion.
+
+    Attributes:
+        rgb: Downsized image, not to be released if a face is `withheld`.
+        boxes: Boxes of faces in its pixels, also of a withheld one.
+    """
+
+    rgb: NDArray[np.uint8]
+    faces: FacesFound
+    boxes: tuple[Box, ...]
+
+
+def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray) -> ReleasedImage:
+    """Prepare a camera's image for release, except for faces that only other views show.
+
+    See `hide_faces_of_other_views`.
+
+    Args:
+        rgb: (H, W, 3) original image.
+        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
+    """
+    if camera.camera.distortion is not None:
+        rgb = _undistort(rgb, camera)
+    shown, faces, boxes = hide_faces(rgb, camera, points_m)
+    scale = np.tile(np.array(size) / (camera.width, camera.height), 2)
+    scaled = tuple[Box, ...](tuple((scale * box).tolist()) for box in boxes)
+    return ReleasedImage(np.asarray(downsize(shown, size).round().clip(0, 255), np.uint8), faces, scaled)
+
+
+def _undistort(rgb: Image, camera: RigCamera) -> Image:
+    import cv2
+
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    rays = (np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.camera.K).T).astype(np.float64)
+    directions = rays[..., :2].copy()
+    directions[np.hypot(directions[..., 0], directions[..., 1]) > camera.camera.fold] = np.nan
+    pixels = camera.camera.project(np.concatenate([directions, rays[..., 2:]], -1)) - 0.5  # OpenCV's pixels
+    where = np.nan_to_num(pixels, nan=-2.0).astype(np.float32)
+    return np.asarray(cv2.remap(rgb, where[..., 0], where[..., 1], cv2.INTER_LINEAR), np.uint8)
+
+
+class FacesFound(NamedTuple):
+    """Faces found in one image, or in several.
+
+    Attributes:
+        withheld: Number of images with a possible face over a labelled hand, neither blurred nor released.
+    """
+
+    blurred: int = 0
+    hands: int = 0
+    withheld: int = 0
+
+
+def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound, list[Box]]:
+    """Blur the faces of an image.
+
+    Args:
+        rgb: (H, W, 3) image.
+        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
+
+    Returns:
+        The image, not to be released if `withheld` is 1; the faces; and their boxes.
+    """
+    joints = camera.camera.from_world(points_m)  # (2, 21, 3)
+    found: list[Box] = []
+    hands = withheld = 0
+    for face in _detector("box-full").detect(rgb):
+        covered = [hand for hand in joints if _overlaps_hand(_add_margin(face.box, rgb), hand, camera.camera.K)]
+        if covered and _is_hand(rgb, face, covered, camera.camera.K):
+            hands += 1
+            continue
+        found.append(face.box)
+        withheld |= bool(covered)
+    if withheld:
+        return rgb, FacesFound(withheld=1), found
+    return blur_faces(rgb, found), FacesFound(len(found), hands), found
+
+
+def hide_faces_of_other_views(
+    rig: CameraRig, shown: Sequence[ReleasedImage], points_m: FloatArray
+) -> list[ReleasedImage]:
+    """Blur, or withhold over hands, the faces of one frame set that other views show.
+
+    Args:
+        rig: Cameras of the C images without distortion.
+        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
+    """
+    changed = list(shown)
+    for head_m in _locate_heads(rig, shown):
+        for view, (camera, image) in enumerate(zip(rig, changed, strict=True)):
+            depth = float(camera.camera.from_world(head_m)[2])
+            x, y = camera.project(head_m).tolist()
+            radius = _HEAD_RADIUS_M * float(camera.camera.K[0, 0]) / max(depth, 1e-6)
+            is_visible = -radius < x < camera.width + radius and -radius < y < camera.height + radius  # False for NaN
+            if image.faces.withheld or not is_visible or any(a <= x <= c and b <= y <= d for a, b, c, d in image.boxes):
+                continue
+            half = radius / (1 + 2 * _BLUR_MARGIN)
+            box = x - half, y - half, x + half, y + half
+            joints = camera.camera.from_world(points_m)
+            if any(_overlaps_hand(_add_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
+                changed[view] = image._replace(faces=FacesFound(withheld=1))
+            else:
+                faces = image.faces._replace(blurred=image.faces.blurred + 1)
+                changed[view] = ReleasedImage(blur_faces(image.rgb, [box]), faces, (*image.boxes, box))
+    return changed
+
+
+def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatArray]:
+    """Return positions (3,) of heads in the world: from two views, otherwise possible ones from one view.
+
+    A face that only one view shows over a hand is more often a hand than a face.
+    """
+    found = [(view, np.array(box)) for view, faces in enumerate(shown) for box in faces.boxes]
+    heads: list[FloatArray] = []
+    for (a, first), (b, second) in combinations(found, 2):
+        if a == b:
+            continue
+        both = CameraRig((rig.cameras[a], rig.cameras[b]))
+        middles = np.stack([(box[:2] + box[2:]) / 2 for box in (first, second)])[:, None]
+        sides = np.array([(box[2:] - box[:2]).max() for box in (first, second)])
+        centre = triangulate(both, middles).points_m[0]
+        depths = np.array([camera.camera.from_world(centre)[2] for camera in both])
+        sizes_m = sides * depths / [camera.camera.K[0, 0] for camera in both]
+        near = np.linalg.norm(both.project(centre) - middles[:, 0], axis=-1) < sides / 2
+        is_known = any(np.linalg.norm(centre - head) < _HEAD_RADIUS_M for head in heads)
+        if near.all() and not is_known and ((sizes_m > _MIN_FACE_M) & (sizes_m < _MAX_FACE_M)).all():
+            heads.append(centre)
+    alone: list[FloatArray] = []
+    for view, box in found:
+        camera, middle, side = rig.cameras[view], (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+        is_known = any(np.linalg.norm(camera.project(head) - middle) < side for head in heads)
+        if not is_known and not shown[view].faces.withheld:
+            ray = camera.directions(middle)
+            alone += [camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _FACE_WIDTHS_M]
+    return heads + alone
+
+
+def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
+    """Reduce each face's box and a margin in an image (H, W, 3) to six by six cells."""
+    import cv2
+
+    out = rgb.copy()
+    for box in boxes:
+        left, top, right, bottom = _add_margin(box, rgb)
+        if right - left < 1 or bottom - top < 1:
+            continue
+        cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
+        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _add_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
+    """Return a face's box with its margin: x_min, y_min, x_max, y_max within the image."""
+    x_min, y_min, x_max, y_max = box
+    margin = _BLUR_MARGIN * max(x_max - x_min, y_max - y_min)
+    height, width = rgb.shape[:2]
+    left, top = max(0, math.floor(x_min - margin)), max(0, math.floor(y_min - margin))
+    return left, top, min(width, math.ceil(x_max + margin)), min(height, math.ceil(y_max + margin))
+
+
+def _overlaps_hand(box: tuple[int, int, int, int], joints_m: FloatArray, K: FloatArray) -> bool:
+    """Check whether a box touches the outline of a hand's known joints (21, 3) in front of the camera."""
+    import cv2
+
+    in_front = joints_m[joints_m[:, 2] > 0]  # excludes unknown ones, too
+    if not len(in_front):
+        return False
+    pixels = (in_front @ K.T)[:, :2] / in_front[:, 2:]
+    left, top, right, bottom = box
+    if ((pixels >= (left, top)) & (pixels <= (right, bottom))).all(1).any():
+        return True
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+    hull = cv2.convexHull(pixels.astype(np.float32))
+    return len(hull) > 2 and cv2.intersectConvexConvex(hull, corners)[0] > 0
+
+
+def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArray) -> bool:
+    """Check whether a face over hands (21, 3) in the camera's frame is one of the hands."""
+    far = max(float(np.nanmedian(hand[:, 2])) for hand in hands_m)
+    x_min, _, x_max, _ = face.box
+    if (x_max - x_min) * far / K[0, 0] >= _MIN_FACE_M:
+        return False
+    right_eye, left_eye = face.keypoints[:2, :2].tolist()
+    return not _detector("mesh").detect(rgb, boxes=[box_around_face(face.box, right_eye, left_eye)])
+
+
+@cache
+def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
+    own = {"max_instances": 10} if model == "box-full" else {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
+    return create_detector("face", model=model, static_image=True, search="fast", threads=1, **own)
+
+
+RIDGE_MM: Final = 0.45
+"""Typical period of the ridges of an adult's finger; children's are finer."""
+SIZE: Final = (512, 334)
+"""Longer and shorter side of a released image, as InterHand2.6M's."""
+_READABLE_CONTRAST: Final = 0.1  # remaining fraction of a pattern's contrast from which it is readable
+_MIN_RIDGE_PX: Final = 2.0  # period below which a pattern cannot be sampled
+_SHRINK_FACTOR: Final = 0.9  # step by which an image becomes smaller until its ridges are unreadable
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Resolution of skin in a view's released images.
+
+    Attributes:
+        size: Released width and height in pixels.
+        ridge_px: Period of a ridge there in pixels.
+        ridge_contrast: Fraction of the contrast of synthetic ridges that downsizing leaves. Ridges below two pixels per
+            period cannot be read whatever remains of them.
+    """
+
+    view: str
+    size: tuple[int, int]
+    px_per_mm: float
+    ridge_px: float
+    ridge_contrast: float
+
+    @property
+    def readable(self) -> bool:
+        """Whether ridges cover two pixels or more, and more than a tenth of their contrast remains."""
+        return self.ridge_px >= _MIN_RIDGE_PX and self.ridge_contrast > _READABLE_CONTRAST
+
+
+def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
+    """Return the largest size of at most 512 x 334 (or upright) at which ridges cannot be read, and its sampling."""
+    longer, shorter = max(camera.width, camera.height), min(camera.width, camera.height)
+    scale = min(1.0, SIZE[0] / longer, SIZE[1] / shorter)
+    finest = float(max(camera.camera.K[0, 0], camera.camera.K[1, 1])) / (1000 * nearest_m)
+    while True:
+        size = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
+        shown = finest * scale
+        sampling = Sampling(camera.name, size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
+        if not sampling.readable:
+            return sampling
+        scale *= _SHRINK_FACTOR
+
+
+def ridge_contrast(px_per_mm: float, scale: float) -> float:
+    """Return the fraction of the contrast of synthetic ridges after downsizing, the maximum over directions."""
+    side = 240
+    y, x = np.mgrid[:side, :side]
+    largest = 0.0
+    for angle in np.linspace(0, math.pi / 2, 7):
+        along = (x * math.cos(angle) + y * math.sin(angle)) / (px_per_mm * RIDGE_MM)
+        ridges = (128 + 100 * np.sin(2 * np.pi * along)).astype(np.float32)
+        if px_per_mm * RIDGE_MM < _MIN_RIDGE_PX:
+            return 0.0  # the camera does not resolve them
+        small = downsize(ridges, (max(1, round(side * scale)), max(1, round(side * scale))))
+        largest = max(largest, float(small.std() / ridges.std()))
+    return largest
+
+
+def downsize(image: Image | Float32Array, size: tuple[int, int]) -> Float32Array:
+    """Downsize an image (H, W) or (H, W, 3) to a width and height by area means."""
+    import cv2
+
+    if (image.shape[1], image.shape[0]) == size:
+        return np.asarray(image, np.float32)
+    return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+
 
 SurfaceModel = Literal["rig", "mano"]
 FPS: Final = 5.0

@@ -22,13 +22,11 @@ from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.lab.documents import line_mark, svg_of
 from sonjit.lab.hand_models.mesh_files import bvh_from_motion, glb_from_motions, presence
-from sonjit.lab.hand_models.rig import RigMotion, Side
-from sonjit.lab.hand_models.rig_ik import fit_pose
+from sonjit.lab.hand_models.rig import RigMotion, Side, fit_pose
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import median_lengths, rig_with_lengths
-from sonjit.studio.triangulation.people import HANDS, Part, PeopleInSpace
+from sonjit.studio.triangulation.people import HANDS, Part, PeopleInSpace, median_lengths, rig_with_lengths
 
 _GREY: Final[Colour] = (136, 136, 136)
 _BALL_RADIUS_M: Final = {"hands": 0.006, "bodies": 0.02, "faces": 0.0015}

@@ -15,9 +15,9 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
+from sonjit.lab.datasets.convert import save_shards
 from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
 from sonjit.lab.datasets.sample import VideoFrame
-from sonjit.lab.datasets.shards import save_shards
 from sonjit.lab.training.augment import AugmentedSettings
 from sonjit.lab.training.building_blocks import Subset, evenly_spaced
 from sonjit.lab.training.recipes import TrainingRequest
