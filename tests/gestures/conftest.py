@@ -5,7 +5,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import CustomMotions, MotionRecording
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit.lab.synthesis.person import rig_from_shape
+from sonjit.lab.synthesis.hands import rig_from_shape
 from sonjit.results import Frame, Hand
 
 

@@ -11,11 +11,18 @@ from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results import Face
 from sonjit.studio.automatic.run_folder import FOLDER, Labels
 from sonjit.studio.cameras.files import save_cameras
-from sonjit.studio.cli.annotate_triangulate import surfaces
-from sonjit.studio.release import privacy as release_faces
-from sonjit.studio.release.data_card import Capture, load_card, split_people
-from sonjit.studio.release.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
-from sonjit.studio.release.release import release
+from sonjit.studio.cli.annotate import surfaces
+from sonjit.studio.release import release as release_faces
+from sonjit.studio.release.release import (
+    Capture,
+    FacesFound,
+    ReleasedImage,
+    hide_faces,
+    hide_faces_of_other_views,
+    load_card,
+    release,
+    split_people,
+)
 from sonjit.studio.triangulation.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit.studio.triangulation.surfaces import fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.triangulation import triangulate

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.marks import (
     MACHINE,
+    AnnotationStore,
     Mark,
     ReviewPriority,
     agreement,
     conflicts,
     review_priorities,
 )
-from sonjit.studio.triangulation.bones import HAND_BONES
+from sonjit.studio.triangulation.people import HAND_BONES
 
 from .projects import hands
 
@@ -149,7 +149,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path):
 import sys
 from pathlib import Path
 from sonjit.studio.annotation.marks import Mark
-from sonjit.studio.annotation.mark_store import AnnotationStore
+from sonjit.studio.annotation.marks import AnnotationStore
 store = AnnotationStore(Path(sys.argv[1]))
 for number in range(10**6):
     store.add([Mark(f"m{number}", number, "a", 0, "Ann", "seen", 1.0, 2.0)])

@@ -9,8 +9,7 @@ import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.benchmark import CASES, worker
-from sonjit.lab.benchmark.cases import save_bundle, save_clip
-from sonjit.lab.benchmark.run import METRICS, benchmark, run_worker
+from sonjit.lab.benchmark.run import METRICS, benchmark, run_worker, save_bundle, save_clip
 from sonjit.lab.benchmark.worker import Sonjit, Tasks, measure_closure, run_job
 from sonjit.weights import find_weight
 

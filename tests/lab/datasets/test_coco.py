@@ -151,3 +151,22 @@ def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
 def test_a_bad_segmentation_is_one_clear_line(segmentation, message):
     with pytest.raises(InputError, match=message):
         mask_from_segmentation(segmentation, 4, 5)
+
+
+def test_frames_of_a_video_are_those_of_the_file_and_not_of_the_ids(demo_clip, tmp_path):
+    path, frames, _ = demo_clip
+    height, width = frames[0].shape[:2]
+    place = {"width": width, "height": height}
+    images = [
+        {"id": 1, "file_name": "frame_000003.PNG"} | place,  # as CVAT writes it: ids count from 1
+        {"id": 2, "file_name": "000001.png"} | place,
+        {"id": 3, "file_name": "000004.png", "frame": 2} | place,
+    ]
+    file = write(tmp_path, small(images=images, annotations=[]))
+    samples = open_dataset("folder", file, images=path)
+    assert [sample.image_id for sample in samples] == [1, 2, 3]
+    for sample, index in zip(samples, (3, 1, 2), strict=True):
+        np.testing.assert_array_equal(sample.rgb(), frames[index])
+    file = write(tmp_path, small(images=[images[0] | {"file_name": "clip_3.png"}], annotations=[]))
+    with pytest.raises(InputError, match=r"clip_3\.png is no frame of .*: add the field frame"):
+        open_dataset("folder", file, images=path)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.convert import convert_dataset, split_dataset, split_groups
-from sonjit.lab.datasets.shards import sample_to_dict, save_shards
+from sonjit.lab.datasets.convert import convert_dataset, sample_to_dict, save_shards, split_dataset, split_groups
 
 
 def same(one, other):

@@ -1,5 +1,6 @@
 """Properties of every data set: lazy reading, small pickles for worker processes, and checks at opening."""
 
+import json
 import multiprocessing
 import pickle
 
@@ -10,6 +11,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Sample, dataset_entry, list_datasets, open_dataset
 from sonjit.lab.datasets.dataset import DatasetEntry
+from sonjit.lab.datasets.interhand import index_images
 from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
 from sonjit.lab.datasets.registry import check_all, check_sample
 
@@ -105,3 +107,21 @@ def test_records_name_required_fields(name):
 def test_unknown_sets_name_the_known_ones():
     with pytest.raises(InputError, match=r"Unknown data set 'interhand'\. Choose from .*interhand2\.6m"):
         open_dataset("interhand", "nowhere")
+
+
+def test_images_of_interhand_are_those_of_their_ids(tmp_path):
+    place = {"capture": 0, "subject": 1, "seq_name": "ROM", "camera": "7", "width": 334, "height": 512}
+    images = [place | {"id": n, "frame_idx": frame, "file_name": f"Capture0/ROM/cam7/image{frame}.jpg"}
+              for n, frame in ((70, 3), (3, 12), (12, 70))]  # fmt: skip
+    annotation = {"bbox": [1, 2, 3, 4], "joint_valid": [[1]] * 42, "hand_type": "left", "hand_type_valid": 1}
+    annotations = [annotation | {"id": n, "image_id": image} for n, image in ((3, 12), (70, 3), (9, 70), (8, 5))]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}), "utf-8")
+    index = index_images(path)
+    found = [index.image(row) for row in range(3)]
+    assert [(item.annotation_id, item.image_id, item.frame) for item in found] == [(3, 12, 70), (70, 3, 12), (9, 70, 3)]
+    with pytest.raises(InputError, match=r"annotations\[3\]\.image_id is 5, which is not in images"):
+        index.image(3)
+    path.write_text(json.dumps({"images": [*images, images[0]], "annotations": annotations}), "utf-8")
+    with pytest.raises(InputError, match="two images have the id 70"):
+        index_images(path).image(2)

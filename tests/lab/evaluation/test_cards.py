@@ -10,21 +10,22 @@ import torch
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
 from sonjit.lab.evaluation.models import describe_model
-from sonjit.lab.evaluation.protocols import list_protocols, load_protocol
-from sonjit.lab.evaluation.published import (
+from sonjit.lab.evaluation.predictions import load_evaluation
+from sonjit.lab.evaluation.protocols import (
     GroupSummary,
     ImpossibleTableError,
     check_summary,
     factors_of,
+    list_protocols,
     list_published,
     load_group_file,
     load_groups,
+    load_protocol,
     load_table,
     verdict,
 )
-from sonjit.lab.evaluation.records import load_evaluation
+from sonjit.lab.evaluation.report import CardRequest, card_files, hand_maps_plot, landmark_file
 from sonjit.results.skeletons import load_skeleton
 
 from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages

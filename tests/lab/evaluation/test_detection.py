@@ -8,10 +8,9 @@ import pytest
 
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
-from sonjit.lab.evaluation.cards import CardRequest, card_files
 from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
-from sonjit.lab.evaluation.predictions import Prediction
-from sonjit.lab.evaluation.records import load_evaluation
+from sonjit.lab.evaluation.predictions import Prediction, load_evaluation
+from sonjit.lab.evaluation.report import CardRequest, card_files
 
 LABEL = (100.0, 100.0, 140.0, 160.0)
 

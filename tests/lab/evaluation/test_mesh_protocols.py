@@ -389,6 +389,15 @@ def test_submissions_that_no_server_takes_are_refused(ho3d, models, tmp_path, ca
     assert "challenge server, not to fpha" in capsys.readouterr().err
     assert main([*given, "--protocol", "ho3d-v2", "--submission", "p.zip"]) != 0
     assert "ho3d-v2 requires a .json file" in capsys.readouterr().err
+    (tmp_path / "evaluation").symlink_to(ho3d[0] / "evaluation")
+    frames = (ho3d[0] / "evaluation.txt").read_text().split()
+    (tmp_path / "evaluation.txt").write_text("\n".join([*frames[:2], "AP10/9999", *frames[2:]]))
+    given[2] = str(tmp_path)
+    assert main([*given, "--protocol", "ho3d-v2", "--submission", str(tmp_path / "p.json"), "--skip-bad"]) != 0
+    assert "requires all images, but 1 are left out: #2: " in capsys.readouterr().err
+    (tmp_path / "evaluation.txt").write_text("\n".join([*frames, frames[0]]))
+    assert main([*given, "--protocol", "ho3d-v2", "--submission", str(tmp_path / "p.json")]) != 0
+    assert "evaluation.txt: names a frame twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("protocol", ["freihand", "ho3d-v2", "dexycb-s0"])

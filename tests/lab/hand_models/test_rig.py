@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.mesh_files import glb_from_motions
-from sonjit.lab.hand_models.rig import KEYPOINTS, RigMotion, RigPose, load_rig, read_rig
-from sonjit.lab.hand_models.rig_ik import fit_knuckles, fit_lengths, fit_pose
+from sonjit.lab.hand_models.rig import (
+    KEYPOINTS,
+    RigMotion,
+    RigPose,
+    fit_knuckles,
+    fit_lengths,
+    fit_pose,
+    load_rig,
+    read_rig,
+)
 from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 

@@ -7,8 +7,8 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.synthesis.drawable import Light, Lighting
 from sonjit.lab.synthesis.objects import charuco_board, checkerboard
+from sonjit.lab.synthesis.renderer import Light, Lighting
 
 SIZE = (480, 360)
 LIGHTING = Lighting((Light((-0.3, -0.4, -0.85), (0.7, 0.7, 0.7)),), (0.3, 0.3, 0.3))

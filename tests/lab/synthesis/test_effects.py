@@ -8,7 +8,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.synthesis.backgrounds import BACKGROUND_KINDS, BackgroundFolder, Effects, apply_effects, draw_background
-from sonjit.lab.synthesis.drawable import NO_PART, Buffers
+from sonjit.lab.synthesis.renderer import NO_PART, Buffers
 
 NAMES = [each.name for each in fields(Effects)]
 ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.0}

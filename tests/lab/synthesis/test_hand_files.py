@@ -9,9 +9,8 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.mesh_files import glb_from_motions
 from sonjit.lab.hand_models.rig import RigMotion, RigPose
-from sonjit.lab.synthesis.job import synthesize
-from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.person import HandFiles, hand_mesh_from_rig, load_hand_mesh
+from sonjit.lab.synthesis.hands import HandFiles, hand_mesh_from_rig, load_hand_mesh
+from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
 from sonjit.weights import find_weight
 
 from .mano_twin import mano_twin

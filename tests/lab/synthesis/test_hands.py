@@ -11,17 +11,15 @@ from sonjit.lab.synthesis.gestures import sample_angles
 from sonjit.lab.synthesis.hands import (
     GLOVE,
     GLOVES,
-    SceneHand,
-    drawables_from_hand,
-    keypoints_from_hand,
-    ring_drawable,
-)
-from sonjit.lab.synthesis.person import (
     SHAPE_NAMES,
     HandAppearance,
+    SceneHand,
     coarse_faces,
+    drawables_from_hand,
+    keypoints_from_hand,
     load_hand_mesh,
     rig_from_shape,
+    ring_drawable,
 )
 
 pytestmark = pytest.mark.usefixtures("rigs")

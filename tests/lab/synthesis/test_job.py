@@ -10,8 +10,7 @@ import time
 import pytest
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.lab.synthesis.job import synthesize
-from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
 
 from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
@@ -19,7 +18,7 @@ SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64
 RUN = """
 import sys
 from pathlib import Path
-from sonjit.lab.synthesis.job import synthesize
+from sonjit.lab.synthesis.layouts import synthesize
 from sonjit.lab.synthesis.layouts import SynthSettings
 if __name__ == "__main__":
     settings = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))

@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sonjit.lab.synthesis.drawable import Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.hands import drawables_from_hand, keypoints_from_hand
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.samples import label_hands, render_samples
+from sonjit.lab.synthesis.renderer import Drawable, Light, Lighting, Material
+from sonjit.lab.synthesis.scenes import label_hands, render_samples
 
 from .ray_causes import ray_causes, scene_drawables
 

@@ -8,18 +8,20 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import assumed_camera
-from sonjit.lab.hand_models.rig import FINGERS, RigPose
-from sonjit.lab.hand_models.rig_ik import free_joints, joint_limits
-from sonjit.lab.synthesis.contacts import DEPTH_M, Touch, penetration_depth, resolve_penetration
-from sonjit.lab.synthesis.drawable import Material
-from sonjit.lab.synthesis.gestures import angles_from_gesture, gestures
-from sonjit.lab.synthesis.hands import keypoints_from_hand
-from sonjit.lab.synthesis.job import synthesize
-from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.motions import load_motion, perform_sequence, sequence_names
+from sonjit.lab.hand_models.rig import FINGERS, RigPose, free_joints, joint_limits
+from sonjit.lab.synthesis.gestures import (
+    DEPTH_M,
+    Touch,
+    angles_from_gesture,
+    gestures,
+    penetration_depth,
+    resolve_penetration,
+)
+from sonjit.lab.synthesis.hands import coarse_faces, keypoints_from_hand, rig_from_shape
+from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
+from sonjit.lab.synthesis.motions import grasp, load_motion, perform_sequence, pose_pair, sequence_names
 from sonjit.lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid
-from sonjit.lab.synthesis.person import coarse_faces, rig_from_shape
-from sonjit.lab.synthesis.poses import grasp, pose_pair
+from sonjit.lab.synthesis.renderer import Material
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 

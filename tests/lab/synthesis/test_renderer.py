@@ -18,10 +18,8 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis import renderer as opengl
-from sonjit.lab.synthesis.drawable import NO_PART, Drawable, Light, Lighting, Material
-from sonjit.lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.person import HandAppearance
-from sonjit.lab.synthesis.renderer import Renderer
+from sonjit.lab.synthesis.hands import HandAppearance, SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.renderer import NO_PART, Drawable, Light, Lighting, Material, Renderer
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))

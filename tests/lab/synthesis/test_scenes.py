@@ -7,8 +7,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.synthesis.factors import FACTORS, Choice, Factors
 from sonjit.lab.synthesis.hands import keypoints_from_hand
 from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.samples import render_samples
-from sonjit.lab.synthesis.scenes import MAX_VIEWS, camera_rig
+from sonjit.lab.synthesis.scenes import MAX_VIEWS, camera_rig, render_samples
 
 
 def make(index, *factors, seed=1, **more):

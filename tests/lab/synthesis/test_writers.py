@@ -10,8 +10,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.registry import check_sample
-from sonjit.lab.synthesis.job import SHEET, synthesize
-from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis.layouts import SHEET, SynthSettings, synthesize
 
 COUNT, VIEWS = 3, 3
 OPENED = {

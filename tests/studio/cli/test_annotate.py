@@ -13,8 +13,7 @@ from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import open_project
-from sonjit.studio.calibration.board import target_from_text
-from sonjit.studio.calibration.observations import find_targets
+from sonjit.studio.calibration.observations import find_targets, target_from_text
 from sonjit.studio.cameras.files import load_cameras, save_cameras
 
 from ..drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all packages
