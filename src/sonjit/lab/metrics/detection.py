@@ -26,6 +26,11 @@ from sonjit._util.extras import optional_import
 from sonjit.geometry.boxes import Box, box_iou
 from sonjit.lab.metrics.statistics import numbers
 
+__all__ = [
+    "COCO_SIGMAS", "FACE_SIGMAS", "FOOT_SIGMAS", "HAND_SIGMAS", "box_from_map", "boxes_from_maps",
+    "classification_error", "coco_precision", "localization_error", "object_keypoint_similarity",
+]  # fmt: skip
+
 COCO_SIGMAS: Final = tuple(
     round(sigma / 1000, 3) for sigma in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
 )

@@ -37,6 +37,16 @@ from numpy.typing import ArrayLike, NDArray
 from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, flags, known_mean, numbers, ratio, rows
 
+__all__ = [
+    "ErrorStream", "Kept", "acceleration_error", "acceleration_errors", "average_precision", "bone_aligned",
+    "end_point_error", "eye_distances", "f_score", "f_scores", "found", "fused_poses", "handedness_accuracy",
+    "handedness_hits", "id_switches", "iod_mae", "jitter", "joint_errors", "joint_means", "joint_medians",
+    "max_mse", "mean_error", "missing_count", "mnae", "mpjpe", "mrrpe", "nme_300w", "normalised_error",
+    "normalised_errors", "outer_corner_distances", "pa_mpjpe", "palm_sizes", "pck", "pck_auc", "pck_curve", "pdj",
+    "pdj_hits", "pupil_distances", "root_offset_errors", "root_relative", "scale_translation_aligned",
+    "similarity_aligned", "torso_sizes", "two_hand_errors", "two_hand_mpjpe",
+]  # fmt: skip
+
 _RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
 """Points that differ by no more than this share of the largest coordinate count as equal."""
 

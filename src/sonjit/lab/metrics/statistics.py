@@ -17,6 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError
 
+__all__ = [
+    "OCCLUSION_EDGES", "Part", "Points", "by_bin", "by_class", "by_joint", "by_joints", "group_report",
+    "mean_interval",
+]  # fmt: skip
+
 _MAX_COORDINATE = 1e100
 """Coordinates beyond this are not measurements, and their squares would overflow."""
 
