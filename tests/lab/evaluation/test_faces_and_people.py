@@ -379,7 +379,7 @@ def test_records_of_unknown_images_and_categories_are_counted(judged, tmp_path):
     more = [RESULTS[0] | {"image_id": 7}, RESULTS[0] | {"category_id": 3, "score": 0.1}]
     assert judged(TRUTH, [*RESULTS, *more])["mask_ap"] == pytest.approx(100)
     notes = json.loads((tmp_path / "out" / "eval.json").read_text())["skipped"]
-    assert notes[0] == "1 of 4 predictions are of images that are not judged, such as 7"
+    assert notes[0] == "1 of 4 predictions are of images that are not evaluated, such as 7"
     assert "1 of 4 predictions have a category_id that the data set lacks, such as 3; it has 1 (hand)" in notes[1]
     assert "such as 7" in (tmp_path / "out" / "report.md").read_text()
 
