@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 import sonjit
-from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight, draw_meshes
+from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
+from sonjit.lab.meshes.run import draw_meshes
 from sonjit.lab.training.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures

@@ -11,7 +11,7 @@ import pytest
 
 from sonjit._util.errors import SonjitError
 from sonjit.lab.meshes import mano_networks
-from sonjit.lab.meshes.hand_mesh import MeshWorker
+from sonjit.lab.meshes.run import MeshWorker
 from sonjit.lab.networks import create_network
 from sonjit.media import load_frames, open_source
 from sonjit.weights import find_weight

@@ -11,7 +11,8 @@ import pytest
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.meshes.hand_mesh import MeshHands, MeshWorker, RiggedHands, Sight
+from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
+from sonjit.lab.meshes.run import MeshHands, MeshWorker
 from sonjit.media import open_source
 from sonjit.results import Frame, Hand
 from sonjit.runs import Outputs, run_input
@@ -86,8 +87,8 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigs, tmp_path
     ]
     outputs = Outputs(str(tmp_path / "out.json"), str(tmp_path / "out.mp4"))
 
-    monkeypatch.setattr("sonjit.lab.meshes.hand_mesh.create_detector", lambda *_, **__: Seeing(hands))
-    monkeypatch.setattr("sonjit.lab.meshes.hand_mesh.create_lifter", lambda _: Seeing(nowhere))
+    monkeypatch.setattr("sonjit.lab.meshes.run.create_detector", lambda *_, **__: Seeing(hands))
+    monkeypatch.setattr("sonjit.lab.meshes.run.create_lifter", lambda _: Seeing(nowhere))
     task = MeshHands(camera=",".join(map(str, CAMERA)), lift=Lift(weights="demo"))
     with open_source(ASSETS / "demo.mp4") as source:
         worker = MeshWorker(task, is_stream=True)

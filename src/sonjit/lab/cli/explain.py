@@ -11,7 +11,7 @@ from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
 from sonjit.cli.report import run_and_report
 from sonjit.lab.explain.run import CLASSIFIERS, Explain
-from sonjit.lab.meshes.hand_mesh import MeshHands
+from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.tables.characters import BoneNames
 from sonjit.runs import Inputs, Outputs
