@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import FloatArray, Image, RealArray
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose, load_rig
-from sonjit.lab.hand_models.rig_ik import fit_knuckles, fit_lengths, fit_pose
+from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose, fit_knuckles, fit_lengths, fit_pose, load_rig
 from sonjit.media import TrackedFrame
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.skeletons import load_skeleton
