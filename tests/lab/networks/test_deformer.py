@@ -162,8 +162,9 @@ def official(network, dexycb):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prefix", ["", "module.", "honet.", "honet.module."])
-@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
+@pytest.mark.parametrize(
+    ("variant", "prefix"), [("ho3d", ""), ("ho3d", "honet."), ("dexycb", "module."), ("dexycb", "honet.module.")]
+)
 def test_published_checkpoints_load_with_their_mano_models(variant, prefix, tmp_path):
     network = twin(variant=variant)
     state = official(network, variant == "dexycb")

@@ -55,7 +55,7 @@ def official(data):
             layer, _, buffer = key.partition("th_")
             if layer in MANO_LAYERS:
                 flat = buffer == "hands_mean" and file == "deformer"
-                values = (0 if flat else 1) * checkpoint_fields(demo_mano(MANO_LAYERS[layer]))[buffer]
+                values = (0 if flat else 1) * checkpoint_fields(demo_mano(MANO_LAYERS[layer]))[buffer].numpy()
                 values = values.ravel()[: math.prod(shape)].reshape(shape)  # handoccnet's layer selects 6 components
             elif key.endswith("coord_change_mat"):
                 values = np.diag([1, -1, -1])
