@@ -41,9 +41,7 @@ export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
   return squareBox({ cx, cy, width: side, height: side, rotation }, { scale: OF.BOX_SCALE, shift_y: 0 });
 }
 
-function boxFromPerson({ keypoints }: Detection): RotatedBox {
-  return boxFromAlignment(keypoints[0]!, keypoints[1]!);
-}
+const boxFromPerson = ({ keypoints }: Detection): RotatedBox => boxFromAlignment(keypoints[0]!, keypoints[1]!);
 
 /** A detected person. */
 export interface Person {
@@ -251,6 +249,4 @@ function publishedSmoother(): (observation: BodyObservation, now: number, size: 
   };
 }
 
-function filterOf(numbers: readonly number[]): [number, number, number, number] {
-  return numbers as unknown as [number, number, number, number];
-}
+const filterOf = (numbers: readonly number[]): [number, number, number, number] => numbers as unknown as [number, number, number, number];

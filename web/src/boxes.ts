@@ -9,9 +9,7 @@ export interface RotatedBox {
 }
 
 /** Return the same angle in [-pi, pi). */
-export function wrapAngle(angle: number): number {
-  return angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
-}
+export const wrapAngle = (angle: number): number => angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
 
 /** Shift a box along its own y axis by a part of its height, then square its long side and scale it. */
 export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; shift_y: number }): RotatedBox {

@@ -97,10 +97,6 @@ function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
   }
 }
 
-function integerFrom(varint: Uint8Array): number {
-  return varint.reduce((sum, byte, index) => sum + (byte & 0x7f) * 2 ** (7 * index), 0);
-}
+const integerFrom = (varint: Uint8Array): number => varint.reduce((sum, byte, index) => sum + (byte & 0x7f) * 2 ** (7 * index), 0);
 
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
-}
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView => new DataView(buffer, byteOffset, byteLength);

@@ -137,9 +137,7 @@ function visible({ values, score }: Points): Points {
 const pointsOf = ({ values }: Points): At => (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
 
 /** Return the angle between the two bones at the middle one of three points. */
-function jointAngle(at: At, [a, b, c]: readonly number[]): number {
-  return angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
-}
+const jointAngle = (at: At, [a, b, c]: readonly number[]): number => angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
 
 /** Return the angle between two vectors, 0..pi, in Kahan's form, which is exact near both ends. */
 function angleBetween(u: Vector, v: Vector): number {

@@ -224,9 +224,7 @@ const outputsOf = (layers: readonly Layer[], values: readonly number[]) =>
 
 const rectified = (values: readonly number[]) => values.map((value) => Math.max(value, 0));
 
-function bestOf(values: readonly number[]): number {
-  return values.reduce((best, value, k) => (value > values[best]! ? k : best), 0);
-}
+const bestOf = (values: readonly number[]): number => values.reduce((best, value, k) => (value > values[best]! ? k : best), 0);
 
 /** All pairs of keypoints except those of the thumb's first joint. */
 const PAIRS = Array.from({ length: POINTS }, (_, a) => Array.from({ length: a }, (_, b) => [a, b] as const))

@@ -262,6 +262,4 @@ export class HandRefinement extends Heads {
   }
 }
 
-function centred(keypoints: Float32Array): Float32Array {
-  return keypoints.map((value, i) => 4 * value - (i % 3 === 2 ? 0 : 2));
-}
+const centred = (keypoints: Float32Array): Float32Array => keypoints.map((value, i) => 4 * value - (i % 3 === 2 ? 0 : 2));

@@ -51,9 +51,7 @@ export function boxAroundHand(keypoints: Float32Array): RotatedBox {
 }
 
 /** Return the rotation in radians of a box in which the direction from start to end points up. */
-export function upright(start: Point, end: Point): number {
-  return wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
-}
+export const upright = (start: Point, end: Point): number => wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
 
 /** Detects hands and their landmarks. Without a palm detector the boxes come from elsewhere. */
 export class Hands implements Kind<HandObservation, HandWithAppearance> {

@@ -285,9 +285,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   }
 }
 
-function pointOf({ keypoints }: Observation, k: number): Point {
-  return [keypoints[3 * k]!, keypoints[3 * k + 1]!];
-}
+const pointOf = ({ keypoints }: Observation, k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
 
 function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
   return { cx, cy, width: side, height: side, rotation };

@@ -192,9 +192,7 @@ async function searching<O extends Observation, R extends Result>(
 }
 
 /** Return a function that opens the full-range face detector, compiled on first use. */
-function openWideDetector(open: Open): () => Promise<SingleShotDetector> {
-  return once(() => openFaceDetector(open, "search", "face-full"));
-}
+const openWideDetector = (open: Open): () => Promise<SingleShotDetector> => once(() => openFaceDetector(open, "search", "face-full"));
 
 /** Return a function that creates face meshes with the networks of a bundle and the requested parts. */
 function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {

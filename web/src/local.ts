@@ -176,9 +176,7 @@ export class LocalDetector {
   }
 }
 
-function baseOf({ base }: Files): string {
-  return new URL(base?.endsWith("/") ?? true ? (base ?? HERE) : `${base}/`, document.baseURI).href;
-}
+const baseOf = ({ base }: Files): string => new URL(base?.endsWith("/") ?? true ? (base ?? HERE) : `${base}/`, document.baseURI).href;
 
 function placesOf({ kind, model }: Settings, files: Files): Places {
   const names = { ...kindOf(kind).models[model]!, ...files.networks };

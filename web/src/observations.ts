@@ -66,9 +66,7 @@ export function centreOf({ keypoints }: Observation): Point {
   return [(3 * x) / keypoints.length, (3 * y) / keypoints.length];
 }
 
-export function distance(a: Point, b: Point): number {
-  return Math.hypot(a[0] - b[0], a[1] - b[1]);
-}
+export const distance = (a: Point, b: Point): number => Math.hypot(a[0] - b[0], a[1] - b[1]);
 
 /** Return the mean distance of two sets of keypoints (K, 3) in pixels, of all or of the chosen indices. */
 export function meanPixels(a: Float32Array, b: Float32Array, chosen: readonly number[] | null = null): number {
@@ -113,9 +111,7 @@ export function discAround(observation: Observation): Disc {
 }
 
 /** Check whether two observations could overlap, a fast test that excludes most pairs of a crowd. */
-export function mayTouch(a: Disc, b: Disc): boolean {
-  return distance(a.centre, b.centre) < 1.5 * (a.size + b.size);
-}
+export const mayTouch = (a: Disc, b: Disc): boolean => distance(a.centre, b.centre) < 1.5 * (a.size + b.size);
 
 /**
  * Check whether two observations show one object.

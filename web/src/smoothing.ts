@@ -85,9 +85,7 @@ export function keypointSmoothers<O extends Observation>({ smoothing }: { smooth
 }
 
 /** Return the weight of the new sample in a first-order low-pass filter. */
-function alpha(cutoff: number, step: number): number {
-  return 1 / (1 + 1 / (2 * Math.PI * cutoff * step));
-}
+const alpha = (cutoff: number, step: number): number => 1 / (1 + 1 / (2 * Math.PI * cutoff * step));
 
 const { MIN_STEP_S, NOMINAL_STEP_S } = constants.pipeline;
 

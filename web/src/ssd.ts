@@ -117,6 +117,4 @@ function doOverlap(a: Float64Array, b: Float64Array, threshold: number): boolean
   return shared > threshold * (areaOf(a) + areaOf(b) - shared);
 }
 
-function areaOf(box: Float64Array): number {
-  return (box[2]! - box[0]!) * (box[3]! - box[1]!);
-}
+const areaOf = (box: Float64Array): number => (box[2]! - box[0]!) * (box[3]! - box[1]!);

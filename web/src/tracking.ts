@@ -439,6 +439,4 @@ export interface Kind<O extends Observation, R extends Result> {
 }
 
 /** Check whether two boxes overlap by more than half, as boxes of one hand or face do. */
-export function overlapByHalf(box: RotatedBox, other: RotatedBox): boolean {
-  return iou(box, other) > 0.5;
-}
+export const overlapByHalf = (box: RotatedBox, other: RotatedBox): boolean => iou(box, other) > 0.5;

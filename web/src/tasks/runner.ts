@@ -25,9 +25,7 @@ export type ImageSource =
   | OffscreenCanvas;
 
 /** Check whether an address has the file name of a published network. */
-export function isPublished(path: string): boolean {
-  return PUBLISHED.test(path);
-}
+export const isPublished = (path: string): boolean => PUBLISHED.test(path);
 
 /** Addresses of MediaPipe's files, which are ignored. Sonjit's files are next to its module, or in `FilesetResolver.folder`. */
 export interface WasmFileset {
@@ -300,9 +298,7 @@ export class Networks {
 let loading: Promise<Runtime> | null = null;
 
 /** Return the runtime, which a page loads once. */
-export function runtime(): Promise<Runtime> {
-  return (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
-}
+export const runtime = (): Promise<Runtime> => (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
 
 function sizeOf(image: ImageSource): [number, number] {
   if (image instanceof HTMLVideoElement) return [image.videoWidth, image.videoHeight];

@@ -3,6 +3,4 @@
 export * from "../results.js";
 
 /** Return a result unchanged, because tasks convert it themselves. */
-export function finalResult<R>(result: R): R {
-  return result;
-}
+export const finalResult = <R>(result: R): R => result;

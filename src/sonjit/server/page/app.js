@@ -95,9 +95,7 @@ function onPhase(phase, detail = {}) {
   store.set({ phase, detail });
 }
 
-function configuration() {
-  return configuredDetectors(store.state, chooser.isStill);
-}
+const configuration = () => configuredDetectors(store.state, chooser.isStill);
 
 /** Return the detectors with the compared model; null without a comparison. */
 function rivals() {

@@ -24,9 +24,7 @@ export const TARGETS = {
 const GROUPED = new Set(Object.values(TARGETS).flat());
 
 /** Return the name of an output as text. @param {string} target */
-export function targetName(target) {
-  return textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
-}
+export const targetName = (target) => textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
 
 /** Draw a map over its box. @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {SaliencyMap} map */
 export function paintSaliency(ctx, { size: [rows, columns], values, box }) {

@@ -32,9 +32,7 @@ function formOptions(here = hasNoServer) {
  *   are scaled, 0 for their original size; `here`: whether detectors run in this page */
 
 /** Return the stored settings, overridden by those of the page's address. @returns {Settings} */
-export function rememberedSettings() {
-  return settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
-}
+export const rememberedSettings = () => settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
 
 /** Return settings with all defaults. Values that the server does not know are ignored. @param {any} [given] @returns {Settings} */
 export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "", longest = 0, here = false } = {}) {

@@ -302,6 +302,4 @@ export class Transport {
 }
 
 /** Return minutes, seconds and hundredths as text. @param {number} seconds */
-function clock(seconds) {
-  return `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 100) / 100 % 60).toFixed(2).padStart(5, "0")}`;
-}
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 100) / 100 % 60).toFixed(2).padStart(5, "0")}`;

@@ -221,9 +221,7 @@ export function checked(given, known, others = []) {
 }
 
 /** @param {string} what @param {unknown} value @param {readonly string[]} known */
-export function unknown(what, value, known) {
-  return new Error(`unknown ${what} ${JSON.stringify(value)}; known: ${known.join(", ")}`);
-}
+export const unknown = (what, value, known) => new Error(`unknown ${what} ${JSON.stringify(value)}; known: ${known.join(", ")}`);
 
 /**
  * @param {import("./masks.js").Segmentation} segmentation as the server gives it
