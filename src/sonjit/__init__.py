@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sonjit._util.version import __version__
     from sonjit.detectors import Detector, Filter, OneEuro, create_detector
     from sonjit.geometry.boxes import RotatedBox
+    from sonjit.lab.explain.imagenet import explain
     from sonjit.media import Results, TrackedFrame, draw, open_source, to_dataframe
     from sonjit.results import Body, Event, Face, Frame, Hand, Person
     from sonjit.results.measures import fingers_up
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Body", "Detector", "Event", "Face", "Filter", "Frame", "Hand", "InputError", "JobError", "MissingExtraError",
     "OneEuro", "Person", "Results", "RotatedBox", "SonjitError", "TrackedFrame", "__version__", "create_detector",
-    "draw", "fingers_up", "load_extension", "open_source", "to_dataframe", "track",
+    "draw", "explain", "fingers_up", "load_extension", "open_source", "to_dataframe", "track",
 ]  # fmt: skip
 
 # Threads of OpenBLAS, in NumPy and OpenCV, wait busily for 2^26 cycles after their start and after each call, a quarter
@@ -40,6 +41,7 @@ add_lazy_names(globals(), {
     "__version__": "sonjit._util.version",
     "Detector Filter OneEuro create_detector": "sonjit.detectors",
     "RotatedBox": "sonjit.geometry.boxes",
+    "explain": "sonjit.lab.explain.imagenet",
     "Results TrackedFrame draw open_source to_dataframe": "sonjit.media",
     "Body Event Face Frame Hand Person": "sonjit.results",
     "fingers_up": "sonjit.results.measures",

@@ -93,8 +93,8 @@ def folder(reader_files, squats, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def all_weights():
-    if verify_weights(["hands", "face", "body", "holistic", "rigs"]):
-        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic rigs")
+    if verify_weights(["hands", "face", "body", "holistic", "rigs", "classifiers"]):
+        pytest.skip("weights are missing; type: sonjit models pull hands face body holistic rigs classifiers")
 
 
 @pytest.mark.usefixtures("folder", "all_weights")

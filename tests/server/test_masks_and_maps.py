@@ -9,6 +9,7 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.explain import hand_map, load_hand_explainer
 from sonjit.server.images import mask_to_dict
 from sonjit.server.options import TARGETS
+from sonjit.weights import verify_weights
 
 from .conftest import LITE, answer, configure, open_stream
 
@@ -63,3 +64,21 @@ def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
 
 def test_every_target_of_the_network_can_be_requested(weights):
     assert set(TARGETS) == set(load_hand_explainer("lite").targets)
+
+
+@pytest.mark.slow
+def test_a_photograph_has_classes_with_maps(ask, frames, demo_clip):
+    if verify_weights(["efficientnet_lite0"]):
+        pytest.skip("weights are missing; type: sonjit models pull classifiers")
+    client = ask()
+    found = client.post("/v1/classes", content=frames[0]).json()
+    height, width = demo_clip[1][0].shape[:2]
+    assert (found["width"], found["height"], len(found["classes"])) == (width, height, 5)
+    (best, *_) = found["classes"]
+    assert best["size"] == [7, 7]
+    assert len(best["values"]) == 49
+    (expected,) = sonjit.explain(cv2.imdecode(np.frombuffer(frames[0], np.uint8), cv2.IMREAD_COLOR_RGB))
+    assert (best["name"], best["label"]) == (expected.name, expected.label)
+    assert len(client.post("/v1/classes?top=2", content=frames[0]).json()["classes"]) == 2
+    assert client.post("/v1/classes?top=0", content=frames[0]).status_code in (400, 422)
+    assert client.post("/v1/classes", content=b"no image").json()["error"]["code"] == "bad_image"

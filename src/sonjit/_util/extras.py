@@ -83,11 +83,12 @@ def require(module: str, purpose: str) -> None:
         raise MissingExtraError(purpose, extra_of(module) or module)
 
 
-FunctionName = Literal["FineTuning", "create_lifter", "network_entry", "project_router", "renderer_name"]
+FunctionName = Literal["FineTuning", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"]
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
     "FineTuning": "sonjit.lab.training.int8",
     "create_lifter": "sonjit.lab.lifting",
+    "explain": "sonjit.lab.explain.imagenet",
     "network_entry": "sonjit.lab.networks",
     "project_router": "sonjit.studio.page",
     "renderer_name": "sonjit.lab.synthesis.renderer",

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.smoothing import Filter as Filter
     from sonjit.detectors.smoothing import OneEuro as OneEuro
 
-add_lazy_names(
-    globals(),
-    {
-        "create_detector": "sonjit.detectors.create",
-        "Detector": "sonjit.detectors.pipeline",
-        **dict.fromkeys(("Filter", "OneEuro"), "sonjit.detectors.smoothing"),
-    },
-)
+add_lazy_names(globals(), {
+    "create_detector": "sonjit.detectors.create",
+    "Detector": "sonjit.detectors.pipeline",
+    "Filter OneEuro": "sonjit.detectors.smoothing",
+})  # fmt: skip

@@ -44,6 +44,7 @@ class PooledNetwork:
     Args:
         path: Model file `.tflite`, `.onnx` or `.xml` with one image input.
         threads, device: Threads and device, as in `EngineOptions`.
+        model: Network of the file, if OpenVINO does not read the file itself.
 
     Attributes:
         input: Input buffer (1, H, W, 3) uint8: write an image into it, then call `run()`.
@@ -56,10 +57,10 @@ class PooledNetwork:
 
     precision = "f32"
 
-    def __init__(self, path: Path, threads: int | None, device: str) -> None:
+    def __init__(self, path: Path, threads: int | None, device: str, model: ov.Model | None = None) -> None:
         if not path.is_file():
             raise InputError(f"{path}: no such model file")
-        model = read_model(path)
+        model = read_model(path) if model is None else model
         results = list(model.get_results())
         ends = [_Walk(path, number, result) for number, result in enumerate(results)]
         self.heads = [end.head for end in ends]

@@ -25,21 +25,11 @@ if TYPE_CHECKING:
     from sonjit.results import Gesture as Gesture
     from sonjit.results import MotionEvent as MotionEvent
 
-add_lazy_names(
-    globals(),
-    {
-        **dict.fromkeys(
-            ("GESTURES", "GestureClassifier", "GestureSmoother", "gesture_of"), "sonjit.gestures.classifier"
-        ),
-        **dict.fromkeys(
-            ("CustomGestures", "GestureRecording", "LearnedGestures", "find_gestures", "segments_of"),
-            "sonjit.gestures.custom",
-        ),
-        **dict.fromkeys(
-            ("CustomMotions", "GestureSegment", "MotionRecording", "MotionSpotter"), "sonjit.gestures.custom_motions"
-        ),
-        "MOTIONS": "sonjit.gestures.motion_finders",
-        "MotionRecognizer": "sonjit.gestures.motions",
-        **dict.fromkeys(("Gesture", "MotionEvent"), "sonjit.results"),
-    },
-)
+add_lazy_names(globals(), {
+    "GESTURES GestureClassifier GestureSmoother gesture_of": "sonjit.gestures.classifier",
+    "CustomGestures GestureRecording LearnedGestures find_gestures segments_of": "sonjit.gestures.custom",
+    "CustomMotions GestureSegment MotionRecording MotionSpotter": "sonjit.gestures.custom_motions",
+    "MOTIONS": "sonjit.gestures.motion_finders",
+    "MotionRecognizer": "sonjit.gestures.motions",
+    "Gesture MotionEvent": "sonjit.results",
+})  # fmt: skip

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import SonjitError
+from sonjit._util.extras import load_function
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.detectors import Detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
@@ -262,6 +263,30 @@ def image_router(service: Service) -> APIRouter:
                 "requestBody": upload_body(),
             },
         )
+
+    @router.post("/classes", tags=["server"], openapi_extra={"requestBody": upload_body()})
+    async def classes(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5) -> Response:
+        """Most probable classes of ImageNet in one image, each with its class activation map."""
+
+        def explain(data: bytes) -> str:
+            rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
+            try:
+                found = load_function("explain")(rgb, top=top)
+            except SonjitError as error:
+                raise RefusedError("missing_weights", str(error)) from None
+            rows = [
+                {"name": one.name, "label": one.label, "probability": one.probability, "box": one.box,
+                 "size": list(one.values.shape), "values": shortest_floats(one.values.ravel())}
+                for one in found
+            ]  # fmt: skip
+            return json_from({"width": rgb.shape[1], "height": rgb.shape[0], "classes": rows})
+
+        with service.image_bytes.body() as take:
+            data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
+            async with service.image():
+                answer = await service.stills.run(lambda: explain(data))
+                return Response(answer, media_type="application/json")
+
     return router
 
 

@@ -29,18 +29,9 @@ if TYPE_CHECKING:
     from sonjit.weights.catalog import verify_weights as verify_weights
     from sonjit.weights.pull import pull_weights as pull_weights
 
-add_lazy_names(
-    globals(),
-    {
-        **dict.fromkeys(
-            ("TaskBundle", "add_bundle", "has_bundle", "list_bundles", "load_bundle"), "sonjit.weights.bundles"
-        ),
-        **dict.fromkeys(
-            ("Package", "Source", "Weight", "load_catalog", "load_groups", "select_weights"), "sonjit.weights.catalog"
-        ),
-        "pull_weights": "sonjit.weights.pull",
-        **dict.fromkeys(
-            ("Problem", "cache_folder", "find_weight", "models_folder", "verify_weights"), "sonjit.weights.catalog"
-        ),
-    },
-)
+add_lazy_names(globals(), {
+    "TaskBundle add_bundle has_bundle list_bundles load_bundle": "sonjit.weights.bundles",
+    "Package Problem Source Weight cache_folder find_weight load_catalog": "sonjit.weights.catalog",
+    "load_groups models_folder select_weights verify_weights": "sonjit.weights.catalog",
+    "pull_weights": "sonjit.weights.pull",
+})  # fmt: skip

@@ -60,7 +60,7 @@ class TestExplain:
     def test_two_processes_write_what_one_writes(self, sonjit, stills, tmp_path):
         for jobs in (1, 2):
             outputs = ("--save", tmp_path / f"{jobs}.json", "--draw", f"{tmp_path}/{jobs}/")
-            assert sonjit("explain", stills, *outputs, "--jobs", jobs)[0] == 0
+            assert sonjit("explain", stills, "--model", "full", *outputs, "--jobs", jobs)[0] == 0
         assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
         for name in ("10.png", "f2.png", "f9.png"):
             assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
@@ -76,7 +76,7 @@ class TestExplain:
             return process(self, frame)
 
         monkeypatch.setattr(ExplainWorker, "process", stopping)
-        arguments = ("explain", stills, "--save", f"{tmp_path}/t/")
+        arguments = ("explain", stills, "--model", "full", "--save", f"{tmp_path}/t/")
         assert sonjit(*arguments)[0] == 130
         monkeypatch.undo()
         assert sonjit(*arguments)[2][-1].startswith("1 file, ")

@@ -162,8 +162,8 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
 
     path, drawn = tmp_path / "grey.png", tmp_path / "drawn.png"
     cv2.imwrite(str(path), np.full((90, 120, 3), 90, np.uint8))
-    assert main(["explain", str(path), "--draw", str(drawn), "--save", str(tmp_path / "m.json")]) == 0
-    assert "no hand found" in capsys.readouterr().err
+    assert main(["explain", str(path), "--hand", "1", "--draw", str(drawn), "--save", str(tmp_path / "m.json")]) == 0
+    assert "no hand 1 found" in capsys.readouterr().err
     assert drawn.exists()
     assert load_frames(tmp_path / "m.json")[1][0].hands == []
 
@@ -172,7 +172,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--of", "nose"], "Unknown target 'nose'"),
+        (["--of", "nose.x"], "Unknown target 'nose.x'"),
         (["--hand", "0"], "--hand 0"),
         (["--save", "maps.txt"], "Unknown ending '.txt'"),
         (["--weights", "w.pt"], "--weights applies only to classifiers"),

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
 from sonjit.cli.report import run_and_report
-from sonjit.lab.explain.run import CLASSIFIERS, Explain
+from sonjit.lab.explain.imagenet import IMAGE_MODELS
+from sonjit.lab.explain.run import CLASSIFIERS, Explain, default_model
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.tables.characters import BoneNames
@@ -23,7 +24,7 @@ _MAX_SIDE = 4096
 def explain(
     *sources: Input,
     of: str | None = None,
-    model: str = "full",
+    model: str | None = None,
     hand: int | None = None,
     max_instances: int = 2,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
@@ -46,12 +47,18 @@ def explain(
 
     The heat map is red for evidence for the output, and blue for evidence against it.
 
+    `sonjit explain photo.jpg` draws the map of the most probable of ImageNet's 1,000 classes into photo-map.png. It
+    needs `sonjit models pull classifiers` once.
+
+    `sonjit explain photo.jpg --top 5 --boxes` draws the maps of the five most probable classes with their boxes, and
+    `--of dome,palace` those of two classes.
+
     `sonjit explain photo.jpg --of handedness,presence --draw where.png` explains the hand landmark network. Each output
     equals the mean of its map plus a bias, exactly. If no hand is found, a text in the image states it.
 
     `sonjit explain photo.jpg --of index_finger_tip.x --hand 1 --save map.json` explains one coordinate of one hand.
 
-    `sonjit explain photo.jpg --model cam-resnet50 --weights resnet50.pth --top 3 --draw where.png` explains a
+    `sonjit explain photo.jpg --model cam-resnet50 --weights resnet50.pth --top 3 --draw where.png` explains another
     classifier.
 
     `sonjit explain photo.jpg --model cam-small,cam-resnet18 --weights a/,b/ --backprop --draw where.png` compares two
@@ -63,9 +70,11 @@ def explain(
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         of: Outputs to explain, with commas, shown side by side. Hands: handedness (of the person's right hand),
-            presence, or a coordinate such as wrist.x in pixels of the crop or wrist.x_m in metres. Default: handedness.
-            Classifiers: names or numbers of classes. Default: the most probable class.
-        model: full or lite for hands; or classifiers of sonjit networks 'cam-*' or 'fc-*', with commas.
+            presence, or a coordinate such as wrist.x in pixels of the crop or wrist.x_m in metres. Classifiers: names
+            of classes, parts of them, or numbers. Default: the most probable class, or handedness for hands.
+        model: efficientnet_lite0 or mobilenet_v2 for photographs; full or lite for hands; or classifiers of
+            sonjit networks 'cam-*' or 'fc-*', with commas. Default: full for outputs and options of hands, or else
+            efficientnet_lite0.
         hand: Number of the hand to explain, counted from 1. Default: all hands.
         max_instances: Maximum number of hands.
         mirrored: Treat the input as a selfie view.
@@ -81,8 +90,9 @@ def explain(
         backprop: Draw the gradient's saliency next to each class's map.
         truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.
-        draw: Image or video to write with the maps over it. For many files a folder.
-        device: Device of the networks: for hands cpu, gpu, npu or auto; for classifiers cpu, gpu, cuda:1, mps or auto.
+        draw: Image or video to write with the maps over it. For many files a folder. Default for one photograph without
+            --save: its name with -map.png.
+        device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
     """
     for option, value in (("--hand", hand), ("--max-instances", max_instances), ("--top", top)):
         if value is not None and value < 1:
@@ -93,7 +103,12 @@ def explain(
     texts = {"weights": weights, "pooling": pooling, "names": names, "ask": ask}
     of_classifiers = [f"--{name}" for name, value in texts.items() if value is not None]
     of_classifiers += [f"--{name}" for name, value in (("boxes", boxes), ("backprop", backprop)) if value]
-    if of_classifiers and not model.startswith(CLASSIFIERS):
+    if model is None:
+        of_hands = hand is not None or max_instances != 2 or mirrored or landmark_model is not None
+        model = default_model(targets, of_hands=of_hands)
+    if of_classifiers and not model.startswith(
+        CLASSIFIERS if backprop or any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)
+    ):
         hint = ". For hands use --landmark-model" if weights is not None else ""
         raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")
     task = Explain(
@@ -114,8 +129,10 @@ def explain(
         truth=truth,
         device=device,
     )
-    inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw)
-    return run_and_report(task, inputs, outputs, batch)
+    inputs = Inputs.find(map(str, sources))
+    if save is None and draw is None and task.of_classes and inputs.files is None and Path(inputs.named[0]).is_file():
+        draw = f"{Path(inputs.named[0]).stem}-map.png"
+    return run_and_report(task, inputs, Outputs(save, draw), batch)
 
 
 def segment(

@@ -123,7 +123,7 @@ class ModelChoice:
         mano_left: MANO_LEFT.pkl, for left hands.
         pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
         localize_by: Source of a classifier's boxes: cam, the map of each class; heuristics, the paper's five boxes of
-            three classes; backprop, the saliency of each class. Default: cam.
+            three classes; backprop, the saliency of each class; image, the image as a baseline. Default: cam.
         view: Part of the image for a classifier: the full image (full), the crop by its map (crop), or the labelled
             box (box). Default: the part that it was trained on.
         models_dir: Folder with the published weight files.
@@ -143,7 +143,7 @@ class ModelChoice:
     models_dir: str | None = None
     landmark_model: str | None = None
     pooling: Literal["gap", "gmp"] | None = None
-    localize_by: Literal["cam", "heuristics", "backprop"] | None = None
+    localize_by: Literal["cam", "heuristics", "backprop", "image"] | None = None
     view: Literal["full", "crop", "box"] | None = None
     search: Literal["auto", "fast", "thorough"] | None = None
     max_instances: int | None = None

@@ -20,37 +20,19 @@ from torch import Tensor, nn
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.extras import require
+from sonjit.lab.explain.imagenet import ClassMap, box_of
 from sonjit.lab.explain.overlay import enlarge
-from sonjit.lab.metrics.detection import box_from_map, boxes_from_maps
+from sonjit.lab.metrics.detection import boxes_from_maps
 from sonjit.lab.networks import Network
 from sonjit.lab.networks.classifiers import CamNetwork, Classifier, View, class_activation_map
 from sonjit.results import Box
 
-LocalizeBy = Literal["cam", "heuristics", "backprop"]
+LocalizeBy = Literal["cam", "heuristics", "backprop", "image"]
 """Origin of the boxes.
 
-"cam" gives one box per class from its map, "heuristics" the paper's five boxes of three classes, and "backprop" one box
-per class from its saliency.
+"cam" gives one box per class from its map, "heuristics" the paper's five boxes of three classes, "backprop" one box per
+class from its saliency, and "image" the box of the image as a baseline.
 """
-
-
-@dataclass(frozen=True, eq=False)
-class ClassMap:
-    """Evidence for one class by image position.
-
-    Attributes:
-        label: Index of the class.
-        probability: Probability by the softmax, 0..1.
-        score: Score before the softmax. With mean pooling it is `mean(values) + bias`.
-        bias: Bias of the class.
-        values: (h, w) float32 map.
-    """
-
-    label: int
-    probability: float
-    score: float
-    bias: float
-    values: Float32Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +74,8 @@ def explain_classes(
         maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
         shares, biases = scores.softmax(0).tolist(), cam.head.bias.tolist()
     return [
-        ClassMap(label, shares[label], float(scores[label]), biases[label], values.cpu().numpy())
-        for label, values in zip(classes, maps, strict=True)
+        ClassMap(label, "", shares[label], float(scores[label]), biases[label], values, box_of(values, rgb))
+        for label, values in zip(classes, maps.cpu().numpy(), strict=True)
     ]
 
 
@@ -115,7 +97,7 @@ def saliency_of_classes(
     values = backprop_saliency(network, images.repeat(len(classes), 1, 1, 1), classes).cpu().numpy()
     shares = scores.softmax(0).tolist()
     return [
-        ClassMap(label, shares[label], float(scores[label]), float("nan"), saliency)
+        ClassMap(label, "", shares[label], float(scores[label]), float("nan"), saliency, box_of(saliency, rgb))
         for label, saliency in zip(classes, values, strict=True)
     ]
 
@@ -179,14 +161,14 @@ def localize_classes(
     height, width = shown.shape[:2]
     compute_maps = saliency_of_classes if by == "backprop" else explain_classes
     maps = compute_maps(classifier.network, shown, classifier.size, top=top)
-    large = [enlarge(class_map.values, width, height) for class_map in maps]
     if by == "heuristics":
-        boxes = boxes_from_maps(large)
+        boxes = boxes_from_maps([enlarge(class_map.values, width, height) for class_map in maps])
         indexed: list[tuple[int, Box | None]] = [*boxes, *((index, None) for index in range(3, len(maps)))]
         with_box = {index for index, _ in indexed}
         indexed += [(index, None) for index in range(min(3, len(maps))) if index not in with_box]
     else:
-        indexed = [(index, box_from_map(values)) for index, values in enumerate(large)]
+        image = (0.0, 0.0, float(width), float(height)) if by == "image" else None
+        indexed = [(index, image or class_map.box) for index, class_map in enumerate(maps)]
     return [
         ClassBox(maps[index].label, maps[index].probability, box and _shift_box(box, area), maps[index].values)
         for index, box in indexed
@@ -197,7 +179,7 @@ def crop_box(classifier: Classifier, rgb: Image) -> Box:
     """Return the box of the most probable class's map, or the image's box without evidence."""
     height, width = rgb.shape[:2]
     (best,) = explain_classes(classifier.network, rgb, classifier.size)
-    return box_from_map(enlarge(best.values, width, height)) or (0.0, 0.0, float(width), float(height))
+    return best.box or (0.0, 0.0, float(width), float(height))
 
 
 def _select_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:

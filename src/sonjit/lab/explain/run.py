@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.detectors import Detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import box_around
+from sonjit.lab.explain.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_number, imagenet_names
 from sonjit.lab.explain.overlay import (
     corners_of,
     draw_boxes,
@@ -30,13 +32,13 @@ from sonjit.lab.explain.overlay import (
     place,
     side_by_side,
 )
-from sonjit.lab.metrics.detection import box_from_map
 from sonjit.media import Source, SourceFrame
 from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
+from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from sonjit.lab.networks.classifiers import Classifier  # requires PyTorch, which hands do not
@@ -118,7 +120,7 @@ class ClassSaliency:
     """Explain the classes of images with one classifier, or compare several.
 
     Args:
-        classifiers: Classifiers of `load_classifier`.
+        classifiers: Classifiers of `load_classifier`, or of photographs.
         names: Names of the classes instead of those of the classifiers.
         targets: Names or numbers of the classes to explain; None for the `top` most probable.
         top: Number of classes if none are named.
@@ -132,7 +134,7 @@ class ClassSaliency:
 
     def __init__(
         self,
-        classifiers: Sequence[Classifier],
+        classifiers: Sequence[Classifier | ImageClassifier],
         names: Sequence[str] = (),
         *,
         targets: Sequence[str] | None = None,
@@ -143,7 +145,7 @@ class ClassSaliency:
         self._classifiers, self._top, self._boxes, self._backprop = classifiers, top, boxes, backprop
         self._names = [list(names or classifier.names) for classifier in classifiers]
         self._classes = [
-            None if targets is None else [_class_number(target, own, len(classifier.ids)) for target in targets]
+            None if targets is None else [class_number(target, own, len(classifier.ids)) for target in targets]
             for classifier, own in zip(classifiers, self._names, strict=True)
         ]
 
@@ -162,28 +164,30 @@ class ClassSaliency:
         self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool
     ) -> tuple[list[dict[str, object]], list[str], list[Image]]:
         """Return records, lines and panels of one network. Each network of a comparison has equally many panels."""
-        from sonjit.lab.explain.classes import explain_classes, saliency_of_classes
-
         classifier, names = self._classifiers[number], self._names[number]
         several = len(self._classifiers) > 1
-        title = f"{classifier.network.name.partition('-')[2]}: " if several else ""
         height, width = rgb.shape[:2]
-        options = rgb, classifier.size, self._classes[number], self._top
-        has_maps = classifier.pooling is not None
-        found = (explain_classes if has_maps else saliency_of_classes)(classifier.network, *options)
-        labels = [class_map.label for class_map in found]
-        compared = found
-        if has_maps and self._backprop and draw:
-            compared = saliency_of_classes(classifier.network, rgb, classifier.size, labels)
+        if isinstance(classifier, ImageClassifier):
+            network, has_maps = classifier.model, True
+            found = compared = classifier.explain(rgb, self._classes[number], self._top)
+        else:
+            from sonjit.lab.explain.classes import explain_classes, saliency_of_classes
+
+            network, has_maps = classifier.network.name, classifier.pooling is not None
+            options = rgb, classifier.size, self._classes[number], self._top
+            found = compared = (explain_classes if has_maps else saliency_of_classes)(classifier.network, *options)
+            if has_maps and self._backprop and draw:
+                labels = [class_map.label for class_map in found]
+                compared = saliency_of_classes(classifier.network, rgb, classifier.size, labels)
+        title = f"{network.partition('-')[2] or network}: " if several else ""
         records: list[dict[str, object]] = []
         lines: list[str] = []
         panels: list[Image] = []
         for class_map, saliency in zip(found, compared, strict=True):
             name = names[class_map.label] if class_map.label < len(names) else f"class {class_map.label}"
-            large = enlarge(class_map.values, width, height)
-            box = box_from_map(large)
+            box = class_map.box
             records.append({
-                **({"network": classifier.network.name} if several else {}),
+                **({"network": network} if several else {}),
                 "class": name, "label": class_map.label, "probability": class_map.probability, "score": class_map.score,
                 "bias": class_map.bias if has_maps else None,
                 "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
@@ -194,17 +198,18 @@ class ClassSaliency:
                 continue
             shown = f"{title}{name} {class_map.probability:.2f}"
             if has_maps:
-                panels.append(self._panel(rgb, large, shown, true))
+                panels.append(self._panel(rgb, class_map, shown, true))
             elif several and self._backprop:
-                panels.append(self._panel(rgb, np.full((height, width), np.nan, np.float32), f"{shown}: no map", ()))
+                blank = np.full((height, width), np.nan, np.float32)
+                panels.append(panel(rgb, blank, f"{shown}: no map"))
             if self._backprop or not has_maps:
-                panels.append(self._panel(rgb, enlarge(saliency.values, width, height), f"{shown}, backprop", true))
+                panels.append(self._panel(rgb, saliency, f"{shown}, backprop", true))
         return records, lines, panels
 
-    def _panel(self, rgb: Image, values: Float32Array, title: str, true: Sequence[Box]) -> Image:
-        drawn = panel(rgb, values, title)
-        box = box_from_map(values) if self._boxes else None
-        draw_boxes(drawn, true=true, predicted=[] if box is None else [box])
+    def _panel(self, rgb: Image, shown: ClassMap, title: str, true: Sequence[Box]) -> Image:
+        height, width = rgb.shape[:2]
+        drawn = panel(rgb, enlarge(shown.values, width, height), title)
+        draw_boxes(drawn, true=true, predicted=[shown.box] if self._boxes and shown.box else [])
         return drawn
 
     def reset(self) -> None:
@@ -247,20 +252,13 @@ def _line(found: TargetMap) -> str:
     return f"{_short(found)} = mean of the map {found.values.mean(dtype=np.float64):.4g} + bias {found.bias:.4g}"
 
 
-def _class_number(target: str, names: list[str], count: int) -> int:
-    if target in names:
-        return names.index(target)
-    if target.isdecimal() and int(target) < count:
-        return int(target)
-    choices = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else f"0 to {count - 1}"
-    raise InputError(f"--of: Unknown class {target!r}. Choose from {choices}")
-
-
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
 _HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
 _TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
 CLASSIFIERS = ("cam-", "fc-")
-"""Prefixes of the names of classifiers. `is_classifier` would need PyTorch."""
+"""Prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch."""
+_OF_HAND = re.compile(r"handedness|presence|\w+\.[xyz](_m)?")
+"""Outputs of the hand landmark network."""
 _CLASS: dict[str, ColumnType] = {
     "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
     "map": str,
@@ -273,7 +271,7 @@ class Explain(Task):
 
     Attributes:
         targets: Outputs of a hand's landmark network, or classes by name or number; None for the default ones.
-        model: `full` or `lite` for hands, or classifiers such as `cam-small`, with commas.
+        model: `full` or `lite` for hands; names in `IMAGE_MODELS` or classifiers such as `cam-small`, with commas.
         hand: Number of the hand to explain, counted from 1; None for all hands.
         max_instances: Maximum number of hands.
         mirrored: Treat the images as selfie views.
@@ -291,7 +289,7 @@ class Explain(Task):
     """
 
     targets: tuple[str, ...] | None = None
-    model: str = "full"
+    model: str = IMAGE_MODELS[0]
     hand: int | None = None
     max_instances: int = 2
     mirrored: bool = False
@@ -310,7 +308,7 @@ class Explain(Task):
     @property
     def of_classes(self) -> bool:
         """Whether the model is a classifier."""
-        return self.model.startswith(CLASSIFIERS)
+        return self.model.startswith((*CLASSIFIERS, *IMAGE_MODELS))
 
     def count_text(self, count: int) -> str:
         """Return a number of maps, or a text that no hand was found."""
@@ -424,18 +422,35 @@ def _rows(record: Record) -> list[Record]:
     return rows or [frame]
 
 
+def default_model(targets: Sequence[str] | None, *, of_hands: bool) -> str:
+    """Return the network that explains targets: that of hands for its outputs and its options, or that of photographs.
+
+    Args:
+        targets: Names of outputs or classes; None for the default one.
+        of_hands: True if an option applies only to hands.
+    """
+    return "full" if of_hands or any(_OF_HAND.fullmatch(target) for target in targets or ()) else IMAGE_MODELS[0]
+
+
 def _classifiers(task: Explain) -> ClassSaliency:
     """Load classifiers. Runs of `sonjit train cam` contain their classes and size."""
+    models, weights = _parts(task.model), _parts(task.weights or "")
+    if set(models) <= set(IMAGE_MODELS) and not task.backprop:
+        classifiers = [ImageClassifier(name, task.models_dir, task.device) for name in models]
+        return ClassSaliency(classifiers, targets=task.targets, top=task.top, boxes=task.boxes)
     from sonjit.lab.networks.answers import load_answerer
     from sonjit.lab.networks.classifiers import load_classifier
 
-    models, weights = _parts(task.model), _parts(task.weights or "")
     if weights and len(weights) != len(models):
         raise InputError(
             f"--weights: {len(weights)} files for {len(models)} networks. List one per network, separated by commas"
         )
     device = torch_device(task.device)
-    pairs = list(zip(models, weights or [None] * len(models), strict=True))
+    pairs = [
+        (f"cam-{name}", find_weight(name, task.models_dir)) if name in IMAGE_MODELS and not weights else (name, path)
+        for name, path in zip(models, weights or [None] * len(models), strict=True)
+    ]
+    names = _lines(Path(task.names)) if task.names else imagenet_names() if set(models) <= set(IMAGE_MODELS) else ()
     if task.ask is None:
         classifiers = [load_classifier(name, path, task.pooling) for name, path in pairs]
     else:
@@ -444,7 +459,6 @@ def _classifiers(task: Explain) -> ClassSaliency:
         classifiers = [load_answerer(name, path).classifier_for(task.ask) for name, path in pairs]
     for classifier in classifiers:
         classifier.network.to(device)
-    names = _lines(Path(task.names)) if task.names else []
     return ClassSaliency(
         classifiers, names, targets=task.targets, top=task.top, boxes=task.boxes, backprop=task.backprop
     )

@@ -1,6 +1,7 @@
 /** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
 import { AvatarView } from "./avatar.js";
+import { wireClasses } from "./classes.js";
 import { Capture, Detectors } from "./detectors.js";
 import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
@@ -75,6 +76,7 @@ const detectors = new Detectors([...views, { draw: keep, clear: () => (latest = 
 });
 const chooser = new SourceChooser(store, overlay, { changed: onSource, model: (file) => avatar.open(file) });
 const transport = new Transport((paused) => store.set({ paused }));
+const clearClasses = wireClasses(() => chooser.files());
 const jobs = new Jobs(find("jobs"), showJob);
 
 /** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} shown */
@@ -144,6 +146,7 @@ async function end(phase) {
   transport.use(null);
   detectors.stop();
   for (const view of overlays) view.clearImage();
+  clearClasses();
   meter.clear();
   store.set({ phase, detail: {} });
   await stopRecording();
@@ -249,6 +252,7 @@ function wire() {
   store.watch(["longest"], ({ longest }) => (capture.longest = longest));
   store.watch(["style"], ({ style }) => overlays.forEach((view) => (view.style = style)));
   store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => (view.mirror = isMirrored(state))));
+  store.watch(["source"], async ({ source }) => (find("classes").hidden = hasNoServer || !source?.still || (await chooser.files()).length > 1));
   store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab

@@ -1,0 +1,322 @@
+"""Explain the classes of photographs with published classifiers of ImageNet's 1,000 classes, without PyTorch.
+
+MobileNetV2 (Sandler et al. 2018) and EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation) end in a
+convolution, its mean and one linear layer. Their class activation maps are therefore exact (Zhou et al. 2016). The
+networks are built with OpenVINO's operators from the checkpoints that `sonjit models pull classifiers` downloads.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.lab.explain.overlay import enlarge
+from sonjit.lab.metrics.detection import box_from_map
+from sonjit.media import ImageLike, rgb_from
+from sonjit.results import Box
+from sonjit.weights import find_weight
+
+SIDE = 224
+"""Side of the networks' square input in pixels."""
+_MAX_NAMES = 20
+
+
+class _Layout(NamedTuple):
+    """What the tensors of a checkpoint, which are in the order of execution, do not determine.
+
+    Attributes:
+        halving: Indices of the blocks with stride 2.
+        padding: Padding of convolutions: "explicit" by half of the kernel, or TensorFlow's "same_upper".
+        epsilon: Epsilon of the batch norms.
+        mean, std: RGB mean and deviation of images in 0..1.
+    """
+
+    halving: tuple[int, ...]
+    padding: str
+    epsilon: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+_HALF = (0.5, 0.5, 0.5)
+_LAYOUTS = {
+    "efficientnet_lite0": _Layout((1, 3, 5, 11), "same_upper", 1e-3, _HALF, _HALF),
+    "mobilenet_v2": _Layout((1, 3, 6, 13), "explicit", 1e-5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+IMAGE_MODELS = tuple(_LAYOUTS)
+"""Names of the classifiers, the default first."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """Evidence for one class by image position.
+
+    Attributes:
+        label: Index of the class.
+        name: Name of the class; empty if it is not known.
+        probability: Probability by the softmax, 0..1.
+        score: Score before the softmax. With mean pooling it is `mean(values) + bias`.
+        bias: Bias of the class.
+        values: (h, w) float32 map, which covers the image.
+        box: Box around the largest part above 20 % of the map's maximum, as x_min, y_min, x_max, y_max in pixels of the
+            image; None without evidence for the class.
+    """
+
+    label: int
+    name: str
+    probability: float
+    score: float
+    bias: float
+    values: Float32Array
+    box: Box | None
+
+
+def explain(
+    image: ImageLike,
+    of: str | int | Sequence[str | int] | None = None,
+    *,
+    top: int = 1,
+    model: str = IMAGE_MODELS[0],
+    models_dir: str | Path | None = None,
+) -> list[ClassMap]:
+    """Show which parts of a photograph are evidence for classes of ImageNet, by exact class activation maps.
+
+    Args:
+        image: Image file, (H, W, 3) uint8 RGB, or another image of `sonjit.media.rgb_from`.
+        of: Classes to explain, each by its name, words of it, or its number. Default: the `top` most probable ones.
+        top: Number of classes if none are named.
+        model: `efficientnet_lite0` or `mobilenet_v2`.
+        models_dir: Folder with the weights. Default: the cache, which `sonjit models pull classifiers` fills.
+
+    Returns:
+        A map per class in the order of `of`, or the most probable class first.
+
+    Raises:
+        InputError: A class is unknown or ambiguous, or the weights are missing.
+
+    >>> import sonjit
+    >>> sonjit.explain("photo.jpg", "palaces")
+    Traceback (most recent call last):
+    sonjit._util.errors.InputError: Unknown class 'palaces'. Choose from palace, plate, plane, patas, parachute
+    """
+    targets = [of] if isinstance(of, str | int) else of
+    classes = None if targets is None else [class_number(target) for target in targets]
+    if top < 1:
+        raise InputError(f"top={top}: must be at least 1")
+    rgb = rgb_from(image)
+    return _cached_classifier(model, None if models_dir is None else str(models_dir)).explain(rgb, classes, top)
+
+
+class ImageClassifier:
+    """A published classifier of photographs on OpenVINO. Several threads may use it; they wait for each other.
+
+    Args:
+        model: Name in `IMAGE_MODELS`.
+        models_dir: Folder with the weights. Default: the cache.
+        device: Device, as in `create_detector`.
+
+    Attributes:
+        model: Name in `IMAGE_MODELS`.
+        names, ids: Names and numbers of the classes.
+        weights: (C, K) weights of the linear layer.
+    """
+
+    def __init__(self, model: str = IMAGE_MODELS[0], models_dir: str | Path | None = None, device: str = "CPU") -> None:
+        from sonjit.engines.pooled import PooledNetwork  # OpenVINO, which loads slowly
+
+        if model not in _LAYOUTS:
+            raise InputError(unknown_name("model", model, IMAGE_MODELS))
+        path = find_weight(model, models_dir)
+        network = _build(list(read_checkpoint(path).values()), _LAYOUTS[model])
+        self.model, self.names = model, imagenet_names()
+        self.ids = tuple(range(len(self.names)))
+        self._network = PooledNetwork(path, None, device, network)
+        self._lock = threading.Lock()
+        self.weights, self._bias = self._network.heads[0].weights, self._network.heads[0].bias
+
+    def run(self, rgb: Image) -> tuple[Float32Array, Float32Array]:
+        """Return the features (K, h, w) of an image (H, W, 3) and the scores (C,) of the classes."""
+        import cv2
+
+        scaled = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        with self._lock:
+            self._network.input[0] = scaled
+            features, (scores,) = self._network.run()
+        return features, scores.ravel()
+
+    def explain(self, rgb: Image, classes: Sequence[int] | None = None, top: int = 1) -> list[ClassMap]:
+        """Return the maps of classes, or of the `top` most probable ones. See `explain`."""
+        features, scores = self.run(rgb)
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+        chosen: list[int] = np.argsort(-scores)[:top].tolist() if classes is None else list(classes)
+        maps = np.tensordot(self.weights[chosen].astype(np.float64), features.astype(np.float64), 1).astype(np.float32)
+        return [
+            ClassMap(label, self.names[label], float(shares[label]), float(scores[label]), float(self._bias[label]),
+                     values, box_of(values, rgb))
+            for label, values in zip(chosen, maps, strict=True)
+        ]  # fmt: skip
+
+
+def box_of(values: Float32Array, rgb: Image) -> Box | None:
+    """Return the box of a map (h, w) that covers an image, see `ClassMap.box`."""
+    height, width = rgb.shape[:2]
+    return box_from_map(enlarge(values, width, height))
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1,000 classes."""
+    return tuple(Path(__file__).with_name("imagenet.txt").read_text("utf-8").splitlines())
+
+
+def class_number(target: str | int, names: Sequence[str] | None = None, count: int | None = None) -> int:
+    """Return the index of a class that a user names.
+
+    Args:
+        target: Name of the class, the start of one or more words of it in any case, or the index.
+        names: Names of the classes. Default: those of ImageNet.
+        count: Number of classes. Default: the number of names.
+
+    Raises:
+        InputError: No class or several classes have the name.
+
+    >>> class_number("Dome"), class_number("australian"), class_number("400")
+    (538, 193, 400)
+    """
+    names = imagenet_names() if names is None else names
+    count = len(names) if count is None else count
+    text = str(target).strip()
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < count:
+        return int(text)
+    lower = [name.lower() for name in names]
+    if text.lower() in lower:
+        return lower.index(text.lower())
+    found = [index for index, name in enumerate(lower) if re.search(rf"\b{re.escape(text.lower())}", name)]
+    if len(found) == 1:
+        return found[0]
+    chosen = [names[index] for index in found] or get_close_matches(text.lower(), names, 5) or names
+    shown = ", ".join(chosen[:_MAX_NAMES]) + (", ..." if len(chosen) > _MAX_NAMES else "")
+    problem = "Several classes match" if found else "Unknown class"
+    raise InputError(f"{problem} {text!r}. Choose from {shown or f'0 to {count - 1}'}")
+
+
+@lru_cache(maxsize=2)
+def _cached_classifier(model: str, models_dir: str | None) -> ImageClassifier:
+    return ImageClassifier(model, models_dir)
+
+
+def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a checkpoint of PyTorch before 1.6 without PyTorch: tensors by name, in the order of the file.
+
+    Raises:
+        InputError: The file is damaged, or contains more than tensors. Nothing in it is run.
+    """
+    try:
+        with path.open("rb") as file:
+            *_, tensors, order = (_Tensors(file).load() for _ in range(5))
+            storages = {key: _read_storage(file, kind) for key, kind in _storages(tensors, order)}
+        return {
+            name: np.ndarray(shape, storages[key].dtype, storages[key], offset * storages[key].itemsize, [
+                step * storages[key].itemsize for step in strides
+            ])
+            for name, ((_, key), offset, shape, strides, *_) in tensors.items()
+        }  # fmt: skip
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # damaged files raise arbitrary errors in the unpickler
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(f"{path}: damaged checkpoint ({reason}); pull it again") from None
+
+
+class _Mapping(dict[str, Any]):
+    """A mapping that takes the attributes of an OrderedDict."""
+
+
+def _parts(*parts: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return parts
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _Mapping,
+    ("torch._utils", "_rebuild_tensor_v2"): _parts,
+    ("torch", "FloatStorage"): "<f4",
+    ("torch", "LongStorage"): "<i8",
+}
+"""Plain values for what a checkpoint names."""
+
+
+class _Tensors(pickle.Unpickler):
+    """Reader of tensors as plain values: (type and key of the storage, offset, shape, strides, ...)."""
+
+    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
+        if (module, name) not in _KNOWN:
+            raise InputError(f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, which is no tensor; nothing was run")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any, /) -> tuple[str, str]:  # noqa: ANN401
+        return pid[1:3]
+
+
+def _storages(tensors: dict[str, Any], order: Sequence[str]) -> Iterator[tuple[str, str]]:
+    kinds = {key: kind for (kind, key), *_ in tensors.values()}
+    return ((key, kinds[key]) for key in order)
+
+
+def _read_storage(file: BinaryIO, kind: str) -> NDArray[Any]:
+    count = int.from_bytes(file.read(8), "little")
+    return np.frombuffer(file.read(count * np.dtype(kind).itemsize), kind, count)
+
+
+def _build(tensors: Sequence[NDArray[Any]], layout: _Layout) -> Any:  # noqa: ANN401  # ov.Model, which loads slowly
+    """Return the network: a convolution, inverted residual blocks, a convolution, the mean and a linear layer.
+
+    Each convolution has six tensors: its weights, and scale, shift, mean, variance and counter of its batch norm. A
+    block has a 1 x 1 convolution that expands, a depthwise one and a 1 x 1 convolution without activation.
+    """
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    def convolve(x: ov.Node, stride: int, *, active: bool = True) -> ov.Node:
+        weights, scale, shift, mean, variance, _ = (next(rest).astype(np.float64) for _ in range(6))
+        factor = scale / np.sqrt(variance + layout.epsilon)
+        filters = (weights * factor[:, None, None, None]).astype(np.float32)
+        is_depthwise = filters.shape[1] == 1
+        half = [filters.shape[-1] // 2] * 2
+        geometry: Any = ([stride] * 2, half, half, [1, 1], layout.padding)
+        if is_depthwise:
+            x = ops.group_convolution(x, ops.constant(filters[:, None]), *geometry)
+        else:
+            x = ops.convolution(x, ops.constant(filters), *geometry)
+        x = ops.add(x, ops.constant((shift - mean * factor).astype(np.float32)[:, None, None]))
+        return ops.clamp(x, 0.0, 6.0) if active else x
+
+    image = ops.parameter([1, 3, SIDE, SIDE], np.float32, "image")
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (layout.mean, layout.std))
+    rest = iter(tensors[:-2])
+    x = convolve(ops.divide(ops.subtract(image, mean), std), 2)
+    convolutions = (len(tensors) - 2) // 6 - 2  # of the blocks, of which the first does not expand
+    for block in range((convolutions + 1) // 3):
+        stride = 2 if block in layout.halving else 1
+        inner = convolve(x, 1) if block else x
+        inner = convolve(convolve(inner, stride), 1, active=False)
+        has_skip = stride == 1 and inner.get_output_shape(0) == x.get_output_shape(0)
+        x = ops.add(x, inner) if has_skip else inner
+    pooled = ops.reduce_mean(convolve(x, 1), np.array([2, 3]), keep_dims=False)
+    scores = ops.matmul(pooled, ops.constant(tensors[-2]), transpose_a=False, transpose_b=True)
+    scores = ops.add(scores, ops.constant(tensors[-1][None]))
+    return ov.Model([scores], [image], "classifier")  # pyright: ignore

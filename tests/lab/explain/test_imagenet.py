@@ -1,0 +1,138 @@
+"""Published classifiers: the same scores as their own libraries, exact maps, and `sonjit explain` without options."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import InputError
+from sonjit._util.errors import SonjitError
+from sonjit.lab.explain.imagenet import (
+    IMAGE_MODELS,
+    SIDE,
+    ImageClassifier,
+    class_number,
+    imagenet_names,
+    read_checkpoint,
+)
+from sonjit.weights import find_weight
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Skip without the classifiers."""
+    try:
+        return {name: find_weight(name) for name in IMAGE_MODELS}
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull classifiers")
+
+
+def published(name, file):
+    """Return the network of torchvision or timm with the weights of a file."""
+    torch = pytest.importorskip("torch")
+    state = torch.load(file, weights_only=True)
+    if name == "mobilenet_v2":
+        network = pytest.importorskip("torchvision").models.mobilenet_v2()
+    else:
+        network = pytest.importorskip("timm").create_model("tf_efficientnet_lite0")
+        state = dict(zip(network.state_dict(), state.values(), strict=True))
+    network.load_state_dict(state)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_scores_are_those_of_torchvision_and_timm(name, files, photo):
+    torch = pytest.importorskip("torch")
+    classifier, network = ImageClassifier(name), published(name, files[name])
+    images = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    images[0] = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    mean, std = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) if name == "mobilenet_v2" else ([0.5] * 3, [0.5] * 3)
+    for image in images:
+        pixels = torch.from_numpy(((image / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            expected = network(pixels)[0].numpy()
+        np.testing.assert_allclose(classifier.run(image)[1], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_each_map_is_the_weighted_sum_of_the_features(name, files, photo):
+    classifier = ImageClassifier(name)
+    features, scores = classifier.run(photo)
+    maps = classifier.explain(photo, top=5)
+    assert [one.label for one in maps] == np.argsort(-scores)[:5].tolist()
+    assert [one.name for one in maps] == [imagenet_names()[one.label] for one in maps]
+    for one in maps:
+        expected = sum(
+            weight * values
+            for weight, values in zip(classifier.weights[one.label], features.astype(float), strict=True)
+        )
+        np.testing.assert_allclose(one.values, expected, atol=1e-5)
+        assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.score, abs=1e-4)  # float32
+    every = classifier.explain(photo, top=1000)
+    assert sum(one.probability for one in every) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_file_or_an_image_and_named_classes_can_be_explained(files, photo, tmp_path):
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), photo[..., ::-1])
+    (best,) = sonjit.explain(path)
+    dome, palace = sonjit.explain(photo, ["dome", "palace"], models_dir=files["mobilenet_v2"].parent)
+    assert best.probability > max(dome.probability, palace.probability)
+    assert (dome.name, palace.name, dome.values.shape) == ("dome", "palace", (7, 7))
+    (again,) = sonjit.explain(path, best.label)
+    assert again.box == best.box
+    height, width = photo.shape[:2]
+    assert best.box is not None
+    assert 0 <= best.box[0] < best.box[2] <= width
+    assert 0 <= best.box[1] < best.box[3] <= height
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("terrier", "Several classes match 'terrier'. Choose from toy terrier, American"),
+        ("palaces", "Unknown class 'palaces'. Choose from palace"),
+        ("1000", "Unknown class '1000'. Choose from tench"),
+        ("", "Several classes match ''"),
+    ],
+)
+def test_a_class_that_is_unknown_or_ambiguous_is_one_line(target, words):
+    with pytest.raises(InputError, match=words) as caught:
+        class_number(target)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_draws_the_best_class_without_options(sonjit, files, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("photo.png", photo[..., ::-1])
+    status, out, lines = sonjit("explain", "photo.png")
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert lines[-1].endswith("wrote photo-map.png")
+    assert cv2.imread("photo-map.png").shape == photo.shape
+    options = ("--top", "5", "--boxes", "--draw", "five.png", "--save", "five.json")
+    assert sonjit("explain", "photo.png", *options)[0] == 0
+    assert cv2.imread("five.png").shape == (photo.shape[0], 5 * photo.shape[1], 3)
+    assert sonjit("explain", "photo.png", "--of", "dome,palace", "--model", "mobilenet_v2")[1].startswith("dome 0.")
+    assert "Several classes match 'bear'" in sonjit("explain", "photo.png", "--of", "bear")[2][0]
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
+    class Forged:
+        def __reduce__(self):
+            return print, ("run",)
+
+    content = files["mobilenet_v2"].read_bytes()
+    start = content.index(b"\x80\x02ccollections")  # the mapping of the tensors
+    for name, data in {
+        "forged": content[:start] + pickle.dumps(Forged(), 2),
+        "cut": content[: len(content) // 2],
+    }.items():
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(data)
+        with pytest.raises(
+            InputError, match="is no tensor; nothing was run" if name == "forged" else "damaged"
+        ) as caught:
+            read_checkpoint(path)
+        assert "\n" not in str(caught.value)
