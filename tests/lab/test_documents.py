@@ -66,17 +66,6 @@ def test_lines_of_any_values_can_be_drawn(values):
     assert 'aria-label="losses &lt;of&gt; a run"' in svg
 
 
-def test_an_axis_over_decades_is_logarithmic():
-    def is_logarithmic(*values, **options):
-        return "mathdefault{10^" in lines_svg([Line("a", range(len(values)), values)], "step", "t", **options)
-
-    assert is_logarithmic(1e-4, 1e-2, 1.0)
-    assert not is_logarithmic(1e-4, 1e-2, 1.0, straight=True)
-    assert not is_logarithmic(1.0, 4.0)
-    assert is_logarithmic(1.0, 40.0, logarithmic=True)
-    assert not is_logarithmic(0.0, 1e4, logarithmic=True)
-
-
 def test_every_plot_is_valid_names_its_parts_and_repeats_its_bytes():
     nan = float("nan")
     curve = Curve("PCK", [0.0, 10.0], [0.0, nan], "mm")
@@ -95,12 +84,3 @@ def test_every_plot_is_valid_names_its_parts_and_repeats_its_bytes():
     assert "no data" not in texts(bars_svg([], [], "mm", "nothing"))
     assert all(function(*arguments) == svgs[function] for function, arguments in drawn.items())
     assert not re.search(r"\d{4}-\d\d-\d\d", "".join(svgs.values()))
-
-
-def test_a_long_line_is_drawn_by_means_and_gaps_are_left_out():
-    def points(svg):
-        return max((len(re.findall("[ML] ", path)) for path in re.findall(r' d="([^"]*)"', svg)), default=0)
-
-    noise = np.random.default_rng(0).normal(5, 0.1, 9600).tolist()
-    assert points(lines_svg([Line("", range(9600), noise)], "step", "t")) <= 320
-    lines_svg([Line("a", [1, 2, 3], [1.0, float("nan"), 2.0])], "s", "t")

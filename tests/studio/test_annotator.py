@@ -149,11 +149,6 @@ def test_images_that_cannot_be_used_are_named(made):
     assert any("cam1" in line and "7.png" in line for line in problems)
 
 
-def test_no_labels_are_named(made):
-    with pytest.raises(InputError, match="sonjit annotate auto"):
-        read_labels(made[0])
-
-
 def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     project, joints, _ = made
     call = ["annotate", "auto", str(project.folder), "--fps", "1"]

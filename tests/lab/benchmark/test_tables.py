@@ -8,7 +8,7 @@ from rich.console import Console
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.benchmark import CASES, measure_layers
-from sonjit.lab.benchmark.run import LayerGroup, NetworkLayers, draw_layers, draw_report
+from sonjit.lab.benchmark.run import draw_report
 from sonjit.weights import find_weight
 
 LITE = next(case for case in CASES if (case.kind, case.model) == ("hands", "lite"))
@@ -31,16 +31,6 @@ def test_each_network_of_the_cases_is_measured_once(lite_file):
         assert sum(group.layers for group in network.groups if group.operation == "Convolution") >= 30
         assert [group.ms for group in network.groups] == sorted((group.ms for group in network.groups), reverse=True)
         assert 0 < network.groups[0].ms < network.ms
-
-
-def test_table_shows_the_share_of_each_group():
-    groups = [LayerGroup("Convolution", "fast_f32", 3, 3.0), LayerGroup("MaxPool", "plain_f32", 1, 1.0)]
-    console = Console(file=io.StringIO(), width=120)
-    console.print(draw_layers([NetworkLayers("palm", "f32", groups)]))
-    title, _, first, second = [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
-    assert title == ["palm,", "f32,", "4.00", "ms"]
-    assert first == ["Convolution", "fast_f32", "3", "3.00", "75%"]
-    assert second == ["MaxPool", "plain_f32", "1", "1.00", "25%"]
 
 
 @pytest.mark.parametrize(

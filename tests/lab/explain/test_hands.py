@@ -60,14 +60,6 @@ def test_handedness_speaks_for_the_persons_right_hand(photo, found):
         np.testing.assert_allclose(mirrored.values, -one.values)
 
 
-def test_an_unknown_target_lists_the_known_ones(photo, found):
-    with pytest.raises(
-        InputError, match=r"'nose'. Choose from presence, handedness.*wrist.*pinky_finger_tip"
-    ) as caught:
-        hand_map(photo, found[0], "nose")
-    assert "\n" not in str(caught.value)
-
-
 def make_network(tmp_path, *, last="mean", heads=(63, 1, 1, 63)):
     """Return a hand landmark network with one convolution."""
     rng = np.random.default_rng(3)

@@ -37,13 +37,6 @@ def test_a_stream_gives_the_result_of_all_data(seed, cuts, average, strict):
     assert (found.counted, found.missing) == ((~np.isnan(errors)).sum(), np.isposinf(errors).sum())
 
 
-def test_a_stream_of_nothing_is_unknown():
-    found = metrics.ErrorStream(0, 50).compute()
-    assert np.isnan(found.mean)
-    assert np.isnan(found.auc)
-    assert found.counted == found.missing == 0
-
-
 def test_streams_that_do_not_fit_are_refused():
     stream = metrics.ErrorStream(0, 50)
     stream.update(np.ones((2, 5)))
@@ -51,19 +44,6 @@ def test_streams_that_do_not_fit_are_refused():
         stream.update(np.ones((2, 4)))
     with pytest.raises(InputError, match="thresholds"):
         stream.merge(metrics.ErrorStream(0, 40))
-
-
-def test_what_needs_everything_is_kept():
-    errors = some_errors(3, 40)
-    kept, rest = metrics.Kept(metrics.joint_medians), metrics.Kept(metrics.joint_medians)
-    kept.update(errors[:9])
-    rest.update(errors[9:])
-    kept.merge(rest)
-    np.testing.assert_array_equal(kept.compute(), metrics.joint_medians(errors))
-    with pytest.raises(InputError, match="nothing"):
-        metrics.Kept(metrics.average_precision).compute()
-    with pytest.raises(InputError, match="as many"):
-        metrics.Kept(metrics.average_precision).update([0.5], [])
 
 
 def test_groups_of_nothing_do_not_count():

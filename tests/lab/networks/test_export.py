@@ -233,17 +233,6 @@ def test_an_interrupt_that_pytorch_discards_or_replaces_still_stops(tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_calls_are_refused(tmp_path):
-    network, inputs = tiny()
-    for name, to, message in (
-        ("net.pt", None, r"Unknown file ending '.pt' of an export. Choose from .onnx, .xml"),
-        ("net.onnx", "openvino", "a file for openvino must end with .xml"),
-    ):
-        with pytest.raises(InputError, match=message):
-            export_network(network, inputs, tmp_path / name, to=to)
-    assert not list(tmp_path.iterdir())
-
-
 def test_the_command_writes_a_file_and_prints_its_error(tmp_path, capfd):
     file = tmp_path / "hand.xml"
     command = ["export", "hand-lite", "--weights", "demo", "--set", "trunk=tiny", "--set", "keypoints=22"]

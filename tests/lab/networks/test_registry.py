@@ -6,8 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.lab.networks import create_network, list_networks, network_entry, register
-from sonjit.lab.networks.registry import describe_network
+from sonjit.lab.networks import create_network, list_networks, network_entry
 
 from .properties import (
     check_batches,
@@ -101,21 +100,6 @@ def test_weights_go_out_and_come_in(name, tmp_path):
 
 
 @pytest.mark.slow
-@every_network
-def test_facts_are_those_of_the_network(name):
-    facts, entry = describe_network(name), network_entry(name)
-    with torch.device("meta"):
-        network = entry.build()
-    assert facts.parameters == sum(value.numel() for value in network.parameters() if value.requires_grad)
-    assert facts.flops > 0
-    assert facts.inputs == entry.inputs
-    assert facts.summary
-    assert facts.source
-    assert facts.licence
-    assert facts.weights
-
-
-@pytest.mark.slow
 @one_of_a_class
 def test_weights_of_another_network_are_refused_and_named(name, tmp_path):
     other = "motion-discriminator" if name != "motion-discriminator" else "hand-full"
@@ -147,9 +131,3 @@ def test_unknown_names_and_options_list_known_values():
             create_network(name, **wrong)
     assert list_networks("hand-[fhl]*") == ["hand-full", "hand-heavy", "hand-lite"]
     assert list_networks("nothing*") == []
-
-
-def test_a_name_is_registered_once():
-    entry = network_entry("hand-full")
-    with pytest.raises(InputError, match="network 'hand-full' is already registered"):
-        register(entry)

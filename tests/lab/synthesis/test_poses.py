@@ -19,9 +19,8 @@ from sonjit.lab.synthesis.gestures import (
 )
 from sonjit.lab.synthesis.hands import coarse_faces, keypoints_from_hand, rig_from_shape
 from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
-from sonjit.lab.synthesis.motions import grasp, load_motion, perform_sequence, pose_pair, sequence_names
-from sonjit.lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid
-from sonjit.lab.synthesis.renderer import Material
+from sonjit.lab.synthesis.motions import grasp, load_motion, pose_pair
+from sonjit.lab.synthesis.objects import SCENE_OBJECTS
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 
@@ -116,30 +115,6 @@ class TestGestures:
         assert [finger for finger in range(1, 5) if reached[finger] > 0.96] == list(straight)
 
 
-PLAIN = Material("plastic", (0.5, 0.5, 0.5))
-
-
-def mesh(solid):
-    return drawable_from_solid(solid, np.eye(3), np.zeros(3), PLAIN, 200)
-
-
-class TestSolids:
-    @pytest.mark.parametrize("name", SCENE_OBJECTS)
-    def test_meshes_lie_on_their_solids_and_are_closed(self, name):
-        made = mesh(SCENE_OBJECTS[name].solid)
-        assert (
-            np.abs(SCENE_OBJECTS[name].solid.distances(made.vertices)).max() < 1.5e-3
-        )  # round edges stay sharp at the ends
-        a, b, c = np.moveaxis(made.vertices[made.faces], 1, 0)
-        crosses = np.cross(b - a, c - a)
-        assert ((crosses * made.normals[made.faces].mean(1)).sum(1) > -1e-12).all()
-        assert np.allclose(crosses.sum(0), 0, atol=1e-9)  # a closed surface has no side more than another
-        x, y, z = SCENE_OBJECTS[name].solid.size
-        volume = (a * np.cross(b, c)).sum() / 6
-        full = {"ball": 4 / 3 * np.pi * x**3, "cylinder": 2 * np.pi * x * y * z, "box": 8 * x * y * z}
-        assert 0.93 < volume / full[SCENE_OBJECTS[name].solid.kind] < 1.001
-
-
 class TestGrasps:
     @pytest.mark.parametrize("name", SCENE_OBJECTS)
     def test_fingers_touch_and_do_not_enter(self, name):
@@ -157,36 +132,6 @@ class TestGrasps:
         reached = np.array([distances[np.isin(owners, chain)].min() for chain in FINGERS])
         assert (reached < 0.004).sum() >= 2
         assert penetration_depth([(rig, pose)]) <= DEPTH_M
-
-
-FPS = 12
-
-
-@pytest.fixture(scope="module")
-def person():
-    shape = np.random.default_rng(3).normal(0, 0.7, 36)
-    return {side: rig_from_shape(side, shape) for side in SIDES}
-
-
-def keypoints(person, sequence):
-    return {side: person[side].keypoints(pose) for side, pose in sequence.poses.items()}
-
-
-class TestMotion:
-    @pytest.mark.slow
-    @pytest.mark.parametrize("which", ["_RT_open_close", "0_neutral_relaxed", "_dh_pray", "_2H_turns"])
-    def test_sequences_move_smoothly_and_hold(self, person, which):
-        (name, *_) = [name for name in sequence_names() if which in name]
-        sequence = perform_sequence(name, person, FPS, np.random.default_rng(2))
-        assert sequence.kind == ("ROM" if name.startswith("ROM") else "PP")
-        assert np.allclose(np.diff(sequence.times), 1 / FPS)
-        for points in keypoints(person, sequence).values():
-            steps = np.linalg.norm(np.diff(points, axis=0), axis=-1)
-            assert steps.max() < 2.5 / FPS  # metres a second
-            assert np.ptp(points[:, 0], axis=0).max() > 0.001
-        for frame in range(0, len(sequence.times), 4):
-            hands = [(person[side], pose[frame]) for side, pose in sequence.poses.items()]
-            assert penetration_depth(hands) <= DEPTH_M
 
 
 SIZE = (320, 240)

@@ -24,9 +24,6 @@ from sonjit.lab.training.gesture_data import (
 )
 from sonjit.lab.training.gestures import (
     GestureSettings,
-    add_whitening,
-    calibrate,
-    gesture_metrics,
     train_network,
     with_appearance,
 )
@@ -46,22 +43,6 @@ def posed(count, seed, free=0):
     exact = bases[which].astype(np.float32)
     left = np.zeros(len(which), np.bool_)
     return PosedHands(points, points, left, pose, np.arange(len(which)), exact, exact, left)
-
-
-@pytest.mark.slow
-def test_poses_are_learned_and_probabilities_calibrated():
-    hands = posed(90, 1)
-    network = train_network([(hands, 1.0)], SMALL)
-    classifier = GestureClassifier(add_whitening(calibrate(network.arrays(), posed(30, 2)), [hands]))
-    held_out = posed(30, 3)
-    metrics = gesture_metrics(classifier, held_out)
-    assert metrics["accuracy"] > 0.95
-    assert metrics["none_taken_for_a_gesture"] == 0
-    assert {"right_None", "right_Victory", "right_OK"} < set(metrics)
-    places = classifier.whiten(held_out.features())
-    assert places.shape == (30, 8)
-    own = [places[held_out.pose == name] for name in POSED]
-    np.testing.assert_allclose(np.var([one.mean(0) for one in own], axis=0), classifier.spread, rtol=0.3, atol=0.5)
 
 
 @pytest.mark.slow

@@ -13,10 +13,8 @@ from sonjit.lab.training.hand_heads import (
     HeadNetwork,
     LabelledHand,
     LabelledImage,
-    calibrate,
     calibration_error,
     hand_features,
-    head_metrics,
     platt,
 )
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
@@ -66,22 +64,6 @@ def test_the_arrays_equal_the_network():
     got = HandHeads(network.arrays()).logits(*hands.inputs())
     np.testing.assert_allclose(got[0], seen.numpy(), atol=2e-4)
     np.testing.assert_allclose(got[1], side.numpy(), atol=2e-4)
-
-
-@pytest.mark.slow
-def test_heads_learn_and_are_calibrated():
-    settings = recipe.HandHeadSettings(
-        steps=40, learning_rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200
-    )
-    (network,) = recipe.train_heads({"full": views(1200)}, settings).values()
-    raw, held_out = network.arrays(), views(200, seed=9)
-    honest = calibrate(raw, HandHeads(raw).logits(*views(200, seed=5).inputs()), views(200, seed=5))
-    metrics = head_metrics(HandHeads(honest), HandHeads(raw), held_out)
-    assert metrics["auroc"] > 0.9
-    assert metrics["side"] > 0.9
-    assert metrics["ece"] < 0.05
-    assert metrics["side_well_found_hands"] < metrics["hands"] == 200
-    assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(metrics)
 
 
 def test_platts_numbers_make_probabilities_honest():

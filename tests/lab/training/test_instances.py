@@ -158,16 +158,6 @@ def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, m
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"), [({"images": 10}, "keep at least one to evaluate on"), ({"batch": 0}, "batch=0")], ids=str
-)
-def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, message):
-    assert train(run[0], tmp_path / "out", 1, **settings) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
 def example():
     masks = np.zeros((40, 60), bool)
     masks[10:30, 5:25] = True

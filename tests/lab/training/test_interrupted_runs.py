@@ -135,21 +135,6 @@ def test_failures_in_a_worker_are_reported_in_one_line():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_request_to_save_before_the_training_does_not_end_it():
-    program = """
-import os, signal
-from sonjit.lab.training.signals import SaveRequests, ignore_early_saves
-ignore_early_saves()
-os.kill(os.getpid(), signal.SIGUSR1)
-with SaveRequests() as requests:
-    os.kill(os.getpid(), signal.SIGUSR1)
-    print(requests.take())
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("name", "end"), [("SIGTERM", SystemExit), ("SIGINT", KeyboardInterrupt), ("SIGUSR1", PowerCutError)]
 )

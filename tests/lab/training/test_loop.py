@@ -81,16 +81,6 @@ def test_accumulated_batches_are_one_large_batch():
     torch.testing.assert_close(networks[0].weight, networks[1].weight)
 
 
-@pytest.mark.slow
-def test_the_mean_is_kept_and_follows_the_weights():
-    networks = [line(), line()]
-    for network, ema in zip(networks, (0.0, 0.999), strict=True):
-        run(None, network=network, options=TrainingSettings(steps=40, learning_rate=1e-2, warmup=0, ema=ema))
-    begun = line()
-    moved = [(network[0].weight - begun[0].weight).norm() for network in networks]
-    assert moved[1] < moved[0] / 2
-
-
 def test_what_is_frozen_stays_and_the_rest_learns():
     network = line()
     before = {key: value.clone() for key, value in network.state_dict().items()}
