@@ -1,6 +1,7 @@
 """Release files agree on version, dependencies and addresses, and on commands outside the repository."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import cv2
 import pytest
 
 import sonjit
@@ -99,6 +101,32 @@ def test_every_extra_resolves(extra):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^openvino==", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_program_built_with_pyinstaller_finds_hands(tmp_path):
+    image, program = tmp_path / "frame.png", tmp_path / "app.py"
+    found, frame = cv2.VideoCapture(str(ROOT / "src/sonjit/_util/assets/demo.mp4")).read()
+    assert found
+    assert cv2.imwrite(str(image), frame)
+    program.write_text(
+        "import sys, sonjit\nprint([len(f.hands) for f in sonjit.track(sys.argv[1], 'hands')])\n", "utf-8"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    python = tmp_path / "venv" / "bin" / "python"
+    build = ["--onedir", "--collect-all", "sonjit", "--collect-all", "openvino", program]
+    for command in (
+        [sys.executable, "-m", "venv", tmp_path / "venv"],
+        [python, "-m", "pip", "install", "--quiet", ROOT, "pyinstaller"],
+        [python, "-m", "PyInstaller", "--log-level", "ERROR", *build],
+        [tmp_path / "dist" / "app" / "app", image],
+    ):
+        done = subprocess.run(
+            list(map(str, command)), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "[1]\n"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from sonjit.detectors.create import detector_for_input
         ({"min_detection_score": 1.5}, "min_detection_score=1.5"),
         ({"min_presence_score": math.nan}, "min_presence_score=nan: give a number from 0 to 1"),
         ({"segmentation": True}, "segmentation=True: hands has no option segmentation. Choose from model"),
-        ({"kind": "face", "mirrored": True}, "mirrored=True: face has no option mirrored"),
+        ({"kind": "face", "distance": True}, "distance=True: face has no option distance"),
         ({"kind": "body", "hand_model": "lite"}, "hand_model='lite': body has no option hand_model"),
         ({"min_presence_score": -1}, "min_presence_score=-1"),
         ({"threads": -1}, "threads=-1: give a whole number from 0"),

@@ -12,6 +12,7 @@ from sonjit._util.errors import SonjitError
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.face_refinement import refined
 from sonjit.engines import EngineOptions, load_engine
+from sonjit.results.measures import measure_face
 from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
@@ -202,6 +203,36 @@ def test_flipping_mirrors_only_the_output(model, portrait, faces):
     np.testing.assert_allclose(flipped.keypoints[:, 0], width - face.keypoints[:, 0], atol=1e-3)
     np.testing.assert_array_equal(flipped.keypoints[:, 1:], face.keypoints[:, 1:])
     assert flipped.box == pytest.approx((width - face.box[2], face.box[1], width - face.box[0], face.box[3]))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "mesh", "box"])
+def test_a_mirrored_face_has_the_persons_own_sides(model, portrait, faces):
+    given = {"model": model, "static_image": True, "search": "fast"}
+    given |= {} if model == "box" else {"blendshapes": True, "transform": True}
+    (face,) = faces(**given).detect(portrait)
+    (mirrored,) = faces(**given, mirrored=True).detect(np.ascontiguousarray(portrait[:, ::-1]))
+    flipped = mirrored.keypoints[:, :2] * (-1, 1) + (portrait.shape[1], 0)
+    assert np.abs(flipped - face.keypoints[:, :2]).max() < 0.12 * (face.box[2] - face.box[0])
+    if model != "box":
+        shapes = [list(one.blendshapes.values()) for one in (face, mirrored)]
+        np.testing.assert_allclose(*shapes, atol=0.2)
+        np.testing.assert_allclose(face.transform[:3, :3], mirrored.transform[:3, :3], atol=0.08)
+        for one in (face, mirrored):
+            np.testing.assert_allclose(measure_face(one)["head_yaw_rad"], measure_face(face)["head_yaw_rad"], atol=0.08)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("static", [True, False])
+def test_faces_are_found_at_all_angles(turns, static, portrait, faces):
+    image = np.pad(
+        portrait, [(portrait.shape[0] // 8,) * 2, (portrait.shape[1] // 8,) * 2, (0, 0)], constant_values=128
+    )
+    (face,) = faces(search="fast", static_image=static).detect(image)
+    (turned,) = faces(search="fast", static_image=static).detect(np.ascontiguousarray(np.rot90(image, turns)))
+    before, after = (measure_face(one)["head_roll_rad"] for one in (face, turned))
+    assert abs((before - after - turns * np.pi / 2 + np.pi) % (2 * np.pi) - np.pi) < 0.2
 
 
 @pytest.mark.golden

@@ -307,3 +307,13 @@ def test_notes_of_a_run_are_in_its_report_and_table(tmp_path, weights):
     assert list(load_frames(tmp_path / "a.json")[0].notes) == summary.notes
     with pytest.warns(sonjit._util.errors.InputNote, match="contains no times"):
         assert len(list(sonjit.track(path, "hands", search="fast"))) == 3
+    (tmp_path / "b.png").write_bytes(b"")
+    named = [str(tmp_path / "b.png"), str(path)]
+    for inputs, label in ((Inputs.find([str(tmp_path)]), "b.png"), (Inputs.find(named), named[0])):
+        summary = run_job(task, inputs, Outputs(str(tmp_path / "b.parquet")))
+        notes = [line.replace(str(tmp_path / "b.png"), label) for line in (*summary.notes, *summary.problems)]
+        assert notes[-1] == f"{label} is empty (0 bytes): copy or export it again"
+        found = load_frames(tmp_path / "b.parquet")[0].notes
+        assert sorted(line.replace(str(tmp_path) + "/", "") for line in found) == sorted(
+            line.replace(str(tmp_path) + "/", "") for line in notes
+        )

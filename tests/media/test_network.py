@@ -113,6 +113,23 @@ def test_images_of_a_network_camera(handler, scheme):
     assert " ended after " in problem
 
 
+def test_a_camera_that_drops_is_opened_again():
+    class DropsOnce(Mjpeg):
+        calls = 0
+
+        def do_GET(self):
+            type(self).calls += 1
+            super().do_GET() if self.calls <= 2 else self.send_error(404)
+
+    with serving(DropsOnce) as port, open_source(f"http://127.0.0.1:{port}/", reconnect_s=4) as source:
+        times = [frame.time for frame in source]
+        numbers = [note.partition(" sent nothing from ")[2].partition(" for ") for note in source.notes]
+    assert times == sorted(times)
+    assert max(np.diff(times)) > 0.9  # the gap
+    assert len(numbers) == 1
+    assert " ended after " in source.problems[0]
+
+
 def test_invalid_camera_is_one_line(clip, monkeypatch):
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/x cannot be opened: "):
         open_source("http://user:secret@127.0.0.1:9/x")

@@ -84,24 +84,6 @@ def test_blendshapes_are_sent_by_vmc_without_the_neutral_one(receiver):
     assert ["/VMC/Ext/Blend/Apply"] in [list(message) for message in got]
 
 
-def test_the_sides_of_a_mirrored_face_are_exchanged(receiver):
-    port, messages = receiver
-    shapes = {"eyeBlinkLeft": 0.25, "eyeBlinkRight": 0.75}
-    transform = np.eye(4, dtype=np.float32)
-    transform[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
-    face = Face(1.0, np.zeros((478, 3), np.float32), (0, 0, 1, 1), 1, shapes, transform)
-    heads = []
-    for mirrored in (False, True):
-        with LiveOutput(f"vmc://127.0.0.1:{port}", "faces", mirrored=mirrored) as output:
-            output.send(Frame(0, 0.0, faces=[face]), (9, 9))
-        got = messages(4)
-        sent = {values[0]: values[1] for address, *values in got if address == "/VMC/Ext/Blend/Val"}
-        assert sent == ({"eyeBlinkRight": 0.25, "eyeBlinkLeft": 0.75} if mirrored else shapes)
-        heads.append(next(values for address, *values in got if address == "/VMC/Ext/Bone/Pos"))
-    rolls = [head[6] * head[7] for head in heads]  # z and w of the quaternion, whose sign is free
-    assert rolls[0] == pytest.approx(-rolls[1])
-
-
 def test_bones_of_a_body_are_sent_by_vmc(receiver):
     port, messages = receiver
     body = body_of(actor(0.5))

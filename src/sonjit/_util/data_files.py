@@ -11,7 +11,7 @@ import re
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,7 +23,6 @@ from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -330,11 +329,6 @@ def key_values(texts: Iterable[str], *, option: str = "--set", form: str = "key=
 
     >>> key_values(["steps=200", "mix = a=1"])
     [('steps', '200'), ('mix', 'a=1')]
-
-    Args:
-        texts: Settings as typed, `key=value`.
-        option: Option name shown in error messages.
-        form: Required form shown in error messages.
 
     Raises:
         InputError: A setting lacks `=` or its key.

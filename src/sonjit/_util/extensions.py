@@ -22,13 +22,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Final, TypeVar
+from importlib.metadata import EntryPoint
+from types import ModuleType
+from typing import Final, TypeVar
 
 from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-    from types import ModuleType
 
 Value = TypeVar("Value")
 

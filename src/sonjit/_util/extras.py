@@ -6,15 +6,13 @@ such as lifting hands into the camera's space. It names the function here and lo
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from sonjit._util.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 EXTRAS: Final = {
     "serve": ("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "trustme", "cryptography", "segno"),
@@ -98,9 +96,6 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
 
 def load_function(name: FunctionName) -> Any:  # noqa: ANN401  # each function has a type of its own
     """Return a function of the lab or the studio.
-
-    Args:
-        name: Name of the function.
 
     Raises:
         MissingExtraError: The function needs an extra that is not installed.

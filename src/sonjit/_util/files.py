@@ -17,16 +17,14 @@ import stat
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from types import TracebackType
+from typing import Final, Self, TextIO
 
 from sonjit._util.errors import InputError, JobError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import TracebackType
 
 try:
     import fcntl

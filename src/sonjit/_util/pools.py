@@ -42,12 +42,7 @@ class Progress:
         """Set the expected number of steps, or None if it is unknown."""
 
     def advance(self, count: int = 1, *, instances: int = 0) -> None:
-        """Add finished steps.
-
-        Args:
-            count: Number of steps.
-            instances: Number of instances that were found in them.
-        """
+        """Add finished steps."""
 
 
 Arguments = TypeVarTuple("Arguments")

@@ -6,16 +6,14 @@ import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sonjit._util.errors import SonjitError, install_line
 from sonjit._util.extensions import EXTENSIONS, NETWORKS, load_extensions
 from sonjit._util.extras import EXTRAS, is_installed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")

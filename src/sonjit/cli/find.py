@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -24,17 +25,12 @@ from sonjit.cli.options import (
     print_notes,
 )
 from sonjit.cli.report import progress_bar, run_and_report
-from sonjit.detectors.kinds import KINDS, find_kind, make_options, options_of, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options
+from sonjit.detectors.option import Option, OptionValue
 from sonjit.media import load_frames, open_writer
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sonjit.detectors.kinds import KindEntry
-    from sonjit.detectors.option import Option, OptionValue
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}

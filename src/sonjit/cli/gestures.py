@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from sonjit import open_source, track
+from sonjit._util.arrays import IntArray
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
@@ -20,13 +22,8 @@ from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionR
 from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
 from sonjit.media import load_frames
+from sonjit.results import Frame, Hand, MotionEvent
 from sonjit.runs.frame_tables import motion_record, open_motion_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sonjit._util.arrays import IntArray
-    from sonjit.results import Frame, Hand, MotionEvent
 
 app = App(
     name="gestures",

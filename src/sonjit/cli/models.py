@@ -13,6 +13,9 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function, optional_import
 from sonjit._util.json_text import json_from
 from sonjit.weights import (
+    Source,
+    TaskBundle,
+    Weight,
     add_bundle,
     find_weight,
     list_bundles,
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from sonjit.detectors.quantization import FineTune
-    from sonjit.weights import Source, TaskBundle, Weight
 
 app = App(
     name="models",

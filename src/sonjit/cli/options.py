@@ -37,6 +37,7 @@ class BatchOptions:
         start: Time in seconds of the first frame of a video to process.
         end: Time in seconds from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
+        reconnect: Time in seconds for which a network camera that drops is opened again. The table shows the gap.
         jobs: Processes for several files, a folder or a glob. They share the cores.
         workers: pool starts processes on this machine. ray or ray:ADDRESS uses a cluster whose machines have the files
             under the same paths.
@@ -48,6 +49,7 @@ class BatchOptions:
     start: float = 0.0
     end: float | None = None
     every: int = 1
+    reconnect: float = 0.0
     jobs: int = 1
     workers: str = "pool"
     timing: Annotated[bool, Parameter(negative="")] = False
@@ -55,7 +57,7 @@ class BatchOptions:
     @property
     def reading(self) -> Reading:
         """Return which frames to read."""
-        return Reading(self.fps, self.start, self.end, self.every)
+        return Reading(self.fps, self.start, self.end, self.every, self.reconnect)
 
 
 @Parameter(name="*", group=OUTPUT)
@@ -132,11 +134,6 @@ class Lifting:
 
 def lift_from(lifting: Lifting, *, mirrored: bool, independent: tuple[str, ...] = ()) -> Lift | None:
     """Return the settings for lifting, or None without --lift.
-
-    Args:
-        lifting: Options of the command line.
-        mirrored: The images are selfie views.
-        independent: Names of the options that do not require --lift.
 
     Raises:
         InputError: Options do not fit each other, or weights are missing.

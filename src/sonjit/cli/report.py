@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util.errors import pluralize
 from sonjit._util.pools import Progress
-from sonjit.runs import Inputs, run_job
+from sonjit.runs import Inputs, Outputs, Summary, Task, run_job
 from sonjit.runs.detect import value_text
 
 if TYPE_CHECKING:
@@ -21,17 +21,10 @@ if TYPE_CHECKING:
     from sonjit.cli.options import BatchOptions
     from sonjit.media.tables.base import Extras
     from sonjit.results import Frame, Instance
-    from sonjit.runs import Outputs, Summary, Task
 
 
 def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOptions) -> int:
     """Run a task with a progress bar, and print its results.
-
-    Args:
-        task: Work of the run.
-        inputs: Inputs of the run.
-        outputs: Outputs of the run.
-        batch: Options of the run.
 
     Returns:
         Exit status: 1 if there were problems, else 0.
@@ -55,12 +48,7 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
 
 
 def closing_line(summary: Summary, instances: str) -> str:
-    """Return a line with the number of inputs and instances, the duration and the written files.
-
-    Args:
-        summary: Result of a run.
-        instances: Number of instances with their noun.
-    """
+    """Return a line with the number of inputs and instances, the duration and the written files."""
     written = summary.written
     first, last = (written[:-1], written[-1]) if 0 < len(written) <= 4 else (written[:1], f"{len(written) - 1} more")
     shown = f"{', '.join(first)} and {last}" if first else last

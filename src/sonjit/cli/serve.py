@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from sonjit.server.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _LIMITS = Group("Limits", sort_key=1)
 

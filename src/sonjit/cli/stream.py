@@ -62,6 +62,7 @@ def stream(
     kind = kind or ("face" if is_vmc else "hands")
     given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options["mirrored"] = mirrored
     if kind == "face" and not (model or "").startswith("box"):
         options |= {"blendshapes": True, "transform": True}
     if kind == "holistic" and is_vmc:
@@ -71,8 +72,6 @@ def stream(
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
-            if mirrored and kind != "face":  # the output exchanges the sides of a face
-                options["mirrored"] = True
             for frame in islice(track(str(source), kind, **options), limit):
                 height, width = frame.image.shape[:2]
                 now_s, frame_s = time.monotonic(), frame.time or 0.0

@@ -49,6 +49,7 @@ class FaceArguments(CommonArguments, total=False):
     model: Literal["attention", "box", "box-full", "mesh"] | None
     blendshapes: bool | None
     transform: bool | None
+    mirrored: bool | None
 
 
 class BodyArguments(CommonArguments, total=False):

@@ -315,6 +315,7 @@ class FaceOptions(CommonOptions):
     ] = "attention"
     blendshapes: Blendshapes = False
     transform: Annotated[bool, Option("Add the pose in centimetres to each face with a mesh.")] = False
+    mirrored: Mirrored = False
     kind: str = "face"
 
     @property

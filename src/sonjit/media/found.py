@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
@@ -22,14 +22,11 @@ from sonjit.results import Frame, MotionEvent, Result
 from sonjit.results.measures import instance_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas
     import polars
 
     from sonjit._util.arrays import Image
-    from sonjit.media.tables.base import ColumnType, Extras, TableRows
-    from sonjit.media.tables.rows import Row
+    from sonjit.media.tables.base import ColumnType, Extras, Row, TableRows
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480
@@ -261,7 +258,7 @@ def to_dataframe(
         >>> int(tips.frame.max()), tips.handedness.unique().tolist()
         (11, ['Left', 'Right'])
     """
-    from sonjit.media.tables.rows import Layout, has_errors, wide_points
+    from sonjit.media.tables.base import Layout, has_errors, wide_points
 
     if library not in ("pandas", "polars"):
         raise InputError(f"Unknown library {library!r}. Choose from pandas, polars.")
@@ -320,7 +317,7 @@ def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, Colu
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
     """Name the row of each frame without results after the first keypoint."""
-    from sonjit.media.tables.rows import COLUMNS
+    from sonjit.media.tables.base import COLUMNS
 
     at = COLUMNS.index("name")
     first = next((row[at] for rows in made for row in rows if row[at] is not None), None)

@@ -6,7 +6,7 @@ declares its fields in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -15,14 +15,9 @@ import numpy as np
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.extensions import Registry
-from sonjit._util.json_text import json_from
+from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.geometry.boxes import Box, box_around
 from sonjit.results.skeletons import Skeleton, load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sonjit._util.json_text import Json, JsonObject
 
 R = TypeVar("R", bound="Result")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from sonjit._util.errors import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
-from sonjit.media.tables.rows import BOX_COLUMNS
-from sonjit.results import Event, Hand
+from sonjit.media.tables.base import BOX_COLUMNS, Extras
+from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results.measures import (
     DISTANCE_COLUMNS,
     TRANSFORM_COLUMNS,
@@ -19,12 +20,6 @@ from sonjit.results.measures import (
     measures,
 )
 from sonjit.results.skeletons.faces import BLENDSHAPES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sonjit.media.tables.base import Extras
-    from sonjit.results import Frame, Handedness, Instance, MotionEvent
 
 _MIN_VISIBLE_S: Final = 0.25
 """Time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
@@ -346,11 +341,7 @@ class AngleLimits:
 
 
 class RepetitionCounts:
-    """Repetitions of an angle for each instance of a stream.
-
-    Args:
-        limits: Angle and its limits.
-    """
+    """Repetitions of an angle for each instance of a stream."""
 
     def __init__(self, limits: AngleLimits) -> None:
         self.limits = limits

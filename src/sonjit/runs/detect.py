@@ -15,13 +15,22 @@ import numpy as np
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import find_kind, make_options, options_of
-from sonjit.detectors.options import GESTURES
+from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_of
+from sonjit.detectors.options import GESTURES, CommonOptions
 from sonjit.gestures.classifier import CANNED
-from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
+from sonjit.media import (
+    DrawingWriter,
+    Header,
+    MaskWriter,
+    Source,
+    SourceFrame,
+    draw_frame,
+    mask_from_frame,
+    open_mask_writer,
+)
 from sonjit.media.drawing import draw_regions
 from sonjit.media.tables import find_format
-from sonjit.results import Frame
+from sonjit.results import Frame, Instance, MotionEvent, Result
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, table_columns
 from sonjit.runs.frame_tables import FrameTable
 from sonjit.runs.inputs import WITHOUT_EFFECT
@@ -32,13 +41,9 @@ if TYPE_CHECKING:
 
     from sonjit._util.arrays import Image
     from sonjit.detectors import Detector
-    from sonjit.detectors.kinds import KindEntry
-    from sonjit.detectors.options import CommonOptions
-    from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
     from sonjit.media.drawing.strokes import Region
     from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters import BoneNames
-    from sonjit.results import Instance, MotionEvent, Result
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
     from sonjit.runs.task import Lift
 
@@ -202,12 +207,7 @@ class Detect(Task):
 
 
 class DetectWorker(Worker[Frame]):
-    """Loaded detectors.
-
-    Args:
-        task: Description of the work.
-        is_stream: Detect in videos and cameras, not in independent images.
-    """
+    """Loaded detectors."""
 
     def __init__(self, task: Detect, *, is_stream: bool) -> None:
         super().__init__()

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from sonjit._util.files import Output
 from sonjit._util.json_text import json_from
-from sonjit.media import open_writer
+from sonjit.media import Header, open_writer
+from sonjit.media.sources.base import renamed
 from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer
-from sonjit.media.tables.base import ColumnTypes, Value
+from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
 from sonjit.runs.annotations import EventTracker
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sonjit.media import Header
-    from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters import BoneNames
     from sonjit.results import Event, Frame, MotionEvent
     from sonjit.runs.annotations import Columns, EventLimits
@@ -65,16 +64,13 @@ class RecordTable(Output):
             self._writer.write([{name: _cell(row.get(name)) for name in self._columns} for row in self._rows(record)])
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
-        """Append the records of a `.jsonl` table of one file.
-
-        Args:
-            path: Path of that table.
-            index: Index of the file.
-            source: Name of the file in this table.
-        """
+        """Append the records of a `.jsonl` table of one file."""
         lines = path.read_text("utf-8", "surrogateescape").splitlines()
         for line in lines[0 if self._header is None else 1 :]:
             self.write(self._renumber(json.loads(line), index, source))
+
+    def add_notes(self, lines: Sequence[str]) -> None:
+        """Ignore notes, for which there is no place."""
 
     def _finish(self) -> None:
         self._writer.close()
@@ -148,10 +144,13 @@ class FrameTable:
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
-        self._limits, self._notes = limits, header.notes
+        self._limits = limits
         self.more_paths: list[str] = []
         with ExitStack() as stack:
-            self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows, bones=bones))
+            self.writer = stack.enter_context(
+                open_writer(save, replace(header, notes=()), columns, rows=rows, bones=bones)
+            )
+            self.writer.remarks = header.notes
             known = find_format(save)
             is_separate = known is not None and known.separates_events
             if with_motions and is_separate:
@@ -179,6 +178,10 @@ class FrameTable:
             if self._events is not None:
                 self._events.write(record)
 
+    def add_notes(self, lines: Sequence[str]) -> None:
+        """Add what was left out or changed while reading to the header, each line once."""
+        self.writer.remarks = tuple(dict.fromkeys((*self.writer.remarks, *lines)))
+
     def append_part(self, path: Path, index: int, source: str | None) -> None:
         """Append the frames of a `.jsonl` table of one file.
 
@@ -191,8 +194,7 @@ class FrameTable:
             if source is not None:
                 size = {"width": header.width, "height": header.height, "fps": header.fps}
                 self.writer.sources[source] = {name: value for name, value in size.items() if value is not None}
-            if header.notes:
-                self.writer.remarks = tuple(dict.fromkeys((*(self.writer.remarks or self._notes), *header.notes)))
+            self.add_notes(renamed(header.notes, [header.source], [source or ""]))
             tracker, position = EventTracker(self._limits), index
             for frame, extras in frames:
                 position = index if frame.time is None else frame.index

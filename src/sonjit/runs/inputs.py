@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import append_line, file_stamp
 from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
-from sonjit.media import IMAGE_ENDINGS, VIDEO_ENDINGS
+from sonjit.media import IMAGE_ENDINGS, VIDEO_ENDINGS, Source
 from sonjit.media.annotated import is_drawing_folder
 from sonjit.media.sources import (
     FolderSource,
@@ -37,9 +37,6 @@ from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_file
 from sonjit.runs.task import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sonjit.media import Source
     from sonjit.runs.task import Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
@@ -107,9 +104,6 @@ class Inputs:
     def open_all(self, *, videos: bool) -> Source:
         """Open a source that describes all files: all still images, or the first readable file if there are videos.
 
-        Args:
-            videos: Accept videos.
-
         Raises:
             InputError: There are videos but they are not accepted, or no file can be read.
         """
@@ -171,11 +165,6 @@ def is_many(output: str) -> bool:
 def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Outputs]:
     """Return the output paths of each of many files, and make their folders.
 
-    Args:
-        outputs: Folders, or names with `{name}`.
-        files: Images and videos.
-        task: Task that determines the endings.
-
     Raises:
         InputError: A path of images is not a folder, or a folder cannot be made.
     """
@@ -195,12 +184,7 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
 
 
 def shown_paths(outputs: Outputs, task: Task) -> list[str]:
-    """Return the outputs of many files for the user, with the ending of the files in a folder of results.
-
-    Args:
-        outputs: Folders, or names with `{name}`.
-        task: Task that determines the ending.
-    """
+    """Return the outputs of many files for the user, with the ending of the files in a folder of results."""
     if outputs.save is None or "{name}" in outputs.save:
         return outputs.paths
     return replace(outputs, save=str(Path(outputs.save) / f"*{task.save_ending}")).paths

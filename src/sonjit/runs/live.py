@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-import re
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from types import TracebackType
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from sonjit._util.arrays import FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
-from sonjit.media.tables.characters import BONES, PARENTS
+from sonjit.media.tables.characters import BONES, PARENTS, Motion
 from sonjit.media.tables.characters.writer import LiveCharacter
-from sonjit.results import Face, Hand
+from sonjit.results import Face, Frame, Hand, Instance
 from sonjit.results.skeletons.faces import NO_EXPRESSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
-
-    from sonjit._util.arrays import FloatArray, RealArray
-    from sonjit.media.tables.characters import Motion
-    from sonjit.results import Frame, Instance
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
 
@@ -46,8 +39,7 @@ class LiveOutput:
     Args:
         address: `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
         list_name: Name of the list of results that each frame has, even if it is empty.
-        mirrored: The images are selfie views. It applies to the bones of `vmc`, and to the expressions and the head of
-            faces, which detectors do not exchange.
+        mirrored: The images are selfie views. It applies to the bones of `vmc`; detectors exchange all other sides.
 
     Raises:
         InputError: The address is invalid, or no WebSocket server answers.
@@ -56,7 +48,6 @@ class LiveOutput:
 
     def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:
         self._address, self._list_name, self._mirrored = address, list_name, mirrored
-        self._swaps_faces = mirrored and list_name == Face.list_name
         self._has_failed = False
         parts = urlsplit(address)
         try:
@@ -98,8 +89,6 @@ class LiveOutput:
             frame: Results of an image.
             size: Width and height of the image in pixels.
         """
-        if self._swaps_faces:
-            frame = replace(frame, faces=[_with_sides_exchanged(face) for face in frame.faces])
         try:
             self._send(frame, size)
         except OSError as error:
@@ -114,17 +103,6 @@ class LiveOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
-
-
-def _with_sides_exchanged(face: Face) -> Face:
-    """Return the face of a selfie view with the expressions and the head of the person."""
-    expressions = None if face.blendshapes is None else {
-        re.sub("Left|Right", lambda side: "Right" if side[0] == "Left" else "Left", name): value
-        for name, value in face.blendshapes.items()
-    }  # fmt: skip
-    mirror = np.array([-1, 1, 1, 1], np.float32)
-    transform = None if face.transform is None else mirror[:, None] * face.transform * mirror
-    return replace(face, blendshapes=expressions, transform=transform)
 
 
 def _osc_messages(frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_o
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import Progress, check_workers, per_process, run_calls
 from sonjit.media.sources import Reading
+from sonjit.media.sources.base import renamed
 from sonjit.runs.inputs import FinishedFiles, is_many, output_paths, remove_finished, shown_paths
 from sonjit.runs.task import Outputs, Summary, is_still
 
@@ -252,8 +253,10 @@ def _run_into_table(
     assert outputs.save is not None
     save = Path(outputs.save)
     folder = save.with_name(f".{save.name}.work")
-    with table, _JoinThread(table, inputs.labels) as joining:
-        total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=joining.add)
+    with table:
+        with _JoinThread(table, inputs.labels) as joining:
+            total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=joining.add)
+        table.add_notes(renamed(total.problems, inputs.files or (), inputs.labels))
     remove_finished(folder)
     total.written = [*outputs.paths, *table.more_paths]
     return total

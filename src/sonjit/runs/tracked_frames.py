@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from sonjit._util.errors import InputError, InputNote, InputWarning
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.option import OptionValue
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source
-from sonjit.media.sources.images import rgb_from
-from sonjit.results import Frame
+from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.results import Frame, Instance
 from sonjit.results.measures import instance_values
 from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts
 from sonjit.runs.inputs import Inputs, is_video
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
-
-    from sonjit.detectors.option import OptionValue
-    from sonjit.media.sources.images import ImageLike
-    from sonjit.results import Instance
 
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"
 """Inputs of `track`."""

@@ -56,12 +56,7 @@ class RefusedError(SonjitError):
 
 
 def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
-    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
-
-    Args:
-        error: Error to convert.
-        code: Code for other errors of Sonjit.
-    """
+    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server."""
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, SonjitError):

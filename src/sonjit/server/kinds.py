@@ -15,7 +15,7 @@ from starlette.responses import Response
 from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
-from sonjit.media.tables.rows import COLUMNS
+from sonjit.media.tables.base import COLUMNS
 from sonjit.results import RESULT_TYPES, Points, Result, Value
 from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import Skeleton, load_skeleton
@@ -117,6 +117,7 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         models = _models_in_page(entry, engine)
         if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
+            left_out += ("mirrored",) if name == "face" else ()
             known = known_options(name).values()
             options = option_schemas(option for option in known if option.name not in left_out)
             # thorough search of streams of people requires a server

@@ -224,10 +224,6 @@ def single_values(query: QueryParams) -> dict[str, Any]:
 def load_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
     """Return the content of a client's JSON. Its size is checked first, because parsers need much more memory.
 
-    Args:
-        text: JSON text.
-        name: Name of the text in error messages.
-
     Raises:
         RefusedError: The text has too many lists and objects.
         ValueError: The text is not JSON, or a number has more than 4,300 digits.

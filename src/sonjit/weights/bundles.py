@@ -10,17 +10,14 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
 from sonjit.weights.catalog import cache_folder, find_weight, models_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 ENDING = ".task"
 _TASKS = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.ssd import SingleShotDetector
+    from sonjit.detectors.ssd import Detection, SingleShotDetector
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
     from sonjit.geometry.rotations import CanonicalFace
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
 """Size of the crop relative to the box around the face, as in MediaPipe's graph."""
+_CERTAIN = 0.9
+"""Score from which a detected face is upright. Upside-down faces have scores up to 0.82."""
 _AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
 """Scale and shift of the box around the detector's keypoints, in the crop of a head."""
+_MIRROR = np.array([-1, 1, 1], np.float32)
 _MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
 """Signs of a transform between the mirror images of both its spaces."""
 
@@ -71,11 +74,20 @@ class FaceFinder:
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes in an image (H, W, 3), turned so that the eyes are level, best first."""
-        return [
-            # The first two keypoints are the person's right and left eye.
-            box_around_face(face.box.tolist(), *face.keypoints[:2].tolist(), square=self._square)
-            for face in self._faces.find(rgb, min_score)
-        ]
+        return [self._box(self._turned_upright(rgb, face)) for face in self._faces.find(rgb, min_score)]
+
+    def _box(self, face: Detection, *, square: bool = False) -> RotatedBox:
+        right_eye, left_eye = face.keypoints[:2].tolist()
+        return box_around_face(face.box.tolist(), right_eye, left_eye, square=square or self._square)
+
+    def _turned_upright(self, rgb: NDArray[np.uint8], face: Detection) -> Detection:
+        """Return a face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
+        if face.score >= _CERTAIN:
+            return face
+        area = self._box(face, square=True)
+        turned = area._replace(rotation=wrap_angle(area.rotation + math.pi))
+        up, down = (next(iter(self._faces.find_in(rgb, box, 0.5)), None) for box in (area, turned))
+        return down if down is not None and (up is None or down.score > up.score) else face
 
     def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None if there is no face."""
@@ -98,6 +110,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction
             of the image. A turned crop has another width in an image that is not square.
         squares_after: True if the box of the next frame is square. Otherwise it has the shape of the face.
+        mirrored: The images are selfie views. Blendshapes and transforms are those of images that are not mirrored.
     """
 
     def __init__(
@@ -109,7 +122,9 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
         squares_after: bool = True,
+        mirrored: bool = False,
     ) -> None:
+        self.mirrored = mirrored
         self._faces = faces
         self._landmarks = landmarks
         self._blendshapes = blendshapes
@@ -128,11 +143,16 @@ class FaceMeshes(Kind[FaceObservation, Face]):
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """Run the landmark network on one box."""
-        crop(rgb, box, self._size, self._size, out=self._landmarks.input[0])
+        image = self._landmarks.input[0]
+        crop(rgb, box, self._size, self._size, out=image)
+        if self.mirrored:
+            image[:] = image[:, ::-1].copy()
         mesh, *regions, logit = self._landmarks.run()
         points = mesh.reshape(-1, 3)
         if regions:
             points = refined(points, regions)
+        if self.mirrored:
+            points = points * _MIRROR + np.array([self._size, 0, 0], np.float32)
         probability = 0.5 + 0.5 * math.tanh(logit.item() / 2)
         points = points_from_crop(points * np.float32(1 / self._size), box)
         if self._stretches_depth:
@@ -148,6 +168,8 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         """Return the enlarged box around all landmarks, turned so that the eyes are level."""
         points = observation.keypoints
         right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
+        if self.mirrored:
+            right, left = left, right
         return box_around_face(observation.box, right, left, square=self._squares_after)
 
     def result(
@@ -155,11 +177,12 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     ) -> Face:
         """Return the public result."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
+        height, width = rgb.shape[:2]
+        points = face.keypoints * _MIRROR + np.array([width, 0, 0], np.float32) if self.mirrored else face.keypoints
         if self._blendshapes is not None:
-            face.blendshapes = self._blendshapes(face.keypoints)
+            face.blendshapes = self._blendshapes(points)
         if self._canonical is not None:
-            height, width = rgb.shape[:2]
-            face.transform = face_transform(face.keypoints, self._canonical, width, height).astype(np.float32)
+            face.transform = face_transform(points, self._canonical, width, height).astype(np.float32)
         return face
 
     def flip(self, result: Face, width: int) -> Face:
@@ -170,7 +193,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
 def flipped(face: Face, width: int) -> Face:
     """Return a face with x mirrored in an image of that width in pixels."""
     x_min, y_min, x_max, y_max = face.box
-    face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+    face.keypoints = face.keypoints * _MIRROR + np.array([width, 0, 0], np.float32)
     left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
     face.box = (left, y_min, right, y_max)
     if face.transform is not None:

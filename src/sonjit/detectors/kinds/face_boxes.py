@@ -42,11 +42,13 @@ class FaceBoxes(Kind[FaceObservation, Face]):
     Args:
         detector: Face detector.
         blended: Minimum score of the boxes that are blended; see `GraphThresholds`.
+        mirrored: The images are selfie views.
     """
 
     searches_always = True
 
-    def __init__(self, detector: SingleShotDetector, blended: float | None = None) -> None:
+    def __init__(self, detector: SingleShotDetector, blended: float | None = None, *, mirrored: bool = False) -> None:
+        self._order = [1, 0, 2, 3, 5, 4] if mirrored else slice(None)  # eyes and ears are exchanged
         self._faces = detector
         self._blended = blended
         self._found: dict[RotatedBox, Detection] = {}
@@ -87,7 +89,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
     ) -> Face:
         """Return the public result."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
-        keypoints, number = observation.keypoints[2:], None if track is None else track.id
+        keypoints, number = observation.keypoints[2:][self._order], None if track is None else track.id
         return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)
 
     def flip(self, result: Face, width: int) -> Face:

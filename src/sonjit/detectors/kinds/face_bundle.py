@@ -6,12 +6,12 @@ Source: Grishchenko et al. 2023, Blendshapes GHUM: Real-time Monocular Facial Bl
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit._util.errors import InputError
-from sonjit._util.wire_format import int_from_varint, wire_fields
 from sonjit.engines import load_number_engine
 from sonjit.geometry.rotations import CanonicalFace
 from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
@@ -30,6 +30,8 @@ _VERTEX = 5  # x, y, z and two of the texture
 _CANONICAL_MESH, _BASIS = 1, 2
 _VERTICES = 3
 _LANDMARK, _WEIGHT = 1, 2
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+"""Types of fields in Protobuf's wire format. Source: the encoding page of Protocol Buffers' documentation."""
 
 
 class BlendshapeNetwork:
@@ -74,17 +76,57 @@ def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
     try:
         vertices: list[float] = []
         weights = np.zeros(_MESH)
-        for number, _, value in wire_fields(data):
+        for number, _, value in _wire_fields(data):
             if number == _CANONICAL_MESH:
-                for inner, _, content in wire_fields(value):
+                for inner, _, content in _wire_fields(value):
                     if inner == _VERTICES:
                         vertices += np.frombuffer(content, "<f4").tolist()
             elif number == _BASIS:
-                entry = {inner: content for inner, _, content in wire_fields(value)}
-                weights[int_from_varint(entry.get(_LANDMARK, b"\0"))] = struct.unpack("<f", entry[_WEIGHT])[0]
+                entry = {inner: content for inner, _, content in _wire_fields(value)}
+                weights[_int_from_varint(entry.get(_LANDMARK, b"\0"))] = struct.unpack("<f", entry[_WEIGHT])[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(f"{bundle.name}: {_GEOMETRY} is damaged") from error
     if np.count_nonzero(weights) < 3:
         raise InputError(f"{bundle.name}: {_GEOMETRY} lists fewer than three landmarks to fit")
     return CanonicalFace(points, weights)
+
+
+def _wire_fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the number, wire type and content of each field of a message. Varints stay encoded.
+
+    Raises:
+        ValueError: The message is damaged.
+    """
+    position = 0
+    while position < len(data):
+        end = _varint_end(data, position)
+        number, kind = divmod(_int_from_varint(data[position:end]), 8)
+        position = end
+        if kind == _VARINT:
+            end = _varint_end(data, position)
+        elif kind == _LENGTH:
+            start = _varint_end(data, position)
+            end = start + _int_from_varint(data[position:start])
+            position = start
+        elif kind in (_FIXED64, _FIXED32):
+            end = position + (8 if kind == _FIXED64 else 4)
+        else:
+            raise ValueError(f"a field of wire type {kind}")
+        if end > len(data):
+            raise ValueError("a field past the end")
+        yield number, kind, data[position:end]
+        position = end
+
+
+def _int_from_varint(varint: bytes) -> int:
+    """Decode a varint as an unsigned integer."""
+    return sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(varint))
+
+
+def _varint_end(data: bytes, position: int) -> int:
+    while position < len(data) and data[position] & 0x80:
+        position += 1
+    if position >= len(data):
+        raise ValueError("a number past the end")
+    return position + 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sonjit.detectors.options import CommonOptions, FaceOptions
+    from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
     from sonjit.engines import EngineOptions, Precision
     from sonjit.weights import TaskBundle
 
@@ -63,7 +63,8 @@ def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
     if options.landmark_model is not None:
         raise InputError(f"landmark_model={options.landmark_model} cannot be combined with face model {model.name}")
     name = model.weights["detector"]
-    return FaceBoxes(load_face_detector(options, name, options.detector_model), options.thresholds.blended)
+    detector = load_face_detector(options, name, options.detector_model)
+    return FaceBoxes(detector, options.thresholds.blended, mirrored=options.mirrored)
 
 
 def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bool = False) -> FaceMeshes:
@@ -81,6 +82,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
         canonical=load_canonical_face(bundle) if options.transform else None,
         stretches_depth=True,
         squares_after=not of_people,
+        mirrored=options.mirrored,
     )
 
 
@@ -92,7 +94,7 @@ def face_smoothers(options: FaceOptions) -> Callable[[], KeypointSmoother | None
 
 
 def load_meshes(
-    options: CommonOptions, model: str, *, blendshapes: bool = False, transform: bool = False
+    options: FaceOptions | HolisticOptions, model: str, *, blendshapes: bool = False, transform: bool = False
 ) -> FaceMeshes:
     """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
     name = KINDS["face"].models[model].weights["detector"]
@@ -105,6 +107,7 @@ def load_meshes(
         landmarks,
         blendshapes=blendshapes_from_mesh if blendshapes else None,
         canonical=_average_face() if transform else None,
+        mirrored=options.mirrored,
     )
 
 

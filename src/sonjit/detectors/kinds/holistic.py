@@ -379,6 +379,8 @@ class Holistic(Kind[BodyObservation, Person]):
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
         """Return the box of the face that the face detector finds around the head, or None."""
         head = head_box(body)
+        if head is not None and self.faces.mirrored:  # its eyes are exchanged
+            head = head._replace(rotation=wrap_angle(head.rotation + math.pi))
         return None if head is None else self.faces.find_in(rgb, head, self._min_face_found)
 
 
@@ -447,7 +449,9 @@ def load_holistic(options: HolisticOptions) -> Holistic:
             raise InputError(f"hand_model and face_model cannot be combined with {bundle.name}")
         hands = load_hands_of_people(options, weights["hand"], bundle.file("hand_landmarks_detector.tflite"))
         recrop_file = bundle.file(_RECROP)
-        of_faces = options.as_kind(FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own)
+        of_faces = options.as_kind(
+            FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own, mirrored=options.mirrored
+        )
         faces = load_bundle_faces(of_faces, bundle, of_people=True)
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]

@@ -14,9 +14,17 @@ import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import Draft
-from sonjit.media.annotated.planes import Colours, drawn_on_planes, frame_of, has_planes, reformat
-from sonjit.media.annotated.writers import AnnotatedImage, DrawingWriter, failing_as_drawing
-from sonjit.media.sources.base import Source
+from sonjit.media.annotated.writers import (
+    AnnotatedImage,
+    Colours,
+    DrawingWriter,
+    drawn_on_planes,
+    failing_as_drawing,
+    frame_of,
+    has_planes,
+    reformat,
+)
+from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from sonjit._util.arrays import Image
-    from sonjit.media.sources.base import SourceFrame
 
 
 class SoundTrack:
@@ -199,12 +206,7 @@ _TRANSPARENT_CODECS: dict[str, _Codec] = {
 
 
 class ContainerWriter(DrawingWriter):
-    """Encode images at their times into a container of FFmpeg. Without an image it writes nothing.
-
-    Args:
-        path: File to write.
-        options: Options of the container.
-    """
+    """Encode images at their times into a container of FFmpeg. Without an image it writes nothing."""
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         super().__init__()

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit.media.drawing.strokes import TILE_PX, Region
+from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.images import encode_image
+from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-    from sonjit.media.drawing.strokes import Region
-    from sonjit.media.sources.base import Source, SourceFrame
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
 
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
@@ -89,9 +96,6 @@ class DrawingWriter(Output):
 
 class BestEffortDrawing(DrawingWriter):
     """Drawing that is dropped if it cannot be encoded, while other outputs continue.
-
-    Args:
-        drawing: Writer of the drawing.
 
     Attributes:
         problem: Reason why the drawing was dropped, or None.
@@ -191,3 +195,148 @@ def _file_names(files: list[Path], ending: str | None) -> list[str]:
         used_names.add(name)
         names.append(name)
     return names
+
+
+_PIXELS = "yuv420p"
+_FULL_RANGE = 2
+_LIMITED_RANGE = 1
+"""FFmpeg's numbers of colour ranges."""
+_ITU601, _ITU709 = 5, 1
+"""Numbers of colour matrices of FFmpeg's scaler."""
+_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
+"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
+
+
+class Colours(NamedTuple):
+    """Colour description of a video, as numbers of FFmpeg; by default BT.709."""
+
+    matrix: int = _ITU709
+    primaries: int = _ITU709
+    transfer: int = _ITU709
+    value_range: int = _LIMITED_RANGE
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Self:
+        """Read the colour description of a frame."""
+        return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
+
+    @property
+    def scaler_matrix(self) -> int:
+        """Return the number of the colour matrix in FFmpeg's scaler."""
+        return _SCALER_MATRICES.get(self.matrix, _ITU601)
+
+
+def has_planes(under: DecodedFrame) -> bool:
+    """Check whether a drawing over a source frame can be copied onto its planes."""
+    return (
+        under.decoded.format.name == _PIXELS
+        and under.decoded.color_range != _FULL_RANGE
+        and under.geometry.is_turn
+        and sorted((under.decoded.width, under.decoded.height)) == sorted(under.rgb.shape[:2])
+        and under.rgb.shape[0] % 2 == under.rgb.shape[1] % 2 == 0
+    )
+
+
+def drawn_on_planes(
+    drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
+) -> VideoFrame:
+    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`.
+
+    Args:
+        drawn: Image (H, W, 3) with the drawing.
+        under: Source frame of the drawing.
+        reformatter: Scaler. It keeps its tables.
+        regions: Regions that contain the drawing and do not touch each other; None for the complete image.
+    """
+    from av import VideoFrame
+
+    height, width = drawn.shape[:2]
+    out = VideoFrame(width, height, _PIXELS)
+    planes = _planes(out)
+    for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
+        plane[:] = under.geometry.turned(decoded)
+    colours = Colours.of(under.decoded)
+    for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
+        changed = drawn[y : y + high, x : x + wide]
+        part = reformat(
+            # The scaler may read past the end of a row, which is not possible in the last row of an image.
+            VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed),
+            wide,
+            high,
+            pixels=_PIXELS,
+            colours=colours,
+            reformatter=reformatter,
+            threads=1,  # the scaler starts its threads again for each size
+        )
+        for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
+            plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
+    return out
+
+
+def frame_of(rgb: Image) -> VideoFrame:
+    """Return a frame with a copy of an image (H, W, 3 or 4)."""
+    from av import VideoFrame
+
+    return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
+
+
+def reformat(
+    frame: VideoFrame,
+    width: int,
+    height: int,
+    *,
+    pixels: str,
+    colours: Colours,
+    reformatter: VideoReformatter,
+    threads: int | None = None,
+) -> VideoFrame:
+    """Convert a frame to another size, pixel format and colours. Default: a thread per core."""
+    from av.video.reformatter import Interpolation
+
+    return reformatter.reformat(
+        frame,
+        width,
+        height,
+        pixels,
+        dst_colorspace=colours.scaler_matrix,
+        dst_color_range=_LIMITED_RANGE,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        threads=threads,
+    )
+
+
+def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
+    """Return each plane (h, w) without row padding."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore
+        for plane in frame.planes
+    ]
+
+
+def _changed_regions(
+    drawn: Image, before: Image, regions: Sequence[Region] | None = None
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles.
+
+    Args:
+        drawn: Image (H, W, 3).
+        before: Image (H, W, 3).
+        regions: Regions to compare, which do not touch each other; None for the complete images.
+    """
+    import cv2
+
+    height, width = drawn.shape[:2]
+    word = np.dtype(np.uint64 if width % 8 == 0 else np.uint16)  # eight bytes at once are compared as fast as one
+    new, old = (image.reshape(height, -1).view(word) for image in (drawn, before))  # (H, 3 W / bytes of a word)
+    words = 3 * TILE_PX // word.itemsize  # of a row of a tile
+    tiles = np.zeros((-(-height // TILE_PX), -(-width // TILE_PX)), bool)
+    for region in (Region(0, 0, width, height),) if regions is None else regions:
+        rows, columns = (slice(part.start // TILE_PX, -(-part.stop // TILE_PX)) for part in region.slices)
+        part = slice(columns.start * words, columns.stop * words)
+        starts = np.arange(0, new[:1, part].shape[1], words)
+        for row in range(rows.start, rows.stop) if len(starts) else ():
+            strip = slice(row * TILE_PX, (row + 1) * TILE_PX), part
+            tiles[row, columns] |= np.logical_or.reduceat((new[strip] != old[strip]).any(axis=0), starts)
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles.view(np.uint8), connectivity=8)
+    for x, y, wide, high in (boxes[1:count, :4] * TILE_PX).tolist():
+        yield x, y, min(wide, width - x), min(high, height - y)

@@ -6,10 +6,10 @@ Points that are unknown or far outside are skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit.results import Box, Result
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 TILE_PX = 32
 """Side of the tiles to which regions are aligned, in pixels."""

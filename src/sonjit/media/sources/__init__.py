@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
-from sonjit.media.sources.base import Source, SourceFrame, SourceKind
+from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.images import (
     IMAGE_ENDINGS,
     SNIFF_BYTES,
@@ -103,10 +103,8 @@ class FolderSource(Source):
         return self._labels[index]
 
     def remarks(self) -> tuple[str, ...]:
-        """Return the notes with the names of the images in tables, not with their paths. Reports have the problems."""
-        labels = dict(zip(map(str, self._inputs), self._labels, strict=True))
-        lines = (line.partition(": ") for line in dict.fromkeys(self.notes))
-        return tuple(f"{labels.get(name, name)}{colon}{text}" for name, colon, text in lines)
+        """Return notes and problems with the names of the images in tables, not with their paths."""
+        return renamed((*self.notes, *self.problems), self._inputs, self._labels)
 
     def _frames(self) -> Generator[SourceFrame]:
         for index, path in enumerate(self._inputs):
@@ -210,7 +208,7 @@ def is_stream(named: str) -> bool:
     return named == "-" or named.startswith("camera:") or is_address(named)
 
 
-def open_source(named: str | os.PathLike[str], *, fps: float | None = None) -> Source:
+def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reconnect_s: float = 0.0) -> Source:
     """Open an image, a folder, a glob, a video, a camera or standard input for reading.
 
     The content of a file decides whether it is an image or a video. Folders and globs select images, without hidden
@@ -222,6 +220,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None) -> S
             as `s3://bucket/clips/a.mp4`, which requires fsspec and its package for that storage.
         fps: Frames per second. A folder, a glob or a pattern such as `f_%06d.png` is then one recording, and the times
             of a video are replaced. Default: the times of the video; images are independent.
+        reconnect_s: Time in seconds for which a network camera that drops is opened again. `frame.time` shows the gap.
 
     Raises:
         InputError: The file is missing, cannot be read, or is neither an image nor a video.
@@ -243,7 +242,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None) -> S
             raise InputError(f"{text}: a camera has a number, such as camera:0")
         return CameraSource(int(number))
     if isinstance(named, str) and is_address(text):
-        return NetworkCameraSource(text)
+        return NetworkCameraSource(text, reconnect_s)
     if is_remote(text):
         return _source_from_remote(text, fps)
     path = Path(text)
@@ -273,18 +272,20 @@ class Reading(NamedTuple):
         start_s: Time of the first frame of a video to read, in seconds.
         end_s: Time from which frames are not read. None reads to the end.
         every: Read only each frame whose index is a multiple of this number.
+        reconnect_s: Time for which a network camera that drops is opened again, in seconds.
     """
 
     fps: float | None = None
     start_s: float = 0.0
     end_s: float | None = None
     every: int = 1
+    reconnect_s: float = 0.0
 
     def open(self, named: str | os.PathLike[str]) -> Source:
         """Open a source that yields only these frames."""
         if self.every < 1 or self.start_s < 0 or (self.end_s is not None and self.end_s <= self.start_s):
             raise InputError("give a start from 0 s, an end after it, and every frame or one of at least 2")
-        source = open_source(named, fps=self.fps)
+        source = open_source(named, fps=self.fps, reconnect_s=self.reconnect_s)
         source.select(self.start_s, self.end_s, self.every)
         return source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -101,7 +102,7 @@ class Source(ABC):
 
     def remarks(self) -> tuple[str, ...]:
         """Return notes and problems for the header of a table, each once."""
-        return tuple(dict.fromkeys((*self.notes, *self.problems)))
+        return renamed((*self.notes, *self.problems), self.files, [self.name])
 
     def frame_source(self, index: int) -> str | None:
         """Return the name of an image of a folder in tables; None for other sources."""
@@ -136,6 +137,19 @@ class Source(ABC):
     @abstractmethod
     def _frames(self) -> Generator[SourceFrame]:
         """Yield the images. Runs in a background thread."""
+
+
+def renamed(lines: Iterable[str], files: Iterable[object], labels: Iterable[str]) -> tuple[str, ...]:
+    """Return lines, each once. One that begins with the path of a file begins with its label instead.
+
+    >>> renamed(["a/1.jpg: 16-bit", "a/2.jpg is empty", "a/1.jpg: 16-bit"], ["a/1.jpg", "a/2.jpg"], ["1", "2"])
+    ('1: 16-bit', '2 is empty')
+    """
+    names = dict(zip(map(str, files), labels, strict=False))
+    ends = {
+        line: next((m.start() for m in re.finditer(":? ", line) if line[: m.start()] in names), 0) for line in lines
+    }
+    return tuple(dict.fromkeys(names.get(line[:end], "") + line[end:] for line, end in ends.items()))
 
 
 class ReadAhead:

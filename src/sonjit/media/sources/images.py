@@ -350,10 +350,6 @@ def _in_eight_bits(image: NDArray[Any], data: bytes, name: str, notes: list[str]
 def decode_channels(data: bytes, name: str) -> NDArray[Any]:
     """Return an encoded image with the channels and depth that it has: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 
-    Args:
-        data: Content of the image file.
-        name: File name shown in error messages.
-
     Raises:
         InputError: The data is empty, truncated, damaged or no image.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -39,10 +40,11 @@ class NetworkCameraSource(Source):
 
     `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
     arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems`
-    contains the reason.
+    contains the reason. With `reconnect_s` the images continue after a gap in `time`, which `notes` names.
 
     Args:
         address: Address such as `rtsp://user:password@host/stream`; `name` omits user and password.
+        reconnect_s: Time in seconds for which a lost camera is opened again and again.
 
     Raises:
         InputError: Nothing answers, what answers is no live video, or SONJIT_OFFLINE is set.
@@ -52,10 +54,11 @@ class NetworkCameraSource(Source):
     depth: ClassVar[int] = 1
     live: ClassVar[bool] = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, reconnect_s: float = 0.0) -> None:
         super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
         if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
             raise InputError(f"SONJIT_OFFLINE is set and {self.name} is in the network; unset it to read that camera")
+        self._address, self._reconnect_s, self._is_closed = address, reconnect_s, threading.Event()
         self._container = _open(address, self.name)
         stream = video_stream(self._container)
         problem = None
@@ -72,18 +75,36 @@ class NetworkCameraSource(Source):
 
     def close(self) -> None:
         """Stop reading and leave the camera; waits for an image that is under way, five seconds at most."""
+        self._is_closed.set()
         super().close()
         self._container.close()
 
     def _frames(self) -> Generator[SourceFrame]:
-        damage = Counter[str]()
-        aspect, size = self._stream.sample_aspect_ratio, None
-        for index, frame in enumerate(decoded_frames(self._container, self._stream, damage)):
-            self.geometry = geometry = Geometry.of_frame(frame, aspect)
-            size = size or geometry.scaled_size(frame.width, frame.height)
-            yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
-        why = f": {next(iter(damage))}" if damage else ""
-        self.problems.append(f"{self.name} ended after {time.monotonic() - self._start_s:.1f} s{why}")
+        index, size = 0, None
+        while True:
+            damage = Counter[str]()
+            for frame in decoded_frames(self._container, self._stream, damage):
+                self.geometry = geometry = Geometry.of_frame(frame, self._stream.sample_aspect_ratio)
+                size = size or geometry.scaled_size(frame.width, frame.height)
+                yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
+                index += 1
+            lost_s, why = time.monotonic(), f": {next(iter(damage))}" if damage else ""
+            if not self._reconnect(lost_s):
+                self.problems.append(f"{self.name} ended after {lost_s - self._start_s:.1f} s{why}")
+                return
+            gap_s = time.monotonic() - lost_s
+            self.notes.append(f"{self.name} sent nothing from {lost_s - self._start_s:.1f} s for {gap_s:.1f} s{why}")
+
+    def _reconnect(self, lost_s: float) -> bool:
+        """Open a lost camera again, once a second, and return whether it answers within the time limit."""
+        self._container.close()
+        while time.monotonic() - lost_s < self._reconnect_s and not self._is_closed.wait(1):
+            with suppress(InputError):
+                self._container = _open(self._address, self.name)
+                if (stream := video_stream(self._container)) is not None:
+                    self._stream = stream
+                    return True
+        return False
 
 
 def _open(address: str, name: str) -> InputContainer:

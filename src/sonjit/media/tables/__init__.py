@@ -18,7 +18,12 @@ from sonjit._util.extensions import Registry, extension_problems
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.tables.base import (
+    COLUMNS,
+    ERROR_COLUMN,
+    SOURCE_COLUMN,
     ColumnTypes,
+    CsvRows,
+    CsvWriter,
     Extras,
     ExtraTypes,
     FrameWriter,
@@ -28,9 +33,9 @@ from sonjit.media.tables.base import (
     TextOutput,
     extra_types,
     known_extras,
+    load_csv,
 )
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
-from sonjit.media.tables.rows import COLUMNS, ERROR_COLUMN, SOURCE_COLUMN, CsvRows, CsvWriter, load_csv
 from sonjit.results import RESULT_TYPES, Frame, Person
 
 
@@ -361,8 +366,10 @@ def convert_table(
     """
     with ExitStack() as stack:
         header, frames = stack.enter_context(open_json_lines(Path(lines)))
-        writer = stack.enter_context(open_writer(path, replace(header, sources={}), extra, rows=rows, bones=bones))
+        start = replace(header, sources={}, notes=())
+        writer = stack.enter_context(open_writer(path, start, extra, rows=rows, bones=bones))
         writer.sources.update(header.sources)
+        writer.remarks = header.notes
         for frame, extras in frames:
             writer.write(frame, extras)
 

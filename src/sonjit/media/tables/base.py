@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
+import numpy as np
+
+from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
+from sonjit._util.extensions import load_extensions
 from sonjit._util.files import Draft, Output, failing_as_job
 from sonjit._util.json_text import JsonObject
 from sonjit.media.sources.base import Source
-from sonjit.results import RESULT_TYPES, Frame
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
+from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.faces import BLENDSHAPES
 
 Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""
@@ -213,3 +223,343 @@ def _checked(name: str, value: float | str | None, kind: ColumnType) -> float | 
         raise InputError(f"{name} is {value!r}, but its column contains {'text' if kind is str else 'numbers'}: "
                          f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
     return kind(value) if math.isfinite(value) else None
+
+
+_VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
+COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
+"""`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
+pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
+of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
+
+ERROR_COLUMN = "error_px"
+"""The column after these if a table may contain refined hands."""
+
+BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
+INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
+"""Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
+photographs `instance`."""
+
+SOURCE_COLUMN = "source"
+"""The column after these for a folder of stills: the image's file."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""A row's values in the order of the columns."""
+
+RowRecord: TypeAlias = "Mapping[str, Any]"
+"""A row's values by the columns' names."""
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
+    **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a row table.
+
+    Attributes:
+        with_source: Add the file of each image.
+        extra: Additional columns with the measures of an instance.
+        rows: What a row describes.
+        points: Number of keypoints of each kind that have columns in wide rows.
+        with_error: Add the expected error of each keypoint.
+    """
+
+    with_source: bool = False
+    extra: ExtraTypes = field(default_factory=dict[str, ColumnType])
+    rows: TableRows = "keypoint"
+    points: Mapping[str, int] = field(default_factory=dict[str, int])
+    with_error: bool = False
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Return the columns of a keypoint that are numbers."""
+        return (*_VALUES, ERROR_COLUMN) if self.with_error else _VALUES
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Return the column names in order."""
+        source = (SOURCE_COLUMN,) if self.with_source else ()
+        if self.rows == "keypoint":
+            return (*COLUMNS, *self.values[len(_VALUES) :], *source, *self.extra)
+        points = (name for kind, count in self.points.items() for name in _point_columns(kind, count, self.values))
+        return tuple(dict.fromkeys((*source, *INSTANCE_COLUMNS, *self.extra, *points)))
+
+    def make_rows(self, frame: Frame, extras: Extras | None = None) -> list[Row]:
+        """Return the rows of a frame as Python values, with None instead of NaN."""
+        measured = known_extras(frame, extras, self.extra)
+        if self.rows != "keypoint":
+            return self._instance_rows(frame, measured)
+        source = (frame.source,) if self.with_source else ()
+        rows: list[Row] = []
+        for (number, result), measures in zip(frame.instances(), measured, strict=True):
+            side = getattr(result, "handedness", None)
+            start = (frame.index, frame.time, number, result.id, result.kind, side, _known(result.score))
+            rows += [(*start, *point, *source, *measures) for point in _points(result, self.values)]
+        unknown = (None,) * (len(COLUMNS) - 2 + len(self.values) - len(_VALUES))
+        nothing = (frame.index, frame.time, *unknown, *source, *(None,) * len(self.extra))
+        return rows or [nothing]
+
+    def _instance_rows(self, frame: Frame, measured: Sequence[Sequence[float | str | None]]) -> list[Row]:
+        """Return a row per instance; a frame without instances has one row."""
+        shared = {SOURCE_COLUMN: frame.source, "frame": frame.index, "time": frame.time}
+        found: list[dict[str, Any]] = []
+        for (number, result), values in zip(frame.instances(), measured, strict=True):
+            row = shared | {"instance": number, "id": result.id, "key": number if result.id is None else result.id}
+            row |= {
+                "kind": result.kind,
+                "handedness": getattr(result, "handedness", None),
+                "score": _rounded(result.score),
+            }
+            row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
+            row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
+            if result.kind in self.points:
+                names = _point_columns(result.kind, len(result.keypoints), self.values)
+                axes = [self.values.index(axis) for axis in _axes(result.kind, self.values)]
+                points = _points(result, self.values)
+                row |= dict(zip(names, (point[2 + axis] for point in points for axis in axes), strict=True))
+            found.append(row)
+        return [tuple(row.get(name) for name in self.columns) for row in found or [shared]]
+
+
+class RowMaker:
+    """Convert frames to rows. The columns are known with the first frames."""
+
+    def __init__(self, header: Header, extra: ExtraTypes, rows: TableRows, begin: Callable[[Layout], object]) -> None:
+        self._result_type = RESULT_TYPES[header.kind]
+        self._is_refined = header.options.get("keypoints") == "refined" or bool(header.options.get("distance"))
+        self._extra, self._begin = extra, begin
+        self._rows: TableRows = rows
+        self._waiting: list[tuple[Frame, Extras | None]] = []
+        self._layout: Layout | None = None
+
+    def __call__(self, frame: Frame, extras: Extras | None) -> list[Row]:
+        """Return the rows that can be written after a frame."""
+        if self._layout is not None:
+            return self._layout.make_rows(frame, extras)
+        self._waiting.append((frame, extras))
+        # only the first face shows how many keypoints its model has
+        is_known = self._rows != "wide" or self._result_type is not Face or any(frame.instances())
+        return self.finish() if is_known else []
+
+    def finish(self) -> list[Row]:
+        """Return the rows of all frames that wait for the columns."""
+        if self._layout is None:
+            frames = [frame for frame, _ in self._waiting]
+            with_source = bool(frames) and frames[0].source is not None
+            points = wide_points(frames, self._result_type) if self._rows == "wide" else {}
+            with_error = self._is_refined or has_errors(frames)
+            self._layout = Layout(with_source, self._extra, self._rows, points, with_error)
+            self._begin(self._layout)
+        rows = [row for frame, extras in self._waiting for row in self._layout.make_rows(frame, extras)]
+        self._waiting.clear()
+        return rows
+
+
+def has_errors(frames: Iterable[Frame]) -> bool:
+    """Check whether the expected errors of a hand are known."""
+    return any(
+        isinstance(instance, Hand) and instance.error_px is not None
+        for frame in frames
+        for _, instance in frame.instances()
+    )
+
+
+def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
+    """Return the number of keypoints of each kind in frames.
+
+    Args:
+        frames: Frames with instances.
+        result_type: Type whose keypoints have columns even if no frame contains it.
+    """
+    found = {result.kind: len(result.keypoints) for frame in frames for _, result in frame.instances()}
+    if result_type is None:
+        return found
+    kinds = [kind for _, kind in Person.members.values()] if result_type is Person else [result_type]
+    return {kind.kind: found.get(kind.kind, next(iter(kind.skeletons))) for kind in kinds} | found
+
+
+@cache
+def _axes(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns of one keypoint of a kind."""
+    items = [item for item in _result_type(kind).schema if isinstance(item, Points)]
+    named = [*(axis for item in items for axis in item.columns), *(s.column for item in items for s in item.scores)]
+    return tuple(name for name in values if name in named)
+
+
+@cache
+def _point_columns(kind: str, count: int, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the column names of all keypoints of a kind."""
+    skeleton = _result_type(kind).skeletons[count]
+    names = (load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton).keypoints
+    counts = Counter(names)  # points of a face mesh on one contour share its name
+    labels = [name if name and counts[name] == 1 else f"{name or 'point'}_{k}" for k, name in enumerate(names)]
+    return tuple(f"{label}_{axis}" for label in labels for axis in _axes(kind, values))
+
+
+def _result_type(kind: str) -> type[Result]:
+    return next(result for result in RESULT_TYPES.values() if result.kind == kind)
+
+
+def _rounded(value: float | str | None, name: str = "") -> float | str | None:
+    """Return a number with five significant digits, or a blendshape with four decimals: finer than the error."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return round(value, 4) if name in BLENDSHAPES else float(f"{value:.5g}")
+
+
+def _points(result: Instance, names: tuple[str, ...]) -> Iterator[Row]:
+    """Yield the index, name and values of each keypoint."""
+    columns = dict.fromkeys(names, np.full(len(result.keypoints), np.nan, np.float32))
+    for item in result.schema:
+        points: Float32Array | None = getattr(result, item.name) if isinstance(item, Points) else None
+        if isinstance(item, Points) and points is not None:
+            columns |= dict(zip(item.columns, points.T, strict=False))
+            scores = {score.column: getattr(result, score.name) for score in item.scores if score.column is not None}
+            columns |= {name: values for name, values in scores.items() if values is not None}
+    table = np.column_stack([columns[name] for name in names])  # (K, V)
+    values = shortest_floats(table)
+    for k, column in np.argwhere(~np.isfinite(table)).tolist():
+        values[k][column] = None
+    for k, (name, row) in enumerate(zip(result.skeleton.keypoints, values, strict=True)):
+        yield k, name or None, *row
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list[Frame]:
+    """Convert rows, as columns by name with None for unknown values, to frames in order.
+
+    Bodies become people if `people` is true or any body is followed by a hand or face of the same index. Only parts of
+    a person have this order: `Frame.instances()` lists other hands and faces before the first body.
+    """
+    frames: list[tuple[Frame, list[tuple[int, Result]]]] = []
+    by_frame = groupby(rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN)))
+    for (index, time, source), of_frame in by_frame:
+        frames.append((Frame(index, time, source=source), [_instance(group) for group in _groups(of_frame)]))
+    people = people or any(_after_body(found) for _, found in frames)
+    for frame, found in frames:
+        for number, result in found:
+            _put(frame, number, result, people=people)
+    return [frame for frame, _ in frames]
+
+
+def kind_of_frames(frames: Iterable[Frame]) -> str:
+    """Return the first list of results that is not empty in all frames; "hands" if all are empty."""
+    kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
+    return next((name for name in RESULT_TYPES if name in kinds), "hands")
+
+
+def _groups(rows: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
+    """Yield the rows of each instance of a frame. Keypoint 0 starts a new instance."""
+    group: list[RowRecord] = []
+    for row in rows:
+        if row["instance"] is None:
+            continue
+        if row["keypoint"] == 0 and group:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
+    """Convert the rows of an instance to its index and result."""
+    first = rows[0]
+    number, kind = first["instance"], first["kind"]
+    where = f"frame {first['frame']}, instance {number}"
+    if all(result.kind != kind for result in RESULT_TYPES.values()):
+        load_extensions()
+    result_type = next(
+        (result for result in RESULT_TYPES.values() if result.kind == kind and result is not Person), None
+    )
+    if result_type is None:
+        raise InputError(f"{where}: unknown kind {kind!r}")
+    counts = tuple(result_type.skeletons)
+    points_of_kind = [(number, kind, k) for k in range(len(rows))]
+    if [(row["instance"], row["kind"], row["keypoint"]) for row in rows] != points_of_kind or len(rows) not in counts:
+        raise InputError(f"{where}: a {kind} has {' or '.join(map(str, counts))} keypoints in order")
+    columns = {
+        name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float32)
+        for name in (*_VALUES, ERROR_COLUMN)
+    }
+    return number, result_type.from_columns(first, columns)
+
+
+def _after_body(found: list[tuple[int, Result]]) -> bool:
+    """Check whether a body is followed by a hand or face of the same index."""
+    bodies: set[int] = set()
+    for number, result in found:
+        if isinstance(result, Body):
+            bodies.add(number)
+        elif number in bodies:
+            return True
+    return False
+
+
+def _put(frame: Frame, number: int, result: Result, *, people: bool) -> None:
+    """Add an instance to its list, or to the person whose body came right before it."""
+    if people and isinstance(result, Body):
+        frame.people.append(Person(result))
+    elif people and frame.people and isinstance(result, (Hand, Face)):
+        slot = "face" if isinstance(result, Face) else "left_hand" if result.handedness == "Left" else "right_hand"
+        person = frame.people[-1]
+        if number != len(frame.people) - 1 or getattr(person, slot) is not None:
+            raise InputError(f"frame {frame.index}: {slot} {number} belongs to no body, or its body has one already")
+        setattr(person, slot, result)
+    else:
+        frame.add([result])
+
+
+class CsvRows(TextOutput, RowWriter):
+    """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
+
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+        super().__init__(path, newline="")
+        del header
+        self._csv = csv.writer(self._file)
+        self._columns = columns
+        self._csv.writerow(columns)
+
+    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Append rows."""
+        with failing_as_job(self._draft.final):
+            self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
+
+
+class CsvWriter(TextOutput, FrameWriter):
+    """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
+        super().__init__(path, newline="", encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
+        self._csv = csv.writer(self._file)
+        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
+        with failing_as_job(self._draft.final):
+            self._csv.writerows(self._rows_from(frame, extras))
+
+    def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._csv.writerows(self._rows_from.finish())
+        super()._finish()
+
+
+def load_csv(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what CsvWriter wrote; the header knows only the kind, from what was found."""
+    with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+        reader = csv.DictReader(file, strict=True)
+        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            raise InputError(f"columns are missing: {', '.join(sorted(missing))}")
+        frames = frames_from_rows(
+            {name: _PARSERS.get(name, str)(text) if text else None for name, text in row.items()} for row in reader
+        )
+    return Header(kind=kind_of_frames(frames)), frames

@@ -16,17 +16,22 @@ from sonjit._util.extras import optional_import
 from sonjit._util.files import Draft, Output, WorkFolder, failing_as_job
 from sonjit._util.json_text import json_from
 from sonjit.media.tables.base import (
+    SOURCE_COLUMN,
     ColumnType,
     ColumnTypes,
     Extras,
     ExtraTypes,
     FrameWriter,
     Header,
+    Layout,
+    Row,
+    RowMaker,
+    RowRecord,
     RowWriter,
     TableRows,
     Value,
+    frames_from_rows,
 )
-from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowMaker, RowRecord, frames_from_rows
 from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -189,12 +194,6 @@ class ExcelWriter(FrameWriter):
 
     The sheet `frames` has a row per frame, `instances` the rows of the table, and `run` the header. A sheet `events`
     has the events that ended, if there are any.
-
-    Args:
-        path: File to write.
-        header: Header of the table.
-        extra: Additional columns.
-        rows: What a row of the sheet `instances` describes.
     """
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:

@@ -52,12 +52,14 @@ _MOUTH = ((82, 87), (13, 14), (312, 317), (78, 308))
 def head_rotation(points: RealArray) -> FloatArray:
     """Return the rotation (..., 3, 3), for column vectors, from a face turned to the camera to this one.
 
-    The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide.
+    The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide. A
+    mirrored mesh, in which the person's right is on the image's right, has the rotation of the face itself.
     """
     _check(points)
     stable = points[..., list(STABLE_POINTS), :].astype(np.float64)
     stable -= stable.mean(axis=-2, keepdims=True)
     covariance = np.einsum("...ki,kj->...ij", stable, _TEMPLATE)
+    covariance[..., 0, :] *= np.where(np.linalg.det(covariance) < 0, -1, 1)[..., None]
     valid = np.isfinite(covariance).all(axis=(-2, -1)) & (np.abs(covariance).max(axis=(-2, -1), initial=0) > 0)
     u, _, vt = np.linalg.svd(np.where(valid[..., None, None], covariance, np.eye(3)))
     u[..., :, 2] *= np.linalg.det(u @ vt)[..., None]  # a rotation, never a reflection
@@ -67,9 +69,9 @@ def head_rotation(points: RealArray) -> FloatArray:
 def head_pose_rad(points: RealArray) -> FloatArray:
     """Return yaw, pitch and roll (..., 3) of the head; all are 0 for a face turned to the camera.
 
-    Yaw in (-pi, pi]: positive turns the face to the image's right (the person's own left). Pitch in [-pi/2, pi/2]:
-    positive looks up. Roll in (-pi, pi]: positive tilts the head clockwise on the screen. Yaw and pitch are the
-    direction of the nose; roll turns about that direction. A mirrored image has the opposite yaw and roll.
+    Yaw in (-pi, pi]: positive turns the face to the person's own left. Pitch in [-pi/2, pi/2]: positive looks up. Roll
+    in (-pi, pi]: positive tilts the head to the person's own left. Yaw and pitch are the direction of the nose; roll
+    turns about that direction. A selfie view has the opposite yaw and roll unless the detector is `mirrored`.
     """
     rotation = head_rotation(points)
     forward = -rotation[..., :, 2]

@@ -10,15 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from importlib.resources.abc import Traversable
 
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, already_registered, unknown_name
 from sonjit._util.extensions import Registry, extension_problems, load_extensions
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
 
 _REGISTERED: Registry[Skeleton] = Registry("skeleton")
 

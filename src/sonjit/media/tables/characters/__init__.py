@@ -10,12 +10,11 @@ Tracking.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sonjit._util.arrays import BoolArray, FloatArray
+from sonjit._util.arrays import BoolArray, FloatArray
 
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 """Convention of bone names."""

@@ -6,18 +6,15 @@ Directions and positions are rows (M, 3), one for each frame. Rotations are matr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-from sonjit.geometry.cameras import assumed_camera, translation_to_view
+from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables.characters import BONES, FINGER_PARTS, FINGERS, PARENTS, SIDES, Motion
 from sonjit.results.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-    from sonjit.geometry.cameras import Intrinsics
 
 _MIN_BEND_M: Final = 0.02
 """Distance of an elbow or knee from the line between its neighbours, below which its direction is unreliable."""

@@ -6,29 +6,23 @@ Sources: Khronos Group, glTF 2.0. VRM Consortium, VRMC_vrm_animation 1.0.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from sonjit._util.arrays import Float32Array, FloatArray
 from sonjit._util.errors import InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, zxy_angles_from_matrix
-from sonjit.media.tables.base import FrameWriter
-from sonjit.media.tables.characters import BONES, NAMES, PARENTS
+from sonjit.media.tables.base import Extras, FrameWriter, Header
+from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground
-from sonjit.results import Body, Person
+from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from sonjit._util.arrays import Float32Array, FloatArray
-    from sonjit.media.tables.base import Extras, Header
-    from sonjit.media.tables.characters import BoneNames, Motion
-    from sonjit.results import Frame, Hand
 
 
 class Appearance(NamedTuple):
@@ -350,11 +344,6 @@ class CharacterWriter(FrameWriter):
 
     The person with the most frames is in the file itself, and others are in `NAME-2.bvh`, `NAME-3.bvh` and so on.
     Keypoints stay in memory until the end.
-
-    Args:
-        path: File to write.
-        header: Header with the size of the images.
-        convention: Convention of the bone names.
 
     Raises:
         InputError: The header is of hands or faces, or has no size.
