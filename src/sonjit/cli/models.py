@@ -13,7 +13,6 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function, optional_import
 from sonjit._util.json_text import json_from
 from sonjit.weights import (
-    Source,
     TaskBundle,
     Weight,
     add_bundle,
@@ -254,7 +253,11 @@ def _is_cached(weight: Weight) -> bool:
 def _to_dict(weight: Weight) -> Mapping[str, object]:
     names = ("name", "file", "bytes", "sha256", "licence", "group", "also", "inputs", "outputs")
     return {name: getattr(weight, name) for name in names} | {
-        "sources": [_source_to_dict(source) for source in weight.sources],
+        "sources": [
+            {"registry": package.registry, "package": package.name, "version": package.version, "member": source.member}
+            for source in weight.sources
+            if (package := source.package)
+        ],
         "path": str(models_folder() / weight.file),
         "cached": _is_cached(weight),
     }
@@ -272,8 +275,3 @@ def _bundle_to_dict(path: Path, bundle: TaskBundle | InputError) -> dict[str, ob
     if isinstance(bundle, InputError):
         return {**record, "error": str(bundle)}
     return {**record, "members": {name: len(bundle.read(name)) for name in bundle.members}}
-
-
-def _source_to_dict(source: Source) -> dict[str, str]:
-    package = source.package
-    return {"registry": package.registry, "package": package.name, "version": package.version, "member": source.member}

@@ -12,7 +12,14 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from sonjit.server.settings import Settings
+from sonjit.server.settings import (
+    Settings,
+    addresses_of_machine,
+    fingerprint,
+    for_other_devices,
+    own_certificate,
+    qr_lines,
+)
 
 _LIMITS = Group("Limits", sort_key=1)
 
@@ -99,17 +106,11 @@ def serve(
     values |= {"tls_cert": cert, "tls_key": key, "allow_origins": allow_origin, "jobs_folder": jobs_folder}
     settings = Settings(host=host, token=token, **values)
     if tls and cert is None:
-        settings = replace(settings, **_own_certificate(host))
+        path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
+        settings = replace(settings, tls_cert=path, tls_key=path)
     log_to_stderr(verbose=verbose)
     serve(settings, port, verbose=verbose, started=address_printer(open_page=open_page, cert=settings.tls_cert))
     return 0
-
-
-def _own_certificate(host: str) -> dict[str, Any]:
-    from sonjit.server.settings import addresses_of_machine, own_certificate
-
-    path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
-    return {"tls_cert": path, "tls_key": path}
 
 
 def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
@@ -120,7 +121,6 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         page: Path of the page below the server's address.
         cert: Certificate of the server, or None without https.
     """
-    from sonjit.server.settings import for_other_devices, qr_lines
 
     def print_addresses(addresses: list[str]) -> None:
         address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)
@@ -128,8 +128,6 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")
         if cert is not None:
-            from sonjit.server.settings import fingerprint
-
             sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {fingerprint(cert)}\n")
         for other in for_other_devices([address, *others])[:1]:
             if other.startswith("http:"):

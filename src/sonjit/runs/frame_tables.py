@@ -103,7 +103,7 @@ EVENT_COLUMNS: Final = {
 
 def open_event_table(save: str) -> RecordTable:
     """Open a table of events that ended, one row each. Its ending selects the format, see `event_record`."""
-    return RecordTable(save, None, EVENT_COLUMNS, lambda record: [record])
+    return RecordTable(save, None, EVENT_COLUMNS)
 
 
 def open_motion_table(save: str) -> RecordTable:

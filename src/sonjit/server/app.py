@@ -175,14 +175,13 @@ def address_router(settings: Settings) -> APIRouter:
         server: Any = request.scope["server"]
         urls = for_other_devices(page_addresses(settings, server[1]))
         cert = settings.tls_cert
-        return Addresses(cert is not None, [_page_address(url) for url in urls], cert and fingerprint(cert))
+        pages = [
+            PageAddress(url, code and code.svg_data_uri(border=QUIET_ZONE, light="#fff"))
+            for url, code in zip(urls, map(qr_code, urls), strict=True)
+        ]
+        return Addresses(cert is not None, pages, cert and fingerprint(cert))
 
     return router
-
-
-def _page_address(url: str) -> PageAddress:
-    code = qr_code(url)
-    return PageAddress(url, code and code.svg_data_uri(border=QUIET_ZONE, light="#fff"))
 
 
 class _Server(uvicorn.Server):

@@ -159,7 +159,8 @@ class VideoSource(Source):
                     if index == 0:
                         size = geometry.scaled_size(frame.width, frame.height)
                         self.geometry = geometry
-                        self._note_colours(frame)
+                        if frame.color_trc in (_PQ, _HLG):
+                            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
                     elif geometry.scaled_size(frame.width, frame.height) != size:
                         resized.append(index)
                 image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, size))
@@ -181,10 +182,6 @@ class VideoSource(Source):
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
-
-    def _note_colours(self, frame: VideoFrame) -> None:
-        if frame.color_trc in (_PQ, _HLG):
-            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
 
 
 class _Clock:
