@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from sonjit._util.errors import InputError
-from sonjit.detectors.kinds import find_kind, make_options, refuse_unused_options
+from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import (
     BodyOptions,
     CommonOptions,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
     from sonjit.detectors.interfaces import Kind, StillSearch
-    from sonjit.detectors.kinds import KindEntry
     from sonjit.results import Body, Face, Hand, Person, Result
 
 _OPTIONS_ENTRY = "        **options: Options of the kind."

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.options import CommonOptions
 
 
 class Edge(NamedTuple):

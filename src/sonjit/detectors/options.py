@@ -11,7 +11,6 @@ from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -28,10 +27,7 @@ from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
-from sonjit.weights import cache_folder, find_weight
-
-if TYPE_CHECKING:
-    from sonjit.weights import TaskBundle
+from sonjit.weights import TaskBundle, cache_folder, find_weight
 
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")

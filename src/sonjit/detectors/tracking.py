@@ -7,14 +7,17 @@ wrong sides and ID switches.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeAlias
+from typing import Generic, NamedTuple, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.observations import (
     Disc,
     O,
+    Observation,
     are_near,
     centre_of,
     clamp_to_occluder,
@@ -23,16 +26,8 @@ from sonjit.detectors.observations import (
     mean_distance,
     suppress_duplicates,
 )
-from sonjit.geometry.boxes import overlap_over_smaller
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.observations import Observation
-    from sonjit.detectors.smoothing import Smoother
-    from sonjit.geometry.boxes import RotatedBox
+from sonjit.detectors.smoothing import Smoother
+from sonjit.geometry.boxes import RotatedBox, overlap_over_smaller
 
 _SIDE_WEIGHT = 1.0
 """Cost of a full contradiction of left and right, in instance sizes of distance."""

@@ -24,14 +24,12 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
+from sonjit.engines import Precision
 from sonjit.engines.devices import processor_flags, processor_name
-
-if TYPE_CHECKING:
-    from sonjit.engines import Precision
 
 MAX_SHIFT_PX: Final = 0.3
 """Maximum mean shift of keypoints, in pixels of a crop of 224, at which `precision="auto"` uses a low precision."""

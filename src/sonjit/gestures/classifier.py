@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final, Self
 
 import numpy as np
 
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
 from sonjit._util.data_files import read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
-from sonjit.results import Gesture
+from sonjit.results import Gesture, Hand
 from sonjit.results.measures.hands import palm_frame
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Self
-
-    from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
-    from sonjit.results import Hand
 
 SHIPPED: Final = ("asl",)
 """Manual alphabets."""

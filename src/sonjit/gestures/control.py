@@ -19,7 +19,7 @@ from sonjit.gestures.classifier import GESTURES, PALM, GestureSmoother, gesture_
 from sonjit.gestures.custom_motions import time_of
 from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.gestures.motions import MotionRecognizer
-from sonjit.results import Hand, Phase
+from sonjit.results import Hand, MotionEvent, Phase
 from sonjit.results.measures import MEASURE_NAMES, measures
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from sonjit._util.json_text import JsonObject
     from sonjit.gestures.custom import LearnedGestures
-    from sonjit.results import Hand, MotionEvent, Phase
 
 T = TypeVar("T")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.data_files import npz_arrays, read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
@@ -28,18 +31,7 @@ from sonjit.gestures.classifier import (
 )
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
 from sonjit.gestures.motion_finders import MOTIONS
-from sonjit.results import Gesture
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-    from typing import Any, Self
-
-    from numpy.typing import NDArray
-
-    from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
-    from sonjit.results import Frame, Gesture, Hand, Handedness
-
+from sonjit.results import Frame, Gesture, Hand, Handedness
 
 # `python benchmarks/gestures.py --taught` measures gestures that are learned with these values.
 _MAX_EXAMPLES: Final = 5

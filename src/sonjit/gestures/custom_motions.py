@@ -9,26 +9,21 @@ the time warping distance).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit._util.arrays import Float32Array, FloatArray, IntArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
+from sonjit._util.json_text import JsonObject
 from sonjit.gestures.classifier import PALM
+from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.measures import hand_length_m
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-    from typing import Any, Self
-
-    from numpy.typing import NDArray
-
-    from sonjit._util.arrays import Float32Array, FloatArray, IntArray
-    from sonjit._util.json_text import JsonObject
-    from sonjit.results import Frame, Hand, Handedness
 
 _TIPS: Final = [4, 8, 12, 16, 20]
 _POINTS: Final = 1 + len(_TIPS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import struct
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
@@ -20,7 +20,6 @@ from sonjit._util.files import atomic_text, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from sonjit._util.arrays import Float32Array
     from sonjit.gestures.custom_motions import GestureSegment

@@ -5,22 +5,17 @@ from __future__ import annotations
 import cmath
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit.gestures.classifier import PALM
-from sonjit.gestures.custom_motions import MotionSpotter, time_of
+from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionSpotter, time_of
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Step, Swipes, Waves
-from sonjit.results import MotionEvent
+from sonjit.results import Hand, Handedness, MotionEvent, Phase
 from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sonjit.gestures.custom_motions import CustomMotions, GestureSegment
-    from sonjit.results import Hand, Handedness, Phase
 
 _TIPS: Final = [8, 12, 16, 20]
 _LENGTH_S: Final = 0.5

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe._images import ImageError
-from sonjit.detectors import create
+from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions
 from sonjit.detectors.thresholds import GraphThresholds
 
 if TYPE_CHECKING:
-    from sonjit.detectors import Detector
     from sonjit.detectors.selfie import SelfieSegmenter
 
 V = TypeVar("V")

@@ -11,30 +11,23 @@ Masks nearly double the time of lite and full. Their branch is therefore cut off
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
+from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
-from sonjit.engines import load_engine
+from sonjit.detectors.tracking import Track
+from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.options import BodyOptions
-    from sonjit.detectors.smoothing import FilterChoice
-    from sonjit.detectors.tracking import Track
-    from sonjit.engines import Engine, EngineOptions
 
 PERSON_GRID = AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
 KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints

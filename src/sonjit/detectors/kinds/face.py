@@ -16,8 +16,8 @@ import numpy as np
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds.face_refinement import refined
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
-from sonjit.geometry.rotations import face_transform
-from sonjit.results import Face
+from sonjit.geometry.rotations import CanonicalFace, face_transform
+from sonjit.results import Box, Face
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import Detection, SingleShotDetector
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
-    from sonjit.geometry.rotations import CanonicalFace
-    from sonjit.results import Box
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
-from sonjit.engines import load_number_engine
+from sonjit.engines import Engine, EngineOptions, load_number_engine
 from sonjit.geometry.rotations import CanonicalFace
 from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.engines import Engine, EngineOptions
-    from sonjit.weights import TaskBundle
+from sonjit.weights import TaskBundle
 
 _BLENDSHAPES, _GEOMETRY = "face_blendshapes.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
 _POINTS = list(BLENDSHAPE_LANDMARKS)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -13,21 +14,15 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_bundle import load_blendshapes, load_canonical_face
+from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
-from sonjit.engines import load_engine
+from sonjit.engines import EngineOptions, Precision, load_engine
 from sonjit.geometry.boxes import mean_size_of
 from sonjit.geometry.rotations import CanonicalFace
 from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
-    from sonjit.engines import EngineOptions, Precision
-    from sonjit.weights import TaskBundle
+from sonjit.weights import TaskBundle
 
 SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
 """Anchors of the detector for faces up to about 2 m away."""

@@ -6,16 +6,12 @@ of the refinement of mediapipe 0.10.21.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 _MESH, _REFINED = 468, 478
 _RIM = 16  # landmarks of an eye's own rim, the first of its region

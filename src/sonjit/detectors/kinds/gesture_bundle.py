@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit._util.errors import InputError
-from sonjit.engines import load_number_engine
+from sonjit.engines import EngineOptions, load_number_engine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.engines import EngineOptions
     from sonjit.engines.openvino import OpenVinoEngine
     from sonjit.results import Hand
     from sonjit.weights import TaskBundle

@@ -7,10 +7,13 @@ mediapipe 0.10.21's CPU graph.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
@@ -19,25 +22,16 @@ from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads,
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
 from sonjit.detectors.kinds.hand_size import HandSizes
 from sonjit.detectors.observations import Observation
+from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
-from sonjit.detectors.smoothing import KeypointSmoother
+from sonjit.detectors.smoothing import Filter, KeypointSmoother
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
-from sonjit.engines import load_engine
+from sonjit.detectors.tracking import Track
+from sonjit.engines import Engine, load_engine
 from sonjit.engines.precision import available_precision
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.results import Hand, HandPoints
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
-    from sonjit.detectors.smoothing import Filter
-    from sonjit.detectors.tracking import Track
-    from sonjit.engines import Engine
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 

@@ -10,43 +10,34 @@ Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic. The published graph
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.agreement import Agreement
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import box_around_face, corners_of
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, corners_of
 from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
-from sonjit.detectors.kinds.hands import Hands, hand_smoothers, load_hands_of_people
+from sonjit.detectors.kinds.hands import HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
+from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.detectors.tracking import Track
-from sonjit.engines import load_engine
+from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle
-from sonjit.results import Hand, Handedness, Person
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-    from sonjit.detectors.kinds.hands import HandObservation
-    from sonjit.detectors.options import HolisticOptions
-    from sonjit.detectors.smoothing import KeypointSmoother
-    from sonjit.engines import Engine
-    from sonjit.results import Box
+from sonjit.results import Box, Hand, Handedness, Person
 
 P = TypeVar("P", bound=Observation)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit.compat.mediapipe._names import add_covered_names
 from sonjit.compat.mediapipe._solution import Solution, choice, load_ahead
-from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter
+from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from sonjit.detectors.selfie import SelfieModel
 
 __all__ = ["SelfieSegmentation", "SolutionOutputs"]
 
