@@ -265,13 +265,7 @@ class Detector(Generic[R]):
         return self._tracker.active
 
     def _is_search_due(self, rgb: NDArray[np.uint8], tracks: Sequence[Track[Any]], count: int) -> bool:
-        """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search.
-
-        Args:
-            rgb: Image.
-            tracks: Tracks before this frame.
-            count: Number of instances that are not searched for.
-        """
+        """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search."""
         room, interval = self._options.max_instances - count, self._options.search_interval
         due = room > 0 and (count == 0 or self._since_search >= interval)
         is_count_due = False
@@ -370,11 +364,7 @@ def _hands_of(results: Sequence[Result]) -> list[Hand]:
 
 
 class _Batches:
-    """Detectors of stills that process images in parallel, each in one thread at a time.
-
-    Args:
-        create: Function that creates a detector.
-    """
+    """Detectors of stills that process images in parallel, each in one thread at a time."""
 
     def __init__(self, create: Callable[[], Detector[Any]]) -> None:
         self._create = create

@@ -38,13 +38,7 @@ class Detection:
 
 
 class SingleShotDetector:
-    """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1).
-
-    Args:
-        engine: The network.
-        grid: Its anchors.
-        overlap: Threshold of `blend_overlapping`.
-    """
+    """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1)."""
 
     def __init__(self, engine: Engine, grid: AnchorGrid, *, overlap: float = 0.3) -> None:
         self._engine = engine

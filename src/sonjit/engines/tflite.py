@@ -77,9 +77,6 @@ class Tensor:
 class TfliteTensors:
     """Tensors of one file.
 
-    Args:
-        file: Parsed file.
-
     Attributes:
         tensors: All tensors, indexed by the numbers in the operators.
 

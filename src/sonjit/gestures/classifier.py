@@ -293,10 +293,6 @@ class GestureClassifier:
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
         """Create a classifier from the arrays of a trained file.
 
-        Args:
-            arrays: Arrays by name.
-            path: File name shown in error messages.
-
         Raises:
             InputError: The arrays are not those of a classifier.
         """

@@ -83,10 +83,6 @@ class Rule:
     def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:
         """Read one rule.
 
-        Args:
-            table: Table of the TOML file.
-            custom: Names of custom gestures.
-
         Raises:
             InputError: an unknown key or value, or keys that have no effect together.
         """
@@ -153,10 +149,6 @@ class ControlMap(NamedTuple):
 def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
     """Read a map, a TOML file with a table `[[rule]]` for each rule.
 
-    Args:
-        path: Path of the file.
-        custom: Names of custom gestures.
-
     Raises:
         InputError: The file cannot be read, or a rule is invalid.
     """
@@ -169,13 +161,7 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
 
 
 def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
-    """Read the text of a map, see `load_map`.
-
-    Args:
-        text: Content of the file.
-        path: File name shown in error messages.
-        custom: Names of custom gestures.
-    """
+    """Read the text of a map, see `load_map`."""
     content = parse_toml(text, path)
     if unknown := [key for key in content if key not in ("rule", "pause")]:
         raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause")

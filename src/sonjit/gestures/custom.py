@@ -74,10 +74,6 @@ class GestureRecording:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
         """Create a recording from the arrays of a file.
 
-        Args:
-            arrays: Arrays by name.
-            path: File name shown in error messages.
-
         Raises:
             InputError: The arrays are not those of a recording.
         """
@@ -136,10 +132,6 @@ class CustomGestures:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
         """Create the gestures from the arrays of a file.
-
-        Args:
-            arrays: Arrays by name.
-            path: File name shown in error messages.
 
         Raises:
             InputError: The arrays are not those of custom gestures.

@@ -52,13 +52,7 @@ def save_segments_csv(path: Path, segments: Sequence[GestureSegment]) -> None:
 
 
 def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str) -> None:
-    """Write annotations for ELAN: per hand a tier for static gestures and one for motions.
-
-    Args:
-        path: File to write.
-        segments: Segments of one video.
-        media: Path of the video, which ELAN also opens.
-    """
+    """Write annotations for ELAN: per hand a tier for static gestures and one for motions."""
     root = ElementTree.Element(
         "ANNOTATION_DOCUMENT",
         {

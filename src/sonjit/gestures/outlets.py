@@ -60,9 +60,6 @@ _RETRY_S: Final = 2.0
 class Outlets:
     """Send commands to the targets of their rules.
 
-    Args:
-        rules: Rules of the map.
-
     Raises:
         InputError: a host, broker or port that cannot be reached, or a key that the keyboard does not have.
         MissingExtraError: WebSocket, MQTT, MIDI, keys or the pointer without the extra `control`.
@@ -109,11 +106,6 @@ def _content(command: Command) -> str:
 def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object]:
     """Return a function that sends UDP packets to an address.
 
-    Args:
-        host: Name or address of the host.
-        port: Port of the host.
-        stack: Stack that closes the socket.
-
     Raises:
         InputError: The host is unknown.
     """
@@ -151,11 +143,7 @@ def _post(target: str, _: ExitStack) -> Sender:
 
 
 class WebSocketClient:
-    """Connection to a WebSocket address that is opened again after it was lost.
-
-    Args:
-        target: Address, `ws://...` or `wss://...`.
-    """
+    """Connection to a WebSocket address that is opened again after it was lost."""
 
     def __init__(self, target: str) -> None:
         self._target = target

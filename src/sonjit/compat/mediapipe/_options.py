@@ -159,11 +159,7 @@ def validate_running_mode(
 
 
 def accept_newer_names(**names: str) -> Callable[[type[Options]], type[Options]]:
-    """Let a class of options also accept the names that MediaPipe 1.2.3 has for its fields.
-
-    Args:
-        names: Field of the class by its newer name.
-    """
+    """Let a class of options also accept the names that MediaPipe 1.2.3 has for its fields."""
 
     def add(kind: type[Options]) -> type[Options]:
         create = kind.__init__

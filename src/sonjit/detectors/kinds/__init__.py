@@ -191,10 +191,6 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
 def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
     """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted.
 
-    Args:
-        options: Checked options.
-        given: Values of the caller by name.
-
     Raises:
         InputError: An option has no effect.
     """

@@ -110,9 +110,6 @@ class Frame(NamedTuple):
 class BaseVisionTaskApi(ABC, Generic[Found]):
     """Base of the vision tasks. Use as a context manager.
 
-    Args:
-        options: Options of the task.
-
     Attributes:
         options_type: Class of the options.
         turns_as_mediapipe: True to shift a turned image by one pixel, as MediaPipe does.
