@@ -118,6 +118,16 @@ def test_the_command_draws_the_best_class_without_options(sonjit, files, photo, 
     assert "Several classes match 'bear'" in sonjit("explain", "photo.png", "--of", "bear")[2][0]
 
 
+@pytest.mark.slow
+def test_backprop_is_drawn_beside_the_map(sonjit, files, photo, tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), photo[..., ::-1])
+    options = ("--model", "mobilenet_v2,efficientnet_lite0", "--backprop", "--draw", tmp_path / "both.png")
+    assert sonjit("explain", path, *options)[0] == 0
+    assert cv2.imread(str(tmp_path / "both.png")).shape == (2 * photo.shape[0], 2 * photo.shape[1], 3)
+
+
 def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
     class Forged:
         def __reduce__(self):
@@ -136,3 +146,22 @@ def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
         ) as caught:
             read_checkpoint(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_a_pretrained_backbone_sees_inputs_of_recipes_as_its_own(name, files):
+    torch = pytest.importorskip("torch")
+    backbones = pytest.importorskip("sonjit.lab.networks.backbones")
+    network = published(name, files[name])
+    trunk = pytest.importorskip("timm").create_model(backbones.timm_name(name, pretrained=True), num_classes=0)
+    backbones.start_pretrained(trunk, name)
+    pixels = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (backbones.IMAGENET_MEAN, backbones.IMAGENET_STD))
+    own = (pixels - mean) / std
+    with torch.inference_mode():
+        head = network.classifier if name == "efficientnet_lite0" else network.classifier[1]
+        expected = network(own if name == "mobilenet_v2" else 2 * pixels - 1)
+        scores = head(trunk.eval()(own))
+    assert torch.corrcoef(torch.cat([scores, expected]))[0, 1] > 0.999  # the padding of TensorFlow differs at borders
+    with pytest.raises(InputError, match="pretrained=true requires backbone=mobilenet_v2 or efficientnet_lite0"):
+        backbones.timm_name("resnet18", pretrained=True)

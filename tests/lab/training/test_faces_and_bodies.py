@@ -115,6 +115,16 @@ def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
         assert own.detect(np.zeros((64, 64, 3), np.uint8)) == []
 
 
+@pytest.mark.slow
+def test_a_backbone_learns_the_labelled_points(tmp_path):
+    write_faces(tmp_path)
+    command = ["train", "face-mesh", "--smoke", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "2"]
+    sets = ("backbone=mobilenet_v2", "augmentation=none", "batch=2", "workers=0")
+    assert main([*command, *(f"--set={value}" for value in sets)]) == 0
+    network = create_network("timm-landmarks", tmp_path / "run/weights.safetensors").eval()
+    assert network(torch.zeros(1, 3, 192, 192))["keypoints"].shape == (1, 3 * 68)
+
+
 def test_data_are_needed_and_of_the_kind(tmp_path):
     with pytest.raises(InputError, match="face-mesh requires --data; it trains on any set of faces"):
         run_recipe(TrainingRequest("face-mesh", tmp_path))

@@ -106,9 +106,7 @@ def explain(
     if model is None:
         of_hands = hand is not None or max_instances != 2 or mirrored or landmark_model is not None
         model = default_model(targets, of_hands=of_hands)
-    if of_classifiers and not model.startswith(
-        CLASSIFIERS if backprop or any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)
-    ):
+    if of_classifiers and not model.startswith(CLASSIFIERS if any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)):
         hint = ". For hands use --landmark-model" if weights is not None else ""
         raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")
     task = Explain(

@@ -10,20 +10,7 @@ from sonjit.lab.explain.overlay import draw_boxes, enlarge, grid, overlay, panel
 from sonjit.lab.metrics.detection import box_from_map, boxes_from_maps, classification_error, localization_error
 
 __all__ = [
-    "HandExplainer",
-    "TargetMap",
-    "box_from_map",
-    "box_iou",
-    "boxes_from_maps",
-    "classification_error",
-    "draw_boxes",
-    "enlarge",
-    "grid",
-    "hand_map",
-    "load_hand_explainer",
-    "localization_error",
-    "overlay",
-    "panel",
-    "place",
+    "HandExplainer", "TargetMap", "box_from_map", "box_iou", "boxes_from_maps", "classification_error", "draw_boxes",
+    "enlarge", "grid", "hand_map", "load_hand_explainer", "localization_error", "overlay", "panel", "place",
     "side_by_side",
-]
+]  # fmt: skip

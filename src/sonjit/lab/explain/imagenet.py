@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -229,7 +229,8 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             *_, tensors, order = (_Tensors(file).load() for _ in range(5))
-            storages = {key: _read_storage(file, kind) for key, kind in _storages(tensors, order)}
+            kinds = {key: kind for (kind, key), *_ in tensors.values()}
+            storages = {key: _read_storage(file, kinds[key]) for key in order}
         return {
             name: np.ndarray(shape, storages[key].dtype, storages[key], offset * storages[key].itemsize, [
                 step * storages[key].itemsize for step in strides
@@ -270,11 +271,6 @@ class _Tensors(pickle.Unpickler):
 
     def persistent_load(self, pid: Any, /) -> tuple[str, str]:  # noqa: ANN401
         return pid[1:3]
-
-
-def _storages(tensors: dict[str, Any], order: Sequence[str]) -> Iterator[tuple[str, str]]:
-    kinds = {key: kind for (kind, key), *_ in tensors.values()}
-    return ((key, kinds[key]) for key in order)
 
 
 def _read_storage(file: BinaryIO, kind: str) -> NDArray[Any]:

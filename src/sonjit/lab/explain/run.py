@@ -31,7 +31,7 @@ from sonjit.lab.explain.overlay import (
     panel,
     place,
     side_by_side,
-)
+)  # fmt: skip
 from sonjit.media import Source, SourceFrame
 from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType

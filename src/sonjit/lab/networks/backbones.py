@@ -7,11 +7,12 @@ InterNet and RootNet. Module names are those of torchvision, so that its checkpo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import gcd
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name
 from torchvision import models
@@ -20,6 +21,9 @@ from torchvision.models.vgg import cfgs, make_layers
 from torchvision.ops import FrozenBatchNorm2d
 
 from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit.lab.networks.checkpoints import load_checkpoint
+from sonjit.weights import find_weight
 
 Norm = Literal["frozen", "batch", "group"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,8 +39,8 @@ class Backbone(nn.Module):
     """
 
     channels: int
-    mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
-    std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     left_out: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
@@ -263,3 +267,64 @@ class ResNet(nn.Module):
             x = self.get_submodule(f"layer{stage}")(x)
             maps.append(x)
         return maps
+
+
+class TimmMaps(Backbone):
+    """A network of timm without its head, which is a mean and one linear layer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        with optional_import("timm's networks"):
+            import timm
+        self.features: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+        self.channels = self.features.num_features
+        self.mean, self.std = self.features.pretrained_cfg["mean"], self.features.pretrained_cfg["std"]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (B, channels, H / 32, W / 32)."""
+        return self.features(images)
+
+    def from_published(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of the catalogue's checkpoint, which are in the order of this module, by the names here.
+
+        The last two belong to the linear layer, named `fc`.
+        """
+        return dict(zip([*self.state_dict(), "fc.weight", "fc.bias"], tensors.values(), strict=True))
+
+
+PRETRAINED = {"mobilenet_v2": "mobilenetv2_100", "efficientnet_lite0": "tf_efficientnet_lite0"}
+"""Backbones with weights of ImageNet in the catalogue: name in the catalogue and in timm."""
+
+
+def timm_name(backbone: str, *, pretrained: bool) -> str:
+    """Return timm's name of a backbone, which may be `mobilenet_v2`, or one in `PRETRAINED` with its weights.
+
+    Raises:
+        InputError: The catalogue has no weights.
+    """
+    if pretrained and backbone not in PRETRAINED:
+        raise InputError(f"pretrained=true requires backbone={' or '.join(PRETRAINED)}, not {backbone!r}")
+    return PRETRAINED[backbone] if pretrained or backbone == "mobilenet_v2" else backbone
+
+
+def start_pretrained(trunk: nn.Module, backbone: str) -> None:
+    """Load the catalogue's weights of a backbone into a network of timm, for inputs with ImageNet's mean and deviation.
+
+    Another normalization of the published network becomes part of the first convolution and its norm.
+    """
+    published = TimmMaps(PRETRAINED[backbone])
+    tensors = published.from_published(load_checkpoint(find_weight(backbone)))
+    state = {key.removeprefix("features."): value for key, value in tensors.items()}
+    mean, std, own_mean, own_std = (
+        torch.tensor(values)[None, :, None, None]
+        for values in (published.mean, published.std, IMAGENET_MEAN, IMAGENET_STD)
+    )
+    filters = state["conv_stem.weight"]
+    state["conv_stem.weight"] = filters * own_std / std
+    state["bn1.running_mean"] = state["bn1.running_mean"] - (filters * (own_mean - mean) / std).sum((1, 2, 3))
+    trunk.load_state_dict({key: state[key] for key in trunk.state_dict()})
+
+
+def pretrained_maps(backbone: str, tiny: bool = False) -> Backbone:
+    """Build a backbone in `PRETRAINED`: MobileNetV2, or EfficientNet-Lite0 with the padding of TensorFlow."""
+    return TimmMaps("test_efficientnet" if tiny else PRETRAINED[backbone])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,26 +23,7 @@ from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.lab.networks.backbones import (
-    Backbone,
-    Convolutions,
-    alexnet,
-    googlenet,
-    nin,
-    resnet18,
-    resnet50,
-    small,
-    vgg16,
-    whole_googlenet,
-)
-from sonjit.lab.networks.checkpoints import (
-    DESCRIPTION,
-    load_checkpoint,
-    load_description,
-    save_description,
-    saved_network,
-    without_prefixes,
-)
+from sonjit.lab.networks import backbones, checkpoints
 from sonjit.lab.networks.registry import (
     InputSpec,
     Network,
@@ -51,6 +33,8 @@ from sonjit.lab.networks.registry import (
     register,
     required_checkpoint,
 )
+from sonjit.weights import find_weight
+from sonjit.weights.catalog import find_record
 
 Pooling = Literal["gap", "gmp"]
 
@@ -101,7 +85,7 @@ class CamNetwork(Network):
     std: Tensor
 
     def __init__(
-        self, backbone: Backbone, classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = ()
+        self, backbone: backbones.Backbone, classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = ()
     ) -> None:
         super().__init__()
         if pooling not in get_args(Pooling):
@@ -141,6 +125,8 @@ class CamNetwork(Network):
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert torchvision's keys; layers that only this network has keep their weights, to be trained."""
         official, own = super().from_official(state_dict), self.state_dict()
+        if isinstance(self.backbone, backbones.TimmMaps) and len(official) == len(own):
+            official = self.backbone.from_published(official)
         if not any(f"backbone.{key}" in own for key in official):
             return official  # another network: its names give the better error message
         renamed = {
@@ -167,7 +153,7 @@ class FullyConnected(Network):
     std: Tensor
 
     def __init__(
-        self, backbone: Convolutions, side: int, hidden: int, classes: int, *, dropout_first: bool = False
+        self, backbone: backbones.Convolutions, side: int, hidden: int, classes: int, *, dropout_first: bool = False
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -200,7 +186,7 @@ class FullyConnected(Network):
 
 def _register(
     name: str,
-    make: Callable[[bool], Backbone],
+    make: Callable[[bool], backbones.Backbone],
     source: str,
     units: Sequence[int] = (),
     *,
@@ -209,6 +195,7 @@ def _register(
     least: int = 1,
     file: str = "",
     where: str = "",
+    weight: str | None = None,
 ) -> None:
     def build(
         classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
@@ -221,8 +208,9 @@ def _register(
             build=build,
             summary="classes and where they are, by class activation maps",
             source=source,
-            licence=_BSD if file else _OWN,
+            licence=find_record(weight).licence if weight else _BSD if file else _OWN,
             inputs=(InputSpec("images", (3, size, size), least=least),),
+            weight=weight,
             where=where
             or f"train it: sonjit train cam --set network=cam-{name} --weights {file}, from {_TORCHVISION}{file}",
             tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
@@ -231,38 +219,41 @@ def _register(
     )
 
 
-_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16, least=16)
+_register("vgg16", backbones.vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16, least=16)
 
-_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET, least=7)
+_register("googlenet", backbones.googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET, least=7)
 
-_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET, least=31)
+_register("alexnet", backbones.alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET, least=31)
 
 # Two convolutions before the pooling, as in the paper, which does not state the width of the first.
-_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET, least=31)
-
-_register("nin", nin, _PAPER + "NIN", tiny_size=96, least=39, where="train it: sonjit train cam --set network=cam-nin")
-
-
-_register("resnet18", resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
-
-_register("resnet50", resnet50, "He et al. 2016", file=_RESNET50, where=f"download {_TORCHVISION}{_RESNET50}")
-
 _register(
-    "googlenet-whole",
-    whole_googlenet,
-    "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet",
-    file=_GOOGLENET,
-    where=f"download {_TORCHVISION}{_GOOGLENET}",
-    tiny_size=96,
-    least=7,
+    "alexnet-plus", backbones.alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET, least=31
 )
 
-_register("small", small, "Sonjit", size=96, tiny_size=32, where="train it: sonjit train cam")
+_register(
+    "nin", backbones.nin, _PAPER + "NIN", tiny_size=96, least=39,
+    where="train it: sonjit train cam --set network=cam-nin",
+)  # fmt: skip
+
+_register("resnet18", backbones.resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
+
+_register("resnet50", backbones.resnet50, "He et al. 2016", file=_RESNET50, where=f"download {_TORCHVISION}{_RESNET50}")
+
+_register(
+    "googlenet-whole", backbones.whole_googlenet, "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet", file=_GOOGLENET,
+    where=f"download {_TORCHVISION}{_GOOGLENET}", tiny_size=96, least=7,
+)  # fmt: skip
+
+for _name, _source in (("mobilenet_v2", "Sandler et al. 2018"), ("efficientnet_lite0", "Tan and Le 2019")):
+    _make = partial(backbones.pretrained_maps, _name)
+    _register(_name, _make, _source, where="sonjit models pull classifiers", weight=_name)
+
+_register("small", backbones.small, "Sonjit", size=96, tiny_size=32, where="train it: sonjit train cam")
 
 
 def _register_fully_connected(
     name: str,
-    make: Callable[[bool], Backbone],
+    make: Callable[[bool], backbones.Backbone],
     side: int,
     source: str,
     *,
@@ -273,7 +264,7 @@ def _register_fully_connected(
 ) -> None:
     def build(classes: int = 1000, tiny: bool = False) -> Network:
         backbone = make(tiny)
-        assert isinstance(backbone, Convolutions)
+        assert isinstance(backbone, backbones.Convolutions)
         return FullyConnected(backbone, side, 32 if tiny else hidden, classes, dropout_first=name == "fc-alexnet")
 
     register(
@@ -291,19 +282,25 @@ def _register_fully_connected(
     )
 
 
-_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16, least=32)
+_register_fully_connected("fc-vgg16", backbones.vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16, least=32)
 
 _register_fully_connected(
-    "fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision", file=_ALEXNET, least=63
+    "fc-alexnet",
+    backbones.alexnet,
+    6,
+    "Krizhevsky et al. 2012, with the widths of torchvision",
+    file=_ALEXNET,
+    least=63,
 )
 
-_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96, least=9)
+_register_fully_connected("fc-small", backbones.small, 6, "Sonjit", hidden=256, size=96, least=9)
 
 
 View = Literal["full", "crop", "box"]
 """Part of an image that a classifier sees: the full image, the crop by a map, or the labelled box."""
 
-_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight"}
+_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
+                   "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip
 _CROPPER = "cropper"
 """Subfolder of a run with the run whose maps crop its images."""
 
@@ -364,20 +361,22 @@ def load_classifier(
     options: dict[str, Any] = {} if pooling is None or name.startswith("fc-") else {"pooling": pooling}
     if pooling is not None and not name.startswith("cam-"):
         raise InputError(f"pooling={pooling} applies only to cam-* networks, not to {name}")
+    if weights in (None, "published") and entry.weight is not None:
+        weights = find_weight(entry.weight)
     path = Path(required_checkpoint(name, weights))
     if weights == "demo":
         count = 1000 if classes is None else classes
         network = create_network(name, "demo", classes=count, **options).eval()
         return Classifier(network, size, (), tuple(range(count)))
     folder = path if path.is_dir() else path.parent
-    if path.is_dir() or (folder / DESCRIPTION).is_file():
+    if path.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
         return _classifier_of_run(name, folder, folder / _WEIGHTS if path.is_dir() else path, options)
-    if saved_network(path):
+    if checkpoints.saved_network(path):
         network = create_network(name, path, **options).eval()
         count = int(str(network.options["classes"]))
         return Classifier(network, network.side or size, (), tuple(range(count)))
     official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
-    state = without_prefixes(load_checkpoint(path), ("head.weight", official))
+    state = checkpoints.without_prefixes(checkpoints.load_checkpoint(path), ("head.weight", official))
     head = state.get("head.weight", state.get(official))
     if head is None:
         raise InputError(f"{path}: has no output layer for {name}; train it first")
@@ -392,22 +391,24 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
     rows = zip(classifier.ids, classifier.names, strict=True)
     categories = [{"id": number, "name": name} for number, name in rows]
     description = {"network": classifier.network.name, "size": classifier.size, "view": classifier.view}
-    save_description(folder, {**description, "categories": categories})
+    checkpoints.save_description(folder, {**description, "categories": categories})
     if cropper is not None:
-        for file in (DESCRIPTION, _WEIGHTS):
+        for file in (checkpoints.DESCRIPTION, _WEIGHTS):
             with atomic_file(folder / _CROPPER / file) as draft:
                 shutil.copyfile(cropper / file, draft)
 
 
 def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[str, object]) -> Classifier:
-    own, size, view, categories = load_description(folder, "cam", _parse_options)
+    own, size, view, categories = checkpoints.load_description(folder, "cam", _parse_options)
     if own != name:
         raise InputError(f"{folder} is a run of {own}, not of {name}; use --model {own}")
     network = create_network(name, weights, **options).eval()
     inner = folder / _CROPPER
     cropper = None
-    if (inner / DESCRIPTION).is_file():
-        cropper = _classifier_of_run(load_description(inner, "cam", _parse_options)[0], inner, inner / _WEIGHTS, {})
+    if (inner / checkpoints.DESCRIPTION).is_file():
+        cropper = _classifier_of_run(
+            checkpoints.load_description(inner, "cam", _parse_options)[0], inner, inner / _WEIGHTS, {}
+        )
     ids, names = (tuple(category[key] for category in categories) for key in ("id", "name"))
     return Classifier(network=network, size=size, names=names, ids=ids, view=view, cropper=cropper)
 

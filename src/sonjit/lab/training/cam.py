@@ -56,6 +56,7 @@ from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_IMAGES, MAX_SIDE, check_range
 from sonjit.media import rgb_from
+from sonjit.weights import find_weight
 
 METRICS = "metrics.json"
 """File of a run with the metrics on held-out images or questions."""
@@ -247,6 +248,7 @@ class CamSettings(AugmentedSettings):
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("shift", "reverse")  # crops are already at random positions
 
     network: str = "cam-small"  # network name from `list_networks("cam-*")` or `list_networks("fc-*")`
+    pretrained: bool = False  # True to start with the weights of `sonjit models pull classifiers`
     # gap or gmp, for networks with maps; "" for gap, or the pooling of the given weights
     pooling: Literal["", "gap", "gmp"] = ""
     batch: int = 32  # number of images in a step
@@ -384,7 +386,7 @@ def _classifier(
 ) -> Classifier:
     """Return a new network, or one with initial weights and a new output layer if the classes differ."""
     size = settings.size or (_size_of(settings.network) if settings.dataset else _SIZE)
-    weights = request.weights if request else None
+    weights = (request.weights if request else None) or ("published" if settings.pretrained else None)
     torch.manual_seed(settings.seed)
     if weights is None:
         options = {} if settings.network.startswith("fc-") else {"pooling": settings.pooling or "gap"}
@@ -406,8 +408,12 @@ def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Net
     options = {"pooling": settings.pooling} if settings.pooling else {}
     if weights == "demo":
         return create_network(name, weights, classes=classes, **options)
+    entry = network_entry(name)
+    if weights == "published" and entry.weight is not None:
+        weights = str(find_weight(entry.weight))
     state = load_checkpoint(Path(required_checkpoint(name, weights)))
-    last = next((state[key] for key in ("head.weight", "fc.weight", "classifier.6.weight") if key in state), None)
+    heads = "head.weight", "fc.weight", "classifier.6.weight", "classifier.1.weight", "_fc.weight"
+    last = next((state[key] for key in heads if key in state), None)
     complete = last is not None and not (name.startswith("cam-") and "classifier.6.weight" in state)
     network = create_network(name, weights, classes=len(last) if complete and last is not None else classes, **options)
     _reset_classes(network, classes)

@@ -25,6 +25,8 @@ from sonjit.geometry.boxes import RotatedBox, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import outer_corner_distances
 from sonjit.lab.networks import create_network
+from sonjit.lab.networks.backbones import start_pretrained, timm_name
+from sonjit.lab.networks.keypoint_detector import TimmLandmarks
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import export_trained
@@ -43,6 +45,7 @@ _FOREHEAD = 0.8
 _BODY_MARGIN = 1.1
 """Radius of the circle around a body, relative to the farthest keypoint."""
 _BODY = load_skeleton("body_blazepose33").keypoints
+_POSE_POINTS = 39  # of the published body networks, with five numbers each; the last six are not keypoints
 _TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
 
 _FACE = {68: (36, 45, 8), 98: (60, 72, 16), 468: (33, 263, 152), 478: (33, 263, 152)}
@@ -59,7 +62,12 @@ class PointSettings(HandSettings):
     batch: int = 8
     network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"  # network to fine-tune
     loss: str = "distance"  # loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`
-    keep: float = 0.1  # weight of the loss that keeps all outputs as they were before training; 0 disables it
+    # weight of the loss that keeps all outputs as they were before training; 0 disables it, as does a backbone
+    keep: float = 0.1
+    # network of timm that predicts the labelled points instead, such as `mobilenet_v2`; "" for `network`
+    backbone: str = ""
+    # True to start mobilenet_v2 or efficientnet_lite0 with weights of ImageNet, of `sonjit models pull classifiers`
+    pretrained: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,20 +116,40 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     """
     settings = settings_from(PointSettings, request.settings)
     data = hand_data(request, settings, lambda sample: bool(_labelled_instances(sample, settings)))
-    network = create_network(settings.network, request.weights or "published").to(request.device)
-    network.side = settings.size
+    if settings.backbone or settings.pretrained:
+        network = _backbone_network(request, settings, labelled_crops(data.training[0], settings)[0].skeleton)
+    else:
+        network = create_network(settings.network, request.weights or "published").eval()  # its norms are folded
+    network.to(request.device).side = settings.size
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
-    before = point_error(network.eval(), held_out, request.device)
+    published = copy.deepcopy(network).eval().requires_grad_(False)
+    before = point_error(published, held_out, request.device)
     metrics = fit(
         request,
-        network.eval(),  # batch norms are already folded
+        network,
         partial(_draw, samples=data.training, settings=settings),
-        point_losses(copy.deepcopy(network).eval().requires_grad_(False), settings.keep, settings.loss),
+        point_losses(published, 0.0 if settings.backbone else settings.keep, settings.loss),
         settings,
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
-    return results | metrics | export_trained(network, request, settings.network)
+    return (
+        results
+        | metrics
+        | export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
+    )
+
+
+def _backbone_network(request: TrainingRequest, settings: PointSettings, skeleton: str) -> Network:
+    """Return a network of timm that predicts the points of a skeleton."""
+    options = {"keypoints": len(load_skeleton(skeleton).keypoints), "size": settings.size}
+    backbone = timm_name(settings.backbone, pretrained=settings.pretrained)
+    torch.manual_seed(settings.seed)
+    network = create_network("timm-landmarks", request.weights, backbone=backbone, **options)
+    assert isinstance(network, TimmLandmarks)
+    if settings.pretrained and request.weights is None:
+        start_pretrained(network.backbone, settings.backbone)
+    return network.train()
 
 
 def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop]:
@@ -240,8 +268,8 @@ def point_losses(
 
 def _offsets(keypoints: Tensor, batch: PointBatch) -> Tensor:
     """Return the (B, K, 2) offsets of a network's keypoints from the labels, in units of errors."""
-    count = 468 if keypoints.shape[1] == 3 * 468 else len(_BODY)
-    points = keypoints.unflatten(1, (-1, keypoints.shape[1] // (468 if count == 468 else 39)))[:, :count, :2]
+    is_pose = keypoints.shape[1] == 5 * _POSE_POINTS
+    points = keypoints.unflatten(1, (-1, 5 if is_pose else 3))[:, : len(_BODY) if is_pose else None, :2]
     rows: list[Tensor] = []
     for own, skeleton in zip(points, batch.skeletons, strict=True):
         weights = torch.from_numpy(_weights(own.detach().double().cpu().numpy(), skeleton)).to(own)
@@ -253,6 +281,8 @@ def _offsets(keypoints: Tensor, batch: PointBatch) -> Tensor:
 
 def _weights(points: FloatArray, skeleton: str) -> FloatArray:
     """Return the weights by which a network's points (N, 2) are combined to a skeleton's."""
+    if len(points) == len(load_skeleton(skeleton).keypoints):
+        return np.eye(len(points))
     if skeleton in ("face_300w68", "face_wflw98"):
         return face_weights(points, skeleton)
     if skeleton.startswith("face_"):

@@ -16,6 +16,7 @@ from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
+from sonjit.lab.networks.backbones import start_pretrained, timm_name
 from sonjit.lab.networks.checkpoints import save_description
 from sonjit.lab.networks.keypoint_detector import (
     KeypointDetector,
@@ -48,6 +49,8 @@ class KeypointDetectorSettings(CropSettings):
 
     backbone: str = "tf_efficientnet_b0"  # name of a network of timm with feature maps at strides 4, 8, 16 and 32
     backbone_weights: str = ""  # file of timm's weights for the backbone; "" starts with random weights
+    # True to start mobilenet_v2 or efficientnet_lite0 with weights of ImageNet, of `sonjit models pull classifiers`
+    pretrained: bool = False
     channels: int = 128  # channels of the feature maps
     loss: str = "kl"  # loss of the heatmaps: `kl`, `mse` or `adaptive-wing`
 
@@ -76,7 +79,8 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         visibility is predicted correctly, where it is labelled.
     """
     settings = settings_from(KeypointDetectorSettings, request.settings)
-    options = {"backbone": settings.backbone, "channels": settings.channels}
+    backbone = timm_name(settings.backbone, pretrained=settings.pretrained)
+    options = {"backbone": backbone, "channels": settings.channels}
     torch.manual_seed(settings.seed)
     initial = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
     network = create_network("keypoint-detector", request.weights, **options, **initial).to(request.device).train()
@@ -90,6 +94,8 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         return heatmap_losses(model(batch[0]), batch[1], settings.loss)
 
     assert isinstance(network, KeypointHeatmaps)
+    if settings.pretrained and request.weights is None:
+        start_pretrained(network.backbone, settings.backbone)
     network.side = settings.side
     save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
     mean = mean_pose(data.training)

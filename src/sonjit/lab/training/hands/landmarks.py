@@ -10,7 +10,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ from sonjit._util.arrays import Image
 from sonjit._util.data_files import json_values
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.backbones import start_pretrained, timm_name
+from sonjit.lab.networks.keypoint_detector import TimmLandmarks
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
@@ -71,6 +73,10 @@ class LandmarkSettings(AugmentedSettings):
     network: str = "hand-full"
     # options of a network of another name, such as `backbone`
     network_options: Mapping[str, object] = field(default_factory=dict[str, object])
+    # network of timm as `timm-landmarks` from scratch, such as `mobilenet_v2`; "" for `network`
+    backbone: str = ""
+    # True to start mobilenet_v2 or efficientnet_lite0 with weights of ImageNet, of `sonjit models pull classifiers`
+    pretrained: bool = False
     # loss of the keypoints: `l1`, `l2`, `smooth-l1`, `wing` or `distance`; or a function of your own as
     # `module:function`, which takes the outputs and the `Batch` and returns all losses by name
     loss: str = "l1"
@@ -138,6 +144,9 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         "handedness" and "presence" of `landmark_metrics`; "ms" with `timed`; and the path of the "export".
     """
     settings = settings_from(LandmarkSettings, request.settings)
+    if settings.backbone or settings.pretrained:
+        options = {"backbone": timm_name(settings.backbone, pretrained=settings.pretrained)}
+        settings = replace(settings, network="timm-landmarks", network_options=options, scratch=True)
     sources, held_out = read_sources(request, settings)
     training = Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
@@ -247,6 +256,9 @@ def _other_network(settings: LandmarkSettings, weights: str | None) -> Network:
         torch.manual_seed(settings.seed)
         initial = weights if settings.scratch else weights or "published"
         network = create_network(settings.network, initial, **options)
+    if settings.pretrained and initial is None:
+        assert isinstance(network, TimmLandmarks)
+        start_pretrained(network.backbone, settings.backbone)
     with torch.no_grad():
         outputs = network.eval()(torch.zeros(1, 3, settings.size, settings.size))
     for name, size in (("keypoints", 3 * count), ("keypoints_3d", 3 * count), ("presence", 1), ("handedness", 1)):
