@@ -213,12 +213,9 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         return network
     if weights == "demo":
         fit_state_dict(network, placeholder_state_dict(network))
-    elif weights == "published":
-        network.load_tflite(_published_checkpoint(entry))
-    elif Path(weights).suffix == ".tflite":
-        network.load_tflite(Path(weights))
     else:
-        _load(network, Path(weights))
+        path = _published_checkpoint(entry) if weights == "published" else path
+        network.load_tflite(path) if path.suffix == ".tflite" else _load(network, path)
     return network
 
 
