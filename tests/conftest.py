@@ -108,12 +108,22 @@ def read_rgb():
 
 
 @pytest.fixture(scope="session")
-def weights():
+def need():
+    """Return a function that gives the paths of networks by name, or skips the test."""
+
+    def paths(*names):
+        try:
+            return {name: find_weight(name) for name in names}
+        except SonjitError as error:
+            pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+
+    return paths
+
+
+@pytest.fixture(scope="session")
+def weights(need):
     """Skip without the hand networks."""
-    try:
-        return {name: find_weight(name) for name in ("palm-lite", "palm-full", "hand-lite", "hand-full")}
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+    return need("palm-lite", "palm-full", "hand-lite", "hand-full")
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import SonjitError
-from sonjit.detectors.kinds.body import KEYPOINT_OUTPUTS
-from sonjit.engines import EngineOptions, load_engine
-from sonjit.engines.graph_edits import keep_heads_in_f32
-from sonjit.engines.quiet_openvino import ov
 from sonjit.media import VIDEO_ENDINGS, open_source
-from sonjit.weights import find_weight
 
 from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, keypoint_distances
@@ -27,13 +21,9 @@ MODELS = ("lite", "full", "heavy")
 
 
 @pytest.fixture(scope="module")
-def bodies():
+def bodies(need):
     """Return a function that gives a new or reset body detector. Detectors are shared by tests."""
-    try:
-        for name in ("pose-detector", *(f"body-{model}" for model in MODELS)):
-            find_weight(name)
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+    need("pose-detector", *(f"body-{model}" for model in MODELS))
     with reused("body") as get:
         yield get
 
@@ -148,55 +138,6 @@ def test_videos_match_tfjs_models_expectations(file, bodies):
     points = np.array([body.keypoints_3d if in_metres else body.keypoints for (body,) in frames])
     axes = 3 if in_metres else 2
     assert np.abs(points - expected)[..., :axes].max() < (0.5 if in_metres else 28)
-
-
-@pytest.mark.files("goldens/mediapipe/tensors/pose_*.npz")
-def test_tensors(file):
-    names = {"pose_detection": "pose-detector"} | {f"pose_landmark_{model}": f"body-{model}" for model in MODELS}
-    try:
-        path = find_weight(names.get(file.stem, file.stem))
-    except SonjitError as error:
-        pytest.skip(str(error))
-    golden = np.load(file)
-    options, value_range = EngineOptions(precision="f32"), tuple(golden["crop_range"])
-    network = load_engine(path, options, value_range=value_range)
-    network.input[0] = golden["crop_u8"]
-    outputs = network.run()
-    expected = [golden[key] for key in sorted(golden) if key.startswith("real.")]
-    assert len(outputs) == len(expected)
-    for output, reference in zip(outputs, expected, strict=True):
-        step = 1 if output[0].shape == reference.shape else 2  # large maps are stored at every second pixel
-        thinned = output[0] if step == 1 else output[0][::step, ::step]
-        tolerance = 1e-3 if reference.dtype == np.float32 else 1e-2
-        np.testing.assert_allclose(thinned, reference, atol=tolerance * max(float(np.ptp(reference)), 1.0))
-    if len(outputs) > max(KEYPOINT_OUTPUTS):
-        cut = load_engine(path, options, value_range=value_range, outputs=KEYPOINT_OUTPUTS)
-        cut.input[0] = golden["crop_u8"]
-        for output, index in zip(cut.run(), KEYPOINT_OUTPUTS, strict=True):
-            np.testing.assert_allclose(output, outputs[index], atol=1e-3)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_networks_rewritten_for_bf16_give_equal_results_in_f32(model):
-    """Check that the changes are limited to rounding."""
-    try:
-        network = ov.Core().read_model(find_weight(f"body-{model}"))
-    except SonjitError as error:
-        pytest.skip(str(error))
-    rewritten = network.clone()
-    keep_heads_in_f32(rewritten)
-    before, after = (
-        [node.get_type_name() for node in model.get_ordered_ops()].count("Convolution")
-        for model in (network, rewritten)
-    )
-    assert after < before
-    image = np.random.default_rng(0).uniform(0, 1, network.input(0).shape).astype(np.float32)
-    exact, other = (
-        list(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image).values())
-        for m in (network, rewritten)
-    )
-    for a, b in zip(exact, other, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-3 * max(float(np.ptp(a)), 1.0))
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Steps of body detection: alignment, crops, heatmaps, masks, smoothing."""
 
-import math
-
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,10 +10,7 @@ from sonjit.detectors.kinds.body import (
     BodyObservation,
     BodySmoother,
     MaskSmoother,
-    box_from_alignment,
-    mask_from_logits,
 )
-from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton
 
@@ -50,37 +44,6 @@ def seen(shift=0.0, visibility=1.0, mask=None):
     )
 
 
-def test_the_box_is_centred_on_the_hips_and_the_body_is_upright_in_it():
-    box = box_from_alignment(np.array([[100.0, 200.0], [100.0, 120.0]]))
-    assert box == pytest.approx((100, 200, 200, 200, 0))
-    lying = box_from_alignment(np.array([[100.0, 200.0], [180.0, 200.0]]))
-    assert lying.rotation == pytest.approx(math.pi / 2)
-
-
-def test_a_body_has_the_colours_of_its_torso():
-    values = np.zeros((39, 5), np.float32)
-    values[[11, 12, 23, 24], :2] = [[160, 100], [100, 100], [150, 190], [110, 190]]
-    rgb = np.zeros((256, 256, 3), np.uint8)
-    for row, colour in enumerate(([200, 10, 10], [10, 200, 10], [10, 10, 200])):
-        rgb[100 + 30 * row : 130 + 30 * row, 100:161] = colour
-    bodies = Bodies(None, FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32)))
-    seen = bodies.observe(rgb, RotatedBox(128, 128, 256, 256))
-    np.testing.assert_allclose(seen.colours, [200, 10, 10, 10, 200, 10, 10, 10, 200])
-
-
-def test_mask_lies_where_the_box_lies():
-    logits = np.full((64, 64), -20, np.float32)
-    logits[16:48, 16:48] = 20
-    box = RotatedBox(120, 70, 80, 80, 0.5)
-    mask = mask_from_logits(logits, box, 200, 150)
-    assert mask.shape == (150, 200)
-    assert mask.dtype == np.float32
-    corners = cv2.boxPoints(((120, 70), (40, 40), math.degrees(0.5)))
-    drawn = cv2.fillPoly(np.zeros((150, 200), np.uint8), [corners.round().astype(np.int32)], 1)
-    assert ((mask > 0.5) & (drawn > 0)).sum() / ((mask > 0.5) | (drawn > 0)).sum() > 0.93
-    assert mask[0, 0] == mask[-1, 0] == 0
-
-
 @given(st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_mask_smoothing_is_the_published_formula(before, now):
     smooth = MaskSmoother()
@@ -89,35 +52,6 @@ def test_mask_smoothing_is_the_published_formula(before, now):
     series = t * (5.68842 + t * (-0.748699 + t * (-57.8051 + t * (291.309 - 624.717 * t))))
     expected = now + (before - now) * (1 - min(1, series)) * 0.7
     assert smooth(np.array([[now]], np.float32))[0, 0] == pytest.approx(expected, abs=1e-3)
-
-
-def test_smoothing_starts_with_what_is_seen_and_then_drags():
-    smoother = BodySmoother("published")
-    first = smoother(seen(), 0.0)
-    np.testing.assert_array_equal(first.keypoints, seen().keypoints)
-    moved = smoother(seen(shift=3, visibility=0), 1 / 30)
-    assert (moved.keypoints[:, 0] < seen(shift=3).keypoints[:, 0]).all()
-    assert (moved.keypoints[:, 0] > seen().keypoints[:, 0]).all()
-    np.testing.assert_allclose(moved.visibility, 0.9, atol=1e-6)
-    assert 200 < moved.alignment[0, 0] < 203
-
-
-def test_without_smoothing_only_the_next_box_is_calmed():
-    smoother = BodySmoother(None)
-    smoother(seen(), 0.0)
-    moved = smoother(seen(shift=3, visibility=0), 1 / 30)
-    np.testing.assert_array_equal(moved.keypoints, seen(shift=3).keypoints)
-    np.testing.assert_array_equal(moved.visibility, 0)
-    assert 200 < moved.alignment[0, 0] < 203
-
-
-def test_a_user_defined_filter_takes_image_and_world_keypoints():
-    smoother = BodySmoother(OneEuro())
-    smoother(seen(), 0.0)
-    moved = smoother(seen(shift=3, visibility=0), 1 / 30)
-    assert (moved.keypoints != seen(shift=3).keypoints).any()
-    assert (moved.keypoints_3d != seen(shift=3).keypoints_3d).any()
-    np.testing.assert_array_equal(moved.visibility, 0)
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -141,10 +75,3 @@ def test_a_selfie_view_changes_the_names_of_left_and_right():
         a, b = getattr(plain, name), getattr(selfie, name)
         np.testing.assert_array_equal(a[[left, right, nose]], b[[right, left, nose]])
     np.testing.assert_array_equal(plain.alignment, selfie.alignment)
-
-
-def test_people_side_by_side_are_two_and_hips_on_hips_one():
-    kind = Bodies(None, FakeNetwork(None, None))
-    person = RotatedBox(300, 300, 500, 500)
-    assert kind.is_same_instance(person, RotatedBox(320, 310, 480, 480, 0.2))
-    assert not kind.is_same_instance(person, RotatedBox(400, 300, 500, 500))

@@ -11,16 +11,20 @@ import sonjit
 from sonjit import InputError, create_detector
 from sonjit.detectors.create import detector_for_input
 
+STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
+
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"kind": "feet"}, r"Unknown kind 'feet'\. Choose from .*hands"),
         ({"model": "huge"}, "Unknown model 'huge'. Choose from .*lite"),
+        ({"kind": "holistic", "hand_model": "huge"}, "Unknown hand_model 'huge'. Choose from lite"),
+        ({"kind": "holistic", "face_model": "huge"}, "Unknown face_model 'huge'. Choose from "),
         ({"smoothing": "butter"}, "Unknown smoothing 'butter'. Choose from auto, none, published, one_euro"),
         ({"smoothing": 3}, "Unknown smoothing 3. Choose from auto"),
         ({"engine": "abacus"}, "Unknown engine 'abacus'. Choose from openvino, onnxruntime"),
-        ({"precision": "f8"}, "Unknown precision 'f8'. Choose from auto, f32"),
+        ({"precision": "f8"}, "Unknown precision 'f8'. Choose from auto, f32, bf16, f16, int8"),
         ({"max_instances": 0}, "max_instances=0"),
         ({"search_interval": 0}, "search_interval=0"),
         ({"min_detection_score": 1.5}, "min_detection_score=1.5"),
@@ -36,23 +40,6 @@ from sonjit.detectors.create import detector_for_input
             {"detector_model": "nowhere.tflite", "landmark_model": "nowhere.tflite"},
             "nowhere.tflite: no such model file",
         ),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
-)
-def test_invalid_values_are_input_errors_of_one_line(options, words, tmp_path, monkeypatch):
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))  # without weights: a wrong option is named all the same
-    with pytest.raises(InputError) as caught:
-        create_detector(**options)
-    assert re.match(words, str(caught.value))
-    assert "\n" not in str(caught.value)
-
-
-STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
         (STILL | {"smoothing": "one_euro"}, "smoothing='one_euro' has no effect with static_image=True"),
         (STILL | {"smoothing": sonjit.OneEuro()}, "smoothing=.*OneEuro.* has no effect with static_image=True"),
         (STILL | {"search_interval": 3}, "search_interval=3 has no effect with static_image=True"),
@@ -70,8 +57,8 @@ STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_an_option_without_effect_is_an_error(options, words, tmp_path, monkeypatch):
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+def test_invalid_options_are_input_errors_of_one_line(options, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))  # without weights: a wrong option is named all the same
     with pytest.raises(InputError) as caught:
         create_detector(**options)
     assert re.match(words, str(caught.value))

@@ -8,13 +8,8 @@ import pytest
 
 import sonjit
 from sonjit import Face, InputError
-from sonjit._util.errors import SonjitError
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.face_refinement import refined
-from sonjit.engines import EngineOptions, load_engine
 from sonjit.results.measures import measure_face
-from sonjit.results.skeletons import load_skeleton
-from sonjit.weights import find_weight
 
 from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, keypoint_distances, matched
@@ -23,24 +18,12 @@ MESHES = {False: "mesh", True: "attention"}
 BOXES = ("box", "box-full")
 STILLS = pytest.mark.files("goldens/mediapipe/facemesh.*.static*.json")
 TRACKED = pytest.mark.files("goldens/mediapipe/facemesh.*.track*.json")
-TENSORS = {"face_landmark": "mesh", "face_landmark_with_attention": "attention"} | {
-    "face_detection_short_range": "short",
-    "face_detection_full_range_sparse": "full",
-}
 
 
 @pytest.fixture(scope="module")
-def networks():
-    """Skip without the face networks."""
-    try:
-        return {name: find_weight(f"face-{name}") for name in TENSORS.values()}
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
-
-
-@pytest.fixture(scope="module")
-def faces(networks):
+def faces(need):
     """Return a function that gives a new or reset face detector. Detectors are shared by tests."""
+    need("face-mesh", "face-attention", "face-short", "face-full")
     with reused("face") as get:
         yield get
 
@@ -145,25 +128,7 @@ def test_the_next_box_is_the_references(file):
 
 
 @pytest.mark.golden
-@pytest.mark.files("goldens/mediapipe/tensors/face_*.npz")
-def test_tensors(file, networks):
-    if file.stem not in TENSORS:
-        pytest.skip(f"{file.stem} is no network of Sonjit's")
-    golden = np.load(file)
-    images = {"real": golden["crop_u8"]} | ({"rand": golden["rand_u8"]} if "rand_u8" in golden else {})
-    network = load_engine(
-        networks[TENSORS[file.stem]], EngineOptions(precision="f32"), value_range=tuple(golden["crop_range"])
-    )
-    for name, image in images.items():
-        network.input[0] = image
-        expected = [golden[key] for key in golden if key.startswith(f"{name}.")]
-        for output, reference in zip(network.run(), expected, strict=True):
-            scale = max(float(np.ptp(reference)), 1.0)
-            np.testing.assert_allclose(output.ravel(), reference.ravel(), atol=1e-3 * scale)
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize("model", ["attention", "mesh", "box", "box-full"])
+@pytest.mark.parametrize("model", ["attention", "box"])
 def test_two_faces_side_by_side_keep_their_ids(model, portrait, faces):
     pair = np.hstack([portrait, portrait])
     detector = faces(model=model, max_instances=2)
@@ -248,8 +213,8 @@ def test_smoothing_comes_to_rest_where_the_face_is(model, portrait, faces):
     assert pairs[-1][0].box == pytest.approx(pairs[-1][1].box, abs=2)
 
 
-@pytest.mark.parametrize("model", ["attention", "mesh", "box", "box-full"])
-@pytest.mark.parametrize("shape", [(1, 1), (2, 300), (240, 320)])
+@pytest.mark.parametrize("model", ["attention", "box"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 300)])
 def test_nothing_is_found_where_nothing_is(model, shape, faces):
     assert faces(model=model).detect(np.zeros((*shape, 3), np.uint8)) == []
 
@@ -257,25 +222,3 @@ def test_nothing_is_found_where_nothing_is(model, shape, faces):
 def test_box_models_refuse_given_boxes(faces):
     with pytest.raises(InputError, match="model='mesh' or 'attention'"):
         faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
-
-
-def test_refinement_moves_each_regions_points_and_sets_the_irises_depth():
-    mesh = np.stack([np.arange(468), np.arange(468), -np.arange(468)], axis=1).astype(np.float32)
-    sizes = {"lips": 80, "leftEye": 71, "rightEye": 71, "leftIris": 5, "rightIris": 5}
-    values = dict(zip(sizes, (1001.0, 1002.0, 1003.0, 1004.0, 1005.0), strict=True))
-    regions = [np.full((1, 1, 1, 2 * size), values[name], np.float32) for name, size in sizes.items()]
-    points = refined(mesh, regions)
-    assert points.shape == (478, 3)
-    np.testing.assert_array_equal(points[:468, 2], mesh[:, 2])
-    moved = (points[:468, 0] > 1000).nonzero()[0]
-    assert len(moved) == 80 + 71 + 71
-    np.testing.assert_array_equal(np.delete(points, moved, axis=0)[:-10, :2], np.delete(mesh, moved, axis=0)[:, :2])
-    groups = load_skeleton("face_mediapipe478").groups
-    assert set(points[list(groups["lips"]), 0]) == {values["lips"]}
-    # The network calls the image's left what is the person's right.
-    for side, other in (("left", "right"), ("right", "left")):
-        rim = list(groups[f"{side}Eye"])
-        assert set(points[rim + list(groups[f"{side}Eyebrow"]), 0]) == {values[f"{other}Eye"]}
-        iris = list(groups[f"{side}Iris"])
-        assert set(points[iris, 0]) == {values[f"{other}Iris"]}
-        np.testing.assert_allclose(points[iris, 2], mesh[rim, 2].mean(), rtol=1e-6)

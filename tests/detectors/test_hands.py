@@ -138,12 +138,12 @@ def test_the_same_image_in_another_form_gives_the_same_hands(hands, photo, turne
     assert detector.detect(turned_in(photo)) == detector.detect(photo)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3), (7, 20_000)], ids=str)
-@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("size", [(1, 1), (900, 1), (7, 20_000)], ids=str)
 @pytest.mark.parametrize("search", ["fast", "auto", "thorough"])
 @pytest.mark.slow
-def test_images_with_nothing_in_them(hands, size, level, search):
-    assert hands(search=search).detect(np.full((*size, 3), level, np.uint8)) == []
+def test_images_with_nothing_in_them(hands, size, search):
+    for level in (0, 255):
+        assert hands(search=search).detect(np.full((*size, 3), level, np.uint8)) == []
 
 
 def test_a_hand_that_disappears_is_lost_and_keeps_its_id_if_it_reappears_soon(hands, photo):

@@ -5,7 +5,6 @@ import logging
 import math
 import pickle
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -18,10 +17,9 @@ from sonjit import InputError, OneEuro, track
 from sonjit.detectors import Detector
 from sonjit.detectors.options import CommonOptions, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother
-from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.results import Frame, Gesture, Hand, MotionEvent
+from sonjit.results import Frame, Hand, MotionEvent
 
 from .fakes import Scene
 
@@ -64,31 +62,6 @@ class HandScene(Scene):
         return Hand("Left", observation.score, observation.keypoints, observation.keypoints_3d, id)
 
 
-def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
-    gesture = ["Victory"]
-    monkeypatch.setattr("sonjit.gestures.custom.gesture_of", lambda _: gesture[0] and Gesture(gesture[0], 1.0))
-
-    def gestures_of(detector):
-        scene.show(100)
-        return [hand.gesture and hand.gesture.name for hand in detector.detect(IMAGE)]
-
-    scene = HandScene()
-    detector = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, gestures="canned"))
-    assert gestures_of(detector) == ["Victory"]
-    gesture[0] = None
-    assert gestures_of(detector) == ["Victory"]  # one odd frame
-    detector.reset()
-    assert gestures_of(detector) == [None]
-    detector.set_gestures(None)
-    gesture[0] = "OK"
-    assert gestures_of(detector) == [None]
-    still = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, static_image=True, gestures="canned"))
-    assert gestures_of(still) == ["OK"]
-    assert still.detect(IMAGE).motions == []
-    with pytest.raises(InputError, match=r"nothing\.npz cannot be read"):
-        detector.set_gestures("nothing.npz")
-
-
 def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     """Check the motions of hands, including mirrored ones, in frames and JSON."""
     calls = []
@@ -116,15 +89,6 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
     detector.set_gestures(None)
     assert detector.detect(IMAGE).motions == []
-
-
-@pytest.mark.parametrize(("same_overlap", "count"), [(None, 2), (0.45, 2), (0.4, 1)])
-@pytest.mark.parametrize("static_image", [False, True])
-def test_boxes_above_the_overlap_limit_are_one_instance(static_image, same_overlap, count):
-    thresholds = GraphThresholds(same_overlap=same_overlap)
-    scene, detector = make(static_image=static_image, thresholds=thresholds)
-    ((*found,),) = play(scene, detector, [(100, 140)])  # they share 60 of 140
-    assert len(found) == count
 
 
 @pytest.mark.parametrize(
@@ -164,14 +128,6 @@ class Windows:
         pass
 
 
-def test_without_tracks_an_unchanged_image_is_searched_only_at_the_interval():
-    scene = Scene()
-    changed = [False, True, *[False] * 8]
-    options = CommonOptions(max_instances=2)
-    play(scene, Detector(scene, Tracker(), options, stream_search=Windows(changed)), [()] * 12)
-    assert scene.searches == [0, 2, 7]
-
-
 def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
@@ -206,13 +162,6 @@ def test_stills_have_no_state_and_no_ids():
     frames = [(100,), (500, 100), (), (100,)]
     assert play(scene, detector, frames) == [[(None, x) for x in frame] for frame in frames]
     assert scene.searches == [0, 1, 2, 3]
-
-
-def test_a_landmarkers_graph_keeps_instances_that_its_detector_separates(monkeypatch):
-    scene, detector = make(static_image=True)
-    assert play(scene, detector, [(100, 104)]) == [[(None, 104)]]
-    monkeypatch.setattr(CommonOptions, "follows_bundle", True)
-    assert play(scene, detector, [(100, 104)]) == [[(None, 100), (None, 104)]]
 
 
 def test_given_boxes_replace_searching_and_carrying():
@@ -307,21 +256,3 @@ def test_no_image_is_an_input_error(image):
     _, detector = make()
     with pytest.raises(InputError):
         detector.detect(image)
-
-
-def test_batches_of_several_threads_share_as_many_detectors_as_there_are_cores(monkeypatch):
-    """Check that `threads` above the number of cores creates no unused detectors."""
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    created = []
-    options = CommonOptions(static_image=True, threads=6, max_instances=2)
-
-    def create():
-        scene = Scene([])
-        scene.show(100)
-        created.append(Detector(scene, Tracker(), options))
-        return created[-1]
-
-    with Detector(Scene([]), Tracker(), options, create_sibling=create) as detector, ThreadPoolExecutor(4) as pool:
-        for found in pool.map(detector.detect_batch, [[IMAGE] * 8] * 4):
-            assert [len(one) for one in found] == [1] * 8
-    assert len(created) == 2

@@ -21,11 +21,6 @@ def still():
     return np.array([100.0, 50.0, 0.0]) + rng.normal(0, 1, (4 * FPS, 21, 3))
 
 
-def test_the_first_frame_passes_through():
-    first = np.arange(6, dtype=np.float32).reshape(2, 3)
-    np.testing.assert_array_equal(OneEuro()(first, time=123.0, scale=SIZE), first)
-
-
 @given(st.floats(-1e4, 1e4, width=32), st.floats(1, 240))
 def test_what_is_constant_stays(value, fps):
     values = run(np.full((10, 3, 2), value, np.float32), fps=fps)

@@ -83,12 +83,6 @@ def test_an_instance_found_far_away_is_another_one():
     assert ids(Tracker(), [[seen_at(0)], [], [seen_at(400)]]) == [[1], [], [2]]
 
 
-def test_of_two_lost_tracks_the_more_similar_one_is_revived():
-    tracker = Tracker()
-    ids(tracker, [[seen_at(0, left=0.9), seen_at(120, left=0.1)], []])
-    assert ids(tracker, [[seen_at(50, left=0.05)]], start_s=0.5) == [[2]]
-
-
 def test_a_box_that_slipped_to_another_hand_returns_to_its_track():
     tracker = Tracker()
     ids(tracker, [[seen_at(0, left=0.95), seen_at(200, left=0.05)]] * 3)
@@ -110,24 +104,6 @@ def test_the_side_is_believed_over_single_wrong_frames(wrong):
     assert len(tracker.active) == 1
 
 
-def test_a_wrong_first_belief_is_given_up():
-    tracker = Tracker()
-    for i in range(30):
-        left = 0.3 if i == 0 else 0.98
-        tracker.update(
-            [(track, seen_at(i, left=left)) for track in tracker.active], [seen_at(i, left=left)], i * STEP_S
-        )
-    assert tracker.active[0].left > 0.9
-
-
-def test_boxes_of_unknown_origin_are_matched_to_the_tracks_they_fit():
-    tracker = Tracker()
-    ids(tracker, [[seen_at(0), seen_at(300)]])
-    pairs, rest = tracker.match([seen_at(900), seen_at(310), seen_at(5)], STEP_S)
-    assert {track.id: float(round(seen.keypoints[:2, 0].mean())) for track, seen in pairs} == {1: 5, 2: 310}
-    assert len(rest) == 1
-
-
 @pytest.mark.parametrize("blend", [False, True])
 def test_an_instance_behind_another_is_moved_on_and_keeps_its_id(blend):
     truth = np.linspace(0, 600, 61) + seen_at(0).keypoints[:, 0].mean()
@@ -136,11 +112,6 @@ def test_an_instance_behind_another_is_moved_on_and_keeps_its_id(blend):
     assert max(abs(places[1][0] - x) for places, x in zip(frames, truth, strict=True)) < 25
     assert [i for i, places in enumerate(frames) if places[1][1] is not None] == list(range(27, 34))
     assert all(places[2][1] is None for places in frames)
-
-
-def test_without_bridging_it_is_lost_until_it_is_found_again():
-    frames = list(pass_behind(Tracker()))
-    assert [i for i, places in enumerate(frames) if list(places) == [2]] == list(range(27, 34))
 
 
 def hidden_for(tracker, *, front_gone_s=99.0, seconds=4.0):
@@ -162,16 +133,6 @@ def test_an_occluded_track_that_does_not_reappear_is_dropped_in_the_end():
     scores = [score for *_, score in states]
     assert scores == sorted(scores, reverse=True)
     assert scores[30] < 0.5
-
-
-def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
-    tracker = bridging()
-    for i in range(12):
-        pairs = list(zip(tracker.active, [seen_at(0, left=0.9), seen_at(90, left=0.1)], strict=False))
-        tracker.update(pairs, [] if i else [seen_at(0, left=0.9), seen_at(90, left=0.1)], i * STEP_S)
-    first, second = tracker.active
-    tracker.update([(first, seen_at(70, left=0.8)), (second, seen_at(90, left=0.1))], [], 12 * STEP_S)
-    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
 def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_it():
@@ -202,13 +163,6 @@ def test_a_lost_instance_is_reidentified_by_its_colours():
     assert ids(tracker, [[seen_at(50, colours=[30] * 3)]], start_s=0.5) == [[2]]
 
 
-def test_an_instance_that_vanishes_in_the_open_is_not_moved_on():
-    tracker = bridging()
-    tracker.update([], [seen_at(0), seen_at(400)], 0.0)
-    tracker.update([(tracker.active[1], seen_at(400))], [], STEP_S)
-    assert [track.id for track in tracker.active] == [2]
-
-
 def test_a_hidden_one_makes_room_for_one_that_is_seen():
     tracker = bridging(most=2)
     tracker.update([], [seen_at(0), seen_at(60)], 0.0)
@@ -217,14 +171,6 @@ def test_a_hidden_one_makes_room_for_one_that_is_seen():
     assert tracker.active[1].observation.score < 0.9
     tracker.update([(tracker.active[0], seen_at(0))], [seen_at(900)], 2 * STEP_S)
     assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, True), (3, True)]
-
-
-def test_a_restarted_clock_moves_no_instance():
-    tracker = bridging()
-    tracker.update([], [seen_at(0), seen_at(60)], 5.0)
-    tracker.restart_clock()
-    tracker.update([(tracker.active[0], seen_at(0))], [], 1.0)
-    assert all(np.isfinite(track.observation.keypoints).all() for track in tracker.active)
 
 
 def test_a_detection_that_overlaps_a_track_gets_no_id_until_they_separate():

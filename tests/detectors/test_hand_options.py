@@ -1,0 +1,296 @@
+"""Options of hands: visibility, calibrated sides, refined keypoints, sizes and distances."""
+
+import pickle
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import InputError
+from sonjit.detectors.kinds.hand_size import HandSizes
+from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.options import HandOptions
+from sonjit.geometry.cameras import Intrinsics, assumed_camera
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.results import Frame, Hand
+from sonjit.results.skeletons import load_skeleton
+
+MODELS = ("full", "lite")
+FINGER = [6, 7, 8, 10, 11, 12]  # the index and middle fingers' last three
+
+
+@pytest.fixture(scope="module")
+def looked(hands, photo):
+    """Return by model the hands without and with visibility."""
+    return {
+        model: tuple(hands(model=model, static_image=True, **more).detect(photo) for more in ({}, {"visibility": True}))
+        for model in MODELS
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_visibility_is_optional_and_does_not_change_keypoints(hands, photo, model):
+    """Compare in f32, because bf16 fuses and rounds the layers of the network differently."""
+    options = {"model": model, "static_image": True, "precision": "f32"}
+    plain, seen = (hands(**options, **more).detect(photo) for more in ({}, {"visibility": True}))
+    assert plain
+    assert len(plain) == len(seen)
+    for one, other in zip(plain, seen, strict=True):
+        assert one.visibility is None
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+        np.testing.assert_allclose(one.keypoints_3d, other.keypoints_3d, atol=1e-6)
+        assert one.score == pytest.approx(other.score, abs=1e-6)
+
+
+@pytest.mark.parametrize(("model", "colour"), [("full", (128, 128, 128)), ("lite", (30, 60, 140))])
+def test_what_is_painted_over_is_seen_less(hands, photo, looked, model, colour):
+    hand = looked[model][1][0]
+    points = hand.keypoints[FINGER, :2]
+    margin = 0.1 * np.ptp(hand.keypoints[:, 0])
+    (left, top), (right, low) = (
+        np.floor(points.min(0) - margin).astype(int),
+        np.ceil(points.max(0) + margin).astype(int),
+    )
+    painted = photo.copy()
+    painted[max(top, 0) : low, max(left, 0) : right] = colour
+    detector = hands(model=model, static_image=True, visibility=True, min_presence_score=0.0)
+    (after,) = detector.detect(painted, boxes=[box_around_hand(hand.keypoints)])
+    assert after.visibility[FINGER].mean() < hand.visibility[FINGER].mean() - 0.2
+
+
+@pytest.mark.slow
+def test_hands_of_the_demo_are_on_the_right_side(hands, demo_clip):
+    _, frames, truth = demo_clip
+    detector = hands(static_image=True, visibility=True)
+    sides = []
+    for rgb, record in list(zip(frames, truth, strict=True))[::24]:
+        for hand in detector.detect(rgb):
+            distances = [
+                np.linalg.norm(np.array(one["xy"]) - hand.keypoints[:, :2], axis=1).mean() for one in record["hands"]
+            ]
+            sides.append(record["hands"][int(np.argmin(distances))]["handedness"] == hand.handedness)
+    assert len(sides) > 5
+    assert np.mean(sides) > 0.9
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv"])
+def test_tables_keep_visibility(tmp_path, looked, ending):
+    frame = Frame.from_results(0, None, looked["full"][1])
+    path = tmp_path / f"hands{ending}"
+    with open_writer(path, Header(source="photo.jpg", width=8, height=8, fps=None, model="hands-full")) as writer:
+        writer.write(frame)
+    for wrote, read in zip(frame.hands, load_frames(path)[1][0].hands, strict=True):
+        np.testing.assert_array_equal(wrote.visibility, read.visibility)
+
+
+def test_a_keypoint_s_score_is_its_visibility(looked):
+    (hand, *_), (plain, *_) = looked["full"][1], looked["full"][0]
+    fields = hand.to_dict()
+    for name in ("keypoints", "keypoints3D"):
+        assert [np.float32(point["score"]) for point in fields[name]] == hand.visibility.tolist()
+        assert "score" not in plain.to_dict()[name][0]
+    assert Hand.from_dict(hand.to_dict(full=True)) == hand
+
+
+def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, photo, looked):
+    (hand, *_) = looked["full"][1]
+    assert hand.appearance.shape == (21, 66)
+    assert hand.appearance.dtype == np.float32
+    assert (hand.appearance[:, :-2] >= 0).all()
+    assert hand.appearance[:, :-2].any()
+    np.testing.assert_allclose(hand.appearance[:, -2:].mean(0), 0, atol=1e-5)
+    assert (hand.appearance[:, -2:] ** 2).mean() == pytest.approx(1, rel=1e-4)
+    assert "appearance" not in hand.to_dict(full=True)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(hand)).appearance, hand.appearance)
+    assert replace(hand, appearance=None) == hand
+    kind = load_hands(HandOptions(static_image=True, precision="f32"))
+    (box, *_) = kind.find(photo, 0.5)
+    seen = kind.observe(photo, box)
+    assert seen.appearance is not None
+    assert kind.propagate(seen, np.zeros(2, np.float32), 0.5).appearance is None
+    with sonjit.create_detector("hands", search="fast") as stream:
+        assert all(result.appearance is None for result in stream.detect(photo))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("face", {}, "face has no option visibility"),
+        ("body", {}, "body has no option visibility"),
+        ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
+    ],
+)
+def test_unavailable_visibility_is_reported(weights, kind, options, message):
+    with pytest.raises(InputError, match=message):
+        sonjit.create_detector(kind, visibility=True, **options)
+
+
+@pytest.mark.slow
+def test_onnx_runtime_sees_the_same(weights, photo):
+    found = []
+    for engine in ("openvino", "onnxruntime"):
+        with sonjit.create_detector("hands", visibility=True, engine=engine, precision="f32") as detector:
+            found.append(detector.detect(photo))
+    assert len(found[0]) == len(found[1]) > 0
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other.keypoints, one.keypoints, atol=0.05)
+        np.testing.assert_allclose(other.visibility, one.visibility, atol=1e-3)
+        assert other.handedness_score == pytest.approx(one.handedness_score, abs=1e-3)
+
+
+TIPS = [4, 8, 12, 16, 20]
+
+
+def extent(hand):
+    return np.linalg.norm(np.ptp(hand.keypoints[:, :2], axis=0))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_refined_keypoints_are_near_the_published_ones_and_nothing_else_changes(hands, photo, model):
+    options = {"model": model, "static_image": True, "precision": "f32"}
+    published, refined = (hands(**options, keypoints=name).detect(photo) for name in ("published", "refined"))
+    assert published
+    assert len(published) == len(refined)
+    for one, other in zip(published, refined, strict=True):
+        moved = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1) / extent(one)
+        assert 0.002 < moved.mean() < 0.1
+        assert moved[TIPS].max() < 1e-4
+        assert 0 < np.abs(one.keypoints_3d - other.keypoints_3d).mean() < 0.03
+        assert (one.handedness, one.id) == (other.handedness, other.id)
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        assert other.keypoints.dtype == other.keypoints_3d.dtype == np.float32
+
+
+@pytest.mark.parametrize("options", [{"smoothing": "one_euro"}, {"flip_horizontal": True, "static_image": True}])
+def test_gestures_do_not_depend_on_the_refinement(hands, demo_clip, options):
+    """Check that gestures are classified by the published keypoints."""
+    images = demo_clip[1][60:66]
+    runs = []
+    for keypoints in ("published", "refined"):
+        detector = hands(keypoints=keypoints, precision="f32", search="fast", gestures="canned", **options)
+        runs.append([hand for rgb in images for hand in detector.detect(rgb)])
+    published, refined = runs
+    assert len(published) == len(refined) >= 6
+    for one, other in zip(published, refined, strict=True):
+        assert other.published is not None
+        assert one.published is None
+        for points, same in zip(other.gesture_points, one.gesture_points, strict=True):
+            np.testing.assert_allclose(points, same, atol=1e-3)
+        assert not np.allclose(one.keypoints, other.keypoints, atol=0.1)
+        assert (one.gesture is None) == (other.gesture is None)
+        if one.gesture:
+            assert other.gesture == (one.gesture.name, pytest.approx(one.gesture.score, abs=1e-3))
+
+
+def test_a_landmark_network_of_a_file_is_not_refined(hands, weights):
+    with pytest.raises(InputError, match=r'keypoints="refined" cannot be combined with .*hand_landmark_lite.tflite'):
+        hands(model="lite", keypoints="refined", landmark_model=str(weights["hand-lite"]))
+
+
+def test_expected_errors_are_pixels(hands, photo):
+    """Check that errors double with the image size, and that published keypoints have none."""
+    options = {"static_image": True, "precision": "f32", "search": "fast"}
+    large = np.repeat(np.repeat(photo, 2, 0), 2, 1)
+    (one, *_), (other, *_) = (hands(**options, keypoints="refined").detect(rgb) for rgb in (photo, large))
+    assert 0.002 < (one.error_px / extent(one)).mean() < 0.1
+    np.testing.assert_allclose(other.error_px, 2 * one.error_px, rtol=0.2)
+    assert hands(**options).detect(photo)[0].error_px is None
+
+
+SIZE = (640, 480)
+CAMERA = Intrinsics(700.0, 700.0, 320.0, 240.0)
+BONES = np.array(load_skeleton("hand_mediapipe21").bones)
+USUAL = [0.235, 0.193, 0.156, 0.127, 0.528, 0.219, 0.127, 0.101, 0.513, 0.239, 0.14, 0.108, 0.49, 0.216, 0.129, 0.099,
+         0.469, 0.167, 0.1, 0.081]  # fmt: skip
+
+
+def bone_lengths(points):
+    return np.linalg.norm(points[BONES[:, 1]] - points[BONES[:, 0]], axis=1)
+
+
+def hand_length(points):
+    return np.linalg.norm(np.diff(points[[0, 9, 10, 11, 12]], axis=0), axis=1).sum()
+
+
+def a_hand(length_m=0.2, seed=0):
+    """Return points (21, 3) of a typical hand with a length around its centre, with random bone directions."""
+    rng, points = np.random.default_rng(seed), np.zeros((21, 3))
+    for (parent, child), length in zip(BONES, USUAL, strict=True):
+        direction = rng.normal(size=3) + np.array([0, -3, 0])
+        points[child] = points[parent] + length * direction / np.linalg.norm(direction)
+    points *= length_m / hand_length(points)
+    return points - points.mean(0)
+
+
+def track(occluded_s=None):
+    class Track(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    return Track(occluded_s=occluded_s)
+
+
+@pytest.mark.parametrize("seen_as", [0.1, 0.2])
+def test_a_hand_of_known_length_has_its_distance_whatever_size_the_network_sees(seen_as):
+    points, place = a_hand(), np.array([0.1, -0.05, 0.6])
+    pixels = CAMERA.project(points + place)
+    sized = HandSizes(0.2, CAMERA).measure((points * seen_as / 0.2).astype(np.float32), pixels, SIZE, None)
+    assert sized.distance_m == pytest.approx(np.linalg.norm(place), rel=1e-3)
+    np.testing.assert_allclose(bone_lengths(sized.keypoints_3d), bone_lengths(points), rtol=1e-3)
+    assert sized.keypoints_3d.dtype == np.float32
+
+
+def test_what_is_assumed_raises_the_error():
+    points, place = a_hand(0.173), np.array([0.0, 0.0, 0.5])
+    pixels = assumed_camera(*SIZE).project(points + place)
+    ask = [(None, None), (0.173, None), (None, assumed_camera(*SIZE)), (0.173, assumed_camera(*SIZE))]
+    found = [HandSizes(*given).measure(points.astype(np.float32), pixels, SIZE, None) for given in ask]
+    assert [one.distance_m for one in found] == pytest.approx([0.5] * 4, rel=1e-3)
+    nothing_known, length_known, camera_known, both = (one.error_m for one in found)
+    assert nothing_known > length_known > both > 0
+    assert nothing_known > camera_known > both
+
+
+def test_all_frames_of_a_track_have_the_same_bone_lengths():
+    sizes, one, rng = HandSizes(0.2, CAMERA), track(), np.random.default_rng(1)
+    lengths = []
+    for seed in range(60):
+        points = a_hand(rng.uniform(0.15, 0.25), seed) + rng.normal(scale=0.003, size=(21, 3))
+        pixels = CAMERA.project(points + np.array([0, 0, 0.6]))
+        lengths.append(bone_lengths(sizes.measure(points.astype(np.float32), pixels, SIZE, one).keypoints_3d))
+    late = np.array(lengths[30:])
+    assert (late.std(0) / late.mean(0)).max() < 0.01
+    assert late[:, [8, 9, 10, 11]].sum(1) == pytest.approx(0.2, rel=1e-4)
+
+
+def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands, demo_clip):
+    runs = [
+        [hand for rgb in demo_clip[1][60:63] for hand in hands(search="fast", precision="f32", **options).detect(rgb)]
+        for options in ({"keypoints": "refined"}, {"distance": True, "hand_length": 0.19, "camera": "500,500,320,240"})
+    ]
+    plain, sized = runs
+    assert len(plain) == len(sized) > 0
+    for one, other in zip(plain, sized, strict=True):
+        assert (one.distance_m, one.distance_error_m) == (None, None)
+        assert 0.2 < other.distance_m < 1.5
+        assert 0 < other.distance_error_m < 0.3 * other.distance_m
+        assert hand_length(other.keypoints_3d) == pytest.approx(0.19, rel=1e-3)
+        np.testing.assert_allclose(other.keypoints, one.keypoints, atol=1e-3)
+        np.testing.assert_allclose(other.gesture_points.keypoints_3d, one.gesture_points.keypoints_3d, atol=1e-6)
+        again = type(other).from_dict(other.to_dict(full=True))
+        assert again == other
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hand_length": 0.19}, "hand_length requires distance=True"),
+        ({"camera": "1,1,1,1"}, "camera requires distance=True"),
+        ({"distance": True, "camera": "500"}, "give fx,fy,cx,cy in pixels"),
+        ({"distance": True, "hand_length": 19.0}, "hand_length=19.0: give a number from 0.02 to 0.5"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(hands, options, message):
+    with pytest.raises(InputError, match=message):
+        hands(**options)
