@@ -269,57 +269,6 @@ def test_the_keyboard_alone_is_enough(page):
     page["help-close"].click()
 
 
-def test_after_a_mark_the_next_view_follows_and_then_the_next_joint(page):
-    from selenium.webdriver.support.select import Select
-
-    page.run("sonjitAnnotation.studio.showCount(2)")
-    page.wait(lambda: len(page.state["shown"]) == 2, "two views")
-    assert page["advance"].get_attribute("value") == "view"
-    page.mark(0, 0)
-    assert (page.state["active"], page.state["joint"]) == (1, 0)
-    page.mark(1, 0)
-    assert (page.state["active"], page.state["joint"]) == (0, 1)
-    Select(page["advance"]).select_by_value("joint")
-    page.mark(0, 1)
-    assert (page.state["active"], page.state["joint"]) == (0, 2)
-    Select(page["advance"]).select_by_value("stay")
-    page.mark(0, 2)
-    assert (page.state["active"], page.state["joint"]) == (0, 2)
-    page.press("w")
-    assert page.state["joint"] == 0
-    page.run("sonjitAnnotation.studio.showCount(6)")  # the page remembers it
-    page.wait(lambda: len(page.state["shown"]) == 6, "six views")
-
-
-def test_keys_work_while_a_menu_a_slider_or_a_switch_has_the_focus(page):
-    page.run("for (const card of document.querySelectorAll('details')) card.open = true")
-    for name in ("advance", "frame", "everyone", "language"):
-        page.run("document.getElementById(arguments[0]).focus()", name)
-        joint = page.state["joint"]
-        page.press("n")
-        assert page.state["joint"] == joint + 1, name
-    page.run("document.getElementById('frame').focus()")
-    page.press("\ue014")
-    page.wait(lambda: page.state["frame"] == 10, "the next frame by the slider's own key")
-    page.press("a")
-    page.wait(lambda: page.state["frame"] == 0, "the frame before")  # the page remembers it
-
-
-def test_copies_are_uncertain_until_they_are_touched(page):
-    tile = joint_in_all(page, 0)[0]
-    page.mark(tile, 0)
-    view = page.state["shown"][tile]
-    page["next"].click()
-    page.wait(lambda: page.state["frame"] == 10 and page.state["turnMs"] >= 0, "the next frame")
-    page["copy"].click()
-    page.wait(lambda: page.marks, "the copy")
-    page.saved()
-    mark = page.marks[view, 0]
-    assert mark["state"] == "uncertain"
-    page.click(tile, mark["x"] + 40, mark["y"] + 10)
-    assert (page.marks[view, 0]["state"], page.marks[view, 0]["source"]) == ("seen", "H")
-
-
 def test_two_annotators_at_once_do_not_overwrite_each_other(page):
     browser, tile = page.browser, joint_in_all(page, 0)[0]
     view = page.state["shown"][tile]

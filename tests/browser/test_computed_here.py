@@ -1,7 +1,5 @@
 """The live app runs detectors on the server or in the page, with the same settings and results."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from sonjit.server.app import BUILT_ENGINE
 
 from .conftest import Server, run
 from .driver import Page
+from .web_module import golden_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -69,10 +68,7 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
 
 @pytest.mark.golden
 def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
-    file = data / "goldens" / "mediapipe" / "pose.pose_squats.track.lite.json"
-    if not file.is_file():
-        pytest.skip(f"no {file.name} in {data}")
-    rgb = next(golden_frames(file, json.loads(file.read_text("utf-8")))[1])
+    rgb = next(golden_frames(*golden_of(data, "pose.pose_squats.track.lite"))[1])
     cv2.imwrite(str(tmp_path / "person.png"), rgb[..., ::-1])
     page.choose("here", "page")
     page.tick("detector-hands", on=False)
@@ -88,17 +84,3 @@ def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
         points = [[point["x"], point["y"]] for point in person[name]["keypoints"][:9]]
         assert any(page.painted_at(points, rgb.shape[1], rgb.shape[0])), name
     page.stop()
-
-
-def test_the_choice_is_stored_and_part_of_a_link(page):
-    page.choose("here", "page")
-    page.click("share")
-    link = run(page.browser, "return location.href")
-    assert "here=true" in link
-    page.click("source-sample")
-    found_in(page, 2)
-    page.browser.get("about:blank")
-    page.browser.get(link.partition("#")[0])
-    page.wait_until_ready()
-    assert page["here"].get_attribute("value") == "page"
-    page.choose("here", "server")

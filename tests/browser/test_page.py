@@ -123,20 +123,6 @@ def test_a_saliency_map_is_shown_as_heat_with_its_output(shown, photo):
     assert page.ink == pytest.approx(before, rel=0.1)
 
 
-def test_the_drawing_stays_while_an_image_is_processed_again(shown):
-    page = shown
-    page.browser.execute_script("""
-        globalThis.leastInk = Infinity;
-        const overlay = document.getElementById("overlay"), pen = overlay.getContext("2d");
-        const ink = () => pen.getImageData(0, 0, overlay.width, overlay.height).data.some((value) => value > 0);
-        const watch = () => { leastInk = Math.min(leastInk, ink()); requestAnimationFrame(watch); };
-        requestAnimationFrame(watch);
-    """)
-    page.choose("option-explain", "index_finger_tip.x")
-    page.wait(lambda: any("map" in hand for hand in page.latest.get("hands", ())), "maps")
-    assert page.browser.execute_script("return leastInk") == 1
-
-
 def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     page, before = shown, shown.ink
     page.tick("style-boxes")

@@ -116,24 +116,3 @@ def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees
         assert json.load(answer) == []
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(address)
-
-
-def test_an_image_is_shown_while_it_is_searched(page, images):
-    """The image is displayed before its results, and the status names the search."""
-    page.browser.execute_script("""
-        const isLit = () => {
-          const canvas = document.getElementById("image");
-          if (canvas.width < 2) return false;
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return data.some((value, i) => i % 4 < 3 && value > 60);
-        };
-        const status = document.getElementById("status");
-        globalThis.searched = [];
-        new MutationObserver(() => status.innerText.includes("Searching") && searched.push(isLit()))
-          .observe(status, { subtree: true, childList: true, characterData: true, attributes: true });
-    """)
-    page.upload("source-file", images / "1.png")
-    page.wait(lambda: page.latest.get("hands"), "hands")
-    searched = page.browser.execute_script("return searched")
-    assert searched
-    assert all(searched)

@@ -1,17 +1,12 @@
 """Gestures and motions in `web/` are those of Python."""
 
-import io
 from itertools import chain
 
 import numpy as np
 import pytest
 
 import sonjit
-from sonjit.detectors.kinds import hand_heads
-from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, head_inputs
-from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
-from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
 from sonjit.results import Frame, Hand
 from sonjit.runs import EventLimits, EventTracker
 
@@ -136,114 +131,16 @@ def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_cli
         assert ours["value"] == pytest.approx(theirs.value, abs=0.02)
 
 
-def file_of(arrays):
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return "application/octet-stream", file.getvalue()
-
-
-def shipped(module, name):
-    with np.load(module[f"models/{name}"]) as arrays:
-        return {key: arrays[key] for key in arrays.files if "appearance" not in key and "with_image" not in key}
-
-
-def random_layers(rng, sizes, gains):
-    """Return weights and biases by name, of layers with these numbers of inputs and of final outputs."""
-    arrays = {}
-    for k, (rows, columns) in enumerate(sizes):
-        arrays[f"weights_{k}"] = rng.normal(0, gains[k] / rows**0.5, (rows, columns))
-        arrays[f"bias_{k}"] = rng.normal(0, 0.1, columns)
-    return arrays
-
-
-def shares_with_image(network, hand, appearance):
-    """Return the calibrated probabilities of the shapes of a hand."""
-    features = features_of([hand])
-    row = np.concatenate([appearance.ravel(), np.maximum(features[0] @ network["weights_0"] + network["bias_0"], 0)])
-    for k in (1, 2):
-        row = np.maximum(row @ network[f"weights_{k}"] + network[f"bias_{k}"], 0)
-    logits = row @ network["weights_3"] + network["bias_3"]
-    powers = np.exp(logits - logits.max())
-    by_image = np.bincount(network["shape"], powers / powers.sum())
-    exponent, factor = network["calibration"]
-    shares = by_image**exponent * np.where(np.arange(17) == 0, factor, 1)
-    return shares / shares.sum()
-
-
-@pytest.fixture
-def with_appearance(site, module):
-    """Copy of the module with random weights for the appearance: arrays of the head and of the network."""
-    rng = np.random.default_rng(9)
-    head = {"appearance": rng.normal(0, 0.05, (304, 32)), "appearance_keypoint": rng.normal(0, 0.3, (21, 32))}
-    head |= {"appearance_correction_0": rng.normal(0, 0.05, (714, 16)), "appearance_correction_bias_0": np.zeros(16)}
-    head |= {"appearance_correction_1": rng.normal(0, 0.01, (16, 42)), "appearance_correction_bias_1": np.zeros(42)}
-    head |= {"appearance_again": rng.normal(0, 0.05, (304, 32)), "appearance_again_keypoint": np.zeros((21, 32))}
-    sizes = ((506, 128), (1514, 192), (192, 128), (128, 68))
-    network = random_layers(rng, sizes, (0.7, 1.4, 1.4, 3)) | {"shape": np.arange(68) % 17}
-    network["calibration"] = np.array([1.2, 0.9])
-    site.files |= {
-        path.replace("/web/", "/with_appearance/"): file
-        for path, file in site.files.items()
-        if path.startswith("/web/")
-    }
-    heads = shipped(module, "hand_heads.npz") | {f"full.{name}": np.float32(one) for name, one in head.items()}
-    gestures = shipped(module, "gestures.npz") | {f"with_image.{name}": one for name, one in network.items()}
-    site.files |= {
-        "/with_appearance/models/hand_heads.npz": file_of(heads),
-        "/with_appearance/models/gestures.npz": file_of(gestures),
-    }
-    return head, network
-
-
-def test_gestures_of_stills_read_appearance_if_files_have_it(
-    web_page, all_networks, with_appearance, module, show, demo_clip, photo, monkeypatch
-):
-    """NumPy classifies the appearance of the last inference of Python's search. Streams have none, nor do pages."""
-    head, network = with_appearance
-    alone = GestureClassifier(shipped(module, "gestures.npz"))
-    inferences, observe = [], Hands.observe
-
-    def recorded(keypoints, maps, mean):
-        inferences.append([(keypoints.copy(), [one.copy() for one in maps])])  # the engine reuses its buffers
-        return head_inputs(keypoints, maps, mean)
-
-    def observed(*given):
-        seen = observe(*given)
-        inferences[-1].append(seen.keypoints)
-        return seen
-
-    monkeypatch.setattr(hand_heads, "head_inputs", recorded)
-    monkeypatch.setattr(Hands, "observe", observed)
+def test_gestures_of_stills_are_those_of_python(web_page, all_networks, show, demo_clip, photo):
+    """Python and pages read the appearance of hands in stills."""
     images = [photo, *demo_clip[1][60:110:10]]
-    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
-        hands = [hand for rgb in images for hand in detector.detect(rgb)]
-    expected, without = [], []
-    for hand in hands:
-        keypoints, maps = next(given for given, *seen in inferences if np.array_equal(seen, [hand.keypoints]))
-        appearance = HandHeads(head).appearance(AppearanceInputs(keypoints, maps[1:]))
-        for labels, shown in ((expected, appearance), (without, 0 * appearance)):
-            shares = shares_with_image(network, hand, shown)
-            name = alone.vocabulary.name(alone.vocabulary.shapes[shares.argmax()], hand.keypoints)
-            labels.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
-    stills, (stream,) = run(web_page, """
-        const options = {gestures: "canned"};
-        const detector = await kit.LocalDetector.create("hands", options, {base: "/with_appearance/"});
-        const stills = [];
-        for (const path of given[0]) stills.push(...(await detector.detect(await pixels(path))).hands);
-        const stream = [(await detector.track(await pixels(given[0][1]))).hands];
-        detector.close();
-        return [stills, stream];
-    """, [show(rgb) for rgb in images])  # fmt: skip
-    assert not any("appearance" in one for one in [*stills, *stream])
-    assert [one["gesture"] and one["gesture"]["name"] for one in stills] == [name for name, _ in expected]
-    pairs = [
-        (one["gesture"]["score"], score) for one, (_, score) in zip(stills, expected, strict=True) if one["gesture"]
-    ]
-    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=0.004)
-    assert min(abs(one - other) for (_, one), (_, other) in zip(expected, without, strict=True)) > 0.005
-    assert {name for name, _ in expected} != {name for name, _ in without}
-    by_keypoints = [alone(Hand.from_dict(one)) for one in stream]
-    assert by_keypoints
-    assert [one["gesture"]["score"] for one in stream] == pytest.approx(
-        [keypoint.score for keypoint in by_keypoints], abs=1e-4
+    with sonjit.create_detector("hands", static_image=True, precision="f32", gestures="canned") as detector:
+        expected = [hand.gesture for rgb in images for hand in detector.detect(rgb)]
+    stills = list(
+        chain(*run(web_page, TRACK, "hands", [show(rgb) for rgb in images], {"gestures": "canned"}, "detect"))
     )
+    assert not any("appearance" in one for one in stills)
+    assert [one["gesture"] and one["gesture"]["name"] for one in stills] == [one and one.name for one in expected]
+    pairs = [(one["gesture"]["score"], other.score) for one, other in zip(stills, expected, strict=True) if other]
+    assert pairs
+    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=0.01)

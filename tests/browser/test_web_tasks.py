@@ -341,19 +341,6 @@ def test_masks_of_selfies_are_those_of_python(web_page, show, photo, name):
         assert np.mean(ours == categories) > 0.999
 
 
-def test_a_network_of_another_kind_is_refused_by_the_segmenter(web_page, site, weights):
-    site.files["/other.tflite"] = "application/octet-stream", weights["hand-full"].read_bytes()
-    body = """
-        const {ImageSegmenter} = await import("/web/tasks-vision.js");
-        try {
-            await ImageSegmenter.createFromModelPath({}, "/other.tflite");
-        } catch ({message}) {
-            return message;
-        }
-    """
-    assert "/other.tflite is another network: it takes 224 x 224 x 3" in run(web_page, body)
-
-
 @pytest.mark.parametrize("task", ["ObjectDetector", "ImageClassifier", "ImageEmbedder", "InteractiveSegmenter"])
 def test_tasks_not_covered_give_the_reason(web_page, task):
     body = """

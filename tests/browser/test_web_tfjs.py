@@ -1,13 +1,15 @@
-"""`web/` in pages and packages for tfjs-models."""
+"""`web/` in pages and packages for tfjs-models, and in the game of the tutorial."""
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sonjit
 
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import hosted, open_kit, run
 from .web_module import WEB, distances, put_on
 
@@ -96,3 +98,21 @@ def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     assert threads
     assert installed == direct != []
     assert {"createDetector", "SupportedModels", "LocalDetector"} <= set(required)
+
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_apples_are_caught_with_the_index_finger(browser, site, module):
+    put_on(site, module)
+    site.files["/web/catch.html"] = ("text/html", (PROJECT / "examples" / "catch.html").read_bytes())
+    browser.get(f"{site.url}/web/catch.html")
+    state = "return document.getElementById('state').textContent"
+    wait_until(lambda: browser.execute_script("return game.tips.length > 0"), 30, lambda: browser.execute_script(state))
+    drop = """
+        game.apples.push(...game.tips.map(({x, y}) => ({x, y: y - 3})));
+        return game.score > 0;
+    """
+    wait_until(lambda: browser.execute_script(drop), 10, lambda: browser.execute_script(state))
+    assert " caught, " in browser.execute_script(state)
+    browser.get("about:blank")

@@ -39,14 +39,6 @@ def test_examples_of_other_packages_compile(page, module, resolution):
         "--lib",
         "es2024,dom,dom.iterable",
     ]
-    tsc = [
-        WEB / "node_modules" / ".bin" / "tsc",
-        *options,
-        "--module",
-        module,
-        "--moduleResolution",
-        resolution,
-        "main.ts",
-    ]
+    tsc = [WEB / "node_modules/.bin/tsc", *options, "--module", module, "--moduleResolution", resolution, "main.ts"]
     result = subprocess.run(tsc, cwd=page, capture_output=True, text=True, check=False)
     assert (result.stdout, result.returncode) == ("", 0)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
@@ -35,6 +36,21 @@ def put_on(site, module):
 
 def golden(name):
     return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.{name}.json.gz").read_bytes()))
+
+
+def golden_of(data, name):
+    """Return the path and the content of a golden of MediaPipe, or skip the test."""
+    file = data / "goldens" / "mediapipe" / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    return file, json.loads(file.read_text("utf-8"))
+
+
+def offsets(found, frames):
+    """Check the number of instances of each frame, and return their distances in pixels from those of a golden."""
+    assert [len(instances) for instances in found] == [len(frame["instances"]) for frame in frames]
+    pairs = zip(found, frames, strict=True)
+    return [px for ours, frame in pairs for px in distances(ours, [one["keypoints"] for one in frame["instances"]])]
 
 
 def distances(found, keypoints):
