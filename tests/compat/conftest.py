@@ -8,30 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import SonjitError
 from sonjit.compat import mediapipe as mp
 from sonjit.detectors.kinds import KINDS
-from sonjit.weights import find_weight
-
-
-@pytest.fixture(scope="session")
-def need():
-    """Return a function that skips a test without these networks."""
-
-    def need(*names):
-        for name in names:
-            try:
-                find_weight(name)
-            except SonjitError:
-                pytest.skip(f"the weights {name!r} are not here; type: sonjit models pull {name}")
-
-    return need
-
-
-@pytest.fixture
-def weights(need):
-    """Skip without the hand networks."""
-    need("palm-lite", "palm-full", "hand-lite", "hand-full")
 
 
 @pytest.fixture

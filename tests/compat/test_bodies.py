@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from sonjit import Body, Face, Hand
+from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
+from sonjit.detectors.selfie import load_selfie_segmenter
 from sonjit.results import Person
 from sonjit.results.skeletons import load_skeleton
 
@@ -61,21 +63,6 @@ def test_holistic_options_are_passed_on(detector):
     assert detector.thresholds.searches_parts
     mp_holistic.Holistic(search_interval=5)
     assert not detector.thresholds.searches_parts
-
-
-@pytest.mark.parametrize(
-    ("solution", "wrong"),
-    [
-        (mp_pose.Pose, {"model_complexity": 3}),
-        (mp_pose.Pose, {"min_tracking_confidence": 1.5}),
-        (mp_holistic.Holistic, {"model_complexity": -1}),
-        (mp_holistic.Holistic, {"min_detection_confidence": -1}),
-    ],
-)
-def test_options_out_of_range_are_named(detector, solution, wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"{name}={value}:"):
-        solution(**wrong)
 
 
 def test_a_pose_has_parts_metres_and_visibility(detector):
@@ -136,23 +123,35 @@ def test_poses_match_mediapipe(file, golden, pixels, need):
         assert ((mask > 0.5) & expected).sum() / ((mask > 0.5) | expected).sum() > 0.97
 
 
+SelfieSegmentation = mp.solutions.selfie_segmentation.SelfieSegmentation
+
+
+def test_selfie_models_out_of_range_are_named():
+    with pytest.raises(ValueError, match=r"model_selection=2: give 0 \(general\) or 1 \(landscape\)"):
+        SelfieSegmentation(model_selection=2)
+
+
+def test_files_that_are_no_such_network_are_named(tmp_path):
+    (tmp_path / "selfie_segmentation.tflite").write_bytes(bytes(249505))
+    with pytest.raises(InputError, match=r"selfie_segmentation.tflite: no TFLite file.*sonjit models pull selfie"):
+        load_selfie_segmenter(models_dir=tmp_path)
+    with pytest.raises(InputError, match=r"Unknown selfie model 'portrait'. Choose from general, landscape"):
+        load_selfie_segmenter("portrait")
+
+
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/pose.*static.full.json")
-@pytest.mark.parametrize("refine", [False, True])
-def test_hands_of_a_complete_person_are_at_the_wrists_of_their_side(golden, pixels, need, refine):
-    need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh", "face-attention")
-    _, rgb = golden
-    with mp_holistic.Holistic(static_image_mode=True, refine_face_landmarks=refine, precision="f32") as holistic:
-        found = holistic.process(rgb)
-    assert found.pose_landmarks is not None
-    pose = pixels(found.pose_landmarks, rgb)
-    size = np.ptp(pose[:, :2], axis=0).max()
-    for side in ("left", "right"):
-        landmarks = getattr(found, f"{side}_hand_landmarks")
-        wrist = pose[mp_pose.PoseLandmark[f"{side.upper()}_WRIST"]]
-        if landmarks is not None:
-            assert np.linalg.norm(pixels(landmarks, rgb)[0, :2] - wrist[:2]) < 0.1 * size
-    if found.face_landmarks is not None:
-        face = pixels(found.face_landmarks, rgb)
-        assert len(face) == (478 if refine else 468)
-        assert np.linalg.norm(face[:468, :2].mean(axis=0) - pose[:11, :2].mean(axis=0)) < 0.1 * size
+@pytest.mark.parametrize("model", [0, 1])
+def test_masks_agree_with_those_of_the_pose(file, golden, need, model):
+    need("selfie", "selfie-landscape")
+    truth, rgb = golden
+    with SelfieSegmentation(model_selection=model) as selfie:
+        mask = selfie.process(rgb).segmentation_mask
+    assert (mask.dtype, mask.shape) == (np.float32, rgb.shape[:2])
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    if "mask_png" in truth["frames"][0]:
+        body = cv2.imread(str(file.parent / truth["frames"][0]["mask_png"]), cv2.IMREAD_GRAYSCALE) > 127
+        assert ((mask > 0.5) & body).sum() / ((mask > 0.5) | body).sum() > 0.8
+    with pytest.raises(ValueError, match="closed"):
+        selfie.process(rgb)

@@ -1,7 +1,6 @@
 """Drawing on images without networks."""
 
 import sys
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -65,41 +64,6 @@ def test_wrong_calls_are_value_errors(image):
 )
 def test_pixel_coordinates(x, y, pixel):
     assert drawing._normalized_to_pixel_coordinates(x, y, 200, 100) == pixel
-
-
-def test_default_styles_cover_the_hand(image):
-    dots, lines = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
-    assert set(dots) == set(hands.HandLandmark)
-    assert set(lines) == hands.HAND_CONNECTIONS
-    assert dots[hands.HandLandmark.WRIST].color == dots[hands.HandLandmark.PINKY_MCP].color
-    assert len({spec.color for spec in dots.values()}) == 6
-    dots[hands.HandLandmark.WRIST].color = (1, 2, 3)
-    assert styles.get_default_hand_landmarks_style()[hands.HandLandmark.WRIST].color != (1, 2, 3)
-    drawing.draw_landmarks(image, hand(*np.random.default_rng(0).random((21, 2))), hands.HAND_CONNECTIONS, dots, lines)
-    assert image.any()
-
-
-def test_default_styles_of_faces_and_bodies():
-    mesh, pose = mp.solutions.face_mesh, mp.solutions.pose
-    contours, parts = (styles.get_default_face_mesh_contours_style(i) for i in (0, 1))
-    assert set(contours) == mesh.FACEMESH_CONTOURS
-    assert set(parts) == mesh.FACEMESH_CONTOURS | mesh.FACEMESH_NOSE
-    assert len({spec.color for spec in contours.values()}) == 3
-    assert len({spec.color for spec in parts.values()}) == 7
-    with pytest.raises(ValueError, match="i=2: give 0 or 1"):
-        styles.get_default_face_mesh_contours_style(2)
-    irises = styles.get_default_face_mesh_iris_connections_style()
-    assert set(irises) == mesh.FACEMESH_IRISES
-    for side in ("LEFT", "RIGHT"):
-        (color,) = {irises[pair].color for pair in getattr(mesh, f"FACEMESH_{side}_IRIS")}
-        assert {contours[pair].color for pair in getattr(mesh, f"FACEMESH_{side}_EYE")} == {color}
-    assert styles.get_default_face_mesh_tesselation_style().thickness == 1
-    dots = styles.get_default_pose_landmarks_style()
-    assert set(dots) == set(pose.PoseLandmark)
-    assert dots[pose.PoseLandmark.NOSE].color == drawing.WHITE_COLOR
-    sides = {side: {dots[mark].color for mark in dots if side in mark.name} for side in ("LEFT", "RIGHT")}
-    assert [len(colors) for colors in sides.values()] == [1, 1]
-    assert sides["LEFT"] != sides["RIGHT"]
 
 
 def test_a_detection_beyond_the_image_is_drawn_as_far_as_it_lies_in_it(image):
@@ -175,30 +139,6 @@ def test_a_detection_without_a_place_or_a_box_draws_none(image):
     assert not image.any()
     drawing.draw_detection(image, Detection(location_data=LocationData(format=2)))
     assert not image.any()
-
-
-class FakeAxes:
-    def __init__(self):
-        self.dots, self.lines = [], []
-
-    def view_init(self, **_):
-        pass
-
-    def scatter3D(self, x, y, z, **style):  # noqa: N802 - matplotlib's name
-        self.dots.append((x[0], y[0], z[0], style["color"]))
-
-    def plot3D(self, x, y, z, **_):  # noqa: N802 - matplotlib's name
-        self.lines.append((x, y, z))
-
-
-def test_plot_landmarks(monkeypatch):
-    axes = FakeAxes()
-    pyplot = SimpleNamespace(figure=lambda **_: None, axes=lambda **_: axes, show=lambda: None)
-    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
-    drawing.plot_landmarks(hand((0.25, 0.5), (0.5, 0.75)), [(0, 1)])
-    assert axes.dots[0] == (0, 0.25, -0.5, (1, 0, 0))
-    assert axes.lines == [((0, 0), (0.25, 0.5), (-0.5, -0.75))]
 
 
 def test_plot_landmarks_without_matplotlib(monkeypatch):

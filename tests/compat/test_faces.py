@@ -39,21 +39,6 @@ def test_detection_options_are_passed_on(detector):
     assert detector.options["static_image"]
 
 
-@pytest.mark.parametrize(
-    ("solution", "wrong"),
-    [
-        (mesh.FaceMesh, {"max_num_faces": 0}),
-        (mesh.FaceMesh, {"min_detection_confidence": 1.5}),
-        (boxes.FaceDetection, {"min_detection_confidence": -1}),
-        (boxes.FaceDetection, {"model_selection": 2}),
-    ],
-)
-def test_options_out_of_range_are_named(detector, solution, wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"{name}={value}:"):
-        solution(**wrong)
-
-
 def test_landmarks_are_parts_of_the_image(detector):
     detector.found = [Face(0.9, np.tile(np.array([40, 10, -20], np.float32), (478, 1)), (0, 0, 1, 1))]
     ((points,),) = mesh.FaceMesh(refine_landmarks=True).process(BLACK)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sonjit import Hand
-from sonjit._util.errors import SonjitError
 from sonjit.compat import mediapipe as mp
 
 mp_hands = mp.solutions.hands
@@ -33,13 +32,24 @@ def test_options_are_passed_on(detector):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"model_complexity": 2}, {"max_num_hands": 0}, {"min_detection_confidence": 1.5}, {"min_tracking_confidence": -1}],
+    ("solution", "wrong"),
+    [
+        (mp_hands.Hands, {"model_complexity": 2}),
+        (mp_hands.Hands, {"max_num_hands": 0}),
+        (mp.solutions.face_mesh.FaceMesh, {"max_num_faces": 0}),
+        (mp.solutions.face_mesh.FaceMesh, {"min_detection_confidence": 1.5}),
+        (mp.solutions.face_detection.FaceDetection, {"min_detection_confidence": -1}),
+        (mp.solutions.face_detection.FaceDetection, {"model_selection": 2}),
+        (mp.solutions.pose.Pose, {"model_complexity": 3}),
+        (mp.solutions.pose.Pose, {"min_tracking_confidence": 1.5}),
+        (mp.solutions.holistic.Holistic, {"model_complexity": -1}),
+        (mp.solutions.holistic.Holistic, {"min_detection_confidence": -1}),
+    ],
 )
-def test_options_out_of_range_are_named(detector, wrong):
+def test_options_out_of_range_are_named(detector, solution, wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name}={value}:"):
-        mp_hands.Hands(**wrong)
+        solution(**wrong)
 
 
 def test_missing_networks_are_reported_before_the_first_image(tmp_path, monkeypatch):
@@ -47,15 +57,6 @@ def test_missing_networks_are_reported_before_the_first_image(tmp_path, monkeypa
     for make in (mp_hands.Hands, mp.solutions.pose.Pose, mp.solutions.selfie_segmentation.SelfieSegmentation):
         with pytest.raises(ValueError, match="sonjit models pull"):
             make()
-
-
-def test_load_errors_are_raised_by_the_first_image(weights, monkeypatch):
-    def fail(options):
-        raise SonjitError(f"no {options.kind} today")
-
-    monkeypatch.setattr("sonjit.detectors.create.detector_from", fail)
-    with mp_hands.Hands() as hands, pytest.raises(SonjitError, match="no hands today"):
-        hands.process(BLACK)
 
 
 def test_results_are_parts_of_the_image_and_metres(detector):

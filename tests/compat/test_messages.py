@@ -12,24 +12,6 @@ Detection, Location = detection_pb2.Detection, location_data_pb2.LocationData
 Point, Points = landmark_pb2.NormalizedLandmark, landmark_pb2.NormalizedLandmarkList
 
 
-def test_unset_fields_read_as_zero_and_are_marked_as_unset():
-    point = Point(x=0.5)
-    assert (point.x, point.y, point.visibility) == (0.5, 0.0, 0.0)
-    assert point.HasField("x")
-    assert not point.HasField("visibility")
-    point.visibility = 0.25
-    assert point.HasField("visibility")
-    point.ClearField("visibility")
-    assert not point.HasField("visibility")
-    assert not Point(visibility=None).HasField("visibility")
-
-
-def test_text_has_one_field_a_line():
-    points = Points(landmark=[Point(x=0.5), Point(x=0.1234567891234, y=1)])
-    assert str(points) == "landmark {\n  x: 0.5\n}\nlandmark {\n  x: 0.123456791\n  y: 1\n}\n"
-    assert str(classification_pb2.Classification(index=1, label="Right")) == 'index: 1\nlabel: "Right"\n'
-
-
 def test_message_to_dict():
     side = classification_pb2.Classification(index=0, score=0.9785234928131104, label="Left", display_name="L")
     sides = classification_pb2.ClassificationList(classification=[side])
@@ -44,23 +26,6 @@ def detection():
     location = Location(format=Location.RELATIVE_BOUNDING_BOX, relative_bounding_box=box)
     location.relative_keypoints.add(x=0.75, y=0.1)
     return Detection(label_id=[0], score=[0.921885848], location_data=location)
-
-
-def test_text_and_dict_of_a_detection():
-    assert str(detection()) == (
-        "label_id: 0\nscore: 0.921885848\nlocation_data {\n  format: RELATIVE_BOUNDING_BOX\n"
-        "  relative_bounding_box {\n    xmin: 0.25\n    ymin: 0.5\n    width: 0.125\n  }\n"
-        "  relative_keypoints {\n    x: 0.75\n    y: 0.1\n  }\n}\n"
-    )
-    assert MessageToDict(detection()) == {
-        "labelId": [0],
-        "score": [0.92188585],
-        "locationData": {
-            "format": "RELATIVE_BOUNDING_BOX",
-            "relativeBoundingBox": {"xmin": 0.25, "ymin": 0.5, "width": 0.125},
-            "relativeKeypoints": [{"x": 0.75, "y": 0.1}],
-        },
-    }
 
 
 # What MediaPipe 0.10.21's own messages of the same content serialize to.
@@ -96,18 +61,6 @@ def test_the_wire_format_is_that_of_mediapipe(name):
     assert type(message).FromString(bytes.fromhex(WIRE[name])).SerializeToString().hex() == WIRE[name]
 
 
-def test_descriptors_name_the_fields():
-    descriptor = Detection.DESCRIPTOR
-    assert (descriptor.name, descriptor.full_name) == ("Detection", "mediapipe.Detection")
-    assert [(field.name, field.number, field.type) for field in descriptor.fields] == [
-        ("label", 1, 9), ("label_id", 2, 5), ("score", 3, 2), ("location_data", 4, 11), ("feature_tag", 5, 9),
-        ("track_id", 6, 9), ("detection_id", 7, 3), ("display_name", 9, 9), ("timestamp_usec", 10, 3),
-    ]  # fmt: skip
-    assert Location.DESCRIPTOR.fields_by_name["format"].type == 14
-    ((field, value),) = Point(x=0.5).ListFields()
-    assert (field.name, field.number, value) == ("x", 1, 0.5)
-
-
 def test_dictionaries_are_parsed_as_protobuf_does():
     message = detection()
     message.detection_id = 2**40
@@ -127,17 +80,6 @@ def test_dictionaries_are_parsed_as_protobuf_does():
             ParseDict(content, Point())
     with pytest.raises(ParseError, match="Failed to load JSON"):
         Parse("{", Point())
-
-
-def test_defaults_and_numbers_of_enumerators_are_written_if_requested():
-    assert MessageToDict(Point(x=0.5), including_default_value_fields=True) == {
-        "x": 0.5, "y": 0.0, "z": 0.0, "visibility": 0.0, "presence": 0.0,
-    }  # fmt: skip
-    assert MessageToDict(Points(), including_default_value_fields=True) == {"landmark": []}
-    assert MessageToDict(Location(format="MASK"), use_integers_for_enums=True) == {"format": 3}
-    assert MessageToDict(Points(landmark=[Point(x=0.5)]), including_default_value_fields=True) == {
-        "landmark": [{"x": 0.5, "y": 0.0, "z": 0.0, "visibility": 0.0, "presence": 0.0}]
-    }
 
 
 def test_tasks_run_without_protobuf_and_solutions_name_its_extra():

@@ -77,22 +77,6 @@ def test_a_still_shown_as_a_video_stays_where_it_is(data, need, pixels, name, ma
                     assert abs(world - true["world"]).max() < 0.2  # in metres
 
 
-@pytest.mark.slow
-@pytest.mark.golden
-def test_a_person_shown_as_a_video_stays_where_the_still_is(need, photo, pixels):
-    need(*NETWORKS)
-    rgb = photo("ai-body.jpg")
-    with solutions.holistic.Holistic(static_image_mode=True) as holistic:
-        still = holistic.process(rgb)
-    with solutions.holistic.Holistic() as holistic:
-        for _ in range(3):
-            results = holistic.process(rgb)
-            for part in ("pose_landmarks", "left_hand_landmarks", "right_hand_landmarks", "face_landmarks"):
-                one, other = (pixels(getattr(found, part), rgb) for found in (results, still))
-                assert abs(one - other)[:, :2].max() < 30, part
-            assert len(results.face_landmarks.landmark) == 468
-
-
 KNEES = {0: [[0.5979, 1.3795], [0.2084, 1.3213]], 1: [[0.6184, 1.3788], [0.2547, 1.3318]]}
 """Of a half body, below the image, as mediapipe 0.10.21's `Pose` gives them in a video's first frames: the second crop
 comes from the first one's landmarks and lies 85 px higher than what the detector gave."""

@@ -2,15 +2,15 @@
 
 import logging
 import threading
-import time
 
 import cv2
 import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision import _live_stream
 from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
+
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
 MODES = vision.RunningMode
@@ -127,9 +127,7 @@ def test_a_slow_callback_gets_the_newest_and_does_not_block():
     assert entered.wait(30)
     for frame in range(2, 40):
         stream.send(frame)
-        until = time.monotonic() + 30
-        while ran[-1] != frame and time.monotonic() < until:
-            time.sleep(0.001)
+        wait_until(lambda frame=frame: ran[-1] == frame)
     assert ran == list(range(1, 40))  # the callback is still at its first
     entered.clear()
     free.set()
@@ -137,42 +135,6 @@ def test_a_slow_callback_gets_the_newest_and_does_not_block():
     stream.close()
     assert delivered == [(1, -1), (39, -39)]
     assert ran[-1] == "end"
-
-
-def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
-    now, free, entered, done = [0.0], threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(_live_stream.time, "monotonic", lambda: now[0])
-    delivered = []
-
-    def run(frame):
-        if frame == 2:
-            entered.set()
-            assert free.wait(30)
-        now[0] += 0.15 if frame in (2, 4) else 0.03  # in seconds
-        return frame
-
-    def deliver(frame, result):
-        delivered.append((frame, round(now[0] - sent[frame], 2)))
-        done.set()
-
-    def send(frame):
-        done.clear()
-        sent[frame] = now[0]
-        stream.send(frame)
-
-    sent = {}
-    stream = LiveStream(run, deliver, lambda: None)
-    send(1)
-    assert done.wait(30)
-    send(2)
-    assert entered.wait(30)
-    send(3)  # waits for the slow one, and is old too; but there is none younger
-    free.set()
-    assert done.wait(30)
-    send(4)
-    assert done.wait(30)
-    stream.close()
-    assert delivered == [(1, 0.03), (3, 0.18), (4, 0.15)]
 
 
 def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog):
@@ -196,8 +158,7 @@ def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog):
                 assert done.wait(30)
                 done.clear()
             else:
-                while "a bad frame" not in caplog.text:
-                    time.sleep(0.001)
+                wait_until(lambda: "a bad frame" in caplog.text)
         stream.close()
     assert ended.wait(30)
     assert caplog.text.count("RuntimeError: a bad callback") == 2

@@ -1,14 +1,20 @@
 """`tasks.vision`: accepted arguments, errors and results."""
 
+import importlib
+import json
 import threading
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 
 import sonjit
+from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
-from sonjit.detectors.selfie import SelfieSegmenter
+from sonjit.compat.mediapipe.tasks.python.vision import _task
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
 
@@ -173,8 +179,6 @@ def test_turned_hands_and_faces_are_sampled_as_in_mediapipe(weights, need, detec
 
 def test_gestures_are_chosen_as_requested(weights, monkeypatch, detector):
     from sonjit.compat.mediapipe.tasks.python.vision import _hands as module
-    from sonjit.detectors.kinds import gesture_bundle
-    from sonjit.weights import TaskBundle, load_bundle
 
     zeros = np.zeros((21, 3), np.float32)
     detector.detect = lambda *_, **__: [sonjit.Hand("Left", 1.0, zeros, zeros, handedness_score=0.9)]
@@ -201,24 +205,6 @@ def test_gestures_are_chosen_as_requested(weights, monkeypatch, detector):
             recognized(category_allowlist=["Victory"], category_denylist=["None"])
         with pytest.raises(ValueError, match=r"gesture_recognizer\.task has no custom gestures"):
             recognized({"score_threshold": 0.5})
-
-    class Networks:  # of a bundle with custom gestures
-        custom, canned = {"None": 0.3, "rock": 0.7}, {"None": 0.4, "Victory": 0.6}
-
-        def scores(self, hand, side_px, depth_px):
-            assert (side_px, depth_px) == (64, 64)
-            return [self.custom, self.canned]
-
-    members = {**load_bundle("gesture_recognizer.task").members, gesture_bundle.CUSTOM: b""}
-    bundle = TaskBundle("gesture_recognizer.task", "gesture_recognizer", members)
-    monkeypatch.setattr(module, "load_bundle", lambda _: bundle)
-    monkeypatch.setattr(gesture_bundle, "load_gestures", lambda *_: Networks())
-    assert recognized() == [(-1, "rock", 0.7)]  # the custom one goes before
-    assert recognized({"category_denylist": ["rock"]}) == [(-1, "Victory", 0.6)]
-    assert recognized({"score_threshold": 0.8}) == [(-1, "Victory", 0.6)]
-    nothing = {"category_allowlist": ["None"]}
-    assert recognized(nothing, **nothing) == [(-1, "None", 0.3)]  # of the first
-    assert recognized({"category_allowlist": ["scissors"]}, category_allowlist=["ILoveYou"]) == []
 
 
 def test_hands_of_a_person_in_metres_are_at_the_poses_wrists(weights, detector):
@@ -250,17 +236,6 @@ def test_each_number_of_a_face_box_lies_within_the_image(weights, detector):
     assert boxes == [box(0, 6, 30, 48), box(3, 4, 64, 5)]
 
 
-def test_categories_are_of_a_mask_stretched_from_its_outer_pixels(need, monkeypatch):
-    need("selfie")
-    monkeypatch.setattr(SelfieSegmenter, "network_mask", lambda *_: np.array([[0, 1, 0], [0, 0, 0]], np.float32))
-    options = vision.ImageSegmenterOptions(BaseOptions(), output_category_mask=True)
-    with vision.ImageSegmenter.create_from_options(options) as segmenter:
-        masks = segmenter.segment(image_of(np.zeros((5, 9, 3), np.uint8)))
-    person = np.zeros((5, 9), bool)
-    person[:2, 3:6] = True  # 1 at the top's middle, 1/4 less with each column and each row
-    np.testing.assert_array_equal(masks.category_mask.numpy_view() == 0, person)
-
-
 def test_segmenters_read_the_network_that_is_given(need):
     need("selfie", "selfie-landscape", "face-short")
     image = image_of(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
@@ -281,3 +256,393 @@ def test_segmenters_read_the_network_that_is_given(need):
     ):
         with pytest.raises(RuntimeError, match=reason):
             masks(other)
+
+
+@pytest.fixture
+def golden(data):
+    """Return a function for a still's golden of MediaPipe's Tasks API with a person, and its image."""
+
+    def golden(pattern):
+        for file in sorted((data / "goldens" / "tasks").glob(pattern)):
+            golden = json.loads(file.read_text("utf-8"))
+            source = next((data / "real").glob(f"wild/**/{golden['source']}"), None)
+            found = next(value for name, value in golden["frames"][0].items() if name.endswith("landmarks"))
+            if golden["mode"] == "IMAGE" and found and source is not None:
+                return golden["frames"][0], mp.Image.create_from_file(str(source))
+        pytest.skip(f"no still {pattern} with its image in {data}")
+
+    return golden
+
+
+def xyz(landmarks):
+    return np.array([(mark.x, mark.y, mark.z) for mark in landmarks])
+
+
+@pytest.mark.golden
+def test_hands_of_a_still(golden, hand_landmarker):
+    truth, image = golden("hand.*.json")
+    options = {"num_hands": 2, "base_options": BaseOptions(model_asset_path="models/hand_landmarker.task")}
+    result = hand_landmarker(**options).detect(image)
+    assert len(result.hand_landmarks) == len(truth["hand_landmarks"])
+    for side, marks, world, *true in zip(
+        result.handedness, result.hand_landmarks, result.hand_world_landmarks, truth["handedness"],
+        truth["hand_landmarks"], truth["hand_world_landmarks"], strict=True,
+    ):  # fmt: skip
+        (category,), (named,) = side, true[0]
+        assert (category.index, category.category_name) == (named["index"], named["category_name"])
+        assert category.score == pytest.approx(named["score"], abs=0.01)
+        np.testing.assert_allclose(xyz(marks), true[1], atol=1e-3)
+        np.testing.assert_allclose(xyz(world), true[2], atol=1e-3)
+        assert marks[0].visibility == marks[0].presence == 0.0
+
+
+@pytest.mark.golden
+def test_a_turned_image_gives_results_in_its_own_frame(golden, hand_landmarker, monkeypatch):
+    monkeypatch.setattr(vision.HandLandmarker, "turns_as_mediapipe", False)
+    _, image = golden("hand.*.json")
+    landmarker = hand_landmarker()
+    upright = landmarker.detect(image)
+    pixels = image.numpy_view()
+    for turns in (1, 2, 3):  # counter-clockwise
+        turned = image_of(np.ascontiguousarray(np.rot90(pixels, turns)))
+        options = vision.ImageProcessingOptions(rotation_degrees=90 * turns - 360)
+        found = landmarker.detect(turned, options)
+        points, world = xyz(upright.hand_landmarks[0]), xyz(upright.hand_world_landmarks[0])
+        for _ in range(turns):
+            points[:, 0], points[:, 1] = points[:, 1].copy(), 1 - points[:, 0]
+            world[:, 0], world[:, 1] = world[:, 1].copy(), -world[:, 0]
+        np.testing.assert_allclose(xyz(found.hand_landmarks[0])[:, :2], points[:, :2], atol=1e-5)
+        np.testing.assert_allclose(xyz(found.hand_world_landmarks[0]), world, atol=1e-5)
+
+
+@pytest.mark.golden
+def test_faces_of_a_still(golden, data):
+    bundle = data / "real" / "tasks" / "face_landmarker.task"
+    if not bundle.is_file():
+        pytest.skip(f"{bundle} is not there")
+    truth, image = golden("face.*.json")
+    options = vision.FaceLandmarkerOptions(
+        BaseOptions(model_asset_buffer=bundle.read_bytes()), num_faces=4,
+        output_face_blendshapes=True, output_facial_transformation_matrixes=True,
+    )  # fmt: skip
+    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+        result = landmarker.detect(image)
+        assert landmarker.detect(BLACK) == vision.FaceLandmarkerResult([], [], [])
+    assert len(result.face_landmarks) == len(truth["face_landmarks"])
+    np.testing.assert_allclose(xyz(result.face_landmarks[0]), truth["face_landmarks"][0], atol=2e-3)
+    shapes, true = result.face_blendshapes[0], truth["face_blendshapes"][0]
+    assert [(shape.index, shape.category_name) for shape in shapes] == [
+        (one["index"], one["category_name"]) for one in true
+    ]
+    assert {shape.display_name for shape in shapes} == {""}
+    assert [one["category_name"] for one in true].index("jawOpen") == vision.Blendshapes.JAW_OPEN
+    np.testing.assert_allclose([shape.score for shape in shapes], [one["score"] for one in true], atol=0.02)
+    np.testing.assert_allclose(
+        result.facial_transformation_matrixes[0], truth["facial_transformation_matrixes"][0], atol=0.3
+    )
+
+
+@pytest.mark.golden
+def test_people_with_their_masks(data, need):
+    need("pose-detector", "body-lite", "selfie")
+    goldens = sorted(data.glob("goldens/mediapipe/pose.*static.full.json"))
+    sources = (data / json.loads(file.read_text("utf-8"))["source"] for file in goldens)
+    source = next((path for path in sources if path.is_file()), None)
+    if source is None:
+        pytest.skip(f"no image of a person in {data}")
+    image = mp.Image.create_from_file(str(source))
+    options = vision.PoseLandmarkerOptions(
+        BaseOptions(model_asset_path="pose_landmarker_lite.task"), num_poses=2, output_segmentation_masks=True
+    )
+    with vision.PoseLandmarker.create_from_options(options) as landmarker:
+        people = landmarker.detect(image)
+    options = vision.ImageSegmenterOptions(BaseOptions(), output_category_mask=True)
+    with vision.ImageSegmenter.create_from_options(options) as segmenter:
+        masks = segmenter.segment(image)
+    mark = people.pose_landmarks[0][0]
+    assert 0 <= mark.visibility <= 1
+    assert 0 <= mark.presence <= 1
+    person = people.segmentation_masks[0].numpy_view() > 0.5
+    assert person.shape == (image.height, image.width)
+    assert set(np.unique(masks.category_mask.numpy_view())) <= {0, 255}
+    other = (masks.category_mask.numpy_view() == 0) != (masks.confidence_masks[0].numpy_view() > 0.5)
+    assert other.mean() < 0.05  # they are scaled from the network's size in two ways
+
+
+ImageFormat = mp.ImageFormat
+
+
+def test_modules_of_python_are_those_of_solutions():
+    module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.face_mesh")
+    assert module is mp.solutions.face_mesh
+    assert mp.tasks.python.vision is mp.tasks.vision
+    with pytest.raises(
+        AttributeError,
+        match=r"has no 'ObjectDetector', because its networks find other things.*; covered: .*FaceDetector",
+    ):
+        vision.ObjectDetector  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("from {}.tasks.python.vision import ObjectDetector", "'ObjectDetector', because its networks find other"),
+        ("from {}.solutions import objectron", "'objectron', because it finds boxes"),
+        ("import {}.python.solution_base", "'solution_base', because no graph"),
+        ("from {} import Matrix", "'Matrix', because no graph"),
+    ],
+)
+def test_imports_of_names_not_covered_give_the_reason(statement, words):
+    with pytest.raises(ImportError, match=words):
+        exec(statement.format("sonjit.compat.mediapipe"))
+
+
+def test_images():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    image = image_of(pixels)
+    assert (image.width, image.height, image.channels, image[1, 2, 0]) == (4, 2, 3, 18)
+    assert image.is_aligned(1)
+    assert image.is_aligned(4)
+    assert not image.is_aligned(8)  # rows of 12 bytes
+    pixels[:] = 0
+    assert image[1, 2, 0] == 18
+    assert (image.step, image.is_contiguous(), image.is_empty(), image.uses_gpu()) == (12, True, False, False)
+    padded = image_of(np.zeros((2, 5, 3), np.uint8))
+    assert (padded.step, padded.is_contiguous(), padded.numpy_view().shape) == (16, False, (2, 5, 3))
+    with pytest.raises(ValueError, match="read-only"):
+        image.numpy_view()[0] = 0
+    assert image.numpy_view().base is image
+    assert padded.numpy_view().base is not padded
+    with pytest.raises(IndexError, match="Invalid index dimension"):
+        image[0, 0]
+    grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)
+    assert grey.numpy_view().shape == (2, 4)
+    assert grey[1, 3] == 0
+    assert image_of(np.ones((2, 4), np.float32), ImageFormat.VEC32F1)[1, 1] == 1.0
+    assert image_of(np.arange(8, dtype=np.float32).reshape(2, 2, 2), ImageFormat.VEC32F2)[0, 1, 1] == 3.0
+    assert image_of(np.arange(300, 312, dtype=np.uint16).reshape(2, 2, 3), ImageFormat.SRGB48)[1, 0, 0] == 306
+    for data, image_format in (
+        (np.zeros((2, 4, 3), np.float32), ImageFormat.SRGB),
+        (np.zeros((2, 4, 3), np.uint8), ImageFormat.SRGBA),
+        (None, ImageFormat.SRGB),
+    ):
+        with pytest.raises(ValueError, match="data is "):
+            image_of(data, image_format)
+
+
+def test_image_files(tmp_path):
+    for name, shape, image_format in (
+        ("a.png", (5, 6, 3), ImageFormat.SRGB),
+        ("b.png", (5, 6, 4), ImageFormat.SRGBA),
+        ("c.png", (5, 6), ImageFormat.GRAY8),
+    ):
+        pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+        cv2.imwrite(str(tmp_path / name), pixels)
+        image = mp.Image.create_from_file(str(tmp_path / name))
+        assert image.image_format == image_format
+        bgr = pixels[..., [2, 1, 0, 3][: shape[2]]] if len(shape) == 3 else pixels
+        np.testing.assert_array_equal(image.numpy_view(), bgr)
+    with pytest.raises(RuntimeError, match="can't fopen"):
+        mp.Image.create_from_file(str(tmp_path / "none.png"))
+
+
+def test_containers_are_messages_too():
+    containers = mp.tasks.components.containers
+    box, point = containers.BoundingBox(1, 2, 3, 4), containers.NormalizedKeypoint(0.5, 0.25, "eye", 0.125)
+    category, nameless = containers.Category(3, 0.5, "shown", "name"), containers.Category(score=0.25)
+    found = containers.Detection(box, [category, nameless], [point])
+    for one in (
+        containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25), containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25),
+        containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7), box, point, category, found,
+        containers.DetectionResult([found, containers.Detection(box, [], [])]),
+    ):  # fmt: skip
+        assert type(one).create_from_pb2(one.to_pb2()) == one
+    named = containers.Classifications([category], 1, "head")
+    marks = [containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25)], [category]
+    region = containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7)
+    found = containers.LandmarksDetectionResult(*marks, [containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)], region)
+    for one in (named, containers.ClassificationResult([named, named], 7), found):
+        message = one.to_pb2()
+        assert type(one).create_from_pb2(type(message).FromString(message.SerializeToString())) == one
+    for unknown in (None, 0.0):
+        assert not containers.Landmark(1.0, 2.0, 3.0, unknown).to_pb2().HasField("visibility")
+    # bytes of MediaPipe's own messages
+    encoded = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
+    assert encoded.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
+    bare = containers.NormalizedLandmark(1.0, 2.0, 3.0)
+    encoded = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
+    assert encoded.hex() == (
+        "0a110a0f0d0000803f15000000401d0000404012160a140803150000003f1a046e616d65220573686f776e"
+        "1a00221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
+    )
+    assert region.to_pb2().SerializeToString().hex() == "0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
+    first = containers.Detection(box, [containers.Category(0, 0.5)], [containers.NormalizedKeypoint(0.0, 0.25, "", 0)])
+    assert first.to_pb2().SerializeToString().hex() == "1a040000003f22130801120808011002180320042a05150000803e"
+
+
+def test_processing_options_as_a_turned_rectangle(need):
+    need("face-short")
+    containers, quarter = mp.tasks.components.containers, np.pi / 2
+    options, rect, region = vision.ImageProcessingOptions, containers.NormalizedRect, containers.Rect(0.25, 0.5, 0.5, 1)
+    with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(BaseOptions())) as task:
+        assert task.convert_to_normalized_rect(None, BLACK) == rect(0.5, 0.5, 1, 1, 0)
+        assert task.convert_to_normalized_rect(options(None, 90), BLACK) == rect(0.5, 0.5, 0.75, 4 / 3, -quarter)
+        assert task.convert_to_normalized_rect(options(region, -90), BLACK) == rect(0.375, 0.75, 0.375, 1 / 3, quarter)
+        for sides, reason in (((0.5, 0, 0.5, 1), "left < right"), ((0, 0, 1, 1.5), r"in \[0,1\]")):
+            with pytest.raises(ValueError, match=reason):
+                task.convert_to_normalized_rect(options(containers.Rect(*sides)), BLACK)
+
+
+def test_drawings_are_those_of_solutions():
+    marks = [(0.2 + 0.03 * k, 0.3 + 0.02 * (k % 5), 0.0) for k in range(21)]
+    message = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in marks:
+        message.landmark.add(x=x, y=y, z=z)
+    points = [mp.tasks.components.containers.NormalizedLandmark(*mark) for mark in marks]
+    drawn = [np.zeros((120, 160, 3), np.uint8) for _ in range(2)]
+    utils, styles = vision.drawing_utils, vision.drawing_styles
+    style = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
+    utils.draw_landmarks(drawn[0], points, vision.HandLandmarksConnections.HAND_CONNECTIONS, *style)
+    mp.solutions.drawing_utils.draw_landmarks(drawn[1], message, sorted(mp.solutions.hands.HAND_CONNECTIONS), *style)
+    assert drawn[0].any()
+    np.testing.assert_array_equal(*drawn)
+    containers = mp.tasks.components.containers
+    for utilities, landmarks, connections in (
+        (utils, message, mp.solutions.hands.HAND_CONNECTIONS),
+        (mp.solutions.drawing_utils, points, vision.HandLandmarksConnections.HAND_CONNECTIONS),
+    ):
+        other = np.zeros((120, 160, 3), np.uint8)
+        utilities.draw_landmarks(other, landmarks, connections, *style)
+        assert (other.any(axis=2) == drawn[0].any(axis=2)).all()
+    found = containers.Detection(containers.BoundingBox(10, 20, 30, 40), [], [containers.NormalizedKeypoint(0.5, 0.5)])
+    utils.draw_detection(drawn[0], found)
+    assert (drawn[0][20, 10] == utils.WHITE_COLOR).all()
+
+
+@pytest.fixture
+def portrait(data):
+    """Return an image of a person with a visible face and both hands."""
+    path = data / "real" / "wild" / "mps_business.png"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    rgb = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5), cv2.COLOR_BGR2RGB)
+    return mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "given", "thresholds"),
+    [
+        ("HandLandmarker", "VIDEO", {"min_tracking_confidence": 0.2}, {"same_overlap": 0.2}),
+        ("HandLandmarker", "IMAGE", {"min_tracking_confidence": 0.2}, {}),
+        ("GestureRecognizer", "VIDEO", {"min_tracking_confidence": 0.8}, {"same_overlap": 0.8}),
+        ("FaceLandmarker", "VIDEO", {}, {"same_overlap": 0.5}),
+        ("PoseLandmarker", "VIDEO", {"min_tracking_confidence": 0.9}, {"same_overlap": 0.9}),
+        ("PoseLandmarker", "VIDEO", {}, {}),
+        ("FaceDetector", "VIDEO", {"min_suppression_threshold": 0.7}, {"overlap": 0.7}),
+        (
+            "HolisticLandmarker",
+            "IMAGE",
+            {
+                "min_face_detection_confidence": 0.1, "min_face_suppression_threshold": 0.2,
+                "min_face_landmarks_confidence": 0.3, "min_pose_suppression_threshold": 0.4,
+                "min_hand_landmarks_confidence": 0.6,
+            },
+            {
+                "face_detection": 0.1, "face_overlap": 0.2, "face_presence": 0.3, "overlap": 0.4, "hand_presence": 0.6,
+                "searches_parts": True,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_thresholds_reach_the_detector(weights, detector, name, mode, given, thresholds):
+    options = getattr(vision, f"{name}Options")(BaseOptions(), running_mode=MODES[mode], **given)
+    with getattr(vision, name).create_from_options(options):
+        assert detector.thresholds == (GraphThresholds(**thresholds) if thresholds else PUBLISHED_THRESHOLDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("HandLandmarker", "num_hands"),
+        ("GestureRecognizer", "num_hands"),
+        ("FaceLandmarker", "num_faces"),
+        ("PoseLandmarker", "num_poses"),
+    ],
+)
+def test_a_count_out_of_range_is_named_as_in_the_options(weights, detector, name, count):
+    with pytest.raises(RuntimeError, match=f"{count}=0: ask for at least 1"):
+        getattr(vision, name)(getattr(vision, f"{name}Options")(BaseOptions(), **{count: 0}))
+
+
+@pytest.mark.parametrize(
+    ("delegate", "mode", "precision"), [(None, "IMAGE", "f32"), (None, "VIDEO", "f32"), ("GPU", "VIDEO", "auto")]
+)
+def test_processors_compute_in_f32_as_mediapipe_does(weights, detector, delegate, mode, precision):
+    base = BaseOptions(delegate=delegate and BaseOptions.Delegate[delegate])
+    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(base, running_mode=MODES[mode])):
+        assert detector.options["precision"] == precision
+
+
+@pytest.mark.golden
+def test_face_boxes_are_blended_from_an_overlap_on(portrait, need):
+    need("face-short")
+    counts = []
+    for threshold in (0.3, 0.95):
+        options = vision.FaceDetectorOptions(BaseOptions(), min_suppression_threshold=threshold)
+        with vision.FaceDetector.create_from_options(options) as faces:
+            counts.append(len(faces.detect(portrait).detections))
+    assert counts[0] == 1 < counts[1]
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("option", "value", "lost"),
+    [
+        ("min_face_detection_confidence", 1.0, {"face_landmarks"}),
+        ("min_face_landmarks_confidence", 1.0, {"face_landmarks"}),
+        ("min_hand_landmarks_confidence", 1.0, {"left_hand_landmarks", "right_hand_landmarks"}),
+    ],
+)
+def test_each_part_of_a_person_has_its_own_threshold(portrait, need, option, value, lost):
+    need("pose-detector", "body-full", "hand-full", "hand-recrop", "face-short", "face-attention")
+    options = vision.HolisticLandmarkerOptions(BaseOptions(), **{option: value})
+    with vision.HolisticLandmarker.create_from_options(options) as task:
+        found = vars(task.detect(portrait))
+    parts = {"face_landmarks", "pose_landmarks", "left_hand_landmarks", "right_hand_landmarks"}
+    assert {name for name in parts if not found[name]} == lost
+
+
+def test_networks_load_while_the_script_continues(weights, monkeypatch):
+    go_on = threading.Event()
+
+    def load(_):
+        assert go_on.wait(30)
+        raise InputError("mine.task: not a model")
+
+    monkeypatch.setattr(_task.create, "detector_from", load)
+    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(BaseOptions())) as task:
+        go_on.set()
+        for error in (RuntimeError, ValueError):
+            with pytest.raises(error, match=r"mine\.task: not a model"):
+                task.detect(BLACK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "newer", "field", "value"),
+    [
+        (vision.HolisticLandmarkerOptions, "min_face_presence_confidence", "min_face_landmarks_confidence", 0.7),
+        (vision.HolisticLandmarkerOptions, "min_pose_presence_confidence", "min_pose_landmarks_confidence", 0.6),
+        (vision.HolisticLandmarkerOptions, "output_pose_segmentation_masks", "output_segmentation_mask", True),
+        (vision.GestureRecognizerOptions, "canned_gestures_classifier_options", "canned_gesture_classifier_options", 1),
+        (vision.GestureRecognizerOptions, "custom_gestures_classifier_options", "custom_gesture_classifier_options", 2),
+    ],
+)
+def test_names_of_the_newest_release_set_the_same_option(kind, newer, field, value):
+    options = kind(BaseOptions(), **{newer: value})
+    assert getattr(options, field) == getattr(options, newer) == value
+    setattr(options, newer, "other")
+    assert getattr(options, field) == "other"
+    assert getattr(kind(BaseOptions(), **{field: value}), newer) == value
+    with pytest.raises(ValueError, match=f"`{newer}` or deprecated `{field}`, not both"):
+        kind(BaseOptions(), **{newer: value, field: value})
