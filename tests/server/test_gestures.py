@@ -153,24 +153,6 @@ def test_a_stream_uses_only_its_own_gestures(weights, listen, frames):
         assert "claw" not in [one and one["name"] for one in named]
 
 
-def test_a_stream_of_refined_hands_contains_the_published_keypoints(weights, listen, frames):
-    """Check that pages record custom gestures by them. Single images do not contain them."""
-    with open_stream(listen()) as socket:
-        configure(socket, LITE)
-        published = answer(socket, 0, frames[0])["hands"]
-        configure(socket, LITE | {"keypoints": "refined"})
-        refined = answer(socket, 0, frames[0])["hands"]
-    assert len(published) == len(refined) > 0
-    for one, other in zip(published, refined, strict=True):
-        assert "published" not in one
-        for name, atol in (("keypoints", 0.5), ("keypoints3D", 1e-3)):
-            points, before, after = (
-                [[point[axis] for axis in "xyz"] for point in each[name]] for each in (other["published"], one, other)
-            )
-            np.testing.assert_allclose(points, before, atol=atol)
-            assert np.abs(np.subtract(after, before)).max() > 2 * atol
-
-
 STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "motion_reaches": np.ones(1)}
 
 

@@ -1,6 +1,5 @@
 """`POST /v1/{kind}`: results of `create_detector`, and one line for everything that is not an image."""
 
-import io
 import json
 import struct
 import zlib
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
@@ -18,7 +16,6 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
 from sonjit.server.processes import Decoders
-from sonjit.server.service import ByteBudget
 
 from .conftest import jpeg_of, refusal
 
@@ -54,16 +51,6 @@ def test_an_image_as_body_or_form_gives_the_same_result_and_full_adds_fields(wei
     assert all({"z", "errorPx"} <= set(point) for point in refined["keypoints"])
     far = client.post("/v1/hands?distance=true", content=data).json()["hands"][0]
     assert 0 < far["distanceErrorM"] < far["distanceM"]
-
-
-@pytest.mark.slow
-def test_images_are_turned_upright(weights, ask, photo):
-    file = io.BytesIO()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(photo).save(file, "jpeg", exif=exif)
-    answer = ask().post("/v1/hands", content=file.getvalue()).json()
-    assert (answer["width"], answer["height"]) == photo.shape[:2]
 
 
 def test_requests_can_name_only_gestures_that_sonjit_contains():
@@ -224,15 +211,3 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
     refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")
     assert client.app.state.service.image_bytes.used == 0
-
-
-@pytest.mark.slow
-def test_bodies_that_are_too_many_together_are_sent_away(weights, ask, photo):
-    client, data = ask(), jpeg_of(photo)
-    budget = client.app.state.service.image_bytes = ByteBudget(len(data))
-    with budget.body() as take:
-        take(1)
-        refusal(client.post("/v1/hands", content=data), 503, "busy")
-        assert budget.used == 1
-    assert client.post("/v1/hands", content=data).status_code == 200
-    assert budget.used == 0

@@ -53,16 +53,11 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
-def test_one_video_whatever_its_name(tmp_path):
-    file = video(tmp_path / "손.jpg")
+@pytest.mark.parametrize(("make", "name", "drawing"), [(video, "손.jpg", ".mp4"), (image, "upload", ".jpg")])
+def test_one_file_whatever_its_name(tmp_path, make, name, drawing):
+    file = make(tmp_path / name)
     given = input_from_files([file], None, max_pixels=MANY)
-    assert (given.source, given.name, given.drawing) == (file, "손.jpg", ".mp4")
-
-
-def test_one_image_whatever_its_name(tmp_path):
-    file = image(tmp_path / "upload")
-    given = input_from_files([file], None, max_pixels=MANY)
-    assert (given.source, given.name, given.drawing) == (file, "upload", ".jpg")
+    assert (given.source, given.name, given.drawing) == (file, name, drawing)
 
 
 def test_images_become_a_folder_that_is_read_completely_and_in_order(tmp_path):

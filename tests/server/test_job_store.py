@@ -1,7 +1,6 @@
 import os
 import shutil
 import threading
-import time
 
 import pytest
 
@@ -96,35 +95,6 @@ def add(jobs, name="a.mp4", address="10.0.0.1"):
     return job
 
 
-def test_jobs_run_one_after_the_other_in_their_order(jobs, runs):
-    jobs = jobs()
-    first, second = add(jobs, "1.mp4"), add(jobs, "2.mp4")
-    wait_until(lambda: first.state == "running")
-    assert (second.state, runs.begun) == ("waiting", ["1.mp4"])
-    assert [job.id for job in jobs.newest_first()] == [second.id, first.id]
-    runs.steps.release(6)
-    wait_until(lambda: second.state == "done")
-    assert (first.state, runs.begun, jobs.active) == ("done", ["1.mp4", "2.mp4"], 0)
-
-
-def test_a_cancelled_job_stops_at_once_and_leaves_no_file(jobs, runs):
-    jobs = jobs()
-    running, waiting, next_one = add(jobs), add(jobs), add(jobs)
-    runs.steps.release(1)
-    wait_until(lambda: running.frames == 1)
-    jobs.cancel(waiting)
-    assert (waiting.state, waiting.folder.exists()) == ("cancelled", False)
-    jobs.cancel(running)
-    assert running.state == "cancelled"
-    wait_until(lambda: not running.folder.exists())
-    assert running.frames == 1
-    runs.steps.release(3)
-    wait_until(lambda: next_one.state == "done")
-    jobs.cancel(next_one)  # too late: nothing happens
-    assert next_one.state == "done"
-    assert len(runs.begun) == 2
-
-
 def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     jobs = jobs()
     running, waiting = add(jobs), add(jobs)
@@ -136,17 +106,6 @@ def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     runs.steps.release(9)
     wait_until(lambda: not running.folder.exists() and not waiting.folder.exists())
     assert (jobs.active, jobs.newest_first()) == (0, [])
-
-
-def test_only_so_many_may_wait_uploads_among_them(jobs):
-    jobs = jobs(max_jobs=2)
-    add(jobs)
-    upload = create(jobs)
-    with pytest.raises(RefusedError, match="2 jobs") as refused:
-        create(jobs)
-    assert refused.value.code == "busy"
-    jobs.discard(upload)
-    add(jobs)
 
 
 def test_a_job_that_runs_too_long_fails_with_a_message(jobs, runs):
@@ -197,16 +156,6 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     jobs.close()
 
 
-def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(job_store, "WorkFolder", refuse)
-    with pytest.raises(RefusedError, match="No space left on device") as refused:
-        create(jobs())
-    assert refused.value.code == "failed"
-
-
 def test_a_record_that_the_disk_refuses_costs_no_job(jobs, runs, tmp_path, full_disk, caplog):
     jobs = jobs(jobs_folder=tmp_path / "jobs")
     with full_disk(1):  # the upload has one byte
@@ -220,16 +169,6 @@ def test_a_folder_that_cannot_hold_jobs_is_named(jobs, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(InputError, match=r"--jobs-folder .*file: File exists; choose another folder"):
         jobs(jobs_folder=tmp_path / "file")
-
-
-def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path, monkeypatch):
-    before = jobs(jobs_folder=tmp_path / "jobs")
-    ids = []
-    for now_s in (1_800_000_000, 1_700_000_000, 1_700_000_000, 0):
-        monkeypatch.setattr(time, "time_ns", lambda now_s=now_s: 10**9 * now_s)
-        ids.append(add(before).id)
-    before.close()
-    assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]
 
 
 def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path, caplog):

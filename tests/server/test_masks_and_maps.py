@@ -1,8 +1,13 @@
 """Masks of bodies and saliency maps of hands, through a stream."""
 
+import base64
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 import sonjit
 from sonjit.geometry.boxes import RotatedBox
@@ -12,6 +17,26 @@ from sonjit.server.options import TARGETS
 from sonjit.weights import verify_weights
 
 from .conftest import LITE, answer, configure, open_stream
+
+
+def mask_from(segmentation):
+    png = np.frombuffer(base64.b64decode(segmentation["png"]), np.uint8)
+    grey = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+    assert grey.shape == (segmentation["height"], segmentation["width"])
+    return grey / 255
+
+
+@given(npst.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.floats(0, 1, width=32)))
+def test_a_mask_reads_as_it_was(mask):
+    np.testing.assert_allclose(mask_from(mask_to_dict(mask)), mask, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("shape", [(900, 1500), (3, 5000), (600, 512)])
+def test_a_large_mask_is_made_smaller(shape):
+    mask = np.linspace(0, 1, shape[1], dtype=np.float32) * np.ones(shape, np.float32)
+    shown = mask_from(mask_to_dict(mask))
+    assert max(shown.shape) == 512
+    np.testing.assert_allclose(shown[0], np.interp(np.linspace(0, 1, shown.shape[1]), [0, 1], [0, 1]), atol=0.01)
 
 
 @pytest.mark.slow

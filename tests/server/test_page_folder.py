@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from starlette.testclient import TestClient
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.errors import InputError
 from sonjit.detectors.kinds import KINDS
 from sonjit.server.app import create_app
 from sonjit.server.kinds import missing_for_stills
@@ -24,16 +24,13 @@ NETWORKS = (
 
 
 @pytest.fixture
-def engine(tmp_path):
+def engine(tmp_path, need):
     """Return a browser module with some networks."""
     models = tmp_path / "engine" / "models"
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
-    try:
-        for name in NETWORKS:
-            shutil.copy(find_weight(name), models)
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull hands face body holistic")
+    for path in need(*NETWORKS).values():
+        shutil.copy(path, models)
     return models.parent
 
 

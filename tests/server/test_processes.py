@@ -156,20 +156,6 @@ def test_a_crash_costs_one_job_and_no_job_after_it(endpoints, media, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("failure", "says"), [
-    (TooSlowError("takes more than 30 s"), "upload takes more than 30 s to open"),
-    (CrashError("ended its process (status -11)"), "upload cannot be read: it ended its process"),
-])  # fmt: skip
-def test_a_file_that_ends_its_process_or_takes_too_long_is_no_video(endpoints, media, monkeypatch, failure, says):
-    def fail(*_, **__):
-        raise failure
-
-    monkeypatch.setattr(Worker, "call", fail)
-    content = (media / "clip.mp4").read_bytes()
-    assert says in refusal(endpoints().post("/v1/jobs?kind=hands", content=content), 422, "bad_image")
-
-
-@pytest.mark.slow
 def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
     def run(worker, path, ending, seconds):
         given = JobInput(path, path.name, ending)

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
-from sonjit.gestures import MotionRecognizer
-from sonjit.results import MotionEvent
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import Session
 from sonjit.server.service import DetectorPool
@@ -100,20 +98,6 @@ def test_reset_restarts(weights, listen, frames, demo_clip):
         assert answer(socket, 3, frames[0], time=20)["hands"][0]["id"] == 2
         socket.send(json.dumps({"type": "reset"}))
         assert answer(socket, 4, frames[0], time=0)["hands"][0]["id"] == 1
-
-
-def test_motions_are_next_to_the_moving_hands(weights, listen, frames, monkeypatch):
-    event = MotionEvent("Swipe_Left", "end", 3, "Left", 0.5, 0.5, (-1.25, 0.5), 0.0)
-    looked = []
-    monkeypatch.setattr(MotionRecognizer, "__call__", lambda *given: [looked.append(given), event][1:])
-    with open_stream(listen()) as socket:
-        configure(socket, LITE | {"gestures": "canned"}, control='[[rule]]\non = "Swipe_Left"\nkey = "right"')
-        got = answer(socket, 1, frames[0], time=0.5)
-        assert got["motions"] == [event.to_dict()]
-        assert [command["key"] for command in got["commands"]] == ["right"]
-        assert len(looked) == 1  # the map acts on what the stream tells
-        configure(socket, LITE, control=None)
-        assert "motions" not in answer(socket, 2, frames[0], time=0.6)
 
 
 WRONG_SETTINGS = (

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from sonjit.media import Header, open_writer
-from sonjit.media.drawing import strokes
 from sonjit.results import Body, Event, Frame, Gesture, Hand, Person
 from sonjit.results.measures import RepetitionCounter
 from sonjit.results.skeletons import load_skeleton
@@ -38,40 +37,6 @@ def run_module(body, value):
     result = subprocess.run([node, "--input-type=module"], input=head + body, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
-
-
-def test_labels_are_placed_as_in_drawn_files():
-    rng = np.random.default_rng(7)
-    cases, expected = [], []
-    for _ in range(60):
-        image = rng.integers(200, 900, 2)
-        plate = strokes._Plate("Left 0.98 #1", float(rng.uniform(0.36, 1)))
-        anchor = rng.uniform(-50, 950, 2)
-        directions = [np.array([np.cos(turn), np.sin(turn)]) for turn in rng.uniform(0, 7, 3)]
-        corners = rng.uniform(0, 900, (int(rng.integers(0, 5)), 2))
-        taken = [np.concatenate([corner, corner + rng.uniform(10, 300, 2)]) for corner in corners]
-        label = strokes.Label("", anchor, directions, strokes.NEUTRAL, 100.0)
-        expected.append(strokes._place(label, plate, *image.tolist(), taken))
-        cases.append(
-            {
-                "anchor": dict(zip("xy", anchor.tolist(), strict=True)),
-                "directions": [dict(zip("xy", direction.tolist(), strict=True)) for direction in directions],
-                "plate": {"width": plate.width, "height": plate.height, "pad": plate.pad},
-                "image": dict(zip(("width", "height"), image.tolist(), strict=True)),
-                "taken": [one.tolist() for one in taken],
-            }
-        )
-    got = run_module(
-        """
-        const {placeLabel} = await page("painter.js");
-        output(input.map(({anchor, directions, plate, image, taken}) => {
-          const {left, top} = placeLabel(anchor, directions, plate, image, taken);
-          return [Math.trunc(left), Math.trunc(top)];
-        }));
-        """,
-        cases,
-    )
-    assert got == [list(one) for one in expected]
 
 
 def test_a_link_contains_the_settings_without_the_token():
@@ -134,6 +99,17 @@ def test_repetitions_are_counted_as_in_python(step_s):
     assert expected[-1][0] > 3
 
 
+TABLE = """
+    globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+    await page("kinds.js");
+    const answer = {kinds: {}, results: {}, ...input.kinds, triangles: []};
+    globalThis.fetch = async () => ({ok: true, status: 200, json: async () => answer});
+    await (await page("kinds.js")).loadKinds();
+    const {Table} = await page("tables.js");
+    const table = new Table();
+"""
+
+
 @pytest.mark.parametrize("rows", ["instance", "wide", "keypoint"])
 def test_rows_of_instances_are_those_of_python(rows, tmp_path):
     rng = np.random.default_rng(5)
@@ -150,13 +126,8 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
         table.write(frames[0], [{}, {"gesture": "Fist", "gesture_score": 0.5}])
         table.write(frames[1], [])
     text = run_module(
-        """
-        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        await page("kinds.js");
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...input.kinds, triangles: []})});
-        await (await page("kinds.js")).loadKinds();
-        const {Table} = await page("tables.js");
-        const table = new Table();
+        TABLE
+        + """
         table.begin({source: "clip.mp4", detectors: [{kind: "holistic", model: "full"}]});
         for (const answer of input.answers) table.add(answer);
         output(await (await table.csv(input.rows)).text());
@@ -173,14 +144,8 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
 
 def test_events_are_rows_of_their_own():
     text = run_module(
-        """
-        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
-        await page("kinds.js");
-        const answer = {kinds: {}, results: {}, triangles: []};
-        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => answer});
-        await (await page("kinds.js")).loadKinds();
-        const {Table} = await page("tables.js");
-        const table = new Table();
+        TABLE
+        + """
         table.begin({source: "clip.mp4", detectors: [{kind: "hands", model: "full"}]});
         for (const event of input) table.add({time: event.end ?? event.begin, events: [event]});
         output(await (await table.csv("event")).text());
