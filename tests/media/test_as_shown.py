@@ -72,20 +72,6 @@ def close_to(image, expected):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_eight_orientations(orientation):
-    image = picture()
-    expected = {
-        1: image, 2: image[:, ::-1], 3: image[::-1, ::-1], 4: image[::-1], 5: image.swapaxes(0, 1),
-        6: np.rot90(image, -1), 7: np.rot90(image, 2).swapaxes(0, 1), 8: np.rot90(image),
-    }[orientation]  # fmt: skip
-    geometry = Geometry.of_orientation(orientation)
-    np.testing.assert_array_equal(geometry.apply(image), expected)
-    stated = geometry.to_dict()
-    turned = np.rot90(image, -stated.get("rotation_deg", 0) // 90)
-    np.testing.assert_array_equal(turned[:, ::-1] if stated.get("mirrored") else turned, expected)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_avif_image_is_shown_as_its_properties_state(orientation):
     pil = pytest.importorskip("PIL.Image")
     if not pytest.importorskip("PIL.features").check("avif"):
@@ -181,8 +167,7 @@ def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".avi", ".asf", ".flv", ".mkv", ".mp4", ".ts", ".mov"])
-@pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 3), ("mpeg4", 2), ("libx264", 0)])
-@pytest.mark.parametrize("first", [0, 10])
+@pytest.mark.parametrize(("codec", "b_frames", "first"), [("libx264", 3, 10), ("mpeg4", 2, 0), ("libx264", 0, 0)])
 def test_times_rise_in_every_container(tmp_path, ending, codec, b_frames, first):
     if (ending == ".avi" and first) or (ending == ".flv" and codec == "mpeg4"):
         pytest.skip("FFmpeg writes the first image of AVI at 0, and a gap after it; FLV takes no MPEG-4")

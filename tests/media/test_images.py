@@ -1,3 +1,4 @@
+import io
 import sys
 from io import BytesIO
 
@@ -6,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
+from sonjit.media.sources.images import image_format, image_size
 
 
 def encoded(rgb, ending):
@@ -186,3 +189,56 @@ def test_damaged_files_never_raise_anything_else(noise, ending, damage, keep):
         return
     assert rgb.dtype == np.uint8
     assert rgb.ndim == 3
+
+
+FORMATS = {
+    "jpeg": ({}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\xff\xd8\xff\xc0" * 9}),
+    "png": ({},),
+    "webp": ({}, {"lossless": True}, {"save_all": True, "append_images": [Image.new("RGB", (37, 23), 9)]}),
+    "bmp": ({},),
+    "gif": ({},),
+    "tiff": ({}, {"compression": "tiff_lzw"}, {"big_tiff": True}),
+    "avif": ({},),
+    "ppm": ({},),
+    "jpeg2000": ({},),
+}
+
+
+def size_of(data):
+    return image_size(data, image_format(data[:64]))
+
+
+@pytest.mark.parametrize(("name", "options"), [(name, o) for name, options in FORMATS.items() for o in options])
+def test_the_header_has_the_size(name, options):
+    file = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (23, 37, 3), np.uint8)
+    if name == "avif" and "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow writes no AVIF")
+    Image.fromarray(noise).save(file, name, **options)
+    assert size_of(file.getvalue()) == (37, 23)
+
+
+def test_the_header_of_heic_has_the_size():
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (640, 448))).save(file)
+    assert size_of(file.getvalue()) == (640, 448)
+
+
+MAGICS = [
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBPVP8X", b"BM", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0",
+    b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", b"P6\n", b"\0\0\0\x0cjP  ",
+]  # fmt: skip
+
+
+@given(st.sampled_from(MAGICS), st.binary(max_size=200))
+def test_damaged_headers_are_no_size_or_a_positive_one(magic, rest):
+    size = size_of(magic + rest)
+    assert size is None or min(size) > 0
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@given(cut=st.integers(0, 400))
+def test_cut_files_are_no_error(ending, cut):
+    data = cv2.imencode(ending, np.zeros((12, 34, 3), np.uint8))[1].tobytes()
+    assert size_of(data[:cut]) in (None, (34, 12))

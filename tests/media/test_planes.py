@@ -6,7 +6,6 @@ from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.annotated.writers import drawn_on_planes, has_planes
-from sonjit.media.drawing.strokes import Region
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)
@@ -53,20 +52,6 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_array_equal(yuv[:96][untouched], old[:96][untouched])
     shown = VideoReformatter().reformat(made, format="rgb24", src_colorspace={1: 1, 9: 9}.get(matrix, 5)).to_ndarray()
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
-
-
-@pytest.mark.parametrize("top", [32, 48])  # the second is the last row of tiles
-def test_only_regions_are_compared(tmp_path, top):
-    with open_source(coloured_clip(tmp_path / "v.mp4")) as source:
-        frame = next(iter(source))
-    drawn, stale = frame.rgb.copy(), np.full_like(frame.rgb, 77)
-    cv2.rectangle(drawn, (40, top), (71, top + 40), RED, -1)
-    region = Region(32, 32, 96, 96)
-    stale[region.slices] = drawn[region.slices]
-    complete = drawn_on_planes(drawn, frame, VideoReformatter())
-    part = drawn_on_planes(stale, frame, VideoReformatter(), [region])
-    np.testing.assert_array_equal(part.to_ndarray(), complete.to_ndarray())
-    assert (complete.to_ndarray() != frame.decoded.to_ndarray()).any()
 
 
 @pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])

@@ -49,15 +49,6 @@ def test_a_disk_that_is_full_ends_a_drawing(tmp_path, clip, full_disk, ending, r
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
-@pytest.mark.parametrize("ending", [".avi", ".gif"])
-def test_a_drawing_that_is_thrown_away_needs_no_room(tmp_path, clip, full_disk, ending):
-    with open_source(clip("v.mp4")) as source:
-        writer = open_drawing_writer(tmp_path / f"o{ending}", source)
-        with pytest.raises(ZeroDivisionError), full_disk():
-            write_all(writer, ((black(64), 1 / (2 - count)) for count in range(3)))
-    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
-
-
 def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):
     with open_source(clip("v.mp4")) as source:
         writer = open_drawing_writer(tmp_path / "o.webp", source)
@@ -78,14 +69,6 @@ def test_a_disk_that_is_full_ends_a_table(tmp_path, hand, full_disk, ending):
     with pytest.raises(ZeroDivisionError), full_disk(4):  # a Parquet file begins with as many
         write_all(stopped, ((Frame(1 // (1 - count), None, [hand()]), None) for count in range(2)))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_sound_that_fills_the_disk_ends_the_drawing(tmp_path, clip, full_disk):
-    with open_source(clip("v.mkv", [0, 3.0], sound="pcm_s16le")) as source:
-        writer = open_drawing_writer(tmp_path / "o.mkv", source)
-        with pytest.raises(JobError, match="File too large"), full_disk(100_000):
-            write_all(writer, ((black(64), time / 25) for time in range(75)))
-    assert [path.name for path in tmp_path.iterdir()] == ["v.mkv"]
 
 
 def test_a_video_that_is_gone_before_it_is_drawn_is_one_line(tmp_path, clip):

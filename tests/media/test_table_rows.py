@@ -70,20 +70,6 @@ def test_expected_errors_are_read_back(tmp_path, frames, ending):
     assert read[0].hands[0].error_px is None
 
 
-@pytest.mark.parametrize("rows", ["keypoint", "wide"])
-def test_only_tables_of_refined_hands_have_expected_errors(tmp_path, frames, rows):
-    for name, options in (("published", {}), ("refined", {"keypoints": "refined"})):
-        write(tmp_path / f"{name}.csv", frames, Header(options=options), rows=rows)
-    published, refined = (read_csv(tmp_path / f"{name}.csv")[0] for name in ("published", "refined"))
-    added = refined.keys() - published.keys()
-    assert len(added) == (1 if rows == "keypoint" else 21)
-    assert all(name.endswith("error_px") and refined[name] == "" for name in added)
-    frames[0].hands[0].error_px = np.arange(21, dtype=np.float32)
-    table = sonjit.to_dataframe(frames, rows=rows)
-    column = table["error_px"] if rows == "keypoint" else table["index_finger_tip_error_px"]
-    assert column[8 if rows == "keypoint" else 0] == 8
-
-
 def test_a_wide_table_of_faces_takes_its_columns_from_the_first_face(tmp_path, face):
     for count, column in ((478, "point_1_x"), (6, "noseTip_x")):
         frames = [Frame(0, 0.0), Frame(1, 0.1, faces=[face(count)])]

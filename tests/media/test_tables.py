@@ -130,15 +130,6 @@ def shape(frames):
     ]
 
 
-def test_a_file_of_people_may_hold_bodies_only(tmp_path, body):
-    bodies_only = [Frame(0, 0.0, people=[Person(body()), Person(body())])]
-    for ending, kind in ((".csv", "bodies"), (".parquet", "people")):
-        write(tmp_path / f"t{ending}", Header(kind="people"), bodies_only)
-        header, (frame,) = load_frames(tmp_path / f"t{ending}")
-        assert header.kind == kind
-        assert len(getattr(frame, kind)) == 2
-
-
 @pytest.mark.parametrize(
     "change", [("kind", "foot"), ("keypoint", "7"), ("instance", "3"), ("handedness", "Right"), ("keypoint", "0")]
 )
@@ -244,17 +235,6 @@ def test_extras_that_do_not_fit(tmp_path, hand, ending):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_kinds_stand_in_the_header(tmp_path, face):
-    for ending in (".json", ".jsonl"):
-        write(tmp_path / f"t{ending}", Header(kind="faces"), [Frame(0, None), Frame(1, None, faces=[face()])])
-    data = json.loads((tmp_path / "t.json").read_text("utf-8"))
-    assert list(data) == ["source", "width", "height", "fps", "model", "kind", "frames"]
-    assert [list(frame) for frame in data["frames"]] == [["index", "time", "faces"]] * 2
-    assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["kind"] == "faces"
-    with pytest.raises(InputError, match="Choose from bodies, faces, hands, people"):
-        Header(kind="feet")
-
-
 @pytest.mark.parametrize("ending", [".json", ".jsonl"])
 def test_json_keeps_the_handedness_score_and_has_no_nan(tmp_path, hand, ending):
     one = hand(handedness_score=0.75)
@@ -269,16 +249,6 @@ def test_json_keeps_the_handedness_score_and_has_no_nan(tmp_path, hand, ending):
     (frame,) = load_frames(path)[1]
     assert frame.hands[0].handedness_score == 0.75
     assert frame.time is None
-
-
-def test_json_has_the_pinned_shape(tmp_path, hand):
-    with open_writer(tmp_path / "t.json", HEADER) as writer:
-        writer.write(Frame(0, 0.0, [hand(id=3)]))
-        writer.write(Frame(1, 0.04))
-    data = json.loads((tmp_path / "t.json").read_text("utf-8"))
-    assert list(data) == ["source", "width", "height", "fps", "model", "frames"]
-    assert [list(frame) for frame in data["frames"]] == [["index", "time", "hands"]] * 2
-    assert data["frames"][0]["hands"][0]["id"] == 3
 
 
 def test_csv_has_the_pinned_columns(tmp_path, hand):
