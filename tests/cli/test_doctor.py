@@ -1,5 +1,4 @@
 from sonjit.cli import main
-from sonjit.cli.doctor import examine
 
 
 def run(capsys):
@@ -33,16 +32,3 @@ def test_damaged_weights_are_missing_too(capsys, tmp_path, monkeypatch, weights)
         (models / path.name).write_bytes(bytes(path.stat().st_size))
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
     assert run(capsys)[0] == 1
-
-
-def test_an_absent_package_is_missing_with_the_line_to_type(monkeypatch):
-    monkeypatch.setattr("sonjit.cli.doctor._BASE", ("numpy", "no-such-package"))
-    (finding,) = [finding for finding in examine() if finding.what == "no-such-package"]
-    assert (finding.state, finding.detail) == ("missing", "pip install no-such-package")
-
-
-def test_rendering_without_opengl_is_a_note_with_the_line_to_type(monkeypatch):
-    monkeypatch.setattr("sonjit.lab.synthesis.renderer._EGL", "libnone.so.1")
-    (finding,) = [finding for finding in examine() if finding.what == "OpenGL without a screen"]
-    assert finding.state == "note"
-    assert "apt-get install libegl1 libgl1-mesa-dri" in finding.detail

@@ -1,6 +1,5 @@
 """`sonjit gestures`: recordings are stored, trained and distinguished."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -131,12 +130,3 @@ def test_impossible_requests_are_refused_in_one_line(sonjit, arguments, message,
     assert code
     assert len(err) == 1
     assert message in err[0]
-
-
-def test_a_missing_gesture_file_is_refused_before_any_table_is_written(sonjit, weights, tmp_path):
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
-    code, _, err = sonjit("hands", tmp_path, "--gestures", "nothing.npz", "--save", tmp_path / "t.csv")
-    assert (code, len(err)) == (2, 1)
-    assert "nothing.npz cannot be read: No such file" in err[0]
-    assert not (tmp_path / "t.csv").exists()

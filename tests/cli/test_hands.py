@@ -51,14 +51,6 @@ def test_a_table_of_any_kind(sonjit, media, out, name, ending, names_in, frame_c
         assert (header.source, header.model) == (str(media / name), "hands-full")
 
 
-def test_json_is_as_promised(sonjit, media, out):
-    sonjit("hands", media / "clip.mp4", "--save", out / "t.json", "--model", "lite")
-    data = json.loads((out / "t.json").read_text("utf-8"))
-    assert set(data) == {"source", "width", "height", "fps", "model", "version", "frames"}
-    assert (data["width"], data["height"], data["fps"], data["model"]) == (640, 480, 30.0, "hands-lite")
-    assert set(data["frames"][0]) == {"index", "time", "hands"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "drawn"), [("photo.png", "drawn.png"), ("clip.mp4", "drawn.mp4")])
 def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, name, drawn, names_in, frame_count):
@@ -113,17 +105,6 @@ def test_measures_are_printed(sonjit, media):
     assert 0 < float(table["hand_length_m"]) < 0.4
     _, shown, _ = sonjit("hands", media / "photo.png", media / "clip.mp4", "--limit", 1, "--measures")
     assert all("; gesture " in line and "; hand_length_m 0." in line for line in shown.splitlines())
-
-
-@pytest.mark.slow
-def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, out, names_in):
-    status, _, (line,) = sonjit("hands", stills, "--save", out / "t.json")
-    assert status == 0
-    assert line.startswith("3 files, ")
-    frames = load_frames(out / "t.json")[1]
-    assert [(frame.index, frame.source) for frame in frames] == [(0, "f2.png"), (1, "f9.png"), (2, "f10.png")]
-    assert [bool(frame.hands) for frame in frames] == [True, False, True]
-    assert names_in(out) == ["t.json"]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json"])
@@ -213,15 +194,12 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
                 ["--measures"],
             )
         ),
-        (["face", "{photo}", "--model", "box", "--min-presence-score", "0.7"], "has no effect with model='box'"),
-        (["hands", "{photo}", "--distance", "--keypoints", "published"], "has no effect with distance=True"),
         (
             ["body", "{photo}", "--static-image", "--no-smooth-segmentation", "--mask", "{out}/m.png"],
             "smooth_segmentation=False has no effect with static_image=True",
         ),
         (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
         (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
-        (["hands", "{photo}", "--hand-length", "0.2"], "hand_length requires distance=True"),
         (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),
         (["hands", "camera:x"], "a camera has a number"),
         (["hands", "gopher://example.org/hand.jpg"], "an address begins with"),
@@ -231,14 +209,9 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "--draw", "{out}/d.mp4"], "an image is drawn into"),
         (["hands", "{clip}", "--draw", "{out}/d.png"], "a video is drawn into"),
         (["hands", "{folder}", "--save", "{photo}/tables/"], "cannot be written"),
-        (["hands", "{photo}", "--model", "huge"], "huge"),
-        (["hands", "{photo}", "--max-instances", "0"], "max_instances=0|--max-instances 0"),
         (["hands", "{photo}", "--max-instances", "many"], "many"),
-        (["hands", "{photo}", "--search-interval", "0"], "search"),
-        (["hands", "{photo}", "--min-presence-score", "2"], "presence"),
         (["hands", "{photo}", "--jobs", "0"], "--jobs 0"),
         (["hands", "{photo}", "--limit", "0"], "--limit 0"),
-        (["hands", "{photo}", "--threads", "-1"], "threads=-1"),
         (["hands", "{photo}", "--device", "TOASTER"], "TOASTER"),
         (["hands", "{photo}", "--landmark-model", "{photo}"], "unknown ending"),
         (["hands", "{photo}", "--models-dir", "{out}"], "sonjit models pull"),
@@ -273,21 +246,6 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
     assert status == 2
     assert "sonjit models pull" in line
     assert names_in(out) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "status", "start"),
-    [(["{photo}", "--json"], 0, "1 frame, "), (["nowhere.jpg"], 2, "sonjit: nowhere.jpg")],
-    ids=["found", "wrong"],
-)
-def test_as_a_program(media, arguments, status, start):
-    command = [sys.executable, "-m", "sonjit", "hands", *(a.format(photo=media / "photo.png") for a in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == status
-    assert done.stderr.startswith(start)
-    assert done.stderr.count("\n") == 1
-    assert len(done.stdout.splitlines()) == (1 if status == 0 else 0)
 
 
 @pytest.mark.slow

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import Gesture
 from sonjit.media import Header, load_frames, open_writer
-from sonjit.results import Body, Face, Frame, Hand
+from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import AngleLimits, RepetitionCounts, annotate, table_columns
 
@@ -48,16 +47,6 @@ def test_people_are_cut_out(sonjit, image, tmp_path, weights):
     alpha = cv2.imread(str(cut), cv2.IMREAD_UNCHANGED)[..., 3]
     assert alpha.shape == cv2.imread(str(image)).shape[:2]
     assert 0 < (alpha > 127).mean() < 1
-
-
-@pytest.mark.golden
-def test_boxes_of_faces_have_their_columns(sonjit, image, tmp_path, weights):
-    table = tmp_path / "t.csv"
-    assert sonjit("face", image, "--model", "box-full", "--max-instances", "9", "--save", table)[0] == 0
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert set(rows[0]) > {"x_min", "y_min", "x_max", "y_max"}
-    assert all(float(row["x_min"]) < float(row["x_max"]) for row in rows if row["kind"])
 
 
 @pytest.mark.slow
@@ -123,22 +112,6 @@ def test_repetitions_are_counted_per_person():
     assert counts.summary() == ["3 repetitions of left_knee_angle_rad by body #7"]
 
 
-def test_without_repetitions_the_range_of_the_angle_is_reported():
-    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
-    for index, angle in enumerate(np.radians([170, 130, 165])):
-        counts.update(Frame(index, index / 30, bodies=[bent(angle)]))
-    assert counts.summary() == [
-        "0 repetitions of left_knee_angle_rad. It was 130 to 170 degrees, the limits are 110 and 150"
-    ]
-
-
-def test_without_a_visible_angle_no_range_is_reported():
-    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
-    for index in range(3):
-        counts.update(Frame(index, index / 30, bodies=[bent(np.nan)]))
-    assert counts.summary() == ["0 repetitions of left_knee_angle_rad. Its keypoints were never visible"]
-
-
 @pytest.mark.golden
 def test_repetitions_become_a_table(sonjit, data, tmp_path):
     file = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
@@ -154,17 +127,6 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
         assert 0 <= float(row["begin"]) < float(row["end"])
         assert float(row["duration_s"]) == pytest.approx(float(row["end"]) - float(row["begin"]), abs=1e-3)
         assert float(row["value"]) < math.radians(110)
-
-
-@pytest.mark.parametrize(
-    ("measures", "gesture", "note"),
-    [(True, Gesture("Thumb_Up", 0.9), "Thumb Up 0.90"), (True, None, ""), (False, Gesture("Thumb_Up", 0.9), "")],
-)
-def test_gestures_are_noted_where_they_are_requested_and_known(measures, gesture, note):
-    points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
-    frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points, gesture=gesture)])
-    annotations = annotate(frame, table_columns("hands-full", measures=measures))
-    assert annotations.notes == [note]
 
 
 def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):

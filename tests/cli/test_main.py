@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from sonjit import __version__
 from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.cli import main, print_error
 
+IS_BUILT = Path(__file__).parents[2].joinpath("web", "dist", "sonjit-web.js").is_file()
 COMMANDS = ["hands", "demo", "models", "doctor", "bench"]
 
 
@@ -43,7 +45,10 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["hands"], ["train", "cam", "--out"], ["synth"], ["annotate", "rank"], ["models", "add"], ["page"], ["explain"]],
+    [
+        *(["hands"], ["train", "cam", "--out"], ["synth"], ["annotate", "rank"], ["models", "add"], ["explain"]),
+        pytest.param(["page"], marks=pytest.mark.skipif(not IS_BUILT, reason="web/ is not built; type: make web")),
+    ],
     ids=" ".join,
 )
 def test_a_name_that_no_file_can_have_is_one_line(capsys, arguments):

@@ -1,10 +1,17 @@
-"""`sonjit stream`: results of a clip arrive at a receiver."""
+"""Live commands: `sonjit stream` and `control`, and cameras that are unplugged."""
 
 import csv
+import json
 import socket
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+
+import sonjit as library
+import sonjit as sonjit_package
+from sonjit.media import load_frames
 
 
 @pytest.mark.slow
@@ -91,3 +98,116 @@ def test_a_video_without_results_suggests_a_more_thorough_search(sonjit, out, wr
     call = ["hands", out / "grey.mp4", "--model", "lite"]
     assert sonjit(*call)[2][0] == f"sonjit: {out / 'grey.mp4'}: 0 hands found. Try --search thorough."
     assert len(sonjit(*call, "--search", "fast")[2]) == len(sonjit(*call, "--limit", 9)[2]) == 1
+
+
+MAP = '[[rule]]\nmeasure = "x"\npost = "http://192.0.2.1/hand"\n'  # an address that nobody has
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
+    file = tmp_path / "map.toml"
+    file.write_text(MAP)
+    code, out, err = sonjit("control", file, media / "clip.mp4", "--dry-run", "--limit", 3)
+    assert (code, err) == (0, [])
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert 1 <= len(lines) <= 3
+    assert {(line["post"], line["measure"]) for line in lines} == {("http://192.0.2.1/hand", "x")}
+    assert all(0 <= line["value"] <= 1 for line in lines)
+    file.write_text('pause = "Open_Palm"\n' + MAP)
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "demo.mp4"
+    code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)
+    assert (code, err) == (0, ["paused at 0.27 s: Open_Palm"])  # once the hand has been in sight for a quarter second
+    assert {json.loads(line)["time"] < 0.27 for line in out.splitlines()} == {True}
+
+
+def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):
+    file = tmp_path / "map.toml"
+    for text, message in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: must be at least 1")):
+        file.write_text(text)
+        code, _, err = sonjit("control", file, "none.mp4", "--dry-run", "--limit", 0 if text == MAP else 1)
+        assert (code, len(err)) == (2, 1)
+        assert message in err[0]
+
+
+@pytest.fixture
+def _unplugged(monkeypatch):
+    """A camera that gives no more images after a few."""
+
+    class Camera:
+        left = 5
+
+        def __init__(self, _number):
+            pass
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def get(self, _key):
+            return 0
+
+        def read(self):
+            self.left -= 1
+            return (True, np.full((48, 64, 3), 90, np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_unplugged", "weights")
+def test_an_unplugged_camera_leaves_its_table(sonjit, out):
+    status, _, lines = sonjit("hands", "camera:0", "--save", out / "t.jsonl", "--draw", out / "d.mp4")
+    assert status == 1
+    assert any("camera:0 ended after" in line for line in lines)
+    assert load_frames(out / "t.jsonl")[1]
+    assert (out / "d.mp4").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_unplugged", "weights")
+@pytest.mark.parametrize(
+    "command",
+    ["motions camera:0", f"motions camera:0 --limit {10**20}", "stream camera:0 --to osc://127.0.0.1:9 --model lite"],
+)
+def test_an_unplugged_camera_ends_live_commands_in_one_line(sonjit, command):
+    status, _, lines = sonjit(*command.split())
+    assert status == 1
+    assert len(lines) == 2
+    assert lines[0].startswith("sonjit: camera:0 ended after")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("weights")
+def test_a_cut_video_is_one_line_of_motions(sonjit, media, tmp_path):
+    whole = (media / "clip.mp4").read_bytes()
+    (cut := tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    status, _, lines = sonjit("motions", cut)
+    assert status != 0
+    assert all(line.startswith("sonjit: ") or "motions in" in line for line in lines)
+
+
+DRAG = slice(90, 165)
+"""Frames of the bundled clip in which a hand drags."""
+
+
+@pytest.mark.slow
+def test_hands_of_a_clip_are_those_of_track(sonjit, media, out):
+    assert sonjit("hands", media / "clip.mp4", "--model", "lite", "--save", out / "t.json")[0] == 0
+    tracked = list(library.track(media / "clip.mp4", "hands", model="lite"))
+    saved = load_frames(out / "t.json")[1]
+    assert any(frame.hands for frame in tracked)
+    for frame, row in zip(tracked, saved, strict=True):
+        assert [hand.to_dict(full=True) for hand in frame.hands] == [hand.to_dict(full=True) for hand in row.hands]
+
+
+@pytest.mark.slow
+def test_motions_of_a_clip_are_those_of_hands(sonjit, weights, demo_clip, write_video, tmp_path, out):
+    clip = write_video(tmp_path / "drag.mp4", demo_clip[1][DRAG])
+    assert sonjit("hands", clip, "--gestures", "canned", "--save", out / "hands.csv")[0] == 0
+    assert sonjit("motions", clip, "--save", out / "motions.csv")[0] == 0
+    rows = (out / "motions.csv").read_text("utf-8").splitlines()
+    expected = (out / "hands.motions.csv").read_text("utf-8").splitlines()
+    assert len(rows) > 1
+    assert rows == [line for line in expected if ",progress," not in line]
