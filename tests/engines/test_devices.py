@@ -1,5 +1,6 @@
 """Device names, including those of runtimes that are not installed."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,17 +75,9 @@ _NAMES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_published_network_gives_the_same_on_both_runtimes(name, photo):
+def test_a_published_network_gives_the_same_on_both_runtimes(name, photo, need):
     """Allow 2e-4 of the values, also for masks with steep edges."""
-    import cv2
-
-    from sonjit.weights import find_weight
-
-    try:
-        path = find_weight(name)
-    except InputError as error:
-        pytest.skip(str(error))
-    results = []
+    (path,), results = need(name).values(), []
     for engine in ("openvino", "onnxruntime"):
         network = load_engine(path, EngineOptions(engine=engine, precision="f32"), value_range=_NAMES[name])
         network.input[0] = cv2.resize(photo, network.input.shape[2:0:-1])
@@ -92,12 +85,6 @@ def test_a_published_network_gives_the_same_on_both_runtimes(name, photo):
     for result, other in zip(*results, strict=True):
         assert result.shape == other.shape
         np.testing.assert_allclose(other, result, rtol=0, atol=2e-4 * max(1.0, np.abs(result).max()))
-
-
-def test_torch_names():
-    torch = pytest.importorskip("torch")
-    here = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    assert [torch_device(name) for name in ("cpu", "CPU", "auto")] == [torch.device("cpu")] * 2 + [here]
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "gpu:x"])

@@ -1,4 +1,4 @@
-"""Networks quantized to int8."""
+"""Networks quantized to int8, and the rule for low precisions on photographs."""
 
 import hashlib
 import json
@@ -13,10 +13,11 @@ from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
 from sonjit.detectors.kinds.face_networks import load_faces
 from sonjit.detectors.options import FaceOptions
+from sonjit.detectors.quantization import measure_agreement, record_crops
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.devices import processor_name
 from sonjit.engines.int8 import Landmarks, quantize
-from sonjit.engines.openvino import resolve_precision
+from sonjit.engines.openvino import has_bf16, resolve_precision
 from sonjit.engines.precision import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
 
 SIDE = 16
@@ -145,21 +146,6 @@ def test_images_that_show_nothing_are_refused(landmarks, images):
         quantize(landmarks, Landmarks(4, step=2, least_presence=2), images, images, shift_px=1)
 
 
-@pytest.mark.slow
-def test_a_detector_is_measured_where_it_finds_something(detector, images):
-    boxes = Landmarks(4, step=2, candidates=16, least_presence=0.0)
-    promise = quantize(detector, boxes, images[::2], images[1::2], shift_px=1.0)
-    assert promise.shift_px <= 1.5
-    assert promise.f32 < 3
-    off = []
-    for both in zip(*(run_all(detector, images[1::2], precision) for precision in ("f32", "int8")), strict=True):
-        exact, rounded = (output.reshape(16, 2, 2) for output in both)
-        found = exact[:, 0, 0] > exact[:, 0, 0].mean()  # as its logit says
-        assert 0 < found.sum() < 16
-        off.append(np.linalg.norm(exact - rounded, axis=2)[found].mean())
-    assert promise.shift_px == pytest.approx(np.mean(off), abs=0.002)
-
-
 def test_networks_without_a_form_are_refused():
     with pytest.raises(InputError, match=r"'face-attention' cannot be quantized. Choose from palm-full, "):
         next(quantization.quantize_networks(["face-attention"]))
@@ -197,3 +183,35 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
 def test_faces_without_an_int8_form_are_refused(model):
     with pytest.raises(InputError, match=f"precision='int8' requires the model mesh, not {model}"):
         load_faces(FaceOptions(precision="int8", model=model))
+
+
+RULE = {
+    # network: whether bf16 keeps the rule, and the largest mean shift in px of 224 that `auto` may have
+    "hand-full": (False, 0.2),
+    "hand-lite": (False, 0.2),
+    "body-full": (False, 0.0),
+    "body-lite": (False, 0.0),
+    "face-mesh": (True, 0.05),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize("name", RULE)
+def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
+    if not has_bf16():
+        pytest.skip("this CPU has no bf16")
+    folder = data / "real" / "wild"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    even, odd = record_crops(name, folder, search="fast")
+    bf16_keeps, most_px = RULE[name]
+    auto = measure_agreement(name, [*even, *odd])
+    assert auto.keeps_rule
+    assert auto.shift_px <= most_px
+    assert measure_agreement(name, [*even, *odd], "bf16").keeps_rule == bf16_keeps
+
+
+def test_crops_that_show_nothing_are_refused(weights):
+    with pytest.raises(InputError, match="hand-lite: the crops show nothing that the network is for"):
+        measure_agreement("hand-lite", [np.zeros((1, 224, 224, 3), np.uint8)], "f32")

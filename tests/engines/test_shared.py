@@ -32,16 +32,6 @@ def shared(path, **options):
         return load_engine(path, EngineOptions(**options))
 
 
-def test_engines_that_ask_for_the_same_share_one_network(weights, loads):
-    first, second = shared(weights["hand-lite"]), shared(weights["hand-lite"])
-    assert len(loads) == 1
-    assert first._network is second._network
-    first.input[:], second.input[:] = 10, 200
-    separate = [output.copy() for output in first.run()]
-    second.run()
-    assert all((a == b).all() for a, b in zip(separate, first._outputs, strict=True))  # buffers of their own
-
-
 @pytest.mark.slow
 def test_an_unused_network_is_freed(weights, loads):
     path = weights["hand-lite"]
@@ -50,13 +40,6 @@ def test_an_unused_network_is_freed(weights, loads):
     gc.collect()
     shared(path)
     assert len(loads) == 2
-
-
-def test_many_threads_load_a_network_once(weights, loads):
-    with ThreadPoolExecutor(8) as pool:
-        engines = list(pool.map(shared, [weights["hand-lite"]] * 8))
-    assert len(loads) == 1
-    assert len({id(engine._network) for engine in engines}) == 1
 
 
 def test_clients_of_a_server_share_their_networks(weights, loads):

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from sonjit import InputError
-from sonjit._util.errors import SonjitError
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.engines.tflite import TfliteFile, read_options
-from sonjit.weights import find_weight
+from sonjit.engines.tflite import Level, TfliteFile, TfliteTensors, dense_from_sparse, read_options
 
 from .flat_tables import write_table
 
@@ -36,11 +35,8 @@ CHAIN = make_file((0, (0, 9), (1,), b""), (1, (1,), (2,), OPTIONS), (0, (2,), (3
 
 
 @pytest.fixture(scope="module")
-def attention():
-    try:
-        return find_weight("face-attention")
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
+def attention(need):
+    return need("face-attention")["face-attention"]
 
 
 def test_operators_are_read():
@@ -120,3 +116,61 @@ def test_the_attention_mesh_runs_as_one_network(attention):
     outputs = network.run()
     assert [output.shape for output in outputs] == [(1, 1, 1, size) for size in (1404, 160, 142, 142, 10, 10, 1)]
     assert all(np.isfinite(output).all() for output in outputs)
+
+
+@pytest.fixture(scope="module", params=["hand-full", "face-full"])  # halves; sparse halves
+def published(request, need):
+    return need(request.param)[request.param].read_bytes()
+
+
+def sparse_rows(dense):
+    """Return a tensor with dense rows and sparse columns."""
+    rows, columns = np.nonzero(dense)
+    segments = np.searchsorted(rows, np.arange(len(dense) + 1))
+    return dense[rows, columns], (Level(len(dense)), Level(dense.shape[1], segments, columns))
+
+
+@given(hnp.arrays(np.int8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.sampled_from([0, 0, 1, -3])))
+def test_rows_of_some_columns_become_dense_again(dense):
+    values, levels = sparse_rows(dense)
+    np.testing.assert_array_equal(dense_from_sparse(values, dense.shape, (0, 1), (), levels), dense)
+    transposed = dense_from_sparse(values, dense.T.shape, (1, 0), (), levels)
+    np.testing.assert_array_equal(transposed, dense.T)
+
+
+def test_every_constant_of_a_published_file_can_be_read(published):
+    file = TfliteFile(published)
+    tensors = TfliteTensors(file)
+    weights = [
+        (tensors.constant(operator.inputs[1]), tensors.tensors[operator.inputs[1]])
+        for operator in file.operators
+        if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    ]
+    assert weights
+    assert all(values is not None and values.dtype == np.float32 for values, _ in weights)
+    assert all(
+        values.shape == tensor.shape and np.isfinite(values).all() and values.any() for values, tensor in weights
+    )
+    assert tensors.constant(file.inputs[0]) is None
+    assert tensors.constant(-1) is None
+
+
+def test_damaged_tensors_are_at_most_a_value_error(published):
+    rng = np.random.default_rng(0)
+    read = 0
+    for _ in range(40):
+        data = bytearray(published)
+        for position in rng.integers(0, len(data), 20):
+            data[position] = rng.integers(256)
+        # The tables stand at the end, or at the beginning, of files of different converters.
+        for position in (*rng.integers(0, 4096, 8), *rng.integers(len(data) - 4096, len(data), 8)):
+            data[position] = rng.integers(256)
+        data[4:8] = b"TFL3"
+        try:
+            tensors = TfliteTensors(TfliteFile(bytes(data)))
+            for number in range(len(tensors.tensors)):
+                tensors.constant(number)
+            read += 1
+        except ValueError:
+            pass
+    assert read < 40
