@@ -1,6 +1,5 @@
 """Generated files are up to date, and the reference of options, columns and environment variables is complete."""
 
-import ast
 import importlib.util
 import inspect
 import re
@@ -64,46 +63,3 @@ def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
     text = (DOCS / "columns.md").read_text("utf-8")
     assert len(columns) > len(extra)
     assert [name for name in columns if f"`{name}`" not in text] == []
-
-
-def read_variables(path):
-    """Return the names of the environment variables that a module reads or sets."""
-    tree = ast.parse(path.read_text("utf-8"))
-    constants = {
-        target.id: node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
-    }
-
-    def names(node):
-        node = constants.get(node.id, node) if isinstance(node, ast.Name) else node
-        return {node.value} if isinstance(node, ast.Constant) else set()
-
-    found = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get" | "setdefault" | "pop")):
-                found |= names(node.args[0])
-            case ast.Call(func=ast.Attribute(attr="getenv")):
-                found |= names(node.args[0])
-            case ast.Subscript(value=ast.Attribute(attr="environ")):
-                found |= names(node.slice)
-            case ast.Compare(comparators=[ast.Attribute(attr="environ")]):
-                found |= names(node.left)
-    return found
-
-
-def test_every_environment_variable_is_described():
-    text = (DOCS / "environment.md").read_text("utf-8")
-    described = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
-    read = set().union(*(read_variables(path) for path in (PROJECT / "src").rglob("*.py")))
-    assert "SONJIT_EXTENSIONS" in read
-    assert read - described == set()
-    assert described - read <= {
-        "OPENCV_FOR_THREADS_NUM",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-    }  # set in a loop

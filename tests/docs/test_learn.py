@@ -60,37 +60,9 @@ def test_rules_by_hand_are_pytorchs(lesson, name):
         assert float((hand - torchs).abs().max()) < 1e-9
 
 
-def test_descent_finds_what_its_page_teaches(lesson):
-    descent = lesson("descent")
-    weak = descent.weaknesses(60)
-    assert weak["loss_below"] < 1 < weak["loss_above"]
-    assert weak["turns_momentum"] < weak["turns_sgd"]
-    assert weak["steps_y"] < weak["steps_x"]
-    rates = descent.effective_rates(400)
-    assert rates["adagrad"][-1] < 0.2 * rates["adagrad"][4]
-    assert rates["rmsprop"][-1] > 0.3
-    passes, _ = descent.batches(2000, 50, 2)
-    assert passes["iterations_per_epoch"] == 40
-    assert passes["sgd_after_one_epoch"] < passes["gd_after_one_epoch"]
-    assert passes["falling_at_end"] < passes["constant_at_end"]
-    assert float(descent.gradient(descent.saddle, descent.newton(descent.saddle, (0.5, 0.3), 20)).norm()) < 1e-9
-
-
 def test_back_propagation_by_hand_is_autograds(lesson):
     back = lesson("networks").back_propagation()
     assert max(back["apart_small"], back["apart_large"]) < 1e-12
-
-
-def test_losses(lesson):
-    losses = lesson("losses")
-    X, y = losses.two_groups(100)
-    assert losses.gradient_check(X, y) < 1e-12
-    slow, steps = losses.descend(X, y, rate=1.0, until=1e-6)
-    fast, jumps = losses.newton_raphson(X, y, until=1e-6)
-    assert abs(slow - fast).max() < 1e-3
-    assert jumps < steps
-    wrong = losses.one_wrong_answer(-6.0)
-    assert abs(wrong["by_squared"]) < 0.01 < 0.9 < abs(wrong["by_cross_entropy"])
 
 
 def test_gradients_vanish_without_shortcuts(lesson):

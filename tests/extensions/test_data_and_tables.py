@@ -1,10 +1,6 @@
 """A data set, a protocol with its metric, and a table format of extensions work in every public interface."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -72,21 +68,6 @@ def test_a_table_format_takes_what_is_evaluated(root, protocol, counts, tmp_path
     assert main([*map(str, call), "--out", str(tmp_path / "out"), "--save", str(tmp_path / "t.count")]) == 0
     count, *columns = (tmp_path / "t.count").read_text("utf-8").split()
     assert (count, columns[:4]) == ("3", ["mode", "place", "dataset", "sample"])
-
-
-@pytest.mark.slow
-def test_a_user_defined_task_is_evaluated_in_several_processes(root, protocol, tmp_path):
-    np.savez(tmp_path / "mine.npz", id=["20_30.png"], box=np.array([[15.0, 25, 25, 35]]))
-    call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz", "--jobs", 2]
-    call = [*map(str, call), "--out", str(tmp_path / "out")]
-    script = tmp_path / "mine.py"
-    script.write_text(
-        f"import lamp_task, lamps, sonjit.cli\nif __name__ == '__main__':\n    exit(sonjit.cli.main({call!r}))\n"
-    )
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    subprocess.run([sys.executable, script], check=True, env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
-    (run,) = json.loads((tmp_path / "out" / "eval.json").read_text("utf-8"))["runs"]
-    assert run["units"]["found"] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ import pytest
 
 from sonjit import InputError, load_extension
 from sonjit._util.errors import JobError
-from sonjit._util.extensions import EXTENSIONS, NETWORKS, LoadedExtensions
+from sonjit._util.extensions import EXTENSIONS, LoadedExtensions
 
 HERE = Path(__file__).parent
 
@@ -106,15 +105,6 @@ print(*TestClient(create_app(), "http://127.0.0.1").get("/v1/kinds").json()["kin
     assert done.stdout.split() == ["hands", "face", "body", "holistic", "spots"]
 
 
-def test_an_entry_point_may_be_a_function(place):
-    body = SPOTS.partition("SPOTS = register_kind")
-    head, calls = body[0], "".join(body[1:])
-    text = head + "def register_all():\n" + "".join(f"    {line}\n" for line in calls.splitlines())
-    place.install("sonjit-spots", "spots_plugin", text, place="spots_plugin:register_all")
-    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
-    assert (done.returncode, done.stderr.partition(";")[0]) == (0, "3 files, 3 spots")
-
-
 JOB = """
 def main():
     task = Detect("spots", {"model": "plain"})
@@ -148,16 +138,6 @@ def test_what_workers_cannot_load_is_reported_in_one_line(place):
         load_extension("no_such_module")
 
 
-def test_a_program_loads_a_module_by_its_name_and_so_do_its_workers(place):
-    place.module("spots_plugin", SPOTS)
-    done = place.script(
-        "import sonjit\n"
-        + IMPORTS
-        + JOB.replace("def main():", "def main():\n    sonjit.load_extension('spots_plugin')")
-    )
-    assert (done.stdout, done.stderr) == ("[]\n", "")
-
-
 def test_the_environment_names_modules(place, monkeypatch):
     place.module("spots_plugin", SPOTS)
     monkeypatch.setenv("SONJIT_EXTENSIONS", "spots_plugin, no_such_module")
@@ -189,41 +169,3 @@ def test_extensions_that_fail_are_one_line_each_and_stop_nothing(place):
     done = place.script("import sonjit; sonjit.create_detector('feet')")
     last = done.stderr.splitlines()[-1]
     assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken" in last
-
-
-def test_networks_are_loaded_on_request(place):
-    text = """
-import torch
-from sonjit.lab.networks import InputSpec, Network, NetworkEntry, register
-
-class Toy(Network):
-    def forward(self, images):
-        return {"mean": images.mean((2, 3))}
-
-register(NetworkEntry("toy", Toy, "the mean colour", "nobody", "none", (InputSpec("images", (3, 8, 8)),)))
-"""
-    place.install("sonjit-toy", "toy_plugin", text, group=NETWORKS)
-    done = place.script("""
-import sys
-from sonjit.cli import main
-assert main(["--help"]) == 0 and "torch" not in sys.modules
-assert main(["networks", "toy", "--json"]) == 0
-""")
-    assert done.returncode == 0, done.stderr
-    assert '"the mean colour"' in done.stdout
-
-
-NAMES = """
-import sys
-from sonjit._util.extensions import load_extensions
-print([one.name for one in load_extensions()], "importlib.metadata" in sys.modules)
-"""
-
-
-def test_a_package_in_a_zip_file_is_found(place):
-    with zipfile.ZipFile(place.site / "packed.zip", "w") as packed:
-        packed.writestr("packed_plugin.py", "")
-        packed.writestr("packed-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: packed\nVersion: 1.2\n")
-        packed.writestr("packed-1.2.dist-info/entry_points.txt", f"[{EXTENSIONS}]\npacked = packed_plugin\n")
-    found = place.script(f"import sys\nsys.path.insert(0, {str(place.site / 'packed.zip')!r})\n{NAMES}")
-    assert found.stdout.startswith("['packed']"), found.stderr

@@ -1,10 +1,12 @@
-"""Rotations are valid, and convert between forms without loss."""
+"""Rotations convert between forms without loss, and cameras project and are read from text."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit import InputError
+from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
 from sonjit.geometry.rotations import (
     align_rigidly,
     matrix_from_quaternion_wxyz,
@@ -56,3 +58,53 @@ def test_alignment_never_mirrors():
     points = np.random.default_rng(5).normal(size=(7, 3))
     found, _ = align_rigidly(points, points * (-1, 1, 1))
     assert np.linalg.det(found) == pytest.approx(1)
+
+
+focal = st.floats(200, 3000)
+cameras = st.builds(Intrinsics, focal, focal, st.floats(0, 2000), st.floats(0, 2000))
+clouds = st.integers(0, 10**6).map(lambda seed: np.random.default_rng(seed).normal(0, 0.06, (21, 3)))
+places = st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(0.5, 3)).map(np.array)
+
+
+@given(cameras, clouds, places)
+def test_pixels_and_depths_give_the_points_back(camera, points, place):
+    points = points + place
+    np.testing.assert_allclose(camera.back_project(camera.project(points), points[:, 2]), points, atol=1e-9)
+
+
+@given(cameras, clouds, places)
+def test_known_points_are_put_where_they_are_seen(camera, points, place):
+    shift = translation_to_view(points, camera.project(points + place), camera)
+    np.testing.assert_allclose(shift, place, atol=1e-4)
+
+
+def test_points_that_are_seen_mirrored_stand_nowhere():
+    camera, points = assumed_camera(640, 480), np.random.default_rng(0).normal(0, 0.06, (21, 3))
+    points[:, 2] = 0
+    xy = camera.project(points + np.array([0, 0, 1]))
+    assert translation_to_view(points, 2 * np.array([320, 240]) - xy, camera) is None
+    assert translation_to_view(points, np.full_like(xy, np.nan), camera) is None
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000))
+def test_an_assumed_camera_sees_60_degrees_across_the_longer_side(width, height):
+    camera = assumed_camera(width, height)
+    edges = camera.back_project(np.array([[0, height / 2], [width, height / 2], [width / 2, 0]]), np.ones(3))
+    assert np.degrees(np.arctan(abs(edges).max(0)[:2])).max() == pytest.approx(30)
+    assert camera.fx == camera.fy
+
+
+def test_a_camera_is_read_from_text():
+    assert camera_from_text("608, 609,320.5,240") == Intrinsics(608, 609, 320.5, 240)
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d"])
+def test_other_text_is_refused(text):
+    with pytest.raises(InputError, match="give fx,fy,cx,cy in pixels"):
+        camera_from_text(text)
+
+
+@pytest.mark.parametrize("text", ["0,600,3,4", "600,-1,3,4", "nan,600,3,4", "600,600,inf,4"])
+def test_impossible_cameras_are_refused(text):
+    with pytest.raises(InputError, match="focal lengths must be above 0, and all four numbers finite"):
+        camera_from_text(text)

@@ -9,13 +9,9 @@ from sonjit._util.errors import InputError
 from sonjit.gestures import gesture_of
 from sonjit.gestures.classifier import (
     FEATURES,
-    LEAST_SCORE,
-    NONE,
-    SHAPES,
     VOCABULARY,
     features_of,
     gesture_features,
-    load_gestures,
 )
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.lab.training.alphabets import POSES
@@ -67,42 +63,9 @@ def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
     assert VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
 
 
-def test_a_sideways_thumb_and_a_finger_to_the_camera_make_no_gesture():
-    points = np.zeros((21, 3), np.float32)
-    points[4], points[8] = (50, 3, 0), (3, -3, -50)
-    assert VOCABULARY.name("Thumb", points) is None
-    assert VOCABULARY.name("Pointing", points) is None
-    points[4] = (20, 40, 0)
-    assert VOCABULARY.name("Thumb", points) == "Thumb_Down"
-
-
-def test_unknown_or_coinciding_keypoints_make_no_gesture(posed):
-    hand = posed("open")
-    hand.keypoints_3d = np.full((21, 3), np.nan, np.float32)
-    assert gesture_of(hand) is None
-    hand.keypoints_3d = np.zeros((21, 3), np.float32)
-    assert gesture_of(hand) is None
-
-
 def test_points_of_something_else_are_refused():
     with pytest.raises(InputError, match=r"\(N, 21, 3\)"):
         gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))
-
-
-def test_what_the_image_shows_counts_where_it_is_known(posed):
-    """Use an appearance that no hand has, with the same keypoints."""
-    hand, other = posed("victory"), posed("victory")
-    other.appearance = np.full((21, 66), 3, np.float32)
-    classifier = load_gestures()
-    plain = classifier.probabilities(features_of([hand]))[0]
-    shown = classifier.probabilities(features_of([other]), other.appearance[None])[0]
-    assert gesture_of(hand).score == pytest.approx(plain.max())
-    assert abs(plain - shown).max() > 0.1
-    predicted = gesture_of(other)
-    expected = SHAPES[shown.argmax()] if shown.max() >= LEAST_SCORE else NONE
-    assert (predicted.name.split("_")[0] if predicted else NONE) == expected.split("_")[0]
-    if predicted:
-        assert predicted.score == pytest.approx(shown.max())
 
 
 def cut(values):

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from copy import deepcopy
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
@@ -133,46 +132,6 @@ def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
     assert paused == set(range(min(paused), max(paused) + 1))
     assert 15 < min(paused) < 30
     assert 45 < max(paused) < 60
-
-
-@pytest.mark.parametrize("late", [0, 4])
-def test_two_hands_that_make_the_pause_gesture_at_once_make_it_once(posed, late):
-    controller, paused = Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist")), []
-    for index in range(60):
-        hands = [posed("fist" if 15 <= index - wait < 30 else "open") for wait in (0, late)]
-        for number, hand in enumerate(hands):
-            hand.id = number
-        list(controller(hands, index / 30, (100, 100)))
-        paused.append(controller.is_paused)
-    assert paused == sorted(paused)
-    assert paused[-1]
-
-
-def test_a_hand_that_is_lost_for_a_moment_does_not_begin_its_gesture_again(posed):
-    controller, commands = Controller(ControlMap([rule(on="Closed_Fist", key="a")])), []
-    hand = posed("fist")
-    hand.id = 1
-    for index in range(90):
-        commands += controller([] if index in (20, 21, *range(40, 75)) else [hand], index / 30, (100, 100))
-    assert [round(command.content["time"] * 30) for command in commands] == [
-        8,
-        83,
-    ]  # once it has been in sight for a while
-
-
-def test_a_zoom_sends_how_far_the_hands_are_apart(posed):
-    controller, commands = Controller(ControlMap([rule(on="Zoom", phase="progress", osc=OSC)])), []
-    poses = {name: posed(name) for name in ("open", "pinch")}
-    for index in range(45):
-        hands = []
-        for number in (1, 2):
-            hand = deepcopy(poses["open" if index < 6 else "pinch"])
-            hand.id = number
-            hand.keypoints[:, 0] += number * (300 + 10 * np.clip(index - 12, 0, 30))
-            hands.append(hand)
-        commands += controller(hands, index / 30, (2000, 600))
-    assert commands[0].value == pytest.approx(1)
-    assert commands[-1].value == pytest.approx(2)
 
 
 @pytest.mark.parametrize("fps", [10, 60])

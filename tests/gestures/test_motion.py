@@ -225,6 +225,7 @@ def test_other_movement_gives_no_event(events_of, fps, scale):
         "wandering": (wander, "half"),
         "walking": (lambda t: (1.2 * math.sin(swing * t), 0.25 * math.cos(2 * swing * t)), "hanging"),
         "walking with a fist": (lambda t: (0.9 * math.sin(swing * t), 0.2 * math.cos(2 * swing * t)), "fist"),
+        "a fist goes round": (lambda t: (0.5 * math.cos(2 * math.pi * t), 0.5 * math.sin(2 * math.pi * t)), "fist"),
         "reaching": (lambda t: (2.2 * (smooth(t, 1, 0.9) - smooth(t, 3, 0.9)), -smooth(t, 1, 0.9)), "half"),
     }
     for name, (place, pose) in others.items():
@@ -237,13 +238,6 @@ def test_other_movement_gives_no_event(events_of, fps, scale):
     for name, (first, second, seconds) in closing.items():
         shown = lambda t, ends=(first, second), seconds=seconds: (*ends, smooth(t, 0.3, seconds))  # noqa: E731
         assert steps(events_of(4, fps, shape=shown, seed=4, scale=scale)) == [], name
-
-
-def test_a_fist_goes_round_for_another_reason(events_of):
-    def around(t):
-        return 0.5 * math.cos(2 * math.pi * t), 0.5 * math.sin(2 * math.pi * t)
-
-    assert steps(events_of(4, 30, around, lambda _: "fist")) == []
 
 
 def test_lost_hands_cancel_what_they_began(poses):

@@ -57,16 +57,3 @@ def test_the_text_reads_as_the_dicts(kind, data):
         if not one.members:
             shown["skeleton"] = one.skeleton.name
     assert json.loads(results_to_json(found, full=True)) == expected
-
-
-@pytest.mark.slow
-@given(PEOPLE)
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_strict_json_is_that_of_the_dict_with_additions_at_the_end(person):
-    assert json.loads(results_to_json([person, person.body], full=False)) == json.loads(
-        json_from([person.to_dict(), person.body.to_dict()])
-    )
-    (entry,) = json.loads(results_to_json([person.body], [{"segmentation": "png"}], full=False))
-    assert list(entry) == [*person.body.to_dict(), "segmentation"]
-    (both,) = json.loads(results_to_json([person], [{"segmentation": "png"}], full=False))
-    assert both["body"] == entry

@@ -222,14 +222,6 @@ def test_images_of_several_inputs_require_a_folder(media, tmp_path, option):
         assert run_job(Brightness(), inputs, Outputs(**{option: folder})).files == 3
 
 
-def test_a_text_option_is_no_file_of_the_same_name(media, tmp_path, processed, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    task, save = Brightness(unit="full"), f"{tmp_path}/t/"
-    assert run(task, [f"{media}/*.png"], save).files == 3
-    (tmp_path / "full").write_text("a file that nobody named")
-    assert run(task, [f"{media}/*.png"], save).skipped == 3
-
-
 def test_a_changed_file_of_the_task_recreates_its_results(media, tmp_path, processed):
     weights, save = tmp_path / "weights", f"{tmp_path}/t/"
     weights.write_bytes(b"1")

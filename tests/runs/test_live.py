@@ -148,14 +148,3 @@ def test_websocket_without_an_answer():
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(InputError, match="--to ws://"):
             LiveOutput(f"ws://127.0.0.1:{taken.getsockname()[1]}", "hands")
-
-
-def test_an_address_that_fails_is_reported_once(caplog, monkeypatch):
-    def fail(*_):
-        raise OSError("unreachable")
-
-    with LiveOutput("osc://127.0.0.1:9", "hands") as output:
-        monkeypatch.setattr(output, "_send", fail)
-        for index in range(3):
-            output.send(Frame(index, 0.0, [hand()]), (100, 50))
-    assert [record.getMessage() for record in caplog.records] == ["osc://127.0.0.1:9: unreachable"]

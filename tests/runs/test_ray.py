@@ -143,45 +143,9 @@ def test_relative_paths_and_a_parquet_file_for_each_input(head, stills, tmp_path
     assert ", 4 finished before" in again.stderr
 
 
-def test_renders_and_evaluations_are_the_same_bytes(head, tmp_path, capsys):
-    pytest.importorskip("moderngl")
-    files = {}
-    for name, workers in (("one", "pool"), ("ray", f"ray:{head}")):
-        folder = tmp_path / name
-        rendered = ["synth", folder, "--count", "4", "--workers", workers]
-        arguments = ["--protocol", "mediapipe-card", "--model", "hands-lite", "--data", "folder", "--root", folder]
-        evaluated = ["eval", *arguments, "--out", tmp_path / f"eval-{name}", "--workers", workers]
-        for command in (rendered, evaluated):
-            if name == "ray":
-                done = sonjit(*command)
-                assert done.returncode == 0, done.stderr
-                continue
-            status = main([str(part) for part in command])
-            if status == 2 and command is rendered:
-                pytest.skip(capsys.readouterr().err.strip())  # no OpenGL, or no rigs
-            assert status == 0, capsys.readouterr().err
-        files[name] = {
-            path.relative_to(part): path.read_bytes()
-            for part in (folder, tmp_path / f"eval-{name}")
-            for path in [*part.rglob("*.jpg"), *part.rglob("*.png"), *part.glob("coco.json"), *part.glob("evaluated-*")]
-        }
-    assert len(files["one"]) > 4
-    assert files["one"] == files["ray"]
-
-
 def test_a_bad_address_is_one_line(stills, tmp_path):
     for address in ("127.0.0.1:1", "nobody"):
         done = sonjit("hands", stills, "--save", tmp_path / "t.csv", "--workers", f"ray:{address}")
         assert done.returncode == 2
         assert done.stderr.startswith(f"sonjit: --workers ray:{address}: ")
         assert done.stderr.count("\n") == 1
-
-
-def test_a_call_that_always_ends_its_process_is_one_line(head):
-    script = "import os; from sonjit._util.pools import run_calls; list(run_calls(os._exit, [(1,)], workers='ray:%s'))"
-    done = subprocess.run(
-        [sys.executable, "-c", script % head], env=cluster.ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.stderr.splitlines()[-1].startswith(
-        "sonjit._util.errors.JobError: --workers ray: a call was lost 4 times"
-    )

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import av
@@ -11,16 +10,8 @@ from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.runs.inputs import output_paths
 
-from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
-
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect("hands", OPTIONS)
-
-
-def test_only_files_in_the_options_are_files_of_a_task():
-    options = {"model": "full", "gestures": "canned", "landmark_model": "own.onnx"}
-    assert Detect("hands", options).files == ("own.onnx",)
-    assert Detect("hands", {"gestures": "mine.npz"}).files == ("mine.npz",)
 
 
 @pytest.fixture
@@ -45,19 +36,6 @@ def test_drawings_of_images_with_one_name_in_several_folders_end_once(tmp_path):
     for path, file in zip(drawn[:4], files, strict=False):
         assert path.name.endswith(f"_{file.parent.name}_{file.stem}{file.suffix}")
         assert path.name.count(file.suffix) == 1
-
-
-def test_a_table_calls_its_source_by_the_name_given(run, tmp_path):
-    run(name="손.mp4")
-    assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["source"] == "손.mp4"
-
-
-def test_the_number_of_frames_is_reported_once_and_progress_after_each(run):
-    log = ProgressLog()
-    summary = run(progress=log)
-    assert log.totals == [6]
-    assert log.steps == [1] * 6
-    assert (sum(log.steps), log.instances) == (summary.frames, summary.instances)
 
 
 @pytest.fixture

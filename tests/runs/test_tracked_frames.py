@@ -105,11 +105,3 @@ def test_measures_of_frames_become_columns(folder, monkeypatch):
     table = sonjit.to_dataframe(frames, rows="instance")
     assert len(table) == 3
     assert "palm_facing" in table
-
-
-def test_files_of_which_none_can_be_read_are_an_error(tmp_path):
-    files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
-    for file in files:
-        file.write_bytes(b"not a video")
-    with pytest.warns(UserWarning, match=r"\.mp4"), pytest.raises(InputError, match="none of the 2 files can be read"):
-        list(sonjit.track(files, "hands"))

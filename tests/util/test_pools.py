@@ -1,4 +1,3 @@
-import operator
 import os
 import signal
 import subprocess
@@ -19,23 +18,6 @@ def test_a_pool_gives_what_this_process_gives():
     here = list(run_calls(pow, calls))
     assert here == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
     assert sorted(run_calls(pow, calls, jobs=2)) == here
-
-
-@pytest.mark.parametrize(("given", "taken"), [(None, "2"), ("3", "3")])
-def test_workers_share_the_cores(monkeypatch, given, taken):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    for variable in (names := ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")):
-        monkeypatch.delenv(variable, raising=False)
-        if given:
-            monkeypatch.setenv(variable, given)
-    assert dict(run_calls(os.getenv, [(name,) for name in names], jobs=2)) == {0: taken, 1: taken}
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_result_may_be_an_error(jobs):
-    results = dict(run_calls(operator.itemgetter(0), [((JobError("a"),),), ((1,),)], jobs=jobs))
-    assert str(results[0]) == "a"
-    assert results[1] == 1
 
 
 @pytest.mark.slow

@@ -56,16 +56,6 @@ def test_a_rotated_scaled_moved_hand_measures_the_same(made, bends, yaw, pitch, 
     np.testing.assert_allclose(palm_normal(moved, "Right"), turn @ palm_normal(points, "Right"), atol=1e-6)
 
 
-@given(bends)
-def test_a_mirrored_hand_is_the_other_hand(made, bends):
-    points = made.build_hand(bends)
-    mirrored = points * [-1, 1, 1]
-    for measure in (finger_bends_rad, finger_spread_rad, finger_reach, pinch_distance_m):
-        np.testing.assert_allclose(measure(mirrored), measure(points), atol=1e-9)
-    np.testing.assert_allclose(palm_normal(mirrored, "Left"), palm_normal(points, "Right") * [-1, 1, 1], atol=1e-9)
-    np.testing.assert_allclose(palm_facing(mirrored, "Left"), palm_facing(points, "Right"), atol=1e-9)
-
-
 def test_palm_to_the_camera_and_away(made):
     points = made.build_hand([made.OUT] * 5)
     np.testing.assert_allclose(palm_normal(points, "Right"), (0, 0, -1), atol=1e-9)
