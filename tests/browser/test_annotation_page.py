@@ -309,18 +309,6 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
-def test_a_camera_without_an_image_shows_it(page):
-    page.run("sonjitAnnotation.studio.goTo(20)")
-    page.wait(lambda: page.state["frame"] == 20 and page.state["turnMs"] >= 0, "the last frame")
-    reasons = [node.text for node in page.browser.find_elements("css selector", ".tile-view .reason")]
-    shown = page.state["shown"]
-    assert [name for name, text in zip(shown, reasons, strict=True) if text] == [
-        name for name in shown if name == "cam1"
-    ]
-    page.run("sonjitAnnotation.studio.chooseView(0, 'cam1')")
-    page.wait(lambda: "no image" in page.browser.find_element("css selector", ".tile-view .reason").text, "why")
-
-
 @pytest.mark.parametrize("language", NAMES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)

@@ -1,7 +1,6 @@
 """`sonjit hands`: its output files, and one line for each error."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -11,24 +10,6 @@ import numpy as np
 import pytest
 
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
-
-
-@pytest.mark.slow
-def test_without_an_output_a_table_is_shown(sonjit, media):
-    status, out, (line,) = sonjit("hands", media / "photo.png")
-    assert status == 0
-    assert ("Left" in out) or ("Right" in out)
-    assert line.startswith("1 frame, ")
-
-
-@pytest.mark.slow
-def test_timing_prints_the_time_by_stage(sonjit, media, out):
-    status, _, (_, line) = sonjit("hands", media / "photo.png", "--draw", out / "drawn.png", "--timing")
-    assert status == 0
-    number = r"\d+\.\d ms"
-    assert re.fullmatch(
-        f"per image \\(in parallel\\): read {number}, detect {number}, write {number} with draw {number}", line
-    )
 
 
 @pytest.mark.slow

@@ -87,22 +87,6 @@ def test_an_index_of_another_dimension_is_refused_in_the_words_of_mediapipe():
         image[1, 2]
 
 
-def test_similarity_of_embeddings():
-    module = importlib.import_module("sonjit.compat.mediapipe.tasks.python.components.utils.cosine_similarity")
-    embedding = mp.tasks.components.containers.Embedding
-
-    def similarity(one, other, dtype=float):
-        return module.cosine_similarity(embedding(np.array(one, dtype)), embedding(np.array(other, dtype)))
-
-    assert similarity([3.0, 4.0], [4.0, 3.0]) == pytest.approx(0.96)
-    assert similarity([1, 0], [255, 0], np.uint8) == -1  # 255 is -1
-    for one, other, reason in (([1], [1, 2], "different sizes"), ([0], [1], "norm of 0"), ([], [], "are empty")):
-        with pytest.raises(ValueError, match=reason):
-            similarity(one, other)
-    with pytest.raises(ValueError, match="quantized and float"):
-        module.cosine_similarity(embedding(np.ones(2)), embedding(np.ones(2, np.uint8)))
-
-
 def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
     monkeypatch.setattr(mp, "__version__", mp.__version__)
     api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision._task")

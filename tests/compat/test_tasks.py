@@ -480,19 +480,6 @@ def test_containers_are_messages_too():
     assert first.to_pb2().SerializeToString().hex() == "1a040000003f22130801120808011002180320042a05150000803e"
 
 
-def test_processing_options_as_a_turned_rectangle(need):
-    need("face-short")
-    containers, quarter = mp.tasks.components.containers, np.pi / 2
-    options, rect, region = vision.ImageProcessingOptions, containers.NormalizedRect, containers.Rect(0.25, 0.5, 0.5, 1)
-    with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(BaseOptions())) as task:
-        assert task.convert_to_normalized_rect(None, BLACK) == rect(0.5, 0.5, 1, 1, 0)
-        assert task.convert_to_normalized_rect(options(None, 90), BLACK) == rect(0.5, 0.5, 0.75, 4 / 3, -quarter)
-        assert task.convert_to_normalized_rect(options(region, -90), BLACK) == rect(0.375, 0.75, 0.375, 1 / 3, quarter)
-        for sides, reason in (((0.5, 0, 0.5, 1), "left < right"), ((0, 0, 1, 1.5), r"in \[0,1\]")):
-            with pytest.raises(ValueError, match=reason):
-                task.convert_to_normalized_rect(options(containers.Rect(*sides)), BLACK)
-
-
 def test_drawings_are_those_of_solutions():
     marks = [(0.2 + 0.03 * k, 0.3 + 0.02 * (k % 5), 0.0) for k in range(21)]
     message = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()

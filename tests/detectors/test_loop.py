@@ -146,17 +146,6 @@ def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
     assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
 
 
-def test_a_stream_counts_an_instance_that_appears_when_the_maximum_is_tracked():
-    scene = Scene()
-    detector = Detector(scene, Tracker(), CommonOptions(max_instances=1), stream_search=Windows([]))
-    totals = []
-    for number in range(200):
-        scene.show(*((100, 300) if 10 < number < 150 else (100,)))
-        totals.append(detector.detect(IMAGE).total)
-    assert totals == [1] * 90 + [2] * 90 + [1] * 20
-    assert scene.searches == [0, 90, 180]
-
-
 def test_stills_have_no_state_and_no_ids():
     scene, detector = make(static_image=True)
     frames = [(100,), (500, 100), (), (100,)]

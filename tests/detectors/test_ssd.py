@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
-from sonjit.geometry.boxes import RotatedBox
 
 
 def test_members_count_by_their_score():
@@ -41,16 +40,6 @@ def network(request):
     network.raw[0, 3, :4] = 0, 0, 16, 32
     network.raw[0, 3, 4:6] = 8, -8
     return network
-
-
-def test_what_a_turned_area_shows_stands_in_pixels_of_the_image(network):
-    image = np.full((300, 120, 3), 9, np.uint8)
-    (found,) = SingleShotDetector(network, GRID).find_in(image, RotatedBox(100, 50, 80, 80, math.pi / 2), 0.5)
-    # To the right in the area is downwards in the image, and down is to the left.
-    np.testing.assert_allclose(found.box, [100 + 20 - 20, 50 + 20 - 10, 100 + 20 + 20, 50 + 20 + 10], atol=1e-6)
-    np.testing.assert_allclose(found.keypoints[0], [100 + 30, 50 + 30], atol=1e-6)
-    assert not network.input[0, :15].any()  # beyond the image's right border it is dark
-    assert (network.input[0, 17:] == 9).all()
 
 
 @pytest.mark.parametrize("broken", [-1.0, math.nan, math.inf])

@@ -100,14 +100,6 @@ def test_a_frame_takes_few_inferences_however_much_it_shows():
         assert finder.looks - before <= 2
 
 
-def test_where_something_was_lost_is_searched_first():
-    finder = Dots()
-    search = stepping(finder)
-    for _ in range(2):
-        search(image(), [], [RotatedBox(300, 300, 50, 50)])
-    assert (250, 250, 350, 350) in finder.windows
-
-
 @pytest.mark.golden
 @pytest.mark.slow
 def test_people_who_cross_keep_their_ids():

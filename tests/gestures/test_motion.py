@@ -254,16 +254,6 @@ def test_lost_hands_cancel_what_they_began(poses):
     assert steps(events + recognizer.finish()) == [("Drag", "begin"), ("Drag", "cancel")]
 
 
-def test_a_jump_is_no_swipe(poses):
-    recognizer = MotionRecognizer()
-    hand, events = mixed(poses["open"], poses["open"], 0), []
-    for index in range(30):
-        if index == 20:
-            hand.keypoints[:, 0] += 900
-        events += recognizer([hand], index / 30)
-    assert events == []
-
-
 def test_invalid_values_are_refused(poses):
     still = mixed(poses["open"], poses["open"], 0)
     still.id = None

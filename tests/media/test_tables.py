@@ -156,36 +156,6 @@ MEASURES = [
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
-def test_extras_are_written_and_do_not_disturb_reading(tmp_path, hand, person, ending):
-    path = tmp_path / f"t{ending}"
-    frames = [
-        Frame(0, 0.0, source="a.png"),
-        Frame(1, 0.1, source="b.png", people=[person(left_hand=None)]),
-        Frame(2, 0.2, source="c.png", people=[person(face=None)]),
-    ]
-    with open_writer(path, replace(HEADER, kind="people"), EXTRA) as writer:
-        for frame, extras in zip(frames, ([], MEASURES, None), strict=True):
-            writer.write(frame, extras)
-    assert load_frames(path)[1] == load_without_extras(path, frames)
-    rows = read_rows(path) if ending in ROW_ENDINGS else None
-    if rows is None:
-        found = {".json": lambda text: json.loads(text)["frames"], ".jsonl": lambda text: read_lines(text)[1:]}[ending](
-            path.read_text("utf-8")
-        )
-        one = found[1]["people"][0]
-        assert list(one) == ["id", "body", "leftHand", "rightHand", "face"]
-        assert one["body"]["measures"] == {"index_curl_rad": 0.5, "gesture": 'vic,"tory"', "fingers": 2.0}
-        assert one["rightHand"]["measures"] == one["face"]["measures"] == dict.fromkeys(EXTRA)
-        assert one["leftHand"] is None
-    else:
-        assert list(rows[0]) == [*COLUMNS, "source", *EXTRA]
-        values = [tuple(row[name] for name in EXTRA) for row in rows]
-        assert values[0] == (None, None, None)
-        assert values[1:34] == [(0.5, 'vic,"tory"', 2.0)] * 33
-        assert set(values[34:]) == {(None, None, None)}
-
-
-@pytest.mark.parametrize("ending", TABLE_ENDINGS)
 def test_a_converted_table_is_the_same_file(tmp_path, hand, face, person, ending):
     frames = [
         Frame(0, None, source="한 장\u2028.png"),
@@ -198,26 +168,6 @@ def test_a_converted_table_is_the_same_file(tmp_path, hand, face, person, ending
                 writer.write(frame, extras)
     convert_table(tmp_path / "lines.jsonl", tmp_path / f"converted{ending}", EXTRA)
     assert (tmp_path / f"converted{ending}").read_bytes() == (tmp_path / f"direct{ending}").read_bytes()
-
-
-def load_without_extras(path, frames):
-    with open_writer(path.with_stem("plain"), replace(HEADER, kind="people")) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return load_frames(path.with_stem("plain"))[1]
-
-
-def read_lines(text):
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def read_rows(path):
-    if path.suffix == ".parquet":
-        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{name: text or None for name, text in row.items()} for row in csv.DictReader(file)]
-    numbers = [name for name, kind in EXTRA.items() if kind is float]
-    return [row | {name: row[name] and float(row[name]) for name in numbers} for row in rows]
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)

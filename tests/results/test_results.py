@@ -153,15 +153,6 @@ def test_a_person_is_its_parts(hand, face, body):
     assert Person.from_dict(through_json(person.to_dict(full=True))) == person
 
 
-def test_instances_count_each_kind_and_give_parts_their_person_s_number(hand, face, body):
-    frame = Frame(
-        0, None, [hand, hand], faces=[face], bodies=[body], people=[Person(body), Person(body, hand, None, face)]
-    )
-    found = [(number, part.kind) for number, part in frame.instances()]
-    assert found[:4] == [(0, "hand"), (1, "hand"), (0, "face"), (0, "body")]
-    assert found[4:] == [(0, "body"), (1, "body"), (1, "hand"), (1, "face")]
-
-
 @pytest.mark.parametrize("kind", RESULT_TYPES)
 def test_a_frame_always_has_the_requested_list(kind, body):
     assert Frame(0, None).to_dict((kind,)) == {"index": 0, "time": None, kind: []}
