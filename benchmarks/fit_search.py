@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,14 +122,7 @@ def photographs(data: Path, kind: str) -> dict[Place, Sample]:
     return {place: sample for place, sample in every.items() if WHAT[kind] in sample.tags["labelled"]}
 
 
-def use_head(folder: Path | None, left_out: str) -> None:
-    """Use the hand head that was trained without a set, `SET.npz` in a folder."""
-    if folder is not None:
-        arrays = {name: values.astype(np.float32) for name, values in np.load(folder / f"{left_out}.npz").items()}
-        network._head = lambda: arrays  # type: ignore[attr-defined]
-
-
-def record(data: Path, kinds: list[str], target: Path, precision: str, heads: Path | None) -> None:
+def record(data: Path, kinds: list[str], target: Path, precision: str, networks: Path | None) -> None:
     """Record all candidates of the default search, and processor times of it and the fast search in ms."""
     found: list[Any] = []
     run = stills.StillSearch.run
@@ -139,15 +133,19 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, heads: Pa
 
     stills.StillSearch.run = run_and_keep  # type: ignore[method-assign]
     kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
-    for kind in kinds:
+    shipped = network.OWN_FILE
+    for kind, left_out in product(kinds, SETS):
+        network.OWN_FILE = networks / f"{left_out}.tflite" if networks else shipped  # type: ignore[misc]
         make = partial(sonjit.create_detector, kind, static_image=True, threads=1, precision=precision)
         with make(max_instances=1000) as default, make(search="fast", max_instances=ALLOWED) as fast:
-            kept[kind] = {}
+            own: dict[Place, Any] = {} if left_out == SETS[0] else kept[kind]
+            kept[kind] = own
             for place, sample in photographs(data, kind).items():
-                use_head(heads, place[0])
+                if place[0] != left_out:
+                    continue
                 rgb = sample.rgb()
                 times: list[float] = []
-                for detector in (default, fast) if kept[kind] else (default, fast, default, fast):
+                for detector in (default, fast) if own else (default, fast, default, fast):
                     start = time.process_time()
                     detector.detect(rgb)
                     times.append(1e3 * (time.process_time() - start))
@@ -160,7 +158,7 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, heads: Pa
                         (placed(c.last.keypoints), dict(c.features), c.proposal.source, c.published)
                         for c in found[0].candidates
                     ])  # fmt: skip
-                kept[kind][place] = copies, times[-2:]
+                own[place] = copies, times[-2:]
         target.write_bytes(pickle.dumps(kept))
     stills.StillSearch.run = run  # type: ignore[method-assign]
 
@@ -325,12 +323,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/real"))
     parser.add_argument("--kinds", default="hands,face,body")
     parser.add_argument("--precision", default="f32")
-    parser.add_argument("--heads", type=Path, help="folder with the hand heads trained without a set")
+    parser.add_argument("--networks", type=Path, help="folder with SET.tflite, the network trained without a set")
     parser.add_argument("--write", action="store_true", help="write search.json")
     options = parser.parse_args()
     kinds = options.kinds.split(",")
     if options.command == "record":
-        record(options.data, kinds, options.record, options.precision, options.heads)
+        record(options.data, kinds, options.record, options.precision, options.networks)
         return
     recorded = pickle.loads(options.record.read_bytes())
     constants = json.loads(FILE.read_text("utf-8"))

@@ -10,7 +10,8 @@ import { build } from "esbuild";
 const HERE = dirname(fileURLToPath(import.meta.url));
 const RUNTIME = join(dirname(createRequire(import.meta.url).resolve("@litertjs/core/package.json")), "wasm");
 const BUNDLE = "face_landmarker.task";
-const FOR_HANDS = ["hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz", "gestures.npz", "asl.npz"];
+const PROPOSALS = "proposals.tflite";
+const FOR_HANDS = [PROPOSALS, "hand_heads.npz", "hand_refinement.npz", "gestures.npz", "asl.npz"];
 const VARIANTS = ["", "compat_", "threaded_"]; // with relaxed SIMD; without it; with it and threads
 
 const [models, out = join(HERE, "dist")] = process.argv.slice(2);
@@ -81,7 +82,7 @@ for (const name of FOR_HANDS) {
 const { kinds, weights } = JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8"));
 const filesOf = (name, { models: own, for_stills }) => {
   const roles = [...Object.values(own), ...Object.values(for_stills)].flatMap((networks) => Object.values(networks));
-  const extra = name === "face" ? [BUNDLE] : name === "body" ? [] : FOR_HANDS;
+  const extra = name === "face" ? [BUNDLE] : name === "body" ? [PROPOSALS] : FOR_HANDS;
   return [...new Set([...roles, "face-full"].map((weight) => weights[weight].file)), ...extra];
 };
 writeFileSync(join(DIST, "kinds.json"), JSON.stringify(Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, filesOf(name, kind)])))); // for copy.js

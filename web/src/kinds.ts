@@ -36,8 +36,10 @@ export interface Sources {
   readonly open: Open;
   /** True if the landmark network of hands is custom. */
   readonly hasOwnLandmarks: boolean;
-  /** Return the arrays of the heads of the published hand networks, of the refinement of hand keypoints, or of the hand head of the network that proposes people. */
-  handArrays(name: "heads" | "refinement" | "proposals"): Promise<ReadonlyMap<string, NumpyArray>>;
+  /** Return the arrays of the heads of the published hand networks, or of the refinement of hand keypoints. */
+  handArrays(name: "heads" | "refinement"): Promise<ReadonlyMap<string, NumpyArray>>;
+  /** Compile the network that proposes people and hands from a map of the published one. */
+  proposals(shape: NetworkShape): Promise<Network>;
   /** True if faces use the networks of a custom bundle, with all options. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
@@ -52,7 +54,7 @@ export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector 
 
 /** For each kind, compiles the networks of a model and returns a function that creates detectors with them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
-  hands: async ({ model, open, hasOwnLandmarks, handArrays }) => {
+  hands: async ({ model, open, hasOwnLandmarks, handArrays, proposals }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
     const { TAPS } = constants.hand_heads;
@@ -62,7 +64,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return { landmarks: await tapped(), heads: new HandHeads(await handArrays("heads"), model, TAPS) };
     });
     const refining = once(async () => new HandRefinement(await handArrays("refinement"), model, TAPS));
-    const people = once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: constants.search.network.TAPS }), await handArrays("proposals")));
+    const people = openPeople(open, proposals);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
       const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
@@ -99,10 +101,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
     };
   },
-  body: async ({ open, recrops }) => {
+  body: async ({ open, proposals, recrops }) => {
     const bodiesOf = await openBodies(open);
     const wide = openWideDetector(open);
-    const people = openPeople(open);
+    const people = openPeople(open, proposals);
     return async (settings) => {
       const bodies = await bodiesOf(settings);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
@@ -112,7 +114,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return searching(bodies, settings, search, async () => new BodyFinder(await wide(), people, bodies));
     };
   },
-  holistic: async ({ model, others, open, handArrays, searchesParts }) => {
+  holistic: async ({ model, others, open, handArrays, proposals, searchesParts }) => {
     const names = { ...KINDS.holistic!.models[model]!, ...others };
     const bodiesOf = await openBodies(open);
     const { TAPS } = constants.hand_heads;
@@ -126,7 +128,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const recrop = await open("recrop", { sizes: [4] });
     const wide = openWideDetector(open);
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
-    const network = openPeople(open);
+    const network = openPeople(open, proposals);
     return async (settings) => {
       const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
       const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
@@ -220,9 +222,11 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
 /** Outputs of the network that proposes people: codes of the boxes, and class logits. */
 const PEOPLE_SHAPE = { sizes: [4 * 1917, 24 * 1917], range: constants.search.network.INPUT_RANGE };
 
-/** Return a function that opens the network that proposes people, compiled on first use. */
-function openPeople(open: Open): () => Promise<PeopleNetwork> {
-  return once(async () => new PeopleNetwork(await open("people", PEOPLE_SHAPE), null));
+/** Return a function that opens the networks that propose people and hands, compiled on first use. */
+function openPeople(open: Open, proposals: Sources["proposals"]): () => Promise<PeopleNetwork> {
+  const { SIDE, CHANNELS, VALUES } = constants.search.network;
+  const own = { sizes: [SIDE * SIDE * VALUES], input: [1, SIDE, SIDE, CHANNELS] };
+  return once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: [SIDE] }), await proposals(own)));
 }
 
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };

@@ -108,6 +108,10 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
     hasOwnLandmarks: networks.landmark?.name === null,
     handArrays: (name) => fetchArrays(`${gestures.folder}hand_${name}.npz`, `${name} of hands`),
+    proposals: async (shape) => {
+      const url = `${gestures.folder}proposals.tflite`;
+      return compile(await fetchNetwork(url, null), url, shape);
+    },
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
     searchesParts,

@@ -32,8 +32,9 @@ FACE_BUNDLE = "face_landmarker.task"
 _ON_A_SERVER = ("explain", "visibility", "measures", "distance")
 """Options that only a server supports."""
 _OF_BUNDLE = ("blendshapes", "transform")
-_HAND_FILES = ("hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz")
-"""Further files that hands require in web pages."""
+_PROPOSALS = "proposals.tflite"
+_FURTHER_FILES = {"hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS), "body": (_PROPOSALS,)}
+"""Further files that kinds require in web pages."""
 
 
 def kind_router(engine: Path, *, annotates: bool) -> APIRouter:
@@ -159,7 +160,7 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
     missing = [find_record(name).file for name in sorted(names) if not _have_weights([name], folder)]
-    required = _HAND_FILES if entry.name == "hands" and models else ()
+    required = _FURTHER_FILES.get(entry.name, ()) if models else ()
     return [*missing, *(name for name in required if not (folder / name).is_file())]
 
 

@@ -1,9 +1,8 @@
-/** Propose people and hands in a window with one run of a single-shot network and a hand head on its maps. */
+/** Propose people and hands in a window with a published network and one that continues from its map. */
 
 import { squareAround, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
-import type { NumpyArray } from "../files.js";
 import { letterboxInto, type Pixels } from "../pixels.js";
 import { boxIou, cutsOff, longestOf, partOf, placed, type Corners, type Window } from "./geometry.js";
 import { LIMITS } from "./score.js";
@@ -22,29 +21,43 @@ export interface HandBox {
   readonly box: RotatedBox;
 }
 
-/** Proposes people and hands with one run of the network. Without the weights of the hand head, it proposes people only. */
+/** Proposes people and hands by the published network and by one that continues from its map. */
 export class PeopleNetwork {
   readonly #network: Network;
-  readonly #head: HandHead | null;
+  readonly #own: Network;
 
-  constructor(network: Network, head: ReadonlyMap<string, NumpyArray> | null) {
-    [this.#network, this.#head] = [network, head && new HandHead(head)];
+  constructor(network: Network, own: Network) {
+    [this.#network, this.#own] = [network, own];
   }
 
   /** Return the people and hands in a window, in pixels of the image, best first. People at an inner edge are left out. */
   async find(image: Pixels, window: Window, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
     const part = partOf(image, window);
     letterboxInto(part, this.#network);
-    const [codes, logits, ...maps] = await this.#network.run();
+    const [codes, logits, map] = await this.#network.run();
+    this.#own.input.set(map!);
+    const [values] = await this.#own.run();
     const area = placed(squareAround(part.width, part.height), window);
-    const people = peopleIn(codes!, logits!, area, minPerson)
+    const people = joined(publishedPeople(codes!, logits!, area, minPerson), peopleIn(values!, area))
       .filter(({ box }) => !cutsOff(window, box, image) && box[3] - box[1] > OF.MIN_ASPECT * (box[2] - box[0]));
     const clipped = people.map(({ score, box: [left, top, right, bottom] }): PersonBox => ({
       score,
       box: [Math.max(left, window.left), Math.max(top, window.top), Math.min(right, window.right), Math.min(bottom, window.bottom)],
     }));
-    return { people: clipped, hands: this.#head && minHand < 1 ? handsIn(this.#head.run(maps), area, minHand) : [] };
+    return { people: clipped, hands: minHand < 1 ? handsIn(values!, area, minHand) : [] };
   }
+}
+
+/** Return the people of both networks, best first. A person of both has the own box and the higher score. */
+function joined(published: readonly PersonBox[], own: readonly PersonBox[]): PersonBox[] {
+  const all = [...own];
+  for (const person of published) {
+    const overlaps = own.map((other) => boxIou(other.box, person.box));
+    const same = overlaps.lastIndexOf(Math.max(...overlaps));
+    if (!(overlaps[same]! >= OF.SAME_PERSON)) all.push(person);
+    else if (all[same]!.score < person.score) all[same] = { ...all[same]!, score: person.score };
+  }
+  return all.sort((a, b) => b.score - a.score);
 }
 
 /** Return the people whose boxes are not known. */
@@ -83,7 +96,7 @@ function anchors(): Float64Array {
 let anchorValues: Float64Array | null = null;
 
 /** Decode the boxes of people from box codes (N, 4) and class logits (N, C), and suppress duplicates. */
-function peopleIn(codes: Float32Array, logits: Float32Array, area: RotatedBox, least: number): PersonBox[] {
+function publishedPeople(codes: Float32Array, logits: Float32Array, area: RotatedBox, least: number): PersonBox[] {
   anchorValues ??= anchors();
   const count = codes.length / 4;
   const classes = logits.length / count;
@@ -100,94 +113,41 @@ function peopleIn(codes: Float32Array, logits: Float32Array, area: RotatedBox, l
     const halfHeight = (Math.exp(tall / OF.SIZE_CODE) * height * area.width) / 2;
     all.push({ score: 1 / (1 + Math.exp(-logit)), box: [cx - halfWidth, cy - halfHeight, cx + halfWidth, cy + halfHeight] });
   }
+  return suppressed(all.sort((a, b) => b.score - a.score));
+}
+
+/** Return the people without duplicates of earlier ones. */
+function suppressed(people: readonly PersonBox[]): PersonBox[] {
   const found: PersonBox[] = [];
-  for (const person of all.sort((a, b) => b.score - a.score)) {
+  for (const person of people) {
     if (found.every((other) => boxIou(person.box, other.box) < OF.SAME_BOX)) found.push(person);
   }
   return found;
 }
 
-/** Head that reads hands from the maps of the network, (side, side, C) each. */
-class HandHead {
-  readonly #arrays: ReadonlyMap<string, Float32Array>;
-
-  constructor(arrays: ReadonlyMap<string, NumpyArray>) {
-    this.#arrays = new Map([...arrays].map(([name, { values }]) => [name, Float32Array.from(values as number[])]));
-  }
-
-  /** Return logits, offset of the centre (2), log side, and sine and cosine of the rotation per cell (side, side, 6). */
-  run(maps: readonly Float32Array[]): Float32Array {
-    const side = OF.TAPS[0]!;
-    const bias = this.#get("bias");
-    const channels = bias.length;
-    let hidden = new Float32Array(side * side * channels);
-    for (const [index, name] of ["a", "b", "c"].entries()) {
-      const own = OF.TAPS[index]!;
-      const reduced = product(maps[index]!, this.#get(name), channels);
-      for (let at = 0; at < side * side; at++) {
-        const [row, column] = [Math.floor((Math.floor(at / side) * own) / side), Math.floor(((at % side) * own) / side)];
-        for (let c = 0; c < channels; c++) hidden[at * channels + c]! += reduced[(row * own + column) * channels + c]!;
-      }
-    }
-    hidden = hidden.map((value, i) => limited(value + bias[i % channels]!));
-    for (const block of ["1", "2"]) {
-      const mixed = product(depthwise(hidden, this.#get(`depth${block}`), side, channels), this.#get(`point${block}`), channels);
-      const offset = this.#get(`offset${block}`);
-      hidden = hidden.map((value, i) => limited(value + mixed[i]! + offset[i % channels]!));
-    }
-    const last = this.#get("out_bias");
-    return product(hidden, this.#get("out"), last.length).map((value, i) => value + last[i % last.length]!);
-  }
-
-  #get(name: string): Float32Array {
-    return this.#arrays.get(name)!;
-  }
+/** Return the people at the peaks of the values of the own network, best first. */
+function peopleIn(values: Float32Array, area: RotatedBox): PersonBox[] {
+  const sideOf = (size: number) => (Math.exp(Math.min(size, OF.MOST_SIZE)) * area.width) / OF.SIDE / 2;
+  return suppressed(peaks(values, OF.PERSON_AT, area, LIMITS.own_person).map(({ score, cx, cy, own: [width, height] }) => {
+    const [x, y] = [sideOf(width!), sideOf(height!)];
+    return { score, box: [cx - x, cy - y, cx + x, cy + y] };
+  }));
 }
 
-function limited(value: number): number {
-  return Math.min(Math.max(value, 0), 6);
-}
-
-/** Return values (N, C) times the transpose of weights (K, C). */
-function product(values: Float32Array, weights: Float32Array, outputs: number): Float32Array {
-  const inputs = weights.length / outputs;
-  const result = new Float32Array((values.length / inputs) * outputs);
-  for (let n = 0; n < values.length / inputs; n++) {
-    for (let k = 0; k < outputs; k++) {
-      let sum = 0;
-      for (let c = 0; c < inputs; c++) sum += values[n * inputs + c]! * weights[k * inputs + c]!;
-      result[n * outputs + k] = sum;
-    }
-  }
-  return result;
-}
-
-/** Filter each channel of values (side, side, C) with its own kernel (C, K, K), with zeros outside. */
-function depthwise(values: Float32Array, kernels: Float32Array, side: number, channels: number): Float32Array {
-  const size = Math.sqrt(kernels.length / channels);
-  const reach = (size - 1) / 2;
-  const result = new Float32Array(values.length);
-  for (let row = 0; row < side; row++) {
-    for (let column = 0; column < side; column++) {
-      for (let dy = Math.max(-reach, -row); dy <= Math.min(reach, side - 1 - row); dy++) {
-        for (let dx = Math.max(-reach, -column); dx <= Math.min(reach, side - 1 - column); dx++) {
-          const from = ((row + dy) * side + column + dx) * channels;
-          const kernel = (dy + reach) * size + dx + reach;
-          const to = (row * side + column) * channels;
-          for (let c = 0; c < channels; c++) result[to + c]! += values[from + c]! * kernels[c * size * size + kernel]!;
-        }
-      }
-    }
-  }
-  return result;
-}
-
-/** Return the hands at the peaks of the values of the head, best first. */
+/** Return the hands at the peaks of the values of the own network, best first. */
 function handsIn(values: Float32Array, area: RotatedBox, least: number): HandBox[] {
-  const side = OF.TAPS[0]!;
-  const minLogit = Math.log(least / (1 - least));
-  const logitAt = (row: number, column: number) => values[6 * (row * side + column)]!;
-  const found: HandBox[] = [];
+  return peaks(values, 0, area, least).map(({ score, cx, cy, own: [size, sine, cosine] }) => {
+    const width = (Math.exp(Math.min(size!, OF.MOST_SIZE)) * area.width) / OF.SIDE;
+    return { score, box: { cx, cy, width, height: width, rotation: Math.atan2(sine!, cosine!) } };
+  });
+}
+
+/** Return score, centre and further values of the peaks of a map of logit, offset of the centre (2) and more, best first. */
+function peaks(values: Float32Array, first: number, area: RotatedBox, least: number): { score: number; cx: number; cy: number; own: readonly number[] }[] {
+  const { SIDE: side, VALUES: count } = OF;
+  const logitAt = (row: number, column: number) => values[count * (row * side + column) + first]!;
+  const [minLogit, scale] = [Math.log(least / (1 - least)), area.width / side];
+  const found: { logit: number; cx: number; cy: number; own: readonly number[] }[] = [];
   for (let row = 0; row < side; row++) {
     for (let column = 0; column < side; column++) {
       const logit = logitAt(row, column);
@@ -197,12 +157,10 @@ function handsIn(values: Float32Array, area: RotatedBox, least: number): HandBox
         for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, side - 1); x++) isPeak &&= logit >= logitAt(y, x);
       }
       if (!isPeak) continue;
-      const [, dx, dy, size, sine, cosine] = values.subarray(6 * (row * side + column)) as unknown as [number, number, number, number, number, number];
-      const scale = area.width / side;
-      const width = Math.exp(Math.min(size, OF.MOST_SIZE)) * scale;
+      const [dx, dy, ...own] = values.subarray(count * (row * side + column) + first + 1) as unknown as [number, number, ...number[]];
       const [cx, cy] = [area.cx + (column + 0.5 + dx - side / 2) * scale, area.cy + (row + 0.5 + dy - side / 2) * scale];
-      found.push({ score: 1 / (1 + Math.exp(-logit)), box: { cx, cy, width, height: width, rotation: Math.atan2(sine, cosine) } });
+      found.push({ logit, cx, cy, own: own.slice(0, 3) });
     }
   }
-  return found.sort((a, b) => b.score - a.score);
+  return found.sort((a, b) => b.logit - a.logit).map(({ logit, ...peak }) => ({ ...peak, score: 1 / (1 + Math.exp(-logit)) }));
 }

@@ -210,6 +210,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       open: networks.open,
       hasOwnLandmarks: networks.isOwn,
       handArrays: () => Promise.reject(new Error("tasks search fast, for published keypoints")),
+      proposals: () => Promise.reject(new Error("tasks search fast")),
       hasOwnBundle: networks.isOwn,
       bundle: networks.bundle,
       searchesParts: true,

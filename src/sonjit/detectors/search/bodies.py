@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 0.05
 """See `oks`."""
-_OWN_BOX, _UNSEEN = 0.3, 0.1
+_OWN_BOX, _UNSEEN = 0.3, 0.02
 """Minimum IoU of a body and its person box, and score of a person that the network does not find."""
 _MARGIN = 0.1
 """Margin of a person's box that stays visible, relative to the box."""

@@ -14,11 +14,12 @@ from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic
 from sonjit.detectors.options import BodyOptions
+from sonjit.detectors.search import network
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
-from sonjit.detectors.search.network import INPUT_RANGE, TAPS, PeopleNetwork
+from sonjit.detectors.search.network import INPUT_RANGE, SIDE, PeopleNetwork
 from sonjit.detectors.search.people import find_people
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Found, O
@@ -40,7 +41,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms.detector,
         hands=hands,
-        network=cache(partial(load_network, options, TAPS)),
+        network=cache(partial(load_network, options)),
         bodies=cache(partial(load_arms, options)),
         min_detection=options.min_detection_score,
         least=LIMITS["palm_share"] * options.min_detection_score,
@@ -68,10 +69,11 @@ def _limits(options: CommonOptions) -> dict[str, Any]:
     return {"enough": options.max_instances, "thorough": options.search == "thorough"}
 
 
-def load_network(options: CommonOptions, taps: tuple[int, ...] = ()) -> PeopleNetwork:
-    """Load the network that proposes people and, with `TAPS`, hands."""
-    engine = load_engine(options.file("person-detector"), options.running, value_range=INPUT_RANGE, taps=taps)
-    return PeopleNetwork(engine)
+def load_network(options: CommonOptions) -> PeopleNetwork:
+    """Load the two networks that propose people and hands."""
+    file, running = options.file("person-detector"), options.running
+    engine = load_engine(file, running, value_range=INPUT_RANGE, taps=(SIDE,))
+    return PeopleNetwork(engine, load_engine(network.OWN_FILE, running, value_range=None))
 
 
 def load_arms(options: HandOptions) -> Bodies:

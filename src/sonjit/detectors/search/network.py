@@ -1,8 +1,8 @@
-"""Propose people and hands in a window with one run of a single-shot network and a hand head on its maps.
+"""Propose people and hands in a window with a published network and one that continues from its map.
 
 Sources: Liu et al. 2016, SSD, section 2.2 (anchors and box code); Zhou et al. 2019, Objects as Points, section 4 (the
-hand head finds peaks of a map and reads the box there). The network is MediaPipe's detector for Open Images.
-`benchmarks/hand_proposals.py` trains the hand head.
+own network finds peaks of a map and reads the box there). The published network is MediaPipe's detector for Open Images.
+`benchmarks/proposals.py` trains the own network.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cv2
 import numpy as np
 
-from sonjit._util.data_files import read_npz
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
@@ -30,8 +29,12 @@ if TYPE_CHECKING:
     Map = NDArray[np.float32]
 
 INPUT_RANGE: Final = (-1.0, 1.0)
-TAPS: Final = (38, 19, 10)
-"""Sides of the maps that the hand head reads."""
+SIDE, CHANNELS, VALUES = 38, 32, 11
+"""Side and channels of the map from which the own network continues, and its values per cell."""
+PERSON_AT = 6
+"""Index of the first value of a person."""
+OWN_FILE: Final = Path(__file__).parents[2] / "_util" / "assets" / "proposals.tflite"
+"""Network of people and hands, trained by `benchmarks/proposals.py`."""
 INPUT_PX: Final = 300
 STRIDES: Final = (16, 32, 64, 100, 150, 300)
 RATIOS: Final = (1.0, 2.0, 0.5, 3.0, 1 / 3)
@@ -48,6 +51,8 @@ _MIN_ASPECT = 0.8
 """Minimum ratio of height and width of a person's box. Wider boxes show parts of people or groups."""
 _MOST_SIZE = 5.0
 """Maximum log side of a hand, in cells of the map."""
+_SAME_PERSON = 0.5
+"""Minimum IoU of boxes of one person from two networks."""
 _KNOWN_BOX = 0.6
 """Minimum IoU of a box and a known box of the same person."""
 
@@ -74,35 +79,53 @@ class Proposed(NamedTuple):
 
 
 class PeopleNetwork:
-    """Propose people and hands with one run of the network.
+    """Propose people and hands.
 
     Args:
-        engine: Network with an image in. Its outputs are box codes (1, 1917, 4), class logits (1, 1917, 24) and, for
-            hands, the maps (1, C, side, side) of `TAPS`.
+        engine: Published network with an image in. Its outputs are box codes (1, 1917, 4), class logits (1, 1917, 24)
+            and the map (1, C, S, S) with side `SIDE`.
+        own: Network with that map (1, S, S, C) in. Its output (1, S, S, 11) has per cell for hands logit, offset of the
+            centre (2), log side, and sine and cosine of the rotation; and for people logit, offset of the centre (2),
+            log width and log height.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, own: Engine) -> None:
+        self._engine, self._own = engine, own
 
-    def find(self, rgb: Image, window: Window, min_person: float, min_hand: float | None = None) -> Proposed:
+    def find(self, rgb: Image, window: Window, min_person: float, min_hand: float = 1.0) -> Proposed:
         """Return the people and hands in a window of an image (H, W, 3), in pixels of the image, best first.
 
         People at an edge of the window that is not an edge of the image are left out.
         """
         cut = window.cut(rgb)
         letterbox(cut, INPUT_PX, INPUT_PX, out=self._engine.input[0])
-        codes, logits, *maps = self._engine.run()[:5]
+        codes, logits, maps = self._engine.run()[:3]
+        self._own.input[0] = maps[0].transpose(1, 2, 0)
+        values = self._own.run()[0][0]
         area = window.placed(letterbox_box(cut.shape[1], cut.shape[0], INPUT_PX, INPUT_PX))
+        published = _published_people(codes.reshape(-1, 4), logits[0, :, _PERSON], area, min_person)
         people = [
-            PersonBox(score, window.clipped(box))
-            for score, box in _people(codes.reshape(-1, 4), logits[0, :, _PERSON], area, min_person)
-            if not window.cuts(box, rgb) and box[3] - box[1] > _MIN_ASPECT * (box[2] - box[0])
+            person._replace(box=window.clipped(person.box))
+            for person in _joined(published, _people(values[..., PERSON_AT:], area, LIMITS["own_person"]))
+            if not window.cuts(person.box, rgb)
+            and person.box[3] - person.box[1] > _MIN_ASPECT * (person.box[2] - person.box[0])
         ]
-        hands = [] if min_hand is None else _hands(_hand_map([tap[0] for tap in maps]), area, min_hand)
-        return Proposed(people, hands)
+        return Proposed(people, _hands(values, area, min_hand) if min_hand < 1 else [])
 
 
-def _people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[PersonBox]:
+def _joined(published: Iterable[PersonBox], own: list[PersonBox]) -> list[PersonBox]:
+    """Return the people of both networks, best first. A person of both has the own box and the higher score."""
+    joined = own.copy()
+    for person in published:
+        overlap, same = max(((box_iou(other.box, person.box), i) for i, other in enumerate(own)), default=(0.0, 0))
+        if overlap < _SAME_PERSON:
+            joined.append(person)
+        else:
+            joined[same] = joined[same]._replace(score=max(joined[same].score, person.score))
+    return sorted(joined, key=lambda person: -person.score)
+
+
+def _published_people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[PersonBox]:
     """Decode the boxes of people from box codes (N, 4) and logits (N,), and suppress duplicates."""
     chosen = np.flatnonzero(logits > math.log(least / (1 - least)))
     anchors, own = _anchors()[chosen], codes[chosen].astype(np.float64)
@@ -110,11 +133,16 @@ def _people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[Per
     half = np.exp(own[:, :1:-1] / _SIZE_CODE) * anchors[:, 2:] / 2
     corners = [(middle + sign * half - 0.5) * area.width + (area.cx, area.cy) for sign in (-1, 1)]
     boxes = np.concatenate(corners, axis=1).tolist()
+    order = np.argsort(-logits[chosen], kind="stable")
+    return _suppressed([PersonBox(1 / (1 + math.exp(-logits[chosen[i]])), tuple(boxes[i])) for i in order])
+
+
+def _suppressed(people: Iterable[PersonBox]) -> list[PersonBox]:
+    """Return the people without duplicates of earlier ones."""
     found: list[PersonBox] = []
-    for index in np.argsort(-logits[chosen], kind="stable"):
-        box: Box = tuple(boxes[index])
-        if all(box_iou(box, other.box) < _SAME_BOX for other in found):
-            found.append(PersonBox(1 / (1 + math.exp(-logits[chosen[index]])), box))
+    for person in people:
+        if all(box_iou(person.box, other.box) < _SAME_BOX for other in found):
+            found.append(person)
     return found
 
 
@@ -132,46 +160,38 @@ def _anchors() -> NDArray[np.float64]:
     return grid.anchors().astype(np.float64)
 
 
-def _hand_map(maps: list[Map]) -> Map:
-    """Return logits, offset of the centre (2), log side, and sine and cosine of the rotation per cell (6, S, S)."""
-    weights, side = _head(), TAPS[0]
-    mixed = np.zeros((len(weights["bias"]), side, side), np.float32)
-    for name, values in zip("abc", maps, strict=True):
-        reduced = np.tensordot(weights[name], values, 1)
-        nearest = np.arange(side) * values.shape[-1] // side
-        mixed += reduced[:, nearest[:, None], nearest]
-    hidden = (mixed + weights["bias"][:, None, None]).clip(0, 6)
-    for block in ("1", "2"):
-        filtered = np.stack([
-            cv2.filter2D(channel, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-            for channel, kernel in zip(hidden, weights["depth" + block], strict=True)
-        ])  # fmt: skip
-        mixed = np.tensordot(weights["point" + block], filtered, 1) + weights["offset" + block][:, None, None]
-        hidden = (hidden + mixed).clip(0, 6)
-    return np.tensordot(weights["out"], hidden, 1) + weights["out_bias"][:, None, None]
+def _people(values: Map, area: RotatedBox, least: float) -> list[PersonBox]:
+    """Return the people at the peaks of a map (S, S, 5), best first."""
+    scale = area.width / SIDE
+    people: list[PersonBox] = []
+    for (cx, cy), (logit, _, _, width, height) in _peaks(values, area, least):
+        x, y = (math.exp(min(size, _MOST_SIZE)) * scale / 2 for size in (width, height))
+        people.append(PersonBox(1 / (1 + math.exp(-logit)), (cx - x, cy - y, cx + x, cy + y)))
+    return _suppressed(people)
 
 
 def _hands(values: Map, area: RotatedBox, least: float) -> list[HandBox]:
-    """Return scores and crops at the peaks of a map (6, S, S), best first."""
-    logits, side = values[0], values.shape[-1]
-    peaks = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > math.log(least / (1 - least)))
-    found: list[HandBox] = []
-    for row, column in zip(*np.nonzero(peaks), strict=True):
-        logit, dx, dy, size, sine, cosine = values[:, row, column].tolist()
-        scale = area.width / side
-        cx = area.cx + (column + 0.5 + dx - side / 2) * scale
-        cy = area.cy + (row + 0.5 + dy - side / 2) * scale
-        width = math.exp(min(size, _MOST_SIZE)) * scale
+    """Return the hands at the peaks of a map (S, S, 6 or more), best first."""
+    hands: list[HandBox] = []
+    for (cx, cy), (logit, _, _, size, sine, cosine) in _peaks(values[..., :PERSON_AT], area, least):
+        width = math.exp(min(size, _MOST_SIZE)) * area.width / SIDE
         box = RotatedBox(cx, cy, width, width, math.atan2(sine, cosine))
-        found.append(HandBox(1 / (1 + math.exp(-logit)), box))
-    return sorted(found, key=lambda hand: -hand.score)
+        hands.append(HandBox(1 / (1 + math.exp(-logit)), box))
+    return hands
 
 
-@cache
-def _head() -> dict[str, NDArray[np.float32]]:
-    """Return the weights of the hand head."""
-    file = resources.files("sonjit") / "_util" / "assets" / "hand_proposals.npz"
-    return {name: values.astype(np.float32) for name, values in read_npz(file).items()}
+def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[tuple[float, float], list[float]]]:
+    """Return centre and values of the peaks of a map (S, S, C) of logit, offset of the centre and more, best first."""
+    logits, scale = values[..., 0], area.width / SIDE
+    is_peak = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > math.log(least / (1 - least)))
+    rows, columns = np.nonzero(is_peak)
+    peaks: list[tuple[tuple[float, float], list[float]]] = []
+    for i in np.argsort(-logits[rows, columns], kind="stable"):
+        own = values[rows[i], columns[i]].tolist()
+        cx = area.cx + (columns[i] + 0.5 + own[1] - SIDE / 2) * scale
+        cy = area.cy + (rows[i] + 0.5 + own[2] - SIDE / 2) * scale
+        peaks.append(((cx, cy), own))
+    return peaks
 
 
 def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox]) -> list[PersonBox]:
