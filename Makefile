@@ -102,8 +102,6 @@ bench: install models  ## time and memory on this machine; PEER=python-with-medi
 	$(BIN)/sonjit bench --kind all --save $(or $(SAVE),benchmarks/results/bench.json) $(if $(PEER),--peer $(PEER)) \
 	  $(if $(FACE_MEDIA),--face-media $(FACE_MEDIA)) $(if $(BODY_MEDIA),--body-media $(BODY_MEDIA))
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
-	$(BIN)/python benchmarks/jitter.py
-	$(BIN)/python benchmarks/soak.py
 
 cards: more-models graphics  ## evaluate the default models and write docs/cards; PHOTOGRAPHS=folder DATASETS=folder
 	$(BIN)/python benchmarks/cards.py $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(DATASETS),--datasets $(DATASETS))

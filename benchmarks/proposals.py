@@ -5,8 +5,8 @@
     python benchmarks/proposals.py export PACK.npz WEIGHTS.npz NETWORK.tflite
 
 `pack` writes the photographs with their labels, and the weights of the published network. Labels by eye give the boxes
-of `wild`, `wild2` and `wild3`. The complete search gives those of `unlabelled` and the rotations of hands. `train` needs
-only PyTorch, NumPy and OpenCV, and a graphics card. With `--without`, it leaves a set out. It prints how many of the
+of `wild`, `wild2` and `wild3`. The complete search gives those of `unlabelled` and the rotations of hands. `train`
+needs only PyTorch, NumPy and OpenCV, and a graphics card. With `--without`, it leaves a set out. It prints how many of the
 hands and people of the left-out set are found in complete images, and how many proposals are wrong. `export` writes the
 file that the search reads. The shipped network is trained on all sets.
 """
@@ -406,7 +406,7 @@ class Separable(nn.Module):
 
 
 class Head(nn.Module):
-    """Join three maps at the finest side; predict per cell 6 values of a hand and 5 of a person, see `PeopleNetwork`."""
+    """Join three maps at the finest side, and predict the values of `PeopleNetwork` for each cell."""
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
@@ -604,3 +604,137 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
     print(f"{left_out or 'all sets'}: {report(average.module, photos, images, left_out)}", flush=True)
     weights = {name: value.half().cpu().numpy() for name, value in average.module.state_dict().items()}
     np.savez(out, **{name: value for name, value in weights.items() if not name.startswith("stem")})
+
+
+class Writer:
+    """Write a TFLite file with half-precision weights."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema, self.graph, self.buffers, self.codes = schema, schema.SubGraphT(), [schema.BufferT()], {}
+        self.graph.tensors, self.graph.operators = [], []
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.graph.inputs = [self.tensor(shape, "FLOAT32")]
+
+    def tensor(self, shape: tuple[int, ...], dtype: str, values: np.ndarray | None = None) -> int:
+        """Add a tensor and return its number."""
+        tensor = self.schema.TensorT()
+        number = len(self.graph.tensors)
+        tensor.shape, tensor.type, tensor.name = (
+            list(shape),
+            getattr(self.schema.TensorType, dtype),
+            f"t{number}".encode(),
+        )
+        if values is not None:
+            tensor.buffer = len(self.buffers)
+            self.buffers.append(self.schema.BufferT())
+            self.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
+        self.graph.tensors.append(tensor)
+        self.shapes[number] = shape
+        return number
+
+    def operator(self, kind: str, inputs: list[int], shape: tuple[int, ...], options: str, **fields: Any) -> int:
+        """Add an operator and return the number of its output."""
+        operator, own = self.schema.OperatorT(), getattr(self.schema, f"{options}T")()
+        for name, value in fields.items():
+            setattr(own, name, value)
+        code = getattr(self.schema.BuiltinOperator, kind)
+        operator.opcodeIndex, operator.inputs = self.codes.setdefault(code, len(self.codes)), inputs
+        operator.builtinOptions, operator.builtinOptionsType = own, getattr(self.schema.BuiltinOptions, options)
+        operator.outputs = [self.tensor(shape, "FLOAT32")]
+        self.graph.operators.append(operator)
+        return operator.outputs[0]
+
+    def constant(self, values: np.ndarray) -> int:
+        """Add weights that are stored as halves."""
+        half = self.tensor(values.shape, "FLOAT16", values.astype("<f2"))
+        return self.operator("DEQUANTIZE", [half], values.shape, "DequantizeOptions")
+
+    def convolution(self, values: int, own: nn.Conv2d, *, active: bool) -> int:
+        """Add a convolution with the padding of TFLite."""
+        is_depthwise, stride, (_, side, _, _) = own.groups > 1, own.stride[0], self.shapes[values]
+        weight = own.weight.detach().numpy().transpose((1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1))
+        inputs = [values, self.constant(weight), self.constant(own.bias.detach().numpy())]
+        kind, more = ("DEPTHWISE_CONV_2D", {"depthMultiplier": 1}) if is_depthwise else ("CONV_2D", {})
+        return self.operator(
+            kind, inputs, (1, -(-side // stride), -(-side // stride), own.out_channels),
+            "DepthwiseConv2DOptions" if is_depthwise else "Conv2DOptions", strideH=stride, strideW=stride,
+            dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=3 * active, **more,
+        )  # fmt: skip
+
+    def sum(self, a: int, b: int, *, active: bool = True) -> int:
+        """Add the sum of two tensors."""
+        return self.operator("ADD", [a, b], self.shapes[a], "AddOptions", fusedActivationFunction=3 * active)
+
+    def separable(self, values: int, block: Separable) -> int:
+        """Add a residual block."""
+        filtered = self.convolution(values, block.depth, active=True)
+        return self.sum(values, self.convolution(filtered, block.point, active=False))
+
+    def larger(self, values: int, side: int) -> int:
+        """Add an enlarged map."""
+        size = self.tensor((2,), "INT32", np.array([side, side], "<i4"))
+        shape = (1, side, side, self.shapes[values][3])
+        return self.operator("RESIZE_BILINEAR", [values, size], shape, "ResizeBilinearOptions", halfPixelCenters=True)
+
+    def file(self, output: int) -> bytes:
+        """Return the file."""
+        import flatbuffers
+
+        model = self.schema.ModelT()
+        self.graph.outputs, self.graph.name = [output], b"main"
+        model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [self.graph], self.buffers, []
+        for code in self.codes:
+            own = self.schema.OperatorCodeT()
+            own.builtinCode, own.deprecatedBuiltinCode, own.version = code, code, 3
+            model.operatorCodes.append(own)
+        builder = flatbuffers.Builder()
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def export(pack_file: Path, weights: Path, target: Path) -> None:
+    """Write the own network with trained weights as a TFLite file."""
+    network = Network(np.load(pack_file, allow_pickle=True))
+    trained = {name: torch.from_numpy(values.astype(np.float32)) for name, values in np.load(weights).items()}
+    network.load_state_dict(trained, strict=False)
+    trunk, head = network.trunk, network.head
+    writer = Writer((1, SIDE, SIDE, head.mix[0].in_channels))
+    fine = values = block = writer.graph.inputs[0]
+    taps: list[int] = []
+    for position, (number, is_sum, is_active) in enumerate(trunk.operators):
+        if is_sum:
+            values = block = writer.sum(block, values, active=False)
+        else:
+            values = writer.convolution(values, trunk.convolutions[str(number)], active=is_active)
+            if not is_active and not any(following for _, following, _ in trunk.operators[position + 1 : position + 2]):
+                block = values
+        taps += [values] if number in TAPS else []
+    values = writer.separable(writer.convolution(taps[1], head.mix[2], active=True), head.low)
+    for mix, block_of, own in ((head.mix[1], head.middle, taps[0]), (head.mix[0], head.fine[0], fine)):
+        larger = writer.larger(values, writer.shapes[own][1])
+        values = writer.separable(writer.sum(writer.convolution(own, mix, active=False), larger), block_of)
+    values = writer.separable(writer.separable(values, head.fine[1]), head.fine[2])
+    target.write_bytes(writer.file(writer.convolution(values, head.out, active=False)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("pack", "train", "export"))
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("files", type=Path, nargs="*", help="weights, and the network to export")
+    parser.add_argument("--data", type=Path, default=Path("../shared/real"))
+    parser.add_argument("--without", choices=SETS)
+    parser.add_argument("--seconds", type=float, default=250.0)
+    options = parser.parse_args()
+    if options.command == "pack":
+        pack(options.pack, options.data)
+    elif options.command == "train":
+        train(options.pack, options.files[0], options.without, options.seconds)
+    else:
+        export(options.pack, *options.files)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Propose people and hands in a window with a published network and one that continues from its map.
 
 Sources: Liu et al. 2016, SSD, section 2.2 (anchors and box code); Zhou et al. 2019, Objects as Points, section 4 (the
-own network finds peaks of a map and reads the box there). The published network is MediaPipe's detector for Open Images.
-`benchmarks/proposals.py` trains the own network.
+own network finds peaks of a map and reads the box there). The published network is MediaPipe's detector for Open
+Images. `benchmarks/proposals.py` trains the own network.
 """
 
 from __future__ import annotations
