@@ -6,9 +6,8 @@
 
 `pack` writes the photographs with their labels, and the weights of the published network. Labels by eye give the boxes
 of `wild`, `wild2` and `wild3`. The complete search gives those of `unlabelled` and the rotations of hands. `train`
-needs only PyTorch, NumPy and OpenCV, and a graphics card. With `--without`, it leaves a set out. It prints how many of the
-hands and people of the left-out set are found in complete images, and how many proposals are wrong. `export` writes the
-file that the search reads. The shipped network is trained on all sets.
+needs only PyTorch, NumPy and OpenCV, and a graphics card. It prints how many hands and people of the left-out set are
+found in complete images. `export` writes the file that the search reads. The shipped network is trained on all sets.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ STEM, TRUNK, TAPS = 21, 58, (46, 57)
 MAX_HANDS, MAX_PEOPLE = 20, 24
 SURE, SURE_PERSON, FAINT_PERSON = 0.75, 0.35, 0.15
 """Minimum scores of hands and people that are labels in `unlabelled`, and of people that do not count."""
-GUESSED = 0.5
-"""Weight of photographs with labels of the search."""
-PASTED, BATCH, FEEDERS, RATE = 0.35, 64, 3, 1e-3
+GUESSED, PASTED, BATCH, RATE = 0.5, 0.35, 64, 1e-3
+"""Weight of labels of the search, share of inputs with a pasted hand, size of a batch, and learning rate."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -115,7 +113,7 @@ def photographs(data: Path) -> Iterator[Photograph]:
             ignored = [box_around(hand.keypoints) for hand in all_hands if hand.score <= SURE]
             boxes: list[Any] = []
             for window in (w for parts in (1, 2) for w in windows(*frame.rgb.shape[1::-1], parts, fewer=True)):
-                new = network.find(in_good_light(frame.rgb), window, FAINT_PERSON).people
+                new, _ = network.find(in_good_light(frame.rgb), window, FAINT_PERSON)
                 boxes += [person for person in new if all(box_iou(person.box, other.box) < 0.5 for other in boxes)]
             people = [person.box for person in boxes if person.score > SURE_PERSON]
             unsure = [person.box for person in boxes if person.score <= SURE_PERSON]
@@ -139,9 +137,9 @@ def pack(file: Path, data: Path) -> None:
     arrays = {f"w{i}": tensors.constant(o.inputs[1]) for i, o in enumerate(operators) if o.kind != "ADD"}
     arrays |= {f"b{i}": tensors.constant(o.inputs[2]) for i, o in enumerate(operators) if o.kind != "ADD"}
     kinds = json.dumps([(o.kind, o.stride[0], o.activation) for o in operators])
-    cells = np.empty(len(rows), object)
-    cells[:] = [tuple(row) for row in rows]
-    np.savez(file, photographs=cells, operators=np.array(kinds), **arrays)  # type: ignore[arg-type]
+    np.savez(
+        file, photographs=np.array([(*row, None) for row in rows], object)[:, :-1], operators=np.array(kinds), **arrays
+    )  # type: ignore[arg-type]
 
 
 def to_input(window: tuple[float, ...], turn: float, *, mirrored: bool) -> tuple[np.ndarray, float]:
@@ -311,9 +309,8 @@ class Images:
         complete[:, :2] = matrices
         back = torch.linalg.inv(complete)[:, :2]
         y, x = torch.meshgrid(*(torch.arange(INPUT_PX, device=DEVICE) + 0.5,) * 2, indexing="ij")
-        points = (torch.stack([x, y, torch.ones_like(x)], 2).reshape(-1, 3) @ back.transpose(1, 2)).reshape(
-            count, INPUT_PX, INPUT_PX, 2
-        )
+        points = torch.stack([x, y, torch.ones_like(x)], 2).reshape(-1, 3) @ back.transpose(1, 2)
+        points = points.reshape(count, INPUT_PX, INPUT_PX, 2)
         scale, result = torch.det(back[:, :, :2]).abs().sqrt(), torch.empty(count, 3, INPUT_PX, INPUT_PX, device=DEVICE)
         level = (scale >= 1.5).long() + (scale >= 3).long()
         for number, images in enumerate(self.sizes):
@@ -457,8 +454,8 @@ def loss_of_heat(logits: Tensor, heat: Tensor, weight: Tensor, *, late: bool) ->
 
 def heat_of(boxes: Tensor, valid: Tensor, width: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
     """Return the heat (B, S, S) of boxes (4, B, N, 1, 1) in cells, and the index of the box of each cell."""
-    x, y = (torch.arange(SIDE, device=boxes.device) + 0.5 for _ in range(2))
-    x, y = x[None, None, None, :], y[None, None, :, None]
+    x = (torch.arange(SIDE, device=boxes.device) + 0.5)[None, None, None, :]
+    y = x.transpose(2, 3)
     cx, cy = (boxes[0] + boxes[2]) / 2, (boxes[1] + boxes[3]) / 2
     heat = torch.exp(-(((x - cx) / width.clamp(min=0.55)) ** 2 + ((y - cy) / height.clamp(min=0.55)) ** 2) / 2)
     at_x, at_y = (at.clamp(0, SIDE - 0.01).floor() for at in (cx, cy))
@@ -529,9 +526,8 @@ def loss_of_people(values: Tensor, batch: dict[str, Tensor], *, late: bool) -> T
 @torch.no_grad()
 def report(network: Network, photos: list[Photograph], images: Images, left_out: str | None) -> str:
     """Return the share of clear hands and people with a peak near their centre, and the number of other peaks."""
-    network.eval()
     lines: list[str] = []
-    for what, first, least in (("hands", 0, 0.2), ("people", 6, 0.2)):
+    for what, first in (("hands", 0), ("people", 6)):
         found = clear = others = 0
         for index, photo in enumerate(photos):
             if photo.set != (left_out or photo.set) or photo.set == "unlabelled":
@@ -543,7 +539,7 @@ def report(network: Network, photos: list[Photograph], images: Images, left_out:
             )
             values = network(shown)[0, first:].float()
             p = torch.sigmoid(values[0])
-            peaks = ((p == functional.max_pool2d(p[None], 3, 1, 1)[0]) & (p > least)).nonzero()
+            peaks = ((p == functional.max_pool2d(p[None], 3, 1, 1)[0]) & (p > 0.2)).nonzero()
             y, x = peaks.T
             centres = ((peaks[:, [1, 0]] + 0.5 + values[1:3, y, x].T) * CELL).cpu().numpy()
             boxes = placed((photo.hands if what == "hands" else photo.people)[:, :4], matrix)
@@ -557,7 +553,6 @@ def report(network: Network, photos: list[Photograph], images: Images, left_out:
             unclear = [any((centre > b[:2]).all() and (centre < b[2:]).all() for b in ignored) for centre in centres]
             others += int((~own & ~np.array(unclear, bool)).sum())
         lines.append(f"{found} of {clear} {what}, {others} other peaks")
-    network.train()
     return "; ".join(lines)
 
 
@@ -574,7 +569,7 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
         for batch in batches(photos, chosen, seed):
             queue.put(batch)
 
-    for seed in range(FEEDERS):
+    for seed in range(3):
         context.Process(target=feed, args=(seed,), daemon=True).start()
     torch.manual_seed(0)
     images, network = Images(photos), Network(arrays).to(DEVICE)
@@ -583,8 +578,7 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
-    start = told = time.monotonic()
-    step = 0
+    start, step = time.monotonic(), 0
     while (done := (time.monotonic() - start) / seconds) < 1:
         for group, (_, rate, _) in zip(optimiser.param_groups, groups, strict=True):
             group["lr"] = rate * min(1, step / 100) * (0.51 + 0.5 * math.cos(math.pi * done))
@@ -598,10 +592,9 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
         optimiser.step()
         average.update_parameters(network)
         step += 1
-        if time.monotonic() - told > 30:
-            told = time.monotonic()
+        if step % 500 == 0:
             print(f"{step * BATCH} images, loss {float(loss.detach()):.2f}", flush=True)
-    print(f"{left_out or 'all sets'}: {report(average.module, photos, images, left_out)}", flush=True)
+    print(f"{left_out or 'all sets'}: {report(average.module.eval(), photos, images, left_out)}", flush=True)
     weights = {name: value.half().cpu().numpy() for name, value in average.module.state_dict().items()}
     np.savez(out, **{name: value for name, value in weights.items() if not name.startswith("stem")})
 

@@ -44,10 +44,10 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
         "pose_landmark_full.tflite",
         "hand_heads.npz",
         "hand_refinement.npz",
-        "hand_proposals.npz",
+        "proposals.tflite",
     ]
     shutil.copy(find_weight("body-full"), engine / "models")
-    for name in ("hand_heads.npz", "hand_refinement.npz", "hand_proposals.npz"):
+    for name in ("hand_heads.npz", "hand_refinement.npz", "proposals.tflite"):
         (engine / "models" / name).touch()
     write_page(tmp_path / "thorough", engine)
     kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]

@@ -109,8 +109,8 @@ class BodySearch(StillSearch[BodyObservation]):
     def _people_in(self, parts: int) -> Iterator[list[Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
-            found = self._network().find(self.rgb, window, LIMITS["person"])
-            for person in new_people(found.people, self._boxes):
+            people, _ = self._network().find(self.rgb, window, LIMITS["person"])
+            for person in new_people(people, self._boxes):
                 self._boxes.append(person)
                 yield [Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 

@@ -30,8 +30,6 @@ from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sonjit.detectors.kinds.body import Bodies, BodyObservation
     from sonjit.detectors.kinds.hands import Hands
     from sonjit.detectors.search.geometry import Image
@@ -124,10 +122,10 @@ class HandSearch(StillSearch[HandObservation]):
         assert self._network is not None
         least = LIMITS["hand_thorough" if self.thorough else "hand"]
         for window in self.windows(parts):
-            found = self._network().find(self.rgb, window, LIMITS["arm_person"], LIMITS["faint_hand"])
-            self._people += new_people(found.people, self._people)
-            self._network_hands = [*(self._network_hands or []), *found.hands]
-            for score, box in found.hands:
+            people, hands = self._network().find(self.rgb, window, LIMITS["arm_person"], LIMITS["faint_hand"])
+            self._people += new_people(people, self._people)
+            self._network_hands = [*(self._network_hands or []), *hands]
+            for score, box in hands:
                 hand = Proposal(box, score, f"hand{parts}")
                 if score > least and not self.is_known(hand):
                     around = window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
@@ -170,7 +168,7 @@ class HandSearch(StillSearch[HandObservation]):
             end = body.keypoints[wrist, :2].astype(np.float64)
             if not (-0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height):
                 continue
-            if any(_is_at(hand, end) for hand in self.certain):
+            if any(math.dist(hand.keypoints[0, :2], end) < size_of(hand.keypoints[:, :2]) for hand in self.certain):
                 continue
             arm = end - body.keypoints[_ELBOWS[side], :2]
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
@@ -258,10 +256,6 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
         appearance=None,  # it describes the mirrored image
         refinable=replace(mirrored.refinable, mirrored=True) if mirrored.refinable else None,
     )
-
-
-def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
-    return math.dist(hand.keypoints[0, :2], wrist) < size_of(hand.keypoints[:, :2])
 
 
 def is_near_crop(a: RotatedBox, b: RotatedBox) -> bool:

@@ -51,7 +51,7 @@ def _brightened(rgb: Image) -> Image:
 def _in_colour(rgb: Image) -> Image:
     step = max(1, min(rgb.shape[:2]) // (2 * _SAMPLE_PX))
     small = cv2.resize(np.ascontiguousarray(rgb[::step, ::step]), (_SAMPLE_PX,) * 2, interpolation=cv2.INTER_AREA)
-    if not _is_grey(np.asarray(small, np.uint8)):
+    if _mean_chroma(np.asarray(small, np.uint8)) >= _GREY_CHROMA:
         return rgb
     luma = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     tints = np.clip(np.arange(256)[None, :, None] * np.array(_SKIN, np.float32), 0, 255).astype(np.uint8)
@@ -65,15 +65,6 @@ def _percentile(values: NDArray[Any], part: float) -> float:
     high = min(low + 1, values.size - 1)
     around = np.partition(values.ravel(), (low, high))[[low, high]]
     return float(np.interp(position - low, (0, 1), around))
-
-
-def _is_grey(rgb: Image) -> bool:
-    """Check whether the mean chroma is that of a grey image. OpenCV computes it only in doubtful cases."""
-    chroma = _mean_chroma(rgb)
-    if abs(chroma - _GREY_CHROMA) < 0.5:  # OpenCV fills slow tables, which are within 0.4 of the formula
-        lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        chroma = float(np.linalg.norm(lab[..., 1:], axis=2).mean())
-    return chroma < _GREY_CHROMA
 
 
 def _mean_chroma(rgb: Image) -> float:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sonjit.engines import Engine
 
     Map = NDArray[np.float32]
+    Proposed = tuple[list["PersonBox"], list["HandBox"]]
 
 INPUT_RANGE: Final = (-1.0, 1.0)
 SIDE, CHANNELS, VALUES = 38, 32, 11
@@ -71,13 +72,6 @@ class HandBox(NamedTuple):
     box: RotatedBox
 
 
-class Proposed(NamedTuple):
-    """People and hands in a window, in pixels of the image."""
-
-    people: list[PersonBox]
-    hands: list[HandBox]
-
-
 class PeopleNetwork:
     """Propose people and hands.
 
@@ -110,7 +104,7 @@ class PeopleNetwork:
             if not window.cuts(person.box, rgb)
             and person.box[3] - person.box[1] > _MIN_ASPECT * (person.box[2] - person.box[0])
         ]
-        return Proposed(people, _hands(values, area, min_hand) if min_hand < 1 else [])
+        return people, _hands(values, area, min_hand) if min_hand < 1 else []
 
 
 def _joined(published: Iterable[PersonBox], own: list[PersonBox]) -> list[PersonBox]:
@@ -164,34 +158,35 @@ def _people(values: Map, area: RotatedBox, least: float) -> list[PersonBox]:
     """Return the people at the peaks of a map (S, S, 5), best first."""
     scale = area.width / SIDE
     people: list[PersonBox] = []
-    for (cx, cy), (logit, _, _, width, height) in _peaks(values, area, least):
-        x, y = (math.exp(min(size, _MOST_SIZE)) * scale / 2 for size in (width, height))
-        people.append(PersonBox(1 / (1 + math.exp(-logit)), (cx - x, cy - y, cx + x, cy + y)))
+    for score, cx, cy, sizes in _peaks(values, area, least):
+        x, y = (math.exp(min(size, _MOST_SIZE)) * scale / 2 for size in sizes)
+        people.append(PersonBox(score, (cx - x, cy - y, cx + x, cy + y)))
     return _suppressed(people)
 
 
 def _hands(values: Map, area: RotatedBox, least: float) -> list[HandBox]:
     """Return the hands at the peaks of a map (S, S, 6 or more), best first."""
     hands: list[HandBox] = []
-    for (cx, cy), (logit, _, _, size, sine, cosine) in _peaks(values[..., :PERSON_AT], area, least):
+    for score, cx, cy, (size, sine, cosine) in _peaks(values[..., :PERSON_AT], area, least):
         width = math.exp(min(size, _MOST_SIZE)) * area.width / SIDE
-        box = RotatedBox(cx, cy, width, width, math.atan2(sine, cosine))
-        hands.append(HandBox(1 / (1 + math.exp(-logit)), box))
+        hands.append(HandBox(score, RotatedBox(cx, cy, width, width, math.atan2(sine, cosine))))
     return hands
 
 
-def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[tuple[float, float], list[float]]]:
-    """Return centre and values of the peaks of a map (S, S, C) of logit, offset of the centre and more, best first."""
+def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[float, float, float, list[float]]]:
+    """Return score, centre and further values at the peaks of a map (S, S, C) of logit, offset and more, best first."""
     logits, scale = values[..., 0], area.width / SIDE
     is_peak = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > math.log(least / (1 - least)))
-    rows, columns = np.nonzero(is_peak)
-    peaks: list[tuple[tuple[float, float], list[float]]] = []
-    for i in np.argsort(-logits[rows, columns], kind="stable"):
-        own = values[rows[i], columns[i]].tolist()
-        cx = area.cx + (columns[i] + 0.5 + own[1] - SIDE / 2) * scale
-        cy = area.cy + (rows[i] + 0.5 + own[2] - SIDE / 2) * scale
-        peaks.append(((cx, cy), own))
-    return peaks
+    peaks = [(*values[row, column, :3].tolist(), row, column) for row, column in zip(*np.nonzero(is_peak), strict=True)]
+    return [
+        (
+            1 / (1 + math.exp(-logit)),
+            area.cx + (column + 0.5 + dx - SIDE / 2) * scale,
+            area.cy + (row + 0.5 + dy - SIDE / 2) * scale,
+            values[row, column, 3:].tolist(),
+        )
+        for logit, dx, dy, row, column in sorted(peaks, key=lambda peak: -peak[0])
+    ]
 
 
 def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox]) -> list[PersonBox]:

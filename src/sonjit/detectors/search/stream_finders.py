@@ -230,7 +230,7 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
         """Return the boxes of the people in a window."""
-        people = self._network().find(rgb, window, LIMITS["stream_person"]).people
+        people, _ = self._network().find(rgb, window, LIMITS["stream_person"])
         return [Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
 
     def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
