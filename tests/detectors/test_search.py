@@ -28,7 +28,7 @@ from sonjit.detectors.search.geometry import (
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.network import HandBox, Proposed, _people
+from sonjit.detectors.search.network import HandBox, _published_people
 from sonjit.detectors.search.people import hands_of_bodies
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate
@@ -245,9 +245,9 @@ class Network:
     def __init__(self, *hands):
         self.hands, self.runs = [*hands], 0
 
-    def find(self, rgb, window, min_person, min_hand=None):
+    def find(self, rgb, window, min_person, min_hand=1.0):
         self.runs += 1
-        return Proposed([], self.hands)
+        return [], self.hands
 
 
 def test_certain_hands_end_a_search_before_the_network_runs():
@@ -287,7 +287,7 @@ def test_people_are_decoded_from_anchors_and_neighbours_are_suppressed():
     """Use anchors of the coarsest layers, whose boxes are known."""
     codes, logits = np.zeros((1917, 4), np.float32), np.full(1917, -9.0, np.float32)
     logits[[-1, -2, 0]] = 2.0, 1.0, -5.0
-    people = _people(codes, logits, RotatedBox(150, 150, 300, 300), 0.2)
+    people = _published_people(codes, logits, RotatedBox(150, 150, 300, 300), 0.2)
     assert [round(person.score, 3) for person in people] == [0.881, 0.731]
     assert people[0].box == pytest.approx((3.8, 3.8, 296.2, 296.2), abs=0.1)
 

@@ -39,7 +39,7 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
     assert not any({"blendshapes", "transform", "measures"} & kind["options"].keys() for kind in kinds.values())
-    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face", "body"]
+    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face"]
     assert missing_for_stills(KINDS["hands"], engine) == [
         "pose_landmark_full.tflite",
         "hand_heads.npz",
