@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,6 @@ from sonjit.lab.explain.imagenet import IMAGE_MODELS
 from sonjit.lab.explain.run import CLASSIFIERS, Explain, default_model
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.tables.characters import BoneNames
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many
 
@@ -185,24 +185,15 @@ def segment(
     return run_and_report(task, inputs, outputs, batch)
 
 
-_LIFTING = Lifting()
+_MESHES, _LIFTING = MeshHands(), Lifting()
 
 
 def mesh(
     *sources: Input,
-    model: Literal["rig", "handoccnet", "deformer"] = "rig",
-    weights: str | None = None,
-    mano: str | None = None,
-    mano_left: str | None = None,
-    variant: Literal["ho3d", "dexycb"] | None = None,
+    task: MeshHands = _MESHES,
     save: str | None = None,
     draw: str | None = None,
     figure: str | None = None,
-    bones: BoneNames | None = None,
-    max_instances: int = 2,
-    mirrored: Annotated[bool, Parameter(negative="")] = False,
-    models_dir: str | None = None,
-    device: str = "cpu",
     lifting: Lifting = _LIFTING,
     batch: BatchOptions = BatchOptions(),
 ) -> int:
@@ -227,53 +218,29 @@ def mesh(
 
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
-        model: rig needs no licence. handoccnet and deformer need their checkpoint and your MANO files.
-        weights: Checkpoint of the network.
-        mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
-        mano_left: MANO's left hand, for deformer.
-        variant: Data set of deformer's checkpoint, if the checkpoint does not contain it.
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video). For many files
             a folder of .glb, or a name with {name} in it.
         draw: Image or video to write with the meshes over it. For many files a folder.
         figure: Image to write of the maps in handoccnet: the visible parts of the first hand, and the attention. For
             many files a folder.
-        bones: Bone names of the rig in .bvh and .glb files, as in characters. Default: those of WebXR Hand Input.
-        max_instances: Maximum number of hands.
-        mirrored: Treat the input as a selfie view.
-        models_dir: Folder with the published weight files.
-        device: Device of the networks: for the rig cpu, gpu, npu or auto; for the others cpu, gpu, cuda:1, mps or auto.
     """
-    if max_instances < 1:
-        raise InputError(f"--max-instances {max_instances}: must be at least 1")
-    network_options = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
-    if model == "rig" and (unused := [option for option, value in network_options.items() if value]):
+    if task.max_instances < 1:
+        raise InputError(f"--max-instances {task.max_instances}: must be at least 1")
+    network_options = {"--weights": task.weights, "--mano": task.mano, "--mano-left": task.mano_left}
+    if task.model == "rig" and (unused := [option for option, value in network_options.items() if value]):
         raise InputError(f"{', '.join(unused)} applies only to --model handoccnet or deformer")
-    if model != "deformer" and variant is not None:
-        raise InputError(f"--variant {variant} applies only to --model deformer")
-    if figure is not None and model != "handoccnet":
+    if task.model != "deformer" and task.variant is not None:
+        raise InputError(f"--variant {task.variant} applies only to --model deformer")
+    if figure is not None and task.model != "handoccnet":
         raise InputError(f"--figure {figure} applies only to --model handoccnet")
     if figure is not None and not is_many(figure) and Path(figure).suffix.lower() not in ANNOTATED_IMAGE_ENDINGS:
         raise InputError(f"--figure {figure}: name an image such as maps.png")
-    if model != "rig" and lifting.lift is not None:
+    if task.model != "rig" and lifting.lift is not None:
         raise InputError(f"--lift {lifting.lift} applies only to --model rig")
-    if bones is not None and (model != "rig" or Path(save or "").suffix.lower() not in (".bvh", ".glb")):
-        raise InputError(f"--bones {bones} requires --save with a .bvh or .glb file of the rig")
-    lift = lift_from(lifting, mirrored=mirrored, independent=("camera",))
-    task = MeshHands(
-        model=model,
-        weights=weights,
-        mano=mano,
-        mano_left=mano_left,
-        variant=variant,
-        max_instances=max_instances,
-        mirrored=mirrored,
-        models_dir=models_dir,
-        camera=lifting.camera,
-        lift=lift,
-        device=device,
-        bones=bones,
-    )
+    if task.bones is not None and (task.model != "rig" or Path(save or "").suffix.lower() not in (".bvh", ".glb")):
+        raise InputError(f"--bones {task.bones} requires --save with a .bvh or .glb file of the rig")
+    lift = lift_from(lifting, mirrored=task.mirrored, independent=("camera",))
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=figure)
-    status = run_and_report(task, inputs, outputs, batch)
+    status = run_and_report(replace(task, camera=lifting.camera, lift=lift), inputs, outputs, batch)
     print_notes(lift)
     return status

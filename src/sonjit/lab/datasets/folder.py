@@ -28,7 +28,6 @@ from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, bo
 from sonjit.lab.datasets.reading import skeleton_of_names
 from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
-from sonjit.results import Frame
 from sonjit.results import Instance as Found
 
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
@@ -186,13 +185,9 @@ def open_folder(
     if file is None:
         return ClassFolders(entry, root, split)
     image_folder = Path(images) if images else None
-    is_coco = file.suffix.lower() == ".json" and not _has_frames(file)
+    content = read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
+    is_coco = not isinstance(content, dict) or "frames" not in content
     return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
-
-
-def _has_frames(file: Path) -> bool:
-    content = read_json(file)
-    return isinstance(content, dict) and "frames" in content
 
 
 def _annotation_file(root: Path, name: str | None) -> Path | None:
@@ -265,15 +260,8 @@ def _records(table: Path) -> Iterator[Record]:
             raise InputError(
                 f"{table} describes a video: write its frames into a folder and run detection on the folder"
             )
-        yield _record(source, frame)
-
-
-def _record(source: str, frame: Frame) -> Record:
-    return {
-        "image": source,
-        "frame": frame.index,
-        "instances": [instance_to_dict(_instance(item)) for _, item in frame.instances()],
-    }
+        instances = [instance_to_dict(_instance(item)) for _, item in frame.instances()]
+        yield {"image": source, "frame": frame.index, "instances": instances}
 
 
 def _instance(result: Found) -> Instance:

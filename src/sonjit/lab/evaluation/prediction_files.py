@@ -373,19 +373,10 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     (number, hand), own = hands[0], match_predictions(hands, predictions)
     if number not in own:
         return ""
-    joints, vertices = own[number].keypoints_m, own[number].vertices_m
-    if joints is None or joints.shape != (_JOINTS, 3):
-        raise InputError(f"{named}: a submission requires 21 joints in space")
-    joints = np.asarray(joints, np.float64)
-    if not np.isfinite(joints).all():
-        raise InputError(f"{named}: a submission requires known joints; joint {_first_unknown(joints)} is unknown")
+    joints = _known_points(own[number].keypoints_m, _JOINTS, "joints", "joint", named)
     if protocol.submission == "dexycb":
         return base64.b64encode(joints.tobytes()).decode()
-    if vertices is None or vertices.shape != (_VERTICES, 3):
-        raise InputError(f"{named}: a submission requires MANO's 778 vertices")
-    vertices = np.asarray(vertices, np.float64)
-    if not np.isfinite(vertices).all():
-        raise InputError(f"{named}: a submission requires known vertices; vertex {_first_unknown(vertices)} is unknown")
+    vertices = _known_points(own[number].vertices_m, _VERTICES, "vertices", "vertex", named)
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
             raise InputError(f"{named}: the data set has no wrist to move the hand to")
@@ -399,8 +390,14 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()
 
 
-def _first_unknown(points: NDArray[np.float64]) -> int:
-    return int(np.flatnonzero(~np.isfinite(points).all(1))[0])
+def _known_points(
+    points: NDArray[np.floating] | None, count: int, nouns: str, noun: str, named: str
+) -> NDArray[np.float64]:
+    if points is None or points.shape != (count, 3):
+        raise InputError(f"{named}: a submission requires {count} {nouns} in space")
+    if (unknown := np.flatnonzero(~np.isfinite(points).all(1))).size:
+        raise InputError(f"{named}: a submission requires known {nouns}; {noun} {unknown[0]} is unknown")
+    return np.asarray(points, np.float64)
 
 
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -125,13 +125,10 @@ class Mano(nn.Module):
         pose: Tensor,
         betas: Tensor | None = None,
         translation: Tensor | None = None,
-        *,
-        flat_hand_mean: bool = True,
-        tips: str = "handoccnet",
-        pca: bool = False,
+        **options: Any,  # noqa: ANN401
     ) -> tuple[Tensor, Tensor]:
         """Return vertices (N, 778, 3) and joints (N, 21, 3) in MediaPipe-21 order, in metres; see `posed`."""
-        return self.posed(pose, betas, translation, flat_hand_mean=flat_hand_mean, tips=tips, pca=pca)[:2]
+        return self.posed(pose, betas, translation, **options)[:2]
 
     def posed(
         self,

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
+from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
@@ -129,36 +130,37 @@ _BAR_SHARE = 0.02
 """Width of a bar in shares of the image's longer side."""
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class MeshHands(Task):
     """Turn hands into meshes.
 
     Attributes:
-        model: Model: `rig`, `handoccnet` or `deformer`.
+        model: rig needs no licence. handoccnet and deformer need their checkpoint and your MANO files.
         weights: Checkpoint of the network.
-        mano, mano_left: Files of MANO's hands.
-        variant: Data set of Deformer's checkpoint, if the checkpoint does not contain it.
+        mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
+        mano_left: MANO's left hand, for deformer.
+        variant: Data set of deformer's checkpoint, if the checkpoint does not contain it.
+        bones: Bone names of the rig in .bvh and .glb files, as in characters. Default: those of WebXR Hand Input.
         max_instances: Maximum number of hands.
-        mirrored: Treat the images as selfie views.
+        mirrored: Treat the input as a selfie view.
         models_dir: Folder with the published weight files.
+        device: Device of the networks: for the rig cpu, gpu, npu or auto; for the others cpu, gpu, cuda:1, mps or auto.
         camera: fx,fy,cx,cy in pixels; None assumes a camera for each image size.
         lift: Settings for lifting hands into the camera's space before the rig is posed, or None. Hands of unknown
             position are dropped.
-        device: Device of the rig's hand detector, see `create_detector`, or of the other networks, see
-            `torch_device`. Their hands are detected on the CPU.
-        bones: Bone names of the rig in .bvh and .glb files; None for those of WebXR Hand Input.
     """
 
-    model: str = "rig"
+    model: Literal["rig", "handoccnet", "deformer"] = "rig"
     weights: str | None = None
     mano: str | None = None
     mano_left: str | None = None
-    variant: str | None = None
+    variant: Literal["ho3d", "dexycb"] | None = None
     max_instances: int = 2
-    mirrored: bool = False
+    mirrored: Annotated[bool, Parameter(negative="")] = False
     models_dir: str | None = None
-    camera: str | None = None
-    lift: Lift | None = None
+    camera: Annotated[str | None, Parameter(parse=False)] = None
+    lift: Annotated[Lift | None, Parameter(parse=False)] = None
     device: str = "cpu"
     bones: BoneNames | None = None
 

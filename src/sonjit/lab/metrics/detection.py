@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sonjit._util.arrays import RealArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.geometry.boxes import Box, box_iou
-from sonjit.lab.metrics.statistics import numbers
+from sonjit.lab.metrics.statistics import known_mean, numbers
 
 __all__ = [
     "COCO_SIGMAS", "FACE_SIGMAS", "FOOT_SIGMAS", "HAND_SIGMAS", "box_from_map", "boxes_from_maps",
@@ -158,10 +158,14 @@ def coco_precision(
     # (R, C) at 0.5, all sizes, most detections. Without annotations, the array is empty.
     columns = [int(category) for category in evaluated.params.catIds] if precision.size else []
     by_category = {
-        category: _known_precision(precision[0, :, column, 0, -1]) for column, category in enumerate(columns)
+        category: known_mean(np.where(own > -1, own, np.nan))
+        for category, own in zip(columns, np.moveaxis(precision[0, :, :, 0, -1], 1, 0) if columns else (), strict=True)
     }
     return CocoPrecision(
-        {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
+        {
+            name: float("nan") if value < 0 else float(value)
+            for name, value in zip(names, evaluated.stats, strict=False)
+        },
         {category: by_category.get(category, float("nan")) for category in categories},
     )
 
@@ -219,15 +223,6 @@ def _check_numbers(what: str, records: Sequence[Mapping[str, Any]]) -> None:
             raise InputError(f"{what} {number}: bbox {record['bbox']} is not x, y, width, height")
         if not np.isfinite(numbers("score", record.get("score", 0))).all():
             raise InputError(f"{what} {number}: score {record['score']} is not a finite number")
-
-
-def _or_nan(value: float) -> float:
-    return float("nan") if value < 0 else float(value)
-
-
-def _known_precision(precision: NDArray[np.floating]) -> float:
-    known = precision[precision > -1]
-    return float(known.mean()) if known.size else float("nan")
 
 
 LOOSE, TIGHT = 0.2, 0.5
