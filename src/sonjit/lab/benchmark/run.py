@@ -1,8 +1,7 @@
 """Run the workers of both sides alternately, each in a fresh process, on the same frames, and report the result.
 
-The layers of a detector's networks are measured separately, to see which operations take the time.
-
-Cases to measure and their frames, decoded once into a file that workers read frame by frame.
+The layers of a detector's networks are measured separately, to see which operations take the time. The frames of the
+cases are decoded once into a file that workers read frame by frame.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
 No person or image is in two parts of a split. A hash of the seed and the name assigns each group. The order of the
 samples does not matter, and the same seed gives the same split on every machine.
 
-Samples as JSON in WebDataset shards and Parquet tables, for sets too large for a folder of files.
-
-Field names are those of `Sample` and `Instance`, units included. Unknown values are null or absent. Masks are packed
-run lengths. A sample's depth is not stored.
+Shards and tables are for sets too large for a folder of files. Field names are those of `Sample` and `Instance`, units
+included. Unknown values are null or absent. Masks are packed run lengths. A sample's depth is not stored.
 
 In a shard, `000042.jpg` is the image as its data set stores it and `000042.json` the result of `sample_to_dict`; every
 reader of WebDataset can stream them. `index.json` contains the number of samples. The same set gives the same bytes on

@@ -1,4 +1,4 @@
-"""Hands in space: FreiHAND, RHD, STB and the First-Person Hand Action benchmark.
+"""Hands in space: FreiHAND, RHD, STB, the First-Person Hand Action benchmark, HO-3D and DexYCB.
 
 FreiHAND (Zimmermann et al., ICCV 2019) has right hands with MANO fits, each training image with four backgrounds. Image
 i + n v is sample i in version v; labels exist once per sample. Metres in the camera's frame.
@@ -18,8 +18,6 @@ and marked as derived.
 FPHA (Garcia-Hernando et al., CVPR 2018) has right hands with magnetic sensors, seen from the shoulder. Joints are in
 millimetres in the depth camera's frame, which is the world frame here. Images are from the colour camera. Copies of a
 smaller size are common; they are enlarged to 1920 x 1080.
-
-Hands with objects: HO-3D, versions 2 and 3, and DexYCB.
 
 HO-3D (Hampali et al., CVPR 2020) has right hands. Files use metres in OpenGL's axes (y up, z backward) and MANO's joint
 order. Evaluation frames give only the wrist and the hand's box. Their joints and vertices were published later, in

@@ -1,4 +1,4 @@
-"""Images with a class and boxes: CUB-200-2011 and ILSVRC localization.
+"""Images with classes and boxes, faces with landmarks, and hands without a third dimension.
 
 CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/) has a class, a box and parts per bird. Classes
 count from 0 here, as in networks, and from 1 in the files. Boxes are stored as x, y, width, height.
@@ -9,16 +9,12 @@ ILSVRC has one class per image and a box per object of that class. A class's num
 `LOC_synset_mapping.txt`, the order of torchvision's networks. Box corners stay as in the files: the last pixels that
 belong to the object.
 
-Faces with landmarks: 300W and 300VW in `.pts` files, and WFLW.
-
-Sources: https://ibug.doc.ic.ac.uk/resources/300-W/, https://ibug.doc.ic.ac.uk/resources/300-VW/ and
-https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count pixels from 1, as Matlab does. `origin` is subtracted;
-0 keeps the stored numbers.
+Sources of 300W, 300VW and WFLW: https://ibug.doc.ic.ac.uk/resources/300-W/, https://ibug.doc.ic.ac.uk/resources/300-VW/
+and https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count pixels from 1, as Matlab does. `origin` is
+subtracted; 0 keeps the stored numbers.
 
 WFLW has 98 points per face with attributes. A line of its lists is one face, and the faces of one image become one
 sample.
-
-Hands in images without a third dimension: OneHand10K, CMU Panoptic, HaGRID, and photographs labelled by eye.
 
 OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
 (https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own

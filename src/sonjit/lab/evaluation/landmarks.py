@@ -1,11 +1,9 @@
-"""Evaluate 2D landmarks as the model cards do, and faces as 300W does.
+"""Evaluate 2D landmarks as the model cards do, faces as 300W does, and 3D joints as InterHand2.6M and others do.
 
 Model cards have errors in units of a palm, a torso or the distance of the eyes. 300W, 300VW and WFLW evaluate images:
 the mean error of a face's points in units of the distance of its eyes (NME), the share of images above a threshold (FR)
 and the area under the cumulative distribution up to it (AUC). The area is that of the exact steps; released codes sum
 trapezoids over about 1,000 thresholds. A face that was not found counts as a failure.
-
-Evaluate 3D joints: of both hands of a person as InterHand2.6M does, and with meshes of single hands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Records of an evaluation: eval.json, and the journal of samples from which a stopped run resumes.
+"""Models of an evaluation, their predictions, the items that compare them with labels, and the records of a run.
 
-Define the models of an evaluation, their predictions, and the items that compare them with labels.
+The records are eval.json, and the journal of samples from which a stopped run resumes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Write the report of an evaluation, and draw its worst cases and comparisons of several evaluations.
+"""Write reports and model cards of evaluations, and draw worst cases and comparisons.
 
 The report contains metrics next to published ones, curves, parts and worst cases. Pictures of the worst cases show the
 truth and the prediction, cropped around the instance. A comparison has a row per method and a column per sample.
-
-Write model cards from evaluations.
 
 A card contains intended use, quality, fairness, speed, facts of the training, and metadata for Hugging Face. The card
 of a hand landmark network also shows its mean class activation maps over the hands of the bundled clip.

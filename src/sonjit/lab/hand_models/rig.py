@@ -1,13 +1,12 @@
-"""A rigged hand: its skeleton, its skin, its poses and its file.
+"""A rigged hand: its skeleton, skin, poses and file, and its fit to keypoints.
 
 Joint frames are those of WebXR Hand Input: the joint bends about x, y points out of the back of the hand, z points back
 along the bone. A rig of MANO has its template, joints and skinning weights, but not its shapes and pose corrections. It
 can be posed and rendered like the WebXR generic hand (MIT).
 
-Fit a rigged hand to 21 keypoints by inverse kinematics, with fixed bone lengths, joint limits and smooth motion.
-
-The two keypoints of a bone determine its direction, but not its twist. Only the first joint of each finger may twist, a
-little and against a prior, so that the hinge joints beyond it agree with their keypoints. Hinges never twist.
+Inverse kinematics fit the hand to 21 keypoints, with fixed bone lengths, joint limits and smooth motion. The two
+keypoints of a bone determine its direction, but not its twist. Only the first joint of each finger may twist, a little
+and against a prior, so that the hinge joints beyond it agree with their keypoints. Hinges never twist.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compute metrics of predicted keypoints in single images: align, compare, summarise.
+"""Compute metrics of keypoints: in images, as shares of a body size, of two hands, of meshes and over time.
 
 Alignments return predicted points, true points and a validity mask, so that calls can be chained:
 `joint_errors(*root_relative(...))`. A sample in which a required keypoint was not predicted cannot be aligned and
@@ -11,14 +11,10 @@ raises medians and makes means NaN. `found` ignores missing keypoints and `missi
 
 Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
 
-2D errors as shares of a body size: MediaPipe's model cards, and faces by the distance of the eyes.
-
-Errors of hands, bodies and faces are divided by a size of the part. A sample whose size is 0 or unknown cannot be
+2D errors of hands, bodies and faces are divided by a size of the part. A sample whose size is 0 or unknown cannot be
 evaluated: its errors are NaN, and `left_out` counts it.
 
 Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
-
-Compute metrics of two hands as InterHand2.6M does, F-scores of meshes, and metrics of keypoints over time.
 
 Joints of two hands are (N, 42, 3): 21 of the right hand, then 21 of the left hand, each relative to its own root.
 `roots` contains the index of each root, which is the last joint of a hand in InterHand2.6M's order.

@@ -1,9 +1,7 @@
-"""Finger angles of named gestures and free poses, and scripts of sequences.
+"""Finger angles of named gestures and free poses, scripts of sequences, and hands that touch without penetration.
 
 Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers are coupled: neighbours bend alike, the
 end joint follows the middle one, and fingers that are bent at the knuckle spread little.
-
-Detect and resolve penetration of hands, so that they touch without passing into themselves, each other or objects.
 
 Penetration is described by the vertices inside another skin, the nearest point of that skin, and the depth. The meshes
 are those before subdivision, with vertices about 4 mm apart. Each vertex inside another skin gives one equation for how

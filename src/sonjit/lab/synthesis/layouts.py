@@ -1,10 +1,8 @@
-"""Layouts of the samples of a run in a folder: COCO, InterHand2.6M, WebDataset shards, and videos.
+"""Render a run into a folder as COCO, InterHand2.6M, WebDataset shards or videos.
 
-Samples are written in chunks of scenes, so that a stopped run resumes. The file of a chunk appears when all images of
-the chunk are written. It contains the truth of each image as a JSON line in the form that shards use for samples.
-Images that are written again after a stop have the same names and bytes.
-
-Render a run: scenes in chunks, in several processes, into a folder. A stopped run resumes to the same bytes.
+Samples are rendered in several processes and written in chunks of scenes, so that a stopped run resumes. The file of a
+chunk appears when all images of the chunk are written. It contains the truth of each image as a JSON line in the form
+that shards use for samples. Images that are written again after a stop have the same names and bytes.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ There is one more sample along each axis between the centres of neighbouring pix
 mean of the nine samples around its centre, nearer ones weighted more; its labels are those of the centre. Edges are
 therefore smooth and labels exact.
 
-Input and output of the renderer: meshes with their surfaces, light, and buffers of an image.
-
 World and camera frames: x right, y down, z forward, metres. Colours are linear RGB, 0 to 1. The functions project
 cameras and lights onto images and shadow maps, and convert cameras, lights and materials into uniforms of the shaders.
 """

@@ -1,12 +1,11 @@
-"""Define marks of joints in views, triangulate them, compare annotators and rank frame sets for review.
+"""Define, store and triangulate marks of joints in views, compare annotators and rank frame sets for review.
 
 A mark is the position of a joint in one view of a frame set, set by a person or a machine. A joint is an index from 0
 to 41: 21 keypoints of the right hand in MediaPipe's order, then 21 of the left.
 
-Store marks in one SQLite file that several processes write.
-
-History is append-only. `latest` refers, for each frame, view, joint and annotator, to the current row of history.
-Annotators write only their own rows. What `add` has returned is on the disk (write-ahead log, synchronous).
+Several processes write marks into one SQLite file. History is append-only. `latest` refers, for each frame, view, joint
+and annotator, to the current row of history. Annotators write only their own rows. What `add` has returned is on the
+disk (write-ahead log, synchronous).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Find cameras that do not fit the others, and the reason: swapped, mirrored, resized, late, moved, or a wrong lens.
+"""Report the errors of a calibration, and find cameras that do not fit the others and the reason.
 
 Two views of the same points must agree along their epipolar lines. The cameras of the largest group that agrees are
 trusted. For each of the others, the single mistake that would explain its pixels is determined.
-
-Report a calibration: errors of every camera and frame set, the worst images, and whether the world is mirrored.
 
 A small flat board far away looks almost the same when it is tilted the other way. If enough images are solved so, all
 cameras and points turn into their mirror image in depth, and reprojection errors hardly show it.

@@ -1,9 +1,7 @@
-"""Detect calibration targets in images and videos, and recognise the board that images show.
+"""Define calibration targets, detect them in images and videos, and recognise the board that images show.
 
 For recognition, markers of every dictionary are searched in the images and in their inverses. The layout is the one for
 which a homography maps the markers' centres and corners to their expected positions.
-
-Define calibration targets: ChArUco boards, checkerboards, grids of markers, and bodies with ArUco markers.
 
 A target's points have indices, so that a view may show only some of them. A flat target lies in z = 0: x right and y
 down as it is printed, z away from its reader.

@@ -1,4 +1,4 @@
-"""Load and save calibrated cameras in any supported format, and define Sonjit's own JSON.
+"""Load, check and save calibrated cameras in any supported format, and define Sonjit's own JSON.
 
 | format | file | unit |
 |---|---|---|
@@ -12,8 +12,6 @@
 
 OpenCV, and with it anipose and caliscope, places pixel coordinates 0, 0 at the centre of the first pixel. Sonjit and
 COLMAP place them at its corner. Principal points move by half a pixel when such files are read and written.
-
-Check the values of camera files, and read and write OpenCV's FileStorage and COLMAP's text model.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""Find the images of each camera by name, and read them by number, from a video, a folder, or a pattern.
+"""Calibrated cameras in one world, and the images of each, found by name and read by number.
 
 Cameras are recognised in names such as `cam_0_frame_0050`, `frame_0050_cam0` and `c0_0001`. A video's frames are
 numbered from 0. Images are numbered by the last number of each name that is not their camera's, so that a missing image
 does not renumber the others. If names lack numbers or repeat one, images are numbered from 0 in natural order.
-
-Choose the origin, axes and scale of a rig's world.
-
-Represent calibrated cameras with names in one world.
 
 The world is in metres. In a camera's frame x points right, y down and z forward, and x_camera = R x_world + t. Pixel
 coordinates are continuous.

@@ -1,9 +1,4 @@
-"""`sonjit annotate`: calibrated cameras, annotation projects and their page, automatic labels, releases.
-
-`sonjit annotate cameras`, `sync`, `board`, `calibrate`: rigs of any format, and from a print to a rig.
-
-`sonjit annotate triangulate`, `export`, `surfaces`: hands, faces and bodies in space.
-"""
+"""`sonjit annotate`: calibrated cameras, annotation projects and their page, automatic labels, releases."""
 
 from __future__ import annotations
 

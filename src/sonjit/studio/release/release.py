@@ -3,10 +3,6 @@
 A release is written to a draft folder and renamed when it is complete. An interrupted run resumes with the missing
 frame sets. Annotations are collected meanwhile: InterHand2.6M's files, COCO, sources of joints, and statistics.
 
-Read the data card of a release, write it as Markdown, and collect the records and counts of the splits.
-
-Prepare images for release: hide faces, and make the ridges of fingers unreadable.
-
 Faces are blurred, but never over a labelled hand, which a blur would spoil. A face detector also fires on fingers. Its
 boxes over a labelled hand count as the hand under two conditions: a second network sees no face there, and at the
 hand's distance it would be smaller than a face can be. One condition alone would let faces through: the network misses

@@ -1,9 +1,7 @@
-"""Match what several cameras detected to people, and fit, save and load people in space.
+"""Match what several cameras detected to people, fit joints that keep their bones' lengths, save and load people.
 
 A person is an array of keypoints, part after part. The parts are body, right hand, left hand and face, as far as the
 tables contain them.
-
-Define the parts of a person, measure and compare bones, and fit joints that keep their bones' lengths.
 
 The joints are fitted by damped Gauss-Newton steps over all frames together: bones keep their lengths and joints have
 limited acceleration. In each frame's equations the neighbouring frames are fixed within a step. The weight of an

@@ -1,9 +1,7 @@
-"""Triangulate points from their pixels in calibrated cameras, with covariances.
+"""Triangulate points with covariances, and associate instances over views and time.
 
 The linear solution (DLT) of all views, or of the inliers, is refined to the least squares of reprojection errors.
 Consensus is deterministic: the pairs of views are drawn with a fixed seed.
-
-Associate instances over views and time: find the instances that are one thing in space.
 
 Every pair of two views proposes points. The proposal that most other views support wins, and the rest proposes the
 next. From one frame set to the next, things are matched by distance. Hands are grouped by geometry only. After that,
