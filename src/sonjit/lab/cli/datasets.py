@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,7 +57,10 @@ def list_command(
     """
     entries = [dataset_entry(name) for name in list_datasets()]
     if as_json:
-        sys.stdout.write(json_from([_to_dict(entry, root) for entry in entries], 2) + "\n")
+        names = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
+        rows = [{name: getattr(entry, name) for name in names} for entry in entries]
+        there = [{"there": _exists(entry, root)} if root else {} for entry in entries]
+        sys.stdout.write(json_from([row | own for row, own in zip(rows, there, strict=True)], 2) + "\n")
         return
     from rich.console import Console
     from rich.table import Table
@@ -290,8 +293,3 @@ def _has_needs(entry: DatasetEntry, folder: Path, split: str) -> bool:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
-
-
-def _to_dict(entry: DatasetEntry, root: Path | None) -> Mapping[str, object]:
-    fields = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
-    return {name: getattr(entry, name) for name in fields} | ({"there": _exists(entry, root)} if root else {})

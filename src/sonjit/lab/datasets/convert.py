@@ -597,15 +597,12 @@ def _merge_groups(groups: Sequence[str], files: Sequence[Path | bytes | None]) -
     for same_size in by_size.values():
         by_content: dict[str, set[str]] = defaultdict(set)
         for file, found in same_size.items():
-            content = "" if len(same_size) == 1 else _hash_content(file)  # a size of its own: no need to read it
+            data = b"" if len(same_size) == 1 else file if isinstance(file, bytes) else file.read_bytes()
+            content = hashlib.sha256(data).hexdigest()  # files with a size of their own are not read
             by_content[content] |= found
         for together in by_content.values():
             join(together)
     return [lead(group) for group in groups]
-
-
-def _hash_content(file: Path | bytes) -> str:
-    return hashlib.sha256(file if isinstance(file, bytes) else file.read_bytes()).hexdigest()
 
 
 def _hash_words(words: Iterable[str]) -> str:

@@ -44,21 +44,6 @@ _COLUMNS: Final = 8
 _MANO = {"pose": 48, "shape": 10, "trans": 3}
 
 
-class Names:
-    """Texts by small numbers."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, text: str) -> int:
-        """Return the number of a text. A new text gets the next number."""
-        known = self._numbers.setdefault(text, len(self.texts))
-        if known == len(self.texts):
-            self.texts.append(text)
-        return known
-
-
 class ImageRecord(NamedTuple):
     """One annotated image as stored in its file."""
 
@@ -84,7 +69,7 @@ class ImageIndex:
     """All annotated images of one `..._data.json`, columns of equal length, in the order of its annotations."""
 
     path: Path
-    names: Names = field(default_factory=Names)
+    texts: tuple[str, ...] = ()
     annotation_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     image_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, _COLUMNS), np.int32))
@@ -99,7 +84,7 @@ class ImageIndex:
         if index in self.wrong:
             raise InputError(self.wrong[index])
         width, height, capture, subject, sequence, camera, kind, frame = self.columns[index].tolist()
-        texts = self.names.texts
+        texts = self.texts
         name = self.other_names.get(index) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
         return ImageRecord(
             annotation_id=int(self.annotation_ids[index]),
@@ -125,13 +110,14 @@ def index_images(path: Path) -> ImageIndex:
     index = ImageIndex(path)
     images, image_rows, image_names, image_wrong = array("i"), dict[int, int](), dict[int, str](), dict[int, str]()
     ids, image_ids, boxes, valid, types = array("q"), array("q"), array("d"), bytearray(), array("b")
+    texts = dict[str, int]()  # number of each text
     for (part, position), record in ((keys, value) for keys, value in stream_json(path, 2) if len(keys) == 2):
         named = f"{path}: {part}[{position}]"
         if part == "images":
             image_id = _integer(record, "id", named)
             row: tuple[int, ...] = (0,) * _COLUMNS
             try:
-                row, other_name = _image(record, index.names, f"{named} (id {image_id})")
+                row, other_name = _image(record, texts, f"{named} (id {image_id})")
                 if other_name:
                     image_names[image_id] = other_name
             except InputError as error:
@@ -163,6 +149,7 @@ def index_images(path: Path) -> ImageIndex:
         elif rows[position] < 0:
             index.wrong[position] = f"{path}: annotations[{position}].image_id is {image_id}, which is not in images"
     images.extend((0,) * _COLUMNS)  # what row -1 is
+    index.texts = tuple(texts)
     index.annotation_ids, index.image_ids = np.array(ids, np.int64), np.array(image_ids, np.int64)
     index.columns = np.array(images, np.int32).reshape(-1, _COLUMNS)[rows]
     index.boxes = np.array(boxes, np.float32).reshape(-1, 4)
@@ -238,7 +225,7 @@ def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], Float
     return FrameTable(np.array(keys, np.int64)[order], np.array(values).reshape(-1, *shape)[order], wrong)
 
 
-def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
+def _image(record: Any, numbers_of: dict[str, int], named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
     """Return a row of `ImageIndex.columns`, and the file's name if it is not the usual one.
 
     The official files encode the type of a sequence in its name only; releases of Sonjit's annotator have a field.
@@ -248,7 +235,12 @@ def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str 
     name = str(field_of(record, "file_name", named))
     usual = _file_name(texts[0], texts[2], texts[3], frame)
     texts.append(str(record.get("seq_type") or ("ROM" if "ROM" in texts[2] else "PP")))
-    return (width, height, *(names.number(text) for text in texts), frame), None if name == usual else name
+    return (
+        width,
+        height,
+        *(numbers_of.setdefault(text, len(numbers_of)) for text in texts),
+        frame,
+    ), None if name == usual else name
 
 
 def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON

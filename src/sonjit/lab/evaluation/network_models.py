@@ -273,14 +273,8 @@ def _hand_points(instance: Instance) -> NDArray[np.float64] | None:
 
 
 def _same_hand(sample: Sample, reference: Instance) -> Instance | None:
-    return next(
-        (
-            instance
-            for instance in sample.instances
-            if instance.side == reference.side and _hand_points(instance) is not None
-        ),
-        None,
-    )
+    hands = (item for item in sample.instances if item.side == reference.side and _hand_points(item) is not None)
+    return next(hands, None)
 
 
 def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> RotatedBox:

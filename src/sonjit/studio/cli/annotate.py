@@ -600,12 +600,8 @@ def surfaces(
 
 def mano_files(right: Path | None, left: Path | None) -> dict[Side, Path]:
     """MANO's files by side, those that are given."""
-    found: dict[Side, Path] = {}
-    if right:
-        found["Right"] = right
-    if left:
-        found["Left"] = left
-    return found
+    both: dict[Side, Path | None] = {"Right": right, "Left": left}
+    return {side: path for side, path in both.items() if path}
 
 
 app = App(
