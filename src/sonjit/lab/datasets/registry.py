@@ -295,7 +295,7 @@ def _colours_and_lines(instance: Instance, count: int) -> tuple[list[Colour], tu
 
 
 Check = Literal["first", "all", "none"]
-"""Samples to check when a set is opened, see `checks.check_sample`."""
+"""Samples to check when a set is opened, see `check_sample`."""
 
 _ENTRIES: Registry[DatasetEntry] = Registry("data set")
 

@@ -369,7 +369,7 @@ _SIDES: Final = ("Right", "Left")
 class InterHandLayout(ImageLayout):
     """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`.
 
-    Each still or sequence is a capture, which has its own cameras. `datasets.hands.interhand` describes the units.
+    Each still or sequence is a capture, which has its own cameras. `datasets.interhand` describes the units.
     Source: https://mks0601.github.io/InterHand2.6M.
     """
 
