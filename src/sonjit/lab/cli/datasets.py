@@ -15,15 +15,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, write_text
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import progress_bar
-from sonjit.lab.datasets import (
-    Dataset,
-    DatasetEntry,
-    Skipped,
-    dataset_entry,
-    list_datasets,
-    open_dataset,
-    split_dataset,
-)
+from sonjit.lab import datasets
 from sonjit.lab.datasets.convert import convert_dataset
 from sonjit.lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
 from sonjit.media.sources.images import encode_image
@@ -55,7 +47,7 @@ def list_command(
         root: Folder to search for data sets, by name and content.
         as_json: Print a JSON array instead.
     """
-    entries = [dataset_entry(name) for name in list_datasets()]
+    entries = [datasets.dataset_entry(name) for name in datasets.list_datasets()]
     if as_json:
         names = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
         rows = [{name: getattr(entry, name) for name in names} for entry in entries]
@@ -174,7 +166,7 @@ def convert(
         per_shard: Number of samples per shard.
     """
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
-    bad: list[Skipped] = []
+    bad: list[datasets.Skipped] = []
     if skip_bad:
         good, bad = _select_samples(dataset, skip_bad=True, images=True)
         dataset = dataset.subset(good)
@@ -219,7 +211,7 @@ def split_command(
     except ValueError:
         raise InputError(f"--parts {parts}: give name=share, such as train=0.8,test=0.2") from None
     dataset = _open(name, root, split, option, limit)
-    found = split_dataset(dataset, shares, seed=seed)
+    found = datasets.split_dataset(dataset, shares, seed=seed)
     record: dict[str, object] = {"dataset": name, "split": dataset.split, "seed": seed}
     for part in found.values():
         chosen = dataset.subset(part.indices.tolist())
@@ -232,19 +224,21 @@ def split_command(
 
 def _open(
     name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
-) -> Dataset:
+) -> datasets.Dataset:
     """Open a data set and check its first sample, unless the command checks all or accepts bad ones."""
     fixed = json_values(options or [], option="--option")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: take at least 1")
-    dataset = open_dataset(name, root, split, check="first" if trust else "none", **fixed)
+    dataset = datasets.open_dataset(name, root, split, check="first" if trust else "none", **fixed)
     return dataset if limit is None else dataset[:limit]
 
 
-def _select_samples(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
+def _select_samples(
+    dataset: datasets.Dataset, *, skip_bad: bool, images: bool
+) -> tuple[list[int], list[datasets.Skipped]]:
     """Return the indices of the valid samples, and the others; without `skip_bad` the first of them is an error."""
     good: list[int] = []
-    bad: list[Skipped] = []
+    bad: list[datasets.Skipped] = []
     with progress_bar(len(dataset), "samples") as bar:
         for index in range(len(dataset)):
             try:
@@ -256,17 +250,17 @@ def _select_samples(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[
             except InputError as error:
                 if not skip_bad:
                     raise
-                bad.append(Skipped(f"#{index}", str(error)))
+                bad.append(datasets.Skipped(f"#{index}", str(error)))
             bar.advance()
     return good, bad
 
 
-def _exists(entry: DatasetEntry, root: Path | None) -> str:
+def _exists(entry: datasets.DatasetEntry, root: Path | None) -> str:
     """Return the number of samples, the split and the folder of a set below the root, or "no"."""
     for folder in _candidates(entry, root) if root else ():
         for split in entry.splits:
             try:
-                count = len(open_dataset(entry.name, folder, split, check="none"))
+                count = len(datasets.open_dataset(entry.name, folder, split, check="none"))
             except InputError:
                 continue
             if count:
@@ -274,7 +268,7 @@ def _exists(entry: DatasetEntry, root: Path | None) -> str:
     return "no"
 
 
-def _candidates(entry: DatasetEntry, root: Path) -> Iterator[Path]:
+def _candidates(entry: datasets.DatasetEntry, root: Path) -> Iterator[Path]:
     """Yield folders that may contain a set: by its name, then by the files that it needs, then the root itself."""
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
     named = [folder for folder in folders if _plain(folder.name).startswith(_plain(entry.name))]
@@ -285,7 +279,7 @@ def _candidates(entry: DatasetEntry, root: Path) -> Iterator[Path]:
     yield root
 
 
-def _has_needs(entry: DatasetEntry, folder: Path, split: str) -> bool:
+def _has_needs(entry: datasets.DatasetEntry, folder: Path, split: str) -> bool:
     """Check whether all files of a set are in a folder; False for sets whose needs are described in words."""
     needs = [need.replace("{split}", split) for need in entry.needs]
     return bool(needs) and all(" " not in need and (folder / need).exists() for need in needs)

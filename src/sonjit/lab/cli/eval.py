@@ -19,18 +19,8 @@ from sonjit._util.extras import require
 from sonjit._util.files import note_kept, sole_writer, write_bytes
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import closing_line, progress_bar
+from sonjit.lab import evaluation
 from sonjit.lab.documents import Plot, number, save_files
-from sonjit.lab.evaluation import (
-    Evaluation,
-    EvaluationRequest,
-    ModelChoice,
-    list_models,
-    list_protocols,
-    load_protocol,
-    open_unit_table,
-    save_report,
-    write_units,
-)
 from sonjit.lab.evaluation.predictions import EvaluationRecord, load_evaluation
 from sonjit.lab.evaluation.protocols import FEWEST, load_group_file
 from sonjit.lab.evaluation.report import (
@@ -49,7 +39,7 @@ def evaluate(
     *,
     protocol: str | None = None,
     root: Path | None = None,
-    choice: ModelChoice | None = None,
+    choice: evaluation.ModelChoice | None = None,
     out: Path = Path("evaluation"),
     data: str | None = None,
     split: str | None = None,
@@ -89,15 +79,15 @@ def evaluate(
     from sonjit.lab.evaluation import evaluate as run
 
     if protocol is None:
-        for name in list_protocols():
-            sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
-        sys.stdout.write(f"models: {', '.join(list_models())}\n")
+        for name in evaluation.list_protocols():
+            sys.stdout.write(f"{name:16} {evaluation.load_protocol(name).title}\n")
+        sys.stdout.write(f"models: {', '.join(evaluation.list_models())}\n")
         return 0
     if root is None:
         raise InputError("--protocol requires --root, the folder of the data")
-    request = EvaluationRequest(
+    request = evaluation.EvaluationRequest(
         protocol=protocol,
-        model=choice or ModelChoice(),
+        model=choice or evaluation.ModelChoice(),
         root=root,
         data=tuple(part.strip() for part in data.split(",")) if data else (),
         split=split,
@@ -111,13 +101,13 @@ def evaluate(
         submission=submission,
     )
     require("matplotlib", "the report of an evaluation")
-    with nullcontext() if save is None else open_unit_table(save) as table:
+    with nullcontext() if save is None else evaluation.open_unit_table(save) as table:
         with sole_writer(out):
             with progress_bar(None, "images") as bar:
                 outcome = run(request, out, progress=bar)
-            save_report(outcome, out)
+            evaluation.save_report(outcome, out)
         if table is not None:
-            write_units(outcome, table)
+            evaluation.write_units(outcome, table)
     _print_metrics(outcome)
     summary = outcome.summary
     summary.written = [str(out / name) for name in ("eval.json", "report.html", "report.md")]
@@ -130,7 +120,7 @@ def evaluate(
     return 0
 
 
-def _print_metrics(outcome: Evaluation) -> None:
+def _print_metrics(outcome: evaluation.Evaluation) -> None:
     """Print the metrics, then the main one by keypoint."""
     from rich.console import Console
     from rich.table import Table

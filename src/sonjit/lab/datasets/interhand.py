@@ -22,16 +22,8 @@ from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets import reading
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
-from sonjit.lab.datasets.reading import (
-    INTERHAND,
-    MM,
-    box_from_xywh,
-    camera_matrix,
-    hand_before_camera,
-    numbers,
-    stream_json,
-)
 from sonjit.lab.datasets.reading import field as field_of
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, Side
 
@@ -111,7 +103,7 @@ def index_images(path: Path) -> ImageIndex:
     images, image_rows, image_names, image_wrong = array("i"), dict[int, int](), dict[int, str](), dict[int, str]()
     ids, image_ids, boxes, valid, types = array("q"), array("q"), array("d"), bytearray(), array("b")
     texts = dict[str, int]()  # number of each text
-    for (part, position), record in ((keys, value) for keys, value in stream_json(path, 2) if len(keys) == 2):
+    for (part, position), record in ((keys, value) for keys, value in reading.stream_json(path, 2) if len(keys) == 2):
         named = f"{path}: {part}[{position}]"
         if part == "images":
             image_id = _integer(record, "id", named)
@@ -186,7 +178,7 @@ def index_joints(path: Path) -> FrameTable:
     """Read `..._joint_3d.json`: rows (42, 3), millimetres in the world."""
 
     def joints(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
-        return numbers(field_of(item, "world_coord", named), (JOINTS, 3), f"{named}.world_coord")
+        return reading.numbers(field_of(item, "world_coord", named), (JOINTS, 3), f"{named}.world_coord")
 
     return _frames(path, (JOINTS, 3), joints)
 
@@ -201,7 +193,7 @@ def index_mano(path: Path) -> FrameTable:
         for index, side in enumerate(HAND_TYPES[:2]):
             if fit := item.get(side):
                 parts = [
-                    numbers(field_of(fit, part, f"{named}.{side}"), (size,), f"{named}.{side}.{part}")
+                    reading.numbers(field_of(fit, part, f"{named}.{side}"), (size,), f"{named}.{side}.{part}")
                     for part, size in _MANO.items()
                 ]
                 row[index] = np.concatenate(parts)
@@ -212,7 +204,7 @@ def index_mano(path: Path) -> FrameTable:
 
 def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], FloatArray]) -> FrameTable:
     keys, values, wrong = array("q"), array("d"), dict[int, str]()
-    for (capture, frame), record in ((key, value) for key, value in stream_json(path, 2) if len(key) == 2):
+    for (capture, frame), record in ((key, value) for key, value in reading.stream_json(path, 2) if len(key) == 2):
         key = frame_key(str(capture), int(frame))
         try:
             row = read(record, f"{path}: {capture}.{frame}")
@@ -251,8 +243,8 @@ def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
 
 
 def _annotation(record: Any, named: str) -> tuple[tuple[float, ...], bytes, tuple[int, int]]:  # noqa: ANN401  # JSON
-    box = numbers(field_of(record, "bbox", named), (4,), f"{named}.bbox")
-    flags = numbers(field_of(record, "joint_valid", named), (JOINTS, 1), f"{named}.joint_valid")
+    box = reading.numbers(field_of(record, "bbox", named), (4,), f"{named}.bbox")
+    flags = reading.numbers(field_of(record, "joint_valid", named), (JOINTS, 1), f"{named}.joint_valid")
     kind = str(field_of(record, "hand_type", named))
     if kind not in HAND_TYPES:
         raise InputError(f"{named}: {unknown_name('hand_type', kind, HAND_TYPES)}")
@@ -266,9 +258,9 @@ def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
 
 Annotations = Literal["all", "human", "machine"]
 _SIDES: tuple[Side, Side] = ("Right", "Left")
-_JOINTS = np.array(INTERHAND), np.array(INTERHAND) + 21
+_JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
-ORDER: Final = np.concatenate([np.array(INTERHAND), np.array(INTERHAND) + 21])
+ORDER: Final = np.concatenate([np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21])
 """Indices (42,) of MediaPipe's keypoints of the right, then of the left hand, in the set's order."""
 
 
@@ -325,7 +317,7 @@ class InterHand(Dataset):
         if world is None:
             raise InputError(f"{self._joints_path} has no {image.capture}.{image.frame}")
         valid = image.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
-        joints = camera.from_world(world * MM)  # (42, 3)
+        joints = camera.from_world(world * reading.MM)  # (42, 3)
         name = f"images/{self.split}/{image.file_name}"
         return self.sample_of(
             name,
@@ -333,7 +325,7 @@ class InterHand(Dataset):
             self._source,
             (image.width, image.height),
             image=self.root / self._base / name,
-            box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
+            box=reading.box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
             image_id=image.image_id,
             camera=camera,
             subject=f"{self.split}/{image.subject}",  # each split has its own numbers
@@ -356,21 +348,21 @@ class InterHand(Dataset):
         mesh = None
         if fit is not None and np.isfinite(fit[index]).all():
             mesh = ManoParameters(fit[index, :48], fit[index, 48:58], fit[index, 58:], "world", flat_mean=False)
-        box = None if image.hand_type == "interacting" else box_from_xywh(image.box_xywh)
-        return hand_before_camera(joints[own], camera, _SIDES[index], valid=valid[own], mesh=mesh, box=box)
+        box = None if image.hand_type == "interacting" else reading.box_from_xywh(image.box_xywh)
+        return reading.hand_before_camera(joints[own], camera, _SIDES[index], valid=valid[own], mesh=mesh, box=box)
 
     def _camera(self, image: ImageRecord) -> CalibratedCamera:
         named = f"{self._cameras_path}: {image.capture}"
         of_capture = field_of(self._cameras, image.capture, str(self._cameras_path))
         centre, turn, focal, middle = (
-            numbers(
+            reading.numbers(
                 field_of(field_of(of_capture, name, named), image.camera, f"{named}.{name}"),
                 shape,
                 f"{named}.{name}.{image.camera}",
             )
             for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
         )
-        return CalibratedCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
+        return CalibratedCamera(reading.camera_matrix(focal, middle), turn, -turn @ centre * reading.MM)
 
     def _load_id_list(self, below_root: str) -> NDArray[np.int32]:
         path = self.root / below_root

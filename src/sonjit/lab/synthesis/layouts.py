@@ -41,17 +41,8 @@ from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
 from sonjit._util.version import __version__
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets import convert, open_dataset
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.convert import (
-    INDEX,
-    add_sample,
-    instance_to_dict,
-    plain,
-    sample_from_dict,
-    sample_to_dict,
-    shard_name,
-)
 from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.lab.datasets.registry import draw_contact_sheet, spread_indices
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
@@ -208,7 +199,7 @@ class ImageLayout(FolderLayout):
         for image in images:
             name = self.name(image, chunk)
             write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
-            lines.append(json_from(sample_to_dict(image.sample) | {"id": name}, sort_keys=True) + "\n")
+            lines.append(json_from(convert.sample_to_dict(image.sample) | {"id": name}, sort_keys=True) + "\n")
             for kind in self.settings.extras:
                 png = encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1))
                 write_bytes(self.extra_path(kind, name), png)
@@ -228,7 +219,7 @@ class ImageLayout(FolderLayout):
         chosen = [chunks[index] for index in spread_indices(len(chunks), count, "spread")]
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
-        return [sample_from_dict(dict(record), self.root / record["id"]) for record in pooled]
+        return [convert.sample_from_dict(dict(record), self.root / record["id"]) for record in pooled]
 
 
 def _extra_image(kind: Extra, buffers: Buffers) -> NDArray[Any]:
@@ -459,7 +450,7 @@ class ShardLayout(FolderLayout):
 
     def chunk_path(self, chunk: int) -> Path:
         """Return the shard itself."""
-        return self.root / shard_name(chunk)
+        return self.root / convert.shard_name(chunk)
 
     def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
         """Write sample by sample."""
@@ -472,7 +463,7 @@ class ShardLayout(FolderLayout):
                 sample = replace(
                     image.sample, id=f"{place:08d}", image=encode_image(image.sample.rgb(), ".jpg"), instances=instances
                 )
-                add_sample(tar, place, sample)
+                convert.add_sample(tar, place, sample)
 
     def finish(self, chunks: Sequence[int]) -> None:
         """Write the index with the number of samples up to the first missing shard."""
@@ -484,7 +475,7 @@ class ShardLayout(FolderLayout):
             "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
             "per_shard": self.per_chunk * self.settings.views,
         }
-        write_json(self.root / INDEX, index, indent=1)
+        write_json(self.root / convert.INDEX, index, indent=1)
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """Return samples of the shards up to the first missing one."""
@@ -517,7 +508,7 @@ class _Clip:
         frame = av.VideoFrame.from_ndarray(sample.rgb(), format="rgb24")
         frame.pts, frame.time_base = round(time * _TICKS_PER_SECOND), Fraction(1, _TICKS_PER_SECOND)
         self._container.mux(self._stream.encode(frame))
-        hands = [_hand(instance_to_dict(instance)) for instance in sample.instances]
+        hands = [_hand(convert.instance_to_dict(instance)) for instance in sample.instances]
         line = json_from({"index": self._count, "time": round(time, 6), "hands": hands})
         self._truth.write(f",\n{line}" if self._count else line)
         self._count += 1
@@ -583,11 +574,11 @@ def _head(first: Sample, fps: float) -> dict[str, object]:
         "height": first.height,
         "fps": fps,
         **{name: getattr(eye, name) for name in ("fx", "fy", "cx", "cy")},
-        "R": plain(camera.R),
-        "t_m": plain(camera.t),
+        "R": convert.plain(camera.R),
+        "t_m": convert.plain(camera.t),
         "sequence": first.sequence,
         "view": first.view,
-        "factors": plain(first.tags),
+        "factors": convert.plain(first.tags),
     }
 
 
