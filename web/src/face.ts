@@ -59,7 +59,13 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** A bundle's graph keeps every box of its detector. */
   readonly keepsOverlapping: boolean;
 
-  constructor(private readonly faces: SingleShotDetector, private readonly landmarks: Network, private readonly bundle: BundleParts | null = null) {
+  /** @param mirrored The images are selfie views: the network sees their mirror images. */
+  constructor(
+    private readonly faces: SingleShotDetector,
+    private readonly landmarks: Network,
+    private readonly bundle: BundleParts | null = null,
+    readonly mirrored = false,
+  ) {
     super();
     this.keepsOverlapping = bundle !== null;
   }
@@ -89,9 +95,14 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** Run the landmark network on one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<FaceObservation> {
     cropInto(image, box, this.landmarks);
+    const { input, size } = this.landmarks;
+    for (let row = 0; this.mirrored && row < size; row++) {
+      const pixels = input.slice(3 * size * row, 3 * size * (row + 1));
+      for (let x = 0; x < size; x++) input.set(pixels.subarray(3 * x, 3 * x + 3), 3 * (size * (row + 1) - 1 - x));
+    }
     const [mesh, ...rest] = await this.landmarks.run();
     const logit = rest.pop()![0]!;
-    const points = rest.length ? refined(mesh!, rest) : mesh!;
+    const points = mirroredPoints(rest.length ? refined(mesh!, rest) : mesh!, this.mirrored ? size : null);
     const keypoints = pointsFromCrop(points, box, this.landmarks.size, 1);
     if (this.bundle !== null) {
       // Its graph scales depth by the width of the crop as a fraction of the image.
@@ -115,20 +126,27 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** Return the enlarged box around all landmarks, turned so that the eyes are level. */
   boxAfter({ keypoints }: FaceObservation): RotatedBox {
     const at = (k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
-    return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
+    const [right, left] = this.mirrored ? [OF.LEFT_CORNER, OF.RIGHT_CORNER] : [OF.RIGHT_CORNER, OF.LEFT_CORNER];
+    return boxAroundFace(cornersOf(keypoints), at(right), at(left));
   }
 
   async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<InWorker<Face>> {
     const { blendshapes, canonical } = this.bundle ?? {};
+    const points = mirroredPoints(keypoints, this.mirrored ? width : null);
     return {
       score,
       keypoints: { values: keypoints },
       box: boxOf(cornersOf(keypoints)),
       id: track?.id ?? null,
-      ...(blendshapes ? { blendshapes: await blendshapesOf(keypoints, blendshapes) } : {}),
-      ...(canonical ? { transform: faceTransform(keypoints, canonical, width, height) } : {}),
+      ...(blendshapes ? { blendshapes: await blendshapesOf(points, blendshapes) } : {}),
+      ...(canonical ? { transform: faceTransform(points, canonical, width, height) } : {}),
     };
   }
+}
+
+/** Return landmarks (N, 3) in a mirrored image of some width, or the same landmarks without a width. */
+function mirroredPoints(points: Float32Array, width: number | null): Float32Array {
+  return width === null ? points : points.map((value, i) => (i % 3 ? value : width - value));
 }
 
 /** Return the 52 blendshapes by name, from landmarks (478, 3) in pixels. */

@@ -281,7 +281,8 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   /** Return the box of the face that the face detector finds around the head, or null. */
   async #faceBox(image: Pixels, body: BodyObservation): Promise<RotatedBox | null> {
     const head = headBox(body);
-    return head && this.networks.faces.findIn(image, head, OF.MIN_FACE_SCORE);
+    const turn = this.networks.faces.mirrored ? Math.PI : 0; // the eyes of its head are exchanged
+    return head && this.networks.faces.findIn(image, { ...head, rotation: wrapAngle(head.rotation + turn) }, OF.MIN_FACE_SCORE);
   }
 }
 

@@ -124,7 +124,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       refinement: new HandRefinement(await handArrays("refinement"), names.hand!.replace("hand-", ""), TAPS),
     }));
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
-    const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
+    const faceLandmarks = await open("face", meshShape(names.face!));
     const recrop = await open("recrop", { sizes: [4] });
     const wide = openWideDetector(open);
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
@@ -133,6 +133,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
       const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
       const bodies = await bodiesOf(settings);
+      const faces = new FaceMeshes(faceDetector, faceLandmarks, null, settings.mirrored);
       const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
