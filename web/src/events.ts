@@ -114,6 +114,9 @@ function faceValues(at: At): number[] {
   const [from, to] = [mean(template), mean(placed)];
   const covariance = [0, 1, 2].map((i) =>
     [0, 1, 2].map((j) => sum(template.map((point, k) => (point[i]! - from[i]!) * (placed[k]![j]! - to[j]!)))));
+  const [a, b, c] = covariance as unknown as [Vector, Vector, Vector];
+  const isMirrored = a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0]) < 0;
+  if (isMirrored) for (const row of covariance) row[0]! *= -1;
   const isKnown = covariance.flat().every(Number.isFinite) && covariance.flat().some(Boolean);
   const rotation = isKnown ? rotationFrom(covariance) : [0, 1, 2].map((): Vector => [NaN, NaN, NaN]);
   const [right, down, forward] = rotation.map((row) => -row[2]) as unknown as Vector;
