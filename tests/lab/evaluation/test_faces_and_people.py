@@ -232,9 +232,7 @@ def of_another_category(results):
     return results[3:]
 
 
-@pytest.mark.parametrize(
-    "change", [flagged(0, 0), flagged(0, 1), flagged(-1, 0.3), at_the_origin, of_another_category], ids=str
-)
+@pytest.mark.parametrize("change", [flagged(0, 0), flagged(0, 1), flagged(-1, 0.3), at_the_origin, of_another_category])
 def test_coco_ignores_flags_and_other_categories_and_counts_results_at_the_origin(capsys, tmp_path, bodies, change):
     people, results = bodies
     counted = change(results)

@@ -76,7 +76,6 @@ def test_blurred_backdrop_keeps_the_hand_sharp_and_its_colour_inside():
         ({"noise": 1}, lambda rgb: -rgb[:20, :40].std()),
         ({"compression": 1}, lambda rgb: -abs(rgb[..., 0].astype(float) - scene().rgb[..., 0]).mean()),
     ],
-    ids=str,
 )
 def test_each_has_its_direction(named, measure):
     assert measure(taken(**named)) < measure(scene().rgb)
