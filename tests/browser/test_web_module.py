@@ -390,3 +390,15 @@ def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, we
         [point["x"] for hand in chain(*hands) for point in hand["keypoints"]] for hands in (published, found)
     )
     assert np.abs(np.array(before) - np.array(after)).max() > 1
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize("model", ["attention", "box"])
+def test_faces_of_selfie_views_are_as_python_finds_them(web_page, all_networks, show, data, golden_frames, model):
+    rgb = next(iter(golden_frames(*golden_of(data, "facemesh.portrait_pan.track1.refine"))[1]))
+    options = {"model": model, "search": "fast", "mirrored": True}
+    ((face,),) = run(web_page, TRACK, "face", [show(rgb)], options, "detect")
+    with sonjit.create_detector("face", static_image=True, precision="f32", **options) as detector:
+        (expected,) = detector.detect(rgb)
+    assert distances([face], [expected.keypoints])[0] < 0.5

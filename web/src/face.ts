@@ -201,7 +201,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
   readonly searchesAlways = true;
   #found = new Map<RotatedBox, Detection>();
 
-  constructor(private readonly faces: SingleShotDetector) {
+  constructor(private readonly faces: SingleShotDetector, private readonly mirrored = false) {
     super();
   }
 
@@ -227,7 +227,9 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
 
   result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): InWorker<Face> {
     const [left, top, , right, bottom] = keypoints as unknown as [number, number, number, number, number];
-    return { score, keypoints: { values: keypoints.slice(6) }, box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
+    const order = this.mirrored ? [1, 0, 2, 3, 5, 4] : [0, 1, 2, 3, 4, 5]; // eyes and ears are exchanged
+    const values = Float32Array.from(order.flatMap((k) => [...keypoints.subarray(6 + 3 * k, 9 + 3 * k)]));
+    return { score, keypoints: { values }, box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
   }
 }
 

@@ -86,16 +86,18 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     if (!landmark) {
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
-        const boxes = new FaceBoxes(faces);
+        const boxes = new FaceBoxes(faces, settings.mirrored);
         const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings));
         return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
     const published = once(async () =>
-      new FaceMeshes(await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))));
+      [await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))] as const);
     const bundledMeshes = bundleMeshes(once(bundle));
     return async (settings) => {
-      const meshes = await (hasOwnBundle || usesBundle(settings) ? bundledMeshes(settings) : published());
+      const meshes = hasOwnBundle || usesBundle(settings)
+        ? await bundledMeshes(settings)
+        : new FaceMeshes(...(await published()), null, settings.mirrored);
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
       const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings)).search();
       return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
@@ -216,7 +218,7 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
     return new FaceMeshes(faces, landmarks, {
       blendshapes: settings.blendshapes ? await blendshapes() : null,
       canonical: settings.transform ? await canonical() : null,
-    });
+    }, settings.mirrored);
   };
 }
 
