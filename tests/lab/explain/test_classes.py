@@ -119,7 +119,7 @@ def test_the_command_explains_what_training_wrote(trained, capsys):
     assert np.array(frame["classes"][0]["map"]).shape == (6, 6)
     height, width = IMAGE.shape[:2]
     assert cv2.imread(str(trained / "maps.png")).shape == (height, 4 * width, 3)
-    assert main([str(one) for one in (*arguments, "--top", "2")]) == 0
+    assert main([str(one) for one in (*arguments, "--top", "2", *outputs)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
