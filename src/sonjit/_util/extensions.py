@@ -22,11 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Value = TypeVar("Value")
 
@@ -152,7 +154,7 @@ def _entry_points(group: str) -> list[EntryPoint]:
         return []
     from importlib.metadata import entry_points  # slow to import
 
-    return sorted(set(entry_points(group=group)), key=lambda point: point.name)
+    return sorted({*entry_points(group=group)}, key=lambda point: point.name)
 
 
 def _is_mentioned(group: str) -> bool:
@@ -169,11 +171,10 @@ def _is_mentioned(group: str) -> bool:
             return True
         except OSError:  # the import system skips it too
             continue
-        for name in names:
-            if name.lower().endswith((".dist-info", "egg-info")):
-                with suppress(OSError), open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
-                    if group.encode() in file.read():
-                        return True
+        for name in (name for name in names if name.lower().endswith((".dist-info", "egg-info"))):
+            with suppress(OSError), open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                if group.encode() in file.read():
+                    return True
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 __version__ = "1.0.0rc1"
 
@@ -14,8 +15,6 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
     known = {"sonjit": __version__, "python": platform.python_version()}
     for name in packages:
-        try:
+        with suppress(PackageNotFoundError):
             known[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return known
