@@ -178,7 +178,7 @@ def load_engine(
     path: Path,
     options: EngineOptions,
     *,
-    value_range: tuple[float, float] | None = (0.0, 1.0),
+    value_range: tuple[float, float] = (0.0, 1.0),
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
 ) -> Engine:
@@ -188,7 +188,7 @@ def load_engine(
         path: Model file `.tflite`, `.onnx` or `.xml` (OpenVINO only) with one image input of batch 1, NHWC or NCHW. In
             int8, the form next to it that `sonjit models quantize` wrote.
         options: Options of the engine.
-        value_range: Input values for the bytes 0 and 255. None for an input of numbers of any shape.
+        value_range: Input values for the bytes 0 and 255.
         outputs: Indices of the selected outputs in their order. What only other outputs need is never computed. None:
             all outputs in file order.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports

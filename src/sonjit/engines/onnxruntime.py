@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class OnnxRuntimeEngine:
     """A network on ONNX Runtime, in f32; see `Engine` for the interface."""
 
-    input: NDArray[Any]
+    input: NDArray[np.uint8]
     precision = "f32"
     output_sizes: list[int]
 
@@ -32,7 +32,7 @@ class OnnxRuntimeEngine:
         self,
         path: Path,
         options: EngineOptions,
-        value_range: tuple[float, float] | None,
+        value_range: tuple[float, float],
         outputs: tuple[int, ...] | None,
         taps: tuple[int, ...],
     ) -> None:
@@ -42,7 +42,7 @@ class OnnxRuntimeEngine:
             raise InputError(f"{path}: takes {len(inputs)} inputs, not one image of shape 1 x H x W x 3")
         node = inputs[0]
         shape = [d if isinstance(d, int) else 1 for d in node.shape]
-        if value_range is not None and (len(shape) != 4 or 3 not in (shape[1], shape[3])):
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
         names: list[str] = [output.name for output in self._session.get_outputs()]
         count = len(names) if not taps else len(TfliteFile(path.read_bytes()).outputs)
@@ -50,10 +50,10 @@ class OnnxRuntimeEngine:
             raise InputError(f"{path}: has {count} output(s), not the {max(outputs) + 1} of the published network")
         self._outputs = None if outputs is None else [*(names[index] for index in outputs), *names[count:]]
         self._name = node.name
-        self._channels_first = value_range is not None and shape[3] != 3
+        self._channels_first = shape[3] != 3
         height, width = shape[2:4] if self._channels_first else shape[1:3]
-        self.input = np.zeros((1, height, width, 3), np.uint8) if value_range else np.zeros(shape, np.float32)
-        low, high = value_range or (0.0, 255.0)
+        self.input = np.zeros((1, height, width, 3), np.uint8)
+        low, high = value_range
         self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
         self.output_sizes = [output.size for output in self.run()]
 

@@ -25,7 +25,7 @@ from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
-from sonjit.engines import load_engine
+from sonjit.engines import load_engine, load_number_engine
 from sonjit.engines.precision import available_precision
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_network(options: CommonOptions) -> PeopleNetwork:
     """Load the two networks that propose people and hands."""
     file, running = options.file("person-detector"), options.running
     engine = load_engine(file, running, value_range=INPUT_RANGE, taps=(SIDE,))
-    return PeopleNetwork(engine, load_engine(network.OWN_FILE, running, value_range=None))
+    return PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
 
 
 def load_arms(options: HandOptions) -> Bodies:
