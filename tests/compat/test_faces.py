@@ -35,7 +35,7 @@ def test_detection_options_are_passed_on(detector):
     for model, name, blended, confidence in ((0, "box", 0.5, None), (1, "box-full", 0.6, 0.7)):
         boxes.FaceDetection(confidence, model)
         assert (detector.options["model"], detector.options["min_detection_score"]) == (name, confidence)
-        assert detector.thresholds.blended == blended
+        assert (detector.thresholds.blended, detector.thresholds.turns_faces) == (blended, False)
     assert detector.options["static_image"]
 
 

@@ -34,7 +34,7 @@ K = TypeVar("K", bound="CommonOptions")
 
 GESTURES = ("none", CANNED, *SHIPPED)
 """Names of the shipped gestures for clients of the server; "none" is None."""
-PUBLISHED_THRESHOLDS = GraphThresholds()
+PUBLISHED_THRESHOLDS, _OWN_THRESHOLDS = GraphThresholds(), GraphThresholds(turns_faces=True)
 
 Mirrored: TypeAlias = Annotated[
     bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")
@@ -176,7 +176,7 @@ class CommonOptions:
         ),
     ] = None
     kind: str = ""
-    thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
+    thresholds: GraphThresholds = _OWN_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     @property

@@ -14,6 +14,7 @@ class GraphThresholds:
         face_detection, face_overlap: Minimum score, and `overlap`, of a person's face in the crop of the head.
         face_presence, hand_presence: Minimum presence of a person's face and hands in their crops.
         searches_parts: True to search a person's hands and face in every frame of a video, as MediaPipe does.
+        turns_faces: True to detect doubtful faces again upside down, which MediaPipe does not.
     """
 
     overlap: float | None = None
@@ -24,3 +25,4 @@ class GraphThresholds:
     face_presence: float | None = None
     hand_presence: float | None = None
     searches_parts: bool = False
+    turns_faces: bool = False

@@ -63,12 +63,13 @@ class FaceFinder:
         detector: Face detector.
         square: True if the boxes are square. Otherwise they have the shape of the detected boxes.
         shift_y: Shift of a box around a face's keypoints along its own y axis, as a fraction of its height.
+        turns: True to detect doubtful faces again upside down.
     """
 
-    def __init__(self, detector: SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
-        self._faces = detector
-        self._square = square
-        self._shift_y = shift_y
+    def __init__(
+        self, detector: SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y, turns: bool = False
+    ) -> None:
+        self._faces, self._square, self._shift_y, self._turns = detector, square, shift_y, turns
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes in an image (H, W, 3), turned so that the eyes are level, best first."""
@@ -80,7 +81,7 @@ class FaceFinder:
 
     def _turned_upright(self, rgb: NDArray[np.uint8], face: Detection) -> Detection:
         """Return a face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
-        if face.score >= _CERTAIN:
+        if not self._turns or face.score >= _CERTAIN:
             return face
         area = self._box(face, square=True)
         turned = area._replace(rotation=wrap_angle(area.rotation + math.pi))
@@ -123,10 +124,8 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         mirrored: bool = False,
     ) -> None:
         self.mirrored = mirrored
-        self._faces = faces
-        self._landmarks = landmarks
-        self._blendshapes = blendshapes
-        self._canonical = canonical
+        self._faces, self._landmarks = faces, landmarks
+        self._blendshapes, self._canonical = blendshapes, canonical
         self._stretches_depth = stretches_depth
         self._squares_after = squares_after
         self._size = landmarks.input.shape[1]

@@ -57,8 +57,7 @@ def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
         raise InputError(f"{name}=True requires the model attention or mesh, not {model.name}")
     if options.landmark_model is not None:
         raise InputError(f"landmark_model={options.landmark_model} cannot be combined with face model {model.name}")
-    name = model.weights["detector"]
-    detector = load_face_detector(options, name, options.detector_model)
+    detector = load_face_detector(options, model.weights["detector"], options.detector_model)
     return FaceBoxes(detector, options.thresholds.blended, mirrored=options.mirrored)
 
 
@@ -71,7 +70,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
     check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return FaceMeshes(
-        FaceFinder(detector, square=False, shift_y=0.0),
+        FaceFinder(detector, square=False, shift_y=0.0, turns=options.thresholds.turns_faces),
         landmarks,
         blendshapes=load_blendshapes(bundle, options.running).read if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
@@ -92,13 +91,13 @@ def load_meshes(
     options: FaceOptions | HolisticOptions, model: str, *, blendshapes: bool = False, transform: bool = False
 ) -> FaceMeshes:
     """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
-    name = KINDS["face"].models[model].weights["detector"]
-    finder = FaceFinder(load_face_detector(options, name, options.detector_model))
-    mesh_file = options.landmark_file(KINDS["face"].models[model].weights["landmark"])
+    weights = KINDS["face"].models[model].weights
+    detector = load_face_detector(options, weights["detector"], options.detector_model)
+    mesh_file = options.landmark_file(weights["landmark"])
     landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
     check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(
-        finder,
+        FaceFinder(detector, turns=options.thresholds.turns_faces),
         landmarks,
         blendshapes=blendshapes_from_mesh if blendshapes else None,
         canonical=_average_face() if transform else None,

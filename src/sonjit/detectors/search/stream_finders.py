@@ -64,8 +64,6 @@ _PEOPLE_PARTS = (1, 2)
 _FACE_COST, _PEOPLE_COST = 0.25, 3.0
 """Time in which faces and people are detected in a window, in inferences of the landmark network of bodies."""
 _MIN_HEAD_PX = 8.0
-_FACELESS_DETECTION = 0.75
-"""Detection score that is assumed for a body without a face."""
 _CERTAIN_FACE = 0.75
 """Minimum score of a face that verifies a new body in the first frame."""
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
