@@ -169,15 +169,15 @@ def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:
 
 
 def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:
-    """Return the network with a share of its layers, from the first on, in f32 where the others are in bf16."""
+    """Return the network with bf16 only in dense convolutions after a share of its layers, counted from the first one."""
     count = sum(node.get_type_name() in _HEAVY for node in model.get_ops())
     passed = -1
 
     def choose(layer: ET.Element) -> dict[str, str]:
         nonlocal passed
         passed += layer.get("type") in _HEAVY
-        is_exact = max(passed, 0) < share * count and layer.get("type") not in ("Const", "Parameter", "Result")
-        return {"name": "precise"} if is_exact else {}
+        is_exact = layer.get("type") != "Convolution" or max(passed, 0) < share * count
+        return {"name": "precise"} if is_exact and layer.get("type") not in ("Const", "Parameter", "Result") else {}
 
     return _with_attributes(core, model, choose)
 

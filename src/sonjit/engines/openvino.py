@@ -40,7 +40,7 @@ _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
 
-_REVISION = 9
+_REVISION = 10
 """Revision of the graph edits. Cached networks of another revision are not used."""
 _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
 """Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
@@ -236,7 +236,7 @@ def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
         path: File of the network.
 
     Returns:
-        The precision; `mixed` for bf16 with the first layers in f32, `default` for devices other than the CPU.
+        The precision; `mixed` for bf16 in dense convolutions after the first layers, `default` for devices other than the CPU.
     """
     if options.precision != "auto":
         return options.precision

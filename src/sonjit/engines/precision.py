@@ -3,19 +3,20 @@
 A network may run in a low precision by default only if its keypoints move by at most 0.3 px of a crop of 224 on average
 and by 0.15 % of the instance at the 90th percentile, and if presence and side agree with f32 in 99.9 % of the crops.
 `detectors.quantization` measures a network. The table shows crops of photographs that were not used for any fit, on an
-AMD EPYC with avx512_bf16: processor time on one thread, mean shift in px, and 90th percentile in % of the instance.
-bf16 has the last layers in f32, see `graph_edits`.
+Intel Xeon with amx_bf16 and avx512_fp16: processor time on one thread, mean shift in px, and 90th percentile in % of
+the instance. bf16 has the last layers in f32, see `graph_edits`. In mixed precision, only dense convolutions after the
+stated share of the layers run in bf16. Without an instruction for matrices of f16, f16 is slower than f32.
 
-| network    | crops | f32 ms | bf16 ms | shift      | with a start in f32: ms | shift      | `auto`     |
-|------------|-------|--------|---------|------------|-------------------------|------------|------------|
-| hand full  | 134   | 7.8    | 4.7     | 0.60, 0.66 | 6.5                     | 0.09, 0.13 | 60 % f32   |
-| hand lite  | 131   | 3.9    | 2.7     | 0.34, 0.47 | 3.3                     | 0.09, 0.13 | 60 % f32   |
-| body full  | 186   | 13.3   | 9.3     | 1.14, 1.63 | 12.2 (50 %)             | 0.26       | f32        |
-| body lite  | 182   | 9.0    | 6.9     | 2.39, 3.35 | 8.4 (50 %)              | 0.56       | f32        |
-| face mesh  | 83    | 1.5    | 1.5     | 0.04, 0.05 |                         |            | f32        |
+| network    | crops | f32 ms | bf16 ms, shift   | mixed ms, shift        | f16 ms, shift   | `auto` |
+|------------|-------|--------|------------------|------------------------|-----------------|--------|
+| hand full  | 163   | 4.9    | 2.9, 0.56, 0.56  | 30 %: 3.1, 0.10, 0.13  | 8.1, 0.04, 0.05 | mixed  |
+| hand lite  | 167   | 2.5    | 1.6, 0.47, 0.65  | 40 %: 2.1, 0.09, 0.13  | 3.8, 0.05, 0.04 | mixed  |
+| body full  | 235   | 10.1   | 6.9, 1.12, 1.60  | 40 %: 10.1, 0.29, 0.40 |                 | f32    |
+| body lite  | 235   | 6.9    | 5.7, 2.30, 3.23  | 40 %: 6.9, 0.59, 0.77  |                 | f32    |
 
-The first layers are the sensitive ones: their error passes through all others. Detectors stay in f32, because the
-search and the tracks depend on their boxes.
+The first layers are the sensitive ones: their error passes through all others. Depthwise convolutions and sums take
+little time and round the values that all later layers add to. Detectors stay in f32, because the search and the tracks
+depend on their boxes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MAX_SHIFT_P90: Final = 0.0015
 """Maximum shift at the 90th percentile, relative to the size of the instance."""
 MIN_AGREEMENT: Final = 0.999
 """Minimum share of the crops in which presence and side agree with f32."""
-_F32_SHARE: Final = {("hand_landmark_full.tflite", 5_478_917): 0.6, ("hand_landmark_lite.tflite", 2_071_597): 0.6}
+_F32_SHARE: Final = {("hand_landmark_full.tflite", 5_478_917): 0.3, ("hand_landmark_lite.tflite", 2_071_597): 0.4}
 """Share of the layers, from the first on, that stay in f32 for a network that keeps the rule then, by name and size."""
 
 _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}
