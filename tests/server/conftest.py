@@ -121,7 +121,10 @@ class Socket:
 
     def __init__(self, socket):
         self._socket = socket
-        self.send = socket.send  # text or bytes
+
+    def send(self, message):  # text or bytes
+        with contextlib.suppress(ConnectionClosed):  # the server may close the stream before all is sent
+            self._socket.send(message)
 
     def receive(self):
         return json.loads(self._socket.recv(timeout=60))

@@ -169,7 +169,7 @@ def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:
 
 
 def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:
-    """Return the network with bf16 only in dense convolutions after a share of its layers, counted from the first one."""
+    """Return the network with bf16 only in dense convolutions, and only after a share of the layers."""
     count = sum(node.get_type_name() in _HEAVY for node in model.get_ops())
     passed = -1
 

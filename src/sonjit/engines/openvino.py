@@ -236,7 +236,7 @@ def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
         path: File of the network.
 
     Returns:
-        The precision; `mixed` for bf16 in dense convolutions after the first layers, `default` for devices other than the CPU.
+        The precision; `mixed` for bf16 in later dense convolutions, `default` for devices other than the CPU.
     """
     if options.precision != "auto":
         return options.precision
