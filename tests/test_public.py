@@ -40,7 +40,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_prints_nothing_and_loads_nothing_heavy():
-    code = f"import sys, sonjit; loaded = {HEAVY} & set(sys.modules); assert not loaded, loaded"
+    code = f"import sys, sonjit.media; loaded = {HEAVY} & set(sys.modules); assert not loaded, loaded"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -57,11 +57,6 @@ def test_a_missing_extra_names_the_command():
     assert str(error) == "reading HEIC needs an optional dependency: pip install 'sonjit[heic]'"
     assert isinstance(error, ImportError)
     assert error.exit_status == 2
-
-
-def test_import_loads_nothing_heavy():
-    code = "import sys, sonjit.media; sys.exit(bool({'cv2', 'av', 'pyarrow', 'PIL'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_everything_promised_is_there():

@@ -4,8 +4,8 @@ A network may run in a low precision by default only if its keypoints move by at
 and by 0.15 % of the instance at the 90th percentile, and if presence and side agree with f32 in 99.9 % of the crops.
 `detectors.quantization` measures a network. The table shows crops of photographs that were not used for any fit, on an
 Intel Xeon with amx_bf16 and avx512_fp16: processor time on one thread, mean shift in px, and 90th percentile in % of
-the instance. bf16 has the last layers in f32, see `graph_edits`. In mixed precision, only dense convolutions after the
-stated share of the layers run in bf16. Without an instruction for matrices of f16, f16 is slower than f32.
+the instance. bf16 has the last layers in f32, see `graph_edits`. In mixed precision, only dense convolutions after a
+share of the layers run in bf16.
 
 | network    | crops | f32 ms | bf16 ms, shift   | mixed ms, shift        | f16 ms, shift   | `auto` |
 |------------|-------|--------|------------------|------------------------|-----------------|--------|
@@ -14,9 +14,8 @@ stated share of the layers run in bf16. Without an instruction for matrices of f
 | body full  | 235   | 10.1   | 6.9, 1.12, 1.60  | 40 %: 10.1, 0.29, 0.40 |                 | f32    |
 | body lite  | 235   | 6.9    | 5.7, 2.30, 3.23  | 40 %: 6.9, 0.59, 0.77  |                 | f32    |
 
-The first layers are the sensitive ones: their error passes through all others. Depthwise convolutions and sums take
-little time and round the values that all later layers add to. Detectors stay in f32, because the search and the tracks
-depend on their boxes.
+The errors of the first layers, of sums and of depthwise convolutions pass through all others. f16 is slow without
+instructions for its matrices. Detectors stay in f32, because the search and the tracks depend on their boxes.
 """
 
 from __future__ import annotations
