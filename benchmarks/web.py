@@ -274,11 +274,7 @@ def main() -> None:
             fresh[name].append(measure_start(page, script, name, args.rounds, args.block, arguments))
     with Page(*page_arguments) as page:
         found = page.run(script, list(SIDE_FOLDERS), args.rounds, *arguments)
-    result: dict[str, Any] = {
-        "kind": args.kind,
-        "isolated": found["isolated"],
-        "max_instances": maximum,
-    }
+    result: dict[str, Any] = {"kind": args.kind, "isolated": found["isolated"], "max_instances": maximum}
     for name, folders in SIDE_FOLDERS.items():
         times = sorted(found["ms"][name])
         result[name] = {

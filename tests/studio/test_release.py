@@ -274,6 +274,21 @@ def test_errors_of_fitting_are_one_line(tmp_path):
 
 
 @pytest.mark.slow
+def test_left_shapes_are_released_as_interhands_tools_read_them(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from sonjit.lab.hand_models.placeholders import placeholder_mano
+
+    own = placeholder_mano("left").double()
+    own.left_shapes = "corrected"
+    monkeypatch.setattr("sonjit.lab.hand_models.mano.load_mano", lambda *_: own.in_convention("distributed"))
+    joints = np.full((1, 42, 3), np.nan)
+    joints[0, 21:] = own(torch.zeros(1, 48).double(), torch.linspace(-1, 1, 10)[None].double())[1][0].numpy()
+    (surface,) = fit_surfaces(people_of(joints), {"Left": tmp_path})
+    pose, shape, trans = (torch.tensor(surface.parameters[name]) for name in ("pose", "shape", "trans"))
+    np.testing.assert_allclose(surface.vertices_m, own(pose, shape[None], trans, flat_hand_mean=False)[0], atol=1e-5)
+
+
+@pytest.mark.slow
 def test_mano_is_released_as_its_reader_expects(labelled, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from sonjit.lab.hand_models.placeholders import placeholder_mano

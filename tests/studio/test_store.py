@@ -13,14 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit.studio.annotation.marks import (
-    MACHINE,
-    AnnotationStore,
-    Mark,
-    ReviewPriority,
-    agreement,
-    conflicts,
-)
+from sonjit.studio.annotation.marks import MACHINE, AnnotationStore, Mark, ReviewPriority, agreement, conflicts
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 

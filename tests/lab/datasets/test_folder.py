@@ -98,9 +98,9 @@ def test_image_of_another_size_is_an_error(own):
 def test_tables_that_sonjit_wrote(tmp_path):
     points = np.random.default_rng(0).uniform(5, 60, (21, 3)).astype(np.float32)
     hand = Hand("Left", 0.9, points, points)
-    (tmp_path / "photos").mkdir()
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / "photos" / name), np.zeros((64, 80, 3), np.uint8))
+    for name in ("photos/a.png", "photos/b.png", "1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((64, 80, 3), np.uint8))
     frames = [Frame(0, None, [hand], source="a.png"), Frame(1, None, [], source="b.png")]
     for ending in (".json", ".jsonl", ".csv", ".parquet"):
         table = tmp_path / f"t{ending}"
@@ -108,13 +108,15 @@ def test_tables_that_sonjit_wrote(tmp_path):
             for frame in frames:
                 writer.write(frame)
         dataset = open_dataset("folder", table, images=str(tmp_path / "photos"), check="all")
-        assert [(sample.width, sample.height, len(sample.instances)) for sample in dataset] == [
-            (80, 64, 1),
-            (80, 64, 0),
-        ]
+        assert [(item.width, item.height, len(item.instances)) for item in dataset] == [(80, 64, 1), (80, 64, 0)]
         (found,) = dataset[0].instances
         assert (found.side, found.skeleton) == ("Left", "hand_mediapipe21")
         np.testing.assert_array_equal(found.keypoints_px.astype(np.float32), points[:, :2])
+    with open_writer(tmp_path / "two.json", Header("photos", 80, 64)) as writer:
+        for folder in ("a", "b"):
+            writer.write(Frame(0, None, [], source=f"{folder}/1.png"))
+    with pytest.raises(InputError, match=r"a/1\.png is missing"):
+        open_dataset("folder", tmp_path / "two.json")[0]
 
 
 def test_a_table_of_a_video_is_refused_with_an_instruction(tmp_path):

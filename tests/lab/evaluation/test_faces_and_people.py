@@ -334,6 +334,7 @@ def judged(tmp_path, capsys):
             assert error.count("\n") == 1
             return error
         report = json.loads((tmp_path / "out" / "eval.json").read_text())
+        assert error.splitlines()[:-1] == [f"sonjit: {note}" for note in report["skipped"]]
         return {metric["name"]: metric["value"] for metric in report["runs"][0]["metrics"]}
 
     return run

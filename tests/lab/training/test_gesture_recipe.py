@@ -22,11 +22,7 @@ from sonjit.lab.training.gesture_data import (
     posed_joints,
     split_maps,
 )
-from sonjit.lab.training.gestures import (
-    GestureSettings,
-    train_network,
-    with_appearance,
-)
+from sonjit.lab.training.gestures import GestureSettings, train_network, with_appearance
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe, settings_from
 
 POSED = ("victory", "ok", "relaxed")

@@ -10,12 +10,7 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks.internet import LAYOUTS, SIDES
 from sonjit.lab.training import internet
 from sonjit.lab.training.hands.samples import HandSettings, hand_data, known_hands
-from sonjit.lab.training.internet import (
-    InterNetTargets,
-    heatmap_from_joints,
-    internet_losses,
-    targets_from_crop,
-)
+from sonjit.lab.training.internet import InterNetTargets, heatmap_from_joints, internet_losses, targets_from_crop
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.rootnet import rootnet_losses
 

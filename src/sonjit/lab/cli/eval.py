@@ -110,6 +110,7 @@ def evaluate(
             evaluation.write_units(outcome, table)
     _print_metrics(outcome)
     summary = outcome.summary
+    sys.stderr.writelines(f"sonjit: {line}\n" for line in summary.notes)
     summary.written = [str(out / name) for name in ("eval.json", "report.html", "report.md")]
     summary.written += [str(path) for path in (save, submission) if path is not None]
     sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")

@@ -13,6 +13,7 @@ data sets.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,25 +228,21 @@ class TableSet(RecordDataset):
         super().__init__(entry, root, split)
         self._folders = [images] if images else [table.parent, root / "images", root]
         self.keep(_records(table), str(table))
+        self._names = Counter(Path(record["image"]).name for record in self.records)
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         path = self._image(record["image"])
         if "width" in record:
             return sample_from_dict(record, path)
         width, height = size_of_image(path, upright=True)
-        own = {
-            "dataset": self.entry.name,
-            "id": record["image"],
-            "width": width,
-            "height": height,
-            "upright": True,
-            "source": self.annotations,
-            "licence": self.entry.licence,
-        }
+        own = {"dataset": self.entry.name, "id": record["image"], "width": width, "height": height, "upright": True}
+        own |= {"source": self.annotations, "licence": self.entry.licence}
         return sample_from_dict(own | record, path)
 
     def _image(self, name: str) -> Path:
-        candidates = [folder / candidate for candidate in (name, Path(name).name) for folder in self._folders]
+        """Return the file of an image, without its folder only if no other image has its name."""
+        names = (name, Path(name).name) if self._names[Path(name).name] == 1 else (name,)
+        candidates = [folder / candidate for candidate in names for folder in self._folders]
         return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
 
 

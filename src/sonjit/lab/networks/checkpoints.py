@@ -30,9 +30,9 @@ _WRAPPERS = (
     "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
     "model_ema", "state_dict_ema", "ema_state_dict", "ema", "params_ema",
 )  # fmt: skip
+"""Keys of the weights in checkpoints that also contain the optimizer and epoch."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
-"""Keys of the weights in checkpoints that also contain the optimizer and epoch."""
 
 
 DESCRIPTION = "network.json"

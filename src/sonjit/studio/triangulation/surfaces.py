@@ -228,7 +228,7 @@ def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator
 
     models = {side: load_mano(path, "right" if side == "Right" else "left") for side, path in mano.items()}
     for hand in hands:
-        model = models[hand.side].double()
+        model = models[hand.side].in_convention("corrected").double()  # as InterHand2.6M's labels
         pose, shape, trans_m = fit_mano(model, hand.points_m)
         parts = [np.s_[k : k + _BATCH_SIZE] for k in range(0, len(pose), _BATCH_SIZE)]
         fitted = [mano_points(model, pose[part], shape, trans_m[part]) for part in parts]
