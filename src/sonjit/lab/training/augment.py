@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -20,11 +20,12 @@ from sonjit._util.arrays import FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.datasets.sample import Side
-from sonjit.lab.training.settings import TrainingSettings
+from sonjit.lab.training.settings import Range, TrainingSettings, check_ranges
 
 P = TypeVar("P", np.uint8, np.float32)
 T = TypeVar("T")
 
+_Share: TypeAlias = Annotated[float, Range(0, 1)]
 _MINIMUM_BLUR_PX = 0.05
 _COLOURS = ("brightness", "contrast", "saturation", "channels", "hue", "blur_px")
 _BOX_SCALE, _BOX_SHIFT = (0.9, 1.12), 0.06
@@ -54,27 +55,22 @@ class AugmentationSettings:
         reverse: Probability of playing a sequence backwards.
     """
 
-    mirror: float = 0.0
-    rotation_deg: float = 0.0
-    rotated: float = 1.0
+    mirror: _Share = 0.0
+    rotation_deg: Annotated[float, Range(0, 180)] = 0.0
+    rotated: _Share = 1.0
     scale: tuple[float, ...] = (1.0, 1.0)
-    shift: float = 0.0
+    shift: _Share = 0.0
     normal: tuple[Literal["rotation", "scale"], ...] = ()
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    channels: float = 0.0
-    hue: float = 0.0
-    blur_px: float = 0.0
-    reverse: float = 0.0
+    brightness: _Share = 0.0
+    contrast: _Share = 0.0
+    saturation: _Share = 0.0
+    channels: _Share = 0.0
+    hue: Annotated[float, Range(0, 0.5)] = 0.0
+    blur_px: Annotated[float, Range(0, 8)] = 0.0
+    reverse: _Share = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "rotated", "shift", "brightness", "contrast", "saturation", "channels", "reverse"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be between 0 and 1")
-        for name, maximum in (("rotation_deg", 180.0), ("hue", 0.5), ("blur_px", 8.0)):
-            if not 0 <= getattr(self, name) <= maximum:
-                raise InputError(f"{name}={getattr(self, name)}: must be between 0 and {maximum:g}")
+        check_ranges(self)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 100:
             raise InputError(
                 f"scale={','.join(map(str, self.scale))}: must be a minimum above 0 and a maximum up to 100"

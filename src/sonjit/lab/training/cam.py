@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ from sonjit.lab.training.class_images import (
 )
 from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_IMAGES, MAX_SIDE, check_range
+from sonjit.lab.training.settings import ImageBatch, Range, SmallBatch, Steps
 from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 
@@ -70,30 +70,32 @@ _FILES = ("OpenEnded_", "questions"), ("", "annotations")
 _CHUNK = 256  # number of questions that are answered at once
 
 
+def _check_size(size: int) -> None:
+    if size:
+        Range(16, 4096).check("size", size)
+
+
 @dataclass(frozen=True)
 class VqaSettings(TrainingSettings):
     """Settings of the recipe."""
 
-    steps: int = 2000
+    steps: Steps = 2000
     learning_rate: float = 1e-2
-    weight_decay: float = 1e-2
     network: str = "cam-small"  # network that computes the features, from `list_networks("cam-*")`; that of `--weights`
     pooling: Literal["", "gap", "gmp"] = ""  # gap or gmp, for weights that do not define it
-    batch: int = 100  # number of questions in a step
+    batch: SmallBatch = 100  # number of questions in a step
     size: int = 0  # side of the network's input in pixels; 0 for that of its run, or the network's own size
     split: str = "train2014"  # split to train on
     held_out_split: str = "val2014"  # split to evaluate on
-    answers: int = 1000  # number of possible answers: the most frequent ones
+    answers: Annotated[int, Range(2, 65_536)] = 1000  # number of possible answers: the most frequent ones
     # inputs of the answer: image and question, or only one of them for a comparison
     parts: Literal["both", "question", "image"] = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_BATCH), answers=(2, MAX_BATCH))
         if not self.network.startswith("cam-"):
             raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*'")
-        if self.size:
-            check_range(self, size=(16, MAX_SIDE))
+        _check_size(self.size)
 
 
 class Question(NamedTuple):
@@ -243,7 +245,7 @@ _SIZE = 96
 class CamSettings(AugmentedSettings):
     """Settings of the recipe."""
 
-    steps: int = 200
+    steps: Steps = 200
     learning_rate: float = 2e-3
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("shift", "reverse")  # crops are already at random positions
 
@@ -251,7 +253,7 @@ class CamSettings(AugmentedSettings):
     pretrained: bool = False  # True to start with the weights of `sonjit models pull classifiers`
     # gap or gmp, for networks with maps; "" for gap, or the pooling of the given weights
     pooling: Literal["", "gap", "gmp"] = ""
-    batch: int = 32  # number of images in a step
+    batch: ImageBatch = 32  # number of images in a step
     # side of the network's input in pixels; 0 for 96 with the clip's crops, or else the network's own size
     size: int = 0
     # kind of data set of `--data`, by its name in `sonjit datasets list`, such as `folder`, `cub200` or `ilsvrc-loc`;
@@ -259,18 +261,17 @@ class CamSettings(AugmentedSettings):
     dataset: str = ""
     split: str = ""  # split to train on; "" is the training set, or else the first split
     held_out_split: str = ""  # split to evaluate on; "" is the data set's own, or else every fifth image
-    held_out: int = 500  # maximum number of images to evaluate on
+    held_out: Steps = 500  # maximum number of images to evaluate on
     # part of an image of a data set: all of it (full), the part that the maps of `--weights` crop (crop), or the
     # labelled box (box)
     view: View = "full"
-    context: float = 2.0  # side of a clip's crop as a multiple of the hand's
-    segment: int = 60  # length of segments of a clip in frames; the first three quarters of each are for training
+    context: Annotated[float, Range(1, 4)] = 2.0  # side of a clip's crop as a multiple of the hand's
+    # length of segments of a clip in frames; the first three quarters of each are for training
+    segment: Annotated[int, Range(4, 1_000_000_000)] = 60
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_IMAGES), held_out=(1, MAX_COUNT), segment=(4, MAX_COUNT), context=(1, 4))
-        if self.size:
-            check_range(self, size=(16, MAX_SIDE))
+        _check_size(self.size)
         if not is_classifier(self.network):
             raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*' or 'fc-*'")
         if self.pooling and self.network.startswith("fc-"):

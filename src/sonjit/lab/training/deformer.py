@@ -60,7 +60,7 @@ from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Width
 
 ADVERSARIAL = 10.0
 """Weight of the discriminator's output in Deformer's losses."""
@@ -306,12 +306,8 @@ class DeformerSettings(ManoSettings):
     trunk_weights: str = ""  # file of torchvision's ResNet-50 for ImageNet; "" starts with random weights
     maxmse: bool = True  # True to weight points by their share of the errors; False weights all points equally
     discriminator: bool = True  # True to train against the motion discriminator
-    discriminator_channels: int = 1024  # channels of the discriminator's recurrent states
+    discriminator_channels: Width = 1024  # channels of the discriminator's recurrent states
     fusion: bool = True  # True to fuse the poses of all frames by confidence; False takes the pose of the middle frame
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, discriminator_channels=(1, MAX_WIDTH))
 
 
 class Batch(NamedTuple):

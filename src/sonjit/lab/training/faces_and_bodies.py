@@ -33,9 +33,9 @@ from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.lab.training.loop import WEIGHTS, fit
-from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point_loss
+from sonjit.lab.training.losses import PointLoss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_range
+from sonjit.lab.training.settings import Count, ImageBatch, Weight
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import face_weights
 
@@ -58,12 +58,12 @@ class PointSettings(HandSettings):
     """Settings of the recipes."""
 
     learning_rate: float = 1e-4
-    warmup: int = 5
-    batch: int = 8
+    warmup: Count = 5
+    batch: ImageBatch = 8
     network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"  # network to fine-tune
-    loss: str = "distance"  # loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`
+    loss: PointLoss = "distance"  # loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`
     # weight of the loss that keeps all outputs as they were before training; 0 disables it, as does a backbone
-    keep: float = 0.1
+    keep: Weight = 0.1
     # network of timm that predicts the labelled points instead, such as `mobilenet_v2`; "" for `network`
     backbone: str = ""
     # True to start mobilenet_v2 or efficientnet_lite0 with weights of ImageNet, of `sonjit models pull classifiers`
@@ -71,8 +71,6 @@ class PointSettings(HandSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, keep=(0, 1e6))
-        check_loss(self.loss, POINT_LOSSES)
         if self.kind == "face" and (chance := self.augmentation.mirror):
             raise InputError(
                 f"augmentation.mirror={chance} does not apply to faces, whose points have no names of left and right"
@@ -244,7 +242,7 @@ def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
 
 
 def point_losses(
-    before: Network, keep: float, loss: str = "distance"
+    before: Network, keep: float, loss: PointLoss = "distance"
 ) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
     """Return a function that computes losses by name: of the points in units of errors, and of changed outputs."""
     error_of = point_loss(loss)

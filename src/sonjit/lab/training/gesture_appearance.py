@@ -24,7 +24,7 @@ from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_fractions, check_range
+from sonjit.lab.training.settings import Copies, Fraction, SmallBatch, Steps, Weight, Width
 
 _TRUTH: Final = 2 * 3 * KEYPOINTS
 _MIN_SPREAD: Final = 1e-3
@@ -40,27 +40,24 @@ _STEP: Final = 0.1  # a correction of 1 in units of the crop's side
 class AppearanceSettings(TrainingSettings):
     """Settings of the network."""
 
-    steps: int = 3000
+    steps: Steps = 3000
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    save_every: int = 1000
+    weight_decay: Weight = 0.05
+    save_every: Steps = 1000
     # Training folders, relative to the data. The first ones must be those of the recipe's `train` in their order, so
     # that the images for calibration are the same and train neither network
     folders: tuple[str, ...] = ()
-    crops: int = 1  # number of further crops of each hand, recoloured, blurred, compressed or mirrored
-    batch: int = 160  # number of hands in a step
-    channels: int = 32  # number of channels read from the maps at each keypoint
-    correction: int = 192  # width of the layer that corrects the keypoints
-    hidden: int = 448  # width of the widest layer
-    smoothing: float = 0.05  # label smoothing
+    crops: Copies = 1  # number of further crops of each hand, recoloured, blurred, compressed or mirrored
+    batch: SmallBatch = 160  # number of hands in a step
+    channels: Width = 32  # number of channels read from the maps at each keypoint
+    correction: Width = 192  # width of the layer that corrects the keypoints
+    hidden: Width = 448  # width of the widest layer
+    smoothing: Fraction = 0.05  # label smoothing
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, crops=(0, MAX_COPIES), batch=(1, MAX_BATCH))
-        check_range(self, channels=(1, MAX_WIDTH), correction=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
         if not self.folders:
             raise InputError("seen requires folders, at least one below --data; seen=none disables this network")
-        check_fractions(self, "smoothing")
 
 
 class AppearanceNetwork(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ from sonjit.lab.training.gesture_data import (
 )
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_COUNT, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Fraction, Range, SmallBatch, Steps, Weight, Width
 
 H = TypeVar("H", bound=PosedHands)
 
@@ -75,40 +75,43 @@ MAX_POSED: Final = 10_000_000
 class GestureSettings(TrainingSettings):
     """Settings of the recipe."""
 
-    steps: int = 3000
+    steps: Steps = 3000
     learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    save_every: int = 1000
+    weight_decay: Weight = 0.01
+    save_every: Steps = 1000
     # meanings of the poses: "" for the shipped gestures, a manual alphabet such as "asl", or its file
     alphabet: str = ""
     train: tuple[str, ...] = ("train",)  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other people and other backgrounds
     held_out: tuple[str, ...] = ("held",)
-    crops: int = 2  # number of crops of each training hand, each with a slightly different box
-    calibration_every: int = 8  # every how manieth training image is used only to calibrate the probabilities
-    people: int = 24  # number of people whose hands are posed without an image; 0 for none
-    each: int = 40  # number of posed hands of each person and pose
-    free: int = 1000  # number of unnamed poses of each person
-    yaw_deg: float = 180.0  # maximum yaw of posed hands relative to a view of the palm
-    rendered: float = 0.4  # share of the hands in a step that the network detected in images
-    flawless: float = 0.1  # share of posed, exact hands, as another network may detect them; the rest gets errors
-    none: float = 0.45  # share of the hands in a step without a gesture; all gestures are equally frequent
+    crops: Annotated[int, Range(1, 1000)] = (
+        2  # number of crops of each training hand, each with a slightly different box
+    )
+    # every how manieth training image is used only to calibrate the probabilities
+    calibration_every: Annotated[int, Range(2, 1_000_000_000)] = 8
+    people: Annotated[int, Range(0, MAX_POSED)] = (
+        24  # number of people whose hands are posed without an image; 0 for none
+    )
+    each: Annotated[int, Range(1, MAX_POSED)] = 40  # number of posed hands of each person and pose
+    free: Annotated[int, Range(1, MAX_POSED)] = 1000  # number of unnamed poses of each person
+    yaw_deg: Annotated[float, Range(0, 180)] = 180.0  # maximum yaw of posed hands relative to a view of the palm
+    rendered: Fraction = 0.4  # share of the hands in a step that the network detected in images
+    # share of posed, exact hands, as another network may detect them; the rest gets errors
+    flawless: Fraction = 0.1
+    none: Fraction = 0.45  # share of the hands in a step without a gesture; all gestures are equally frequent
     # True to train and evaluate on the exact joints, to measure the limit without errors of the hand network
     exact: bool = False
-    batch: int = 256  # number of hands in a step
-    hidden: int = 128  # width of the first layer
-    embedding: int = 64  # width of the second layer, in which custom gestures are learned
-    dropout: float = 0.1  # dropout of both layers
-    smoothing: float = 0.03  # label smoothing
-    noise: float = 0.1  # noise that is added to the inputs, in standard deviations
+    batch: SmallBatch = 256  # number of hands in a step
+    hidden: Width = 128  # width of the first layer
+    embedding: Width = 64  # width of the second layer, in which custom gestures are learned
+    dropout: Fraction = 0.1  # dropout of both layers
+    smoothing: Fraction = 0.03  # label smoothing
+    noise: Weight = 0.1  # noise that is added to the inputs, in standard deviations
     # settings of the network that also uses the maps of the hand network, or none
     seen: AppearanceSettings | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, crops=(1, MAX_COPIES), calibration_every=(2, MAX_COUNT), yaw_deg=(0, 180), noise=(0, 1e6))
-        check_range(self, people=(0, MAX_POSED), each=(1, MAX_POSED), free=(1, MAX_POSED))
-        check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), embedding=(1, MAX_WIDTH))
         if self.people * (self.each + self.free) > MAX_POSED:
             raise InputError(f"people={self.people}: with each and free, these are more than {MAX_POSED} posed hands")
         if self.seen and (self.alphabet or self.exact):
@@ -120,9 +123,6 @@ class GestureSettings(TrainingSettings):
             raise InputError(
                 f"{both[0]} is in held_out and in train or seen. Evaluate on other hands than in training."
             )
-        shares = (self.rendered, self.flawless, self.none, self.dropout, self.smoothing)
-        if not all(0 <= share < 1 for share in shares):
-            raise InputError("rendered, flawless, none, dropout and smoothing must be in 0..1")
         if self.rendered + self.flawless > 1:
             raise InputError(f"rendered={self.rendered} and flawless={self.flawless}: the sum must be at most 1")
 

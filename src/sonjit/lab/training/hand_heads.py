@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ from sonjit.lab.training.building_blocks import ArrayRows
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Copies, Fraction, Range, SmallBatch, Steps, Weight, Width
 from sonjit.weights import find_weight
 
 KEYPOINTS: Final = 21
@@ -351,26 +351,24 @@ def platt(logits: Float32Array, truth: BoolArray) -> tuple[float, float]:
 class HandHeadSettings(TrainingSettings):
     """Settings of the recipe."""
 
-    steps: int = 2000
+    steps: Steps = 2000
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    save_every: int = 1000
+    weight_decay: Weight = 0.05
+    save_every: Steps = 1000
     train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other backgrounds, gloves and objects
     held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
-    more: int = 2  # number of further crops of each training hand, see `hand_features`
-    calibration: float = 0.15  # share of the training images that only calibrate the probabilities
-    batch: int = 128  # number of hands in a step, for each network
-    hidden: int = 64  # width of the layers
-    dropout: float = 0.2  # dropout of the layers for visibility
-    side_dropout: float = 0.7  # dropout of all inputs of the handedness
+    more: Copies = 2  # number of further crops of each training hand, see `hand_features`
+    # share of the training images that only calibrate the probabilities
+    calibration: Annotated[float, Range(0.01, 0.5)] = 0.15
+    batch: SmallBatch = 128  # number of hands in a step, for each network
+    hidden: Width = 64  # width of the layers
+    dropout: Fraction = 0.2  # dropout of the layers for visibility
+    side_dropout: Fraction = 0.7  # dropout of all inputs of the handedness
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_BATCH), hidden=(1, MAX_WIDTH), more=(0, MAX_COPIES))
         check_folders(self.train, self.held_out)
-        if not 0.01 <= self.calibration <= 0.5 or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout)):
-            raise InputError("calibration must be in 0.01..0.5, dropout and side_dropout in 0..1")
 
 
 def train_hand_heads(request: TrainingRequest) -> dict[str, object]:

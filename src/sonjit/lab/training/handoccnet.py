@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import check_range
+from sonjit.lab.training.settings import Range
 from sonjit.results.skeletons import load_skeleton
 
 _OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
@@ -57,7 +57,7 @@ _MAX_BEND_RAD: Final = (1.3, 1.5, 1.0)
 _RADII_M: Final = (0.011, 0.009)  # of palm and fingers
 _SKIN: Final = np.array([214.0, 168.0, 142.0])
 
-MAX_CLIPS: Final = 100_000
+_Clips: TypeAlias = Annotated[int, Range(1, 100_000)]
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,9 @@ class ManoSettings(HandSettings):
     """Settings of all recipes on MANO."""
 
     mano: str = ""  # MANO_RIGHT.pkl; or stand-in, a hand of tubes that needs no licence
-    clips: int = 300  # number of synthetic training clips of the placeholder if there are no data
-    held_out_clips: int = 40  # number of synthetic clips to evaluate on
-    clip_frames: int = 7  # number of frames in a clip
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, clips=(1, MAX_CLIPS), held_out_clips=(1, MAX_CLIPS), clip_frames=(1, 1000))
+    clips: _Clips = 300  # number of synthetic training clips of the placeholder if there are no data
+    held_out_clips: _Clips = 40  # number of synthetic clips to evaluate on
+    clip_frames: Annotated[int, Range(1, 1000)] = 7  # number of frames in a clip
 
 
 def aligned_errors(found: Tensor, truth: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Depth, Width
 
 
 def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device: str) -> None:
@@ -204,16 +204,12 @@ class InterNetSettings(CropSettings):
 
     # order of hands and joints: interhand with both hands in a crop; stb or rhd with one hand in a crop
     layout: Literal["interhand", "stb", "rhd"] = "interhand"
-    depth: int = 50  # number of layers of the residual network
-    width: int = 64  # channels of its first stage
-    channels: int = 256  # channels of the upsampled maps
-    hidden: int = 512  # width of the two heads on the mean of the features
+    depth: Depth = 50  # number of layers of the residual network
+    width: Width = 64  # channels of its first stage
+    channels: Width = 256  # channels of the upsampled maps
+    hidden: Width = 512  # width of the two heads on the mean of the features
     trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
     hand_type: bool = True  # True to train the head that predicts which hands are present
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
 
     @property
     def space(self) -> HeatmapSpace:

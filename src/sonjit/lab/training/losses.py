@@ -1,36 +1,25 @@
 """Losses. Each takes predictions and the ground truth and returns a scalar to minimise.
 
-`POINT_LOSSES` and `MAP_LOSSES` are chosen by name in recipes. They return a value for each point or cell, so that a
+Those of `PointLoss` and `MapLoss` are chosen by name in recipes. They return a value for each point or cell, so that a
 recipe can exclude unlabelled points.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-from sonjit._util.errors import InputError
-
-POINT_LOSSES = ("l1", "l2", "smooth-l1", "wing", "distance")
+PointLoss = Literal["l1", "l2", "smooth-l1", "wing", "distance"]
 """Names of the losses of `point_loss`."""
 
-MAP_LOSSES = ("kl", "mse", "adaptive-wing")
+MapLoss = Literal["kl", "mse", "adaptive-wing"]
 """Names of the losses of `heatmap_cells`."""
-
-
-def check_loss(name: str, names: Sequence[str]) -> None:
-    """Refuse a loss that is not one of `names`.
-
-    Raises:
-        InputError: The name is unknown.
-    """
-    if name not in names:
-        raise InputError(f"Unknown loss {name!r}. Choose from {', '.join(names)}")
 
 
 def cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
@@ -159,19 +148,12 @@ def kl(logits: Tensor, truth: Tensor) -> Tensor:
     return F.kl_div(logits.log_softmax(-1), truth, reduction="none")
 
 
-def point_loss(name: str) -> Callable[[Tensor], Tensor]:
-    """Return a loss (...) of the offsets (..., D) of points from the ground truth, by its name in `POINT_LOSSES`."""
-    losses: dict[str, Callable[[Tensor], Tensor]] = {
-        "l1": l1,
-        "l2": l2,
-        "smooth-l1": smooth_l1,
-        "wing": wing,
-        "distance": distance,
-    }
-    return losses[name]
+def point_loss(name: PointLoss) -> Callable[[Tensor], Tensor]:
+    """Return a loss (...) of the offsets (..., D) of points from the ground truth."""
+    return {"l1": l1, "l2": l2, "smooth-l1": smooth_l1, "wing": wing, "distance": distance}[name]
 
 
-def heatmap_cells(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+def heatmap_cells(logits: Tensor, truth: Tensor, name: MapLoss) -> Tensor:
     """Return a loss of heatmaps, summed over the cells of each map.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
 from sonjit.lab.training.hands.samples import SHARDS, allow_any_order
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_SIDE, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
 
 _MAX_SIDE_PX = 1333  # longer images are scaled down
 _MIN_MASK_PX = 16  # instances with smaller masks are dropped after augmentation
@@ -168,31 +168,27 @@ _COCO_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"
 class MaskRCNNSettings(AugmentedSettings):
     """Settings of the recipe; those of the layers apply only without initial weights."""
 
-    steps: int = 600
+    steps: Steps = 600
     learning_rate: float = 2e-3
     # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
     # files
     dataset: str = "folder"
     split: str = ""  # split to train on; "" is the first split of the data set
-    images: int = 0  # number of training images, evenly spaced over the data set; 0 for four in five
-    held_out: int = 100  # maximum number of other images to evaluate on
-    batch: int = 4  # number of images in a step
-    side: int = 0  # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
-    depth: int = 18  # number of layers of the residual network
-    width: int = 24  # channels of its first stage
-    channels: int = 48  # channels of the pyramid and the heads
-    hidden: int = 128  # width of the box head's fully connected layers
+    images: Count = 0  # number of training images, evenly spaced over the data set; 0 for four in five
+    held_out: Steps = 100  # maximum number of other images to evaluate on
+    batch: ImageBatch = 4  # number of images in a step
+    side: Annotated[int, Range(0, 4096)] = (
+        0  # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
+    )
+    depth: Depth = 18  # number of layers of the residual network
+    width: WideWidth = 24  # channels of its first stage
+    channels: WideWidth = 48  # channels of the pyramid and the heads
+    hidden: WideWidth = 128  # width of the box head's fully connected layers
     masks: bool = True  # False for Faster R-CNN, the same network without masks
     roi: Pooling = "align"  # pooling of regions: align, or pool for a comparison
     mask_head: MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
-    samples: int = 128  # number of anchors and proposals of an image in the losses
+    samples: Annotated[int, Range(8, 65_536)] = 128  # number of anchors and proposals of an image in the losses
     skip_bad: bool = False  # leave out samples with wrong labels
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES), side=(0, MAX_SIDE))
-        check_range(self, depth=(1, MAX_DEPTH), width=(8, MAX_WIDTH), channels=(8, MAX_WIDTH), hidden=(8, MAX_WIDTH))
-        check_range(self, samples=(8, MAX_BATCH))
 
     @property
     def layers(self) -> dict[str, object]:

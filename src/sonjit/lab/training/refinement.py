@@ -7,9 +7,9 @@ both networks; each has its own first layer, because their maps have different c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Annotated, Final, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from sonjit.lab.training.gesture_data import exact_keypoints, recoloured
 from sonjit.lab.training.hand_heads import check_folders
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_BATCH, MAX_COPIES, MAX_DEPTH, MAX_WIDTH, check_fractions, check_range
+from sonjit.lab.training.settings import Copies, Depth, Fraction, Range, SmallBatch, Steps, Weight, Width
 from sonjit.weights import find_weight
 
 _MAX_ERROR: Final = 0.25
@@ -237,34 +237,30 @@ _CLOSE: Final = 0.05
 class RefinementSettings(TrainingSettings):
     """Settings of the recipe."""
 
-    steps: int = 1200
+    steps: Steps = 1200
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    save_every: int = 1000
-    train: tuple[str, ...] = field(default=())  # training folders, relative to the data
+    weight_decay: Weight = 0.05
+    save_every: Steps = 1000
+    train: tuple[str, ...] = ()  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other people, backgrounds, gloves and objects
-    held_out: tuple[str, ...] = field(default=())
-    more: int = 1  # number of further crops of each training hand, each recoloured, blurred, compressed or mirrored
-    batch: int = 128  # number of hands of each network in a step
-    channels: int = 32  # number of channels read from the maps at each keypoint
-    hidden: int = 96  # width of the trunk
-    rounds: int = 2  # number of movements
-    dropout: float = 0.35  # dropout of what is read from the maps
+    held_out: tuple[str, ...] = ()
+    more: Copies = 1  # number of further crops of each training hand, each recoloured, blurred, compressed or mirrored
+    batch: SmallBatch = 128  # number of hands of each network in a step
+    channels: Width = 32  # number of channels read from the maps at each keypoint
+    hidden: Width = 96  # width of the trunk
+    rounds: Depth = 2  # number of movements
+    dropout: Fraction = 0.35  # dropout of what is read from the maps
     # Share of each movement of x and y that results contain. Real hands differ from synthetic ones, so that the full
     # movement raises the error in some photographs
-    share: float = 0.5
-    tip_share: float = 0.0  # the same for fingertips, which the published networks place better in photographs
+    share: Annotated[float, Range(0, 1)] = 0.5
+    # the same for fingertips, which the published networks place better in photographs
+    tip_share: Annotated[float, Range(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_BATCH), channels=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH))
-        check_range(self, rounds=(1, MAX_DEPTH), more=(0, MAX_COPIES))
         check_folders(self.train, self.held_out)
-        check_fractions(self, "dropout")
-        if not 0 < self.share <= 1:
-            raise InputError(f"share={self.share}: must be above 0 and at most 1")
-        if not 0 <= self.tip_share <= 1:
-            raise InputError(f"tip_share={self.tip_share}: must be from 0 to 1")
+        if not self.share:
+            raise InputError("share=0: must be above 0")
 
 
 class Refinement(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +26,9 @@ from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.internet import prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, fit
-from sonjit.lab.training.losses import POINT_LOSSES, check_loss, point_loss
+from sonjit.lab.training.losses import PointLoss, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_DEPTH, MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Depth, Range, Width
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop
@@ -43,19 +43,14 @@ class RootNetSettings(CropSettings):
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("scale", "reverse")  # the depth follows from a hand's size
 
-    depth: int = 50  # number of layers of the residual network
-    width: int = 64  # channels of its first stage
-    channels: int = 256  # channels of the upsampled maps
+    depth: Depth = 50  # number of layers of the residual network
+    width: Width = 64  # channels of its first stage
+    channels: Width = 256  # channels of the upsampled maps
     trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
     # loss of the root: `l1`, `l2`, `smooth-l1`, `wing` or `distance`, in units of 64 cells of the map or 64 mm
-    loss: str = "l1"
+    loss: PointLoss = "l1"
     # value of white before ImageNet's mean is subtracted: 1, or 255 as in the release for bodies
-    input_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, depth=(1, MAX_DEPTH), width=(1, MAX_WIDTH), channels=(1, MAX_WIDTH), input_scale=(1, 255))
-        check_loss(self.loss, POINT_LOSSES)
+    input_scale: Annotated[float, Range(1, 255)] = 1.0
 
 
 class RootExample(NamedTuple):
@@ -163,13 +158,13 @@ def _examples(sample: Sample, side: int) -> list[RootExample]:
 
 
 def rootnet_losses(
-    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor, loss: str = "l1"
+    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor, loss: PointLoss = "l1"
 ) -> dict[str, Tensor]:
     """Return the loss of the predicted root.
 
     `coord`: (B, 3) x, y in cells of the map, depth in mm; `visible`: (B,) 1 if the root is known and in the crop;
     `has_depth`: (B,) 1 if its depth is known; images with only 2D labels have none; `loss`: name in
-    `losses.POINT_LOSSES`, in units of 64 cells or 64 mm.
+    `losses.PointLoss`, in units of 64 cells or 64 mm.
 
     Returns:
         `root`: Mean loss over the three axes and the batch.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, get_args, get_type_hints
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_type_hints
 
 from torch import nn, optim
 
@@ -17,20 +17,56 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "ad
 ScheduleName = Literal["constant", "step", "1/t", "cosine"]
 
 
-MAX_COUNT: Final = 1_000_000_000
-"""Maximum of counts that need no memory, such as steps and numbers of images."""
-MAX_BATCH: Final = 65_536
-"""Maximum number of small examples in a batch, and of batches in a step."""
-MAX_IMAGES: Final = 4096
-"""Maximum number of images in a batch."""
-MAX_SIDE: Final = 4096
-"""Maximum side of input images in pixels."""
-MAX_WIDTH: Final = 16_384
-"""Maximum number of channels of a layer."""
-MAX_DEPTH: Final = 1000
-"""Maximum number of layers."""
-MAX_COPIES: Final = 1000
-"""Maximum number of crops of each hand."""
+class Range(NamedTuple):
+    """Limits of a setting in the annotation of its type, which are checked when the settings are made."""
+
+    minimum: float
+    maximum: float
+    is_open: bool = False  # True to exclude the maximum
+    step: int = 1  # divisor of the setting
+
+    def check(self, name: str, value: float) -> None:
+        """Raise an InputError if a value is out of range."""
+        if self.step > 1 and (not self.minimum <= value <= self.maximum or value % self.step):
+            start = "" if self.minimum == self.step else f"from {self.minimum} "
+            raise InputError(f"{name}={value}: must be a multiple of {self.step} {start}up to {self.maximum}")
+        if self.is_open and not self.minimum <= value < self.maximum:
+            raise InputError(f"{name}={value}: must be at least {self.minimum} and below {self.maximum}")
+        if not value >= self.minimum:  # also not a number
+            raise InputError(f"{name}={value}: must be at least {self.minimum}")
+        if value > self.maximum:
+            raise InputError(f"{name}={value}: must be at most {self.maximum}")
+
+
+def check_ranges(settings: object) -> None:
+    """Check that settings are within the `Range` of their types.
+
+    Raises:
+        InputError: A setting is out of its range.
+    """
+    for name, hint in get_type_hints(type(settings), include_extras=True).items():
+        for limits in getattr(hint, "__metadata__", ()):
+            limits.check(name, getattr(settings, name))
+
+
+Count: TypeAlias = Annotated[int, Range(0, 1_000_000_000)]
+"""Number of things that need no memory, such as images of a data set."""
+Steps: TypeAlias = Annotated[int, Range(1, 1_000_000_000)]
+SmallBatch: TypeAlias = Annotated[int, Range(1, 65_536)]
+"""Number of small examples in a batch, or of batches in a step."""
+ImageBatch: TypeAlias = Annotated[int, Range(1, 4096)]
+Width: TypeAlias = Annotated[int, Range(1, 16_384)]
+"""Number of channels of a layer."""
+WideWidth: TypeAlias = Annotated[int, Range(8, 16_384)]
+"""Number of channels of a layer with group normalisation."""
+Depth: TypeAlias = Annotated[int, Range(1, 1000)]
+Copies: TypeAlias = Annotated[int, Range(0, 1000)]
+"""Number of further crops of each hand."""
+Side: TypeAlias = Annotated[int, Range(32, 4096, step=32)]
+"""Side of images in pixels that can be halved five times, as backbones do."""
+Fraction: TypeAlias = Annotated[float, Range(0, 1, is_open=True)]
+Weight: TypeAlias = Annotated[float, Range(0, 1e6)]
+"""Weight of a loss or of the decay."""
 
 
 @dataclass(frozen=True)
@@ -67,91 +103,46 @@ class TrainingSettings:
         find_unused: True to let processes of `torchrun` search for weights without a gradient in every step.
     """
 
-    steps: int = 300
+    steps: Steps = 300
     learning_rate: float = 1e-3
     learning_rate_factors: Mapping[str, float] = field(default_factory=dict[str, float])
-    weight_decay: float = 1e-2
-    warmup: int = 20
+    weight_decay: Weight = 1e-2
+    warmup: Count = 20
     clip_norm: float = 1.0
-    seed: int = 0
-    save_every: int = 50
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    save_every: Steps = 50
     optimizer: OptimizerName = "adamw"
-    momentum: float = 0.9
+    momentum: Fraction = 0.9
     schedule: ScheduleName = "cosine"
     decay_at: tuple[float, ...] = (0.5, 0.75)
     decay: float = 0.1
     precision: Literal["f32", "bf16"] = "f32"
-    ema: float = 0.0
-    accumulate: int = 1
+    ema: Fraction = 0.0
+    accumulate: SmallBatch = 1
     freeze: tuple[str, ...] = ()
-    evaluate_every: int = 0
+    evaluate_every: Count = 0
     evaluate_first: bool = True
-    patience: int = 0
-    gradients_every: int = 0
-    workers: int = 0
+    patience: Count = 0
+    gradients_every: Count = 0
+    workers: Annotated[int, Range(0, 1024)] = 0
     compile: bool = False
     loggers: tuple[str, ...] = ()
     find_unused: bool = False
 
     def __post_init__(self) -> None:
-        check_range(self, steps=(1, MAX_COUNT), save_every=(1, MAX_COUNT), accumulate=(1, MAX_BATCH))
-        check_range(self, warmup=(0, MAX_COUNT), seed=(0, 2**63 - 1), workers=(0, 1024), weight_decay=(0, 1e9))
-        check_range(self, evaluate_every=(0, MAX_COUNT), patience=(0, MAX_COUNT), gradients_every=(0, MAX_COUNT))
+        check_ranges(self)
         if self.patience and not self.evaluate_every:
             raise InputError(f"patience={self.patience} requires evaluate_every")
-        if not (self.learning_rate > 0 and self.clip_norm > 0):
-            raise InputError("learning_rate and clip_norm must be above 0")
-        check_fractions(self, "momentum", "ema")
+        if not (0 < self.learning_rate < math.inf and self.clip_norm > 0):
+            raise InputError("learning_rate and clip_norm must be above 0, and learning_rate finite")
         if not all(0 < part <= 1 for part in self.decay_at) or not 0 < self.decay <= 1:
             raise InputError("decay_at and decay must be above 0 and at most 1")
         if self.schedule == "1/t" and not self.decay_at:
             raise InputError(
                 "schedule=1/t requires decay_at, the fraction of the run where the learning rate has halved"
             )
-        for name in ("optimizer", "schedule", "precision"):
-            if getattr(self, name) not in (known := get_args(get_type_hints(TrainingSettings)[name])):
-                raise InputError(f"Unknown {name} {getattr(self, name)!r}. Choose from {', '.join(known)}")
         if not all(0 < factor < math.inf for factor in self.learning_rate_factors.values()):
             raise InputError("learning_rate_factors must be above 0 and finite")
-        if not math.isfinite(self.learning_rate):
-            raise InputError(f"learning_rate={self.learning_rate}: must be finite")
-
-
-def check_range(settings: object, **ranges: tuple[float, float]) -> None:
-    """Check that settings are between their minimum and maximum.
-
-    Raises:
-        InputError: A setting is out of its range.
-    """
-    for name, (minimum, maximum) in ranges.items():
-        value = getattr(settings, name)
-        if not value >= minimum:  # also not a number
-            raise InputError(f"{name}={value}: must be at least {minimum}")
-        if value > maximum:
-            raise InputError(f"{name}={value}: must be at most {maximum}")
-
-
-def check_fractions(settings: object, *names: str) -> None:
-    """Check that settings are at least 0 and below 1.
-
-    Raises:
-        InputError: A setting is out of range.
-    """
-    for name in names:
-        if not 0 <= getattr(settings, name) < 1:
-            raise InputError(f"{name}={getattr(settings, name)}: must be at least 0 and below 1")
-
-
-def check_side(settings: object, name: str, *, minimum: int = 32) -> None:
-    """Check that an image side in pixels can be halved five times, as backbones do.
-
-    Raises:
-        InputError: The side is not a multiple of 32, is too small or too large.
-    """
-    side = getattr(settings, name)
-    if not minimum <= side <= MAX_SIDE or side % 32:
-        start = "" if minimum == 32 else f"from {minimum} "
-        raise InputError(f"{name}={side}: must be a multiple of 32 {start}up to {MAX_SIDE}")
 
 
 def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:

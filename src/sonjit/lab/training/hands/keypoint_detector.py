@@ -31,9 +31,9 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.lab.training.building_blocks import MAX_CROPS, PICTURE, draw_predictions, evenly_spaced, export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, fit
-from sonjit.lab.training.losses import MAP_LOSSES, check_loss, heatmap_cells
+from sonjit.lab.training.losses import MapLoss, heatmap_cells
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_WIDTH, check_range
+from sonjit.lab.training.settings import Width
 from sonjit.results import Box
 
 _NEAR = 0.1
@@ -51,13 +51,8 @@ class KeypointDetectorSettings(CropSettings):
     backbone_weights: str = ""  # file of timm's weights for the backbone; "" starts with random weights
     # True to start mobilenet_v2 or efficientnet_lite0 with weights of ImageNet, of `sonjit models pull classifiers`
     pretrained: bool = False
-    channels: int = 128  # channels of the feature maps
-    loss: str = "kl"  # loss of the heatmaps: `kl`, `mse` or `adaptive-wing`
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, channels=(1, MAX_WIDTH))
-        check_loss(self.loss, MAP_LOSSES)
+    channels: Width = 128  # channels of the feature maps
+    loss: MapLoss = "kl"  # loss of the heatmaps: `kl`, `mse` or `adaptive-wing`
 
 
 class HeatmapTargets(NamedTuple):
@@ -121,7 +116,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     return results
 
 
-def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: str = "kl") -> dict[str, Tensor]:
+def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: MapLoss = "kl") -> dict[str, Tensor]:
     """Return the losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
 
     Returns:

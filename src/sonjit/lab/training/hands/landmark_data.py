@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sonjit.lab.metrics import mnae
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import OTHER_SIDE, Augmentation
-from sonjit.lab.training.losses import point_loss
+from sonjit.lab.training.losses import PointLoss, point_loss
 from sonjit.results.skeletons import load_skeleton
 
 PALM_M = 0.09
@@ -319,16 +319,17 @@ _MIN_PROBABILITY = 1e-6
 _BATCH = 32
 
 
-def landmark_losses(
-    before: Network | None, keep: float, loss: str = "l1"
-) -> Callable[[Network, Batch], Mapping[str, Tensor]]:
+LandmarkLosses: TypeAlias = Callable[[Network, Batch], Mapping[str, Tensor]]
+
+
+def landmark_losses(before: Network | None, keep: float, loss: PointLoss = "l1") -> LandmarkLosses:
     """Return a function that computes losses by name: distances in palm lengths, and scores.
 
     Args:
         before: Copy of the network before training, whose outputs are the targets where there is no annotation; None
             for no such loss.
         keep: Weight of that loss.
-        loss: Loss of the keypoints, one of `losses.POINT_LOSSES`.
+        loss: Loss of the keypoints, one of `losses.PointLoss`.
     """
     error_of = point_loss(loss)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from sonjit.lab.training.hands.landmark_data import (
     Batch,
     LandmarkCrop,
     LandmarkCrops,
+    LandmarkLosses,
     augment,
     landmark_losses,
     landmark_metrics,
@@ -50,13 +51,14 @@ from sonjit.lab.training.hands.landmark_data import (
 )
 from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
-from sonjit.lab.training.losses import POINT_LOSSES
+from sonjit.lab.training.losses import PointLoss
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
-from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_fractions, check_range, check_side
+from sonjit.lab.training.settings import Count, Fraction, ImageBatch, Range, Side, Weight
 
 _MAX_EVALUATED = 1000
 """Maximum number of training hands on which errors are measured."""
 
+_POINT_LOSSES = get_args(PointLoss)
 _HAND_NETWORKS = ("hand-full", "hand-lite", "hand-heavy")
 
 _PALM_M = 0.09
@@ -68,7 +70,7 @@ class LandmarkSettings(AugmentedSettings):
     """Settings of the recipes."""
 
     learning_rate: float = 1e-4
-    warmup: int = 5
+    warmup: Count = 5
     # `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as `timm-landmarks`
     network: str = "hand-full"
     # options of a network of another name, such as `backbone`
@@ -83,12 +85,14 @@ class LandmarkSettings(AugmentedSettings):
     scratch: bool = False  # True to start with random weights and batch norms instead of the published weights
     # trunk of a network from scratch that differs from its own; `tiny` is for small sizes
     trunk: Literal["", "lite", "full", "tiny"] = ""
-    width: float = 0.0  # width of a network from scratch, as a multiple of its own channels; 0 keeps them
+    width: Annotated[float, Range(0, 100)] = (
+        0.0  # width of a network from scratch, as a multiple of its own channels; 0 keeps them
+    )
     # Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6
     activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
-    dropout: float = 0.0  # fraction of the last map's averages that each step drops at random
-    size: int = PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
-    batch: int = 8  # number of hands in a step
+    dropout: Fraction = 0.0  # fraction of the last map's averages that each step drops at random
+    size: Side = PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
+    batch: ImageBatch = 8  # number of hands in a step
     # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
     # files
     dataset: str = "folder"
@@ -98,27 +102,24 @@ class LandmarkSettings(AugmentedSettings):
     mix: Mapping[str, float] = field(default_factory=dict[str, float])
     test: str = ""  # source to evaluate on; "" holds out some of the others
     heads_from: tuple[str, ...] = ()  # sources that handedness and presence are trained on; empty for all
-    negatives: float = 0.0  # share of the crops without a hand, from the images of the annotated hands, for presence
+    negatives: Fraction = 0.0  # share of the crops without a hand, from the images of the annotated hands, for presence
     # weight of the loss that keeps outputs without annotation as they were before training; 0 disables it
-    keep: float = 0.1
-    held_out: float = 0.1  # share of each source's hands, the last ones, to evaluate on
+    keep: Weight = 0.1
+    held_out: Fraction = 0.1  # share of each source's hands, the last ones, to evaluate on
     extra_keypoints: tuple[str, ...] = ()  # names of keypoints to add after the 21
-    limit: int = 0  # maximum number of hands of each source, the first ones; 0 for all
+    limit: Count = 0  # maximum number of hands of each source, the first ones; 0 for all
     skip_bad: bool = False  # leave out samples with wrong labels
     timed: bool = False  # True to measure also how long the trained network takes on this machine
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), keep=(0, 1e6), width=(0, 100))
-        check_side(self, "size")
-        check_fractions(self, "held_out", "negatives", "dropout")
         if self.mix and not (all(0 <= share < math.inf for share in self.mix.values()) and any(self.mix.values())):
             raise InputError("mix: shares must be at least 0, and one must be above 0")
         if unknown := set(self.heads_from) - set(self.mix):
             raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
-        if self.loss not in POINT_LOSSES and ":" not in self.loss:
+        if self.loss not in _POINT_LOSSES and ":" not in self.loss:
             raise InputError(
-                f"Unknown loss {self.loss!r}. Choose from {', '.join(POINT_LOSSES)}, or a function as module:function"
+                f"Unknown loss {self.loss!r}. Choose from {', '.join(_POINT_LOSSES)}, or a function as module:function"
             )
         if self.network not in _HAND_NETWORKS:
             for name in ("trunk", "width", "activation", "dropout"):
@@ -300,11 +301,10 @@ def fit_landmarks(
     """Train a network on crops by source in the request's folder and return its metrics on held-out crops, if any."""
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     before = None if normed or settings.scratch else copy.deepcopy(network).eval().requires_grad_(False)
-    if settings.loss in POINT_LOSSES:
-        losses = landmark_losses(before, settings.keep, settings.loss)
+    if settings.loss in _POINT_LOSSES:
+        losses = landmark_losses(before, settings.keep, cast("PointLoss", settings.loss))
     else:
-        own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]] = import_object(settings.loss, "loss")
-        losses = partial(_losses_of_outputs, own)
+        losses = _losses_by(import_object(settings.loss, "loss"))
 
     def evaluate(model: Network) -> dict[str, float]:
         metrics = landmark_metrics(model, held_out, request.device)
@@ -324,10 +324,8 @@ def fit_landmarks(
     )  # fmt: skip
 
 
-def _losses_of_outputs(
-    own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]], network: Network, batch: Batch
-) -> Mapping[str, Tensor]:
-    return own(network(batch.images), batch)
+def _losses_by(own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]]) -> LandmarkLosses:
+    return lambda network, batch: own(network(batch.images), batch)
 
 
 def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_au
 from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_IMAGES, MAX_WIDTH, check_range, check_side
+from sonjit.lab.training.settings import Count, ImageBatch, Range, Steps, WideWidth
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 
 _INSTANCES = "masks/instances.json"
@@ -44,20 +44,19 @@ _UNCHANGED = Augmentation()
 class HandMaskSettings(AugmentedSettings):
     """Settings of the recipe."""
 
-    steps: int = 2000
+    steps: Steps = 2000
     learning_rate: float = 3e-3
-    warmup: int = 20
+    warmup: Count = 20
     freeze: tuple[str, ...] = ("hand",)  # prefixes of weights that are not trained; the default is the trunk
     trunk: str = "full"  # hand network whose trunk is used: `full` or `lite`
-    channels: int = 48  # channels of the pyramid
-    size: int = 160  # side of the crops in pixels, a multiple of 32 from 64
-    batch: int = 16  # number of hands in a step
+    channels: WideWidth = 48  # channels of the pyramid
+    # group normalisation needs more than one pixel
+    size: Annotated[int, Range(64, 4096, step=32)] = 160  # side of the crops in pixels, a multiple of 32 from 64
+    batch: ImageBatch = 16  # number of hands in a step
     held_out: float = 0.05  # share of the images, the last ones, to evaluate on
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_IMAGES), channels=(8, MAX_WIDTH))
-        check_side(self, "size", minimum=64)  # group normalisation needs more than one pixel
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out={self.held_out}: must be above 0 and below 1")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import MAX_COUNT, MAX_DEPTH, MAX_IMAGES, MAX_WIDTH, check_range, check_side
+from sonjit.lab.training.settings import Count, ImageBatch, Range, Side, Weight
 
 ScoreLoss = Literal["focal", "cross-entropy"]
 _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
@@ -215,6 +215,7 @@ _PRIOR = 0.01
 4.1); for both losses."""
 
 _MIN_SCORE, _BATCH = 0.02, 32
+_WIDEST = 16_384
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 _CATEGORY = 1
 
@@ -223,14 +224,14 @@ _CATEGORY = 1
 class PalmSettings(AugmentedSettings):
     """Settings of the recipe."""
 
-    batch: int = 32  # number of images in a step
-    size: int = 192  # side of the network's square input in pixels; the published network has 192
-    depth: int = 4  # number of blocks after each halving
+    batch: ImageBatch = 32  # number of images in a step
+    size: Side = 192  # side of the network's square input in pixels; the published network has 192
+    depth: Annotated[int, Range(0, 1000)] = 4  # number of blocks after each halving
     channels: tuple[int, ...] = (32, 64, 128, 256, 256)  # channels of the stem and after each further halving
     decoder: bool = True  # True for a network with the upward path of a feature pyramid
     loss: ScoreLoss = "focal"  # loss of the scores
-    gamma: float = 2.0  # exponent of the focal loss
-    score_weight: float = 1.0  # weight of the loss of the scores, relative to those of boxes and keypoints
+    gamma: Weight = 2.0  # exponent of the focal loss
+    score_weight: Weight = 1.0  # weight of the loss of the scores, relative to those of boxes and keypoints
     # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
     # files
     dataset: str = "folder"
@@ -240,18 +241,15 @@ class PalmSettings(AugmentedSettings):
     sources: tuple[str, ...] = ()
     # sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source
     test: tuple[str, ...] = ()
-    limit: int = 0  # maximum number of images of each source, the first ones; 0 for all
+    limit: Count = 0  # maximum number of images of each source, the first ones; 0 for all
     skip_bad: bool = False  # leave out samples with wrong labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, batch=(1, MAX_IMAGES), limit=(0, MAX_COUNT), depth=(0, MAX_DEPTH))
-        check_range(self, gamma=(0, 1e6), score_weight=(0, 1e6))
-        check_side(self, "size")
         channels = list(self.channels)
-        if len(channels) != 5 or channels != sorted(channels) or not 1 <= channels[0] <= channels[-1] <= MAX_WIDTH:
+        if len(channels) != 5 or channels != sorted(channels) or not 1 <= channels[0] <= channels[-1] <= _WIDEST:
             raise InputError(
-                f"channels={','.join(map(str, channels))}: must be 5 numbers from 1 to {MAX_WIDTH} that do not decrease"
+                f"channels={','.join(map(str, channels))}: must be 5 numbers from 1 to {_WIDEST} that do not decrease"
             )
 
 

@@ -21,7 +21,7 @@ from sonjit.lab.datasets.sample import VideoFrame
 from sonjit.lab.training.augment import AugmentedSettings
 from sonjit.lab.training.building_blocks import Subset, evenly_spaced
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import MAX_COUNT, MAX_IMAGES, check_range, check_side
+from sonjit.lab.training.settings import Count, ImageBatch, Side, Steps
 from sonjit.media import open_source
 
 P = TypeVar("P")
@@ -46,25 +46,17 @@ class HandSettings(AugmentedSettings):
     dataset: str = "folder"
     split: str = ""  # split to train on; "" is the first split of the data set
     test_split: str = ""  # split to evaluate on; "" holds out the last fifth of `split`
-    images: int = 0  # maximum number of training images, evenly spaced; 0 for all
-    held_out: int = 500  # maximum number of images to evaluate on, evenly spaced
-    batch: int = 16  # number of examples in a step
+    images: Count = 0  # maximum number of training images, evenly spaced; 0 for all
+    held_out: Steps = 500  # maximum number of images to evaluate on, evenly spaced
+    batch: ImageBatch = 16  # number of examples in a step
     skip_bad: bool = False  # leave out samples with wrong labels
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, images=(0, MAX_COUNT), held_out=(1, MAX_COUNT), batch=(1, MAX_IMAGES))
 
 
 @dataclass(frozen=True)
 class CropSettings(HandSettings):
     """Settings of the recipes on square crops of hands."""
 
-    side: int = 256  # side of the crops in pixels, a multiple of 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_side(self, "side")
+    side: Side = 256  # side of the crops in pixels, a multiple of 32
 
 
 class HandData(NamedTuple):
