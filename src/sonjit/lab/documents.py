@@ -4,8 +4,6 @@ markdown-it-py, which Rich uses too, renders text and tables. Matplotlib draws c
 with tooltips or over an image are written here.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,7 +1,5 @@
 """`sonjit bench`: speed, memory, start and size on this machine, with or without MediaPipe next to it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """`sonjit datasets`: which data sets are known, whether one is whole, a sheet of its samples, and other forms of it."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`sonjit eval` evaluates models, `sonjit card` writes model cards, and `sonjit compare` draws several evaluations."""
 
-from __future__ import annotations
-
 import json
 import math
 import shlex

@@ -1,7 +1,5 @@
 """`sonjit explain`, `sonjit segment` and `sonjit mesh`: saliency maps, objects as masks, and hands as meshes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """`sonjit synth`: rendered hands with exact labels."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -5,8 +5,6 @@ this format is a subclass of `CocoSet` that defines its files and the meaning of
 plain or packed into text, or polygons. Runs follow the columns and begin with the number of background pixels.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial

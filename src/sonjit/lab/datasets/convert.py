@@ -15,8 +15,6 @@ Keypoints are flat lists. Camera, tags, mesh, mask, extra and other fields are J
 image, relative to the table.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

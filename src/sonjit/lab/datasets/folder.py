@@ -11,8 +11,6 @@ Tables are those that Sonjit wrote for images, such as with `sonjit hands photos
 data sets.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path

@@ -27,8 +27,6 @@ DexYCB (Chao et al., CVPR 2021, https://dex-ycb.github.io) has hands that grasp 
 Labels are in metres in each camera's frame.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -38,8 +38,6 @@ person's own hand, null if unclear; `skin` may name a skin tone. Other keys of t
 {"choose": [file, ...], "report": [file, ...]} separates images for choosing settings from images to report.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ Annotation files are streamed into arrays: about 60 bytes per image, a hundredth
 record stays in the index with its problem, so that it raises an error on access and can be excluded.
 """
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

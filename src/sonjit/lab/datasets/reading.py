@@ -7,8 +7,6 @@ SciPy reads MATLAB files. Its reader trusts the types that a file declares, and 
 is therefore scanned first. Source: "MAT-File Format", The MathWorks, chapter 1.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

@@ -3,8 +3,6 @@
 The records of the sets come from `catalog.toml` and from `register`.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Callable, Sequence

@@ -10,8 +10,6 @@ the image's edge do not count.
 Sources: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body Human Pose Estimation in the Wild.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace

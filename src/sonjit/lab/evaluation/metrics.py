@@ -3,8 +3,6 @@
 Conditions are measured in the image or read from its labels.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence

@@ -8,8 +8,6 @@ requires lines of text with an image's number in its split and 63 numbers, the j
 of FreiHAND and HO-3D; the DexYCB toolkit's page on evaluation.
 """
 
-from __future__ import annotations
-
 import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

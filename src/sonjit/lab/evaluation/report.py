@@ -7,8 +7,6 @@ A card contains intended use, quality, fairness, speed, facts of the training, a
 of a hand landmark network also shows its mean class activation maps over the hands of the bundled clip.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -5,8 +5,6 @@ Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Map
 training needs no boxes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module

@@ -5,8 +5,6 @@ convolution, its mean and one linear layer. Their class activation maps are ther
 networks are built with OpenVINO's operators from the checkpoints that `sonjit models pull classifiers` downloads.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 import threading

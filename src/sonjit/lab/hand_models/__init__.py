@@ -1,7 +1,5 @@
 """Models of a hand's shape and pose: MANO, and a rigged hand that needs no licence."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

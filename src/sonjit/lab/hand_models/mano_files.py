@@ -4,8 +4,6 @@ MANO must not be redistributed: users download MANO_RIGHT.pkl and MANO_LEFT.pkl 
 are read without running anything in them, see `sonjit.lab.hand_models.pickles`.
 """
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Mapping

@@ -7,8 +7,6 @@ the same axes; its rotations are relative to the rest pose of the rig and are ap
 is that of the fit: the first joint of each finger has a little, hinges have none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 

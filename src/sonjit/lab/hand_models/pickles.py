@@ -4,8 +4,6 @@ A class that a pickle names is replaced by a class of this module that only stor
 before an object is created. Arrays are built from their bytes, so that numpy never receives a forged state.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickle

@@ -5,8 +5,6 @@ thickness, the lengths of the fingers and of the palm. They are not a scan of a 
 evidence of the accuracy of MANO.
 """
 
-from __future__ import annotations
-
 import zlib
 from typing import Final, NamedTuple
 

@@ -4,8 +4,6 @@ A right and a left hand near each other share a crop. InterNet runs in PyTorch o
 OpenVINO, which gives the same numbers in less than half the time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

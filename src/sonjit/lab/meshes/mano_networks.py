@@ -4,8 +4,6 @@ Deformer fuses the frames of each hand over a window in time. HandOccNet process
 mirrors left hands. Both store only MANO's parameters. Meshes are computed on request.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable

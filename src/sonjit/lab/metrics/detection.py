@@ -8,8 +8,6 @@ Sources: Zhou et al. 2016, Learning Deep Features for Discriminative Localizatio
 al. 2015, ImageNet Large Scale Visual Recognition Challenge, section 4.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Collection, Mapping, Sequence

@@ -22,8 +22,6 @@ Joints of two hands are (N, 42, 3): 21 of the right hand, then 21 of the left ha
 Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 

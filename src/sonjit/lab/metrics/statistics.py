@@ -5,8 +5,6 @@ sample, whose keypoints belong together, or a cluster of samples, such as all of
 of what was predicted and the number of missing predictions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -13,8 +13,6 @@ has these modules:
 * `hands3d`: InterNet, RootNet, HandOccNet, Deformer and its motion discriminator.
 """
 
-from __future__ import annotations
-
 from sonjit._util.extras import optional_import
 
 with optional_import("sonjit.lab.networks"):

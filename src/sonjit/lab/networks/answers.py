@@ -6,8 +6,6 @@ of an answer is `w_image . F + sum of w_word + b`, with F the pooled features. F
 of answers, whose class activation maps show the evidence for an answer.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ inception 4e. The map is 13 x 13 or 14 x 14 at 224 px. `ResNet` gives the maps o
 InterNet and RootNet. Module names are those of torchvision, so that its checkpoints load.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import gcd

@@ -1,7 +1,5 @@
 """Export networks to ONNX, to OpenVINO's IR and to TFLite, and compare the files with PyTorch."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

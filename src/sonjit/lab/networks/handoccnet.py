@@ -7,8 +7,6 @@ locates the joints in the crop, an encoder predicts pose and shape from both, an
 Source: Park et al. 2022, HandOccNet, sections 3.2 and 3.3.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass

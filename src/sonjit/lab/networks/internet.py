@@ -5,8 +5,6 @@ are kept: bins count from the crop's corner without a half, and the bin with the
 of a crop and of the image count from the centre of the first pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

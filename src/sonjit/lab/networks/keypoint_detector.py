@@ -7,8 +7,6 @@ Sources: Tan and Le 2019, EfficientNet, for the trunk; Xiao et al. 2018, Simple 
 the crop's side; Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK), for positions between cells.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -4,8 +4,6 @@ Convolutions have TensorFlow's padding. The published files have no batch norms:
 which therefore have a bias here. A module's layers are filled in order from a file's layers in their order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -10,8 +10,6 @@ section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileN
 those of the published files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

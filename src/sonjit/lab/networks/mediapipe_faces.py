@@ -11,8 +11,6 @@ Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking
 published files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -5,8 +5,6 @@ bodies. The version for hands of InterHand2.6M was never released as code. Accor
 network with a box of 300 mm, as implemented here. It is not known whether their weights for hands would fit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

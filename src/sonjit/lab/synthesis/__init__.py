@@ -5,8 +5,6 @@ values of a `Scene` from a seed, `hands` and `objects` make `Drawable`s of it, `
 camera, effects make an image of them, `samples` computes labels from the scene, and `layouts` writes both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files

@@ -4,8 +4,6 @@ Backgrounds are procedural, or cut from the images of a folder. Effects do not c
 at the middle of the exposure, and a blur spreads evenly to all sides.
 """
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path

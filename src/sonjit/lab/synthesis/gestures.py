@@ -10,8 +10,6 @@ solve them together, within the joint limits. Hands that still penetrate are ope
 is always valid. In motions, corrections are spread over neighbouring frames so that hands do not jump.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache

@@ -5,8 +5,6 @@ chunk appears when all images of the chunk are written. It contains the truth of
 that shards use for samples. Images that are written again after a stop have the same names and bytes.
 """
 
-from __future__ import annotations
-
 import json
 import tarfile
 from abc import ABC, abstractmethod

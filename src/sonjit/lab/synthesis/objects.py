@@ -4,8 +4,6 @@ A solid's frame has its axis as z and its centre as origin. Positions, radii and
 metres, in this frame.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal
 

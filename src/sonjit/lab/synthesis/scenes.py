@@ -10,8 +10,6 @@ finger. It is visible if the ray from the camera's centre to it hits no surface,
 bone next to the keypoint moves the skin. Otherwise the first surface on the ray occludes it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Each row is trained with each seed. The table of results is written as `ablation
 `ablation.html`, with means and intervals over the seeds.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

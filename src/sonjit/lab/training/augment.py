@@ -4,8 +4,6 @@ The box of a crop is shifted, scaled and rotated before the crop is cut out, so 
 crop is then mirrored, which turns a left hand into a right one, and its colours are changed.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Building blocks of recipes: lazy sequences, arrays of hands, pictures for reports, and exported networks."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence

@@ -9,8 +9,6 @@ The data of `vqa` have the layout of https://visualqa.org (Antol et al. 2015; Go
 `SPLIT/COCO_SPLIT_000000000001.jpg` in it or in the folder of `--images`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ The class of an image is its tag `class`. An image without that tag has the clas
 one category.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -6,8 +6,6 @@ et al. 2017, Least Squares Generative Adversarial Networks. Terms that the relea
 in time, and regularisers whose weights it reads but does not use) are not included.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence

@@ -5,8 +5,6 @@ meshes. A body is trained on the keypoints that BlazePose and the labels share. 
 as they were before training. Crops are like those of the detector.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ first layers become part of the hand heads, whose output is `Hand.appearance`. T
 The network also learns the exact keypoints in space, which is only an auxiliary task.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final

@@ -4,8 +4,6 @@ Most hands are posed without rendering: their exact joints get the errors that t
 similar hands. The hand network is not trained, and its detections in the renders are saved in the run's folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

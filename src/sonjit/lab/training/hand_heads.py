@@ -6,8 +6,6 @@ and saved, so that training takes a minute. The trained heads are converted to c
 `detectors.hand_heads` and evaluated by how well they separate visible keypoints from hidden ones, and by calibration.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ hand of shaded tubes with MANO parameters (`hand_models.placeholders.placeholder
 it in the middle frames.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Generator, Mapping, Sequence

@@ -4,8 +4,6 @@ It is trained on augmented crops of two hands. Losses compare Gaussian volumes a
 and which hands are present. Source: Moon et al. 2020, InterHand2.6M, section 5.3; numbers as in the released code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

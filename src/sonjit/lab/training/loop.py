@@ -4,8 +4,6 @@ All random numbers of a step depend only on the seed and the step. A checkpoint 
 the optimizer state.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import os

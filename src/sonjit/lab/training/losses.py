@@ -4,8 +4,6 @@ Those of `PointLoss` and `MapLoss` are chosen by name in recipes. They return a 
 recipe can exclude unlabelled points.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Literal

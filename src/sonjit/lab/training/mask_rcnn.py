@@ -1,7 +1,5 @@
 """Train Mask R-CNN (recipe `mask-rcnn`) on a data set with masks or boxes, evaluated by COCO's average precision."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

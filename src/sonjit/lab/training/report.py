@@ -1,7 +1,5 @@
 """Write the report of a run: a self-contained HTML page from the files of its folder."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

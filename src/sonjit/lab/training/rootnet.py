@@ -3,8 +3,6 @@
 Source of the loss: Moon et al. 2019, Camera Distance-aware Top-down Approach, section 5.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

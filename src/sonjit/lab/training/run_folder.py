@@ -1,7 +1,5 @@
 """A run's folder (settings, log, and the checkpoint from which it continues) and the loggers that copy its log."""
 
-from __future__ import annotations
-
 import json
 import logging
 import platform

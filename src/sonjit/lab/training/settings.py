@@ -1,7 +1,5 @@
 """Settings of every training, with the optimizers, learning-rate schedules and initial weights that they name."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

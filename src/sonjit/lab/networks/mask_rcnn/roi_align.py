@@ -5,8 +5,6 @@ Sources: He et al., Mask R-CNN (2017), section 3; Girshick, Fast R-CNN (2015), s
 Networks (2017), equation 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

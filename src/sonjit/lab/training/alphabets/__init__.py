@@ -1,7 +1,5 @@
 """Meanings of the poses of `sonjit synth`: the shipped gestures, and manual alphabets with a file each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache

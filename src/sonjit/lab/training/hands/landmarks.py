@@ -4,8 +4,6 @@ Each hand is cut out as the detector would cut it out of a video, from the box a
 annotation (depth, presence, handedness, metres) are trained to stay as in the published network.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 import math

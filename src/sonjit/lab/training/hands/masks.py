@@ -4,8 +4,6 @@ The trunk is the published hand network, frozen. The pyramid on it learns from t
 --masks`. Each hand is cut out as the detector cuts it out, in a larger box.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ A palm is the square around seven keypoints: the wrist, four knuckles and the tw
 published detector's boxes are the same: their side is within 3 % of the longer side of the keypoints' bounds.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

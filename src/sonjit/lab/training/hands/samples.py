@@ -1,7 +1,5 @@
 """Select the training set and the held-out images of a recipe on hands, from a data set or from the bundled clip."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
