@@ -6,13 +6,14 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Group, Parameter
 
 from sonjit.server.settings import (
+    Limits,
     Settings,
     addresses_of_machine,
     fingerprint,
@@ -20,46 +21,6 @@ from sonjit.server.settings import (
     own_certificate,
     qr_lines,
 )
-
-_LIMITS = Group("Limits", sort_key=1)
-
-
-@Parameter(name="*", group=_LIMITS)
-@dataclass(frozen=True)
-class Limits:
-    """Limits of the server.
-
-    Attributes:
-        max_clients: Maximum number of streams, and of single images, at a time.
-        max_rate: Maximum requests per second of one address.
-        max_body_mb: Maximum size of an image or a frame.
-        max_megapixels: Maximum pixels of an image or a frame.
-        max_job_mb: Maximum size of all files of a job.
-        max_job_minutes: Maximum duration of a job.
-        max_jobs: Maximum number of jobs that wait or run.
-        keep_jobs: Number of finished jobs whose files are kept.
-        max_disk_mb: Maximum size of the files of all jobs.
-        read_timeout: Maximum pause of an incoming request in seconds.
-        idle_minutes: Minutes without a frame after which a stream is closed.
-        queue: Frames of a stream that may wait. The oldest of more frames are dropped.
-        workers: Threads that decode and detect. Default: one per core.
-        max_models: Number of detectors kept for later clients.
-    """
-
-    max_clients: int = Settings.max_clients
-    max_rate: float = Settings.max_rate
-    max_body_mb: float = Settings.max_body_mb
-    max_megapixels: float = Settings.max_megapixels
-    max_job_mb: float = Settings.max_job_mb
-    max_job_minutes: float = Settings.max_job_minutes
-    max_jobs: int = Settings.max_jobs
-    keep_jobs: int = Settings.keep_jobs
-    max_disk_mb: float = Settings.max_disk_mb
-    read_timeout: float = Settings.read_timeout_s
-    idle_minutes: float = Settings.idle_minutes
-    queue: int = Settings.queue
-    workers: int | None = None
-    max_models: int = Settings.max_models
 
 
 def serve(
@@ -74,7 +35,7 @@ def serve(
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     jobs_folder: Path | None = None,
     verbose: Annotated[bool, Parameter(negative="")] = False,
-    limits: Limits = Limits(),
+    limits: Annotated[Limits | None, Parameter(name="*", group=Group("Limits", sort_key=1))] = None,
 ) -> int:
     """Serve the live app and its endpoints until Ctrl-C.
 
@@ -99,12 +60,10 @@ def serve(
     """
     from sonjit.server.app import serve
 
-    values: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
-    del values["read_timeout"]
-    if limits.workers is None:
-        del values["workers"]
-    values |= {"tls_cert": cert, "tls_key": key, "allow_origins": allow_origin, "jobs_folder": jobs_folder}
-    settings = Settings(host=host, token=token, **values)
+    settings = Settings(
+        **vars(limits or Limits()), host=host, token=token, tls_cert=cert, tls_key=key, allow_origins=allow_origin,
+        jobs_folder=jobs_folder,
+    )  # fmt: skip
     if tls and cert is None:
         path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
         settings = replace(settings, tls_cert=path, tls_key=path)

@@ -352,27 +352,11 @@ def load_recording(path: Path) -> GestureRecording | MotionRecording:
     return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)
 
 
-class _Segment:
-    """Static gesture of a hand over several frames."""
-
-    def __init__(self, gesture: Gesture, time_s: float) -> None:
-        self.name, self.start_s, self.end_s = gesture.name, time_s, time_s
-        self._scores = [gesture.score]
-
-    def extend(self, gesture: Gesture, time_s: float) -> None:
-        self.end_s = time_s
-        self._scores.append(gesture.score)
-
-    def segment(self, id: int, handedness: Handedness) -> GestureSegment:
-        return GestureSegment(
-            name=self.name,
-            start=self.start_s,
-            end=self.end_s,
-            score=float(np.mean(self._scores)),
-            id=id,
-            handedness=handedness,
-            moving=False,
-        )
+def _held(key: tuple[int, Handedness], seen: Sequence[tuple[float, Gesture]]) -> GestureSegment:
+    """Return the static gesture that a hand made at some times."""
+    (start_s, gesture), (end_s, _) = seen[0], seen[-1]
+    score = float(np.mean([each.score for _, each in seen]))
+    return GestureSegment(gesture.name, start_s, end_s, score, *key, moving=False)
 
 
 def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None) -> list[GestureSegment]:
@@ -387,7 +371,7 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
     """
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
     smoother = GestureSmoother(classify=gestures)
-    current: dict[tuple[int, Handedness], _Segment] = {}
+    current: dict[tuple[int, Handedness], list[tuple[float, Gesture]]] = {}
     found: list[GestureSegment] = []
     time_s = 0.0
     for frame in frames:
@@ -402,15 +386,12 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
             if steady is None:
                 continue
             visible.add(key)
-            if key in current and current[key].name == steady.name:
-                current[key].extend(steady, time_s)
-                continue
-            if key in current:
-                found.append(current[key].segment(*key))
-            current[key] = _Segment(steady, time_s)
+            if key in current and current[key][0][1].name != steady.name:
+                found.append(_held(key, current.pop(key)))
+            current.setdefault(key, []).append((time_s, steady))
         for key in current.keys() - visible:
-            found.append(current.pop(key).segment(*key))
-    found += [item.segment(*key) for key, item in current.items()] + spotter.finish()
+            found.append(_held(key, current.pop(key)))
+    found += [_held(*item) for item in current.items()] + spotter.finish()
     return sorted(
         (item for item in found if item.end - item.start >= _MIN_DURATION_S), key=lambda item: (item.start, item.end)
     )

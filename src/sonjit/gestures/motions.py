@@ -260,13 +260,4 @@ def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEven
 
 
 def _custom_event(found: GestureSegment, time_s: float) -> MotionEvent:
-    return MotionEvent(
-        name=found.name,
-        phase="end",
-        id=found.id,
-        handedness=found.handedness,
-        time=time_s,
-        strength=found.score,
-        moved=(0.0, 0.0),
-        count=0.0,
-    )
+    return MotionEvent(found.name, "end", found.id, found.handedness, time_s, found.score, (0.0, 0.0), 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util.errors import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
@@ -164,7 +164,6 @@ class EventTracker:
         return self._states.setdefault(key, _State(time_s))
 
     def _follow_gesture(self, state: _State, hand: Hand, time_s: float) -> Iterator[Event]:
-        assert hand.id is not None  # instances without ids have no events
         name, score = hand.gesture or (None, 0.0)
         held_s = state.see(name, time_s)
         if state.open is not None and name == state.open.name:
@@ -179,16 +178,7 @@ class EventTracker:
             and held_s >= _MIN_HOLD_S
             and time_s - state.first_s >= _MIN_VISIBLE_S
         ):
-            state.open = Event(
-                name=name,
-                type="gesture",
-                phase="begin",
-                begin=state.since_s,
-                end=None,
-                id=hand.id,
-                handedness=hand.handedness,
-                value=score,
-            )
+            state.open = _begun(name, "gesture", state.since_s, hand, score)
             state.last_s = time_s
             yield state.open
 
@@ -196,21 +186,18 @@ class EventTracker:
         key = (motion.name, motion.id, motion.handedness)
         event = self._motions.get(key)
         if event is None:
-            event = Event(
-                name=motion.name,
-                type="motion",
-                phase="begin",
-                begin=motion.time,
-                end=None,
-                id=motion.id,
-                handedness=motion.handedness,
-                value=motion.strength,
-            )
+            event = _begun(motion.name, "motion", motion.time, motion, motion.strength)
             yield event
         self._motions[key] = event = replace(event, value=max(event.value, motion.strength))
         if motion.phase in ("end", "cancel"):
             yield replace(event, phase="end" if motion.phase == "end" else "cancel", end=motion.time)
             del self._motions[key]
+
+
+def _begun(
+    name: str, type: Literal["gesture", "motion", "measure"], begin_s: float, of: Instance | MotionEvent, value: float
+) -> Event:
+    return Event(name, type, "begin", begin_s, None, of.id or 0, of.handedness, value)
 
 
 def _follow_measure(
@@ -229,16 +216,7 @@ def _follow_measure(
     if state.open is not None:
         state.open, state.last_s = replace(state.open, value=state.extreme), time_s
     if state.open is None and side == "begin" and held_s >= _MIN_HOLD_S:
-        state.open = Event(
-            name=limits.measure,
-            type="measure",
-            phase="begin",
-            begin=state.since_s,
-            end=None,
-            id=instance.id or 0,
-            handedness=instance.handedness,
-            value=state.extreme,
-        )
+        state.open = _begun(limits.measure, "measure", state.since_s, instance, state.extreme)
         state.last_s = time_s
         yield state.open
     elif state.open is not None and side == "end" and held_s >= _MIN_HOLD_S:

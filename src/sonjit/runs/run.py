@@ -6,10 +6,9 @@ same way: one table per file in a hidden work folder, joined at the end.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -92,44 +91,30 @@ class _WriteThread:
     """Write items in another thread, a few frames behind the detection."""
 
     def __init__(self, worker: Worker[Any], *, is_needed: bool) -> None:
-        self._worker, self._is_needed = worker, is_needed
-        self._waiting: queue.Queue[tuple[SourceFrame, object] | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="sonjit-write", daemon=True)
+        self._worker = worker
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-write") if is_needed else None
+        self._waiting: deque[Future[None]] = deque()
 
     def put(self, frame: SourceFrame, item: object) -> None:
         """Queue an item. Raises the exception of an earlier write."""
-        if not self._is_needed:
+        if self._thread is None:
             self._write(frame, item)
             return
-        if self._failure is not None:
-            raise self._failure
-        self._waiting.put((frame, item))  # detectors never change results that they returned: no copy is needed
+        self._waiting.append(self._thread.submit(self._write, frame, item))  # detectors never change their results
+        if len(self._waiting) > _QUEUE_LENGTH:
+            self._waiting.popleft().result()
 
     def __enter__(self) -> Self:
-        if self._is_needed:
-            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, KeyboardInterrupt):
-            self._failure = error  # the outputs will be discarded: the thread drops the items that wait
-        if self._is_needed:
-            self._waiting.put(None)
-            self._thread.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        while (waiting := self._waiting.get()) is not None:
-            if self._failure is not None:
-                continue  # empty the queue, so that `put` never blocks
-            try:
-                self._write(*waiting)
-            except BaseException as failure:  # raised in the main thread
-                self._failure = failure
+        if self._thread is not None:
+            is_discarded = error is not None and not isinstance(error, KeyboardInterrupt)
+            self._thread.shutdown(cancel_futures=is_discarded)
+        for written in self._waiting if error is None else ():
+            written.result()
 
     def _write(self, frame: SourceFrame, item: object) -> None:
         start_s = time.perf_counter()

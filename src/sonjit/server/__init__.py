@@ -4,7 +4,7 @@
 
 * worker threads (`Tasks`), in which each client's images are processed in order;
 * `Decoders`, child processes that decode images (`processes.py`);
-* `DetectorPool` and `ExplainerPool`, which lend networks to clients;
+* `DetectorPool`, which lends detectors to clients;
 * `JobStore`, which owns the folders of jobs and runs one job at a time in a child process (`job_files.py`);
 * the open streams, each a `Stream` with one `Session` per detector.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sonjit._util.errors import SonjitError
 from sonjit._util.extras import load_function
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.detectors import Detector
-from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
+from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, cached_explainer
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.option import Option
@@ -62,7 +62,6 @@ class Session:
     Args:
         options: Options of the detector, and what to add to its results.
         detector: Detector of the pool.
-        service: Parts of the server.
 
     Attributes:
         list: Name of the list of results in an answer.
@@ -72,9 +71,8 @@ class Session:
         hidden: Number of instances found in the last image beyond `max_instances`.
     """
 
-    def __init__(self, options: SessionOptions, detector: Detector[Any], service: Service) -> None:
+    def __init__(self, options: SessionOptions, detector: Detector[Any]) -> None:
         self.detector = detector
-        self._service = service
         self.hands: list[Hand] = []
         self.motions: list[MotionEvent] | None = None
         self.events: list[Event] = []
@@ -121,8 +119,8 @@ class Session:
             if self._columns:
                 rows = self._annotations(frame)
                 additions = [addition | row for addition, row in zip(additions, rows, strict=True)]
-            if self.options.explain != "none":
-                maps = self._maps(rgb, found)
+            if explainer := explainer_of(self.options):
+                maps = [_explain(explainer, rgb, hand, self.options) for hand in found]
                 additions = [{**addition, "map": map_} for addition, map_ in zip(additions, maps, strict=True)]
         return f'"{self.list}":{results_to_json(found, additions, full=not strict)}'
 
@@ -130,14 +128,6 @@ class Session:
         """Return the measures and gestures of each part."""
         rows = annotate(frame, self._columns).extras or []
         return [_annotation(row, with_measures=self.options.measures) for row in rows]
-
-    def _maps(self, rgb: Image, hands: Sequence[Hand]) -> list[JsonObject]:
-        """Return the saliency map of each hand, in the coordinates of its keypoints."""
-        detector = self.options.detector
-        if not hands or not isinstance(detector, HandOptions):
-            return []
-        with self._service.explainers.borrow(detector.model, mirrored=detector.mirrored) as explainer:
-            return [_explain(explainer, rgb, hand, self.options) for hand in hands]
 
     def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         self.options, self._custom = options, custom
@@ -186,6 +176,14 @@ def _annotation(row: Mapping[str, float | str | None], *, with_measures: bool) -
         name, score = row[_GESTURE], row[_GESTURE_SCORE]
         members["gesture"] = None if name is None else {"name": name, "score": score}
     return members
+
+
+def explainer_of(options: SessionOptions) -> HandExplainer | None:
+    """Return the network that makes the saliency maps of hands, loaded by the first call; None for no maps."""
+    detector = options.detector
+    if options.explain == "none" or not isinstance(detector, HandOptions):
+        return None
+    return cached_explainer(detector.model, detector.mirrored, 1)
 
 
 def _explain(explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
@@ -331,7 +329,7 @@ async def _answer(service: Service, options: SessionOptions, data: bytes, *, str
     detector = await service.detectors.take_async(options)
 
     def detect() -> str:
-        session = Session(options, detector, service)
+        session = Session(options, detector)
         rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
         head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
         return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"

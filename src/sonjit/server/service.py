@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -14,9 +15,7 @@ from typing import Any, TypeVar
 from sonjit._util.errors import SonjitError
 from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
-from sonjit.detectors.hand_saliency import HandExplainer, load_hand_explainer
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.options import HandOptions
 from sonjit.engines import shared_networks
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_store import JobStore
@@ -132,42 +131,6 @@ class DetectorPool:
             detector.close()
 
 
-class ExplainerPool:
-    """Networks that make saliency maps. The pool grows to the number in use at a time, which the workers limit."""
-
-    def __init__(self) -> None:
-        self._idle: defaultdict[tuple[str, bool], list[HandExplainer]] = defaultdict(list)
-        self._lock = threading.Lock()
-        self._is_closed = False
-
-    def load(self, options: SessionOptions) -> None:
-        """Load the network of a session before its first image."""
-        detector = options.detector
-        if options.explain != "none" and isinstance(detector, HandOptions):
-            with self.borrow(detector.model, mirrored=detector.mirrored):
-                pass
-
-    @contextmanager
-    def borrow(self, model: str, *, mirrored: bool) -> Generator[HandExplainer]:
-        """Provide a network for a block in the caller's thread. Load one if all are in use."""
-        key = model, mirrored
-        with self._lock:
-            explainer = self._idle[key].pop() if self._idle[key] else None
-        explainer = explainer or load_hand_explainer(model, mirrored=mirrored, threads=1)
-        try:
-            yield explainer
-        finally:
-            with self._lock:
-                if not self._is_closed:
-                    self._idle[key].append(explainer)
-
-    def close(self) -> None:
-        """Release all networks; those in use are released when their block ends."""
-        with self._lock:
-            self._is_closed = True
-            self._idle.clear()
-
-
 class Tasks:
     """The tasks of one client on the worker threads."""
 
@@ -231,15 +194,15 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.threads = ThreadPoolExecutor(settings.workers, "sonjit-worker")
+        workers = settings.workers or os.cpu_count() or 1
+        self.threads = ThreadPoolExecutor(workers, "sonjit-worker")
         self.decoders = Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
-        self.explainers = ExplainerPool()
         self.jobs = JobStore(settings)
         self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
         self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
         self.stills = Tasks(self.threads)
-        self._turns = asyncio.Semaphore(max(1, settings.workers - 1))  # single images leave a thread for streams
+        self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0
         self._is_stopped = False
 
@@ -273,5 +236,4 @@ class Service:
         self.jobs.close()
         self.threads.shutdown(cancel_futures=True)
         self.decoders.close()
-        self.explainers.close()
         self.detectors.close()

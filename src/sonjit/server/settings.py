@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
+
+from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
@@ -43,40 +44,26 @@ _RENEW = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Options of `sonjit serve`.
+class Limits:
+    """Limits of the server.
 
     Attributes:
-        host: Name or address to listen on.
-        token: Secret that every request must contain; required beyond loopback.
-        tls_cert: PEM file with the certificate for https; requires `tls_key`.
-        tls_key: PEM file with the certificate's key; may be the same file.
-        allow_origins: Origins of other pages that may call the server, such as `http://localhost:3000`.
-        queue: Maximum number of waiting frames of a stream; the oldest are dropped.
-        workers: Number of threads that decode and detect, each on one core.
-        max_models: Maximum number of unused detectors.
         max_clients: Maximum number of streams, and of single images, at a time.
-        max_rate: Maximum number of requests per second from one address.
-        max_body_mb: Maximum size of an image or a frame in megabytes.
-        max_megapixels: Maximum size of an image or a frame in megapixels.
-        max_job_mb: Maximum size of the upload of a job in megabytes.
-        max_job_minutes: Maximum run time of a job.
-        max_jobs: Maximum number of jobs that upload, wait or run.
+        max_rate: Maximum requests per second of one address.
+        max_body_mb: Maximum size of an image or a frame.
+        max_megapixels: Maximum pixels of an image or a frame.
+        max_job_mb: Maximum size of all files of a job.
+        max_job_minutes: Maximum duration of a job.
+        max_jobs: Maximum number of jobs that wait or run.
         keep_jobs: Number of finished jobs whose files are kept.
-        max_disk_mb: Maximum size of the files of all jobs in megabytes.
+        max_disk_mb: Maximum size of the files of all jobs.
         read_timeout_s: Maximum pause of an incoming request in seconds.
-        idle_minutes: Maximum pause of a stream in minutes.
-        jobs_folder: Folder of jobs that survive the server; None for a temporary folder.
+        idle_minutes: Minutes without a frame after which a stream is closed.
+        queue: Frames of a stream that may wait. The oldest of more frames are dropped.
+        workers: Threads that decode and detect. Default: one per core.
+        max_models: Number of detectors kept for later clients.
     """
 
-    host: str = "127.0.0.1"
-    token: str | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    allow_origins: tuple[str, ...] = ()
-    queue: int = 2
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    max_models: int = 8
     max_clients: int = 16
     max_rate: float = 200
     max_body_mb: float = 20
@@ -86,16 +73,39 @@ class Settings:
     max_jobs: int = 8
     keep_jobs: int = 20
     max_disk_mb: float = 20_000
-    read_timeout_s: float = 20
+    read_timeout_s: Annotated[float, Parameter(name="--read-timeout")] = 20
     idle_minutes: float = 10
+    queue: int = 2
+    workers: int | None = None
+    max_models: int = 8
+
+
+@dataclass(frozen=True)
+class Settings(Limits):
+    """Options of `sonjit serve`.
+
+    Attributes:
+        host: Name or address to listen on.
+        token: Secret that every request must contain; required beyond loopback.
+        tls_cert: PEM file with the certificate for https; requires `tls_key`.
+        tls_key: PEM file with the certificate's key; may be the same file.
+        allow_origins: Origins of other pages that may call the server, such as `http://localhost:3000`.
+        jobs_folder: Folder of jobs that survive the server; None for a temporary folder.
+    """
+
+    host: str = "127.0.0.1"
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allow_origins: tuple[str, ...] = ()
     jobs_folder: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the settings. Raise InputError with one line."""
         for name in ("workers", *_LIMITS):
-            maximum = _MAX_WORKERS if name == "workers" else _MAX_LIMIT
-            if not 0 < getattr(self, name) <= maximum:
-                raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0 and at most {maximum:g}")
+            value, maximum = getattr(self, name), _MAX_WORKERS if name == "workers" else _MAX_LIMIT
+            if value is not None and not 0 < value <= maximum:
+                raise InputError(f"{option_name(name)} {value}: give more than 0 and at most {maximum:g}")
         if self.max_models < 0:
             raise InputError(f"--max-models {self.max_models}: give 0 or more")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):

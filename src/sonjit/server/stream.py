@@ -24,7 +24,7 @@ from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.gestures import read_gestures
-from sonjit.server.images import Session, decode_upload, raw_image
+from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
 from sonjit.server.middleware import accept
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.processes import Decoders
@@ -371,9 +371,9 @@ class Stream:
                 if options in unloaded:
                     await self._send_progress(options, unloaded)
                 detector = await self._service.detectors.take_async(options)
-                new.append(Session(options, detector, self._service))
+                new.append(Session(options, detector))
             for options in wanted:
-                await asyncio.to_thread(self._service.explainers.load, options)
+                await asyncio.to_thread(explainer_of, options)
         except BaseException as error:
             self._give_back(new)
             if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left
