@@ -81,19 +81,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """SVG drawing.
+    """SVG drawing."""
 
-    Attributes:
-        name: File name for Markdown.
-        svg: SVG text for the page.
-        alt: Alternative text.
-        captioned: True if the page shows it in a row of small figures with `alt` as caption.
-    """
-
-    name: str
-    svg: str
-    alt: str
-    captioned: bool = False
+    name: str  # file name for Markdown
+    svg: str  # SVG text for the page
+    alt: str  # alternative text
+    captioned: bool = False  # True if the page shows it in a row of small figures with `alt` as caption
 
 
 @dataclass(frozen=True)
@@ -187,39 +180,23 @@ def plots_of(blocks: Sequence[Block]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares at thresholds.
+    """Shares at thresholds."""
 
-    Attributes:
-        title: Title of the curve.
-        x: Thresholds.
-        y: Shares, 0 to 1.
-        unit: Unit of the thresholds.
-    """
-
-    title: str
-    x: list[float]
-    y: list[float]
-    unit: str
+    title: str  # title of the curve
+    x: list[float]  # thresholds
+    y: list[float]  # shares, 0 to 1
+    unit: str  # unit of the thresholds
 
 
 class Line(NamedTuple):
-    """One line of a plot.
+    """One line of a plot."""
 
-    Attributes:
-        name: Label; "" for a line without one.
-        x: Coordinates along the horizontal axis.
-        y: Values.
-        faint: Draw the line thin, for the values behind a smoothed line.
-        right: Draw the line on the axis at the right, which has a scale of its own.
-        colour: Index of the colour; None for the next one.
-    """
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    faint: bool = False
-    right: bool = False
-    colour: int | None = None
+    name: str  # label; "" for a line without one
+    x: Sequence[float]  # coordinates along the horizontal axis
+    y: Sequence[float]  # values
+    faint: bool = False  # draw the line thin, for the values behind a smoothed line
+    right: bool = False  # draw the line on the axis at the right, which has a scale of its own
+    colour: int | None = None  # index of the colour; None for the next one
 
 
 def _plot(draw: Callable[..., None], title: str, *, width: int = 640, height: int = 300, columns: int = 1) -> str:

@@ -42,29 +42,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration to measure.
+    """One configuration to measure."""
 
-    Attributes:
-        name: Name in the table.
-        kind, model, max_instances, static_image, segmentation: Options of `create_detector`.
-        clip_frames: Number of frames of the bundled clip, played forwards and backwards; None for all.
-        copies: Number of copies of each image in the frame, placed in a row.
-        peer: True if MediaPipe can run the case: its wheel contains only the full body model and finds one body.
-        against: Name of an earlier case whose cost is compared with this one's.
-        bundle: Name of the task bundle if both sides run `mediapipe.tasks`; None compares Sonjit's own interface with
-            `mediapipe.solutions`.
-    """
-
-    name: str
-    kind: str
+    name: str  # name in the table
+    kind: str  # option of `create_detector`, as the next four and `segmentation`
     model: str
     max_instances: int
     static_image: bool
-    clip_frames: int | None = None
+    clip_frames: int | None = None  # number of frames of the bundled clip, played forwards and backwards; None for all
     segmentation: bool = False
-    copies: int = 1
+    copies: int = 1  # number of copies of each image in the frame, placed in a row
+    # True if MediaPipe can run the case: its wheel contains only the full body model and finds one body
     peer: bool = True
-    against: str | None = None
+    against: str | None = None  # name of an earlier case whose cost is compared with this one's
+    # name of the task bundle if both sides run `mediapipe.tasks`; None compares Sonjit's own interface with
+    # `mediapipe.solutions`
     bundle: str | None = None
 
     @property
@@ -479,33 +471,20 @@ def _table(*headings: str) -> Table:
 
 
 class LayerGroup(NamedTuple):
-    """Layers with the same operation and kernel.
+    """Layers with the same operation and kernel."""
 
-    Attributes:
-        operation: Operation, such as "Convolution".
-        kernel: Kernel of OpenVINO with its instruction set and number format.
-        layers: Number of layers.
-        ms: Sum of the shortest times of these layers, wall time in milliseconds.
-    """
-
-    operation: str
-    kernel: str
-    layers: int
-    ms: float
+    operation: str  # operation, such as "Convolution"
+    kernel: str  # kernel of OpenVINO with its instruction set and number format
+    layers: int  # number of layers
+    ms: float  # sum of the shortest times of these layers, wall time in milliseconds
 
 
 class NetworkLayers(NamedTuple):
-    """Time of a network by its layers.
+    """Time of a network by its layers."""
 
-    Attributes:
-        network: File name of the network without its ending.
-        precision: Number format in which the network runs.
-        groups: Groups of layers, the slowest first.
-    """
-
-    network: str
-    precision: str
-    groups: list[LayerGroup]
+    network: str  # file name of the network without its ending
+    precision: str  # number format in which the network runs
+    groups: list[LayerGroup]  # groups of layers, the slowest first
 
     @property
     def ms(self) -> float:

@@ -264,15 +264,10 @@ class PackedRecords:
 
 
 class RecordDataset(Dataset):
-    """Data set with one record per sample.
+    """Data set with one record per sample."""
 
-    Attributes:
-        records: One record per sample.
-        annotations: File of the records, shown in error messages.
-    """
-
-    records: PackedRecords
-    annotations: str
+    records: PackedRecords  # one record per sample
+    annotations: str  # file of the records, shown in error messages
 
     def keep(self, records: Iterable[Any], annotations: str) -> None:
         """Pack the records. Each loader calls it once, at the end of its `__init__`."""

@@ -62,17 +62,11 @@ _KINDS = ("hand", "face", "body")
 
 
 class Assignment(NamedTuple):
-    """Assignment of detections to labels.
+    """Assignment of detections to labels."""
 
-    Attributes:
-        found: Index of the detection by index of the label.
-        doubled: Indices of detections whose labels were all assigned.
-        false: Indices of detections that match no label, best first.
-    """
-
-    found: dict[int, int]
-    doubled: list[int]
-    false: list[int]
+    found: dict[int, int]  # index of the detection by index of the label
+    doubled: list[int]  # indices of detections whose labels were all assigned
+    false: list[int]  # indices of detections that match no label, best first
 
 
 def assign(detections: Sequence[tuple[Box, float]], labels: Sequence[Box], crowds: Sequence[Box] = ()) -> Assignment:
@@ -97,27 +91,16 @@ def assign(detections: Sequence[tuple[Box, float]], labels: Sequence[Box], crowd
 
 @dataclass(frozen=True)
 class DetectionCounts:
-    """Counts of a run.
+    """Counts of a run."""
 
-    Attributes:
-        clear: Labels that must be found.
-        found: Labels that were found.
-        false: Detections that match no label.
-        doubled: Duplicate detections.
-        sided: Found labels with a labelled and a predicted side.
-        sides_right: Found labels with the right side.
-        sides_known: Found labels with a certain side (`LEAST_SIDE_SCORE`).
-        sides_known_right: Found labels with a certain and right side.
-    """
-
-    clear: int
-    found: int
-    false: int
-    doubled: int
-    sided: int
-    sides_right: int
-    sides_known: int
-    sides_known_right: int
+    clear: int  # labels that must be found
+    found: int  # labels that were found
+    false: int  # detections that match no label
+    doubled: int  # duplicate detections
+    sided: int  # found labels with a labelled and a predicted side
+    sides_right: int  # found labels with the right side
+    sides_known: int  # found labels with a certain side (`LEAST_SIDE_SCORE`)
+    sides_known_right: int  # found labels with a certain and right side
 
     @classmethod
     def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:

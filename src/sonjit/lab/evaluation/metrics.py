@@ -177,45 +177,28 @@ _MAX_JOINTS = 42
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """One metric."""
 
-    Attributes:
-        name: Name of the metric, as in the published tables.
-        title: Title for reports.
-        value: Value over all predictions; NaN if nothing was evaluated.
-        low: Lower end of the 95 % interval; NaN where undefined.
-        high: Upper end of the interval.
-        unit: Unit of value and interval.
-        better: Direction of improvement.
-        counted: Number of values.
-        missing: Number of missing predictions, which are in no mean.
-    """
-
-    name: str
-    title: str
-    value: float
-    unit: str
-    better: Better = "lower"
-    low: float = math.nan
-    high: float = math.nan
-    counted: int = 0
-    missing: int = 0
+    name: str  # name of the metric, as in the published tables
+    title: str  # title for reports
+    value: float  # value over all predictions; NaN if nothing was evaluated
+    unit: str  # unit of value and interval
+    better: Better = "lower"  # direction of improvement
+    low: float = math.nan  # lower end of the 95 % interval; NaN where undefined
+    high: float = math.nan  # upper end of the interval
+    counted: int = 0  # number of values
+    missing: int = 0  # number of missing predictions, which are in no mean
 
 
 @dataclass
 class MetricSummary:
-    """Summary of a run.
+    """Summary of a run."""
 
-    Attributes:
-        metrics: Metrics of the table.
-        parts: Rows of the main metric by "joint", "finger" or "hidden".
-        curves: PCK curves.
-        values: Main metric of each evaluated item; NaN without a value, inf where nothing was predicted.
-    """
-
-    metrics: list[Metric] = field(default_factory=list[Metric])
+    metrics: list[Metric] = field(default_factory=list[Metric])  # metrics of the table
+    # rows of the main metric by "joint", "finger" or "hidden"
     parts: dict[str, list[Part]] = field(default_factory=dict[str, "list[Part]"])
-    curves: list[Curve] = field(default_factory=list[Curve])
+    curves: list[Curve] = field(default_factory=list[Curve])  # PCK curves
+    # main metric of each evaluated item; NaN without a value, inf where nothing was predicted
     values: list[float] = field(default_factory=list[float])
 
     def add(

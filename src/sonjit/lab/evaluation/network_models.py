@@ -313,15 +313,10 @@ _MM = 1000.0
 
 @dataclass(frozen=True)
 class CropRecord:
-    """Record of one crop.
+    """Record of one crop."""
 
-    Attributes:
-        area: Square to crop.
-        depths_mm: Depths (2,) of the right and the left root; None if the file has none.
-    """
-
-    area: RotatedBox
-    depths_mm: FloatArray | None
+    area: RotatedBox  # square to crop
+    depths_mm: FloatArray | None  # depths (2,) of the right and the left root; None if the file has none
 
 
 class CropFile:

@@ -49,65 +49,40 @@ Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prediction:
-    """One predicted instance.
+    """One predicted instance."""
 
-    Attributes:
-        skeleton: Keypoint order; None for that of the labels.
-        side: Side of a hand.
-        side_score: Confidence of the side, 0 to 1.
-        score: Confidence, 0 to 1.
-        keypoints_px: Keypoints (K, 2) in pixels of the image.
-        visible: Mask (K,) of the keypoints predicted to be visible.
-        keypoints_m: Keypoints (K, 3) in metres in the camera's axes, with any origin unless `placed`.
-        placed: True if the 3D keypoints are in the camera's frame.
-        vertices_m: Vertices (V, 3) in the same frame.
-        box: Box as x_min, y_min, x_max, y_max in pixels.
-        mask: Mask (H, W).
-        box_of_mask: True if the box is that of the mask.
-        category_id: Id of its class in the data set.
-        category: Name of its class, if the model knows it.
-        map: Evidence (h, w) for its class by position in the input.
-        instance: Index of its instance in the sample; None to match it.
-        person: Index of its person in the image; None if unknown.
-        person_score: Confidence of its person, if the model gives one in addition to that of the part.
-        hand_type: Probabilities of a right and of a left hand; None if the model has none.
-        root_depth_m: Depth of its root in the camera's frame, if the model predicts it.
-        root_offset_m: Root (3,) of a left hand relative to the right one's, if the model predicts it.
-    """
-
-    skeleton: str | None = "hand_mediapipe21"
-    side: str | None = None
-    side_score: float = 1.0
-    score: float = 1.0
-    keypoints_px: NDArray[np.floating] | None = None
-    visible: NDArray[np.bool_] | None = None
+    skeleton: str | None = "hand_mediapipe21"  # keypoint order; None for that of the labels
+    side: str | None = None  # side of a hand
+    side_score: float = 1.0  # confidence of the side, 0 to 1
+    score: float = 1.0  # confidence, 0 to 1
+    keypoints_px: NDArray[np.floating] | None = None  # keypoints (K, 2) in pixels of the image
+    visible: NDArray[np.bool_] | None = None  # mask (K,) of the keypoints predicted to be visible
+    # keypoints (K, 3) in metres in the camera's axes, with any origin unless `placed`
     keypoints_m: NDArray[np.floating] | None = None
-    placed: bool = False
-    vertices_m: NDArray[np.floating] | None = None
-    box: Box | None = None
-    mask: NDArray[np.bool_] | None = None
-    box_of_mask: bool = False
-    category_id: int | None = None
-    category: str | None = None
-    map: NDArray[np.float32] | None = None
-    instance: int | None = None
-    person: int | None = None
+    placed: bool = False  # True if the 3D keypoints are in the camera's frame
+    vertices_m: NDArray[np.floating] | None = None  # vertices (V, 3) in the same frame
+    box: Box | None = None  # box as x_min, y_min, x_max, y_max in pixels
+    mask: NDArray[np.bool_] | None = None  # mask (H, W)
+    box_of_mask: bool = False  # True if the box is that of the mask
+    category_id: int | None = None  # id of its class in the data set
+    category: str | None = None  # name of its class, if the model knows it
+    map: NDArray[np.float32] | None = None  # evidence (h, w) for its class by position in the input
+    instance: int | None = None  # index of its instance in the sample; None to match it
+    person: int | None = None  # index of its person in the image; None if unknown
+    # confidence of its person, if the model gives one in addition to that of the part
     person_score: float | None = None
+    # probabilities of a right and of a left hand; None if the model has none
     hand_type: tuple[float, float] | None = None
-    root_depth_m: float | None = None
+    root_depth_m: float | None = None  # depth of its root in the camera's frame, if the model predicts it
+    # root (3,) of a left hand relative to the right one's, if the model predicts it
     root_offset_m: NDArray[np.float64] | None = None
 
 
 class Model(ABC):
-    """Model that makes predictions for images.
+    """Model that makes predictions for images."""
 
-    Attributes:
-        modes: Modes in which it can be evaluated.
-        notes: Findings of `check`, for the report.
-    """
-
-    modes: tuple[Mode, ...] = ("ground-truth boxes",)
-    notes: Sequence[str] = ()
+    modes: tuple[Mode, ...] = ("ground-truth boxes",)  # modes in which it can be evaluated
+    notes: Sequence[str] = ()  # findings of `check`, for the report
 
     @abstractmethod
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
@@ -125,35 +100,24 @@ class Model(ABC):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluatedItem:
-    """Evaluated item: an instance or an image.
+    """Evaluated item: an instance or an image."""
 
-    Attributes:
-        instance: Index in the sample, -1 for the image.
-        side: Side of a hand, if known.
-        hidden: Share of its keypoints that are hidden; NaN where unknown.
-        errors: Errors per keypoint, by alignment or metric; NaN is not evaluated, inf not predicted.
-        numbers: Single metrics, with the same meaning of NaN and inf.
-        points_px: Predicted keypoints (K, 2), for drawings.
-        records: COCO records for average precision.
-        group: Labels of the person: region, skin tone, gender, age.
-        conditions: Conditions of its image; several values are separated by "; ".
-        track: Recording and hand that it is a frame of; "" outside of recordings.
-        frame: Frame number in the recording.
-        motion: Predicted and true keypoints (2, K, 3) relative to the root, in the unit of the errors, of a frame of a
-            track.
-    """
-
-    instance: int = -1
-    side: str | None = None
-    hidden: float = math.nan
+    instance: int = -1  # index in the sample, -1 for the image
+    side: str | None = None  # side of a hand, if known
+    hidden: float = math.nan  # share of its keypoints that are hidden; NaN where unknown
+    # errors per keypoint, by alignment or metric; NaN is not evaluated, inf not predicted
     errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, "NDArray[np.float64]"])
+    # single metrics, with the same meaning of NaN and inf
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
-    points_px: NDArray[np.float64] | None = None
-    records: Sequence[Mapping[str, Any]] = ()
+    points_px: NDArray[np.float64] | None = None  # predicted keypoints (K, 2), for drawings
+    records: Sequence[Mapping[str, Any]] = ()  # COCO records for average precision
+    # labels of the person: region, skin tone, gender, age
     group: Mapping[str, str] = field(default_factory=dict[str, str])
+    # conditions of its image; several values are separated by "; "
     conditions: Mapping[str, str] = field(default_factory=dict[str, str])
-    track: str = ""
-    frame: int = 0
+    track: str = ""  # recording and hand that it is a frame of; "" outside of recordings
+    frame: int = 0  # frame number in the recording
+    # predicted and true keypoints (2, K, 3) relative to the root, in the unit of the errors, of a frame of a track
     motion: NDArray[np.float64] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -417,25 +381,15 @@ def _check(path: Path, record: EvaluationRecord, run: RunRecord) -> None:
 
 @dataclass(frozen=True)
 class JournalLine:
-    """One sample with its evaluation.
+    """One sample with its evaluation."""
 
-    Attributes:
-        place: Index of the sample in the run's order.
-        dataset: Name of its data set.
-        id: Id of the sample.
-        subject: Subject; None where unknown.
-        sha256: Hash of its labels and image.
-        evaluated: Items of its instances, or one for the image.
-        problem: Reason why it was excluded; None if it was evaluated.
-    """
-
-    place: int
-    dataset: str
-    id: str
-    subject: str | None
-    sha256: str
-    evaluated: tuple[EvaluatedItem, ...]
-    problem: str | None = None
+    place: int  # index of the sample in the run's order
+    dataset: str  # name of its data set
+    id: str  # id of the sample
+    subject: str | None  # subject; None where unknown
+    sha256: str  # hash of its labels and image
+    evaluated: tuple[EvaluatedItem, ...]  # items of its instances, or one for the image
+    problem: str | None = None  # reason why it was excluded; None if it was evaluated
     submission: str = ""
 
     def to_json(self) -> str:

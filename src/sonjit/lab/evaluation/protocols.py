@@ -45,19 +45,12 @@ Alignment = Literal["absolute", "root", "bone", "procrustes"]
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Data set of a protocol.
+    """Data set of a protocol."""
 
-    Attributes:
-        set: Name of the set.
-        splits: Splits, of which the first existing one is used; by default the set's first.
-        folder: Folder below the root; "" if the root is the set's own.
-        options: Options of the set.
-    """
-
-    set: str
-    splits: tuple[str, ...] = ()
-    folder: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    set: str  # name of the set
+    splits: tuple[str, ...] = ()  # splits, of which the first existing one is used; by default the set's first
+    folder: str = ""  # folder below the root; "" if the root is the set's own
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # options of the set
 
 
 @dataclass(frozen=True)
@@ -296,36 +289,22 @@ _PAIR_SEPARATOR = " x "
 
 @dataclass(frozen=True)
 class Column:
-    """Metric of a published table.
+    """Metric of a published table."""
 
-    Attributes:
-        metric: Name of the metric in Sonjit's evaluation.
-        title: Title in the published table.
-        unit: Unit of the numbers; "" for shares.
-    """
-
-    metric: str
-    title: str
-    unit: str
+    metric: str  # name of the metric in Sonjit's evaluation
+    title: str  # title in the published table
+    unit: str  # unit of the numbers; "" for shares
 
 
 @dataclass(frozen=True)
 class Row:
-    """Method of a published table.
+    """Method of a published table."""
 
-    Attributes:
-        method: Name of the method.
-        values: Value of each column; NaN where nothing was published.
-        source: Paper, table or page.
-        kind: Input or training of the method; "" without.
-        reference: Number in the references of the table's paper, such as "[36]"; "" without.
-    """
-
-    method: str
-    values: tuple[float, ...]
-    source: str
-    kind: str = ""
-    reference: str = ""
+    method: str  # name of the method
+    values: tuple[float, ...]  # value of each column; NaN where nothing was published
+    source: str  # paper, table or page
+    kind: str = ""  # input or training of the method; "" without
+    reference: str = ""  # number in the references of the table's paper, such as "[36]"; "" without
 
     @property
     def title(self) -> str:
@@ -335,65 +314,43 @@ class Row:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Published benchmark.
-
-    Attributes:
-        kind: Heading of the rows' kinds if they have their own column; "" if they follow the method.
-    """
+    """Published benchmark."""
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    kind: str = ""
+    kind: str = ""  # heading of the rows' kinds if they have their own column; "" if they follow the method
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Published statistics of the means of groups.
+    """Published statistics of the means of groups."""
 
-    Attributes:
-        model: Name of the model.
-        factor: Factor in which the groups differ.
-        low: Smallest group mean.
-        high: Largest group mean.
-        mean: Mean of the groups' means; NaN where not given, as for the following attributes.
-        stdev: Standard deviation over the groups.
-        discrepancy: Difference between groups: largest minus smallest, or average minus worst.
-        count: Number of groups; None where not given.
-        mode: Tracking or reacquisition; "" where not given.
-    """
-
-    model: str
-    factor: str
-    low: float
-    high: float
-    mean: float = math.nan
-    stdev: float = math.nan
-    discrepancy: float = math.nan
-    count: int | None = None
-    mode: str = ""
+    model: str  # name of the model
+    factor: str  # factor in which the groups differ
+    low: float  # smallest group mean
+    high: float  # largest group mean
+    mean: float = math.nan  # mean of the groups' means; NaN where not given, as for the following attributes
+    stdev: float = math.nan  # standard deviation over the groups
+    discrepancy: float = math.nan  # difference between groups: largest minus smallest, or average minus worst
+    count: int | None = None  # number of groups; None where not given
+    mode: str = ""  # tracking or reacquisition; "" where not given
 
 
 @dataclass(frozen=True)
 class PublishedGroups:
-    """Groups of a published model card.
-
-    Attributes:
-        metric: Name of the metric in Sonjit's evaluation.
-        better: Direction of improvement: "lower" or "higher".
-        goal: Maximum discrepancy that the card allows; NaN without.
-    """
+    """Groups of a published model card."""
 
     name: str
     title: str
-    metric: str
+    metric: str  # name of the metric in Sonjit's evaluation
     unit: str
-    better: str
+    better: str  # direction of improvement: "lower" or "higher"
     source: str
     groups: tuple[GroupSummary, ...]
-    goal: float = math.nan
+    goal: float = math.nan  # maximum discrepancy that the card allows; NaN without
 
 
 def list_published() -> list[str]:
@@ -550,58 +507,34 @@ def cards_of(metric: str) -> list[PublishedGroups]:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """Row of a table of groups.
+    """Row of a table of groups."""
 
-    Attributes:
-        name: Name of the group.
-        count: Number of instances with a value.
-        missing: Number of instances that were not found.
-        subjects: Number of different people, 0 where unknown.
-        mean: Mean of the values; NaN without any, as for the following attributes.
-        stdev: Sample standard deviation of the values.
-        least: Minimum value.
-        greatest: Maximum value.
-        low: Lower end of the mean's 95 % interval.
-        high: Upper end of the interval.
-        enough: True if the group is large enough to be evaluated.
-    """
-
-    name: str
-    count: int
-    missing: int
-    subjects: int
-    mean: float
-    stdev: float
-    least: float
-    greatest: float
-    low: float
-    high: float
-    enough: bool
+    name: str  # name of the group
+    count: int  # number of instances with a value
+    missing: int  # number of instances that were not found
+    subjects: int  # number of different people, 0 where unknown
+    mean: float  # mean of the values; NaN without any, as for the following attributes
+    stdev: float  # sample standard deviation of the values
+    least: float  # minimum value
+    greatest: float  # maximum value
+    low: float  # lower end of the mean's 95 % interval
+    high: float  # upper end of the interval
+    enough: bool  # True if the group is large enough to be evaluated
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Factor in which groups differ.
+    """Factor in which groups differ."""
 
-    Attributes:
-        name: Name of a column of the group file, or of two.
-        rows: Groups in order.
-        unknown: Number of instances without a known group.
-        worst: Name of the worst group; "" with fewer than two that can be evaluated.
-        average: Mean of the means of those groups, with equal weights; NaN with fewer than two, as for the following.
-        stdev: Standard deviation of those means.
-        gap: Gap between the worst group and the average.
-        range: Largest minus smallest mean.
-    """
-
-    name: str
-    rows: tuple[GroupRow, ...]
-    unknown: int
-    worst: str = ""
+    name: str  # name of a column of the group file, or of two
+    rows: tuple[GroupRow, ...]  # groups in order
+    unknown: int  # number of instances without a known group
+    worst: str = ""  # name of the worst group; "" with fewer than two that can be evaluated
+    # mean of the means of those groups, with equal weights; NaN with fewer than two, as for the following
     average: float = math.nan
-    stdev: float = math.nan
-    gap: float = math.nan
-    range: float = math.nan
+    stdev: float = math.nan  # standard deviation of those means
+    gap: float = math.nan  # gap between the worst group and the average
+    range: float = math.nan  # largest minus smallest mean
 
 
 def load_group_file(path: Path) -> list[dict[str, str]]:

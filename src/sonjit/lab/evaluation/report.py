@@ -482,28 +482,19 @@ class CardRequest:
 
     Name, licence, training data and intended use apply only to networks of the caller. A network is one of the caller
     if an evaluated file is not in the catalog of published weights.
-
-    Attributes:
-        groups: Rows of a group file; empty for a card without groups.
-        goal: Maximum gap between the worst group and the average; NaN uses the goal of the published card.
-        fewest: Minimum number of instances of a group.
-        bench: Result of `sonjit bench --save`; None for a card without latency.
-        maps: Class activation maps by the SHA-256 of the landmark network.
-        name: Name of the network.
-        licence: Licence of the weights.
-        training_data: Description of the training data.
-        intended_use: Uses that the network is meant for.
     """
 
-    groups: Sequence[Mapping[str, str]] = ()
+    groups: Sequence[Mapping[str, str]] = ()  # rows of a group file; empty for a card without groups
+    # maximum gap between the worst group and the average; NaN uses the goal of the published card
     goal: float = math.nan
-    fewest: int = protocols.FEWEST
-    bench: Mapping[str, Any] | None = None
+    fewest: int = protocols.FEWEST  # minimum number of instances of a group
+    bench: Mapping[str, Any] | None = None  # result of `sonjit bench --save`; None for a card without latency
+    # class activation maps by the SHA-256 of the landmark network
     maps: Mapping[str, docs.Plot] = field(default_factory=dict[str, docs.Plot])
-    name: str = ""
-    licence: str = ""
-    training_data: str = ""
-    intended_use: Sequence[str] = ()
+    name: str = ""  # name of the network
+    licence: str = ""  # licence of the weights
+    training_data: str = ""  # description of the training data
+    intended_use: Sequence[str] = ()  # uses that the network is meant for
 
 
 def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:

@@ -35,17 +35,12 @@ class from its saliency, and "image" the box of the image as a baseline.
 
 @dataclass(frozen=True, eq=False)
 class ClassBox:
-    """Class of an image and its box.
+    """Class of an image and its box."""
 
-    Attributes:
-        label, probability: Index of the class, and its probability by the softmax.
-        box: x_min, y_min, x_max, y_max in pixels. None without evidence for the class, or if not requested.
-        values: (h, w) map or saliency of the box, which covers the part of the image that was classified.
-    """
-
-    label: int
-    probability: float
-    box: Box | None
+    label: int  # index of the class
+    probability: float  # by the softmax
+    box: Box | None  # x_min, y_min, x_max, y_max in pixels; None without evidence for the class, or if not requested
+    # (h, w) map or saliency of the box, which covers the part of the image that was classified
     values: Float32Array | None
 
 

@@ -32,20 +32,13 @@ _MAX_NAMES = 20
 
 
 class _Layout(NamedTuple):
-    """What the tensors of a checkpoint, which are in the order of execution, do not determine.
+    """What the tensors of a checkpoint, which are in the order of execution, do not determine."""
 
-    Attributes:
-        halving: Indices of the blocks with stride 2.
-        padding: Padding of convolutions: "explicit" by half of the kernel, or TensorFlow's "same_upper".
-        epsilon: Epsilon of the batch norms.
-        mean, std: RGB mean and deviation of images in 0..1.
-    """
-
-    halving: tuple[int, ...]
-    padding: str
-    epsilon: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    halving: tuple[int, ...]  # indices of the blocks with stride 2
+    padding: str  # padding of convolutions: "explicit" by half of the kernel, or TensorFlow's "same_upper"
+    epsilon: float  # epsilon of the batch norms
+    mean: tuple[float, float, float]  # RGB mean of images in 0..1
+    std: tuple[float, float, float]  # their deviation
 
 
 _HALF = (0.5, 0.5, 0.5)

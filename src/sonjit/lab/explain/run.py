@@ -267,43 +267,27 @@ _CLASS: dict[str, ColumnType] = {
 
 @dataclass(frozen=True)
 class Explain(Task):
-    """Show which parts of images are evidence for an output.
+    """Show which parts of images are evidence for an output."""
 
-    Attributes:
-        targets: Outputs of a hand's landmark network, or classes by name or number; None for the default ones.
-        model: `full` or `lite` for hands; names in `IMAGE_MODELS` or classifiers such as `cam-small`, with commas.
-        hand: Number of the hand to explain, counted from 1; None for all hands.
-        max_instances: Maximum number of hands.
-        mirrored: Treat the images as selfie views.
-        models_dir: Folder with the published weight files.
-        landmark_model: File of a custom hand landmark network.
-        weights: Checkpoint of the classifier, or run of `sonjit train cam`; one per classifier, with commas.
-        pooling: Pooling `gap` or `gmp` of a checkpoint that does not contain it.
-        names: Text file with the names of the classes, one a line.
-        ask: Question for a run of `sonjit train vqa`, whose answers are the classes.
-        top: Number of most probable classes.
-        boxes: Draw the box around the largest part of each class's map.
-        backprop: Draw the gradient's saliency next to each class's map.
-        truth: COCO file with boxes to draw in the images with the same file names.
-        device: Device: for hands see `create_detector`, for classifiers `torch_device`.
-    """
-
+    # outputs of a hand's landmark network, or classes by name or number; None for the default ones
     targets: tuple[str, ...] | None = None
+    # `full` or `lite` for hands; names in `IMAGE_MODELS` or classifiers such as `cam-small`, with commas
     model: str = IMAGE_MODELS[0]
-    hand: int | None = None
-    max_instances: int = 2
-    mirrored: bool = False
-    models_dir: str | None = None
-    landmark_model: str | None = None
+    hand: int | None = None  # number of the hand to explain, counted from 1; None for all hands
+    max_instances: int = 2  # maximum number of hands
+    mirrored: bool = False  # treat the images as selfie views
+    models_dir: str | None = None  # folder with the published weight files
+    landmark_model: str | None = None  # file of a custom hand landmark network
+    # checkpoint of the classifier, or run of `sonjit train cam`; one per classifier, with commas
     weights: str | None = None
-    pooling: str | None = None
-    names: str | None = None
-    ask: str | None = None
-    top: int = 1
-    boxes: bool = False
-    backprop: bool = False
-    truth: str | None = None
-    device: str = "cpu"
+    pooling: str | None = None  # pooling `gap` or `gmp` of a checkpoint that does not contain it
+    names: str | None = None  # text file with the names of the classes, one a line
+    ask: str | None = None  # question for a run of `sonjit train vqa`, whose answers are the classes
+    top: int = 1  # number of most probable classes
+    boxes: bool = False  # draw the box around the largest part of each class's map
+    backprop: bool = False  # draw the gradient's saliency next to each class's map
+    truth: str | None = None  # COCO file with boxes to draw in the images with the same file names
+    device: str = "cpu"  # device: for hands see `create_detector`, for classifiers `torch_device`
 
     @property
     def of_classes(self) -> bool:

@@ -384,23 +384,15 @@ def results_from_instances(
 
 @dataclass(frozen=True)
 class Segment(Task):
-    """Find objects as boxes, categories and masks.
+    """Find objects as boxes, categories and masks."""
 
-    Attributes:
-        weights: Weights as `load_mask_rcnn` takes them, or a run of `sonjit train hand-masks`.
-        min_score: Minimum confidence, 0 to 1.
-        min_side: Length to which the short side of an image is resized, in pixels; None for the one of the weights.
-        device: Device, see `torch_device`.
-        tasks: Draw each image as the four tasks, see `draw_tasks`.
-        ids: COCO file whose images have the ids of the results; None for the indices of the images.
-    """
-
-    weights: str | None = None
-    min_score: float = 0.5
+    weights: str | None = None  # weights as `load_mask_rcnn` takes them, or a run of `sonjit train hand-masks`
+    min_score: float = 0.5  # minimum confidence, 0 to 1
+    # length to which the short side of an image is resized, in pixels; None for the one of the weights
     min_side: int | None = None
-    device: str = "cpu"
-    tasks: bool = False
-    ids: str | None = None
+    device: str = "cpu"  # device, see `torch_device`
+    tasks: bool = False  # draw each image as the four tasks, see `draw_tasks`
+    ids: str | None = None  # COCO file whose images have the ids of the results; None for the indices of the images
 
     @property
     def files(self) -> tuple[str, ...]:

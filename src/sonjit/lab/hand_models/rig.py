@@ -75,18 +75,12 @@ def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class RigPose:
-    """Poses of a rig in N frames.
+    """Poses of a rig in N frames."""
 
-    Attributes:
-        rotation: (N, 3, 3) rotation of the hand from the rig's rest axes.
-        translation: (N, 3) position of the wrist in metres.
-        angles: (N, 5, 3, 3) radians from the rest pose: per finger, thumb first, and joint from the palm outwards, the
-            turn towards the thumb, the bend towards the palm and the twist about the bone. They are applied in the
-            order twist, bend, turn.
-    """
-
-    rotation: FloatArray
-    translation: FloatArray
+    rotation: FloatArray  # (N, 3, 3) rotation of the hand from the rig's rest axes
+    translation: FloatArray  # (N, 3) position of the wrist in metres
+    # (N, 5, 3, 3) radians from the rest pose: per finger, thumb first, and joint from the palm outwards, the turn
+    # towards the thumb, the bend towards the palm and the twist about the bone; applied as twist, bend, turn
     angles: FloatArray
 
     def __len__(self) -> int:
@@ -113,25 +107,15 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """A skinned hand at rest.
+    """A skinned hand at rest."""
 
-    Attributes:
-        side: The person's own hand.
-        joints: (25, 3) metres.
-        frames: (25, 3, 3) axes of the joints as columns.
-        vertices: (V, 3) metres.
-        normals: (V, 3).
-        faces: (F, 3) indices, counterclockwise from outside.
-        weights: (V, 25) share of each joint in each vertex.
-    """
-
-    side: Side
-    joints: FloatArray
-    frames: FloatArray
-    vertices: FloatArray
-    normals: FloatArray
-    faces: IntArray
-    weights: FloatArray
+    side: Side  # the person's own hand
+    joints: FloatArray  # (25, 3) metres
+    frames: FloatArray  # (25, 3, 3) axes of the joints as columns
+    vertices: FloatArray  # (V, 3) metres
+    normals: FloatArray  # (V, 3)
+    faces: IntArray  # (F, 3) indices, counterclockwise from outside
+    weights: FloatArray  # (V, 25) share of each joint in each vertex
 
     @property
     def lengths(self) -> FloatArray:

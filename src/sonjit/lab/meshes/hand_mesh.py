@@ -63,37 +63,24 @@ def named_points(joints: RealArray) -> list[dict[str, float | str]]:
 
 @dataclass(frozen=True)
 class HandMesh:
-    """One hand's mesh in one image.
+    """One hand's mesh in one image."""
 
-    Attributes:
-        name: Name in files, such as "right-1".
-        handedness: Side of the person's hand.
-        vertices: (V, 3) metres in camera space: x right, y down, z forward.
-        faces: (F, 3) indices, counterclockwise from outside.
-        pixels: (V, 3) pixels of the vertices, and their depth in pixels.
-        normals: (V, 3) normals of the vertices, or None to compute them from the faces.
-        record: Parameters for the JSON file.
-    """
-
-    name: str
-    handedness: Handedness
-    vertices: RealArray
-    faces: NDArray[np.integer]
-    pixels: FloatArray
-    normals: FloatArray | None
-    record: HandRecord
+    name: str  # name in files, such as "right-1"
+    handedness: Handedness  # side of the person's hand
+    vertices: RealArray  # (V, 3) metres in camera space: x right, y down, z forward
+    faces: NDArray[np.integer]  # (F, 3) indices, counterclockwise from outside
+    pixels: FloatArray  # (V, 3) pixels of the vertices, and their depth in pixels
+    normals: FloatArray | None  # (V, 3) normals of the vertices, or None to compute them from the faces
+    record: HandRecord  # parameters for the JSON file
 
 
 class MeshModel(ABC):
     """Computes the meshes of each image of a source.
 
     Call `add_frame` for each image, then `finish`, then `meshes`.
-
-    Attributes:
-        model: Model name in files.
     """
 
-    model: str
+    model: str  # model name in files
 
     @abstractmethod
     def add_frame(self, frame: Frame, rgb: Image) -> None:

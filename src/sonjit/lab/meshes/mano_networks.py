@@ -32,24 +32,15 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class ManoHand:
-    """One hand in one image.
+    """One hand in one image."""
 
-    Attributes:
-        name: Name in files, such as "right-1".
-        hand: Detected hand.
-        sight: Camera of the image.
-        looks_left: True if the image shows a left hand. A selfie view mirrors right hands.
-        pose: (48,) pose parameters of MANO.
-        shape: (10,) shape parameters of MANO.
-        weights: (T,) weights of the fused frames, oldest first, with sum 1. None for a single frame.
-    """
-
-    name: str
-    hand: Hand
-    sight: Sight
-    looks_left: bool
-    pose: Float32Array
-    shape: Float32Array
+    name: str  # name in files, such as "right-1"
+    hand: Hand  # detected hand
+    sight: Sight  # camera of the image
+    looks_left: bool  # True if the image shows a left hand; a selfie view mirrors right hands
+    pose: Float32Array  # (48,) pose parameters of MANO
+    shape: Float32Array  # (10,) shape parameters of MANO
+    # (T,) weights of the fused frames, oldest first, with sum 1; None for a single frame
     weights: Float32Array | None = None
 
 

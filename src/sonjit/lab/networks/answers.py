@@ -48,21 +48,13 @@ class AnswerHead(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Answerer:
-    """A network whose features answer questions.
+    """A network whose features answer questions."""
 
-    Attributes:
-        network: Network for the features; its own classes are not used.
-        size: Side of its square input in pixels.
-        head: Trained head.
-        words: Known words; other words are ignored.
-        answers: Possible answers.
-    """
-
-    network: CamNetwork
-    size: int
-    head: AnswerHead
-    words: tuple[str, ...]
-    answers: tuple[str, ...]
+    network: CamNetwork  # network for the features; its own classes are not used
+    size: int  # side of its square input in pixels
+    head: AnswerHead  # trained head
+    words: tuple[str, ...]  # known words; other words are ignored
+    answers: tuple[str, ...]  # possible answers
 
     def classifier_for(self, question: str) -> Classifier:
         """Return the classifier of answers to one question, which can be explained like other classifiers."""

@@ -28,18 +28,13 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """Base class of networks that map images (B, 3, H, W) to features (B, channels, h, w).
+    """Base class of networks that map images (B, 3, H, W) to features (B, channels, h, w)."""
 
-    Attributes:
-        channels: Channels of the features.
-        mean, std: RGB mean and deviation, in 0..1, with which the official checkpoints normalise their input.
-        left_out: Prefixes of official keys of layers that the backbone does not have.
-    """
-
-    channels: int
+    channels: int  # channels of the features
+    # RGB mean and deviation, in 0..1, with which the official checkpoints normalise their input
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # prefixes of official keys of layers that the backbone does not have
 
     if TYPE_CHECKING:
 

@@ -310,23 +310,14 @@ _WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network and its classes.
+    """A network and its classes."""
 
-    Attributes:
-        network: Network in eval mode.
-        size: Side of its square input in pixels.
-        names: Names of its classes; empty if they are not known.
-        ids: Ids of its classes in the data set of its training.
-        view: Part of an image that it was trained on.
-        cropper: Classifier whose map crops its images; None for its own map.
-    """
-
-    network: Network
-    size: int
-    names: tuple[str, ...]
-    ids: tuple[int, ...]
-    view: View = "full"
-    cropper: Classifier | None = None
+    network: Network  # network in eval mode
+    size: int  # side of its square input in pixels
+    names: tuple[str, ...]  # names of its classes; empty if they are not known
+    ids: tuple[int, ...]  # ids of its classes in the data set of its training
+    view: View = "full"  # part of an image that it was trained on
+    cropper: Classifier | None = None  # classifier whose map crops its images; None for its own map
 
     @property
     def pooling(self) -> Pooling | None:

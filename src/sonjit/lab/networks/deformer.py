@@ -62,21 +62,15 @@ class DeformerSize:
 
 @dataclass(frozen=True)
 class Variant:
-    """How the networks of one data set use MANO, and which frames they see.
+    """How the networks of one data set use MANO, and which frames they see."""
 
-    Attributes:
-        tips: Layout of the joints, a key of `hand_models.mano_files.LAYOUTS`.
-        pca: True if the fingers' 45 numbers are coefficients of MANO's principal components, three of which at a time
-            go through six numbers and a rotation matrix as if they were an axis-angle.
-        flat_hand_mean: True if MANO's mean pose is not added.
-        stops_at_gap: True if frames beyond a missing frame are not searched.
-        opengl: True for poses in OpenGL's axes, y up and z backward, as in HO-3D's files; False for the camera's axes.
-    """
-
-    tips: str
+    tips: str  # layout of the joints, a key of `hand_models.mano_files.LAYOUTS`
+    # True if the fingers' 45 numbers are coefficients of MANO's principal components, three of which at a time go
+    # through six numbers and a rotation matrix as if they were an axis-angle
     pca: bool
-    flat_hand_mean: bool
-    stops_at_gap: bool
+    flat_hand_mean: bool  # True if MANO's mean pose is not added
+    stops_at_gap: bool  # True if frames beyond a missing frame are not searched
+    # True for poses in OpenGL's axes, y up and z backward, as in HO-3D's files; False for the camera's axes
     opengl: bool
 
 

@@ -31,17 +31,11 @@ JOINTS = 21
 
 @dataclass(frozen=True)
 class HandLayout:
-    """An order of two hands' joints.
+    """An order of two hands' joints."""
 
-    Attributes:
-        skeleton_name: Skeleton of one hand; depths are relative to its root.
-        first: Side with the joints 0..20; the other hand has 21..41.
-        both_in_a_crop: True if a crop contains both hands of a person, False if each hand has its own crop.
-    """
-
-    skeleton_name: str
-    first: Side
-    both_in_a_crop: bool = False
+    skeleton_name: str  # skeleton of one hand; depths are relative to its root
+    first: Side  # side with the joints 0..20; the other hand has 21..41
+    both_in_a_crop: bool = False  # True if a crop contains both hands of a person, False if each hand has its own crop
 
     @cached_property
     def skeleton(self) -> Skeleton:
@@ -96,17 +90,11 @@ _JOINT_MARGIN = 1.2  # side of a box relative to the joints in it
 
 @dataclass(frozen=True)
 class HeatmapSpace:
-    """Conversion of a heatmap's bins to pixels of a crop and millimetres of depth.
+    """Conversion of a heatmap's bins to pixels of a crop and millimetres of depth."""
 
-    Attributes:
-        size_px: Side of the crop.
-        bins: Number of bins along x, y and z.
-        range_mm: Range of depth, half in front of the root and half behind it, also of the left root relative to the
-            right one.
-    """
-
-    size_px: int = INPUT_SIZE
-    bins: int = BINS
+    size_px: int = INPUT_SIZE  # side of the crop
+    bins: int = BINS  # number of bins along x, y and z
+    # range of depth, half in front of the root and half behind it, also of the left root relative to the right one
     range_mm: float = 400.0
 
     def bins_from_px(self, px: F) -> F:
@@ -127,19 +115,12 @@ class HeatmapSpace:
 
 
 class TwoHands(NamedTuple):
-    """Predictions of InterNet for a batch of crops, in the layout's order of joints.
+    """Predictions of InterNet for a batch of crops, in the layout's order of joints."""
 
-    Attributes:
-        xy_px: (B, 42, 2) pixels of the image.
-        z_mm: (B, 42) depth relative to the same hand's root.
-        rel_root_mm: (B,) depth of the left root relative to the right one.
-        present: (B, 2) True for a right and a left hand that is present.
-    """
-
-    xy_px: FloatArray
-    z_mm: FloatArray
-    rel_root_mm: FloatArray
-    present: BoolArray
+    xy_px: FloatArray  # (B, 42, 2) pixels of the image
+    z_mm: FloatArray  # (B, 42) depth relative to the same hand's root
+    rel_root_mm: FloatArray  # (B,) depth of the left root relative to the right one
+    present: BoolArray  # (B, 2) True for a right and a left hand that is present
 
 
 def box_of_joints(xy_px: RealArray) -> RotatedBox:

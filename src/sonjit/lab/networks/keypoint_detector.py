@@ -268,17 +268,11 @@ register(
 
 
 class DetectedKeypoints(NamedTuple):
-    """Keypoints of one hand.
+    """Keypoints of one hand."""
 
-    Attributes:
-        keypoints: (K, 2) x, y in pixels of the image.
-        confidence: (K,) 0..1, share of the map's probability near the peak.
-        visible: (K,) 0..1, probability that the keypoint is visible.
-    """
-
-    keypoints: Float32Array
-    confidence: Float32Array
-    visible: Float32Array
+    keypoints: Float32Array  # (K, 2) x, y in pixels of the image
+    confidence: Float32Array  # (K,) 0..1, share of the map's probability near the peak
+    visible: Float32Array  # (K,) 0..1, probability that the keypoint is visible
 
 
 class KeypointDetector:

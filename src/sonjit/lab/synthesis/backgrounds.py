@@ -175,33 +175,19 @@ Float = np.float32
 
 @dataclass(frozen=True)
 class Effects:
-    """Strengths by name; 0 switches an effect off.
+    """Strengths by name; 0 switches an effect off."""
 
-    Attributes:
-        motion_px: Motion of the hands and their objects while the shutter is open, pixels, 0 to 40.
-        motion_deg: Direction of the motion in degrees, clockwise from the image's right.
-        backdrop_px: Radius of the background's blur, pixels, 0 to 20.
-        defocus_px: Radius of the image's blur, pixels, 0 to 8.
-        vignette: Darkening of the corners, 0 to 1.
-        exposure: Exposure in stops, -3 to 3.
-        warmth: Error of the white balance, -1 (blue) to 1 (orange).
-        low_light: Lack of light, 0 to 1: darker, flatter, noisier.
-        noise: Shot noise and read noise of the sensor, 0 to 1.
-        infrared: Grey image of an infra-red camera with its own lamp, 0 or 1.
-        compression: Strength of JPEG compression, 0 to 1.
-    """
-
-    motion_px: float = 0.0
-    motion_deg: float = 0.0
-    backdrop_px: float = 0.0
-    defocus_px: float = 0.0
-    vignette: float = 0.0
-    exposure: float = 0.0
-    warmth: float = 0.0
-    low_light: float = 0.0
-    noise: float = 0.0
-    infrared: float = 0.0
-    compression: float = 0.0
+    motion_px: float = 0.0  # motion of the hands and their objects while the shutter is open, pixels, 0 to 40
+    motion_deg: float = 0.0  # direction of the motion in degrees, clockwise from the image's right
+    backdrop_px: float = 0.0  # radius of the background's blur, pixels, 0 to 20
+    defocus_px: float = 0.0  # radius of the image's blur, pixels, 0 to 8
+    vignette: float = 0.0  # darkening of the corners, 0 to 1
+    exposure: float = 0.0  # exposure in stops, -3 to 3
+    warmth: float = 0.0  # error of the white balance, -1 (blue) to 1 (orange)
+    low_light: float = 0.0  # lack of light, 0 to 1: darker, flatter, noisier
+    noise: float = 0.0  # shot noise and read noise of the sensor, 0 to 1
+    infrared: float = 0.0  # grey image of an infra-red camera with its own lamp, 0 or 1
+    compression: float = 0.0  # strength of JPEG compression, 0 to 1
 
     def __post_init__(self) -> None:
         if not np.isfinite(astuple(self)).all():

@@ -69,37 +69,21 @@ _DEPTH_UNIT_M: Final = 1e-4
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """Settings of a run.
+    """Settings of a run."""
 
-    Attributes:
-        count: Number of stills or sequences.
-        seed: Seed of all random choices.
-        factors: Texts `name=value`, see `factors.Factors`.
-        rig: Kind of camera rig.
-        views: Number of cameras.
-        size: Width and height in pixels.
-        format: Format of the folder.
-        extras: Additional images written for each image.
-        backgrounds: Folder of images to cut backgrounds from; None for procedural ones.
-        sequence: Sequences to choose from, see `motions.NamedMotions.chosen`; None for stills.
-        fps: Frames per second of a sequence.
-        poses: Table of detected hands in a video, which define the motion.
-        hands: Files of the user's own hands; None for the catalog's rig.
-    """
-
-    count: int
-    seed: int = 0
-    factors: tuple[str, ...] = ()
-    rig: RigKind = "webcam"
-    views: int = 1
-    size: tuple[int, int] = (256, 256)
-    format: FolderFormat = "coco"
-    extras: tuple[Extra, ...] = ()
-    backgrounds: str | None = None
-    sequence: str | None = None
-    fps: float = 30.0
-    poses: str | None = None
-    hands: HandFiles | None = None
+    count: int  # number of stills or sequences
+    seed: int = 0  # seed of all random choices
+    factors: tuple[str, ...] = ()  # texts `name=value`, see `factors.Factors`
+    rig: RigKind = "webcam"  # kind of camera rig
+    views: int = 1  # number of cameras
+    size: tuple[int, int] = (256, 256)  # width and height in pixels
+    format: FolderFormat = "coco"  # format of the folder
+    extras: tuple[Extra, ...] = ()  # additional images written for each image
+    backgrounds: str | None = None  # folder of images to cut backgrounds from; None for procedural ones
+    sequence: str | None = None  # sequences to choose from, see `motions.NamedMotions.chosen`; None for stills
+    fps: float = 30.0  # frames per second of a sequence
+    poses: str | None = None  # table of detected hands in a video, which define the motion
+    hands: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     def sampler(self) -> SceneSampler:
         """Return the sampler of the scenes."""

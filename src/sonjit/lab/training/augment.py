@@ -34,38 +34,24 @@ OTHER_SIDE: Final[Mapping[Side | None, Side]] = {"Left": "Right", "Right": "Left
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Limits of a random augmentation. The defaults change nothing.
+    """Limits of a random augmentation. The defaults change nothing."""
 
-    Attributes:
-        mirror: Probability of mirroring.
-        rotation_deg: Maximum rotation to either side.
-        rotated: Probability of any rotation.
-        scale: Minimum and maximum factor of the crop's side. Values above 1 show more of the image, at a smaller size.
-        shift: Maximum shift of the crop to either side, as a fraction of its side.
-        normal: Names among `rotation` and `scale` that are drawn from a normal distribution, clipped at their limits:
-            two standard deviations for the rotation and one for the scale. The others are drawn uniformly.
-        brightness: Maximum deviation of the factor from 1, as for contrast, saturation and channels.
-        contrast: Maximum deviation of the contrast factor, about the mean grey.
-        saturation: Maximum deviation of the saturation factor, about each pixel's grey.
-        channels: Maximum deviation of the gains of red, green and blue, each drawn independently.
-        hue: Maximum change of hue to either side, in turns.
-        blur_px: Maximum standard deviation of a Gaussian blur.
-        reverse: Probability of playing a sequence backwards.
-    """
-
-    mirror: _Share = 0.0
-    rotation_deg: Annotated[float, Range(0, 180)] = 0.0
-    rotated: _Share = 1.0
+    mirror: _Share = 0.0  # probability of mirroring
+    rotation_deg: Annotated[float, Range(0, 180)] = 0.0  # maximum rotation to either side
+    rotated: _Share = 1.0  # probability of any rotation
+    # minimum and maximum factor of the crop's side. Values above 1 show more of the image, at a smaller size.
     scale: tuple[float, ...] = (1.0, 1.0)
-    shift: _Share = 0.0
+    shift: _Share = 0.0  # maximum shift of the crop to either side, as a fraction of its side
+    # names among `rotation` and `scale` that are drawn from a normal distribution, clipped at their limits: two
+    # standard deviations for the rotation and one for the scale. The others are drawn uniformly.
     normal: tuple[Literal["rotation", "scale"], ...] = ()
-    brightness: _Share = 0.0
-    contrast: _Share = 0.0
-    saturation: _Share = 0.0
-    channels: _Share = 0.0
-    hue: Annotated[float, Range(0, 0.5)] = 0.0
-    blur_px: Annotated[float, Range(0, 8)] = 0.0
-    reverse: _Share = 0.0
+    brightness: _Share = 0.0  # maximum deviation of the factor from 1, as for contrast, saturation and channels
+    contrast: _Share = 0.0  # maximum deviation of the contrast factor, about the mean grey
+    saturation: _Share = 0.0  # maximum deviation of the saturation factor, about each pixel's grey
+    channels: _Share = 0.0  # maximum deviation of the gains of red, green and blue, each drawn independently
+    hue: Annotated[float, Range(0, 0.5)] = 0.0  # maximum change of hue to either side, in turns
+    blur_px: Annotated[float, Range(0, 8)] = 0.0  # maximum standard deviation of a Gaussian blur
+    reverse: _Share = 0.0  # probability of playing a sequence backwards
 
     def __post_init__(self) -> None:
         check_ranges(self)

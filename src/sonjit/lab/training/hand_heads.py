@@ -114,25 +114,16 @@ def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.G
 
 @dataclass(frozen=True, eq=False)
 class HandFeatures(ArrayRows):
-    """Crops of hands, one row each.
+    """Crops of hands, one row each."""
 
-    Attributes:
-        local, shape, mean: Inputs of the heads, see `detectors.hand_heads.HeadInputs`.
-        cause: (N, 21) index into `CAUSES`.
-        right: (N,) True for the person's own right hand.
-        label: (N,) the published network's probability of a right hand.
-        image: (N,) index of the image.
-        error: (N,) mean error of the network's keypoints, as a fraction of the hand's extent.
-    """
-
-    local: NDArray[np.float16]
+    local: NDArray[np.float16]  # input of the heads, as the next two; see `detectors.hand_heads.HeadInputs`
     shape: Float32Array
     mean: NDArray[np.float16]
-    cause: NDArray[np.int8]
-    right: BoolArray
-    label: Float32Array
-    image: IntArray
-    error: Float32Array
+    cause: NDArray[np.int8]  # (N, 21) index into `CAUSES`
+    right: BoolArray  # (N,) True for the person's own right hand
+    label: Float32Array  # (N,) the published network's probability of a right hand
+    image: IntArray  # (N,) index of the image
+    error: Float32Array  # (N,) mean error of the network's keypoints, as a fraction of the hand's extent
 
     @property
     def visible(self) -> BoolArray:

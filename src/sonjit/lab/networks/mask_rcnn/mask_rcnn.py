@@ -72,33 +72,20 @@ _RENAMED = (
 
 
 class DetectedInstances(NamedTuple):
-    """Instances in one image, best first.
+    """Instances in one image, best first."""
 
-    Attributes:
-        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels.
-        scores: (N,) probability of the class.
-        labels: (N,) int64 class, 1 and up.
-        masks: (N, M, M) probability within the box; see `paste_masks`.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor
+    boxes: Tensor  # (N, 4) x_min, y_min, x_max, y_max in pixels
+    scores: Tensor  # (N,) probability of the class
+    labels: Tensor  # (N,) int64 class, 1 and up
+    masks: Tensor  # (N, M, M) probability within the box; see `paste_masks`
 
 
 class Target(NamedTuple):
-    """Ground truth of one image.
+    """Ground truth of one image."""
 
-    Attributes:
-        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, not empty.
-        labels: (N,) int64 class, 1 and up.
-        masks: (N, H, W) 0 or 1.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    masks: Tensor
+    boxes: Tensor  # (N, 4) x_min, y_min, x_max, y_max in pixels, not empty
+    labels: Tensor  # (N,) int64 class, 1 and up
+    masks: Tensor  # (N, H, W) 0 or 1
 
 
 class Candidates(NamedTuple):
@@ -115,54 +102,31 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class RpnSteps:
-    """The steps of the region proposal network; lists over P2..P6 or over images.
+    """The steps of the region proposal network; lists over P2..P6 or over images."""
 
-    Attributes:
-        anchors: Anchors (A_l, 4) of each level in pixels of the resized image.
-        objectness: Logits (B, A_l) of each level.
-        deltas: Deltas (B, A_l, 4) of each level.
-        before_nms: Best candidates of each level for each image, moved and clipped, without tiny ones.
-        after_nms: Candidates of each image after NMS on each level.
-        proposals: Best candidates of each image over all levels.
-    """
-
-    anchors: list[Tensor]
-    objectness: list[Tensor]
-    deltas: list[Tensor]
-    before_nms: list[Candidates]
-    after_nms: list[Candidates]
-    proposals: list[Candidates]
+    anchors: list[Tensor]  # anchors (A_l, 4) of each level in pixels of the resized image
+    objectness: list[Tensor]  # logits (B, A_l) of each level
+    deltas: list[Tensor]  # deltas (B, A_l, 4) of each level
+    before_nms: list[Candidates]  # best candidates of each level for each image, moved and clipped, without tiny ones
+    after_nms: list[Candidates]  # candidates of each image after NMS on each level
+    proposals: list[Candidates]  # best candidates of each image over all levels
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The intermediate steps of a forward pass over B images.
+    """The intermediate steps of a forward pass over B images."""
 
-    Attributes:
-        images: (B, 3, H, W) resized, normalised, padded with 0.
-        sizes: Height and width of each image in the batch.
-        pyramid: P2..P6, (B, C, H / 2^l, W / 2^l).
-        rpn: Anchors, objectness, deltas, proposals before and after NMS, and final proposals.
-        levels: (R,) pyramid level of each proposal, over all images.
-        box_maps: (R, C, 7, 7) map of each proposal.
-        logits: (R, classes).
-        deltas: (R, classes, 4).
-        boxes: Boxes (N_b, 4) of each image's instances in pixels of the resized image.
-        mask_maps: (N, C, 14, 14) map of each instance; or 7x7.
-        mask_logits: (N, classes, 28, 28); or 14x14.
-    """
-
-    images: Tensor
-    sizes: list[tuple[int, int]]
-    pyramid: list[Tensor]
-    rpn: RpnSteps
-    levels: Tensor
-    box_maps: Tensor
-    logits: Tensor
-    deltas: Tensor
-    boxes: list[Tensor]
-    mask_maps: Tensor
-    mask_logits: Tensor
+    images: Tensor  # (B, 3, H, W) resized, normalised, padded with 0
+    sizes: list[tuple[int, int]]  # height and width of each image in the batch
+    pyramid: list[Tensor]  # P2..P6, (B, C, H / 2^l, W / 2^l)
+    rpn: RpnSteps  # anchors, objectness, deltas, proposals before and after NMS, and final proposals
+    levels: Tensor  # (R,) pyramid level of each proposal, over all images
+    box_maps: Tensor  # (R, C, 7, 7) map of each proposal
+    logits: Tensor  # (R, classes)
+    deltas: Tensor  # (R, classes, 4)
+    boxes: list[Tensor]  # boxes (N_b, 4) of each image's instances in pixels of the resized image
+    mask_maps: Tensor  # (N, C, 14, 14) map of each instance; or 7x7
+    mask_logits: Tensor  # (N, classes, 28, 28); or 14x14
 
 
 class _Backbone(nn.Module):
@@ -598,19 +562,12 @@ class Category(NamedTuple):
 
 
 class SavedMaskRCNN(NamedTuple):
-    """A network and its classes.
+    """A network and its classes."""
 
-    Attributes:
-        network: Network in eval mode.
-        categories: Categories of the labels 1, 2, ...
-        name: Name of the network in the registry.
-        options: Options of the network.
-    """
-
-    network: MaskRCNN
-    categories: tuple[Category, ...]
-    name: str
-    options: Mapping[str, object]
+    network: MaskRCNN  # network in eval mode
+    categories: tuple[Category, ...]  # categories of the labels 1, 2, ..
+    name: str  # name of the network in the registry
+    options: Mapping[str, object]  # options of the network
 
 
 def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  # noqa: ANN401  # the network's own

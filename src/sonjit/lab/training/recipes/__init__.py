@@ -40,49 +40,30 @@ _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".tas
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One row of a grid.
+    """One row of a grid."""
 
-    Attributes:
-        label: Label in the table.
-        set: Settings of this row.
-        smoke_set: Settings of this row at the smoke size, which override `set`.
-        published: Value of the metric in the published table; None without one.
-    """
-
-    label: str
-    set: Mapping[str, object] = field(default_factory=dict[str, object])
+    label: str  # label in the table
+    set: Mapping[str, object] = field(default_factory=dict[str, object])  # settings of this row
+    # settings of this row at the smoke size, which override `set`
     smoke_set: Mapping[str, object] = field(default_factory=dict[str, object])
-    published: float | None = None
+    published: float | None = None  # value of the metric in the published table; None without one
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A grid of runs: each row is trained with each seed.
+    """A grid of runs: each row is trained with each seed."""
 
-    Attributes:
-        title: Title of the table.
-        metric: Key in the recipe's results.
-        rows: Rows in the order of the published table.
-        higher_is_better: True if a higher metric is better.
-        seeds: Values of the setting `seed`.
-        unit: Unit of the metric; "" without one.
-        also: Keys of other results in the table, such as parameters.
-        source: Source of the published values.
-        notes: Notes on the table, such as which data replace the published ones.
-        settings: Settings of all rows.
-        smoke_settings: Settings of all rows at the smoke size, which override `settings`.
-    """
-
-    title: str
-    metric: str
-    rows: tuple[AblationRow, ...]
-    higher_is_better: bool = True
-    seeds: tuple[int, ...] = (0, 1, 2)
-    unit: str = ""
-    also: tuple[str, ...] = ()
-    source: str = ""
-    notes: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    title: str  # title of the table
+    metric: str  # key in the recipe's results
+    rows: tuple[AblationRow, ...]  # rows in the order of the published table
+    higher_is_better: bool = True  # True if a higher metric is better
+    seeds: tuple[int, ...] = (0, 1, 2)  # values of the setting `seed`
+    unit: str = ""  # unit of the metric; "" without one
+    also: tuple[str, ...] = ()  # keys of other results in the table, such as parameters
+    source: str = ""  # source of the published values
+    notes: tuple[str, ...] = ()  # notes on the table, such as which data replace the published ones
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])  # settings of all rows
+    # settings of all rows at the smoke size, which override `settings`
     smoke_settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
@@ -307,19 +288,12 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
 
 
 class HeldOutChange(NamedTuple):
-    """Metric on held-out data before and after a training.
+    """Metric on held-out data before and after a training."""
 
-    Attributes:
-        metric: Name of the metric.
-        before: Value before the first step; None if it was not measured.
-        after: Value after the last step.
-        higher_is_better: True if a higher value is better.
-    """
-
-    metric: str
-    before: float | None
-    after: float | None
-    higher_is_better: bool
+    metric: str  # name of the metric
+    before: float | None  # value before the first step; None if it was not measured
+    after: float | None  # value after the last step
+    higher_is_better: bool  # True if a higher value is better
 
     @property
     def is_better(self) -> bool:
