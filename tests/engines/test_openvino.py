@@ -1,6 +1,8 @@
 """The cache of compiled networks, and the heads that keep full precision."""
 
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,6 +14,7 @@ from openvino import opset13 as ops
 from sonjit import InputError
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines import openvino as engine
+from sonjit.engines.devices import processor_flags
 
 RNG = np.random.default_rng(8)
 
@@ -119,3 +122,15 @@ def test_a_damaged_name_in_an_onnx_network_is_reported_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"network\.onnx: not a model that OpenVINO reads") as caught:
         engine.read_model(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(processor_flags().isdisjoint({"avx512f"}), reason="compares AVX2 with AVX-512")
+def test_tables_are_the_same_with_avx2_and_avx512(weights, demo_clip, tmp_path):
+    def table(**environment):
+        file = tmp_path / "hands.csv"
+        command = (sys.executable, "-m", "sonjit", "hands", demo_clip[0], "--precision", "f32", "--limit", "60")
+        subprocess.run([*command, "--save", file], env=os.environ | environment, check=True)
+        return file.read_bytes()
+
+    assert table(ONEDNN_MAX_CPU_ISA="AVX2") == table()

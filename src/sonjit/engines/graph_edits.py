@@ -126,6 +126,14 @@ def _is_of_one_row(node: ov.Node) -> bool:
     )
 
 
+def _has_fixed_weights(node: ov.Node) -> bool:
+    """Check whether all shapes are known and the second factor is stored in the network, maybe in half precision."""
+    weights = node.input_value(1).get_node()
+    if weights.get_type_name() == "Convert":
+        weights = weights.input_value(0).get_node()
+    return weights.get_type_name() == "Constant" and not node.input_value(0).get_partial_shape().is_dynamic
+
+
 def _takes_whole_map(node: ov.Node) -> bool:
     """Return a convolution of a map that is not larger than the filter, with one result per filter."""
     ports = node.input_value(0), node.input_value(1), node.output(0)
@@ -147,6 +155,19 @@ def _keeps_a_small_map(node: ov.Node) -> bool:
         and list(attributes["strides"]) == list(attributes["dilations"]) == [1, 1]
         and list(attributes["pads_begin"]) == list(attributes["pads_end"]) == padding
     )
+
+
+def use_convolutions(model: ov.Model) -> None:
+    """Write products of one row as convolutions, in place. These sum in the same order with AVX2 and with AVX-512."""
+    for node in model.get_ops():
+        if node.get_type_name() == "MatMul" and _has_fixed_weights(node) and _is_of_one_row(node):
+            rows, columns = node.input_value(1).get_shape()
+            values, filters = (
+                ops.reshape(port, _constant(*shape), special_zero=False)
+                for port, shape in zip(node.input_values(), ((1, columns, 1, 1), (rows, columns, 1, 1)), strict=True)
+            )
+            sums = ops.convolution(values, filters, [1, 1], [0, 0], [0, 0], [1, 1])
+            node.output(0).replace(ops.reshape(sums, _constant(1, rows), special_zero=False).output(0))
 
 
 def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:

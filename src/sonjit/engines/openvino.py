@@ -40,7 +40,7 @@ _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
 
-_REVISION = 10
+_REVISION = 11
 """Revision of the graph edits. Cached networks of another revision are not used."""
 _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
 """Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
@@ -313,8 +313,9 @@ def _compile(network: _Network) -> ov.CompiledModel:
 
         model = with_exact_start(core(), model, f32_share(path) or 0.0)
     if options.device == "CPU" and config.get("INFERENCE_PRECISION_HINT") == "f32":
-        from sonjit.engines.graph_edits import with_depthwise_kernel
+        from sonjit.engines.graph_edits import use_convolutions, with_depthwise_kernel
 
+        use_convolutions(model)
         model = with_depthwise_kernel(core(), model)
     try:
         return core().compile_model(model, options.device, config)
