@@ -12,25 +12,19 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search.bodies import is_same_person, without_other_heads
-from sonjit.detectors.search.faces import FaceSearch, mesh_proportions
+from sonjit.detectors.search.bodies import is_same_person
+from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import (
-    Head,
     Proposal,
     Window,
-    head_from_detection,
     is_same_instance,
-    merge_proposals,
-    oks,
     torso_distance,
     torso_size,
-    window_around,
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import HandBox, _published_people
-from sonjit.detectors.search.people import hands_of_bodies
-from sonjit.detectors.search.score import CONSTANTS, LIMITS, Score, logit
+from sonjit.detectors.search.score import CONSTANTS, LIMITS
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
@@ -48,33 +42,6 @@ def test_windows_cover_the_image_and_overlap(width, height, parts):
         assert (spans[0][0], spans[-1][1]) == (0, length)
         assert all(after[0] < before[1] for before, after in itertools.pairwise(spans))
     assert len(found) <= parts * parts
-
-
-def test_a_window_is_cut_off_at_the_image_and_none_where_nothing_is_left():
-    rgb = np.zeros((100, 200, 3), np.uint8)
-    assert window_around(10, 10, 60, rgb) == (0, 0, 40, 40)
-    assert window_around(-100, 50, 60, rgb) is None
-
-
-def test_similarity_falls_with_distance_and_counts_weights():
-    points = np.random.default_rng(0).random((21, 2)) * 100
-    assert oks(points, points) == pytest.approx(1)
-    assert 1 > oks(points, points + 3) > oks(points, points + 10) > 0
-    moved = points.copy()
-    moved[0] += 1000
-    assert oks(points, moved, weights=np.r_[0, np.ones(20)]) > 0.99 * oks(points, points)
-
-
-def test_a_score_is_a_logistic_regression():
-    regression = Score(-1.0, {"a": 2.0})
-    assert regression({"a": 0.5, "unused": 9}) == pytest.approx(0.5)
-    assert Score(0, {"p": 1.0})({"p": logit(0.8)}) == pytest.approx(0.8)
-
-
-def test_proposals_with_nearly_one_crop_are_merged():
-    near, far = RotatedBox(50, 50, 40, 40, 0.0), RotatedBox(90, 50, 40, 40, 0.0)
-    proposals = [Proposal(near, 0.4, "a"), Proposal(near._replace(cx=51), 0.9, "b"), Proposal(far, 0.3, "c")]
-    assert [proposal.source for proposal in merge_proposals(proposals, 400)] == ["b", "c"]
 
 
 NOWHERE = Proposal(RotatedBox(0, 0, 1, 1), 0.5, "test")
@@ -144,61 +111,6 @@ def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_s
     assert len(found["thorough"]) == 3
     for published in found["fast"]:
         assert any(np.array_equal(published.keypoints, one.keypoints, equal_nan=True) for one in found["thorough"])
-
-
-def a_hand(x, y, left=0.5, size=20):
-    """Return a hand whose wrist is at (x, y) and whose fingers point up."""
-    points = np.random.default_rng(2).random((21, 3)).astype(np.float32) * size + (x - size / 2, y - size, 0)
-    points[0, :2] = x, y
-    return HandObservation(0.99, points, np.zeros((21, 3), np.float32), left)
-
-
-def a_body(x, left_wrist, right_wrist):
-    """Return a body whose head is at (x, 50)."""
-    points = np.zeros((33, 3), np.float32)
-    points[:11, :2] = x, 50
-    points[15, :2], points[16, :2] = left_wrist, right_wrist
-    ones = np.ones(33, np.float32)
-    return BodyObservation(0.99, points, points, ones, ones, np.zeros((2, 2), np.float32))
-
-
-def test_each_arm_has_one_hand_and_each_hand_one_arm():
-    bodies = [a_body(50, (100, 100), (20, 100)), a_body(200, (250, 100), (112, 100))]
-    hers, his, far = a_hand(101, 100, left=0.9), a_hand(111, 101, left=0.1), a_hand(400, 100)
-    assert hands_of_bodies(bodies, [far, his, hers]) == {(0, 0): hers, (1, 1): his}
-    assert hands_of_bodies(bodies, [hers]) == {(0, 0): hers}
-    assert hands_of_bodies([a_body(50, (100, 100), (101, 100))], [a_hand(100, 100, left=0.0)]).keys() == {(0, 1)}
-
-
-def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
-    points = np.zeros((478, 3), np.float32)
-    points[[10, 152, 234, 454, 33, 263]] = [[0, -60, 0], [0, 60, 0], [-50, 0, 0], [50, 0, 0], [-30, 0, 0], [30, 0, 0]]
-    points[4] = 0, 0, -60
-    frontal = mesh_proportions(FaceObservation(1.0, points))
-    np.testing.assert_allclose([frontal["long"], frontal["depth"]], np.log([1.2, 0.5]), rtol=1e-5)
-    points[4] = 0, 0, -6
-    assert mesh_proportions(FaceObservation(1.0, points))["depth"] == pytest.approx(np.log(0.05), rel=1e-5)
-    assert frontal["turned"] == pytest.approx(np.log(1.05))
-    points[263] = -30, 0, 60  # the line between the eyes points at the camera
-    assert mesh_proportions(FaceObservation(1.0, points))["turned"] == pytest.approx(np.log(0.05))
-
-
-def test_other_heads_are_covered_without_the_own_head():
-    rgb = np.full((100, 300, 3), 7, np.uint8)
-    heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
-    box = RotatedBox(150, 50, 300, 300)
-    covered = without_other_heads(rgb, box, heads, heads[0])
-    assert covered[50, 250].tolist() == covered[50, 105].tolist() == [128] * 3
-    assert (covered[32:68, 42:78] == 7).all()
-    assert without_other_heads(rgb, box, heads[:1], heads[0]) is rgb
-
-
-def test_a_head_lies_below_the_eyes_of_its_window():
-    eyes_to_ears = np.array([[-5, 0], [5, 0], [0, 5], [0, 10], [-9, 0], [9, 0]], float)
-    head = head_from_detection(Detection(0.8, np.zeros(4), eyes_to_ears + 50), Window(100, 200, 300, 400))
-    assert head.score == 0.8
-    assert 20 < head.height < 30
-    np.testing.assert_allclose(head.middle, (150, 253.9))
 
 
 class Palms:
