@@ -13,7 +13,7 @@ from sonjit.lab.explain.imagenet import (
     IMAGE_MODELS,
     SIDE,
     ImageClassifier,
-    class_number,
+    class_index,
     imagenet_names,
     read_checkpoint,
 )
@@ -61,17 +61,17 @@ def test_each_map_is_the_weighted_sum_of_the_features(name, files, photo):
     classifier = ImageClassifier(name)
     features, scores = classifier.run(photo)
     maps = classifier.explain(photo, top=5)
-    assert [one.label for one in maps] == np.argsort(-scores)[:5].tolist()
-    assert [one.name for one in maps] == [imagenet_names()[one.label] for one in maps]
-    for one in maps:
+    assert [found.label for found in maps] == np.argsort(-scores)[:5].tolist()
+    assert [found.name for found in maps] == [imagenet_names()[found.label] for found in maps]
+    for found in maps:
         expected = sum(
             weight * values
-            for weight, values in zip(classifier.weights[one.label], features.astype(float), strict=True)
+            for weight, values in zip(classifier.weights[found.label], features.astype(float), strict=True)
         )
-        np.testing.assert_allclose(one.values, expected, atol=1e-5)
-        assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.score, abs=1e-4)  # float32
+        np.testing.assert_allclose(found.values, expected, atol=1e-5)
+        assert found.values.mean(dtype=float) + found.bias == pytest.approx(found.score, abs=1e-4)  # float32
     every = classifier.explain(photo, top=1000)
-    assert sum(one.probability for one in every) == pytest.approx(1, abs=1e-4)
+    assert sum(found.probability for found in every) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_file_or_an_image_and_named_classes_can_be_explained(files, photo, tmp_path):
@@ -100,7 +100,7 @@ def test_a_file_or_an_image_and_named_classes_can_be_explained(files, photo, tmp
 )
 def test_a_class_that_is_unknown_or_ambiguous_is_one_line(target, words):
     with pytest.raises(InputError, match=words) as caught:
-        class_number(target)
+        class_index(target)
     assert "\n" not in str(caught.value)
 
 
@@ -114,12 +114,26 @@ def test_the_command_draws_the_best_class_without_options(sonjit, files, photo, 
     options = ("--top", "5", "--boxes", "--draw", "five.png", "--save", "five.json")
     assert sonjit("explain", "photo.png", *options)[0] == 0
     assert cv2.imread("five.png").shape == (photo.shape[0], 5 * photo.shape[1], 3)
-    assert sonjit("explain", "photo.png", "--of", "dome,palace", "--model", "mobilenet_v2")[1].startswith("dome 0.")
-    assert "Several classes match 'bear'" in sonjit("explain", "photo.png", "--of", "bear")[2][0]
+    options = ("--of", "dome,palace", "--model", "mobilenet_v2", "--draw", "two.png")
+    assert sonjit("explain", "photo.png", *options)[1].startswith("dome 0.")
+    assert "Several classes match 'bear'" in sonjit("explain", "photo.png", "--of", "bear", "--draw", "bear.png")[2][0]
+
+
+def test_the_command_replaces_no_picture_that_it_names_itself(sonjit, files, photo, demo_clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("photo.png", photo[..., ::-1])
+    (tmp_path / "photo-map.png").write_bytes(b"mine")
+    status, _, lines = sonjit("explain", "photo.png")
+    assert (status, lines) == (2, ["sonjit: photo-map.png exists. Name the picture with --draw."])
+    assert (tmp_path / "photo-map.png").read_bytes() == b"mine"
+    assert sonjit("explain", "photo.png", "--draw", "photo-map.png")[0] == 0
+    assert sonjit("explain", "photo.png", "--save", "photo.json")[0] == 0
+    assert sonjit("explain", demo_clip[0], "--limit", "1")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.png", "photo-map.png", "photo.json"}
 
 
 @pytest.mark.slow
-def test_backprop_is_drawn_beside_the_map(sonjit, files, photo, tmp_path):
+def test_backprop_is_drawn_next_to_the_map(sonjit, files, photo, tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), photo[..., ::-1])
@@ -142,7 +156,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(data)
         with pytest.raises(
-            InputError, match="is no tensor; nothing was run" if name == "forged" else "damaged"
+            InputError, match="is not a tensor; nothing was run" if name == "forged" else "damaged"
         ) as caught:
             read_checkpoint(path)
         assert "\n" not in str(caught.value)

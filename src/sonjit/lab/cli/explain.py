@@ -14,7 +14,7 @@ from sonjit.lab.explain.run import CLASSIFIERS, Explain, default_model
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.runs import Inputs, Outputs
-from sonjit.runs.inputs import is_many
+from sonjit.runs.inputs import is_many, is_video
 
 _MAX_SIDE = 4096
 
@@ -89,7 +89,7 @@ def explain(
         truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.
         draw: Image or video to write with the maps over it. For many files a folder. Default for one photograph without
-            --save: its name with -map.png.
+            --save: its name with -map.png, which must not exist.
         device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
     """
     for option, value in (("--hand", hand), ("--max-instances", max_instances), ("--top", top)):
@@ -126,8 +126,11 @@ def explain(
         device=device,
     )
     inputs = Inputs.find(map(str, sources))
-    if save is None and draw is None and task.of_classes and inputs.files is None and Path(inputs.named[0]).is_file():
-        draw = f"{Path(inputs.named[0]).stem}-map.png"
+    file = Path(inputs.named[0])
+    if save is None and draw is None and task.of_classes and inputs.files is None and file.is_file():
+        draw = None if is_video(file) else f"{file.stem}-map.png"
+        if draw is not None and Path(draw).exists():
+            raise InputError(f"{draw} exists. Name the picture with --draw.")
     return run_and_report(task, inputs, Outputs(save, draw), batch)
 
 

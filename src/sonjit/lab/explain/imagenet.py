@@ -32,7 +32,7 @@ _MAX_NAMES = 20
 
 
 class _Layout(NamedTuple):
-    """What the tensors of a checkpoint, which are in the order of execution, do not determine."""
+    """Properties of a network that its checkpoint does not contain. Its tensors are in the order of execution."""
 
     halving: tuple[int, ...]  # indices of the blocks with stride 2
     padding: str  # padding of convolutions: "explicit" by half of the kernel, or TensorFlow's "same_upper"
@@ -103,7 +103,7 @@ def explain(
     sonjit._util.errors.InputError: Unknown class 'palaces'. Choose from palace, plate, plane, patas, parachute
     """
     targets = [of] if isinstance(of, str | int) else of
-    classes = None if targets is None else [class_number(target) for target in targets]
+    classes = None if targets is None else [class_index(target) for target in targets]
     if top < 1:
         raise InputError(f"top={top}: must be at least 1")
     rgb = rgb_from(image)
@@ -162,7 +162,7 @@ class ImageClassifier:
 
 
 def box_of(values: Float32Array, rgb: Image) -> Box | None:
-    """Return the box of a map (h, w) that covers an image, see `ClassMap.box`."""
+    """Return the box of a map (h, w) that covers an image (H, W, 3), see `ClassMap.box`."""
     height, width = rgb.shape[:2]
     return box_from_map(enlarge(values, width, height))
 
@@ -173,7 +173,7 @@ def imagenet_names() -> tuple[str, ...]:
     return tuple(Path(__file__).with_name("imagenet.txt").read_text("utf-8").splitlines())
 
 
-def class_number(target: str | int, names: Sequence[str] | None = None, count: int | None = None) -> int:
+def class_index(target: str | int, names: Sequence[str] | None = None, count: int | None = None) -> int:
     """Return the index of a class that a user names.
 
     Args:
@@ -184,7 +184,7 @@ def class_number(target: str | int, names: Sequence[str] | None = None, count: i
     Raises:
         InputError: No class or several classes have the name.
 
-    >>> class_number("Dome"), class_number("australian"), class_number("400")
+    >>> class_index("Dome"), class_index("australian"), class_index("400")
     (538, 193, 400)
     """
     names = imagenet_names() if names is None else names
@@ -215,7 +215,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
     """Read a checkpoint of PyTorch before 1.6 without PyTorch: tensors by name, in the order of the file.
 
     Raises:
-        InputError: The file is damaged, or contains more than tensors. Nothing in it is run.
+        InputError: The file is damaged, or contains other objects than tensors. No code in it is run.
     """
     try:
         with path.open("rb") as file:
@@ -236,7 +236,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class _Mapping(dict[str, Any]):
-    """A mapping that takes the attributes of an OrderedDict."""
+    """A dictionary with attributes, which the pickle of an OrderedDict sets."""
 
 
 def _parts(*parts: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -249,7 +249,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch", "FloatStorage"): "<f4",
     ("torch", "LongStorage"): "<i8",
 }
-"""Plain values for what a checkpoint names."""
+"""Plain values for the types and functions that a checkpoint names."""
 
 
 class _Tensors(pickle.Unpickler):
@@ -257,7 +257,9 @@ class _Tensors(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
         if (module, name) not in _KNOWN:
-            raise InputError(f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, which is no tensor; nothing was run")
+            raise InputError(
+                f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, which is not a tensor; nothing was run"
+            )
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any, /) -> tuple[str, str]:  # noqa: ANN401

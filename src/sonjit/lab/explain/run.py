@@ -19,7 +19,7 @@ from sonjit.detectors import Detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import box_around
-from sonjit.lab.explain.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_number, imagenet_names
+from sonjit.lab.explain.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_index, imagenet_names
 from sonjit.lab.explain.overlay import (
     corners_of,
     draw_boxes,
@@ -145,7 +145,7 @@ class ClassSaliency:
         self._classifiers, self._top, self._boxes, self._backprop = classifiers, top, boxes, backprop
         self._names = [list(names or classifier.names) for classifier in classifiers]
         self._classes = [
-            None if targets is None else [class_number(target, own, len(classifier.ids)) for target in targets]
+            None if targets is None else [class_index(target, own, len(classifier.ids)) for target in targets]
             for classifier, own in zip(classifiers, self._names, strict=True)
         ]
 
