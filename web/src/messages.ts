@@ -46,7 +46,7 @@ export interface Answer {
   readonly found: readonly Result[];
   /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
-  /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
+  /** True if the search processed all proposals or found enough confident instances; false if it left out windows. */
   readonly complete: boolean;
   /** Steps of motions in this image; only in streams with `gestures`. */
   readonly motions?: readonly MotionEvent[];

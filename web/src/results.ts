@@ -94,7 +94,7 @@ export type Results = Result[] & {
   events?: readonly Event[];
   /** Number of instances found, including those beyond `max_instances`. */
   total?: number;
-  /** True if the search processed all proposals or found enough confident instances; false if its budget ended before. */
+  /** True if the search processed all proposals or found enough confident instances; false if it left out windows. */
   complete?: boolean;
 };
 

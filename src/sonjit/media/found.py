@@ -150,7 +150,7 @@ class Results(_Shown, list[R]):
         motions: Motions of hands, if the detector was created with `gestures`.
         total: Number of instances found, also those beyond `max_instances`.
         complete: True if the search of a still processed all proposals or found `max_instances` confident instances.
-            False where its budget ended before.
+            False if it left out windows because the image shows no small instances.
     """
 
     __slots__ = ("_image", "complete", "motions", "total")

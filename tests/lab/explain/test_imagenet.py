@@ -155,9 +155,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
     }.items():
         path = tmp_path / f"{name}.pth"
         path.write_bytes(data)
-        with pytest.raises(
-            InputError, match="is not a tensor; nothing was run" if name == "forged" else "damaged"
-        ) as caught:
+        with pytest.raises(InputError, match="not a tensor; nothing" if name == "forged" else "damaged") as caught:
             read_checkpoint(path)
         assert "\n" not in str(caught.value)
 

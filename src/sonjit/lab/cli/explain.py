@@ -127,9 +127,9 @@ def explain(
     )
     inputs = Inputs.find(map(str, sources))
     file = Path(inputs.named[0])
-    if save is None and draw is None and task.of_classes and inputs.files is None and file.is_file():
-        draw = None if is_video(file) else f"{file.stem}-map.png"
-        if draw is not None and Path(draw).exists():
+    if task.of_classes and not (save or draw or inputs.files) and file.is_file() and not is_video(file):
+        draw = f"{file.stem}-map.png"
+        if Path(draw).exists():
             raise InputError(f"{draw} exists. Name the picture with --draw.")
     return run_and_report(task, inputs, Outputs(save, draw), batch)
 

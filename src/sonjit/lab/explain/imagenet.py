@@ -257,9 +257,7 @@ class _Tensors(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
         if (module, name) not in _KNOWN:
-            raise InputError(
-                f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, which is not a tensor; nothing was run"
-            )
+            raise InputError(f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, not a tensor; nothing was run")
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any, /) -> tuple[str, str]:  # noqa: ANN401
