@@ -13,8 +13,7 @@ import numpy as np
 from refined import MAX_REPROJECTION_PX, dat_rig, triangulated
 
 from sonjit import create_detector
-from sonjit.detectors.kinds.hand_heads import TAPS
-from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hand_heads import TAPS, RefinementInputs, load_hand_refinement
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files

@@ -13,8 +13,7 @@ import sonjit
 from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.tasks.python.vision import _task
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
 

@@ -6,7 +6,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
+from sonjit.detectors.kinds.hand_heads import REFINEMENT_ASSET, HandRefinement, RefinementInputs
 from sonjit.lab.training import refinement as recipe
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.lab.training.refinement import (
@@ -91,9 +91,10 @@ def test_the_recipe_writes_the_same_refinement_again(tmp_path, monkeypatch):
     results = run("one")
     assert {"full_error_ratio", "lite_joints_close", "definition"} <= set(results)
     run("two")
-    first, second = ((tmp_path / name / ASSET).read_bytes() for name in ("one", "two"))
+    first, second = ((tmp_path / name / REFINEMENT_ASSET).read_bytes() for name in ("one", "two"))
     assert first == second
-    assert {name.partition(".")[0] for name in np.load(tmp_path / "one" / ASSET).files} == {"both", "full", "lite"}
+    written = np.load(tmp_path / "one" / REFINEMENT_ASSET).files
+    assert {name.partition(".")[0] for name in written} == {"both", "full", "lite"}
 
 
 @pytest.mark.slow

@@ -18,8 +18,7 @@ from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe._images import ImageError
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds
 
 if TYPE_CHECKING:
     from sonjit.detectors.selfie import SelfieSegmenter

@@ -1,7 +1,8 @@
-"""Additional heads of the published hand networks: keypoint visibility, handedness and gesture features.
+"""Additional heads of the published hand networks: visibility, handedness, gesture features, refined keypoints.
 
 Their inputs are feature maps that the landmark network computes anyway: maps sampled at its own keypoints, and the
-mean of its last map. They were trained on rendered hands with exact ground truth: docs/hands.md.
+mean of its last map. The refinement moves the keypoints and samples the maps again at the new positions. All were
+trained on rendered hands with exact ground truth: docs/hands.md.
 """
 
 from __future__ import annotations
@@ -198,3 +199,81 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
         four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(each.shape[1], 4, -1)  # (C, 4, 21)
         found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
     return np.concatenate(found).T
+
+
+REFINEMENT_ASSET: Final = "hand_refinement.npz"
+WORLD_SCALE: Final = 10.0
+"""Factor from metres to the refinement's inputs and outputs, about 1 for a hand."""
+
+
+class RefinementInputs(NamedTuple):
+    """Outputs of the landmark network for one hand. They are kept, because most crops never become results.
+
+    Attributes:
+        keypoints: (21, 3) as fractions of the crop, z as in the network's output.
+        world: (21, 3) metres in the axes of the crop.
+        maps: Three maps (1, C, side, side).
+    """
+
+    keypoints: Floats
+    world: Floats
+    maps: Sequence[Floats]
+
+
+class RefinedKeypoints(NamedTuple):
+    """Refined keypoints of one hand.
+
+    Attributes:
+        keypoints: (21, 3) as fractions of the crop. z is relative to the wrist, in the scale of x and y.
+        world: (21, 3) metres in the axes of the crop.
+        error: (21,) float32 expected distance of x and y from the exact position, as fractions of the crop.
+    """
+
+    keypoints: Floats
+    world: Floats
+    error: Floats
+
+
+class HandRefinement:
+    """Refinement of one network's keypoints.
+
+    Args:
+        weights: Arrays by name, as `sonjit train refine` writes them.
+    """
+
+    def __init__(self, weights: Mapping[str, Floats]) -> None:
+        self._weights = weights
+        self._rounds = sum(name.startswith("look_") for name in weights)
+
+    def __call__(self, inputs: RefinementInputs) -> RefinedKeypoints:
+        """Return the refined keypoints of one hand."""
+        weights, keypoints = self._weights, inputs.keypoints
+        memory = np.zeros(0, np.float32)
+        for number in range(self._rounds):
+            local = sampled_maps(inputs.maps, keypoints) @ weights[f"look_{number}"]
+            local = np.maximum(local + weights[f"keypoint_{number}"], 0)
+            read = np.concatenate([local.ravel(), _centred(keypoints), memory])
+            memory = np.maximum(read @ weights[f"hidden_{number}"] + weights[f"hidden_bias_{number}"], 0)
+            step = memory @ weights[f"move_{number}"] + weights[f"move_bias_{number}"]
+            keypoints = np.asarray(keypoints + step.reshape(keypoints.shape), np.float32)
+        world = inputs.world.ravel() * np.float32(WORLD_SCALE)
+        read = np.concatenate([memory, _centred(keypoints), world])
+        hidden = np.maximum(read @ weights["world_0"] + weights["world_bias_0"], 0)
+        world = (world + hidden @ weights["world_1"] + weights["world_bias_1"]) / np.float32(WORLD_SCALE)
+        error = np.asarray(np.exp(memory @ weights["error"] + weights["error_bias"]), np.float32)
+        refined = keypoints.copy()
+        refined[:, :2] = inputs.keypoints[:, :2] + weights["share"][:, None] * (keypoints - inputs.keypoints)[:, :2]
+        return RefinedKeypoints(refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
+
+
+def _centred(keypoints: Floats) -> Floats:
+    return (4 * keypoints - np.array([2, 2, 0], np.float32)).ravel()
+
+
+@lru_cache(maxsize=2)
+def load_hand_refinement(model: str) -> HandRefinement:
+    """Load the shipped refinement of a published network, "full" or "lite"."""
+    file = resources.files("sonjit") / "_util" / "assets" / REFINEMENT_ASSET
+    starts = (f"{model}.", "both.")
+    arrays = read_npz(file, accepts=lambda name: name.startswith(starts))
+    return HandRefinement({name.partition(".")[2]: value.astype(np.float32) for name, value in arrays.items()})

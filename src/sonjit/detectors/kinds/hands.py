@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
-from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hand_heads import (
+    TAPS,
+    AppearanceInputs,
+    HandHeads,
+    HandRefinement,
+    RefinementInputs,
+    load_hand_heads,
+    load_hand_refinement,
+)
 from sonjit.detectors.kinds.hand_size import HandSizes
 from sonjit.detectors.observations import Observation
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions

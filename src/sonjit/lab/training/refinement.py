@@ -20,8 +20,7 @@ from torch.nn.functional import relu, smooth_l1_loss
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.detectors.kinds.hand_heads import TAPS
-from sonjit.detectors.kinds.hand_refinement import ASSET, WORLD_SCALE
+from sonjit.detectors.kinds.hand_heads import REFINEMENT_ASSET, TAPS, WORLD_SCALE
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_into_crop
@@ -264,7 +263,7 @@ class RefinementSettings(TrainingSettings):
 
 
 class Refinement(nn.Module):
-    """The refinement of both networks, as `detectors.kinds.hand_refinement` runs it.
+    """The refinement of both networks, as `detectors.kinds.hand_heads` runs it.
 
     `share`: share of each movement of x and y that results contain.
     """
@@ -442,9 +441,9 @@ def train_refinement(request: TrainingRequest) -> dict[str, object]:
         },
     )  # fmt: skip
     network.cpu().eval()
-    with atomic_file(request.out / ASSET) as draft:
+    with atomic_file(request.out / REFINEMENT_ASSET) as draft:
         np.savez(draft, **network.arrays())  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
-    results: dict[str, object] = {"refinement": request.out / ASSET, "definition": definition.tolist()}
+    results: dict[str, object] = {"refinement": request.out / REFINEMENT_ASSET, "definition": definition.tolist()}
     for model, source in held_out.items():
         for prefix, hands in ((model, source.hands), (f"{model}_joints", joints[model])):
             metrics = refinement_metrics(network, model, hands, source.maps)

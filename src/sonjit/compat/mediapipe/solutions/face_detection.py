@@ -9,7 +9,7 @@ from sonjit._util.arrays import Image
 from sonjit.compat.mediapipe._messages import Detection, LocationData
 from sonjit.compat.mediapipe._names import add_covered_names
 from sonjit.compat.mediapipe._solution import DetectorSolution, check_confidences, choice
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face
 

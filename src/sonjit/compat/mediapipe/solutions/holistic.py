@@ -12,7 +12,7 @@ from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe.solutions.hands import HAND_CONNECTIONS, HandLandmark
 from sonjit.compat.mediapipe.solutions.pose import MODELS, POSE_CONNECTIONS, PoseLandmark, pose_outputs
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face, Hand, Person
 

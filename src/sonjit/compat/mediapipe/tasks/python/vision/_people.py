@@ -35,8 +35,7 @@ from sonjit.compat.mediapipe.tasks.python.vision._task import (
     normalized_landmarks,
     world_landmarks,
 )
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.results import Body, Face, Hand, Person
 from sonjit.results.skeletons.faces import BLENDSHAPES
 

@@ -34,8 +34,7 @@ from sonjit.compat.mediapipe._solution import (
 )
 from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
 from sonjit.detectors import create
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS
-from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
 
 Found = TypeVar("Found")
