@@ -41,10 +41,8 @@ _PLOT_STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }  # fmt: skip
 """Settings of Matplotlib, with which the same data give the same bytes."""
-_MAX_LINE_POINTS = 320
-"""Maximum points of a line. Longer lines are drawn by the means of equal stretches."""
-_MIN_LOG_DECADES = 1.5
-"""Minimum range in powers of ten for a logarithmic axis."""
+_MAX_LINE_POINTS = 320  # maximum points of a line. Longer lines are drawn by the means of equal stretches.
+_MIN_LOG_DECADES = 1.5  # minimum range in powers of ten for a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -220,8 +218,7 @@ def _plot(draw: Callable[..., None], title: str, *, width: int = 640, height: in
 def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
     """Draw shares over thresholds, one labelled line per curve, in the unit of the first.
 
-    Args:
-        curves: Pairs of a label and a curve.
+    `curves`: pairs of a label and a curve.
     """
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib

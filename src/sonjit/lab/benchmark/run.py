@@ -80,8 +80,7 @@ _FULL = "body: tracked, full"
 _HAND_BUNDLE = "hand_landmarker.task"
 DRIFT_FRAMES = 60
 """Distinct frames made from a single image."""
-_DRIFT = 1 / 25
-"""Maximum drift of an image either way, as a share of its shorter side: about 1/240 of it per frame."""
+_DRIFT = 1 / 25  # maximum drift of an image either way, as a share of its shorter side: about 1/240 of it per frame
 _MAX_CLIP_BYTES = 1_000_000_000
 
 CASES = (
@@ -201,13 +200,11 @@ Sides = dict[LibraryName, tuple[str, str]]
 FRAMES = 300
 """Frames that a worker processes. The clip is played forwards and backwards to fill them."""
 METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
-_TIMEOUT_S = 300
-"""Time limit of a worker, which usually takes a few seconds."""
+_TIMEOUT_S = 300  # time limit of a worker, which usually takes a few seconds
 _WORKER = Path(__file__).with_name("worker.py")
 _LAYER_FRAMES = 10
 """Frames that the detector processes before its layers are measured, so that each network has a real input."""
-_LAYER_RUNS = 20
-"""Runs of each network per turn."""
+_LAYER_RUNS = 20  # runs of each network per turn
 
 _COLUMNS = {
     "p50_ms": ("p50 ms", 2), "p90_ms": ("p90 ms", 2), "mean_ms": ("mean ms", 2), "cpu_ms": ("CPU ms", 2),

@@ -155,9 +155,7 @@ class CocoSet(RecordDataset):
     def read(self, annotations: Path, *images: Path) -> None:
         """Read an annotation file.
 
-        Args:
-            annotations: JSON file.
-            images: Folders that its file names may be relative to, most likely first.
+        `annotations`: JSON file; `images`: folders that its file names may be relative to, most likely first.
         """
         self._folders = [
             (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))

@@ -550,10 +550,8 @@ def split_dataset(
 def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: int = 0) -> dict[str, str]:
     """Return the part of each group.
 
-    Args:
-        groups: Group of every sample, so that large groups weigh more.
-        shares: Share of the samples in each part.
-        seed: Seed of the assignment.
+    `groups`: group of every sample, so that large groups weigh more; `shares`: share of the samples in each part;
+    `seed`: seed of the assignment.
     """
     if not shares or any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise InputError(f"shares {dict(shares)} must be above 0 and add up to 1")

@@ -313,9 +313,7 @@ def read_lines(path: Path) -> list[str]:
 def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Read the width and height in pixels from the head of an image file.
 
-    Args:
-        path: Image file.
-        upright: Return the size after rotation by the EXIF orientation (JPEG), not the stored size.
+    `path`: image file; `upright`: return the size after rotation by the EXIF orientation (JPEG), not the stored size.
     """
     try:
         with path.open("rb") as file:
@@ -349,10 +347,7 @@ def _exif_orientation(head: bytes) -> int:
 def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:
     """Return keypoints in COCO's form, flat or in triples.
 
-    Args:
-        record: Record with the keypoints.
-        field: Field name.
-        count: Required number of keypoints.
+    `record`: record with the keypoints; `field`: field name; `count`: required number of keypoints.
 
     Returns:
         Points (K, 2) in pixels, NaN where the flag is 0, and flags (K,).

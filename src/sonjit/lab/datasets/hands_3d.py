@@ -351,10 +351,8 @@ _TEST = "B1"  # the background that everybody tests on
 class Stb(Dataset):
     """One split as seen by one camera.
 
-    Args:
-        root: Folder with `images` and `labels`.
-        split: `train` (backgrounds 2 to 6), `test` (background 1) or `all`.
-        view: BB_left, BB_right or SK_color.
+    `root`: folder with `images` and `labels`; `split`: `train` (backgrounds 2 to 6), `test` (background 1) or `all`;
+    `view`: BB_left, BB_right or SK_color.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, view: View = "BB_left") -> None:
@@ -425,17 +423,15 @@ _DEPTH_TO_COLOUR = np.array(
     ]
 )
 _DEPTH_TO_COLOUR_MM = np.array([25.7, 1.22, 3.902])
-_TRAIN: Final = (1, 3, 4)
-"""Training subjects of the cross-subject split."""
+_TRAIN: Final = (1, 3, 4)  # training subjects of the cross-subject split
 _LABEL_FOLDERS = ("Hand_pose_annotation_v1", "Hand_pose_annotation_v1_1")
 
 
 class Fpha(Dataset):
     """One split with every labelled frame.
 
-    Args:
-        root: Folder with `Video_files` and `Hand_pose_annotation_v1`.
-        split: `all`, or the cross-subject split of hand poses: `train` (subjects 1, 3 and 4) and `test` (the others).
+    `root`: folder with `Video_files` and `Hand_pose_annotation_v1`; `split`: `all`, or the cross-subject split of hand
+    poses: `train` (subjects 1, 3 and 4) and `test` (the others).
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
@@ -517,10 +513,8 @@ _HO3D_METRES_PER_STEP = 0.00012498664727900177
 class Ho3d(Dataset):
     """One split. Frames without labels are in `skipped`.
 
-    Args:
-        root: Folder with `train`, `evaluation` and their lists.
-        split: `train` or `evaluation`.
-        vertices: Also read `evaluation_verts.json`, 220 MB in memory, if it exists.
+    `root`: folder with `train`, `evaluation` and their lists; `split`: `train` or `evaluation`; `vertices`: also read
+    `evaluation_verts.json`, 220 MB in memory, if it exists.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, vertices: bool = False) -> None:

@@ -29,8 +29,7 @@ HAND_TYPES: Final = ("right", "left", "interacting")
 JOINTS: Final = 42
 """Right hand 0..20, left hand 21..41."""
 
-_COLUMNS: Final = 8
-"""Columns of an image: width, height, numbers of five texts, frame."""
+_COLUMNS: Final = 8  # columns of an image: width, height, numbers of five texts, frame
 _MANO = {"pose": 48, "shape": 10, "trans": 3}
 
 
@@ -383,8 +382,7 @@ def _present(image: ImageRecord, valid: BoolArray) -> list[int]:
     return {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
 
 
-_BOX_SCALE: Final = 1.2
-"""Factor by which the set's boxes are larger than their content."""
+_BOX_SCALE: Final = 1.2  # factor by which the set's boxes are larger than their content
 _HAND_TYPE_FLAGS: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
 
 
@@ -403,8 +401,7 @@ def cameras_record(
 def joints_record(points_m: FloatArray) -> dict[str, object]:
     """Return a frame's entry of `joint_3d.json`.
 
-    Args:
-        points_m: Joints (2, 21, 3) of the right and the left hand in the world; NaN where unknown.
+    `points_m`: joints (2, 21, 3) of the right and the left hand in the world; NaN where unknown.
     """
     valid = np.asarray(np.isfinite(points_m).all(-1), np.bool_)
     world = np.ones((42, 3))  # as the set marks what is not known

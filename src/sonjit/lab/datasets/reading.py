@@ -36,9 +36,7 @@ _NUMBER_PARTS = ("", ".", "e", "E")
 def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield the values at one depth of a JSON file without loading the rest.
 
-    Args:
-        path: File of any size.
-        depth: 1 for the members of the outermost object or list.
+    `path`: file of any size; `depth`: 1 for the members of the outermost object or list.
 
     Yields:
         Keys and indices that lead to a value, and the value. Values at a smaller depth are skipped.
@@ -191,9 +189,7 @@ def one_line(error: Exception) -> str:
 def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
     """Return a YAML file that contains a mapping of plain values.
 
-    Args:
-        path: File, also shown in error messages.
-        text: Content to use in place of the file's.
+    `path`: file, also shown in error messages; `text`: content to use in place of the file's.
     """
     with optional_import("YAML files"):
         import yaml
@@ -240,10 +236,8 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> Float32Array:
     """Return the depth (H, W) in metres of a colour PNG, whose low byte is in red and high byte in green.
 
-    Args:
-        path: PNG file.
-        metres_per_step: Metres per step of the 16-bit value of two channels.
-        red_is_high: The high byte is in red and the low byte in green, as in RHD.
+    `path`: PNG file; `metres_per_step`: metres per step of the 16-bit value of two channels; `red_is_high`: the high
+    byte is in red and the low byte in green, as in RHD.
     """
     red, green = np.moveaxis(load_image(path, upright=False)[..., :2].astype(np.float32), -1, 0)
     steps = red * 256 + green if red_is_high else red + green * 256

@@ -59,9 +59,8 @@ def check_sample(sample: Sample) -> None:
 def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
     """Check every sample.
 
-    Args:
-        dataset: Data set to check.
-        skip_bad: Exclude bad samples and list them in `skipped`, instead of raising an error for the first one.
+    `dataset`: data set to check; `skip_bad`: exclude bad samples and list them in `skipped`, instead of raising an
+    error for the first one.
     """
     good: list[int] = []
     bad: list[Skipped] = []

@@ -300,10 +300,8 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
     A fit without translation is moved to the labelled wrist. If the set does not define the mean pose, the one that
     comes nearer to the labelled joints is used.
 
-    Args:
-        hand: Hand with a fit.
-        camera: Camera of its image, needed for fits in the world frame only.
-        mano: MANO model of the hand's side.
+    `hand`: hand with a fit; `camera`: camera of its image, needed for fits in the world frame only; `mano`: MANO model
+    of the hand's side.
     """
     fit = hand.mesh
     if fit is None:

@@ -47,8 +47,7 @@ _PARTS: Final = {
 """Parts in the order of COCO-WholeBody's 133 keypoints."""
 PALM_MODELS = ("palm-full", "palm-lite")
 _PALM = 1
-_MIN_PALM_SCORE = 0.02
-"""Minimum score of a palm, so low that average precision sees nearly all of the curve."""
+_MIN_PALM_SCORE = 0.02  # minimum score of a palm, so low that average precision sees nearly all of the curve
 Record = dict[str, Any]
 
 

@@ -48,15 +48,12 @@ from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.sources.images import encode_image
 from sonjit.results import LEAST_SIDE_SCORE, Box
 
-_MIN_IOU = 0.3
-"""Minimum IoU of a detection and its label."""
+_MIN_IOU = 0.3  # minimum IoU of a detection and its label
 _MIN_SIZE_RATIO, _MAX_SIZE_RATIO = 0.5, 2.0
 """Ratio of the longest sides at which a detection with its centre in the label fits it too: networks enclose different
 parts of an instance."""
-_MAX_HIDDEN = 0.5
-"""Maximum occluded share of a label that must be found."""
-_MIN_KEYPOINTS = 10
-"""Minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact."""
+_MAX_HIDDEN = 0.5  # maximum occluded share of a label that must be found
+_MIN_KEYPOINTS = 10  # minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact.
 _SCORE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 _KINDS = ("hand", "face", "body")
 

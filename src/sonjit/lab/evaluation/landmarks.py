@@ -431,9 +431,8 @@ _SKELETONS = {
 class LandmarkEvaluator:
     """Evaluator of 2D keypoints of one kind of instance.
 
-    Args:
-        protocol: Protocol with the thresholds of the curve, in per cent.
-        kind: Kind of instance: hands by the palm (MNAE), bodies by the torso (and PDJ), faces by the eyes (IOD MAE).
+    `protocol`: protocol with the thresholds of the curve, in per cent; `kind`: kind of instance: hands by the palm
+    (MNAE), bodies by the torso (and PDJ), faces by the eyes (IOD MAE).
     """
 
     def __init__(self, protocol: Protocol, kind: LandmarkKind = "hand") -> None:
@@ -605,8 +604,7 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
 class FaceEvaluator(LandmarkEvaluator):
     """Evaluator of faces as in 300W, 300VW and WFLW.
 
-    Args:
-        protocol: Protocol whose `curve` ends at the threshold of FR and AUC, in per cent.
+    `protocol`: protocol whose `curve` ends at the threshold of FR and AUC, in per cent.
     """
 
     def __init__(self, protocol: Protocol) -> None:

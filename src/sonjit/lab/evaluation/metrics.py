@@ -35,15 +35,13 @@ CONDITIONS = {
 
 _SIZES = (32, 64, 128, 256, 512)
 _DARK, _BRIGHT = 64, 160
-_GREY_CHROMA = 4.0
-"""Mean CIELAB chroma below which an image counts as grey."""
+_GREY_CHROMA = 4.0  # mean CIELAB chroma below which an image counts as grey
 _SHARPNESS_PX, _BLURRED = 128, 100.0
 _TONES = ((41, "41° and more, light"), (28, "28 to 41°, intermediate"), (10, "10 to 28°, tan"))
 _DARKEST_TONE = "under 10°, brown or dark"
 """Classes of the individual typology angle (Chardon, Cretois, Hourseau 1991)."""
 _SKIN_SHARE = 0.3
-_MIN_LUMA = 60
-"""Minimum median luma for an estimate of skin tone. Below it, the tone is that of the light."""
+_MIN_LUMA = 60  # minimum median luma for an estimate of skin tone. Below it, the tone is that of the light.
 _NOTES = {
     "gloves": r"\bgloves?\b",
     "rings": r"\brings?\b",
@@ -171,8 +169,7 @@ def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
 Average = Literal["joint", "all"]
 Better = Literal["lower", "higher"]
 
-_MAX_JOINTS = 42
-"""Maximum number of joints with a row each. A face mesh is reported by its parts only."""
+_MAX_JOINTS = 42  # maximum number of joints with a row each. A face mesh is reported by its parts only.
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, DetectedInstances, SavedMaskRCNN
 
 _CLASSES = 5
-_MIN_SCORE = 0.05
-"""Minimum score of instances: that of Mask R-CNN."""
+_MIN_SCORE = 0.05  # minimum score of instances: that of Mask R-CNN
 
 
 class ClassifierModel(Model):
@@ -343,10 +342,8 @@ class CropFile:
     def of(self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool) -> CropRecord:
         """Return the box of the hands of one crop.
 
-        Args:
-            sample: Image.
-            group: Hands of the crop.
-            is_only: True if the image has no other hands, so that records of the image apply to them.
+        `sample`: image; `group`: hands of the crop; `is_only`: True if the image has no other hands, so that records of
+        the image apply to them.
         """
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]

@@ -48,8 +48,7 @@ _ARRAYS = {
 }
 """Arrays of an .npz in addition to `id`: their shape after the first axis, None for any size, and their content."""
 
-_MAX_BEYOND = 1.05
-"""Maximum edge of a box, as a share of its image's side, that is no sign of another form of box."""
+_MAX_BEYOND = 1.05  # maximum edge of a box, as a share of its image's side, that is no sign of another form of box
 _PARTS: dict[str, tuple[str, str | None, int]] = {
     "foot": ("body_coco23", None, 6),
     "face": ("face_300w68", None, 68),

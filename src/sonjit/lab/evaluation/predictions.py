@@ -36,10 +36,8 @@ class PersonPart(NamedTuple):
     sigmas: tuple[float, ...]
 
 
-_MIN_VISIBILITY = 0.5
-"""Minimum visibility of a keypoint that a model predicts as visible."""
-_MAX_MATCH_DISTANCE = 0.5
-"""Maximum mean distance of a match, as a share of the truth's longer side."""
+_MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
+_MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
 
 LandmarkKind = Literal["hand", "body", "face"]
 """Kinds of instances with keypoints."""

@@ -38,8 +38,7 @@ from sonjit.lab.evaluation.predictions import (
 )
 from sonjit.lab.metrics import group_report, mean_interval
 
-_MAX_LABEL_SAMPLES = 100
-"""Number of samples that are read to find the kind of labels."""
+_MAX_LABEL_SAMPLES = 100  # number of samples that are read to find the kind of labels
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
 
 
@@ -395,9 +394,7 @@ def _load(name: str, kind: type[T], key: str, problem: str) -> T:
 def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
     """Refuse impossible statistics: a mean outside of the range, or more spread than the range allows.
 
-    Args:
-        summary: Statistics of the groups.
-        rounding: Maximum rounding error of each printed number.
+    `summary`: statistics of the groups; `rounding`: maximum rounding error of each printed number.
     """
     low, high, slack = summary.low, summary.high, 2 * rounding
     groups = max(summary.count or 0, 2)

@@ -81,8 +81,7 @@ _MODE_TITLES = {
 MOST = 8
 _MAX_MISSED = 4
 _LABEL_PX = 220
-_WINDOW_MODELS = ("deformer",)
-"""Models that use neighbouring frames."""
+_WINDOW_MODELS = ("deformer",)  # models that use neighbouring frames
 
 
 def save_report(outcome: Evaluation, out: Path) -> None:
@@ -446,8 +445,7 @@ def _heading(label: str, kind: str) -> NDArray[np.uint8]:
     return strip
 
 
-_MIN_INSTANCES = 100
-"""Number of instances below which metrics are only an example."""
+_MIN_INSTANCES = 100  # number of instances below which metrics are only an example
 _DETECTION = {
     "recall": "found", "precision": "correct", "false": "false", "doubled": "duplicate", "handedness": "side",
     "side_known": "side, where it is known (0.8 and more)",
@@ -500,9 +498,7 @@ class CardRequest:
 def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:
     """Return the Markdown, HTML and plots of a card per evaluated model.
 
-    Args:
-        records: Contents of eval.json for one or several models.
-        request: Additional content of the cards.
+    `records`: contents of eval.json for one or several models; `request`: additional content of the cards.
     """
     described = request.name or request.licence or request.training_data or request.intended_use
     titles = {_card_name(record, request) for record in records}

@@ -41,15 +41,13 @@ from sonjit.runs import Summary
 
 EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
 """Evaluators by task of a protocol."""
-_MIN_SUBJECTS = 5
-"""Minimum number of subjects for resampling by subject, since images of one person are similar."""
+_MIN_SUBJECTS = 5  # minimum number of subjects for resampling by subject, since images of one person are similar
 _MAX_CLUSTERS = 4096
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 _SPEED_METRIC = "frames_per_second"
 _SPEED_SAMPLES = 16  # images
 _Call: typing.TypeAlias = "tuple[Path, Mode, tuple[int, ...]]"
-_process_worker: _Worker | None = None
-"""Worker of this process of a pool or a cluster, which ends with the process."""
+_process_worker: _Worker | None = None  # worker of this process of a pool or a cluster, which ends with the process
 
 
 class Evaluator(typing.Protocol):
@@ -388,8 +386,7 @@ def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int],
 
     A very large number of units is grouped at random, which changes the width of an interval by about 1 %.
 
-    Args:
-        keys: Data set, sample and subject of each evaluated item.
+    `keys`: data set, sample and subject of each evaluated item.
     """
     subjects = {subject for *_, subject in keys}
     by_subject = None not in subjects and len(subjects) >= _MIN_SUBJECTS

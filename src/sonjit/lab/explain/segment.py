@@ -55,10 +55,8 @@ _LABELS: Final = {"Left": 1, "Right": 2, "arm": 3, "object": 4}
 _ARM_SCALE: Final = 1.6
 """Side of the crop for arms, which reach farther than hands and objects, relative to the network's crop."""
 _MASK_SIDE: Final = 56
-_MIN_SHARE: Final = 0.01
-"""Least share of a crop that an arm or an object covers."""
-_SAME: Final = 0.5
-"""IoU of boxes from which two objects or arms are one, seen from two hands."""
+_MIN_SHARE: Final = 0.01  # least share of a crop that an arm or an object covers
+_SAME: Final = 0.5  # IoU of boxes from which two objects or arms are one, seen from two hands
 
 
 class HandMaskFinder:

@@ -32,8 +32,7 @@ _BY_ID: Final = tuple(np.argsort([joint for level in _LEVELS for joint in level]
 _CHUNK: Final = 64  # number of hands whose mixed transforms fit a processor's cache
 _POSE: Final = 3 * mano_files.JOINTS
 _TINY = 1e-8  # added to each component, so that the axis of the zero rotation has a gradient
-_MAX_DIFFERENCE: Final = 1e-5
-"""Maximum difference of fields of the same model: metres, or blend weights."""
+_MAX_DIFFERENCE: Final = 1e-5  # maximum difference of fields of the same model: metres, or blend weights
 
 
 class PosedHand(NamedTuple):

@@ -72,8 +72,7 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
 def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[Any]]:
     """Read MANO's fields as checked arrays of the shapes in `SHAPES`: float64, and int64 for faces and parents.
 
-    Args:
-        source: Path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
+    `source`: path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
 
     Raises:
         InputError: The file is missing, damaged or not MANO, or a field is not valid.

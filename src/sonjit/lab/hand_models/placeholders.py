@@ -16,8 +16,7 @@ from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, 
 
 PLACEHOLDER: Final = "stand-in"
 """Value of a setting that selects the placeholder hand."""
-_SHAPE_STEP: Final = 0.05
-"""Relative change of a length for one unit of a shape."""
+_SHAPE_STEP: Final = 0.05  # relative change of a length for one unit of a shape
 
 
 class _Finger(NamedTuple):

@@ -57,9 +57,7 @@ _FLIP: Final = np.array([-1.0, 1.0, 1.0])
 def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
     """Return the names of the 25 joints in the order of `JOINTS`, as in characters.
 
-    Args:
-        side: The person's own hand.
-        bones: Convention of the names.
+    `side`: the person's own hand; `bones`: convention of the names.
 
     >>> joint_names("Left", "vrm")[:6]
     ('leftHand', 'leftThumbMetacarpal', 'leftThumbProximal', 'leftThumbDistal', 'leftThumbTip', 'leftIndexMetacarpal')
@@ -151,8 +149,7 @@ class Rig:
         Directions at rest stay. The skin stretches along each bone with it, and across it by the hand's mean growth.
         Beyond the last joint of a finger it stretches only by the mean growth, whatever the position of the tip.
 
-        Args:
-            lengths: (20,) metres, in the order of the property `lengths`.
+        `lengths`: (20,) metres, in the order of the property `lengths`.
         """
         growth = (np.asarray(lengths, np.float64) / self.lengths).reshape(5, 4)
         mean = float((growth * self.lengths.reshape(5, 4))[:, :3].sum() / self.lengths.reshape(5, 4)[:, :3].sum())
@@ -378,9 +375,7 @@ def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
     The bases are between the wrist and the knuckles and move nothing. Joints have the axes of another rig, rotated with
     their bones.
 
-    Args:
-        fields: Fields from `read_mano`.
-        plain: Rig of the same side, which gives the axes.
+    `fields`: fields from `read_mano`; `plain`: rig of the same side, which gives the axes.
 
     Raises:
         InputError: The mean pose bends the fingers like those of the other side.
@@ -461,9 +456,7 @@ def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
 
     The last bone of a finger may have 0.5 to 3 times the rig's length, because the tip keypoint may differ.
 
-    Args:
-        rig: Hand at rest.
-        keypoints: (N, 21, 3) metres in MediaPipe's order.
+    `rig`: hand at rest; `keypoints`: (N, 21, 3) metres in MediaPipe's order.
     """
     keypoints = _check_keypoints(keypoints)
     chains = keypoints[:, np.array([[0, *range(1 + 4 * f, 5 + 4 * f)] for f in range(5)])]

@@ -44,8 +44,7 @@ _OUTPUTS: Final = {"joint_coord": [1, 42, 3], "rel_root_depth": [1, 1], "hand_ty
 """Names and shapes of the outputs that lifting reads. The volume, 44 MB per crop, is not copied."""
 _MM = 1000.0
 _CPU = torch.device("cpu")
-_PALM_MM: Final = 90.0
-"""Usual distance from the wrist to the knuckle of the middle finger."""
+_PALM_MM: Final = 90.0  # usual distance from the wrist to the knuckle of the middle finger
 GivenBox: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
 _NEAR = 3.0
@@ -175,9 +174,7 @@ class Lifter:
     def find(self, rgb: Image, box: GivenBox) -> list[Hand]:
         """Find hands in a box with InterNet, without a detector.
 
-        Args:
-            rgb: (H, W, 3) uint8.
-            box: x, y, width, height in pixels around the hands of one person.
+        `rgb`: (H, W, 3) uint8; `box`: x, y, width, height in pixels around the hands of one person.
 
         Returns:
             Zero to two hands, with their probabilities as scores and `keypoints_3d` as from `lift`. Without RootNet the
@@ -225,9 +222,7 @@ class Lifter:
 
         Order, side, score and pixels of the hands do not change. A right and a left hand near each other share a crop.
 
-        Args:
-            rgb: (H, W, 3) uint8.
-            hands: Hands detected in the image.
+        `rgb`: (H, W, 3) uint8; `hands`: hands detected in the image.
 
         Returns:
             Hands in the same order; `keypoints_3d` (21, 3) in metres in the camera's frame: x right, y down, z forward

@@ -24,8 +24,7 @@ from sonjit.media import TrackedFrame
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.skeletons import load_skeleton
 
-_MIN_DEPTH_M = 0.01
-"""Minimum depth of a projected vertex. Points behind the lens have no pixel."""
+_MIN_DEPTH_M = 0.01  # minimum depth of a projected vertex. Points behind the lens have no pixel.
 
 
 class HandRecord(TypedDict):

@@ -126,8 +126,7 @@ def _write(path: str, parts: Iterable[str | bytes]) -> None:
             file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
 
 
-_BAR_SHARE = 0.02
-"""Width of a bar in shares of the image's longer side."""
+_BAR_SHARE = 0.02  # width of a bar in shares of the image's longer side
 
 
 @Parameter(name="*")

@@ -44,8 +44,7 @@ __all__ = [
 _RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
 """Points that differ by no more than this share of the largest coordinate count as equal."""
 
-_SERVER_EPSILON = 1e-8
-"""Summand of norms in the released evaluation of FreiHAND, HO-3D and DexYCB."""
+_SERVER_EPSILON = 1e-8  # summand of norms in the released evaluation of FreiHAND, HO-3D and DexYCB
 
 
 def root_relative(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, root: int = 0) -> Points:

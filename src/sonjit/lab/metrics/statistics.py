@@ -20,8 +20,7 @@ __all__ = [
     "mean_interval",
 ]  # fmt: skip
 
-_MAX_COORDINATE = 1e100
-"""Coordinates beyond this are not measurements, and their squares would overflow."""
+_MAX_COORDINATE = 1e100  # coordinates beyond this are not measurements, and their squares would overflow
 
 RESAMPLES: Final = 1000
 _BLOCK: Final = 1 << 20  # weights in memory at one time

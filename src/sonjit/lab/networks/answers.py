@@ -20,8 +20,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
 from sonjit.lab.networks.classifiers import CamNetwork, Classifier, load_classifier
 
-_CLASSIFIER = Path("classifier", "weights.safetensors")
-"""Path of the classifier's weights in a run."""
+_CLASSIFIER = Path("classifier", "weights.safetensors")  # path of the classifier's weights in a run
 _WEIGHTS = "weights.safetensors"
 
 
@@ -90,9 +89,7 @@ def save_answerer(folder: Path, answerer: Answerer) -> None:
 def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     """Load a run of `sonjit train vqa`.
 
-    Args:
-        name: Name of the network for the features.
-        folder: Folder of the run.
+    `name`: name of the network for the features; `folder`: folder of the run.
 
     Raises:
         InputError: The folder is not such a run, or a run with another network.

@@ -301,8 +301,7 @@ View = Literal["full", "crop", "box"]
 
 _OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
                    "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip
-_CROPPER = "cropper"
-"""Subfolder of a run with the run whose maps crop its images."""
+_CROPPER = "cropper"  # subfolder of a run with the run whose maps crop its images
 
 
 _WEIGHTS = "weights.safetensors"

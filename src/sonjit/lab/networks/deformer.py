@@ -589,10 +589,8 @@ class DeformerStream:
 
     It keeps 1.2 kB for each frame in reach: 30 before the frame that is due, and 30 after it.
 
-    Args:
-        network: Network, which is set to eval mode.
-        gap: Frames between neighbouring frames of a window.
-        left: True for a left hand.
+    `network`: network, which is set to eval mode; `gap`: frames between neighbouring frames of a window; `left`: True
+    for a left hand.
 
     A frame of a window that is missing, because the video ends or because it was not pushed, is replaced by the last
     available one between it and the middle.

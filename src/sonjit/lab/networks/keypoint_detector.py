@@ -27,17 +27,14 @@ from sonjit.lab.networks.checkpoints import load_checkpoint, load_description
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 from sonjit.results import Box
 
-_PALM_M = 0.09
-"""Typical length of a palm, the unit of an untrained network's positions in metres."""
+_PALM_M = 0.09  # typical length of a palm, the unit of an untrained network's positions in metres
 
 
 class TimmLandmarks(Network):
     """Keypoints, presence and handedness of the hand in a square crop.
 
-    Args:
-        backbone: Name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`.
-        keypoints: Number of keypoints K.
-        size: Side of the crops in pixels.
+    `backbone`: name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`; `keypoints`:
+    number of keypoints K; `size`: side of the crops in pixels.
 
     Raises:
         InputError: timm does not have the backbone, or the backbone does not take crops of this size.

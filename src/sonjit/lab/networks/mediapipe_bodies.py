@@ -169,9 +169,8 @@ class AnchorHead(nn.Module):
 class PoseDetectionNetwork(PublishedNetwork):
     """Person detector for full images.
 
-    Args:
-        trunk: `detector`, or `tiny` for tests.
-        channels: Channels of the two upward maps with anchors, the finer one first.
+    `trunk`: `detector`, or `tiny` for tests; `channels`: channels of the two upward maps with anchors, the finer one
+    first.
     """
 
     def __init__(self, trunk: str = "detector", channels: Sequence[int] = (96, 192)) -> None:
@@ -319,8 +318,7 @@ class SecondEncoder(nn.Module):
 class PoseLandmarkNetwork(PublishedNetwork):
     """Body landmarks from a square crop.
 
-    Args:
-        variant: `lite`, `full`, `heavy`, or `tiny` for tests.
+    `variant`: `lite`, `full`, `heavy`, or `tiny` for tests.
     """
 
     def __init__(self, variant: str = "full") -> None:
@@ -456,10 +454,8 @@ class SelfieUpStep(nn.Module):
 class SelfieSegmentationNetwork(PublishedNetwork):
     """Segmentation of people in an image taken at arm's length.
 
-    Args:
-        channels: Channels of the maps at a half and a quarter, at an eighth, and at a sixteenth.
-        expanded: Expanded channels of each block at an eighth (two) and at a sixteenth.
-        context: Channels of the map before the upward path.
+    `channels`: channels of the maps at a half and a quarter, at an eighth, and at a sixteenth; `expanded`: expanded
+    channels of each block at an eighth (two) and at a sixteenth; `context`: channels of the map before the upward path.
     """
 
     def __init__(

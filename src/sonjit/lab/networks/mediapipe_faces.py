@@ -40,9 +40,8 @@ _SOURCE = "Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2"
 class ShortRangeFaceNetwork(PublishedNetwork):
     """Face detector up to about 2 m.
 
-    Args:
-        fine: Channels and stride of each block up to the finer map with anchors.
-        coarse: Channels and stride of each block from there to the coarser map.
+    `fine`: channels and stride of each block up to the finer map with anchors; `coarse`: channels and stride of each
+    block from there to the coarser map.
     """
 
     def __init__(
@@ -143,9 +142,8 @@ class AnchorHead(nn.Module):
 class FullRangeFaceNetwork(PublishedNetwork):
     """Face detector up to about 5 m.
 
-    Args:
-        down: Channels, and number of blocks with a shortcut, of the stem and after each further halving.
-        up: Channels, and number of blocks, of each upward step.
+    `down`: channels, and number of blocks with a shortcut, of the stem and after each further halving; `up`: channels,
+    and number of blocks, of each upward step.
     """
 
     def __init__(

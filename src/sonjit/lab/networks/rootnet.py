@@ -132,10 +132,8 @@ def depth_of_box(
 ) -> float:
     """Return the depth in mm at which an object of `box_mm` has the size of a box in the image.
 
-    Args:
-        box_px: Width and height of the square, enlarged box of the crop in pixels of the image.
-        focal_px: Focal lengths fx and fy in pixels.
-        box_mm: Width and height of the object.
+    `box_px`: width and height of the square, enlarged box of the crop in pixels of the image; `focal_px`: focal lengths
+    fx and fy in pixels; `box_mm`: width and height of the object.
 
     >>> depth_of_box((220, 220), (1500, 1500)) == 300 * 1500 / 220
     True

@@ -67,10 +67,8 @@ _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
 """Columns: directions of the wrist's axes (bend, out of the back, back along the hand) when the palm faces the camera
 and the fingers point up.
 """
-_ASYMMETRY_DEG: Final = 25.0
-"""Deviation of the second hand's rotation from the first's mirror image."""
-_PALM_DISTANCE_M: Final = (0.045, 0.1)
-"""Distance between the middles of two palms before penetration is resolved."""
+_ASYMMETRY_DEG: Final = 25.0  # deviation of the second hand's rotation from the first's mirror image
+_PALM_DISTANCE_M: Final = (0.045, 0.1)  # distance between the middles of two palms before penetration is resolved
 _MIDDLE_KNUCKLE: Final = 11
 
 
@@ -272,8 +270,7 @@ _LENGTH_M: Final = 0.002  # standard deviation of the bone lengths of a measured
 
 SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
 _SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
-_MIN_FRAMES: Final = 2
-"""Minimum number of frames of a hand. Hands in fewer frames are ignored as false detections."""
+_MIN_FRAMES: Final = 2  # minimum number of frames of a hand. Hands in fewer frames are ignored as false detections.
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,8 +122,7 @@ def near_far(depths: RealArray) -> tuple[float, float]:
 def lens_edge(distortion: RealArray) -> float:
     """Return the squared radius, at depth 1, up to which a lens's image does not fold back on itself.
 
-    Args:
-        distortion: Coefficients (5,): k1, k2, p1, p2, k3.
+    `distortion`: coefficients (5,): k1, k2, p1, p2, k3.
     """
     k1, k2, _, _, k3 = distortion
     r2 = np.linspace(0, _WIDEST, 400)
@@ -552,8 +551,7 @@ class Renderer:
 
     Use it as a context manager, in one thread at a time. Several renderers may exist at once.
 
-    Args:
-        shadows: Draw the shadows of lights that cast them.
+    `shadows`: draw the shadows of lights that cast them.
     """
 
     def __init__(self, *, shadows: bool = True) -> None:

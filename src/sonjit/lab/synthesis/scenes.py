@@ -46,12 +46,10 @@ from sonjit.results import Box
 
 RigKind = Literal["webcam", "glasses", "dome"]
 MAX_VIEWS: Final = 140
-_GLASSES_WIDTH_M: Final = 0.13
-"""Distance between the cameras at the temples of a pair of glasses."""
+_GLASSES_WIDTH_M: Final = 0.13  # distance between the cameras at the temples of a pair of glasses
 _GOLDEN_ANGLE: Final = math.pi * (3 - math.sqrt(5))
 """Golden angle: points on a spiral with this rotation are evenly spread on a sphere."""
-_DOME_HEIGHTS: Final = (0.93, -0.55)
-"""Height of the dome's highest and lowest cameras above its middle, in radii."""
+_DOME_HEIGHTS: Final = (0.93, -0.55)  # height of the dome's highest and lowest cameras above its middle, in radii
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,17 +138,14 @@ def _upright_rotation(towards: FloatArray) -> FloatArray:
 
 FIRST_OBJECT: Final = 200
 """Instance of the first object."""
-_SKIN_MARGIN_M: Final = 0.012
-"""Margin of skin around the keypoints."""
-_MIN_DISTANCE_M: Final = 0.1
-"""Minimum distance of any part of a hand or forearm from the camera."""
+_SKIN_MARGIN_M: Final = 0.012  # margin of skin around the keypoints
+_MIN_DISTANCE_M: Final = 0.1  # minimum distance of any part of a hand or forearm from the camera
 _FOREARM_M: Final = 0.26
 _OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))
 """Range of an occluder's size, and of its distance in front of a hand's keypoint."""
 _ROUNDS: Final = 3
 
-_MAX_SPREAD: Final = 0.1
-"""Maximum distance of hands from the middle of the image when seen by several cameras."""
+_MAX_SPREAD: Final = 0.1  # maximum distance of hands from the middle of the image when seen by several cameras
 _MAX_DEVIATIONS = 3.0
 
 

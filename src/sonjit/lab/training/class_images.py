@@ -27,10 +27,8 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.media import open_source
 from sonjit.results import Box
 
-_MAX_TRIES = 50
-"""Maximum number of images that are drawn to find one with a class."""
-_HELD_OUT = ("val", "test")
-"""Names of splits to evaluate on."""
+_MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
+_HELD_OUT = ("val", "test")  # names of splits to evaluate on
 
 
 @dataclass(frozen=True, eq=False)

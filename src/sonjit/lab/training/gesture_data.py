@@ -35,16 +35,13 @@ _MIN_POSE_DISTANCE: Final = 0.05
 _EXAMPLES, _CANDIDATES = 40, 6
 """Number of examples of each gesture's pose, and how many of the nearest ones a free pose is compared with."""
 
-_SIMILAR: Final = 8
-"""Number of similar detected hands, one of which provides the errors of an exact hand."""
+_SIMILAR: Final = 8  # number of similar detected hands, one of which provides the errors of an exact hand
 
-_MAX_ERROR: Final = 0.2
-"""Maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match."""
+_MAX_ERROR: Final = 0.2  # maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match
 
 _BLOCK: Final = 4096
 
-_TURN_RAD: Final = 0.3
-"""Maximum rotation of the box of tracking, or of the palm, against that of exact keypoints."""
+_TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
 
 MAPS: Final = ((112, 14, 14), (192, 7, 7))
 """Shapes of the two coarser maps of the published full network."""

@@ -60,8 +60,7 @@ _TEMPERATURES: Final = tuple(np.geomspace(0.5, 3, 19).tolist())
 _EXPONENTS: Final = tuple(np.geomspace(0.5, 2, 25).tolist())
 _NONE_FACTORS: Final = tuple(np.geomspace(0.25, 4, 25).tolist())
 
-_NONE_SHARE: Final = 0.5
-"""Assumed share of hands without a gesture when the network on images is calibrated."""
+_NONE_SHARE: Final = 0.5  # assumed share of hands without a gesture when the network on images is calibrated
 
 _RARE_POSES: Final = {"crossed": 0.25}  # from the back, a pointing hand is similar and far more frequent
 

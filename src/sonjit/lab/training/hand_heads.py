@@ -228,10 +228,8 @@ FEATURES: Final = "features"
 """Subfolder of a run with the features of each data set."""
 _BINS = 15
 _DRAWS = 500
-_MIN_HIDDEN = 20
-"""Minimum number of keypoints hidden by a cause for a metric of this cause."""
-_WELL_FOUND = 0.05
-"""Maximum mean error of a well detected hand's keypoints, as a fraction of its extent."""
+_MIN_HIDDEN = 20  # minimum number of keypoints hidden by a cause for a metric of this cause
+_WELL_FOUND = 0.05  # maximum mean error of a well detected hand's keypoints, as a fraction of its extent
 
 
 class HeadNetwork(nn.Module):

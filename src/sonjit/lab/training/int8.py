@@ -34,20 +34,16 @@ _VIEWS = AugmentationSettings(
 
 _BATCH = 6
 
-_SHOWN = 0.8
-"""Share of the views with a detected hand or face, if the crops allow it."""
+_SHOWN = 0.8  # share of the views with a detected hand or face, if the crops allow it
 
-_LEARNING_RATE = 4e-3
-"""Learning rate in steps of a filter's rounding."""
+_LEARNING_RATE = 4e-3  # learning rate in steps of a filter's rounding
 
-_OUTPUT_WEIGHT = 5.0
-"""Weight of an output's mean error in its standard deviations, relative to an error of a pixel."""
+_OUTPUT_WEIGHT = 5.0  # weight of an output's mean error in its standard deviations, relative to an error of a pixel
 
 _LAYER_WEIGHT = 20.0
 """Weight of the layers' mean squared error relative to its initial value; gradients then have similar lengths."""
 
-_MEASURED_CROPS = 24
-"""Number of crops on which the layers' initial errors are measured."""
+_MEASURED_CROPS = 24  # number of crops on which the layers' initial errors are measured
 
 _MIN_DEVIATIONS = 0.1, 1e-6
 """Minimum standard deviations of presence and side, which are equal on many crops, and of other outputs."""

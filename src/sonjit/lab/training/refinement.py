@@ -37,11 +37,9 @@ from sonjit.weights import find_weight
 
 _MAX_ERROR: Final = 0.25
 """Maximum mean error of the network's keypoints, as a fraction of the hand's extent, for a match."""
-_TURN_RAD: Final = 0.3
-"""Maximum rotation of the box of tracking, or of the palm, against that of exact keypoints."""
+_TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
 _MIN_PRESENCE: Final = 0.5
-_WELL_FOUND: Final = 0.06
-"""Maximum mean error of a hand for the fit of a definition, as a fraction of its extent."""
+_WELL_FOUND: Final = 0.06  # maximum mean error of a hand for the fit of a definition, as a fraction of its extent
 _FITS: Final = 3
 _RIDGE: Final = 1e-5
 _FINGERS: Final = (5, 9, 13, 17)
@@ -218,18 +216,15 @@ _KEYPOINTS: Final = 21
 _TIPS: Final = [4, 8, 12, 16, 20]
 CHANNELS: Final[Mapping[str, tuple[int, ...]]] = {"full": (40, 112, 192), "lite": (24, 64, 112)}
 """Channels of each map of `TAPS`."""
-_STEP: Final = 0.1
-"""A movement of 1 in units of the crop's side."""
+_STEP: Final = 0.1  # a movement of 1 in units of the crop's side
 _MIN_SPREAD: Final = 1e-3
 _SPREAD_ROWS: Final = 512
 _NOISE_CHANNEL, _NOISE_MAP = 0.1, 0.08
 """Standard deviations of the noise on the normalised maps: of a channel's gain in a hand, and of each value."""
 _BETA, _WORLD_BETA = 0.02, 0.1
 _DEPTH_WEIGHT, _WORLD_WEIGHT, _ERROR_WEIGHT = 0.3, 0.5, 0.02
-_ROUND_WEIGHT: Final = 0.5
-"""Weight of each round before the last one."""
-_CLOSE: Final = 0.05
-"""Maximum mean error of a close hand, as a fraction of its extent."""
+_ROUND_WEIGHT: Final = 0.5  # weight of each round before the last one
+_CLOSE: Final = 0.05  # maximum mean error of a close hand, as a fraction of its extent
 
 
 @dataclass(frozen=True)

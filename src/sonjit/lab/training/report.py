@@ -30,8 +30,7 @@ REPORT = "report.html"
 VANISHED = 1e-3
 """Ratio of lower to upper layers' gradients below which the lower ones have vanished."""
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
-_MAX_WAIT = 0.1
-"""Fraction of the duration spent waiting for batches above which the report recommends more workers."""
+_MAX_WAIT = 0.1  # fraction of the duration spent waiting for batches above which the report recommends more workers
 
 
 def save_run_report(folder: Path, title: str) -> None:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _NAMES = ("SIGUSR1", "SIGTERM", "SIGINT")
 _NUMBERS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
-_SAVE = 1
-"""Request to save and continue. Requests to end have the number of their signal, which is larger."""
+_SAVE = 1  # request to save and continue. Requests to end have the number of their signal, which is larger.
 
 
 class SaveRequests:

@@ -92,10 +92,8 @@ def roi_align_reference(grid: Tensor, box: Sequence[float], size: int, points: i
 def roi_pool_reference(grid: Tensor, box: Sequence[float], size: int) -> Tensor:
     """Compute RoIPool of one box on one channel: edges and bins are rounded down, and each bin's maximum is used.
 
-    Args:
-        grid: (H, W).
-        box: x_min, y_min, x_max, y_max on the grid, at least `size` points wide and high.
-        size: Number of bins along each side.
+    `grid`: (H, W); `box`: x_min, y_min, x_max, y_max on the grid, at least `size` points wide and high; `size`: number
+    of bins along each side.
 
     Returns:
         (size, size).

@@ -36,8 +36,7 @@ from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Width
 from sonjit.results import Box
 
-_NEAR = 0.1
-"""Maximum error of a found keypoint, as a fraction of the longer side of the hand's box."""
+_NEAR = 0.1  # maximum error of a found keypoint, as a fraction of the longer side of the hand's box
 
 _KEYPOINTS = 21
 _UNCHANGED = Augmentation()

@@ -26,8 +26,7 @@ from sonjit.results.skeletons import load_skeleton
 
 PALM_M = 0.09
 """Length from the wrist to the middle finger's knuckle, as a unit of errors in metres."""
-_Z_SCALE = 0.4
-"""Ratio of the network's depth to a length in the crop."""
+_Z_SCALE = 0.4  # ratio of the network's depth to a length in the crop
 
 PUBLISHED_SIZE = 224
 _MARGIN = 0.25
@@ -39,10 +38,8 @@ _MAX_REACH = 0.9
 _SKIN_MARGIN = 0.15
 """Margin of a hand around its annotated box, as a fraction of the side; the box may be that of its keypoints."""
 
-_NO_HAND = -1
-"""Instance index of a crop without a hand."""
-_MAX_TRIES = 10
-"""Maximum number of boxes that are tried for a crop without a hand."""
+_NO_HAND = -1  # instance index of a crop without a hand
+_MAX_TRIES = 10  # maximum number of boxes that are tried for a crop without a hand
 
 _WRIST, _MIDDLE_MCP = 0, 9
 
@@ -314,8 +311,7 @@ def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
     return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
 
 
-_MIN_PROBABILITY = 1e-6
-"""Minimum distance of a probability from 0 and 1 before its logarithm is taken."""
+_MIN_PROBABILITY = 1e-6  # minimum distance of a probability from 0 and 1 before its logarithm is taken
 _BATCH = 32
 
 

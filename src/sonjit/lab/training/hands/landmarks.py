@@ -53,14 +53,12 @@ from sonjit.lab.training.losses import PointLoss
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit.lab.training.settings import Count, Fraction, ImageBatch, Range, Side, Weight
 
-_MAX_EVALUATED = 1000
-"""Maximum number of training hands on which errors are measured."""
+_MAX_EVALUATED = 1000  # maximum number of training hands on which errors are measured
 
 _POINT_LOSSES = get_args(PointLoss)
 _HAND_NETWORKS = ("hand-full", "hand-lite", "hand-heavy")
 
-_PALM_M = 0.09
-"""Typical length of a palm, about a quarter of a crop's side."""
+_PALM_M = 0.09  # typical length of a palm, about a quarter of a crop's side
 
 
 @dataclass(frozen=True)

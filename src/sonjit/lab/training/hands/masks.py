@@ -30,8 +30,7 @@ from sonjit.lab.training.settings import Count, ImageBatch, Range, Steps, WideWi
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 
 _INSTANCES = "masks/instances.json"
-_REACH_PX = 5
-"""Distance of an object from the hand, in pixels of the masks' crop, at which it is still held."""
+_REACH_PX = 5  # distance of an object from the hand, in pixels of the masks' crop, at which it is still held
 _MAX_EVALUATED = 200
 _PICTURE = "masks of hand, object and arm: labels on the left, predictions on the right"
 _COLUMNS = 8

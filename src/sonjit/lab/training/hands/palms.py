@@ -39,8 +39,7 @@ _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
 """IoU from which an anchor is positive, and below which it is negative; anchors between them are ignored."""
 _BOX_IOU = 0.2
 """IoU from which an anchor's box is trained, also for another anchor's palm: the detector blends all that overlap."""
-_BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0
-"""Weights of the losses of boxes and keypoints; the scores have the weight 1."""
+_BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0  # weights of the losses of boxes and keypoints; the scores have the weight 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,10 @@ B = TypeVar("B")
 SHARDS = "shards"
 """Subfolder of a run with the frames of a video that it trains on."""
 
-_LONG_SIDE_PX = 320
-"""Longer side of the bundled clip's frames after scaling."""
+_LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
 _SEGMENT_FRAMES = 60
 """Length of a segment of the bundled clip; the first three quarters of each segment are for training."""
-_MAX_TRIES = 50
-"""Maximum number of images that are searched for one with the labels that a network requires."""
+_MAX_TRIES = 50  # maximum number of images that are searched for one with the labels that a network requires
 
 
 @dataclass(frozen=True)

@@ -371,9 +371,7 @@ def import_object(name: str, named_by: str) -> Any:  # noqa: ANN401  # a functio
 
     A recipe is data that others may have written. It reaches no other code.
 
-    Args:
-        name: `module:name`.
-        named_by: What names it, for messages, such as `recipe cam`.
+    `name`: `module:name`; `named_by`: what names it, for messages, such as `recipe cam`.
 
     Raises:
         InputError: The module is of another package, or has no such function or class.
