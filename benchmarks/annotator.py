@@ -25,7 +25,8 @@ from sonjit.studio.automatic.learning import fit_project_offsets, human_frames, 
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.calibration.calibrate import calibrate
 from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, target_from_text
-from sonjit.studio.cameras.views import CameraRig, RigCamera, find_views
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.cameras.views import find_views
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"

@@ -7,7 +7,7 @@ import numpy as np
 
 from sonjit.studio.annotation.marks import JOINTS
 from sonjit.studio.annotation.project import create_project
-from sonjit.studio.cameras.views import CameraRig, RigCamera
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 from .rigs import random_rig
 

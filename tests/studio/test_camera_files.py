@@ -11,16 +11,10 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.cameras.files import load_cameras, save_cameras, to_opencv
-from sonjit.studio.cameras.views import (
-    CameraRig,
-    RigCamera,
-    open_view,
-    scale_to_length,
-    views_by_camera,
-    world_on_board,
-    world_on_points,
-)
+from sonjit.studio.cameras.files import load_cameras, save_cameras
+from sonjit.studio.cameras.formats import to_opencv
+from sonjit.studio.cameras.rig import CameraRig, RigCamera, scale_to_length, world_on_board, world_on_points
+from sonjit.studio.cameras.views import open_view, views_by_camera
 
 from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
 

@@ -10,15 +10,9 @@ from sonjit._util.glb import Glb
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate
+from sonjit.studio.triangulation.bones import bone_lengths
 from sonjit.studio.triangulation.exports import export_people, hand_motions
-from sonjit.studio.triangulation.people import (
-    HANDS,
-    Detections,
-    bone_lengths,
-    fit_constant_bones,
-    load_people,
-    save_people,
-)
+from sonjit.studio.triangulation.people import HANDS, Detections, fit_constant_bones, load_people, save_people
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from ..support.gltf import GltfReader  # noqa: TID252  # one helper for all packages

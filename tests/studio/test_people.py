@@ -12,9 +12,10 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cameras.views import CameraFrames, save_frame_sets
 from sonjit.studio.cli import annotate
+from sonjit.studio.triangulation.association import Tracker
+from sonjit.studio.triangulation.bones import Part
 from sonjit.studio.triangulation.exports import export_people
-from sonjit.studio.triangulation.people import Part, load_detections, load_people
-from sonjit.studio.triangulation.triangulation import Tracker
+from sonjit.studio.triangulation.people import load_detections, load_people
 
 from .projects import hands
 from .rigs import random_rig

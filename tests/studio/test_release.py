@@ -12,17 +12,9 @@ from sonjit.results import Face
 from sonjit.studio.automatic.run_folder import FOLDER, Labels
 from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cli.annotate import surfaces
-from sonjit.studio.release import release as release_faces
-from sonjit.studio.release.release import (
-    Capture,
-    FacesFound,
-    ReleasedImage,
-    hide_faces,
-    hide_faces_of_other_views,
-    load_card,
-    release,
-    split_people,
-)
+from sonjit.studio.release import privacy
+from sonjit.studio.release.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
+from sonjit.studio.release.release import Capture, load_card, release, split_people
 from sonjit.studio.triangulation.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit.studio.triangulation.surfaces import fit_surfaces, save_surfaces
 from sonjit.studio.triangulation.triangulation import triangulate
@@ -77,7 +69,7 @@ def labelled(tmp_path, monkeypatch):
     label(project, points, source)
     (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
     (tmp_path / "card.toml").write_text(CARD)
-    monkeypatch.setattr(release_faces, "_detector", Faces())
+    monkeypatch.setattr(privacy, "_detector", Faces())
     yield project, points, load_card(tmp_path / "card.toml")
     project.close()
 
@@ -147,10 +139,10 @@ def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
 
 def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
     project, _, card = labelled
-    monkeypatch.setattr(release_faces, "_detector", Faces([(0, 0, 640, 480)]))
+    monkeypatch.setattr(privacy, "_detector", Faces([(0, 0, 640, 480)]))
     done = release([project], card, tmp_path / "over", fps=50)
     assert (done.images, done.faces) == (0, FacesFound(withheld=9))
-    monkeypatch.setattr(release_faces, "_detector", Faces([(1, 1, 20, 20)]))
+    monkeypatch.setattr(privacy, "_detector", Faces([(1, 1, 20, 20)]))
     done = release([project], card, tmp_path / "beside", fps=50)
     assert (done.images, done.faces) == (9, FacesFound(blurred=9))
     assert "where another view shows one: 9." in (tmp_path / "beside" / "README.md").read_text()
@@ -167,7 +159,7 @@ def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(
     rgb = np.random.default_rng(0).integers(0, 255, (camera.height, camera.width, 3), np.uint8)
     for width_m, seen, found in ((0.03, False, "hands"), (0.03, True, "withheld"), (0.15, False, "withheld")):
         half = width_m * camera.camera.K[0, 0] / depth / 2
-        monkeypatch.setattr(release_faces, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
+        monkeypatch.setattr(privacy, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
         shown, faces, _ = hide_faces(rgb, camera, joints)
         assert faces == FacesFound(**{found: 1})
         np.testing.assert_array_equal(shown, rgb)

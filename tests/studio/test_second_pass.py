@@ -10,7 +10,7 @@ from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.studio.automatic.detection import detect_frames, refine_detections
 from sonjit.studio.automatic.learning import mirror_points, train_network, write_training_set
 from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
-from sonjit.studio.triangulation.triangulation import ViewDetections, associate_hands
+from sonjit.studio.triangulation.association import ViewDetections, associate_hands
 
 from .annotated import FRAMES, OFF_M, people_mark
 from .projects import hands as drawn

@@ -26,7 +26,6 @@ from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service
 from sonjit.studio.annotation.marks import (
     JOINTS,
-    JOINTS_PER_HAND,
     MACHINE,
     Agreement,
     Mark,
@@ -42,7 +41,13 @@ from sonjit.studio.annotation.marks import (
 from sonjit.studio.annotation.project import Project, open_project
 from sonjit.studio.automatic.labelling import prelabel
 from sonjit.studio.automatic.run_folder import machine_marks
-from sonjit.studio.triangulation.people import BONES, bone_lengths, bone_warnings, median_of_other_frames
+from sonjit.studio.triangulation.bones import (
+    BONES,
+    JOINTS_PER_HAND,
+    bone_lengths,
+    bone_warnings,
+    median_of_other_frames,
+)
 
 T = TypeVar("T")
 _JPEG_QUALITY = 88

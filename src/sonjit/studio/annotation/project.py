@@ -21,9 +21,9 @@ from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import file_stamp
 from sonjit.studio.annotation.marks import AnnotationStore, check_name
 from sonjit.studio.cameras.files import load_cameras, save_cameras
+from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.cameras.views import (
     CameraFrames,
-    CameraRig,
     SynchronizedView,
     View,
     load_frame_sets,

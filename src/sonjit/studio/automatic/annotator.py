@@ -38,8 +38,8 @@ from sonjit.studio.automatic.run_folder import (
     run_name,
 )
 from sonjit.studio.calibration.consistency import check_views
-from sonjit.studio.triangulation.people import SIDES
-from sonjit.studio.triangulation.triangulation import count_mirrored_hands
+from sonjit.studio.triangulation.association import count_mirrored_hands
+from sonjit.studio.triangulation.bones import SIDES
 
 _OVERLAP_FRAME_SETS: Final = 3  # frame sets of neighbouring chunks in the fit of a chunk's motion
 _CHECKED_FRAME_SETS: Final = 16  # frame sets for the check of the cameras

@@ -27,8 +27,9 @@ from sonjit.studio.annotation.project import Project, open_project
 from sonjit.studio.automatic.labelling import correct_swaps
 from sonjit.studio.automatic.learning import HAND_NETWORK, human_joints, mirror_points, triangulate_detections
 from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, load_detections
-from sonjit.studio.cameras.views import CameraRig, RigCamera
-from sonjit.studio.triangulation.triangulation import ViewDetections, associate_hands, tolerance_px, triangulate
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.triangulation.association import ViewDetections, associate_hands, tolerance_px
+from sonjit.studio.triangulation.triangulation import triangulate
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 CANDIDATES: Final = 4  # detections per image: two hands and two false positives

@@ -22,8 +22,8 @@ from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.learning import Offsets, human_frames, human_joints, triangulate_detections
 from sonjit.studio.automatic.run_folder import ChunkDetections, Labels
-from sonjit.studio.cameras.views import CameraRig
-from sonjit.studio.triangulation.people import (
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.bones import (
     HAND_BONES,
     SIDES,
     bone_lengths,

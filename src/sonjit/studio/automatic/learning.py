@@ -39,8 +39,8 @@ from sonjit.studio.automatic.run_folder import (
     current_run,
     load_detections,
 )
-from sonjit.studio.cameras.views import CameraRig
-from sonjit.studio.triangulation.people import JOINTS_PER_HAND
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.bones import JOINTS_PER_HAND
 from sonjit.studio.triangulation.triangulation import Triangulation, triangulate
 
 HAND_NETWORK: Final = "hand-full"

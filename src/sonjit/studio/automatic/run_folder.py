@@ -25,8 +25,8 @@ from sonjit._util.files import atomic_file
 from sonjit.media.tables.columns import arrow
 from sonjit.studio.annotation.marks import MACHINE, Mark
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.cameras.views import CameraRig
-from sonjit.studio.triangulation.people import JOINTS_PER_HAND, SIDES
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
 
 SOURCES: Final = ("", "M", "H", "H+M")
 """Origins of a label; files store the index."""

@@ -27,7 +27,7 @@ from sonjit.studio.calibration.estimates import (
     rms_of,
 )
 from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, PoseKey
-from sonjit.studio.cameras.views import CameraRig, RigCamera
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix

@@ -29,7 +29,7 @@ from sonjit.studio.calibration.estimates import (
     rms_of,
 )
 from sonjit.studio.calibration.observations import BoardObservation
-from sonjit.studio.cameras.views import CameraRig, RigCamera
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 
 _MAX_POINTS = 400  # number of shared points by which two cameras are compared

@@ -1,34 +1,26 @@
-"""Calibrated cameras in one world, and the images of each, found by name and read by number.
+"""Find the images of each camera by name, and read them by number, from a video, a folder, or a pattern.
 
 Cameras are recognised in names such as `cam_0_frame_0050`, `frame_0050_cam0` and `c0_0001`. A video's frames are
 numbered from 0. Images are numbered by the last number of each name that is not their camera's, so that a missing image
 does not renumber the others. If names lack numbers or repeat one, images are numbered from 0 in natural order.
-
-The world is in metres. In a camera's frame x points right, y down and z forward, and x_camera = R x_world + t. Pixel
-coordinates are continuous.
 """
 
 from __future__ import annotations
 
 import glob
-import math
 import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sonjit._util.arrays import BoolArray, FloatArray, Image, RealArray
+from sonjit._util.arrays import Image
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.media.sources import image_files, is_pattern, natural_key
@@ -41,281 +33,6 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
-
-World = tuple["FloatArray", "FloatArray"]
-"""Rotation (3, 3) and translation (3,) in metres for `CameraRig.moved`: x_new = R x_old + t."""
-
-
-def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
-    """Return the world whose floor is a board that lies on it, print up.
-
-    The origin is the board's, x runs along its rows and z points up.
-
-    Args:
-        R: (3, 3) rotation from the board to the current world, as in `RigCalibration.poses_from_points`.
-        t_m: (3,) translation in metres in the same direction.
-    """
-    flip = np.diag(
-        [1.0, -1.0, -1.0]
-    )  # the z axis of a board points away from its reader, which is down for a board on the floor
-    return flip @ R.T, -flip @ R.T @ t_m
-
-
-def world_on_points(origin_m: FloatArray, x_m: FloatArray, y_m: FloatArray) -> World:
-    """Return the world whose floor contains three points, with z up.
-
-    Args:
-        origin_m: (3,) origin in the current world, metres.
-        x_m: (3,) point on the positive x axis, metres.
-        y_m: (3,) point on the side of positive y, metres.
-
-    Raises:
-        InputError: The points lie on one line.
-    """
-    x, toward_y = x_m - origin_m, y_m - origin_m
-    z = np.cross(x, toward_y)
-    if not np.linalg.norm(z) > 1e-6 * np.linalg.norm(x) * np.linalg.norm(toward_y) > 0:
-        raise InputError("the three points lie on one line: move one of them off the line")
-    rows = np.stack([x, np.cross(z, x), z])
-    R = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return R, -R @ origin_m
-
-
-def scale_to_length(one_m: FloatArray, other_m: FloatArray, measured_m: float) -> float:
-    """Return the factor by which to scale a rig so that two points are as far apart as measured.
-
-    Args:
-        one_m: (3,) first point, metres.
-        other_m: (3,) second point, metres.
-        measured_m: Measured distance, metres.
-
-    Raises:
-        InputError: The length is not positive, or the points coincide.
-    """
-    current_m = float(np.linalg.norm(one_m - other_m))
-    if not (measured_m > 0 and current_m > 0):
-        raise InputError(f"{measured_m:g} m between points that are {current_m:g} m apart: that gives no scale")
-    return measured_m / current_m
-
-
-def view_centre(rig: CameraRig) -> tuple[FloatArray, float]:
-    """Return the point nearest to all optical axes, and the RMS distance of the axes from it, in metres.
-
-    The cameras of a studio point at one spot. If the axes do not meet, the file was read wrongly: positions were taken
-    for translations, or rotations for their inverse.
-    """
-    axes = np.stack([camera.R[2] for camera in rig])
-    projectors = np.eye(3) - axes[:, :, None] * axes[:, None]  # (C, 3, 3) removes the component along an axis
-    centres = rig.centres_m[..., None]
-    centre = np.linalg.lstsq(projectors.sum(0), (projectors @ centres).sum(0), rcond=None)[0]
-    distances = np.linalg.norm((projectors @ (centre - centres))[..., 0], axis=1)
-    return np.asarray(centre[:, 0], np.float64), float(np.sqrt((distances**2).mean()))
-
-
-_MIN_DEPTH_M = 1e-6  # least depth of a visible point, metres
-_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
-
-
-@dataclass(frozen=True, eq=False)
-class RigCamera:
-    """One camera of a rig.
-
-    Attributes:
-        name: Name, unique in the rig.
-        width: Image width in pixels.
-        height: Image height in pixels.
-        camera: K, R, t and distortion. R and t must be known.
-
-    Raises:
-        InputError: A value is missing, not finite or impossible, or the rotation mirrors.
-    """
-
-    name: str
-    width: int
-    height: int
-    camera: CalibratedCamera
-
-    def __post_init__(self) -> None:
-        _check_camera(self)
-
-    @cached_property
-    def R(self) -> FloatArray:  # noqa: N802  # the field's name for it
-        """Rotation (3, 3) from world to camera."""
-        return np.asarray(self.camera.pose[0], np.float64)
-
-    @cached_property
-    def t(self) -> FloatArray:
-        """Translation (3,) in metres."""
-        return np.asarray(self.camera.pose[1], np.float64)
-
-    @cached_property
-    def centre_m(self) -> FloatArray:
-        """Position (3,) in the world, metres."""
-        return -self.R.T @ self.t
-
-    def project(self, points_m: RealArray) -> FloatArray:
-        """Project points (..., 3) of the world to pixels (..., 2).
-
-        Returns:
-            Pixels, NaN for points that are unknown, behind the camera, or outside the range of its lens model.
-        """
-        return self.camera.project_world(points_m)
-
-    def inside(self, points_px: RealArray) -> BoolArray:
-        """Check which pixels (..., 2) lie in the image, as (...)."""
-        x, y = points_px[..., 0], points_px[..., 1]
-        return (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
-
-    def directions(self, points_px: RealArray) -> FloatArray:
-        """Return the unit directions (..., 3) in the world, from `centre_m`, of pixels (..., 2)."""
-        flat = self.camera.undistorted_rays(points_px)
-        rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1) @ self.R
-        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-
-    def epipolar_line(
-        self, point_px: RealArray, other: RigCamera, *, depth_m: tuple[float, float] = (0.0, math.inf), points: int = 64
-    ) -> FloatArray:
-        """Return where another camera may see the point that this camera sees at a pixel.
-
-        The line is curved by the other camera's distortion.
-
-        Args:
-            point_px: (2,) pixel in this camera's image.
-            other: Camera whose image the line is drawn in.
-            depth_m: Least and greatest distance of the point from this camera, metres.
-            points: Number of points of the line.
-
-        Returns:
-            (points, 2) pixels of the other camera, from near to far, within a margin around its image. (0, 2) if no
-            part of the line is there.
-        """
-        start = other.R @ self.centre_m + other.t
-        along = other.R @ self.directions(np.asarray(point_px, np.float64))
-        depths = _depth_range_in_front(start, along, depth_m)
-        if depths is None or not np.isfinite(along).all():
-            return np.zeros((0, 2))
-        ends = np.array([start + s * along if math.isfinite(s) else along for s in depths])  # (2, 3)
-        clipped = _clip_line(ends[:, :2] / ends[:, 2:], _ray_bounds(other))
-        if clipped is None:
-            return np.zeros((0, 2))
-        line = clipped[0] + np.linspace(0, 1, points)[:, None] * (clipped[1] - clipped[0])
-        return other.camera.project(np.concatenate([line, np.ones((points, 1))], 1))
-
-
-class CameraRig:
-    """Cameras with names in one world.
-
-    Args:
-        cameras: Cameras in the order of every array over cameras.
-
-    Raises:
-        InputError: There are no cameras, or two have the same name.
-    """
-
-    def __init__(self, cameras: Iterable[RigCamera]) -> None:
-        self.cameras = tuple(cameras)
-        self.names = tuple(camera.name for camera in self.cameras)
-        if not self.cameras:
-            raise InputError("a rig of 0 cameras: give at least one")
-        if duplicates := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise InputError(f"two cameras are named {duplicates[0]!r}: give each its own name")
-
-    def __len__(self) -> int:
-        return len(self.cameras)
-
-    def __iter__(self) -> Iterator[RigCamera]:
-        return iter(self.cameras)
-
-    def __getitem__(self, name: str) -> RigCamera:
-        return self.cameras[self.index(name)]
-
-    def index(self, name: str) -> int:
-        """Return the index of a camera in the rig's order.
-
-        Raises:
-            InputError: There is no such camera.
-        """
-        if name not in self.names:
-            raise InputError(f"camera {name!r} is not in the rig: it has {', '.join(self.names)}")
-        return self.names.index(name)
-
-    def subset(self, names: Iterable[str]) -> CameraRig:
-        """Return a rig of the named cameras, in the given order."""
-        return CameraRig(self[name] for name in names)
-
-    @cached_property
-    def centres_m(self) -> FloatArray:
-        """Positions (C, 3) of the cameras, metres."""
-        return np.stack([camera.centre_m for camera in self])
-
-    def project(self, points_m: RealArray) -> FloatArray:
-        """Project points (..., 3) to pixels (C, ..., 2) of every camera, NaN as in `RigCamera.project`."""
-        return np.stack([camera.project(points_m) for camera in self])
-
-    def moved(self, R: RealArray, t_m: RealArray, scale: float = 1.0) -> CameraRig:
-        """Return the same cameras in another world: x_new = scale R x_old + t_m."""
-        cameras: list[RigCamera] = []
-        for camera in self:
-            rotation = camera.R @ R.T
-            cameras.append(
-                replace(camera, camera=replace(camera.camera, R=rotation, t=scale * camera.t - rotation @ t_m))
-            )
-        return CameraRig(cameras)
-
-
-def _check_camera(view: RigCamera) -> None:
-    """Raise an InputError if a camera's values cannot be those of a camera."""
-    camera, name = view.camera, f"camera {view.name!r}"
-    if camera.R is None or camera.t is None:
-        raise InputError(f"{name}: its pose is unknown; a rig requires R and t of every camera")
-    for what, array, shape in (("K", camera.K, (3, 3)), ("R", camera.R, (3, 3)), ("t", camera.t, (3,))):
-        if np.shape(array) != shape or not np.isfinite(array).all():
-            raise InputError(f"{name}: {what} must be {' x '.join(map(str, shape))} finite numbers")
-    lens = camera.distortion
-    if lens is not None and (np.shape(lens) not in ((FISHEYE,), (5,), (8,)) or not np.isfinite(lens).all()):
-        raise InputError(f"{name}: distortion must be 5, 8 (rational) or 4 (fisheye) finite numbers")
-    if not (camera.K[0, 0] > 0 and camera.K[1, 1] > 0) or np.abs(camera.K[2] - (0, 0, 1)).max() > 1e-9:
-        raise InputError(f"{name}: K must have focal lengths above 0, and 0 0 1 as its last row")
-    if view.width < 1 or view.height < 1:
-        raise InputError(f"{name}: {view.width} x {view.height} pixels; give the size of its images")
-    if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > _MAX_ROTATION_ERROR:
-        raise InputError(f"{name}: R is not a rotation: its rows are not orthonormal")
-    if np.linalg.det(camera.R) < 0:
-        raise InputError(f"{name}: R mirrors the world (determinant -1): a sign or two columns are exchanged")
-
-
-def _depth_range_in_front(
-    start: FloatArray, along: FloatArray, depth_m: tuple[float, float]
-) -> tuple[float, float] | None:
-    """Return the part of a ray, in metres along it, that is in front of a camera's lens, or None."""
-    low, high = depth_m
-    if abs(along[2]) < 1e-12:
-        return (low, high) if start[2] > _MIN_DEPTH_M else None
-    at_lens = float((_MIN_DEPTH_M - start[2]) / along[2])
-    low, high = (max(low, at_lens), high) if along[2] > 0 else (low, min(high, at_lens))
-    return (low, high) if low < high else None
-
-
-def _ray_bounds(camera: RigCamera) -> FloatArray:
-    """Return the least and greatest rays (2, 2) at depth 1 that a camera's image shows, with a margin."""
-    x, y = np.meshgrid(np.linspace(-0.1, 1.1, 13) * camera.width, np.linspace(-0.1, 1.1, 13) * camera.height)
-    rays = camera.camera.undistorted_rays(np.stack([x, y], -1).reshape(-1, 2))
-    reach = min(camera.camera.fold / math.sqrt(2), 1e3)
-    return np.clip(np.array([np.nanmin(rays, 0), np.nanmax(rays, 0)]), -reach, reach)
-
-
-def _clip_line(ends: FloatArray, box: FloatArray) -> FloatArray | None:
-    """Return the part (2, 2) of a line between two ends (2, 2) that lies in a box (2, 2) of corners, or None."""
-    step = ends[1] - ends[0]
-    with np.errstate(all="ignore"):
-        crossings = (box - ends[0]) / step  # (2, 2) fraction of the line at which each side is crossed
-    flat = step == 0
-    if ((ends[0] < box[0]) | (ends[0] > box[1]))[flat].any():
-        return None
-    low = max(0.0, float(np.where(flat, 0, crossings.min(0)).max()))
-    high = min(1.0, float(np.where(flat, 1, crossings.max(0)).min()))
-    return np.array([ends[0] + low * step, ends[0] + high * step]) if low < high else None
-
 
 _CAMERA_PATTERN = re.compile(
     r"(?<![a-z])(?:(?P<word>camera|webcam|cam|view|port|kinect|gopro|c)[ _-]?0*(?P<own>\d+|[a-z])(?![a-z\d])"

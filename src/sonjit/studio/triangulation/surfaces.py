@@ -24,7 +24,8 @@ from sonjit.media import open_source
 from sonjit.media.annotated import open_drawing_writer
 from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
-from sonjit.studio.cameras.views import RigCamera, frame_numbers
+from sonjit.studio.cameras.rig import RigCamera
+from sonjit.studio.cameras.views import frame_numbers
 from sonjit.studio.triangulation.exports import complete_hands, hand_motions
 from sonjit.studio.triangulation.people import PeopleInSpace
 
