@@ -18,15 +18,15 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.lab.synthesis.objects import RenderedBoard
 from sonjit.lab.synthesis.renderer import Lighting, Renderer
-from sonjit.studio.annotation.marks import Mark
-from sonjit.studio.annotation.project import create_project
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import fit_project_offsets, human_frames, train_network
-from sonjit.studio.automatic.run_folder import read_labels
-from sonjit.studio.calibration.calibrate import calibrate
-from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, target_from_text
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.cameras.views import find_views
+from sonjit.studio.annotator import AnnotatorSettings, annotate
+from sonjit.studio.boards import BoardObservation, BoardObservations, target_from_text
+from sonjit.studio.calibration import calibrate
+from sonjit.studio.learning import fit_project_offsets, human_frames, train_network
+from sonjit.studio.marks import Mark
+from sonjit.studio.project import create_project
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.run_folder import read_labels
+from sonjit.studio.views import find_views
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"

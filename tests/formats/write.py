@@ -26,7 +26,7 @@ from sonjit.server.job_files import JobInput
 from sonjit.server.job_store import JobStore
 from sonjit.server.options import read_detector
 from sonjit.server.settings import Settings
-from sonjit.studio.annotation.marks import Mark
+from sonjit.studio.marks import Mark
 
 from ..studio.projects import make_project  # noqa: TID252
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from sonjit.results import Hand
-from sonjit.studio.annotation.marks import Mark
-from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.automatic import annotator, detection, run_folder
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.studio import annotator, detection, run_folder
+from sonjit.studio.annotator import AnnotatorSettings, annotate
+from sonjit.studio.marks import Mark
+from sonjit.studio.project import create_project, open_project
 
 from .projects import hands
 from .rigs import random_rig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.studio.automatic import annotator, detection, run_folder
+from sonjit.studio import annotator, detection, run_folder
 
 from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
@@ -17,8 +17,8 @@ def made(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "CHUNK_FRAME_SETS", CHUNK)
     monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
     monkeypatch.setattr(
-        "sonjit.studio.automatic.labelling.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+        "sonjit.studio.labelling.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
     )
-    monkeypatch.setattr("sonjit.studio.automatic.labelling.rig_with_lengths", lambda side, lengths: None)
+    monkeypatch.setattr("sonjit.studio.labelling.rig_with_lengths", lambda side, lengths: None)
     yield project, joints.reshape(FRAMES, 2, 21, 3), detector
     project.close()

@@ -5,9 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from sonjit.studio.annotation.marks import JOINTS
-from sonjit.studio.annotation.project import create_project
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.marks import JOINTS
+from sonjit.studio.project import create_project
+from sonjit.studio.rig import CameraRig, RigCamera
 
 from .rigs import random_rig
 

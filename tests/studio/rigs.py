@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.rig import CameraRig, RigCamera
 
 LENS = np.array([-0.22, 0.06, 4e-4, -7e-4, 0.004])
 

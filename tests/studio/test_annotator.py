@@ -11,10 +11,10 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.cli import main
 from sonjit.lab.metrics.statistics import mean_interval
-from sonjit.studio.annotation.marks import MACHINE, Mark
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import fit_project_offsets, held_out_error
-from sonjit.studio.automatic.run_folder import machine_marks, read_labels
+from sonjit.studio.annotator import AnnotatorSettings, annotate
+from sonjit.studio.learning import fit_project_offsets, held_out_error
+from sonjit.studio.marks import MACHINE, Mark
+from sonjit.studio.run_folder import machine_marks, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 

@@ -9,10 +9,10 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.calibration.consistency import check_views
-from sonjit.studio.calibration.observations import recognise_board, sampled_images, target_from_text
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.association import count_mirrored_hands, hand_chirality
+from sonjit.studio.association import count_mirrored_hands, hand_chirality
+from sonjit.studio.boards import recognise_board, sampled_images, target_from_text
+from sonjit.studio.consistency import check_views
+from sonjit.studio.rig import CameraRig
 
 from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig

@@ -7,12 +7,12 @@ import pytest
 
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.studio.calibration.calibrate import calibrate, calibrate_lens
-from sonjit.studio.calibration.consistency import planar_ambiguity
-from sonjit.studio.calibration.estimates import angle_between, poses_from_points
-from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, find_targets, target_from_text
-from sonjit.studio.cli import annotate_calibrate
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio import camera_commands
+from sonjit.studio.boards import BoardObservation, BoardObservations, find_targets, target_from_text
+from sonjit.studio.calibration import calibrate, calibrate_lens
+from sonjit.studio.consistency import planar_ambiguity
+from sonjit.studio.estimates import angle_between, poses_from_points
+from sonjit.studio.triangulation import triangulate
 
 from .drawn_boards import held_places, middled
 from .rigs import FISHEYE, RATIONAL, random_rig, with_lenses
@@ -170,7 +170,7 @@ def test_boards_are_found_in_one_image_and_distinguished(tmp_path):
         with pytest.raises(InputError, match="boards 1 and 2 of 2 look alike"):
             find_targets([boards[0], target_from_text(alike)], {"cam0": tmp_path})
     with pytest.raises(InputError, match="of several, describe each"):
-        annotate_calibrate.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
+        camera_commands.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
 
 
 def test_a_body_of_markers_calibrates_too(tmp_path):

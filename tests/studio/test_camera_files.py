@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.cameras.files import load_cameras, save_cameras
-from sonjit.studio.cameras.formats import to_opencv
-from sonjit.studio.cameras.rig import CameraRig, RigCamera, scale_to_length, world_on_board, world_on_points
-from sonjit.studio.cameras.views import open_view, views_by_camera
+from sonjit.studio.camera_files import load_cameras, save_cameras, to_opencv
+from sonjit.studio.rig import CameraRig, RigCamera, world_on_board
+from sonjit.studio.views import open_view, views_by_camera
 
 from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
 
@@ -384,19 +383,3 @@ def test_a_board_on_the_floor_is_the_origin_and_up_is_z(turn, place):
     on_board = np.array([[0, 0, 0], [1, 0, 0], [0, 0, -1.0]])  # its z points into the floor
     there = (on_board @ R.T + t) @ turned.T + moved
     np.testing.assert_allclose(there, [[0, 0, 0], [1, 0, 0], [0, 0, 1]], atol=1e-9)
-
-
-def test_three_points_are_the_floor():
-    points = np.array([[1.0, 2, 3], [1, 4, 3], [0, 2, 3]])
-    R, t = world_on_points(*points)
-    np.testing.assert_allclose(points @ R.T + t, [[0, 0, 0], [2, 0, 0], [0, 1, 0]], atol=1e-12)
-    assert np.linalg.det(R) == pytest.approx(1)
-
-
-def test_what_gives_no_world_is_one_line():
-    with pytest.raises(InputError, match="lie on one line"):
-        world_on_points(*np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]))
-    for one, other, measured in (([0, 0, 0], [0, 0, 0], 1), ([0, 0, 0], [1, 0, 0], 0)):
-        with pytest.raises(InputError, match="gives no scale"):
-            scale_to_length(np.array(one), np.array(other), measured)
-    assert scale_to_length(np.zeros(3), np.array([0, 2, 0]), 1) == 0.5

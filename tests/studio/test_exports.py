@@ -9,11 +9,11 @@ from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.cli import annotate
-from sonjit.studio.triangulation.bones import bone_lengths
-from sonjit.studio.triangulation.exports import export_people, hand_motions
-from sonjit.studio.triangulation.people import HANDS, Detections, fit_constant_bones, load_people, save_people
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio import commands
+from sonjit.studio.bones import bone_lengths
+from sonjit.studio.exports import export_people, hand_motions
+from sonjit.studio.people import HANDS, Detections, fit_constant_bones, load_people, save_people
+from sonjit.studio.triangulation import triangulate
 
 from ..support.gltf import GltfReader  # noqa: TID252  # one helper for all packages
 from .projects import hands
@@ -151,13 +151,13 @@ def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_pa
 
 def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     path, _ = written
-    annotate.export(path, out=tmp_path / "hands.svg")
+    commands.export(path, out=tmp_path / "hands.svg")
     assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
     assert "wrote" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"--as applies only to \.glb"):
-        annotate.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
+        commands.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
     with pytest.raises(InputError, match=r"Choose from \.c3d"):
-        annotate.export(path, out=tmp_path / "hands.fbx")
+        commands.export(path, out=tmp_path / "hands.fbx")
     content = json.loads(path.read_text())
     for frame in content["frames"]:
         frame["time"] = None

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic.labelling import swapped_frame_sets
-from sonjit.studio.automatic.learning import fit_offsets, load_offsets, triangulate_detections
-from sonjit.studio.automatic.run_folder import (
+from sonjit.studio.labelling import swapped_frame_sets
+from sonjit.studio.learning import fit_offsets, load_offsets, triangulate_detections
+from sonjit.studio.run_folder import (
     FOLDER,
     LABELS,
     ChunkDetections,

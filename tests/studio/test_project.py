@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.cameras.views import CameraFrames, find_views, open_view, save_frame_sets
+from sonjit.studio.project import create_project, open_project
+from sonjit.studio.views import CameraFrames, find_views, open_view, save_frame_sets
 
 from .projects import hands, make_project, write_views
 from .rigs import random_rig

@@ -9,15 +9,15 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results import Face
-from sonjit.studio.automatic.run_folder import FOLDER, Labels
-from sonjit.studio.cameras.files import save_cameras
-from sonjit.studio.cli.annotate import surfaces
-from sonjit.studio.release import privacy
-from sonjit.studio.release.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
-from sonjit.studio.release.release import Capture, load_card, release, split_people
-from sonjit.studio.triangulation.people import HANDS, Detections, PeopleInSpace, save_people
-from sonjit.studio.triangulation.surfaces import fit_surfaces, save_surfaces
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio import privacy
+from sonjit.studio.camera_files import save_cameras
+from sonjit.studio.commands import surfaces
+from sonjit.studio.people import HANDS, Detections, PeopleInSpace, save_people
+from sonjit.studio.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
+from sonjit.studio.release import Capture, load_card, release, split_people
+from sonjit.studio.run_folder import FOLDER, Labels
+from sonjit.studio.surfaces import fit_surfaces, save_surfaces
+from sonjit.studio.triangulation import triangulate
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from .projects import hands, make_project, write_views

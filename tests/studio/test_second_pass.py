@@ -5,12 +5,12 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
-from sonjit.studio.automatic import detection as second_pass
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.detection import detect_frames, refine_detections
-from sonjit.studio.automatic.learning import mirror_points, train_network, write_training_set
-from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
-from sonjit.studio.triangulation.association import ViewDetections, associate_hands
+from sonjit.studio import detection as second_pass
+from sonjit.studio.annotator import AnnotatorSettings, annotate
+from sonjit.studio.association import ViewDetections, associate_hands
+from sonjit.studio.detection import detect_frames, refine_detections
+from sonjit.studio.learning import mirror_points, train_network, write_training_set
+from sonjit.studio.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
 
 from .annotated import FRAMES, OFF_M, people_mark
 from .projects import hands as drawn

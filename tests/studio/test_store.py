@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit.studio.annotation.marks import MACHINE, AnnotationStore, Mark, ReviewPriority, agreement, conflicts
+from sonjit.studio.marks import MACHINE, AnnotationStore, Mark, ReviewPriority, agreement, conflicts
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 
@@ -137,8 +137,8 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from sonjit.studio.annotation.marks import Mark
-from sonjit.studio.annotation.marks import AnnotationStore
+from sonjit.studio.marks import Mark
+from sonjit.studio.marks import AnnotationStore
 store = AnnotationStore(Path(sys.argv[1]))
 for number in range(10**6):
     store.add([Mark(f"m{number}", number, "a", 0, "Ann", "seen", 1.0, 2.0)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.studio.annotation.synchronisation import (
+from sonjit.studio.synchronisation import (
     Timeline,
     flash_times,
     onsets,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.triangulation import triangulate
 
 from .rigs import random_rig
 

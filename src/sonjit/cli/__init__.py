@@ -49,7 +49,7 @@ _LAB = {
     "bench": ("sonjit.lab.cli.bench:bench", "Measure time, CPU time and memory on this machine."),
 }
 _STUDIO = {
-    "annotate": ("sonjit.studio.cli.annotate:app", "Annotate recordings of many cameras: calibrate, label, release.")
+    "annotate": ("sonjit.studio.commands:app", "Annotate recordings of many cameras: calibrate, label, release.")
 }
 _LONGEST = 2000
 """Length of a printed message. What somebody typed, such as a number, may be longer."""

@@ -24,7 +24,9 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service
-from sonjit.studio.annotation.marks import (
+from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
+from sonjit.studio.labelling import prelabel
+from sonjit.studio.marks import (
     JOINTS,
     MACHINE,
     Agreement,
@@ -38,16 +40,8 @@ from sonjit.studio.annotation.marks import (
     mark_table,
     solve_joints,
 )
-from sonjit.studio.annotation.project import Project, open_project
-from sonjit.studio.automatic.labelling import prelabel
-from sonjit.studio.automatic.run_folder import machine_marks
-from sonjit.studio.triangulation.bones import (
-    BONES,
-    JOINTS_PER_HAND,
-    bone_lengths,
-    bone_warnings,
-    median_of_other_frames,
-)
+from sonjit.studio.project import Project, open_project
+from sonjit.studio.run_folder import machine_marks
 
 T = TypeVar("T")
 _JPEG_QUALITY = 88

@@ -11,10 +11,10 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
-from sonjit.studio.annotation.marks import Mark
-from sonjit.studio.annotation.project import open_project
-from sonjit.studio.calibration.observations import find_targets, target_from_text
-from sonjit.studio.cameras.files import load_cameras, save_cameras
+from sonjit.studio.boards import find_targets, target_from_text
+from sonjit.studio.camera_files import load_cameras, save_cameras
+from sonjit.studio.marks import Mark
+from sonjit.studio.project import open_project
 
 from ..drawn_boards import draw_seen, held_places, middled  # noqa: TID252  # one maker of boards for all packages
 from ..projects import hands, write_views  # noqa: TID252

@@ -11,7 +11,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.server.app import create_app
-from sonjit.studio.annotation.marks import JOINTS, MACHINE
+from sonjit.studio.marks import JOINTS, MACHINE
 
 from ...server.conftest import refusal  # noqa: TID252
 from ..projects import make_project  # noqa: TID252  # one maker of projects for all packages

@@ -26,9 +26,9 @@ import numpy as np
 from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit._util.errors import InputError, JobError
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES, bone_lengths
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.bones import JOINTS_PER_HAND, SIDES, bone_lengths
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.triangulation import triangulate
 
 JOINTS: Final = 2 * JOINTS_PER_HAND
 MACHINE: Final = "machine"

@@ -23,10 +23,10 @@ from sonjit._util.data_files import read_json, read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.media.tables.columns import arrow
-from sonjit.studio.annotation.marks import MACHINE, Mark
-from sonjit.studio.annotation.project import Project
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import JOINTS_PER_HAND, SIDES
+from sonjit.studio.bones import JOINTS_PER_HAND, SIDES
+from sonjit.studio.marks import MACHINE, Mark
+from sonjit.studio.project import Project
+from sonjit.studio.rig import CameraRig
 
 SOURCES: Final = ("", "M", "H", "H+M")
 """Origins of a label; files store the index."""

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.triangulation import CameraArrays, camera_arrays, triangulate
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.triangulation import CameraArrays, camera_arrays, triangulate
 
 _TOLERANCE_RATIO: Final = 0.12  # of the longer side of an instance's box, mean over its keypoints
 _MIN_TOLERANCE_PX: Final = 6.0  # least tolerance, for small boxes

@@ -19,7 +19,7 @@ from sonjit._util.errors import JobError
 from sonjit._util.extras import optional_import
 from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.studio.calibration.observations import CalibrationTarget, PoseKey
+from sonjit.studio.boards import CalibrationTarget, PoseKey
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix

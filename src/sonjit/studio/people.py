@@ -21,19 +21,11 @@ from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.cameras.views import CameraFrames, frame_numbers
-from sonjit.studio.triangulation.association import Group, Tracker, group_views
-from sonjit.studio.triangulation.bones import (
-    SIDES,
-    Part,
-    bone_lengths,
-    enforce_lengths,
-    fit_skeletons,
-    medians,
-    regularized_lengths,
-)
-from sonjit.studio.triangulation.triangulation import Triangulation, camera_arrays, covariances
+from sonjit.studio.association import Group, Tracker, group_views
+from sonjit.studio.bones import SIDES, Part, bone_lengths, enforce_lengths, fit_skeletons, medians, regularized_lengths
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.triangulation import Triangulation, camera_arrays, covariances
+from sonjit.studio.views import CameraFrames, frame_numbers
 
 LIST_ORDER: Final = ("bodies", "hands", "faces")
 _LIST_NAMES: Final = ("people", "bodies", "faces", "hands")

@@ -13,21 +13,22 @@ from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
 from sonjit._util.errors import InputError, JobError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
-from sonjit.studio.calibration import bundle_adjustment
-from sonjit.studio.calibration.estimates import (
+from sonjit.studio import bundles
+from sonjit.studio.boards import BoardObservation, BoardObservations, PoseKey
+from sonjit.studio.estimates import (
     COEFFICIENTS,
     CameraPair,
     LensModel,
     RigEstimate,
     Transform,
     camera_from_values,
+    compose_transforms,
     estimate_rig,
     lens_values,
     most_varied,
     rms_of,
 )
-from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, PoseKey
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -39,11 +40,11 @@ _MAX_STEPS = 40
 
 
 def estimate_uncertainty(
-    best: bundle_adjustment.Bundle,
-    observed: bundle_adjustment.Observations,
+    best: bundles.Bundle,
+    observed: bundles.Observations,
     *,
     terms: BoolArray,
-    prior: bundle_adjustment.LensPrior,
+    prior: bundles.LensPrior,
     robust_px: float,
     kept_lenses: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -67,37 +68,32 @@ def estimate_uncertainty(
     """
     cameras, frames = len(best.lenses), len(best.target_rotations)
     finite = np.diagonal(kept_lenses, axis1=1, axis2=2) > 0
-    of_cameras = np.ones((cameras, bundle_adjustment.LENS_SIZE + bundle_adjustment.POSE_SIZE), np.bool_)
-    of_cameras[:, : bundle_adjustment.LENS_SIZE] = terms | finite
-    of_cameras[0, bundle_adjustment.LENS_SIZE :] = False
-    parameters, columns = bundle_adjustment.free_parameters(best, observed, of_cameras)
-    _, weights, errors = bundle_adjustment.robust_cost(best, observed, robust_px, prior)
-    normal, _ = bundle_adjustment.normal_equations(
+    of_cameras = np.ones((cameras, bundles.LENS_SIZE + bundles.POSE_SIZE), np.bool_)
+    of_cameras[:, : bundles.LENS_SIZE] = terms | finite
+    of_cameras[0, bundles.LENS_SIZE :] = False
+    parameters, columns = bundles.free_parameters(best, observed, of_cameras)
+    _, weights, errors = bundles.robust_cost(best, observed, robust_px, prior)
+    normal, _ = bundles.normal_equations(
         best, observed, columns, parameters, weights=weights, errors=errors, prior=prior
     )
-    is_kept = np.isin(parameters, np.flatnonzero(np.pad(finite, ((0, 0), (0, bundle_adjustment.POSE_SIZE))).ravel()))
+    is_kept = np.isin(parameters, np.flatnonzero(np.pad(finite, ((0, 0), (0, bundles.POSE_SIZE))).ravel()))
     is_camera = (parameters < of_cameras.size) & ~is_kept
     inverse, gain = _marginal(normal, is_camera, is_kept)
-    kept_covariance = np.zeros((cameras, bundle_adjustment.LENS_SIZE, cameras, bundle_adjustment.LENS_SIZE))
+    kept_covariance = np.zeros((cameras, bundles.LENS_SIZE, cameras, bundles.LENS_SIZE))
     kept_covariance[np.arange(cameras), :, np.arange(cameras)] = kept_lenses
     kept_covariance = kept_covariance.reshape(finite.size, -1)[np.ix_(finite.ravel(), finite.ravel())]
     covariance, kept_effect = np.zeros((2, of_cameras.size, of_cameras.size))
     covariance[np.ix_(*[parameters[is_camera]] * 2)] = prior.noise_px**2 * inverse
     kept_effect[np.ix_(*[parameters[is_camera]] * 2)] = gain @ kept_covariance @ gain.T
     blocks = covariance.reshape(
-        cameras,
-        bundle_adjustment.LENS_SIZE + bundle_adjustment.POSE_SIZE,
-        cameras,
-        bundle_adjustment.LENS_SIZE + bundle_adjustment.POSE_SIZE,
+        cameras, bundles.LENS_SIZE + bundles.POSE_SIZE, cameras, bundles.LENS_SIZE + bundles.POSE_SIZE
     )
-    lenses = np.stack(
-        [blocks[row, : bundle_adjustment.LENS_SIZE, row, : bundle_adjustment.LENS_SIZE] for row in range(cameras)]
-    )
+    lenses = np.stack([blocks[row, : bundles.LENS_SIZE, row, : bundles.LENS_SIZE] for row in range(cameras)])
     distances, rotations = _relative_variances(best, covariance)
     if frames >= 2 * _JACKKNIFE_PARTS:
         part = observed.frame * _JACKKNIFE_PARTS // frames
         fits = [
-            bundle_adjustment.adjust(
+            bundles.adjust(
                 best,
                 observed.only(part != omitted),
                 free_lens=terms,
@@ -114,7 +110,7 @@ def estimate_uncertainty(
         apart: list[FloatArray] = []
         differences: list[FloatArray] = []
         for fit in fits:
-            centres = -bundle_adjustment.rotate_vectors(fit.camera_rotations.swapaxes(1, 2), fit.camera_translations)
+            centres = -bundles.rotate_vectors(fit.camera_rotations.swapaxes(1, 2), fit.camera_translations)
             apart.append(np.linalg.norm(centres[:, None] - centres, axis=2))
             turned = rotation_vector_from_matrix(best.camera_rotations.swapaxes(1, 2) @ fit.camera_rotations)
             differences.append(turned[:, None] - turned)
@@ -133,7 +129,7 @@ def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> t
     is_pose = ~is_camera & ~is_kept
     inner = normal[is_pose][:, is_pose]
     outer = normal[is_pose][:, ~is_pose].toarray()
-    factor = bundle_adjustment.factorize(inner, 1e-12 * np.full(inner.shape[0], inner.diagonal().max()))
+    factor = bundles.factorize(inner, 1e-12 * np.full(inner.shape[0], inner.diagonal().max()))
     assert factor is not None  # the regularised matrix is never singular
     left = normal[~is_pose][:, ~is_pose].toarray() - outer.T @ factor(outer)
     of_camera = is_camera[~is_pose]
@@ -146,20 +142,20 @@ def _jackknife_variance(estimates: Sequence[FloatArray]) -> FloatArray:
     return (_JACKKNIFE_PARTS - 1) * np.stack(estimates).var(0)
 
 
-def _relative_variances(best: bundle_adjustment.Bundle, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return variances (C, C) of distances and of relative rotations from the covariance of all cameras."""
     cameras = len(best.lenses)
     to_world = best.camera_rotations.swapaxes(1, 2)
-    coordinates = np.zeros((2, cameras, 3, cameras, bundle_adjustment.LENS_SIZE + bundle_adjustment.POSE_SIZE))
+    coordinates = np.zeros((2, cameras, 3, cameras, bundles.LENS_SIZE + bundles.POSE_SIZE))
     each = np.arange(cameras)
-    coordinates[0, each, :, each, bundle_adjustment.LENS_SIZE : bundle_adjustment.LENS_SIZE + 3] = (
-        -to_world @ bundle_adjustment.cross_matrices(best.camera_translations)
+    coordinates[0, each, :, each, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = -to_world @ bundles.cross_matrices(
+        best.camera_translations
     )
-    coordinates[0, each, :, each, bundle_adjustment.LENS_SIZE + 3 :] = -to_world
-    coordinates[1, each, :, each, bundle_adjustment.LENS_SIZE : bundle_adjustment.LENS_SIZE + 3] = to_world
+    coordinates[0, each, :, each, bundles.LENS_SIZE + 3 :] = -to_world
+    coordinates[1, each, :, each, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = to_world
     slopes = coordinates.reshape(2, cameras, 3, -1)
     moved, rotation_slopes = (of_one[:, None] - of_one for of_one in slopes)  # (C, C, 3, 18 C)
-    centres = -bundle_adjustment.rotate_vectors(to_world, best.camera_translations)
+    centres = -bundles.rotate_vectors(to_world, best.camera_translations)
     offsets = centres[:, None] - centres
     along = offsets / np.maximum(np.linalg.norm(offsets, axis=2, keepdims=True), 1e-12)
     distance_slopes = (along[..., None] * moved).sum(2)
@@ -233,17 +229,10 @@ class RigCalibration:
         """Return the root mean square distance in pixels by camera."""
         return {name: rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
 
-    def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
-        """Return the calibration in another world: x_new = scale R x_old + t_m.
-
-        Targets keep their own axes but not their size.
-        """
-        poses = {
-            key: (R @ rotation, scale * R @ translation + t_m)
-            for key, (rotation, translation) in self.target_poses.items()
-        }
-        distance_std_m = scale * self.distance_std_m
-        return replace(self, rig=self.rig.moved(R, t_m, scale), target_poses=poses, distance_std_m=distance_std_m)
+    def moved(self, R: FloatArray, t_m: FloatArray) -> RigCalibration:
+        """Return the calibration in another world: x_new = R x_old + t_m."""
+        poses = {key: compose_transforms((R, t_m), pose) for key, pose in self.target_poses.items()}
+        return replace(self, rig=self.rig.moved(R, t_m), target_poses=poses)
 
     def seen_by(self, view: str) -> list[tuple[BoardObservation, FloatArray]]:
         """Return a camera's observations, each with its errors."""
@@ -277,9 +266,7 @@ def calibrate(
     estimate = estimate_rig(observations, lens, fixed_lenses)
     free_lens = estimate.free_lens
     free = {"free_lens": estimate.free_lens}
-    fit = _fit_with_prior(
-        estimate, estimate.bundle, partial(bundle_adjustment.adjust, observed=estimate.observed, **free)
-    )
+    fit = _fit_with_prior(estimate, estimate.bundle, partial(bundles.adjust, observed=estimate.observed, **free))
     joint_px, alone_px = rms_of([fit.errors_px]), float("nan")
     own_fits: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
@@ -300,18 +287,18 @@ def calibrate(
                 f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
                 "--image-times applies only to recordings with such errors"
             )
-        if not bundle_adjustment.has_continuous_paths(fit.bundle, keys):
+        if not bundles.has_continuous_paths(fit.bundle, keys):
             raise InputError(
                 "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
                 "board for each one and omit --image-times"
             )
-        fit_times = partial(bundle_adjustment.fit_image_times, observed=estimate.observed, pose_keys=keys, **free)
+        fit_times = partial(bundles.fit_image_times, observed=estimate.observed, pose_keys=keys, **free)
         fit = _fit_with_prior(estimate, fit.bundle, fit_times)
     elif is_late and own_fits:
         free_lens = np.zeros_like(free_lens)
         fit = _fit_poses(estimate, fit, {name: own_fit.rig[name].camera for name, own_fit in own_fits.items()})
         known_covariances |= {name: own_fit.lens_covariances[name] for name, own_fit in own_fits.items()}
-    kept_lenses = np.zeros((len(names), bundle_adjustment.LENS_SIZE, bundle_adjustment.LENS_SIZE))
+    kept_lenses = np.zeros((len(names), bundles.LENS_SIZE, bundles.LENS_SIZE))
     for name, covariance in known_covariances.items():
         kept_lenses[names.index(name), : len(covariance), : len(covariance)] = covariance
     fitted_covariances, distance_std_m, rotation_std_rad = estimate_uncertainty(
@@ -355,7 +342,7 @@ def calibrate(
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
 
 
-def _rig_of(bundle: bundle_adjustment.Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:
+def _rig_of(bundle: bundles.Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:
     lenses = zip(bundle.lenses, bundle.fisheye.tolist(), strict=True)
     poses = zip(bundle.camera_rotations, bundle.camera_translations, strict=True)
     cameras = (camera_from_values(*lens, *pose) for lens, pose in zip(lenses, poses, strict=True))
@@ -364,7 +351,7 @@ def _rig_of(bundle: bundle_adjustment.Bundle, sizes: Mapping[str, tuple[int, int
     )
 
 
-def _image_times(bundle: bundle_adjustment.Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
+def _image_times(bundle: bundles.Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
     """Return the times of each camera's existing images, relative to the mean of each frame set, if they are known."""
     if bundle.times is None:
         return {}
@@ -396,9 +383,9 @@ class _Fit:
         robust_px: Error in pixels above which the cost grows linearly, for the noise of this fit.
     """
 
-    bundle: bundle_adjustment.Bundle
+    bundle: bundles.Bundle
     errors_px: FloatArray
-    prior: bundle_adjustment.LensPrior
+    prior: bundles.LensPrior
     robust_px: float
 
 
@@ -407,35 +394,28 @@ def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, Calibrated
     for row, name in enumerate(estimate.cameras):
         if name in lenses:
             rows[row] = lens_values(lenses[name])
-    bundle = bundle_adjustment.adjust(
+    bundle = bundles.adjust(
         replace(fit.bundle, lenses=rows),
         estimate.observed,
         free_lens=np.zeros_like(estimate.free_lens),
         robust_px=fit.robust_px,
     )
     return replace(
-        fit,
-        bundle=bundle,
-        errors_px=bundle_adjustment.project_points(bundle, estimate.observed) - estimate.observed.pixels,
+        fit, bundle=bundle, errors_px=bundles.project_points(bundle, estimate.observed) - estimate.observed.pixels
     )
 
 
-def _fit_with_prior(
-    estimate: RigEstimate, start: bundle_adjustment.Bundle, fit: Callable[..., bundle_adjustment.Bundle]
-) -> _Fit:
+def _fit_with_prior(estimate: RigEstimate, start: bundles.Bundle, fit: Callable[..., bundles.Bundle]) -> _Fit:
     """Fit a bundle twice, with the prior weighed against the noise of the previous fit."""
     observed, sizes = estimate.observed, estimate.sizes
     bundle, errors_px = start, np.zeros_like(observed.pixels)
-    prior, robust_px = (
-        bundle_adjustment.ordinary_lens_prior(sizes, bundle_adjustment.ROBUST_PX / 2, bundle.fisheye),
-        bundle_adjustment.ROBUST_PX,
-    )
+    prior, robust_px = (bundles.ordinary_lens_prior(sizes, bundles.ROBUST_PX / 2, bundle.fisheye), bundles.ROBUST_PX)
     for _ in range(2):  # the noise is known after the first
         bundle = fit(bundle, prior=prior, robust_px=robust_px)
-        errors_px = bundle_adjustment.project_points(bundle, observed) - observed.pixels
+        errors_px = bundles.project_points(bundle, observed) - observed.pixels
         noise_px = _MAD_TO_STD * float(np.median(np.abs(errors_px)))
-        robust_px = max(bundle_adjustment.ROBUST_PX, 2 * noise_px)
-        prior = bundle_adjustment.ordinary_lens_prior(
+        robust_px = max(bundles.ROBUST_PX, 2 * noise_px)
+        prior = bundles.ordinary_lens_prior(
             sizes, noise_px * design_effect(errors_px, estimate.image) ** 0.5, bundle.fisheye
         )
     return _Fit(bundle, errors_px, prior, robust_px)

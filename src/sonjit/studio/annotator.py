@@ -18,12 +18,15 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
-from sonjit.studio.annotation.marks import MACHINE, ReviewPriority, review_priorities
-from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.detection import detect_chunk, detect_frames, refine_chunk
-from sonjit.studio.automatic.labelling import label_chunk, person_bone_lengths
-from sonjit.studio.automatic.learning import load_offsets
-from sonjit.studio.automatic.run_folder import (
+from sonjit.studio.association import count_mirrored_hands
+from sonjit.studio.bones import SIDES
+from sonjit.studio.consistency import check_views
+from sonjit.studio.detection import detect_chunk, detect_frames, refine_chunk
+from sonjit.studio.labelling import label_chunk, person_bone_lengths
+from sonjit.studio.learning import load_offsets
+from sonjit.studio.marks import MACHINE, ReviewPriority, review_priorities
+from sonjit.studio.project import Project
+from sonjit.studio.run_folder import (
     CHUNK_FRAME_SETS,
     CURRENT,
     FOLDER,
@@ -37,9 +40,6 @@ from sonjit.studio.automatic.run_folder import (
     load_detections,
     run_name,
 )
-from sonjit.studio.calibration.consistency import check_views
-from sonjit.studio.triangulation.association import count_mirrored_hands
-from sonjit.studio.triangulation.bones import SIDES
 
 _OVERLAP_FRAME_SETS: Final = 3  # frame sets of neighbouring chunks in the fit of a chunk's motion
 _CHECKED_FRAME_SETS: Final = 16  # frame sets for the check of the cameras

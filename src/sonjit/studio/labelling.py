@@ -18,12 +18,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit._util.errors import InputError
 from sonjit.results import Hand
-from sonjit.studio.annotation.marks import MACHINE, Mark
-from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.learning import Offsets, human_frames, human_joints, triangulate_detections
-from sonjit.studio.automatic.run_folder import ChunkDetections, Labels
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import (
+from sonjit.studio.bones import (
     HAND_BONES,
     SIDES,
     bone_lengths,
@@ -32,7 +27,12 @@ from sonjit.studio.triangulation.bones import (
     median_lengths,
     rig_with_lengths,
 )
-from sonjit.studio.triangulation.triangulation import Triangulation
+from sonjit.studio.learning import Offsets, human_frames, human_joints, triangulate_detections
+from sonjit.studio.marks import MACHINE, Mark
+from sonjit.studio.project import Project
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.run_folder import ChunkDetections, Labels
+from sonjit.studio.triangulation import Triangulation
 
 _SWAP_COST_M: Final = 0.1  # path length that each of two swaps must save: hands that rub each other move as far
 _FRAME_COST_M: Final = 0.02

@@ -15,16 +15,7 @@ from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, unknown_name
 from sonjit._util.files import write_text
 from sonjit.cli.report import progress_bar
-from sonjit.studio.annotation.synchronisation import Sync, read_stamps, read_timeline, synchronise
-from sonjit.studio.calibration.calibrate import RigCalibration, calibrate_lens
-from sonjit.studio.calibration.calibrate import calibrate as calibrate_rig
-from sonjit.studio.calibration.consistency import (
-    is_mirroring_possible,
-    planar_ambiguity,
-    reprojection_line,
-    save_report,
-)
-from sonjit.studio.calibration.observations import (
+from sonjit.studio.boards import (
     BoardNotFoundError,
     BoardObservations,
     CalibrationBoard,
@@ -35,9 +26,13 @@ from sonjit.studio.calibration.observations import (
     sampled_images,
     target_from_text,
 )
-from sonjit.studio.cameras.files import format_from_ending, load_cameras, save_cameras
-from sonjit.studio.cameras.rig import CameraRig, RigCamera, view_centre, world_on_board
-from sonjit.studio.cameras.views import match_camera, open_view, save_frame_sets, views_by_camera
+from sonjit.studio.calibration import RigCalibration, calibrate_lens
+from sonjit.studio.calibration import calibrate as calibrate_rig
+from sonjit.studio.camera_files import format_from_ending, load_cameras, save_cameras
+from sonjit.studio.consistency import is_mirroring_possible, planar_ambiguity, reprojection_line, save_report
+from sonjit.studio.rig import CameraRig, RigCamera, view_centre, world_on_board
+from sonjit.studio.synchronisation import Sync, read_stamps, read_timeline, synchronise
+from sonjit.studio.views import match_camera, open_view, save_frame_sets, views_by_camera
 
 _PAST = 0.3  # how far the axes of cameras that point at one place may pass it, at most, as a share of their distance
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0

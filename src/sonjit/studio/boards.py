@@ -28,8 +28,8 @@ from sonjit._util.pools import Progress
 from sonjit.lab.datasets.reading import field as field_of
 from sonjit.lab.datasets.reading import numbers
 from sonjit.media import open_source
-from sonjit.studio.cameras.formats import METRES, metres_per_unit
-from sonjit.studio.cameras.views import frame_numbers
+from sonjit.studio.camera_files import METRES, metres_per_unit
+from sonjit.studio.views import frame_numbers
 
 _MIN_POINTS = 6  # least number of points that a detected target must show; a target of one marker has only four
 PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"

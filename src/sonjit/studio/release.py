@@ -25,11 +25,9 @@ from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_reco
 from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.sources.images import encode_image
-from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.learning import coco_annotation, coco_category
-from sonjit.studio.automatic.run_folder import SOURCES, read_labels
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.release.privacy import (
+from sonjit.studio.learning import coco_annotation, coco_category
+from sonjit.studio.people import HANDS, PeopleInSpace
+from sonjit.studio.privacy import (
     FacesFound,
     ReleasedImage,
     Sampling,
@@ -37,8 +35,10 @@ from sonjit.studio.release.privacy import (
     released_image,
     sampling_of,
 )
-from sonjit.studio.triangulation.people import HANDS, PeopleInSpace
-from sonjit.studio.triangulation.surfaces import HandSurface, fit_surfaces, save_surfaces
+from sonjit.studio.project import Project
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.run_folder import SOURCES, read_labels
+from sonjit.studio.surfaces import HandSurface, fit_surfaces, save_surfaces
 
 SPLITS: Final = ("train", "val", "test")
 _DEFAULT_FRACTIONS: Final = {"test": 0.2, "val": 0.1}  # fractions of the people, without splits on the card

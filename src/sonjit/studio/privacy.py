@@ -25,8 +25,8 @@ from sonjit._util.arrays import Float32Array, FloatArray, Image
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
 from sonjit.results import Box, Face
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.triangulation import triangulate
 
 _BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
 _BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face

@@ -28,9 +28,11 @@ from sonjit.lab.training.recipes import TrainingRequest, no_progress, run_recipe
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.annotation.marks import MACHINE, Mark, mark_table
-from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.run_folder import (
+from sonjit.studio.bones import JOINTS_PER_HAND
+from sonjit.studio.marks import MACHINE, Mark, mark_table
+from sonjit.studio.project import Project
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.run_folder import (
     FOLDER,
     OFFSETS,
     SETTINGS,
@@ -39,9 +41,7 @@ from sonjit.studio.automatic.run_folder import (
     current_run,
     load_detections,
 )
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import JOINTS_PER_HAND
-from sonjit.studio.triangulation.triangulation import Triangulation, triangulate
+from sonjit.studio.triangulation import Triangulation, triangulate
 
 HAND_NETWORK: Final = "hand-full"
 """Recipe of `sonjit train`, and stem of its exported file."""

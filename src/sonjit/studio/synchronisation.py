@@ -24,7 +24,7 @@ from sonjit._util.pools import Progress
 from sonjit.lab.datasets.reading import file_bytes
 from sonjit.media import Source, open_source
 from sonjit.media.sources.video import open_container, video_stream
-from sonjit.studio.cameras.views import CameraFrames, frame_numbers, match_camera
+from sonjit.studio.views import CameraFrames, frame_numbers, match_camera
 
 STEP_S = 0.001
 """Time step of onsets in seconds."""

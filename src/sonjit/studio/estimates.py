@@ -13,8 +13,8 @@ from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
 from sonjit._util.errors import InputError, pluralize
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.calibration import bundle_adjustment
-from sonjit.studio.calibration.observations import BoardObservation, BoardObservations, PoseKey
+from sonjit.studio import bundles
+from sonjit.studio.boards import BoardObservation, BoardObservations, PoseKey
 
 _OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0  # a point is an outlier if its error exceeds both, the former in median errors
 _MIN_POINTS = 6  # least number of points without outliers
@@ -321,7 +321,7 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
         raise InputError(f"camera {name!r}: no fisheye lens explains its images; use another --lens")
     shown = [(observation, found[0]) for observation, found in zip(sample, poses, strict=True) if found]
     fisheye = np.array([True])
-    start = bundle_adjustment.Bundle(
+    start = bundles.Bundle(
         lenses=lens_values(camera)[None],
         camera_rotations=np.eye(3)[None],
         camera_translations=np.zeros((1, 3)),
@@ -331,10 +331,10 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     )
     observed = _stack_points([observation for observation, _ in shown], [0] * len(shown), range(len(shown)))
     free, prior = (
-        np.arange(bundle_adjustment.LENS_SIZE)[None] < 4 + FISHEYE,
-        bundle_adjustment.ordinary_lens_prior([size], bundle_adjustment.ROBUST_PX / 2, fisheye),
+        np.arange(bundles.LENS_SIZE)[None] < 4 + FISHEYE,
+        bundles.ordinary_lens_prior([size], bundles.ROBUST_PX / 2, fisheye),
     )
-    return camera_from_values(bundle_adjustment.adjust(start, observed, free_lens=free, prior=prior).lenses[0], True)
+    return camera_from_values(bundles.adjust(start, observed, free_lens=free, prior=prior).lenses[0], True)
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
@@ -389,8 +389,8 @@ class RigEstimate:
     tree: Sequence[CameraPair]
     target_poses: Mapping[PoseKey, Transform]
     used: tuple[BoardObservation, ...]
-    observed: bundle_adjustment.Observations
-    bundle: bundle_adjustment.Bundle
+    observed: bundles.Observations
+    bundle: bundles.Bundle
     free_lens: BoolArray
     sizes: Sequence[tuple[int, int]]
 
@@ -437,10 +437,10 @@ def estimate_rig(
         [names.index(observation.view) for observation in used],
         [rows[observation.pose_key] for observation in used],
     )
-    free_lens = np.zeros((len(names), bundle_adjustment.LENS_SIZE), np.bool_)
+    free_lens = np.zeros((len(names), bundles.LENS_SIZE), np.bool_)
     free_lens[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     free_lens[[name in fixed_lenses for name in names]] = False
-    bundle = bundle_adjustment.Bundle(
+    bundle = bundles.Bundle(
         np.stack([lens_values(camera) for camera in cameras]),
         *(np.stack([pose[part] for pose in camera_poses]) for part in (0, 1)),
         *(np.stack([pose[part] for pose in target_poses.values()]) for part in (0, 1)),
@@ -461,10 +461,10 @@ def estimate_rig(
 
 def _stack_points(
     used: Sequence[BoardObservation], cameras: Sequence[int], poses: Sequence[int]
-) -> bundle_adjustment.Observations:
+) -> bundles.Observations:
     """Return the points of all observations, given the index of each one's camera and target pose."""
     counts = [len(observation.points) for observation in used]
-    return bundle_adjustment.Observations(
+    return bundles.Observations(
         np.repeat(cameras, counts),
         np.repeat(poses, counts),
         np.concatenate([observation.points_m for observation in used]),
@@ -507,7 +507,7 @@ def _target_poses_in_world(
 def lens_values(camera: CalibratedCamera) -> FloatArray:
     """Return the (12,) values of `Bundle.lenses`."""
     lens = np.zeros(0) if camera.distortion is None else camera.distortion
-    return np.array([*camera.intrinsics, *lens, *[0.0] * (bundle_adjustment.LENS_SIZE - 4 - len(lens))])
+    return np.array([*camera.intrinsics, *lens, *[0.0] * (bundles.LENS_SIZE - 4 - len(lens))])
 
 
 def camera_from_values(

@@ -20,21 +20,16 @@ from sonjit.lab.hand_models.rig import Side
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings
-from sonjit.studio.annotation.marks import agreement as measured
-from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
-from sonjit.studio.automatic.learning import fit_project_offsets, held_out_error, human_frames, train_network
-from sonjit.studio.automatic.run_folder import current_run
-from sonjit.studio.calibration.consistency import check_views
-from sonjit.studio.cameras.files import load_cameras
-from sonjit.studio.cameras.views import find_views, load_frame_sets
-from sonjit.studio.cli.annotate_calibrate import board, calibrate, cameras, print_table, sync
-from sonjit.studio.release.release import load_card
-from sonjit.studio.release.release import release as write
-from sonjit.studio.triangulation.association import count_mirrored_hands
-from sonjit.studio.triangulation.bones import hand_length_m
-from sonjit.studio.triangulation.exports import export_people
-from sonjit.studio.triangulation.people import (
+from sonjit.studio.annotator import AnnotatorSettings, annotate
+from sonjit.studio.association import count_mirrored_hands
+from sonjit.studio.bones import hand_length_m
+from sonjit.studio.camera_commands import board, calibrate, cameras, print_table, sync
+from sonjit.studio.camera_files import load_cameras
+from sonjit.studio.consistency import check_views
+from sonjit.studio.exports import export_people
+from sonjit.studio.learning import fit_project_offsets, held_out_error, human_frames, train_network
+from sonjit.studio.marks import agreement as measured
+from sonjit.studio.people import (
     HANDS,
     Detections,
     fit_constant_bones,
@@ -43,9 +38,14 @@ from sonjit.studio.triangulation.people import (
     part_slices,
     save_people,
 )
-from sonjit.studio.triangulation.surfaces import draw_over_view, fit_surfaces, save_surfaces
-from sonjit.studio.triangulation.triangulation import Triangulation
-from sonjit.studio.triangulation.triangulation import triangulate as triangulated
+from sonjit.studio.project import create_project, open_project
+from sonjit.studio.release import load_card
+from sonjit.studio.release import release as write
+from sonjit.studio.run_folder import current_run
+from sonjit.studio.surfaces import draw_over_view, fit_surfaces, save_surfaces
+from sonjit.studio.triangulation import Triangulation
+from sonjit.studio.triangulation import triangulate as triangulated
+from sonjit.studio.views import find_views, load_frame_sets
 
 _HAND_M = 0.1, 0.25  # hands of children and of adults
 

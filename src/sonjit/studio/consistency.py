@@ -20,17 +20,11 @@ from sonjit._util.arrays import FloatArray, Image, RealArray
 from sonjit._util.errors import InputError, pluralize
 from sonjit.lab.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit.media.sources.images import encode_image
-from sonjit.studio.calibration.calibrate import RigCalibration
-from sonjit.studio.calibration.estimates import (
-    angle_between,
-    compose_transforms,
-    observation_poses,
-    poses_from_points,
-    rms_of,
-)
-from sonjit.studio.calibration.observations import BoardObservation
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.boards import BoardObservation
+from sonjit.studio.calibration import RigCalibration
+from sonjit.studio.estimates import angle_between, compose_transforms, observation_poses, poses_from_points, rms_of
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.triangulation import triangulate
 
 _MAX_POINTS = 400  # number of shared points by which two cameras are compared
 _MIN_POINTS = 8  # least number of shared points for a comparison

@@ -19,10 +19,10 @@ from typing import Final
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import file_stamp
-from sonjit.studio.annotation.marks import AnnotationStore, check_name
-from sonjit.studio.cameras.files import load_cameras, save_cameras
-from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.cameras.views import (
+from sonjit.studio.camera_files import load_cameras, save_cameras
+from sonjit.studio.marks import AnnotationStore, check_name
+from sonjit.studio.rig import CameraRig
+from sonjit.studio.views import (
     CameraFrames,
     SynchronizedView,
     View,

@@ -24,10 +24,10 @@ from sonjit.media import open_source
 from sonjit.media.annotated import open_drawing_writer
 from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
-from sonjit.studio.cameras.rig import RigCamera
-from sonjit.studio.cameras.views import frame_numbers
-from sonjit.studio.triangulation.exports import complete_hands, hand_motions
-from sonjit.studio.triangulation.people import PeopleInSpace
+from sonjit.studio.exports import complete_hands, hand_motions
+from sonjit.studio.people import PeopleInSpace
+from sonjit.studio.rig import RigCamera
+from sonjit.studio.views import frame_numbers
 
 if TYPE_CHECKING:
     from sonjit.lab.hand_models.mano import Mano

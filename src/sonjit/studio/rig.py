@@ -27,50 +27,11 @@ def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
     The origin is the board's, x runs along its rows and z points up.
 
     Args:
-        R: (3, 3) rotation from the board to the current world, as in `RigCalibration.poses_from_points`.
+        R: (3, 3) rotation from the board to the current world.
         t_m: (3,) translation in metres in the same direction.
     """
-    flip = np.diag(
-        [1.0, -1.0, -1.0]
-    )  # the z axis of a board points away from its reader, which is down for a board on the floor
+    flip = np.diag([1.0, -1.0, -1.0])  # a board's z axis points away from its reader: down for one on the floor
     return flip @ R.T, -flip @ R.T @ t_m
-
-
-def world_on_points(origin_m: FloatArray, x_m: FloatArray, y_m: FloatArray) -> World:
-    """Return the world whose floor contains three points, with z up.
-
-    Args:
-        origin_m: (3,) origin in the current world, metres.
-        x_m: (3,) point on the positive x axis, metres.
-        y_m: (3,) point on the side of positive y, metres.
-
-    Raises:
-        InputError: The points lie on one line.
-    """
-    x, toward_y = x_m - origin_m, y_m - origin_m
-    z = np.cross(x, toward_y)
-    if not np.linalg.norm(z) > 1e-6 * np.linalg.norm(x) * np.linalg.norm(toward_y) > 0:
-        raise InputError("the three points lie on one line: move one of them off the line")
-    rows = np.stack([x, np.cross(z, x), z])
-    R = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return R, -R @ origin_m
-
-
-def scale_to_length(one_m: FloatArray, other_m: FloatArray, measured_m: float) -> float:
-    """Return the factor by which to scale a rig so that two points are as far apart as measured.
-
-    Args:
-        one_m: (3,) first point, metres.
-        other_m: (3,) second point, metres.
-        measured_m: Measured distance, metres.
-
-    Raises:
-        InputError: The length is not positive, or the points coincide.
-    """
-    current_m = float(np.linalg.norm(one_m - other_m))
-    if not (measured_m > 0 and current_m > 0):
-        raise InputError(f"{measured_m:g} m between points that are {current_m:g} m apart: that gives no scale")
-    return measured_m / current_m
 
 
 def view_centre(rig: CameraRig) -> tuple[FloatArray, float]:
@@ -227,15 +188,13 @@ class CameraRig:
         """Project points (..., 3) to pixels (C, ..., 2) of every camera, NaN as in `RigCamera.project`."""
         return np.stack([camera.project(points_m) for camera in self])
 
-    def moved(self, R: RealArray, t_m: RealArray, scale: float = 1.0) -> CameraRig:
-        """Return the same cameras in another world: x_new = scale R x_old + t_m."""
-        cameras: list[RigCamera] = []
-        for camera in self:
-            rotation = camera.R @ R.T
-            cameras.append(
-                replace(camera, camera=replace(camera.camera, R=rotation, t=scale * camera.t - rotation @ t_m))
-            )
-        return CameraRig(cameras)
+    def moved(self, R: RealArray, t_m: RealArray) -> CameraRig:
+        """Return the same cameras in another world: x_new = R x_old + t_m."""
+        return CameraRig(
+            replace(camera, camera=replace(camera.camera, R=turned, t=camera.t - turned @ t_m))
+            for camera in self
+            for turned in [camera.R @ R.T]
+        )
 
 
 def _check_camera(view: RigCamera) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
-from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.rig import CameraRig
 
 _MIN_CONDITION: Final = 1e-11
 _UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))

@@ -23,13 +23,13 @@ from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Hand
-from sonjit.studio.annotation.project import Project, open_project
-from sonjit.studio.automatic.labelling import correct_swaps
-from sonjit.studio.automatic.learning import HAND_NETWORK, human_joints, mirror_points, triangulate_detections
-from sonjit.studio.automatic.run_folder import ChunkDetections, DetectionSettings, load_detections
-from sonjit.studio.cameras.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation.association import ViewDetections, associate_hands, tolerance_px
-from sonjit.studio.triangulation.triangulation import triangulate
+from sonjit.studio.association import ViewDetections, associate_hands, tolerance_px
+from sonjit.studio.labelling import correct_swaps
+from sonjit.studio.learning import HAND_NETWORK, human_joints, mirror_points, triangulate_detections
+from sonjit.studio.project import Project, open_project
+from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit.studio.run_folder import ChunkDetections, DetectionSettings, load_detections
+from sonjit.studio.triangulation import triangulate
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 CANDIDATES: Final = 4  # detections per image: two hands and two false positives

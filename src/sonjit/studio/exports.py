@@ -26,8 +26,8 @@ from sonjit.lab.hand_models.rig import RigMotion, Side, fit_pose
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import Part, median_lengths, rig_with_lengths
-from sonjit.studio.triangulation.people import HANDS, PeopleInSpace
+from sonjit.studio.bones import Part, median_lengths, rig_with_lengths
+from sonjit.studio.people import HANDS, PeopleInSpace
 
 _GREY: Final[Colour] = (136, 136, 136)
 _BALL_RADIUS_M: Final = {"hands": 0.006, "bodies": 0.02, "faces": 0.0015}

@@ -1,1 +1,0 @@
-"""Annotation projects: views, synchronisation, marks, who agrees with whom."""

@@ -1,1 +1,0 @@
-"""The automatic annotator: labels by machine, learned from people."""

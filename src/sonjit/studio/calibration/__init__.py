@@ -1,1 +1,0 @@
-"""From images of a board to a calibrated rig."""

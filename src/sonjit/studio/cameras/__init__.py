@@ -1,1 +1,0 @@
-"""Calibrated cameras and their files."""

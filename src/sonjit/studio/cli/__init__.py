@@ -1,1 +1,0 @@
-"""`sonjit annotate` and its commands."""

@@ -1,1 +1,0 @@
-"""Points, hands and skeletons in space from what calibrated cameras see."""
