@@ -267,18 +267,18 @@ def calibrate(
     free_lens = estimate.free_lens
     free = {"free_lens": estimate.free_lens}
     fit = _fit_with_prior(estimate, estimate.bundle, partial(bundles.adjust, observed=estimate.observed, **free))
-    joint_px, alone_px = rms_of([fit.errors_px]), float("nan")
+    joint_px, apart_px = rms_of([fit.errors_px]), float("nan")
     own_fits: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
         for name in names:
             if name not in fixed_lenses:
-                alone = BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
-                own_fits[name] = calibrate_lens(alone, lens=lens)
+                own_observations = BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
+                own_fits[name] = calibrate_lens(own_observations, lens=lens)
         errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
         for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
             errors += estimate.errors_of_own_poses(name)
-        alone_px = rms_of(errors)
-    is_late = joint_px > _LATE_RATIO * alone_px
+        apart_px = rms_of(errors)
+    is_late = joint_px > _LATE_RATIO * apart_px
     known_covariances = dict(lens_covariances or {})
     if image_times:
         keys = list(estimate.target_poses)
@@ -333,7 +333,7 @@ def calibrate(
     if is_late:
         note = "; lenses were estimated from each camera's images alone" if own_fits else ""
         timing = [
-            f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of "
+            f"each camera alone fits its images to {apart_px:.2f} px, all together to {joint_px:.2f} px: the images of "
             f"a frame set are not of one time{note}. Synchronise the cameras, stop the board for each frame set, or "
             "estimate a time for each image with --image-times"
         ]

@@ -168,14 +168,16 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
         is_known = any(np.linalg.norm(centre - head) < _HEAD_RADIUS_M for head in heads)
         if near.all() and not is_known and ((sizes_m > _MIN_FACE_M) & (sizes_m < _MAX_FACE_M)).all():
             heads.append(centre)
-    alone: list[FloatArray] = []
+    unpaired: list[FloatArray] = []
     for view, box in found:
         camera, middle, side = rig.cameras[view], (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
         is_known = any(np.linalg.norm(camera.project(head) - middle) < side for head in heads)
         if not is_known and not shown[view].faces.withheld:
             ray = camera.directions(middle)
-            alone += [camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _FACE_WIDTHS_M]
-    return heads + alone
+            unpaired += [
+                camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _FACE_WIDTHS_M
+            ]
+    return heads + unpaired
 
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:

@@ -41,7 +41,7 @@ export class AvatarView {
       input.value = ""; // so that the same file can be selected again
     };
     store.watch(["mirrors", "source"], () => this.#ask());
-    onLanguage(() => this.#tell());
+    onLanguage(() => this.#showStatus());
     new ResizeObserver(() => this.#ask()).observe(this.#canvas);
     this.#canvas.addEventListener("webglcontextlost", (/** @type {Event} */ event) => {
       event.preventDefault(); // otherwise the browser never restores it
@@ -58,7 +58,7 @@ export class AvatarView {
     if (!this.#canvas.getContext("webgl2")) throw new PageError("no_webgl");
     this.#avatar = avatarOf(await readModel(file), file.name);
     this.#paint();
-    this.#tell();
+    this.#showStatus();
     find("tab-avatar").click();
     this.#store.set({
       here: here && canMove(here),
@@ -92,7 +92,7 @@ export class AvatarView {
     this.#ask();
   }
 
-  #tell() {
+  #showStatus() {
     if (!this.#avatar) return;
     const { name, drivers, head } = this.#avatar;
     const count = new Set(drivers.flatMap(({ terms }) => terms.map(([blendshape]) => blendshape))).size;

@@ -42,12 +42,12 @@ export class Trainer {
     };
     find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
     find("trainer-moving").onchange = () => this.#write();
-    find("trainer-try").onchange = () => this.#tell();
+    find("trainer-try").onchange = () => this.#useGestures();
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
       save(new Blob([bytesOf(file)]), "gestures.npz");
       showStatus("trainer.trained", { names: names.join(", ") });
       this.#trained = { file, names };
-      this.#tell();
+      this.#useGestures();
       this.#write();
     });
     find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
@@ -62,7 +62,7 @@ export class Trainer {
     const box = find("trainer-try");
     if (box.checked || !this.#trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
     box.checked = true;
-    this.#tell();
+    this.#useGestures();
   }
 
   /** @param {Record<string, any>} frame */
@@ -86,7 +86,7 @@ export class Trainer {
     if (this.#following) this.#endMotion();
   }
 
-  #tell() {
+  #useGestures() {
     if (this.#trained) this.#use(this.#trained, find("trainer-try").checked);
   }
 
