@@ -201,38 +201,38 @@ def browser_types() -> str:
 
 
 def speed() -> str:
-    """Return the table of `make bench` with the default precision."""
-    return bench("epyc-2cores.json", ("p50_ms", "rss_mb", "cold_s"))
+    """Return times of all cases, memory and cold start."""
+    return _speed(short=False)
 
 
 def speed_short() -> str:
-    """Return the table of `make bench` in f32, the precision of MediaPipe."""
-    return bench("epyc-2cores-f32.json", ("p50_ms", "cpu_ms"))
+    """Return times of the cases with the largest networks."""
+    return _speed(short=True)
 
 
-_FIGURES = {"p50_ms": ("ms", 2), "cpu_ms": ("CPU ms", 2), "rss_mb": ("MB", 0), "cold_s": ("cold start, s", 2)}
-
-
-def bench(name: str, figures: Sequence[str]) -> str:
-    """Return a table of a result of `sonjit bench --save`: figures of Sonjit and MediaPipe."""
-    result = json.loads((RESULTS / name).read_text("utf-8"))
+def _speed(*, short: bool) -> str:
+    """Return a table of `sonjit bench --save` with the default precision, with those in f32, and with MediaPipe's."""
+    default, exact = (json.loads((RESULTS / f"xeon-2cores{end}.json").read_text("utf-8")) for end in ("", "-f32"))
+    head = ["case", "precision", "ms: default, f32, MediaPipe", "ratio", "CPU ms: default, f32, MediaPipe", "ratio"]
+    head += [] if short else ["MB, Sonjit / MediaPipe", "cold start, s, Sonjit / MediaPipe"]
     rows: list[tuple[str, ...]] = []
-    for case in result["cases"]:
-        if "mediapipe" not in case:
+    for case, own in zip(default["cases"], exact["cases"], strict=True):
+        name = case["case"]["name"]
+        if "mediapipe" not in case or (short and not name.endswith((", full", "attention", "masks"))):
             continue
-        cells = [case["case"]["name"], case["sonjit"]["precision"]]
-        for figure in figures:
-            ours, peer = (case[side]["median"][figure] for side in ("sonjit", "mediapipe"))
-            digits = _FIGURES[figure][1]
-            cells += [f"{ours:.{digits}f} / {peer:.{digits}f}"]
-            cells += [f"{peer / ours:.1f}"] if figure.endswith("_ms") else []
-        rows.append(tuple(cells))
-    head = ["case", "precision"]
-    for figure in figures:
-        head += [f"{_FIGURES[figure][0]}, Sonjit / MediaPipe", *(["ratio"] if figure.endswith("_ms") else [])]
-    machine, version = result["machine"], result["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
-    settings = f"`make bench PEER=PYTHON` with precision {result['settings']['precision']}, mediapipe {version}"
-    return _table(head, rows) + f"\n{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}; {settings}.\n"
+        ours, peer, other = case["sonjit"]["median"], case["mediapipe"]["median"], own["sonjit"]["median"]
+        cells = [name, case["sonjit"]["precision"]]
+        for figure in ("p50_ms", "cpu_ms"):
+            times = ours[figure], other[figure], peer[figure]
+            cells += [
+                ", ".join(f"{time:.2f}" for time in times),
+                f"{times[2] / times[0]:.1f}, {times[2] / times[1]:.1f}",
+            ]
+        rows.append((*cells, *(f"{ours[key]:.{n}f} / {peer[key]:.{n}f}" for key, n in (("rss_mb", 0), ("cold_s", 2)))))
+    machine, version = default["machine"], default["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}"
+    rows = [row[: len(head)] for row in rows]
+    return _table(head, rows) + f"\n{where}; `sonjit bench --kind all --peer PYTHON`, mediapipe {version}.\n"
 
 
 def speed_classes() -> str:
@@ -263,8 +263,8 @@ def cpu_class(flags: Sequence[str], precision: str) -> str:
     """
     if "asimd" in flags:
         return "ARM"
-    if "bf16" in precision:
-        return "bf16 with AVX-512 or AMX"
+    if "mixed" in precision:
+        return "mixed with AVX-512 or AMX"
     if "int8" in precision:
         return "int8 with VNNI"
     return next(
