@@ -27,6 +27,9 @@ SCHEMES: Final = ("osc", "vmc", "ws", "wss")
 
 _UNITY_THUMB: Final = {"Metacarpal": "Proximal", "Proximal": "Intermediate"}
 
+_VMC_OK: Final = b"/VMC/Ext/OK\0,i\0\0\0\0\0\1"
+"""Message with the integer 1: the sender is ready."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -135,7 +138,9 @@ def _part(instance: Instance) -> str:
 
 
 def _vmc_messages(character: LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
-    """Yield the bones of a body, and the blendshapes and the head of the first face. Nothing if no person is found."""
+    """Yield the state and the time, the bones of a body, and the blendshapes and the head of the first face."""
+    yield _VMC_OK
+    yield osc_message("/VMC/Ext/T", frame.time or 0.0)
     yield from _bone_messages(character.pose(frame, size))
     face = next((instance for _, instance in frame.instances() if isinstance(instance, Face)), None)
     if face is None:

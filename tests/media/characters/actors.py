@@ -179,6 +179,18 @@ class Gltf:
         (number,) = inputs
         return self.array(number)[:, 0]
 
+    def bends(self, bone):
+        """Angles (F,) of a bone against its parent in degrees, from the only character."""
+        node = [node["name"] for node in self.nodes].index(bone)
+        (sampler,) = (
+            channel["sampler"]
+            for channel in self.animation["channels"]
+            if channel["target"] == {"node": node, "path": "rotation"}
+        )
+        return np.rad2deg(
+            2 * np.arccos(abs(self.array(self.animation["samplers"][sampler]["output"])[:, 3]).clip(0, 1))
+        )
+
     def positions(self, row, root=0):
         """Positions of the nodes below a root by name, in one frame; None for the rest pose."""
         moved = {}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sonjit.geometry.cameras import assumed_camera, translation_to_view
-from sonjit.media import load_frames
-from sonjit.media.tables.characters import BONES, PARENTS
+from sonjit.media import convert_table, load_frames
+from sonjit.media.tables.characters import BONES, FINGER_PARTS, FINGERS, PARENTS
 
 from .actors import FROM_CAMERA, JOINTS, Bvh, Gltf
 
@@ -15,9 +15,9 @@ FRAMES = 40  # of the video, in which a person squats twice
 MOST_PX = 15  # of a video 1280 pixels high
 
 
-@pytest.fixture
-def squats(data, weights):
-    file = data / SQUATS
+@pytest.fixture(params=[SQUATS])
+def squats(request, data, weights):
+    file = data / request.param
     if not file.is_file():
         pytest.skip(f"{file} is not there")
     return file
@@ -81,3 +81,28 @@ def test_options_that_do_not_apply_are_refused(sonjit, write_video, tmp_path, mo
     assert status == 2
     assert message in "\n".join(lines)
     assert [file.name for file in tmp_path.iterdir()] == ["c.mp4"]
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize("squats", [SQUATS, SQUATS.replace("squats", "1")], indirect=True)
+def test_fingers_of_a_video_bend_as_their_keypoints(sonjit, squats, tmp_path):
+    assert sonjit("holistic", squats, "--save", tmp_path / "x.jsonl")[0] == 0
+    header, frames = load_frames(tmp_path / "x.jsonl")
+    convert_table(tmp_path / "x.jsonl", tmp_path / "x.glb")
+    glb = Gltf(tmp_path / "x.glb")
+    for side in ("left", "right"):
+        held = set(glb.nodes[0]["extras"][f"framesThatHoldThe{side.title()}Hand"])
+        rows = sorted(set(range(len(frames))) - held)
+        hands = np.array([getattr(frames[row].people[0], f"{side}_hand").keypoints_3d for row in rows])
+        for finger, parts in enumerate(FINGER_PARTS.values()):
+            bones = np.diff(hands[:, 1 + 4 * finger : 5 + 4 * finger], axis=1)
+            bones /= np.linalg.norm(bones, axis=-1, keepdims=True)
+            truth = np.rad2deg(np.arccos((bones[:, 1:] * bones[:, :-1]).sum(-1)))
+            for part, expected in zip(parts[1:], truth.T, strict=True):
+                bends = glb.bends(f"{side}{FINGERS[finger]}{part}")
+                errors = abs(bends[rows] - expected)[expected < 80]  # wrong keypoints are bent more, or backwards
+                assert errors.mean() < 5
+                assert np.percentile(errors, 95) < 15
+                assert bends.max() < 140
+                assert header.fps < 30 or abs(np.diff(bends)).max() < 60

@@ -1,5 +1,6 @@
 """BVH, GLB and VRMA of characters, read by readers of the tests."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 
 from sonjit import InputError, JobError
 from sonjit.media import Header, convert_table, load_frames, open_writer
-from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames
-from sonjit.results import Face, Frame
+from sonjit.media.tables.characters import BONES, FINGER_PARTS, NAMES, PARENTS, BoneNames
+from sonjit.results import Face, Frame, Person
 
-from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, people_of
+from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(20) / FPS
 REQUIRED = {
@@ -118,13 +119,39 @@ def test_each_convention_names_every_bone(tmp_path, convention):
     assert set(names.values()) <= {node["name"] for node in Gltf(tmp_path / "x.glb").nodes}
 
 
-def test_hands_of_people_move_the_fingers(tmp_path):
-    frames, truth = people_of(TIMES, 0.3)
-    write(tmp_path / "x.bvh", frames, PEOPLE)
-    places = Bvh(tmp_path / "x.bvh").positions(10)
-    for part, keypoint in (("Proximal", 9), ("Intermediate", 10), ("Distal", 11)):
-        found = places[f"leftMiddle{part}"] - places["leftHand"]
-        assert found == pytest.approx(truth[10, keypoint], abs=0.002)
+HINGES = [f"{finger}{part}" for finger, parts in FINGER_PARTS.items() for part in parts[1:]]
+
+
+@pytest.mark.parametrize(("side", "curl"), [("left", 0.0), ("left", 0.6), ("right", 1.1), ("right", 1.5)])
+def test_fingers_bend_as_their_keypoints(tmp_path, side, curl):
+    frames = []
+    for index, time in enumerate(TIMES):
+        hand, _ = hand_of(actor(time)[15 if side == "left" else 16], curl, side.title())
+        hand.keypoints_3d *= 0.7 + 0.6 * (index % 2)  # the network estimates the size of a hand in each frame
+        frames.append(Frame(index, time, people=[Person(body_of(actor(time)), **{f"{side}_hand": hand})]))
+    write(tmp_path / "x.glb", frames, PEOPLE)
+    bends = np.array([Gltf(tmp_path / "x.glb").bends(f"{side}{joint}") for joint in HINGES])
+    assert bends == pytest.approx(np.full_like(bends, np.rad2deg(curl)), abs=1)
+
+
+@pytest.mark.parametrize(("first", "count"), [(20, 12), (20, 60), (0, 40), (60, 60)])
+def test_fingers_ease_to_the_rest_pose_in_long_gaps(tmp_path, first, count):
+    times, gap = np.arange(120) / FPS, range(first, first + count)
+    frames, _ = people_of(times, 1.2)
+    for row in {first - 2, first - 1, *gap, first + count} & set(range(len(frames))):
+        (person,) = frames[row].people
+        weak, _ = hand_of(actor(times[row])[15], -2.0, "Left")  # a wrong pose at the edges
+        person.left_hand = None if row in gap else replace(weak, score=0.7)
+    write(tmp_path / "x.glb", frames, PEOPLE)
+    gltf = Gltf(tmp_path / "x.glb")
+    bends = gltf.bends("leftRingIntermediate")
+    is_held = np.isin(np.arange(120), gltf.nodes[0]["extras"]["framesThatHoldTheLeftHand"])
+    assert is_held.tolist() == [first - 2 <= row <= first + count for row in range(120)]
+    assert "framesThatHoldTheRightHand" not in gltf.nodes[0]["extras"]
+    assert bends[~is_held] == pytest.approx(np.rad2deg(1.2), abs=0.1)
+    assert abs(np.diff(bends)).max() < 15
+    assert bends[is_held].min() == pytest.approx(0 if count > 20 else np.rad2deg(1.2), abs=0.1)
+    assert bends.max() < 70
 
 
 def test_frames_without_the_person_repeat_the_pose_and_are_reported(tmp_path):

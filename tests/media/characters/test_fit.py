@@ -8,10 +8,7 @@ import pytest
 from sonjit.geometry.rotations import rotation_vector_from_matrix
 from sonjit.media import open_writer
 from sonjit.media.tables.characters import BONES
-from sonjit.media.tables.characters.fit import (
-    Track,
-    fit_motion,
-)
+from sonjit.media.tables.characters.fit import Track, fit_motion
 from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Frame
 
@@ -138,6 +135,19 @@ def test_poses_of_a_stream_follow_the_actor():
         if frame.index >= 3:
             np.testing.assert_allclose(found, truth[list(JOINTS.values())], atol=0.06)  # smoothing lags in a stream
     assert abs(pose.hips[0, [0, 2]]).max() < 0.05
+
+
+def test_a_hand_of_a_stream_does_not_jump():
+    character = LiveCharacter()
+    frames, _ = people_of(np.arange(60) / FPS, 1.5)
+    turns = []
+    for frame in frames:
+        if 10 <= frame.index < 40:
+            frame.people[0].left_hand = None
+        turns.append(character.pose(frame, SIZE).rotations[0, [BONES.index("leftIndexProximal")]])
+    angles = np.rad2deg(np.linalg.norm(rotation_vector_from_matrix(np.array(turns)), axis=-1)[:, 0])
+    assert angles[[9, 30, 59]] == pytest.approx([np.rad2deg(1.5), 0, np.rad2deg(1.5)], abs=1)
+    assert abs(np.diff(angles)).max() < 60
 
 
 def test_frames_without_the_person_have_no_pose_and_another_person_follows():

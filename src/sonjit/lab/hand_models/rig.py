@@ -25,7 +25,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, vertex_normals
 from sonjit.lab.hand_models.mano_files import LAYOUTS, TO_MEDIAPIPE21
-from sonjit.media.tables.characters import FINGER_PARTS, NAMES, BoneNames
+from sonjit.media.tables.characters import FINGER_LIMITS, FINGER_PARTS, NAMES, BoneNames
 from sonjit.weights import find_weight
 
 Side = Literal["Left", "Right"]
@@ -417,25 +417,6 @@ _MAX_LINK_S: Final = 0.25  # frames further apart in time are independent
 _KEYPOINT_M: Final = 0.003  # standard deviation of the keypoints
 _STEP_RAD: Final = 0.15  # standard deviation of an angle from the mean of its neighbours in time
 _ITERATIONS: Final = 10
-_FIXED: Final = (0.0, 0.0, 0.0)
-_LIMITS: Final = (  # per finger and joint: (minimum, maximum, spread) of turn, bend and twist; degrees
-    (
-        ((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)),
-        ((-15, 15, 8), (-25, 75, 40), _FIXED),
-        (_FIXED, (-30, 95, 50), _FIXED),
-    ),
-    *[
-        (
-            ((-28, 28, 15), (-40, 115, 60), (-15, 15, 6)),
-            (_FIXED, (-15, 125, 60), _FIXED),
-            (_FIXED, (-25, 95, 50), _FIXED),
-        )
-    ]
-    * 4,
-)
-"""Bends are relative to the straight joint, all other angles to the rig's rest pose. Sources: the ranges of motion of
-the American Academy of Orthopaedic Surgeons, widened by what pressing a finger adds, and by the keypoints of fists;
-the thumb's saddle joint in the rig's axes."""
 _KNUCKLE_SHARE: Final = 0.5
 """Share of the median offset of the first finger joints by which the rig follows its keypoints."""
 _MAX_KNUCKLE_SHIFT: Final = 0.15
@@ -581,7 +562,7 @@ def turn_axes(rig: Rig, frames: FloatArray, angles: FloatArray) -> FloatArray:
 @lru_cache(maxsize=8)
 def free_joints(rig: Rig) -> FreeJoints:
     """Return the free angles, with bends relative to the rig's rest pose."""
-    low, high, spread = np.deg2rad(np.moveaxis(np.array(_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)
+    low, high, spread = np.deg2rad(np.moveaxis(np.array(FINGER_LIMITS, np.float64), -1, 0))  # each (5, 3, 3)
     for finger, chain in enumerate(FINGERS):
         for step in range(1 if finger == 0 else 0, 3):  # the thumb's first joint has no straight pose
             parent = chain[step] - 1  # in the fingers, the metacarpal precedes the first joint

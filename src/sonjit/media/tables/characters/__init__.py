@@ -30,6 +30,26 @@ _PARTS: Final = ("Proximal", "Intermediate", "Distal")
 FINGER_PARTS: Final = {finger: _THUMB_PARTS if finger == "Thumb" else _PARTS for finger in FINGERS}
 """Names of a finger's three bones, from the palm to the tip."""
 
+_FIXED: Final = (0.0, 0.0, 0.0)
+FINGER_LIMITS: Final = (  # per finger and joint: (minimum, maximum, spread) of turn, bend and twist; degrees
+    (
+        ((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)),
+        ((-15, 15, 8), (-25, 75, 40), _FIXED),
+        (_FIXED, (-30, 95, 50), _FIXED),
+    ),
+    *[
+        (
+            ((-28, 28, 15), (-40, 115, 60), (-15, 15, 6)),
+            (_FIXED, (-15, 125, 60), _FIXED),
+            (_FIXED, (-25, 95, 50), _FIXED),
+        )
+    ]
+    * 4,
+)
+"""Bends are relative to the straight joint, all other angles to the rig's rest pose. Sources: the ranges of motion of
+the American Academy of Orthopaedic Surgeons, widened by what pressing a finger adds, and by the keypoints of fists;
+the thumb's saddle joint in the rig's axes."""
+
 _TRUNK: Final = (
     # VRM, parent, Mixamo, Unreal, WebXR
     ("hips", "", "Hips", "pelvis", "hips"),
@@ -94,6 +114,7 @@ class Motion:
         rotations: Rotations (F, B, 3, 3) relative to the parent.
         hips: Position of the hips (F, 3) in metres.
         is_held: Frames (F,) that repeat the pose of another frame.
+        hands_held: Frames (F,) in which the fingers do not follow keypoints, by side; only hands that are ever found.
         expressions: Weight (F,) of each blendshape, by name.
     """
 
@@ -103,6 +124,7 @@ class Motion:
     rotations: FloatArray
     hips: FloatArray
     is_held: BoolArray
+    hands_held: dict[str, BoolArray] = field(default_factory=dict[str, "BoolArray"])
     expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 
     def joints(self) -> tuple[FloatArray, FloatArray]:

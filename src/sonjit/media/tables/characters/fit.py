@@ -13,8 +13,7 @@ import numpy as np
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.media.tables.characters import BONES, FINGER_PARTS, FINGERS, PARENTS, SIDES, Motion
-from sonjit.results.skeletons import load_skeleton
+from sonjit.media.tables.characters import BONES, FINGER_LIMITS, FINGER_PARTS, FINGERS, PARENTS, SIDES, Motion
 
 _MIN_BEND_M: Final = 0.02
 """Distance of an elbow or knee from the line between its neighbours, below which its direction is unreliable."""
@@ -34,10 +33,15 @@ def aligned(first: FloatArray, second: FloatArray, rest_first: FloatArray, rest_
 
 def swung(rotations: FloatArray, rest: FloatArray, direction: FloatArray) -> FloatArray:
     """Turn rotations by the shortest way so that a rest direction (3,) points to a direction (M, 3)."""
-    start, stop = rotations @ unit(rest), unit(direction)
+    return matrix_from_rotation_vector(_swing(rotations @ rest, direction)) @ rotations
+
+
+def _swing(start: FloatArray, stop: FloatArray) -> FloatArray:
+    """Return the shortest rotation vectors (M, 3) between directions, of which one may be constant."""
+    start, stop = unit(start), unit(stop)
     axis = np.cross(start, stop)
     angle = np.arctan2(np.linalg.norm(axis, axis=-1), (start * stop).sum(-1))
-    return matrix_from_rotation_vector(unit(axis) * angle[:, None]) @ rotations
+    return unit(axis) * angle[:, None]
 
 
 def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
@@ -115,7 +119,6 @@ _LEFT_PALM_M: Final = np.array(
     ]
 )
 """Wrist and bases of the fingers of a left hand in the rest pose. They apply where no hand is detected."""
-_HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").connections)
 _FINGER_LENGTHS_M: Final = np.array(
     [[0.043, 0.032, 0.028], [0.044, 0.026, 0.022], [0.049, 0.03, 0.024], [0.045, 0.028, 0.023], [0.035, 0.021, 0.02]]
 )
@@ -130,8 +133,12 @@ _MIN_KEYPOINTS = 6
 _FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
 _NEAREST_M = 0.1
 """Minimum depth of a keypoint in front of the camera."""
-_SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05
-"""Time constants of keypoints, the position of the person, axes of elbows and knees, and rotations of hands."""
+_SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S, _FINGER_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05, 0.02
+"""Time constants of keypoints, the person's position, axes of elbows and knees, rotations of hands, and fingers."""
+_MAX_SIDEWAYS: Final = 60
+"""Maximum angle of a finger joint to the side in degrees. Keypoints of fists are noisy, so hinges have it too."""
+_EASE_S: Final = 0.3
+"""Time in which fingers ease to the rest pose in gaps of more than twice this time."""
 _STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
 _CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
 """Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
@@ -175,7 +182,7 @@ def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Mo
     camera, times = assumed_camera(*size), track.times
     root = _smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
     body = _smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
-    hands = [_smooth(_with_constant_size(hand), times, _SMOOTHING_S) * FROM_CAMERA for hand in track.hands]
+    hands = [hand * FROM_CAMERA for hand in track.hands]
     figure = _Figure(times, body, root * FROM_CAMERA, track.presence)
     figure.add_trunk()
     figure.add_arms(hands, _limb_lengths(track.body, _ARMS))
@@ -229,6 +236,31 @@ def _smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray
     return np.where(is_known, result.reshape(values.shape), np.nan)
 
 
+def _within(bends: FloatArray, limits: tuple[float, float, float], finger: str) -> FloatArray:
+    """Return rotation vectors (M, 3) about y and z with the nearest angles that a finger joint reaches."""
+    low, high = np.deg2rad(limits[:2])
+    side = np.deg2rad(_MAX_SIDEWAYS)
+    if finger == "Thumb":
+        low, side = -high, high  # its axes are not those of the character
+    middle = (low + high) / 2
+    bends[:, 2] = (bends[:, 2] - middle + np.pi) % (2 * np.pi) - np.pi + middle
+    return np.clip(bends, [-side, -side, low], [side, side, high])
+
+
+def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
+    """Replace NaN in rotation vectors (M, 3): short gaps are interpolated, long ones ease to zero and back."""
+    known = np.flatnonzero(np.isfinite(bends[:, 0]))
+    if not len(known):
+        return np.zeros_like(bends)
+    clock = np.cumsum(np.minimum(np.diff(times, prepend=times[0]), _EASE_S))  # a person who is away does not move
+    edges = np.concatenate([[-np.inf], clock[known], [np.inf]])
+    since = clock - edges[np.searchsorted(edges, clock, side="right") - 1]
+    until = edges[np.searchsorted(edges, clock)] - clock
+    share = np.clip(1 - np.minimum(since, until) / _EASE_S, 0, 1)
+    weights = np.where(since + until <= 2 * _EASE_S, 1.0, share**2 * (3 - 2 * share))
+    return weights[:, None] * np.stack([np.interp(clock, clock[known], values) for values in bends[known].T], 1)
+
+
 class _Figure:
     """Bones of a person in M frames, added from the hips outwards.
 
@@ -246,6 +278,7 @@ class _Figure:
         self._offsets: dict[str, FloatArray] = {}
         self._ends: dict[str, FloatArray] = {}
         self._is_known: dict[str, BoolArray] = {}
+        self._is_seen: dict[str, BoolArray] = {}
         self._always = np.ones(len(body), np.bool_)
 
     def add_trunk(self) -> None:
@@ -360,6 +393,7 @@ class _Figure:
             local[source],
             (self._root + self._places["hips"])[source],
             ~np.isin(np.arange(count), frames),
+            {side: ~np.isin(np.arange(count), frames[seen]) for side, seen in self._is_seen.items() if seen.any()},
         )
 
     def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:
@@ -431,21 +465,26 @@ class _Figure:
         is_found = _is_found(hand)
         if is_found.any():
             rotations[is_found] = align_rigidly(palm, hand[is_found][:, _PALM])[0]
-        measured, rotations = rotations, mean_rotations(_smooth(rotations, self._times, _HAND_SMOOTHING_S))
-        points = (hand - hand[:, :1]) @ measured @ np.swapaxes(rotations, 1, 2)  # transposed, as points are rows
+        points = (hand - hand[:, :1]) @ rotations  # in the hand's axes; transposed, as points are rows
+        rotations = mean_rotations(_smooth(rotations, self._times, _HAND_SMOOTHING_S))
         lower = f"{name}LowerArm"
         self._add(f"{name}Hand", offset, rotations, self._is_known[lower] | is_found)
         self._rotations[lower] = half_twisted(self._rotations[lower], rotations)
-        for finger, lengths, base in zip(FINGERS, finger_lengths, palm[1:], strict=True):
+        self._is_seen[name] = is_found
+        fold = np.array([1, 1, -outward[0]])  # z becomes positive where a finger bends to the palm
+        for finger, lengths, base, limits in zip(FINGERS, finger_lengths, palm[1:], FINGER_LIMITS, strict=True):
             rest = unit(_THUMB * (outward[0], 1, 1)) if finger == "Thumb" else outward
-            at, turned = base, rotations
+            chain = points[:, _KNUCKLES[finger] + np.arange(4)]
+            to_base = matrix_from_rotation_vector(_swing(chain[:, 0], base))
+            directions = np.diff(chain, axis=1) @ np.swapaxes(to_base, 1, 2)
+            at, turned = base, np.eye(3)
             for number, part in enumerate(FINGER_PARTS[finger]):
                 bone = f"{name}{finger}{part}"
-                place = self._places[PARENTS[bone]] + self._rotations[PARENTS[bone]] @ at
-                target = self._places[f"{name}Hand"] + points[:, _KNUCKLES[finger] + number + 1]
-                aimed = swung(turned, rest, np.where(is_found[:, None], target - place, outward))
-                turned = np.where(is_found[:, None, None], aimed, turned)
-                self._add(bone, at, turned, is_found)
+                bends = _swing(rest, (directions[:, [number]] @ turned)[:, 0])
+                turned = turned @ matrix_from_rotation_vector(bends)
+                bends = _within(bends * fold, limits[number][1], finger) * fold
+                bends = _through_gaps(_smooth(bends, self._times, _FINGER_SMOOTHING_S), self._times)
+                self._add(bone, at, self._rotations[PARENTS[bone]] @ matrix_from_rotation_vector(bends))
                 at = lengths[number] * rest
             self._ends[f"{name}{finger}Distal"] = at
 
@@ -457,7 +496,7 @@ class _Figure:
         speed = np.linalg.norm(np.gradient(ankle, times, axis=0), axis=1)
         is_low = ankle[:, 1] < ground + _CONTACT_HEIGHT_M
         fixed = ankle.copy()
-        for start, stop in _runs((speed < _CONTACT_SPEED) & is_low & is_known):
+        for start, stop in runs((speed < _CONTACT_SPEED) & is_low & is_known):
             if times[stop - 1] - times[start] >= _CONTACT_S:
                 fixed[start:stop] = np.median(ankle[start:stop], 0)
         return ankle + _smooth(fixed - ankle, times, _SMOOTHING_S)  # no jump where a contact begins or ends
@@ -476,21 +515,6 @@ def _palm(hands: list[FloatArray], side: int) -> FloatArray:
             rotations = aligned(hand[:, 9] - hand[:, 0], hand[:, 5] - hand[:, 17], outward, _Z)
             return np.median((hand[:, _PALM] - hand[:, :1]) @ rotations, 0) * mirror  # transposed, as points are rows
     return _LEFT_PALM_M * (_MIRROR if side else 1)
-
-
-def _with_constant_size(hand: FloatArray) -> FloatArray:
-    """Scale the keypoints (M, 21, 3) of a hand about its wrist, so that its bones are as long as in most frames.
-
-    The network estimates the size of a hand in each frame. A hand that is smaller than the character's would bend
-    the character's fingers too far.
-    """
-    lengths = np.linalg.norm(hand[:, _HAND_BONES[:, 0]] - hand[:, _HAND_BONES[:, 1]], axis=-1)
-    is_found = _is_found(hand)
-    if not is_found.any():
-        return hand
-    usual = np.median(lengths[is_found], 0)
-    factors = (lengths @ usual) / np.maximum((lengths**2).sum(1), 1e-12)
-    return hand[:, :1] + (hand - hand[:, :1]) * factors[:, None, None]
 
 
 def _finger_lengths(hands: list[FloatArray]) -> FloatArray:
@@ -517,7 +541,7 @@ def _latest(known: IndexArray, indices: IndexArray) -> IndexArray:
     return np.maximum(np.searchsorted(known, indices, side="right") - 1, 0)
 
 
-def _runs(flags: BoolArray) -> list[tuple[int, int]]:
+def runs(flags: BoolArray) -> list[tuple[int, int]]:
     """Return start and stop of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

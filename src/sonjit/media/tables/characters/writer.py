@@ -13,14 +13,19 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, FloatArray
+from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
-from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, zxy_angles_from_matrix
+from sonjit.geometry.rotations import (
+    matrix_from_rotation_vector,
+    quaternion_wxyz_from_matrix,
+    rotation_vector_from_matrix,
+    zxy_angles_from_matrix,
+)
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
-from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground
+from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground, runs
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
@@ -60,7 +65,7 @@ def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_
     """
     frames = np.array([person.row for person in people])
     bodies = [person.body for person in people]
-    left, right = (np.array([_hand(person.hands[side]) for person in people], np.float64) for side in (0, 1))
+    left, right = (_hands([person.hands[side] for person in people], times[frames]) for side in (0, 1))
     metric = np.array([body.keypoints_3d for body in bodies], np.float64)
     pixels = np.array([body.keypoints[:, :2] for body in bodies], np.float64)
     if mirrored_width is not None:
@@ -93,13 +98,25 @@ def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str,
     return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
 
 
-def _hand(hand: Hand | None) -> Float32Array:
-    """Return the keypoints (21, 3) of a hand in metres; NaN if it is unknown."""
-    return np.full((21, 3), np.nan, np.float32) if hand is None else hand.keypoints_3d
+_MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
+"""Minimum score of a hand that is less than a time from a frame without it. Weaker ones are often another pose."""
+
+
+def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
+    """Return the keypoints (M, 21, 3) of a hand in metres; NaN where it is unknown, or weak at the edge of a gap."""
+    points = np.array([np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d for hand in hands], np.float64)
+    is_missing = np.array([hand is None for hand in hands])
+    for start, stop in runs(np.array([hand is None or hand.score < _MIN_EDGE_SCORE for hand in hands])):
+        gap = times[start:stop][is_missing[start:stop]]
+        if len(gap):
+            points[start:stop][np.abs(times[start:stop, None] - gap).min(1) < _EDGE_S] = np.nan
+    return points
 
 
 _MAX_FRAMES: Final = 24
 """Frames whose median bone lengths a character has."""
+_MAX_SPEED: Final = 25.0
+"""Maximum speed of a bone relative to its parent in radians per second."""
 
 
 class LiveCharacter:
@@ -116,6 +133,7 @@ class LiveCharacter:
         self._latest: deque[tuple[float, Appearance]] = deque(maxlen=_MAX_FRAMES)
         self._id: int | None = None
         self._origin: FloatArray | None = None
+        self._shown: tuple[float, FloatArray] | None = None
 
     def pose(self, frame: Frame, size: tuple[int, int]) -> Motion | None:
         """Return the pose of a frame as a motion of one frame; None if the frame has no person.
@@ -133,6 +151,8 @@ class LiveCharacter:
         time_s = frame.time or 0.0
         if self._latest and time_s <= self._latest[-1][0]:
             self._latest.clear()  # a video that repeats
+        if not self._latest:
+            self._shown = None
         self._latest.append((time_s, people[self._id]))
         track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
         times = np.array([time for time, _ in self._latest])
@@ -140,7 +160,16 @@ class LiveCharacter:
         motion = on_ground(fit_motion("person", keypoints, len(times), size))
         hips = motion.hips[-1:]
         self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
-        return replace(motion, hips=hips - self._origin, rotations=motion.rotations[-1:], is_held=motion.is_held[-1:])
+        rotations = motion.rotations[-1:]
+        if self._shown is not None:  # a hand that is found again does not jump
+            before, shown = self._shown
+            turns = rotation_vector_from_matrix(np.swapaxes(shown, -1, -2) @ rotations)
+            angles = np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-9)
+            limit = _MAX_SPEED * (time_s - before)
+            rotations = shown @ matrix_from_rotation_vector(turns * np.minimum(1, limit / angles))
+        self._shown = time_s, rotations
+        is_held = motion.is_held[-1:]
+        return replace(motion, hips=hips - self._origin, rotations=rotations, is_held=is_held, hands_held={})
 
 
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
@@ -241,8 +270,9 @@ class _Scene:
     def add(self, motion: Motion) -> int:
         """Add the nodes of a character in the rest pose, and their animation. Return the node of the hips."""
         self._roots.append(len(self._nodes))
-        held = np.flatnonzero(motion.is_held).tolist()
-        self._nodes.append({"name": motion.name, "extras": {"framesThatHoldThePose": held}})
+        held = {"Pose": motion.is_held} | {f"{side.title()}Hand": held for side, held in motion.hands_held.items()}
+        extras = {f"framesThatHoldThe{part}": np.flatnonzero(frames).tolist() for part, frames in held.items()}
+        self._nodes.append({"name": motion.name, "extras": extras})
         first = len(self._nodes)
         self._nodes[-1]["children"] = [first]
         for number, bone in enumerate(BONES):
