@@ -49,7 +49,7 @@ def test_weights_are_found_in_what_training_scripts_save(wrap, ending, new_forma
     "more",
     [
         {"best": np.float64(0.5), "epoch": np.int64(3), "done": np.bool_(True)},
-        {"history": np.arange(3.0), "names": np.array(["a"])},
+        {"history": np.arange(3.0), "names": np.array(["a"]), "all": frozenset([1j])},
         {"args": argparse.Namespace(lr=1e-4, out=Path("runs"), sizes=[1, (2, 3)])},
         {"log": defaultdict(list, loss=[1.0]), "seen": {1, 2}, "counts": Counter("ab"), "last": deque([1])},
         {"when": datetime(2026, 1, 2, tzinfo=UTC), "settings": SimpleNamespace(a=1), "type": torch.float16},
@@ -83,7 +83,7 @@ def test_the_message_names_what_is_refused(value, tmp_path):
     [
         lambda weights: {f"_orig_mod.{key}": value for key, value in weights.items()},
         lambda weights: {f"module._orig_mod.{key}": value for key, value in weights.items()},
-        lambda weights: {"state_dict": {f"model.{key}": value for key, value in weights.items()}, "epoch": 2},
+        lambda weights: {"state_dict": {f"model.{k}": v for k, v in weights.items()} | {"loss.scale": torch.ones(1)}},
         lambda weights: {"model_ema": {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in weights.items()}},
         lambda weights: {"generator": weights, "optimizer": {"state": {}}},
     ],

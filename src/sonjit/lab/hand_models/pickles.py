@@ -188,6 +188,12 @@ class _Bytes:
         return text.encode("latin1")
 
 
+class _DefaultDict(dict[Any, Any]):
+    """A mapping with a default, which is ignored."""
+
+    def __init__(self, *_: Any) -> None: ...  # noqa: ANN401
+
+
 class _Rebuilt:
     """`copyreg._reconstructor` as pickles of objects in old protocols call it."""
 
@@ -211,17 +217,20 @@ def _allowed_classes() -> dict[tuple[str, str], type]:
         ("chumpy.ch", "Ch"): _Ch,
         ("chumpy.reordering", "Select"): _Select,
         ("numpy", "ndarray"): _ArrayType,
+        ("numpy", "matrix"): _ArrayType,
+        ("numpy.matrixlib.defmatrix", "matrix"): _ArrayType,
         ("numpy", "dtype"): _DType,
         ("_codecs", "encode"): _Bytes,
         ("collections", "OrderedDict"): dict,
+        ("collections", "defaultdict"): _DefaultDict,
         **{(module, f"{kind}_{form}"): _Csc if kind == "csc" else _Sparse
            for kind in ("csc", "csr", "coo")
            for form in ("matrix", "array")
            for module in ("scipy.sparse", f"scipy.sparse.{kind}", f"scipy.sparse._{kind}")},
         **{(module, "_reconstructor"): _Rebuilt for module in ("copy_reg", "copyreg")},
-        **{(module, name): kind
+        **{(module, kind.__name__): kind
            for module in ("__builtin__", "builtins")
-           for name, kind in (("object", object), ("set", set))},
+           for kind in (object, set, frozenset, dict, list, int, float)},
         **{(f"numpy.{core}.{module}", name): kind
            for core in ("core", "_core")
            for module, name, kind in (("multiarray", "_reconstruct", _Array),

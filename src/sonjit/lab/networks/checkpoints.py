@@ -218,7 +218,8 @@ _HARMLESS: tuple[tuple[Callable[..., object], str], ...] = (
       for module in ("pathlib", "pathlib._local")
       for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
     *((_Ignored, f"datetime.{name}") for name in ("date", "datetime", "timedelta", "timezone")),
-    *((_Ignored, f"builtins.{name}") for name in ("bool", "dict", "float", "int", "list", "slice", "str", "tuple")),
+    *((_Ignored, f"builtins.{name}")
+      for name in ("bool", "complex", "dict", "float", "frozenset", "int", "list", "range", "slice", "str", "tuple")),
     *((_Ignored, name) for name in ("argparse.Namespace", "types.SimpleNamespace")),
 )  # fmt: skip
 """Placeholders for objects that training scripts save next to weights, by the name in the pickle."""
@@ -242,13 +243,13 @@ def _find_weights(loaded: Any) -> dict[str, Tensor] | None:  # noqa: ANN401
 
 
 def without_prefixes(weights: Mapping[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
-    """Return weights without the prefixes that all their keys share and no key of the network has."""
+    """Return weights without prefixes if no key of the network is among them; keys without the prefix are left out."""
     found = {key: value for key, value in weights.items() if key != "n_averaged"}  # a counter of averaged networks
     while found and not any(key in own for key in found):
-        prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in found)), None)
+        prefix = next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in found)), None)
         if prefix is None:
             break
-        found = {key.removeprefix(prefix): value for key, value in found.items()}
+        found = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
     return found
 
 
