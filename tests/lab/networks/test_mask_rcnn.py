@@ -2,15 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
-from torchvision.ops import roi_align, roi_pool
 
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import Target, paste_masks
-from sonjit.lab.networks.mask_rcnn.roi_align import roi_align_reference, roi_pool_reference
 
 TOLERANCE = 1e-4
 OURS = {"min_side": 96, "max_side": 150, "before_nms": 40, "after_nms": 60}
@@ -166,40 +162,11 @@ def test_a_checkpoint_of_other_classes_names_the_keys(pair):
         other.load_official(official.state_dict())
 
 
-@pytest.mark.parametrize(
-    "old",
-    [
-        ["rpn.head.conv.weight", "backbone.fpn.inner_blocks.2.bias", "roi_heads.mask_head.mask_fcn3.weight"],
-        ["rpn.convs.0.0.weight", "pyramid.lateral.2.0.bias", "mask_head.convs.2.0.weight"],
-    ],
-    ids=["torchvision before 0.13", "earlier names"],
-)
-def test_old_names_of_files_load_as_new_ones(old):
+def test_old_names_of_files_load_as_new_ones():
+    old = ["rpn.head.conv.weight", "backbone.fpn.inner_blocks.2.bias", "roi_heads.mask_head.mask_fcn3.weight"]
     new = ["rpn.head.conv.0.0.weight", "backbone.fpn.inner_blocks.2.0.bias", "roi_heads.mask_head.2.0.weight"]
     network = tiny(norm="frozen")
     assert set(network.from_official(dict.fromkeys(old, torch.zeros(1)))) == set(new) <= set(network.state_dict())
-
-
-boxes = st.tuples(*[st.floats(0, 5)] * 2, *[st.floats(1.5, 6)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
-)
-
-
-@given(boxes, st.integers(1, 4), st.integers(1, 3))
-def test_roi_align_reference_is_the_operator(box, size, points):
-    grid = torch.rand(8, 9, generator=torch.Generator().manual_seed(3))
-    rois = torch.tensor([[0.0, *box]])
-    expected = roi_align(grid[None, None], rois, size, 1.0, points)[0, 0]
-    torch.testing.assert_close(roi_align_reference(grid, box, size, points), expected, atol=1e-5, rtol=1e-5)
-
-
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
-def test_roi_pool_reference_is_the_operator_where_nothing_is_rounded(size, wide, high):
-    grid = torch.rand(8, 10, generator=torch.Generator().manual_seed(4))
-    box = (1, 1, 1 + size * wide, 1 + size * high)
-    inclusive = torch.tensor([[0.0, box[0], box[1], box[2] - 1, box[3] - 1]])  # the operator's last point belongs to it
-    expected = roi_pool(grid[None, None], inclusive, size, 1.0)[0, 0]
-    torch.testing.assert_close(roi_pool_reference(grid, box, size), expected)
 
 
 def test_the_forward_of_the_registry_is_find_in_tensors_of_one_size():

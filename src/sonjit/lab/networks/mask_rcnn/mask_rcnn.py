@@ -36,7 +36,6 @@ from sonjit.lab.networks.checkpoints import (
     save_description,
     without_prefixes,
 )
-from sonjit.lab.networks.mask_rcnn.roi_align import pyramid_levels
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register, required_checkpoint
 
 __all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "load_mask_rcnn", "paste_masks"]
@@ -51,24 +50,11 @@ _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
 """Options that change no weight; they may differ from those of the training."""
 _RENAMED = (
-    (r"^backbone\.(?!body\.|fpn\.)", "backbone.body."),  # earlier names of Sonjit
-    (r"^pyramid\.lateral\.", "backbone.fpn.inner_blocks."),
-    (r"^pyramid\.output\.", "backbone.fpn.layer_blocks."),
-    (r"^rpn\.convs\.", "rpn.head.conv."),
-    (r"^rpn\.objectness\.", "rpn.head.cls_logits."),
-    (r"^rpn\.deltas\.", "rpn.head.bbox_pred."),
-    (r"^box_head\.convs\.", "roi_heads.box_head."),
-    (r"^box_head\.hidden\.1\.", "roi_heads.box_head.fc7."),
-    (r"^box_head\.scores\.", "roi_heads.box_predictor.cls_score."),
-    (r"^box_head\.deltas\.", "roi_heads.box_predictor.bbox_pred."),
-    (r"^mask_head\.convs\.", "roi_heads.mask_head."),
-    (r"^mask_head\.upsample\.", "roi_heads.mask_predictor.conv5_mask."),
-    (r"^mask_head\.logits\.", "roi_heads.mask_predictor.mask_fcn_logits."),
-    (r"^(backbone\.fpn\.\w+\.\d+)\.(?=[wb])", r"\1.0."),  # names of torchvision before 0.13
+    (r"^(backbone\.fpn\.\w+\.\d+)\.(?=[wb])", r"\1.0."),
     (r"^rpn\.head\.conv\.(?=[wb])", "rpn.head.conv.0.0."),
     *((rf"^roi_heads\.mask_head\.mask_fcn{i + 1}\.", f"roi_heads.mask_head.{i}.0.") for i in range(4)),
 )
-"""Patterns of keys in older files and their replacements; the first pattern that matches is used."""
+"""Patterns of keys in files of torchvision before 0.13, and their replacements."""
 
 
 class DetectedInstances(NamedTuple):
@@ -260,7 +246,7 @@ class MaskRCNN(Network):
         self.roi: Pooling = roi
         self.mask_map, self.min_side, self.max_side = mask_map, min_side, max_side
         self.min_score, self.most, self.masks = min_score, most, masks
-        self._frozen, self._box_convs = norm == "frozen", box_convs
+        self._frozen = norm == "frozen"
         norm_of_heads = None if norm == "frozen" else norm
         layer = partial(norm_layer, norm_of_heads) if norm_of_heads else None
         self.backbone = _Backbone(ResNet(depth, width, norm), channels, norm_of_heads)
@@ -441,7 +427,7 @@ class MaskRCNN(Network):
             heads.mask_predictor.mask_fcn_logits = nn.Conv2d(channels, classes, 1)
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Convert keys of older files, and statistics of live batch norms for frozen ones.
+        """Convert keys of old files, and statistics of live batch norms for frozen ones.
 
         Frozen norms add nothing to the variance, as those of torchvision's first checkpoint. A file with counters has
         live batch norms that add 1e-5, which is then added to the variance itself.
@@ -449,7 +435,6 @@ class MaskRCNN(Network):
         weights = super().from_official(state_dict)
         body = ("backbone.body.", "backbone.layer", "backbone.bn")
         live = any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
-        linear = f"roi_heads.box_head.{self._box_convs + 1 if self._box_convs else 'fc6'}."
         found: dict[str, Tensor] = {}
         for key, value in weights.items():
             if self._frozen and live and key.startswith(body):
@@ -457,8 +442,9 @@ class MaskRCNN(Network):
                     continue
                 if key.endswith("running_var"):
                     value = value + _BATCH_NORM_EPSILON
-            name = key.replace("box_head.hidden.0.", linear) if key.startswith("box_head.hidden.0.") else key
-            found[next((re.sub(old, new, name) for old, new in _RENAMED if re.search(old, name)), name)] = value
+            for old, new in _RENAMED:
+                key = re.sub(old, new, key)
+            found[key] = value
         return found
 
 
@@ -487,8 +473,24 @@ def _resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(masks[:, None].float(), size)[:, 0]
 
 
+def pyramid_levels(boxes: Tensor, highest: int = 5) -> Tensor:
+    """Return the pyramid level (N,) of each box: k = floor(4 + log2(sqrt(w * h) / 224)) in 2..highest.
+
+    The boxes are (N, 4) in pixels, and 224 x 224 is the size of ImageNet's images. Source: Lin et al., Feature Pyramid
+    Networks (2017), equation 1.
+
+    >>> sizes = [(56, 56), (112, 112), (224, 224), (111, 111), (448, 448), (900, 900), (448, 112)]
+    >>> pyramid_levels(torch.tensor([[0.0, 0, w, h] for w, h in sizes]))
+    tensor([2, 3, 4, 2, 5, 5, 4])
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(1)
+    # A little more than the formula, because a rounding error must not lower the level of 224 itself.
+    levels = torch.floor(4 + torch.log2(torch.sqrt(width * height) / 224) + 1e-6)
+    return levels.clamp(2, highest).long()
+
+
 def pool_levels(
-    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], size: int, *, kind: Pooling = "align", points: int = 2
+    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], size: int, *, kind: Pooling = "align"
 ) -> tuple[Tensor, Tensor]:
     """Pool the map of each box from its own level of the pyramid P2, P3, ..., by RoIAlign or RoIPool.
 
@@ -497,13 +499,13 @@ def pool_levels(
     every = torch.cat(list(boxes))
     owners = torch.cat([torch.full_like(box[:, :1], i) for i, box in enumerate(boxes)])
     rois = torch.cat([owners, every], 1)  # (N, 5)
-    levels = pyramid_levels(every, highest=len(pyramid) + 1)
+    levels = pyramid_levels(every, len(pyramid) + 1)
     maps = pyramid[0].new_zeros(every.shape[0], pyramid[0].shape[1], size, size)
     for level, grid in enumerate(pyramid, 2):
         rows = (levels == level).nonzero()[:, 0]
         scale = 2.0**-level
         if kind == "align":
-            part = roi_align(grid, rois[rows], size, scale, points)
+            part = roi_align(grid, rois[rows], size, scale, 2)
         else:
             part = roi_pool(grid, rois[rows], size, scale)
         maps[rows] = part.to(maps.dtype)
