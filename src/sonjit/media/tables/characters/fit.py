@@ -37,11 +37,11 @@ def swung(rotations: FloatArray, rest: FloatArray, direction: FloatArray) -> Flo
 
 
 def _swing(start: FloatArray, stop: FloatArray) -> FloatArray:
-    """Return the shortest rotation vectors (M, 3) between directions, of which one may be constant."""
+    """Return the shortest rotation vectors (..., 3) between directions."""
     start, stop = unit(start), unit(stop)
     axis = np.cross(start, stop)
     angle = np.arctan2(np.linalg.norm(axis, axis=-1), (start * stop).sum(-1))
-    return unit(axis) * angle[:, None]
+    return unit(axis) * angle[..., None]
 
 
 def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
@@ -107,7 +107,6 @@ _ARMS, _LEGS = ((11, 13, 15), (12, 14, 16)), ((23, 25, 27), (24, 26, 28))
 _PALMS = ((15, 17, 19), (16, 18, 20))  # wrist, little and index finger of a body
 _FEET = ((27, 29, 31), (28, 30, 32))  # ankle, heel, toes
 _PALM: Final = [0, 1, 5, 9, 13, 17]
-_KNUCKLES: Final = dict(zip(FINGERS, (1, 5, 9, 13, 17), strict=True))
 _LEFT_PALM_M: Final = np.array(
     [
         [0.0, 0.0, 0.0],
@@ -236,20 +235,20 @@ def _smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray
     return np.where(is_known, result.reshape(values.shape), np.nan)
 
 
-def _within(bends: FloatArray, limits: tuple[float, float, float], finger: str) -> FloatArray:
-    """Return rotation vectors (M, 3) about y and z with the nearest angles that a finger joint reaches."""
-    low, high = np.deg2rad(limits[:2])
-    side = np.deg2rad(_MAX_SIDEWAYS)
-    if finger == "Thumb":
-        low, side = -high, high  # its axes are not those of the character
+def _within(bends: FloatArray) -> FloatArray:
+    """Return rotation vectors (M, 5, 3, 3) about y and z with the nearest angles that finger joints reach."""
+    low, high = np.moveaxis(np.deg2rad(FINGER_LIMITS)[:, :, 1, :2], -1, 0)
+    side = np.full_like(high, np.deg2rad(_MAX_SIDEWAYS))
+    low[0], side[0] = -high[0], high[0]  # the axes of the thumb are not those of the character
     middle = (low + high) / 2
-    bends[:, 2] = (bends[:, 2] - middle + np.pi) % (2 * np.pi) - np.pi + middle
-    return np.clip(bends, [-side, -side, low], [side, side, high])
+    bends[..., 2] = (bends[..., 2] - middle + np.pi) % (2 * np.pi) - np.pi + middle
+    return np.clip(bends, np.stack([-side, -side, low], -1), np.stack([side, side, high], -1))
 
 
 def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
-    """Replace NaN in rotation vectors (M, 3): short gaps are interpolated, long ones ease to zero and back."""
-    known = np.flatnonzero(np.isfinite(bends[:, 0]))
+    """Replace NaN in rotation vectors (M, 5, 3, 3): short gaps are interpolated, long ones ease to zero and back."""
+    flat = bends.reshape(len(bends), -1)
+    known = np.flatnonzero(np.isfinite(flat[:, 0]))
     if not len(known):
         return np.zeros_like(bends)
     clock = np.cumsum(np.minimum(np.diff(times, prepend=times[0]), _EASE_S))  # a person who is away does not move
@@ -258,7 +257,8 @@ def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
     until = edges[np.searchsorted(edges, clock)] - clock
     share = np.clip(1 - np.minimum(since, until) / _EASE_S, 0, 1)
     weights = np.where(since + until <= 2 * _EASE_S, 1.0, share**2 * (3 - 2 * share))
-    return weights[:, None] * np.stack([np.interp(clock, clock[known], values) for values in bends[known].T], 1)
+    filled = np.stack([np.interp(clock, clock[known], values) for values in flat[known].T], 1)
+    return (weights[:, None] * filled).reshape(bends.shape)
 
 
 class _Figure:
@@ -472,21 +472,22 @@ class _Figure:
         self._rotations[lower] = half_twisted(self._rotations[lower], rotations)
         self._is_seen[name] = is_found
         fold = np.array([1, 1, -outward[0]])  # z becomes positive where a finger bends to the palm
-        for finger, lengths, base, limits in zip(FINGERS, finger_lengths, palm[1:], FINGER_LIMITS, strict=True):
-            rest = unit(_THUMB * (outward[0], 1, 1)) if finger == "Thumb" else outward
-            chain = points[:, _KNUCKLES[finger] + np.arange(4)]
-            to_base = matrix_from_rotation_vector(_swing(chain[:, 0], base))
-            directions = np.diff(chain, axis=1) @ np.swapaxes(to_base, 1, 2)
-            at, turned = base, np.eye(3)
-            for number, part in enumerate(FINGER_PARTS[finger]):
-                bone = f"{name}{finger}{part}"
-                bends = _swing(rest, (directions[:, [number]] @ turned)[:, 0])
-                turned = turned @ matrix_from_rotation_vector(bends)
-                bends = _within(bends * fold, limits[number][1], finger) * fold
-                bends = _through_gaps(_smooth(bends, self._times, _FINGER_SMOOTHING_S), self._times)
-                self._add(bone, at, self._rotations[PARENTS[bone]] @ matrix_from_rotation_vector(bends))
+        rests = np.array([unit(_THUMB * (outward[0], 1, 1)), *[outward] * 4])
+        chains = points[:, 1:].reshape(-1, 5, 4, 3)
+        to_base = matrix_from_rotation_vector(_swing(chains[:, :, 0], palm[1:]))
+        directions, turned = np.diff(chains, axis=2) @ np.swapaxes(to_base, -1, -2), np.eye(3)
+        bends = np.zeros(directions.shape)
+        for number in range(3) if is_found.any() else ():
+            bends[:, :, number] = _swing(rests, (directions[:, :, [number]] @ turned)[:, :, 0])
+            turned = turned @ matrix_from_rotation_vector(bends[:, :, number])
+        bends = _smooth(_within(bends * fold) * fold, self._times, _FINGER_SMOOTHING_S)
+        local = matrix_from_rotation_vector(_through_gaps(bends, self._times))
+        for finger, (rest, lengths, at) in enumerate(zip(rests, finger_lengths, palm[1:], strict=True)):
+            for number, part in enumerate(FINGER_PARTS[FINGERS[finger]]):
+                bone = f"{name}{FINGERS[finger]}{part}"
+                self._add(bone, at, self._rotations[PARENTS[bone]] @ local[:, finger, number])
                 at = lengths[number] * rest
-            self._ends[f"{name}{finger}Distal"] = at
+            self._ends[f"{name}{FINGERS[finger]}Distal"] = at
 
     def _planted(self, ankle: FloatArray, ground: float, is_known: BoolArray) -> FloatArray:
         """Return positions of an ankle (M, 3) that stay in place while it is slow and close to the ground."""
