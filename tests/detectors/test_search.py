@@ -18,6 +18,7 @@ from sonjit.detectors.search.geometry import (
     Proposal,
     Window,
     is_same_instance,
+    reach,
     torso_distance,
     torso_size,
     windows,
@@ -33,9 +34,12 @@ from sonjit.geometry.boxes import RotatedBox
 @given(width=st.integers(100, 5000), height=st.integers(100, 5000), parts=st.sampled_from([1, 2, 3]))
 def test_windows_cover_the_image_and_overlap(width, height, parts):
     found = windows(width, height, parts)
+    parts *= round(max(width, height) / reach(width, height))
     if not found:
         assert max(width, height) < 96 * parts
         return
+    longest = max(max(w.right - w.left, w.bottom - w.top) for w in found)
+    assert max(width, height) < 400 or longest <= 3 * min(width, height)
     assert all(0 <= w.left < w.right <= width and 0 <= w.top < w.bottom <= height for w in found)
     for start, end, length in (("left", "right", width), ("top", "bottom", height)):
         spans = sorted({(getattr(w, start), getattr(w, end)) for w in found})
@@ -92,6 +96,18 @@ def test_one_inside_the_other_is_one_find_and_one_reading():
 def test_boxes_of_faces_have_no_thorough_search_in_streams():
     with pytest.raises(sonjit.InputError, match="search='thorough' is not available for face box in streams"):
         sonjit.create_detector("face", model="box", search="thorough")
+
+
+@pytest.mark.parametrize("is_tall", [False, True])
+@pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
+def test_faces_and_people_of_very_wide_and_tall_images_are_found(file, is_tall):
+    portrait = cv2.cvtColor(cv2.resize(cv2.imread(str(file)), (256, 256)), cv2.COLOR_BGR2RGB)
+    scene = np.full((11 * 256, 256, 3) if is_tall else (256, 11 * 256, 3), 128, np.uint8)
+    for at in (512, 2400):
+        (scene[at : at + 256] if is_tall else scene[:, at : at + 256])[:] = portrait
+    for kind in ("face", "body"):
+        with sonjit.create_detector(kind, static_image=True, max_instances=9) as detector:
+            assert sum(result.score > 0.9 for result in detector.detect(scene)) == 2
 
 
 @pytest.mark.parametrize("model", ["box", "box-full"])

@@ -27,7 +27,7 @@ export interface BodyNetworks {
 /** Searches one image for bodies. */
 export class BodySearch extends StillSearch<BodyObservation> {
   /** Heads that the search found. */
-  heads: readonly Head[] = [];
+  readonly heads: Head[] = [];
   readonly #people: PersonBox[] = [];
 
   constructor(image: Pixels, private readonly networks: BodyNetworks, limits: Limits) {
@@ -40,7 +40,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
     const found = (await bodies.people(image, limits.published)).map(({ box, score }) => ({ ...box, score }));
     const latest = latestBoxes(found, (box, other) => bodies.isSameInstance(box, other));
     yield latest.map(({ score, ...box }) => ({ box, score, source: "published" }));
-    this.heads = await geometry.headsIn(faces, image, geometry.fullWindow(image), LIMITS.head);
+    for (const window of geometry.windows(image, 1, true)) this.heads.push(...(await geometry.headsIn(faces, image, window, LIMITS.head)));
     yield* this.#peopleIn(1);
     for (const head of this.heads) {
       yield [...OF.PLACEMENTS.keys()].map((placement) => ({ box: geometry.boxBelow(head, placement), score: head.score, source: "head", head }));

@@ -6,7 +6,7 @@ import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type Fa
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
-import { cutsOff, isSameInstance, longestOf, mergeProposals, oks, partOf, proposalsIn, windows, type Proposal, type Window } from "./geometry.js";
+import { cutsOff, isSameInstance, mergeProposals, oks, partOf, proposalsIn, reachOf, windows, type Proposal, type Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
@@ -77,8 +77,7 @@ class FinerWindows {
 
   *windows(): Generator<Window> {
     for (let parts = 1; parts <= OF.MOST_PARTS; parts++) {
-      const sizes = this.sizes();
-      const smallest = Math.min(...sizes) / longestOf(this.image);
+      const smallest = Math.min(...this.sizes()) / reachOf(this.image);
       if (parts > 1 && !this.isThorough && smallest > LIMITS[`face_part${parts}` as "face_part2"]) {
         this.isComplete = false;
         return;

@@ -49,10 +49,6 @@ export interface Head {
   readonly down: Point;
 }
 
-export function fullWindow({ width, height }: Pixels): Window {
-  return { left: 0, top: 0, right: width, bottom: height };
-}
-
 export function longestOf({ width, height }: Pixels): number {
   return Math.max(width, height);
 }
@@ -87,17 +83,24 @@ export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax,
   return isFirst || (xMax > right - OF.EDGE_PX && right < width) || (yMax > bottom - OF.EDGE_PX && bottom < height);
 }
 
+/** Return the longer side of an image, or the part of it that is searched at once if it is very wide or tall. */
+export function reachOf(image: Pixels): number {
+  const [longer, shorter] = [longestOf(image), Math.min(image.width, image.height)];
+  return longer / Math.max(1, Math.min(rint(longer / shorter / OF.LONG), Math.floor(longer / OF.MIN_WINDOW_PX), shorter));
+}
+
 /**
  * Return overlapping windows that cover an image.
  *
- * @param parts number of windows along the longer side
+ * @param perReach number of windows along the longer side; of a very wide or tall image, along each reach of it
  * @param isFewer choose the number along the shorter side so that windows are nearly square; by default they are at most
  *   square
  */
-export function windows(image: Pixels, parts: number, isFewer = false): Window[] {
+export function windows(image: Pixels, perReach: number, isFewer = false): Window[] {
   const { width, height } = image;
   const longer = longestOf(image);
-  if (parts === 1) return [fullWindow(image)];
+  const parts = perReach * rint(longer / reachOf(image));
+  if (parts === 1) return [{ left: 0, top: 0, right: width, bottom: height }];
   if (longer < parts * OF.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
   const step = longer / (parts - 1 + OF.OVERLAP);
   const spans = (length: number) => {

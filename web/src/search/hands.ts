@@ -52,7 +52,7 @@ export class HandSearch extends StillSearch<HandObservation> {
     const latest = latestBoxes(boxes, (box, other) => hands.isSameInstance(box, other));
     yield latest.map(({ score, ...box }) => ({ box, score, source: "published" }));
     yield* this.#networkIn(1);
-    yield this.#likely(geometry.proposalsIn(geometry.fullWindow(image), [...asPublished, ...more], (palm) => boxFromPalm(palm), "palm"));
+    yield this.#likely([...asPublished, ...more].map((palm) => ({ box: boxFromPalm(palm), score: palm.score, source: "palm" })));
     yield* this.#arms();
     if (isThorough || hasSmall(this.#people, image)) {
       yield* this.#networkIn(2);

@@ -4,7 +4,7 @@ import { squareAround, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
 import { letterboxInto, type Pixels } from "../pixels.js";
-import { boxIou, cutsOff, longestOf, partOf, placed, type Corners, type Window } from "./geometry.js";
+import { boxIou, cutsOff, partOf, placed, reachOf, type Corners, type Window } from "./geometry.js";
 import { LIMITS } from "./score.js";
 
 const OF = constants.search.network;
@@ -67,7 +67,7 @@ export function newPeople(people: readonly PersonBox[], known: readonly PersonBo
 
 /** Check whether an image shows small people, whose neighbours and hands only windows show. */
 export function hasSmall(people: readonly PersonBox[], image: Pixels): boolean {
-  const least = LIMITS.small_person * longestOf(image);
+  const least = LIMITS.small_person * reachOf(image);
   return people.some(({ score, box }) => score > LIMITS.sure_person && box[3] - box[1] < least);
 }
 
@@ -118,11 +118,8 @@ function publishedPeople(codes: Float32Array, logits: Float32Array, area: Rotate
 
 /** Return the people without duplicates of earlier ones. */
 function suppressed(people: readonly PersonBox[]): PersonBox[] {
-  const found: PersonBox[] = [];
-  for (const person of people) {
-    if (found.every((other) => boxIou(person.box, other.box) < OF.SAME_BOX)) found.push(person);
-  }
-  return found;
+  const isNew = (found: PersonBox[], { box }: PersonBox) => found.every((other) => boxIou(box, other.box) < OF.SAME_BOX);
+  return people.reduce<PersonBox[]>((found, person) => (isNew(found, person) ? [...found, person] : found), []);
 }
 
 /** Return the people at the peaks of the values of the own network, best first. */

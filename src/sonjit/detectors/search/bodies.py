@@ -96,7 +96,8 @@ class BodySearch(StillSearch[BodyObservation]):
         by_box = {box_of_person(person): person.score for person in found}
         boxes = latest_boxes(by_box, self._bodies.is_same_instance)
         yield [Proposal(box, by_box[box], "published") for box in boxes]
-        self.heads = detected_heads(self._faces, self.rgb, self.image_window, LIMITS["head"])
+        for window in self.windows(1):
+            self.heads += detected_heads(self._faces, self.rgb, window, LIMITS["head"])
         yield from self._people_in(1)
         for head in self.heads:
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))

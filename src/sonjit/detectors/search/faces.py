@@ -20,6 +20,7 @@ from sonjit.detectors.search.geometry import (
     is_same_instance,
     merge_proposals,
     oks,
+    reach,
     windows,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
@@ -188,7 +189,7 @@ class FinerWindows:
         """Yield the windows."""
         height, width = self._rgb.shape[:2]
         for parts in range(1, _MOST_PARTS + 1):
-            smallest = min(self._sizes(), default=math.inf) / max(height, width)
+            smallest = min(self._sizes(), default=math.inf) / reach(width, height)
             if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
                 self.complete = False
                 return

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.body import BodyObservation
     from sonjit.detectors.ssd import Detection
 
-
 Image: TypeAlias = NDArray[np.uint8]
 _MIN_WINDOW_PX = 96
 """Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
 _OVERLAP = 1.15
 """Side of a window, in steps between windows."""
+_LONG = 2
+"""Ratio of the sides of the parts in which a very wide or tall image is searched."""
 _EDGE_PX = 2
 _TOLERANCE = 0.08
 """Distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)."""
@@ -77,19 +78,26 @@ class Window(NamedTuple):
         return [Proposal(self.placed(box_from(detection)), detection.score, source) for detection in found]
 
 
+def reach(width: int, height: int) -> float:
+    """Return the longer side of an image, or the part of it that is searched at once if it is very wide or tall."""
+    longer, shorter = max(width, height), min(width, height)
+    return longer / max(1, min(round(longer / shorter / _LONG), longer // _MIN_WINDOW_PX, shorter))
+
+
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
     """Return overlapping windows that cover an image.
 
     Args:
         width: Width of the image in pixels.
         height: Height of the image in pixels.
-        parts: Number of windows along the longer side.
+        parts: Number of windows along the longer side; of a very wide or tall image, along each `reach` of it.
         fewer: Choose the number along the shorter side so that windows are nearly square. By default they are at most
             square.
     """
+    longer = max(width, height)
+    parts *= round(longer / reach(width, height))
     if parts == 1:
         return [Window(0, 0, width, height)]
-    longer = max(width, height)
     if longer < parts * _MIN_WINDOW_PX or min(width, height) < parts:
         return []
     step = longer / (parts - 1 + _OVERLAP)

@@ -109,7 +109,7 @@ class HandSearch(StillSearch[HandObservation]):
         latest = latest_boxes(boxes, self._hands.is_same_instance)
         yield [Proposal(box, boxes[box], "published") for box in latest]
         yield from self._network_in(1)
-        yield self._likely(self.image_window.proposals([*as_published, *more], box_from_palm, "palm"))
+        yield self._likely(Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more))
         yield from self._arms()
         if self.thorough or has_small(self._people, self.rgb):
             yield from self._network_in(2)

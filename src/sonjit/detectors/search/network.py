@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cv2
 import numpy as np
 
+from sonjit.detectors.search.geometry import reach
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
@@ -46,8 +47,6 @@ _PERSON: Final = 4
 _CENTRE_CODE, _SIZE_CODE = 10.0, 5.0
 _SAME_BOX = 0.45
 """Minimum IoU of two boxes of one person."""
-
-
 _MIN_ASPECT = 0.8
 """Minimum ratio of height and width of a person's box. Wider boxes show parts of people or groups."""
 _MOST_SIZE = 5.0
@@ -196,5 +195,5 @@ def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox]) -> list[
 
 def has_small(people: Iterable[PersonBox], rgb: Image) -> bool:
     """Check whether an image (H, W, 3) shows small people, whose neighbours and hands only windows show."""
-    least = LIMITS["small_person"] * max(rgb.shape)
+    least = LIMITS["small_person"] * reach(*rgb.shape[1::-1])
     return any(person.score > LIMITS["sure_person"] and person.box[3] - person.box[1] < least for person in people)

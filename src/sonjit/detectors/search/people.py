@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.hands import HandSearch
 
 _A = TypeVar("_A")
-
-
 _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance from the wrist of a hand to the wrist of its body, in hand sizes."""
 _OTHER_SIDE_COST = 0.5

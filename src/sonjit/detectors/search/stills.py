@@ -90,11 +90,6 @@ class StillSearch(ABC, Generic[O]):
         self.complete = True
 
     @property
-    def image_window(self) -> Window:
-        """The window of the complete image."""
-        return Window(0, 0, self.rgb.shape[1], self.rgb.shape[0])
-
-    @property
     def certain(self) -> list[O]:
         """Observations of the certain candidates."""
         return [candidate.last for candidate in self.candidates if candidate.certain]
