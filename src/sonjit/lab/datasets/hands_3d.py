@@ -104,10 +104,7 @@ class ParsedHands(Dataset):
         camera = None
         if "cam_param" in record:
             focal, middle = (
-                reading.numbers(
-                    reading.field(record["cam_param"], key, f"{named}.cam_param"), (2,), f"{named}.cam_param.{key}"
-                )
-                for key in ("focal", "princpt")
+                reading.numbers_of(record["cam_param"], key, (2,), f"{named}.cam_param") for key in ("focal", "princpt")
             )
             camera = CalibratedCamera(reading.camera_matrix(focal, middle))
         hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in found)
@@ -117,14 +114,13 @@ class ParsedHands(Dataset):
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
         stored = reading.field(record, "keypoints", named)
         flat = stored if isinstance(stored, list) and stored and isinstance(stored[0], list) else [stored]
-        keypoints = reading.numbers(
-            np.ravel(_equal_rows(flat, f"{named}.keypoints")), (63,), f"{named}.keypoints"
-        ).reshape(21, 3)
-        keypoints = keypoints[self._order]
+        if len({len(row) for row in flat}) > 1:
+            raise InputError(f"{named}.keypoints has rows of several lengths")
+        keypoints = reading.numbers(np.ravel(flat), (63,), f"{named}.keypoints").reshape(21, 3)[self._order]
         labelled = keypoints[:, 2] > 0
         joints = None
         if "joint_cam" in record:
-            joints = reading.numbers(record["joint_cam"], (21, 3), f"{named}.joint_cam")[self._order] * reading.MM
+            joints = reading.numbers_of(record, "joint_cam", (21, 3), named)[self._order] * reading.MM
         side: Side | None = _SIDES.get(str(record.get("hand_type", "")).lower()) or self._side
         return Instance(
             kind="hand",
@@ -134,18 +130,10 @@ class ParsedHands(Dataset):
             valid_px=labelled,
             keypoints_m=joints,
             valid_m=None if joints is None else reading.complete(joints),
-            box=reading.box_from_xywh(reading.numbers(record["bbox"], (4,), f"{named}.bbox"))
-            if "bbox" in record
-            else None,
+            box=reading.box_from_xywh(reading.numbers_of(record, "bbox", (4,), named)) if "bbox" in record else None,
             area_px2=float(record["area"]) if "area" in record else None,
             extra={"annotation_id": record["id"]} if "id" in record else {},
         )
-
-
-def _equal_rows(rows: list[Any], named: str) -> list[Any]:
-    if len({len(row) for row in rows}) > 1:
-        raise InputError(f"{named} has rows of several lengths")
-    return rows
 
 
 Versions = Literal["all", "gs", "hom", "sample", "auto"]
@@ -227,7 +215,7 @@ class FreiHand(Dataset):
         if "verts" in of:
             more["vertices_m"] = of["verts"].astype(np.float64)
         if self._has_masks:
-            more["read_mask"] = partial(_green_screen_mask, self._masks, number)
+            more["read_mask"] = partial(_parts_mask, self._masks / f"{number:08d}.jpg", range(128, 256))
         if "xyz" not in of:
             return Instance(kind="hand", side="Right", **more)
         return reading.hand_before_camera(of["xyz"], camera, "Right", **more)
@@ -242,10 +230,6 @@ def open_freihand(
             entry, root, split, file=_PARSED, images="training/rgb", order=reading.MEDIAPIPE, side="Right"
         )
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)
-
-
-def _green_screen_mask(folder: Path, number: int) -> BoolArray:
-    return load_image(folder / f"{number:08d}.jpg", upright=False)[..., 0] > 127
 
 
 _FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
@@ -366,7 +350,8 @@ class Stb(Dataset):
         if not files:
             self.need(f"labels/{_TEST if split == 'test' else 'B2'}Counting_{device}.mat")
         self._files = files
-        self._labels = [_stb_labels(file) for file in files]
+        tables = (reading.numbers_of(reading.load_matlab(file), "handPara", (3, 21, -1), str(file)) for file in files)
+        self._labels = [np.moveaxis(table, (2, 1), (0, 1)).copy() for table in tables]  # (frames, 21, 3) millimetres
         self._ends = np.cumsum([len(labels) for labels in self._labels])
 
     def __len__(self) -> int:
@@ -397,12 +382,6 @@ class Stb(Dataset):
             frame=frame,
             view=self._view,
         )
-
-
-def _stb_labels(file: Path) -> FloatArray:
-    """Return labels (frames, 21, 3) in millimetres."""
-    content = reading.field(reading.load_matlab(file), "handPara", str(file))
-    return np.moveaxis(reading.numbers(content, (3, 21, -1), f"{file}: handPara"), (2, 1), (0, 1)).copy()
 
 
 def _stb_camera(view: View) -> CalibratedCamera:
@@ -563,11 +542,7 @@ class Ho3d(Dataset):
         file = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
         row = self._rows[index]
-        joints = (
-            None
-            if self._joints is None
-            else reading.numbers(self._joints[row], (21, 3), f"{self.root}: joints of {name}")
-        )
+        joints = None if self._joints is None else self._joints[row]
         more: dict[str, Any] = {}
         if self._vertices is not None:
             more["vertices_m"] = self._vertices[row] * FROM_OPENGL
@@ -749,11 +724,9 @@ class DexYcb(Dataset):
         self, sequence: _Sequence, labels: dict[str, NDArray[Any]], camera: CalibratedCamera, path: Path
     ) -> list[Instance]:
         count = len(sequence.sides)
-        joints = reading.numbers(reading.field(labels, "joint_3d", str(path)), (count, 21, 3), f"{path}: joint_3d")
-        poses = reading.numbers(reading.field(labels, "pose_m", str(path)), (count, 51), f"{path}: pose_m")
-        keypoints = labels.get("joint_2d")
-        if keypoints is not None:
-            keypoints = reading.numbers(keypoints, (count, 21, 2), f"{path}: joint_2d")
+        joints = reading.numbers_of(labels, "joint_3d", (count, 21, 3), str(path))
+        poses = reading.numbers_of(labels, "pose_m", (count, 51), str(path))
+        keypoints = reading.numbers_of(labels, "joint_2d", (count, 21, 2), str(path)) if "joint_2d" in labels else None
         hands: list[Instance] = []
         labelled = _segmentation(path) if self._reads_visible and "seg" in labels else None
         for number, side in enumerate(sequence.sides):
@@ -816,10 +789,8 @@ def _sequence(folder: Path, root: Path) -> _Sequence:
         cameras=tuple(cameras),
         sides=tuple(sides),
         betas=tuple(betas),
-        objects=tuple(
-            reading.numbers(reading.field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()
-        ),
-        grasped=int(reading.numbers(reading.field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
+        objects=tuple(reading.numbers_of(meta, "ycb_ids", (-1,), named).astype(int).tolist()),
+        grasped=int(reading.numbers_of(meta, "ycb_grasp_ind", (), named)),
     )
 
 
@@ -832,7 +803,7 @@ def _text_list(meta: dict[Any, Any], name: str, named: str) -> list[str]:
 
 def _dexycb_objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: Path) -> list[Instance]:
     count = len(sequence.objects)
-    poses = reading.numbers(reading.field(labels, "pose_y", str(path)), (count, 3, 4), f"{path}: pose_y")
+    poses = reading.numbers_of(labels, "pose_y", (count, 3, 4), str(path))
     return [
         Instance(
             kind="object",
@@ -847,10 +818,8 @@ def _dexycb_objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: 
 def _labels(path: Path) -> dict[str, NDArray[Any]]:
     """Return all labels except the mask, which takes longest to unpack."""
     try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(BytesIO(reading.file_bytes(path)), allow_pickle=False) as file:
             return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is damaged: {error}; get it again") from None
 
@@ -867,13 +836,11 @@ def _segmentation(path: Path) -> NDArray[np.uint8]:
 @cache
 def _intrinsics(path: Path) -> FloatArray:
     colour = reading.field(reading.load_yaml(path), "color", str(path))
-    fx, fy, cx, cy = (
-        float(reading.numbers(reading.field(colour, name, f"{path}: color"), (), f"{path}: color.{name}"))
-        for name in ("fx", "fy", "ppx", "ppy")
-    )
+    named = f"{path}: color"
+    fx, fy, cx, cy = (float(reading.numbers_of(colour, name, (), named)) for name in ("fx", "fy", "ppx", "ppy"))
     return reading.camera_matrix((fx, fy), (cx, cy))
 
 
 @cache
 def _betas(path: Path) -> FloatArray:
-    return reading.numbers(reading.field(reading.load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")
+    return reading.numbers_of(reading.load_yaml(path), "betas", (10,), str(path))

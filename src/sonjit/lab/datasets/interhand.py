@@ -175,7 +175,7 @@ def index_joints(path: Path) -> FrameTable:
     """Read `..._joint_3d.json`: rows (42, 3), millimetres in the world."""
 
     def joints(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
-        return reading.numbers(field_of(item, "world_coord", named), (JOINTS, 3), f"{named}.world_coord")
+        return reading.numbers_of(item, "world_coord", (JOINTS, 3), named)
 
     return _frames(path, (JOINTS, 3), joints)
 
@@ -189,10 +189,7 @@ def index_mano(path: Path) -> FrameTable:
         row = np.full((2, sum(_MANO.values())), np.nan)
         for index, side in enumerate(HAND_TYPES[:2]):
             if fit := item.get(side):
-                parts = [
-                    reading.numbers(field_of(fit, part, f"{named}.{side}"), (size,), f"{named}.{side}.{part}")
-                    for part, size in _MANO.items()
-                ]
+                parts = [reading.numbers_of(fit, part, (size,), f"{named}.{side}") for part, size in _MANO.items()]
                 row[index] = np.concatenate(parts)
         return row
 
@@ -240,8 +237,8 @@ def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
 
 
 def _annotation(record: Any, named: str) -> tuple[tuple[float, ...], bytes, tuple[int, int]]:  # noqa: ANN401  # JSON
-    box = reading.numbers(field_of(record, "bbox", named), (4,), f"{named}.bbox")
-    flags = reading.numbers(field_of(record, "joint_valid", named), (JOINTS, 1), f"{named}.joint_valid")
+    box = reading.numbers_of(record, "bbox", (4,), named)
+    flags = reading.numbers_of(record, "joint_valid", (JOINTS, 1), named)
     kind = str(field_of(record, "hand_type", named))
     if kind not in HAND_TYPES:
         raise InputError(f"{named}: {unknown_name('hand_type', kind, HAND_TYPES)}")
@@ -255,9 +252,9 @@ def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
 
 Annotations = Literal["all", "human", "machine"]
 _SIDES: tuple[Side, Side] = ("Right", "Left")
-_JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
-ORDER: Final = np.concatenate([np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21])
+_JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
+ORDER: Final = np.concatenate(_JOINTS)
 """Indices (42,) of MediaPipe's keypoints of the right, then of the left hand, in the set's order."""
 
 
@@ -281,9 +278,8 @@ class InterHand(Dataset):
         super().__init__(entry, root, split)
         if annotations not in _OLD_FOLDERS:
             raise InputError(unknown_name("annotations", annotations, ("all", "human", "machine")))
-        self._base = "" if (root / "annotations").is_dir() else f"InterHand2.6M_{fps}fps_batch1/"
-        if self._base and not (root / self._base).is_dir():
-            self._base = ""
+        several = f"InterHand2.6M_{fps}fps_batch1/"
+        self._base = several if not (root / "annotations").is_dir() and (root / several).is_dir() else ""
         folder = f"{self._base}annotations/{split}"
         old = f"{self._base}annotations/{_OLD_FOLDERS[annotations]}"
         is_old = not (root / folder).is_dir() and (root / old).is_dir()
@@ -307,9 +303,9 @@ class InterHand(Dataset):
     def load(self, index: int) -> Sample:
         image = self._index.image(int(self._selected[index]))
         key = image.capture, image.camera
-        camera = (
-            self._calibrated[key] if key in self._calibrated else self._calibrated.setdefault(key, self._camera(image))
-        )
+        if key not in self._calibrated:
+            self._calibrated[key] = self._camera(image)
+        camera = self._calibrated[key]
         world = self._joints.row(image.capture, image.frame)
         if world is None:
             raise InputError(f"{self._joints_path} has no {image.capture}.{image.frame}")
@@ -352,11 +348,7 @@ class InterHand(Dataset):
         named = f"{self._cameras_path}: {image.capture}"
         of_capture = field_of(self._cameras, image.capture, str(self._cameras_path))
         centre, turn, focal, middle = (
-            reading.numbers(
-                field_of(field_of(of_capture, name, named), image.camera, f"{named}.{name}"),
-                shape,
-                f"{named}.{name}.{image.camera}",
-            )
+            reading.numbers_of(field_of(of_capture, name, named), image.camera, shape, f"{named}.{name}")
             for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
         )
         return CalibratedCamera(reading.camera_matrix(focal, middle), turn, -turn @ centre * reading.MM)

@@ -155,6 +155,11 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     return array
 
 
+def numbers_of(record: Any, name: str, shape: tuple[int, ...], named: str) -> FloatArray:  # noqa: ANN401  # JSON
+    """Return the numbers in one field of a record, see `field` and `numbers`."""
+    return numbers(field(record, name, named), shape, f"{named}{'.' if ': ' in named else ': '}{name}")
+
+
 def pickled_numbers(value: Any, shape: tuple[int, ...], named: str) -> FloatArray:  # noqa: ANN401  # a stand-in
     """Return numbers of a known shape from a pickle."""
     try:
