@@ -22,14 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import NETWORKS, Registry, load_extensions
-from sonjit.lab.networks.checkpoints import (
-    SavedNetwork,
-    load_checkpoint,
-    options_in_json,
-    placeholder_state_dict,
-    saved_network,
-    without_prefixes,
-)
+from sonjit.lab.networks import checkpoints
 
 _MAX_SHOWN_KEYS = 3
 T = TypeVar("T")
@@ -61,9 +54,9 @@ class Network(nn.Module):
     options: Mapping[str, object] = MappingProxyType({})
 
     @property
-    def saved(self) -> SavedNetwork | None:
+    def saved(self) -> checkpoints.SavedNetwork | None:
         """Name and options for weight files, or None if `create_network` did not make the network."""
-        return None if self.name == Network.name else SavedNetwork(self.name, self.options, self.side)
+        return None if self.name == Network.name else checkpoints.SavedNetwork(self.name, self.options, self.side)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -198,7 +191,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     """
     entry = network_entry(name)
     path = Path(weights or "")
-    if saved := saved_network(path):
+    if saved := checkpoints.saved_network(path):
         if saved.name != name:
             raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
         options = saved.merge_options(options, path)
@@ -212,7 +205,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if weights is None:
         return network
     if weights == "demo":
-        fit_state_dict(network, placeholder_state_dict(network))
+        fit_state_dict(network, checkpoints.placeholder_state_dict(network))
     else:
         path = _published_checkpoint(entry) if weights == "published" else path
         network.load_tflite(path) if path.suffix == ".tflite" else _load(network, path)
@@ -275,7 +268,7 @@ def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str
     """Return the options of a network including defaults, as far as JSON supports them."""
     parameters = inspect.signature(entry.build).parameters.items()
     defaults = {name: parameter.default for name, parameter in parameters}
-    return options_in_json({**defaults, **options})
+    return checkpoints.options_in_json({**defaults, **options})
 
 
 def _published_checkpoint(entry: NetworkEntry) -> Path:
@@ -306,7 +299,7 @@ def required_checkpoint(name: str, weights: T | None) -> T:
 def _load(network: Network, path: Path) -> None:
     """Load a checkpoint with the module's own keys, or else with those of the official code."""
     own = network.state_dict().keys()
-    weights = without_prefixes(load_checkpoint(path), own)
+    weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(path), own)
     try:
         if weights.keys() == own:
             fit_state_dict(network, weights)

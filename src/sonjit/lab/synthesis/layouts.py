@@ -23,18 +23,10 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from sonjit._util import files
 from sonjit._util.arrays import BoolArray, FloatArray, Image
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import (
-    atomic_file,
-    atomic_text,
-    failing_as_job,
-    has_settings,
-    sole_writer,
-    write_bytes,
-    write_text,
-)
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
 from sonjit._util.version import __version__
@@ -180,12 +172,12 @@ class ImageLayout(FolderLayout):
         lines: list[str] = []
         for image in images:
             name = self.name(image, chunk)
-            write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
+            files.write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
             lines.append(json_from(convert.sample_to_dict(image.sample) | {"id": name}, sort_keys=True) + "\n")
             for kind in self.settings.extras:
                 png = encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1))
-                write_bytes(self.extra_path(kind, name), png)
-        write_bytes(self.chunk_path(chunk), "".join(lines).encode())
+                files.write_bytes(self.extra_path(kind, name), png)
+        files.write_bytes(self.chunk_path(chunk), "".join(lines).encode())
 
     def extra_path(self, kind: Extra, name: str) -> Path:
         """Return the path of an additional image of the image with a name."""
@@ -227,7 +219,7 @@ def read_truth(path: Path) -> Iterator[Record]:
 
 def _write_lists(path: Path, head: str, lists: Mapping[str, Iterable[object]]) -> None:
     """Write a JSON object of lists, a line per member, without loading them."""
-    with atomic_text(path) as file:
+    with files.atomic_text(path) as file:
         file.write("{" + head)
         for number, (name, items) in enumerate(lists.items()):
             file.write((",\n" if number else "") + f'"{name}": [\n')
@@ -355,7 +347,7 @@ class InterHandLayout(ImageLayout):
     def finish(self, chunks: Sequence[int]) -> None:
         """Write all annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
-        write_text(folder / "skeleton.txt", skeleton_lines())
+        files.write_text(folder / "skeleton.txt", skeleton_lines())
         images = (_interhand_image(number, item) for number, item in enumerate(self.records(chunks), 1))
         annotations = (
             annotation_record(number, *_interhand_points(item))
@@ -365,7 +357,7 @@ class InterHandLayout(ImageLayout):
         stem = f"InterHand2.6M_{SPLIT}"
         _write_lists(folder / SPLIT / f"{stem}_data.json", "", {"images": images, "annotations": annotations})
         for name, describe in (("camera", _interhand_cameras), ("joint_3d", _interhand_joints)):
-            with atomic_text(folder / SPLIT / f"{stem}_{name}.json") as file:
+            with files.atomic_text(folder / SPLIT / f"{stem}_{name}.json") as file:
                 file.write("{\n")
                 captures = groupby(self.records(chunks), _capture)  # the records of a capture are consecutive
                 members = ((key, json_from(describe(group), spaced=True)) for key, group in captures)
@@ -438,7 +430,7 @@ class ShardLayout(FolderLayout):
         """Write sample by sample."""
         first = self.numbers(chunk).start * self.settings.views
         path = self.chunk_path(chunk)
-        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with files.atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
             for image in images:
                 instances = tuple(hand for hand in image.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
                 place = first + image.row
@@ -475,13 +467,13 @@ class _Clip:
     """Video and truth of one camera while they are written."""
 
     def __init__(self, stack: ExitStack, path: Path, fps: float, first: Sample) -> None:
-        draft = stack.enter_context(atomic_file(path))
+        draft = stack.enter_context(files.atomic_file(path))
         self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
         self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
-        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json")))
+        self._truth: TextIO = stack.enter_context(files.atomic_text(path.with_suffix(".json")))
         self._truth.write(json_from(_head(first, fps), spaced=True)[:-1] + ',\n"frames": [\n')
         self._count = 0
 
@@ -636,7 +628,7 @@ def synthesize(
     layout.check()
     for side in ("Right", "Left"):
         load_hand_mesh(side, settings.hands)
-    with sole_writer(out):
+    with files.sole_writer(out):
         _open(out, settings)
         done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
         summary = SynthSummary(reused=sum(len(layout.numbers(chunk)) for chunk in done))
@@ -654,7 +646,7 @@ def synthesize(
             if done:
                 layout.finish(sorted(done))
                 sheet = draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
-                write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
+                files.write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
         return summary
 
 
@@ -662,13 +654,13 @@ def _open(out: Path, settings: SynthSettings) -> None:
     """Create the folder, unless it exists with the same settings."""
     name = f"{TRUTH}/settings.json"
     text = json_from({"version": __version__} | asdict(settings), 1) + "\n"
-    if has_settings(out, name, text):
+    if files.has_settings(out, name, text):
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: choose a new or empty folder")
-    with failing_as_job(out):
+    with files.failing_as_job(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(out / name, text)
+    files.write_text(out / name, text)
 
 
 def _render_chunk(layout: FolderLayout, chunk: int) -> int:

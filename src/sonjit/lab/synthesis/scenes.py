@@ -26,19 +26,10 @@ from sonjit.geometry.boxes import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig, RigPose, Side
+from sonjit.lab.synthesis import hands as people
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.backgrounds import BackgroundFolder, BackgroundKind, Effects, apply_effects, draw_background
 from sonjit.lab.synthesis.factors import DETAILS, FOLDER, Factors, Value
-from sonjit.lab.synthesis.hands import (
-    GLOVE,
-    SHAPE_NAMES,
-    HandAppearance,
-    HandFiles,
-    SceneHand,
-    drawables_from_hand,
-    keypoints_from_hand,
-    rig_from_shape,
-)
 from sonjit.lab.synthesis.motions import HandMotion, NamedMotions, VideoMotion, pose_hands, rotation_from_angles
 from sonjit.lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
 from sonjit.lab.synthesis.renderer import NO_PART, Buffers, Drawable, Light, Lighting, Renderer
@@ -60,7 +51,7 @@ class Scene:
     150 + the hand's instance; objects have 200, 201, ….
     """
 
-    hands: tuple[SceneHand, ...]  # hands in the world
+    hands: tuple[people.SceneHand, ...]  # hands in the world
     objects: tuple[Drawable, ...]  # held objects and occluders as meshes
     lighting: Lighting  # light in the world
     # background (H, W, 3) of each camera, uint8 RGB, stretched over its image
@@ -259,7 +250,7 @@ class SceneSampler:
     size: tuple[int, int]  # width and height of each image
     images: BackgroundFolder | None = None  # images to cut backgrounds from; None for procedural ones
     motions: NamedMotions | VideoMotion | None = None  # motions of sequences; None for stills
-    files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
+    files: people.HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     def make(self, index: int) -> Iterator[Scene]:
         """Yield the scenes of an index."""
@@ -274,7 +265,7 @@ class SceneSampler:
     def _still(self, drawn: dict[str, Value], index: int) -> Scene:
         empty = self._empty_scene(drawn, index)
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
-        rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
+        rigs = [people.rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
         poses, grasped = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _MAX_SPREAD
         poses = place_hands(rigs, poses, empty.cameras[0].K, self.size, drawn, self._rng("place", index), spread)
@@ -324,11 +315,13 @@ class SceneSampler:
             sizes=(self.size,) * self.views, factors=drawn, seed=int(self._rng("sensor", index).integers(1 << 32)),
         )  # fmt: skip
 
-    def _hand(self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int) -> SceneHand:
+    def _hand(
+        self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int
+    ) -> people.SceneHand:
         person = int(drawn["person"])
         appearance = draw_appearance(drawn, self._rng("skin", person), self._rng("worn", index))
         bend = math.radians(float(drawn["bend_deg"])), 0.0
-        return SceneHand(rig.side, shape, pose, appearance, person, bend, self.files)
+        return people.SceneHand(rig.side, shape, pose, appearance, person, bend, self.files)
 
     def _rng(self, purpose: str, *place: int) -> np.random.Generator:
         """Return the generator of one purpose at one index."""
@@ -337,13 +330,15 @@ class SceneSampler:
 
 def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
     """Return the shape (36,) of both hands of a person."""
-    return rng.normal(size=len(SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(drawn["shape_sd"])
+    return rng.normal(size=len(people.SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(drawn["shape_sd"])
 
 
-def draw_appearance(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandAppearance:
+def draw_appearance(
+    drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator
+) -> people.HandAppearance:
     """Draw the appearance of a person's hands in one scene, with a generator of the person and one of the scene."""
     glove, garment = (None if drawn[name] == "none" else str(drawn[name]) for name in ("glove", "sleeve"))
-    return HandAppearance(
+    return people.HandAppearance(
         tone=int(drawn["tone"]), texture=int(drawn["texture"]), amounts={name: float(drawn[name]) for name in DETAILS},
         glove=glove, rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())), sleeve=garment,
         seed=float(rng.uniform(0, 100)),
@@ -465,7 +460,9 @@ def label_hands(
     `keypoints`: keypoints (21, 3) of each hand in metres in the world; the first hand has instance 1.
     """
     owners = np.zeros(256, np.uint8)
-    owners[1 : len(keypoints) + 1] = owners[GLOVE + 1 : GLOVE + len(keypoints) + 1] = range(1, len(keypoints) + 1)
+    owners[1 : len(keypoints) + 1] = owners[people.GLOVE + 1 : people.GLOVE + len(keypoints) + 1] = range(
+        1, len(keypoints) + 1
+    )
     shown = owners[buffers.instances]
     labels: list[HandLabel] = []
     for instance, points in enumerate(keypoints, 1):
@@ -539,10 +536,10 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
     height, rotation in radians), `keypoints_world_m`, `shape`, `pose` and `instance`.
     """
     drawables = [
-        *(item for number, hand in enumerate(scene.hands, 1) for item in drawables_from_hand(hand, number)),
+        *(item for number, hand in enumerate(scene.hands, 1) for item in people.drawables_from_hand(hand, number)),
         *scene.objects,
     ]
-    keypoints = [keypoints_from_hand(hand) for hand in scene.hands]
+    keypoints = [people.keypoints_from_hand(hand) for hand in scene.hands]
     about = [
         _common_fields(hand, points, number)
         for number, (hand, points) in enumerate(zip(scene.hands, keypoints, strict=True), 1)
@@ -563,14 +560,14 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         yield sample, buffers
 
 
-def _common_fields(hand: SceneHand, points: FloatArray, number: int) -> dict[str, object]:
+def _common_fields(hand: people.SceneHand, points: FloatArray, number: int) -> dict[str, object]:
     """Return the values that are the same for all cameras."""
     pose = hand.pose
     return {
         "instance": number,
         "group": {"skin_tone": hand.appearance.tone},
         "keypoints_world_m": points.round(6),
-        "shape": dict(zip(SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
+        "shape": dict(zip(people.SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
         "pose": {
             "rotation": pose.rotation[0].round(6),
             "translation_m": pose.translation[0].round(6),
@@ -579,7 +576,7 @@ def _common_fields(hand: SceneHand, points: FloatArray, number: int) -> dict[str
     }
 
 
-def _instance(hand: SceneHand, label: HandLabel, about: dict[str, object]) -> Instance:
+def _instance(hand: people.SceneHand, label: HandLabel, about: dict[str, object]) -> Instance:
     causes = np.array(label.causes)
     return Instance(
         kind="hand",

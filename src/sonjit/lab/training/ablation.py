@@ -17,20 +17,7 @@ from typing import NamedTuple
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.json_text import json_from
-from sonjit.lab.documents import (
-    Block,
-    BulletList,
-    Heading,
-    Plot,
-    Table,
-    Text,
-    bars_svg,
-    html_from,
-    markdown_from,
-    number,
-    plots_of,
-    save_files,
-)
+from sonjit.lab import documents as docs
 from sonjit.lab.training.processes import broadcast, processes, rank
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
@@ -231,43 +218,43 @@ def save_ablation(result: AblationResult, out: Path) -> str:
     """Write ablation.json, ablation.md and ablation.html into an existing folder, and return the Markdown."""
     title = f"{result.grid.title} ({result.recipe}, {result.name})"
     blocks = list(_blocks(result))
-    text = markdown_from(title, blocks)
+    text = docs.markdown_from(title, blocks)
     record = json_from(record_of(result), indent=1) + "\n"
-    page = html_from(title, blocks)
-    save_files(out, {**plots_of(blocks), "ablation.json": record, "ablation.md": text, "ablation.html": page})
+    page = docs.html_from(title, blocks)
+    docs.save_files(out, {**docs.plots_of(blocks), "ablation.json": record, "ablation.md": text, "ablation.html": page})
     return text
 
 
-def _blocks(result: AblationResult) -> Iterator[Block]:
+def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     grid, rows = result.grid, result.rows
     largest = max((abs(row.mean.value) for row in rows), default=0)
     digits = 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))  # three significant ones
     published = any(row.published is not None for row in rows)
     if result.smoke:
-        yield Text("Smoke size: compare only the order of the rows, not the values.")
+        yield docs.Text("Smoke size: compare only the order of the rows, not the values.")
     unit = f", {grid.unit}" if grid.unit else ""
     headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        value, low, high = (number(part, digits) for part in row.mean)
-        also, last = (f"{value:.4g}" for value in row.also), (number(row.published),) if published else ()
+        value, low, high = (docs.number(part, digits) for part in row.mean)
+        also, last = (f"{value:.4g}" for value in row.also), (docs.number(row.published),) if published else ()
         lines.append((row.label, value, f"{low} to {high}", *also, *last))
-    yield Table(headings, tuple(lines))
+    yield docs.Table(headings, tuple(lines))
     better = "Higher" if grid.higher_is_better else "Lower"
     direction = "" if result.name == SWEEP else f" {better} is better."
-    yield Text(f"Means over seeds {', '.join(map(str, grid.seeds))}, with intervals by Student's t.{direction}")
+    yield docs.Text(f"Means over seeds {', '.join(map(str, grid.seeds))}, with intervals by Student's t.{direction}")
     if published:
-        yield Text(f"Published: {grid.source}.")
+        yield docs.Text(f"Published: {grid.source}.")
     has_published_order, steps = order_of(result)
     if has_published_order is not None:
-        yield Text("The published order holds." if has_published_order else "The published order does not hold.")
-        yield BulletList(tuple(steps))
+        yield docs.Text("The published order holds." if has_published_order else "The published order does not hold.")
+        yield docs.BulletList(tuple(steps))
     bars = [(row.mean.value, row.mean.low, row.mean.high) for row in rows]
-    yield Plot(
+    yield docs.Plot(
         "ablation",
-        bars_svg([row.label for row in rows], bars, grid.unit, grid.title),
+        docs.bars_svg([row.label for row in rows], bars, grid.unit, grid.title),
         f"{grid.title}: means and intervals",
     )
     if grid.notes:
-        yield Heading("Notes")
-        yield BulletList(grid.notes)
+        yield docs.Heading("Notes")
+        yield docs.BulletList(grid.notes)

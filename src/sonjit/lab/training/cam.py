@@ -26,18 +26,9 @@ from torch.nn.functional import cross_entropy
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.lab.explain.classes import image_tensor
-from sonjit.lab.networks import Network, create_network, load_checkpoint, network_entry
+from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit.lab.networks.checkpoints import DESCRIPTION, load_description
-from sonjit.lab.networks.classifiers import (
-    CamNetwork,
-    Classifier,
-    FullyConnected,
-    View,
-    is_classifier,
-    load_classifier,
-    save_classifier_description,
-)
 from sonjit.lab.networks.registry import required_checkpoint
 from sonjit.lab.training.augment import AugmentationSettings, AugmentedSettings
 from sonjit.lab.training.building_blocks import export_trained
@@ -157,9 +148,9 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(VqaSettings, request.settings)
     if request.data is None or request.weights is None:
         raise InputError("vqa requires --data, a folder with questions, and --weights, a classifier for the features")
-    classifier = load_classifier(settings.network, request.weights, settings.pooling or None)
+    classifier = classifiers.load_classifier(settings.network, request.weights, settings.pooling or None)
     network = classifier.network.to(request.device)
-    assert isinstance(network, CamNetwork)
+    assert isinstance(network, classifiers.CamNetwork)
     size = settings.size or classifier.size
     images = request.images or request.data
     learned = read_questions(request.data, images, settings.split)
@@ -202,7 +193,7 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
 
 
 @torch.inference_mode()
-def _features(network: CamNetwork, questions: Sequence[Question], size: int) -> dict[Path, Tensor]:
+def _features(network: classifiers.CamNetwork, questions: Sequence[Question], size: int) -> dict[Path, Tensor]:
     """Return the pooled features (K,) of each image."""
     found: dict[Path, Tensor] = {}
     files = list(dict.fromkeys(question.image for question in questions))
@@ -262,7 +253,7 @@ class CamSettings(AugmentedSettings):
     held_out: Steps = 500  # maximum number of images to evaluate on
     # part of an image of a data set: all of it (full), the part that the maps of `--weights` crop (crop), or the
     # labelled box (box)
-    view: View = "full"
+    view: classifiers.View = "full"
     context: Annotated[float, Range(1, 4)] = 2.0  # side of a clip's crop as a multiple of the hand's
     # length of segments of a clip in frames; the first three quarters of each are for training
     segment: Annotated[int, Range(4, 1_000_000_000)] = 60
@@ -270,7 +261,7 @@ class CamSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_size(self.size)
-        if not is_classifier(self.network):
+        if not classifiers.is_classifier(self.network):
             raise InputError(f"Unknown network {self.network!r}. Choose from sonjit networks 'cam-*' or 'fc-*'")
         if self.pooling and self.network.startswith("fc-"):
             raise InputError(f"pooling={self.pooling} applies only to cam-* networks, not to {self.network}")
@@ -311,7 +302,9 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
             raise InputError(
                 "view=crop requires --weights, the folder of a run of sonjit train cam whose maps crop images"
             )
-        cropper = load_classifier(load_description(run, "cam", lambda described: str(described["network"])), run)
+        cropper = classifiers.load_classifier(
+            load_description(run, "cam", lambda described: str(described["network"])), run
+        )
         if cropper.view != "full":
             raise InputError(f"view=crop requires a run on view=full, but {run} was trained on view={cropper.view}")
     images = open_class_images(
@@ -347,7 +340,7 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
 
 
 def _train(
-    classifier: Classifier,
+    classifier: classifiers.Classifier,
     images: ClassImages | HandCrops,
     settings: CamSettings,
     request: TrainingRequest | None,
@@ -365,7 +358,7 @@ def _train(
     inputs: dict[str, object] | None = None
     if request is not None:
         run = _run_folder_of(request.weights)
-        save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
+        classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
         inputs = request.inputs() | {"classes": classifier.names}
     higher = settings.dataset == ""
     fit(request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate, higher_is_better=higher)
@@ -382,7 +375,7 @@ def draw_batch(
 
 def _classifier(
     settings: CamSettings, request: TrainingRequest | None, names: tuple[str, ...], ids: tuple[int, ...]
-) -> Classifier:
+) -> classifiers.Classifier:
     """Return a new network, or one with initial weights and a new output layer if the classes differ."""
     size = settings.size or (_size_of(settings.network) if settings.dataset else _SIZE)
     weights = (request.weights if request else None) or ("published" if settings.pretrained else None)
@@ -393,12 +386,12 @@ def _classifier(
     elif weights == "demo" or not (run := _run_folder_of(weights)):
         network = _network_from_file(settings, weights, len(names))
     else:
-        initial = load_classifier(settings.network, run, settings.pooling or None)
+        initial = classifiers.load_classifier(settings.network, run, settings.pooling or None)
         network = initial.network
         if initial.names != names:
             _reset_classes(network, len(names))
     network.side = size
-    return Classifier(network, size, names, ids)
+    return classifiers.Classifier(network, size, names, ids)
 
 
 def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Network:
@@ -420,7 +413,7 @@ def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Net
 
 
 def _reset_classes(network: Network, classes: int) -> None:
-    assert isinstance(network, CamNetwork | FullyConnected)
+    assert isinstance(network, classifiers.CamNetwork | classifiers.FullyConnected)
     network.forget_classes(classes)
 
 

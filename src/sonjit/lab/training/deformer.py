@@ -41,18 +41,9 @@ from sonjit.lab.networks.deformer import (
     rotate_to_camera,
     rotations_from_6d,
 )
+from sonjit.lab.training import handoccnet
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
-from sonjit.lab.training.handoccnet import (
-    ManoSettings,
-    aligned_errors,
-    area_under_pck,
-    from_wrist,
-    mano_data,
-    mano_from_setting,
-    pose_in_camera,
-    rotate_poses,
-)
 from sonjit.lab.training.hands.samples import draw_examples, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import maxmse
@@ -287,13 +278,13 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     else:
         mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
-        pose = pose_in_camera(fit, sample.camera, mano, flat_mean=True)
+        pose = handoccnet.pose_in_camera(fit, sample.camera, mano, flat_mean=True)
         pose, direction = rotate_to_camera(torch.tensor(pose)[None], hands.variant)[0].numpy(), -1.0
-    return rotate_poses(torch.tensor(pose)[None], direction * math.degrees(rotation_rad))[0].numpy()
+    return handoccnet.rotate_poses(torch.tensor(pose)[None], direction * math.degrees(rotation_rad))[0].numpy()
 
 
 @dataclass(frozen=True)
-class DeformerSettings(ManoSettings):
+class DeformerSettings(handoccnet.ManoSettings):
     """Settings of the recipe."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("mirror",)  # a left hand's components are not a right one's
@@ -358,9 +349,13 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         cent. `jerk_mm` is the mean third difference of the predicted joints over consecutive frames.
     """
     settings = settings_from(DeformerSettings, request.settings)
-    right = mano_from_setting("deformer", "mano", settings.mano)
-    left = mano_from_setting("deformer", "mano_left", settings.mano_left, "left") if settings.mano_left else None
-    data = mano_data(request, settings)
+    right = handoccnet.mano_from_setting("deformer", "mano", settings.mano)
+    left = (
+        handoccnet.mano_from_setting("deformer", "mano_left", settings.mano_left, "left")
+        if settings.mano_left
+        else None
+    )
+    data = handoccnet.mano_data(request, settings)
     torch.manual_seed(settings.seed)
     network = create_network(
         "deformer", request.weights, mano=right, mano_left=left, variant=settings.variant, size=settings.size,
@@ -469,13 +464,13 @@ def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[s
     for chunk, batch in held_out.batches(device):
         own = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
         middles += chunk
-        found.append(from_wrist(own.fused.joints))
-        truth.append(from_wrist(batch.targets(network).hands.joints[:, middle]))
+        found.append(handoccnet.from_wrist(own.fused.joints))
+        truth.append(handoccnet.from_wrist(batch.targets(network).hands.joints[:, middle]))
     if not found:
         raise InputError("No window with MANO parameters to evaluate on. Choose another data set.")
     hands, true = torch.cat(found), torch.cat(truth)
     errors = _MM * (hands - true).norm(dim=2)  # (N, 21)
-    aligned = aligned_errors(hands, true)
+    aligned = handoccnet.aligned_errors(hands, true)
     hidden = torch.tensor([item.hidden for item in middles])
     bins = {
         f"pa_{low}_{high}_mm": float(aligned[inside].mean())
@@ -489,7 +484,7 @@ def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[s
         "finger_mm": fingers,
         "finger_to_palm": fingers / palm,
         "pa_mpjpe_mm": float(aligned.mean()),
-        "pa_auc": area_under_pck(aligned),
+        "pa_auc": handoccnet.area_under_pck(aligned),
         **bins,
         "jerk_mm": _MM * _jerk(middles, hands),
     }
@@ -512,7 +507,7 @@ def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windo
     """Return the MPJPE in mm of the training set's mean hand on held-out windows."""
     middle = network.size.frames // 2
     training_joints, truth = (
-        [from_wrist(batch.targets(network).hands.joints[:, middle]) for _, batch in batches]
+        [handoccnet.from_wrist(batch.targets(network).hands.joints[:, middle]) for _, batch in batches]
         for batches in (training.batches(device, maximum=200), held_out.batches(device))
     )
     if not training_joints:

@@ -24,17 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.networks import save_checkpoint
-from sonjit.lab.training.processes import (
-    broadcast,
-    max_over_processes,
-    mean_over_processes,
-    no_sync,
-    own_batch_indices,
-    prefetch,
-    rank,
-    seeds_of,
-    synchronise,
-)
+from sonjit.lab.training import processes
 from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
 from sonjit.lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
@@ -173,19 +163,19 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
-    own_batches, accumulate = own_batch_indices(settings.accumulate)
+    own_batches, accumulate = processes.own_batch_indices(settings.accumulate)
     optimizer = create_optimizer(network, settings)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
     if average:
         parts["average"] = average
     run = None
-    if out is not None and not rank():
+    if out is not None and not processes.rank():
         _check_space(out, network)
         identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
         identity |= {**(inputs or {}), "accumulate": accumulate}
         run = RunFolder(out, identity, loggers=settings.loggers)
-    state = broadcast(None if run is None else run.restore()) or _INITIAL_STATE
+    state = processes.broadcast(None if run is None else run.restore()) or _INITIAL_STATE
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
     validation = _Validation(
@@ -198,13 +188,13 @@ def train(
     model: nn.Module = _NetworkWithLosses(network, losses)
     if settings.compile:
         model.compile()
-    model = synchronise(model, find_unused=settings.find_unused)
+    model = processes.synchronise(model, find_unused=settings.find_unused)
     indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
     device = next(network.parameters()).device
-    batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+    batches = processes.prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
     with _deterministic(network), closing(batches), SaveRequests() as requests:
         before: dict[str, float] = {}
-        if evaluate and done == 0 and settings.evaluate_first and not rank():
+        if evaluate and done == 0 and settings.evaluate_first and not processes.rank():
             before = validation.measure()
             progress(0, settings.steps, _validation_values(before))
             validation.save_pictures(0)
@@ -220,13 +210,13 @@ def train(
                 average.update_parameters(network)
             stopped, ends = False, finished == settings.steps
             if evaluate and (ends or _due(step, settings.evaluate_every)):
-                if not rank():
+                if not processes.rank():
                     row["evaluation"] = validation.update()
-                stopped = broadcast(0 < settings.patience <= validation.waited)
+                stopped = processes.broadcast(0 < settings.patience <= validation.waited)
                 ends = ends or stopped
                 if not ends:
                     validation.save_pictures(finished)
-            requested = max_over_processes(requests.take(), device)
+            requested = processes.max_over_processes(requests.take(), device)
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
@@ -235,7 +225,7 @@ def train(
                         "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
                         "evaluation": validation.metrics, "parts": state_dicts,
                     })  # fmt: skip
-            if not rank():
+            if not processes.rank():
                 speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
                 metrics = _validation_values(row.get("evaluation", {}))
                 progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
@@ -382,8 +372,8 @@ def _train_step(
         requested = time.perf_counter()
         batch = next(batches)
         waited_s += time.perf_counter() - requested
-        torch.manual_seed(seeds_of(settings.seed, step, number)[1])
-        with nullcontext() if number == own_batches[-1] else no_sync(model):
+        torch.manual_seed(processes.seeds_of(settings.seed, step, number)[1])
+        with nullcontext() if number == own_batches[-1] else processes.no_sync(model):
             with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 losses = _losses(model, batch, compiled=settings.compile)
             values = torch.stack([loss.float() for loss in losses.values()])
@@ -398,7 +388,7 @@ def _train_step(
     if not math.isfinite(norm):
         raise JobError(f"step {step + 1}: the gradient is {norm}; {advice}")
     optimizer.step()
-    means = dict(zip(names, mean_over_processes(torch.stack(by_batch).mean(0)).tolist(), strict=True))
+    means = dict(zip(names, processes.mean_over_processes(torch.stack(by_batch).mean(0)).tolist(), strict=True))
     row: LogRow = {
         "step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm,
         "seconds": time.perf_counter() - start, "waited_seconds": waited_s,

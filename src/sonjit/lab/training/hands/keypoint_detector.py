@@ -16,17 +16,9 @@ from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
+from sonjit.lab.networks import keypoint_detector as detectors
 from sonjit.lab.networks.backbones import start_pretrained, timm_name
 from sonjit.lab.networks.checkpoints import save_description
-from sonjit.lab.networks.keypoint_detector import (
-    KeypointDetector,
-    KeypointHeatmaps,
-    area_of_box,
-    cell_from_px,
-    px_from_cell,
-    read_heatmaps,
-    sigma_of,
-)
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, PICTURE, draw_predictions, evenly_spaced, export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
@@ -84,25 +76,29 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         draw_batch, samples=data.training, make_example=make_example, join=tensors_from_examples, count=settings.batch
     )
 
-    def losses(model: KeypointHeatmaps, batch: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
+    def losses(model: detectors.KeypointHeatmaps, batch: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
         return heatmap_losses(model(batch[0]), batch[1], settings.loss)
 
-    assert isinstance(network, KeypointHeatmaps)
+    assert isinstance(network, detectors.KeypointHeatmaps)
     if settings.pretrained and request.weights is None:
         start_pretrained(network.backbone, settings.backbone)
     network.side = settings.side
     save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
     mean = mean_pose(data.training)
 
-    def evaluate_on_held_out(model: KeypointHeatmaps) -> dict[str, float]:
-        return evaluate(KeypointDetector.from_network(model, settings.side, request.device), mean, data.held_out)
+    def evaluate_on_held_out(model: detectors.KeypointHeatmaps) -> dict[str, float]:
+        return evaluate(
+            detectors.KeypointDetector.from_network(model, settings.side, request.device), mean, data.held_out
+        )
 
-    def pictures(model: KeypointHeatmaps) -> dict[str, Image]:
+    def pictures(model: detectors.KeypointHeatmaps) -> dict[str, Image]:
         """Draw the predictions for the first hand of some images."""
         hands = [(item, *labelled_hands(item)[0]) for item in evenly_spaced(data.held_out, MAX_CROPS)]
-        crops = [example_from_hand(item.rgb(), hand, area_of_box(box), settings.side) for item, hand, box in hands]
+        crops = [
+            example_from_hand(item.rgb(), hand, detectors.area_of_box(box), settings.side) for item, hand, box in hands
+        ]
         maps = model(tensors_from_examples(crops)[0].to(request.device))["heatmaps"]
-        points = px_from_cell(read_heatmaps(maps.float().cpu().numpy())[0])
+        points = detectors.px_from_cell(detectors.read_heatmaps(maps.float().cpu().numpy())[0])
         images, labels = [example.image for example in crops], [example.keypoints for example in crops]
         return {PICTURE: draw_predictions(images, list(points), labels, [example.known > 0 for example in crops])}
 
@@ -123,8 +119,10 @@ def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss:
         known.
     """
     logits = outputs["heatmaps"]
-    centres, cells = cell_from_px(targets.keypoints), logits.shape[-1]
-    offsets = (torch.arange(cells, device=centres.device) - centres[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
+    centres, cells = detectors.cell_from_px(targets.keypoints), logits.shape[-1]
+    offsets = (torch.arange(cells, device=centres.device) - centres[..., None]) / detectors.sigma_of(
+        cells
+    )  # (B, K, 2, cells)
     x, y = (-offsets.square() / 2).unbind(2)
     expected = (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)  # Gaussians (B, 21, h * w)
     errors = heatmap_cells(logits.flatten(2), expected, loss)
@@ -143,7 +141,7 @@ def tensors_from_examples(examples: Sequence[HeatmapExample]) -> tuple[Tensor, H
     return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
 
 
-def evaluate(detector: KeypointDetector, mean: FloatArray, held_out: Sequence[Sample]) -> dict[str, float]:
+def evaluate(detector: detectors.KeypointDetector, mean: FloatArray, held_out: Sequence[Sample]) -> dict[str, float]:
     """Return metrics on held-out hands, see `train_keypoint_detector`; `mean` is the pose of `mean_pose`."""
     px: list[float] = []
     shares: list[float] = []
@@ -152,7 +150,7 @@ def evaluate(detector: KeypointDetector, mean: FloatArray, held_out: Sequence[Sa
     for sample in held_out:
         hands = labelled_hands(sample)
         for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
-            area = area_of_box(box)
+            area = detectors.area_of_box(box)
             truth = example_from_hand(sample.rgb(), hand, area, detector.side)
             known = truth.known > 0
             hand_side = max(box[2] - box[0], box[3] - box[1])
@@ -176,7 +174,7 @@ def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // max_samples, 1)):
         for hand, box in labelled_hands(samples[index]):
-            area = area_of_box(box)
+            area = detectors.area_of_box(box)
             points = (points_of(hand) - (area.cx, area.cy)) / area.width
             known = np.isfinite(points).all(1, keepdims=True)
             total += np.where(known, points, 0)
@@ -215,7 +213,7 @@ def example_from_sample(
     if not hands:
         return None
     hand, box = hands[int(rng.integers(len(hands)))]
-    return example_from_hand(sample.rgb(), hand, area_of_box(box), side, draw_augmentation(augmentation, rng))
+    return example_from_hand(sample.rgb(), hand, detectors.area_of_box(box), side, draw_augmentation(augmentation, rng))
 
 
 def example_from_hand(

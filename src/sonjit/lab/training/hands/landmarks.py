@@ -25,16 +25,8 @@ from sonjit.lab.networks.backbones import start_pretrained, timm_name
 from sonjit.lab.networks.keypoint_detector import TimmLandmarks
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import Network
+from sonjit.lab.training import building_blocks
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
-from sonjit.lab.training.building_blocks import (
-    MAX_CROPS,
-    PICTURE,
-    Concat,
-    draw_predictions,
-    evenly_spaced,
-    export_trained,
-    median_run_ms,
-)
 from sonjit.lab.training.hands.landmark_data import (
     PUBLISHED_SIZE,
     Batch,
@@ -145,14 +137,14 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         options = {"backbone": timm_name(settings.backbone, pretrained=settings.pretrained)}
         settings = replace(settings, network="timm-landmarks", network_options=options, scratch=True)
     sources, held_out = read_sources(request, settings)
-    training = Concat(list(sources.values()))
+    training = building_blocks.Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
     network.side = settings.size
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS,
         "hands": sum(len(crops.hands) for crops in sources.values()),
     }
-    evaluated = evenly_spaced(training, _MAX_EVALUATED)
+    evaluated = building_blocks.evenly_spaced(training, _MAX_EVALUATED)
     if not settings.scratch:
         if isinstance(network, HandLandmarkNetwork):
             start_from_nearest(network, evaluated)
@@ -164,8 +156,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if held_out:
         results |= {"held_out": len(held_out), **metrics}
     if settings.timed:
-        results["ms"] = median_run_ms(network.cpu(), network.inputs, request.out)
-    results |= export_trained(network, request)
+        results["ms"] = building_blocks.median_run_ms(network.cpu(), network.inputs, request.out)
+    results |= building_blocks.export_trained(network, request)
     return results
 
 
@@ -198,7 +190,7 @@ def read_sources(
     for name, crops in sources.items():
         sources[name], last = crops.split(settings.held_out)
         held_out.append(last)
-    return sources, Concat(held_out)
+    return sources, building_blocks.Concat(held_out)
 
 
 def draw_crops(
@@ -306,12 +298,18 @@ def fit_landmarks(
         metrics = landmark_metrics(model, held_out, request.device)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
-    drawn = [crop for crop in evenly_spaced(held_out, 2 * MAX_CROPS) if crop.known.any()][:MAX_CROPS]
+    drawn = [
+        crop for crop in building_blocks.evenly_spaced(held_out, 2 * building_blocks.MAX_CROPS) if crop.known.any()
+    ][: building_blocks.MAX_CROPS]
 
     def pictures(model: Network) -> dict[str, Image]:
         points = predicted_points(model, drawn, request.device)
         labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
-        return {PICTURE: draw_predictions([crop.image() for crop in drawn], list(points), labels, known)}
+        return {
+            building_blocks.PICTURE: building_blocks.draw_predictions(
+                [crop.image() for crop in drawn], list(points), labels, known
+            )
+        }
 
     draw = partial(draw_batch, sources=sources, settings=settings)
     return fit(
