@@ -15,18 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 T = TypeVar("T")
 

@@ -9,11 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
-from sonjit._util.errors import SonjitError, install_line
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sonjit import __version__
+from sonjit._util.errors import JobError, SonjitError, install_line
 from sonjit._util.extensions import EXTENSIONS, NETWORKS, load_extensions
-from sonjit._util.extras import EXTRAS, is_installed
+from sonjit._util.extras import EXTRAS, is_installed, load_function
+from sonjit.weights import models_folder, verify_weights
 
 State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
@@ -36,10 +43,6 @@ def doctor() -> int:
 
     Example: `sonjit doctor`
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(box=None, show_header=False, pad_edge=False)
     findings = list(examine())
     for finding in findings:
@@ -70,8 +73,6 @@ def examine() -> Iterator[Finding]:
 
 
 def _sonjit() -> Finding:
-    from sonjit import __version__
-
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     return Finding("ok", f"sonjit {__version__}", where)
 
@@ -94,8 +95,6 @@ def _engine() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from sonjit.weights import models_folder, verify_weights
-
     for group in ("hands", "face", "body"):
         problems = verify_weights([group])
         if not problems:
@@ -142,9 +141,6 @@ def _video() -> Iterator[Finding]:
 
 
 def _opengl() -> Finding:
-    from sonjit._util.errors import JobError
-    from sonjit._util.extras import load_function
-
     try:
         return Finding("ok", "OpenGL without a screen", load_function("renderer_name")())
     except JobError as error:
@@ -154,8 +150,6 @@ def _opengl() -> Finding:
 def _cameras() -> Finding:
     if sys.platform != "linux":
         return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --json")
-    from pathlib import Path
-
     found = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())
     listed = ", ".join(f"camera:{number}" for number in found)
     return Finding("ok" if found else "note", "cameras", listed or "none at /dev/video*")

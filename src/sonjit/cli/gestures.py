@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
 
 from sonjit import open_source, track
 from sonjit._util.arrays import IntArray
@@ -181,9 +183,6 @@ def test(recordings: Path) -> None:
 
 
 def _write_confusion(names: Sequence[str], counts: IntArray) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("true, predicted", *names, "nothing", box=None, header_style="bold", pad_edge=False)
     for name, row in zip(names, counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function, optional_import
@@ -60,9 +63,6 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
         sys.stdout.write(json_from(records, 2) + "\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width: names must not be cut
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
@@ -168,9 +168,6 @@ def quantize(
             resumes. Requires the extra `train`.
         seed: Seed of the training. Default: 0.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from sonjit.detectors.quantization import quantize_networks
 
     if not shift > 0:
@@ -218,9 +215,6 @@ def _show_progress() -> Generator[Callable[[str, float | None], None]]:
 
     On a terminal it draws a bar, otherwise it prints a line for each tenth.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     console = Console(stderr=True)
     if not console.is_terminal:
         tenths = -1

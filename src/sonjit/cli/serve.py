@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
+import threading
+import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +15,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from sonjit.detectors.kinds import KINDS
 from sonjit.server.settings import (
     Limits,
     Settings,
@@ -95,9 +99,6 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
                 _show_qr(qr_lines(other))
         sys.stdout.flush()
         if open_page:
-            import threading
-            import webbrowser
-
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     return print_addresses
@@ -105,8 +106,6 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
 
 def _show_qr(lines: list[str]) -> None:
     """Print a QR code if the terminal is wide enough and can show it."""
-    import shutil
-
     if lines and len(lines[0]) < shutil.get_terminal_size().columns:
         black_on_white, usual = "\x1b[30;107m", "\x1b[0m"  # some readers cannot read a code with inverted colours
         with suppress(UnicodeEncodeError):
@@ -152,7 +151,6 @@ def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None
         bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: the bundle that was
             registered with sonjit models add when `make web` ran.
     """
-    from sonjit.detectors.kinds import KINDS
     from sonjit.server.kinds import IN_PAGES, missing_for_stills
     from sonjit.server.pages import BUILT_ENGINE, write_page
 

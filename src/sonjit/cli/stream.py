@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,9 +15,11 @@ from sonjit import track
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
+from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, load_map
 from sonjit.gestures.outlets import Outlets
+from sonjit.runs.live import LiveOutput
 
 
 def stream(
@@ -49,10 +52,6 @@ def stream(
         landmark_model: Landmark network or task bundle to use in place of the published network.
         limit: Maximum number of frames.
     """
-    from sonjit import track
-    from sonjit.detectors.kinds import find_kind
-    from sonjit.runs.live import LiveOutput
-
     limit = checked_limit(limit)
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
@@ -107,8 +106,6 @@ def control(
         gestures: File of sonjit gestures train with custom gestures for the rules.
         limit: Maximum number of frames.
     """
-    from contextlib import nullcontext
-
     limit = checked_limit(limit)
     custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)

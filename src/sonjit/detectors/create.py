@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from sonjit._util.errors import InputError
+from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
+from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import (
     BodyOptions,
@@ -20,13 +23,7 @@ from sonjit.detectors.options import (
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.smoothing import refined_before
 from sonjit.detectors.tracking import Tracker
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
-    from sonjit.detectors.interfaces import Kind, StillSearch
-    from sonjit.results import Body, Face, Hand, Person, Result
+from sonjit.results import Body, Face, Hand, Person, Result
 
 _OPTIONS_ENTRY = "        **options: Options of the kind."
 """Line in the docstring of `create_detector` that the descriptions of the options replace."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.observations import Observation
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
 from sonjit.results import Result
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.tracking import Track
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)

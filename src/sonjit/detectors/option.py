@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from sonjit._util.errors import InputError
-
-if TYPE_CHECKING:
-    from sonjit.detectors.smoothing import Filter
+from sonjit.detectors.smoothing import Filter
 
 OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"
 OptionType: TypeAlias = Literal["boolean", "integer", "number", "string", "path"]

@@ -26,7 +26,7 @@ from sonjit.detectors.option import Option, OptionType
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
-from sonjit.weights import TaskBundle, cache_folder, find_weight
+from sonjit.weights import TaskBundle, cache_folder, find_weight, has_bundle, load_bundle
 
 
 @dataclass(frozen=True)
@@ -253,8 +253,6 @@ class CommonOptions:
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
-        from sonjit.weights import has_bundle, load_bundle
-
         is_missing = self.landmark_model is None and not has_bundle(path.name, self.models_dir)
         return None if is_missing else load_bundle(path, self.models_dir)
 

@@ -12,29 +12,25 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
+from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
 from sonjit.detectors.observations import Observation, suppress_duplicates
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
+from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
+from sonjit.gestures import GestureSmoother, LearnedGestures, MotionRecognizer
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
-    from sonjit.detectors.options import CommonOptions
-    from sonjit.engines import Engine
-    from sonjit.gestures import GestureSmoother, LearnedGestures, MotionRecognizer
 
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30

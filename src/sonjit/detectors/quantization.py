@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
-from sonjit.engines import EngineOptions, load_engine, recorded_inputs
-from sonjit.engines.int8 import Landmarks, quantize
+from sonjit.detectors.pipeline import Detector
+from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
+from sonjit.engines.int8 import Int8Accuracy, Landmarks, Rounding, Tuned, quantize
 from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT
 from sonjit.media import open_source
 from sonjit.weights import find_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.pipeline import Detector
-    from sonjit.engines import Engine, Precision
-    from sonjit.engines.int8 import Int8Accuracy, Rounding, Tuned
 
 _PALM = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
 _HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)

@@ -6,26 +6,21 @@ Source: MediaPipe Selfie Segmentation, model card of 2021; the constants are tho
 from __future__ import annotations
 
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.files import WorkFolder
 from sonjit.detectors.kinds.body import sigmoid
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import Engine, EngineOptions, Precision, load_engine
 from sonjit.engines.tflite import TfliteFile
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.weights import cache_folder, find_weight
 from sonjit.weights.bundles import kept_file
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import NDArray
-
-    from sonjit.engines import Engine, Precision
 
 SelfieModel = Literal["general", "landscape"]
 

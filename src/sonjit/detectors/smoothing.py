@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit.detectors.observations import Observation
 from sonjit.geometry.boxes import size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.observations import Observation
-
 
 O = TypeVar("O", bound="Observation")  # noqa: E741
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.geometry.boxes import crop_on_grid, letterbox, letterbox_box
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.engines import Engine
-    from sonjit.geometry.boxes import RotatedBox
+from sonjit.engines import Engine
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid, letterbox, letterbox_box
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar, cast, get_args
+from pathlib import Path
+from typing import Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from sonjit._util.data_files import parse_toml
 from sonjit._util.errors import InputError
+from sonjit._util.json_text import JsonObject
 from sonjit.gestures.classifier import GESTURES, PALM, GestureSmoother, gesture_of
+from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.custom_motions import time_of
 from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.gestures.motions import MotionRecognizer
 from sonjit.results import Hand, MotionEvent, Phase
 from sonjit.results.measures import MEASURE_NAMES, measures
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from sonjit._util.json_text import JsonObject
-    from sonjit.gestures.custom import LearnedGestures
 
 T = TypeVar("T")
 

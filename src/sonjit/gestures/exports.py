@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import csv
 import struct
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from xml.etree import ElementTree
 
 import numpy as np
 
+from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_text, write_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sonjit._util.arrays import Float32Array
-    from sonjit.gestures.custom_motions import GestureSegment
-    from sonjit.results import Frame, Instance
-    from sonjit.results.skeletons import Skeleton
+from sonjit.gestures.custom_motions import GestureSegment
+from sonjit.results import Frame, Instance
+from sonjit.results.skeletons import Skeleton
 
 _COLUMNS: Final = ("hand", "id", "kind", "gesture", "start", "end", "score")
 _TYPE: Final = "gestures"

@@ -6,14 +6,12 @@ import cmath
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sonjit.results import Phase
+from sonjit.results import Phase
 
 SWIPES: Final = ("Swipe_Right", "Swipe_Down", "Swipe_Left", "Swipe_Up")  # by quarter turns from the x axis to y
 CIRCLES: Final = ("Circle_Clockwise", "Circle_Counterclockwise")

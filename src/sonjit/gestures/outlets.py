@@ -8,25 +8,23 @@ import socket
 import struct
 import time
 import urllib.request
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit._util.json_text import json_from
-from sonjit.gestures.control import MidiMessage
+from sonjit.gestures.control import Command, MidiMessage, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import ModuleType, TracebackType
-    from typing import TypeAlias
-
     from websockets.sync.client import ClientConnection
 
-    from sonjit.gestures.control import Command, Rule
+Sender: TypeAlias = Callable[[Command], object]
 
 
 def osc_message(address: str, *values: float | str) -> bytes:
@@ -45,9 +43,6 @@ def _padded(text: str) -> bytes:
     data = text.encode()
     return data + bytes(4 - len(data) % 4)
 
-
-if TYPE_CHECKING:
-    Sender: TypeAlias = "Callable[[Command], object]"
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,9 +79,7 @@ class Outlets:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def send(self, command: Command) -> None:

@@ -10,20 +10,17 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.data_files import load_spec
+from sonjit._util.json_text import JsonObject
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sonjit._util.json_text import JsonObject
-    from sonjit.results.skeletons import Skeleton
+from sonjit.results.skeletons import Skeleton
 
 Handedness = Literal["Left", "Right"]
 Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]

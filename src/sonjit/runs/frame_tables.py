@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sonjit._util.files import Output
 from sonjit._util.json_text import json_from
@@ -16,14 +16,9 @@ from sonjit.media import Header, open_writer
 from sonjit.media.sources.base import renamed
 from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer
 from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
-from sonjit.runs.annotations import EventTracker
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from sonjit.media.tables.characters import BoneNames
-    from sonjit.results import Event, Frame, MotionEvent
-    from sonjit.runs.annotations import Columns, EventLimits
+from sonjit.media.tables.characters import BoneNames
+from sonjit.results import Event, Frame, MotionEvent
+from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
 Record: TypeAlias = Mapping[str, Any]
 """JSON object for one image or one instance."""
@@ -206,10 +201,8 @@ class FrameTable:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._files.__exit__(kind, error, traceback)
+    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401  # as ExitStack has it
+        self._files.__exit__(*exception)
 
 
 def convert_motions(lines: Path, path: Path) -> None:

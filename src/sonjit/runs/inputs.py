@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import append_line, file_stamp
@@ -34,10 +33,7 @@ from sonjit.media.sources import (
     select_files,
 )
 from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
-from sonjit.runs.task import Outputs
-
-if TYPE_CHECKING:
-    from sonjit.runs.task import Task
+from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
 """Formats of inputs that annotated output keeps."""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -102,9 +101,7 @@ class LiveOutput:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
 

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory, pluralize
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import Progress, check_workers, per_process, run_calls
+from sonjit.media import Source, SourceFrame
 from sonjit.media.sources import Reading
 from sonjit.media.sources.base import renamed
-from sonjit.runs.inputs import FinishedFiles, is_many, output_paths, remove_finished, shown_paths
-from sonjit.runs.task import Outputs, Summary, is_still
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from types import TracebackType
-
-    from sonjit.media import Source, SourceFrame
-    from sonjit.media.sources.remote import File
-    from sonjit.runs.frame_tables import FrameTable, RecordTable
-    from sonjit.runs.inputs import Inputs
-    from sonjit.runs.task import Task, Worker
+from sonjit.media.sources.remote import File
+from sonjit.runs.frame_tables import FrameTable, RecordTable
+from sonjit.runs.inputs import FinishedFiles, Inputs, is_many, output_paths, remove_finished, shown_paths
+from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
 
 _NO_OUTPUTS = Outputs()
 _QUEUE_LENGTH = 4
@@ -107,9 +101,7 @@ class _WriteThread:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._thread is not None:
             is_discarded = error is not None and not isinstance(error, KeyboardInterrupt)
             self._thread.shutdown(cancel_futures=is_discarded)

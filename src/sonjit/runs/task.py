@@ -9,22 +9,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 from sonjit.media import BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sonjit._util.arrays import Image
-    from sonjit.media.tables.base import Extras
-    from sonjit.results import Frame
-    from sonjit.runs.frame_tables import FrameTable, RecordTable
+from sonjit.media.tables.base import Extras
+from sonjit.results import Frame
+from sonjit.runs.frame_tables import FrameTable, RecordTable
 
 Item = TypeVar("Item")
 

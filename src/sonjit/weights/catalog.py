@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -231,8 +232,6 @@ def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
 
 def find_problem(weight: Weight) -> Problem | None:
     """Return the problem of one record's cached file, by size and sha256; None if it is intact."""
-    import hashlib
-
     path = models_folder() / weight.file
     try:
         with path.open("rb") as stream:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe._containers import Category, Rect, RectF
 from sonjit.compat.mediapipe._images import MissingFileError, ModelError
+from sonjit.weights.bundles import checked_model
 
 Options = TypeVar("Options")
 
@@ -52,8 +53,6 @@ class BaseOptions:
         """
         if self.model_asset_path is not None and self.model_asset_buffer is not None:
             raise ModelError("model_asset_path and model_asset_buffer are both given: give one of them")
-        from sonjit.weights.bundles import checked_model
-
         if self.model_asset_path is None:
             if self.model_asset_buffer is None:
                 return Path(published)

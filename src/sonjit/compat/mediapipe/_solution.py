@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,7 @@ from sonjit.compat.mediapipe._images import ImageError
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds
-
-if TYPE_CHECKING:
-    from sonjit.detectors.selfie import SelfieSegmenter
+from sonjit.detectors.selfie import SelfieSegmenter
 
 V = TypeVar("V")
 Found = TypeVar("Found")

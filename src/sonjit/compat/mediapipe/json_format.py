@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING
 
 from sonjit._util.extras import optional_import
 
@@ -14,8 +13,7 @@ with optional_import("sonjit.compat.mediapipe.json_format"):
     from google.protobuf.json_format import Parse, ParseDict, ParseError
     from google.protobuf.message import Message
 
-if TYPE_CHECKING:
-    from sonjit._util.json_text import JsonObject
+from sonjit._util.json_text import JsonObject
 
 __all__ = ["MessageToDict", "MessageToJson", "Parse", "ParseDict", "ParseError"]
 

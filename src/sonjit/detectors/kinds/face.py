@@ -7,26 +7,21 @@ Source: Kartynnik et al. 2019, Real-time Facial Surface Geometry from Monocular 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.detectors.interfaces import Kind
+from sonjit.detectors.ssd import Detection, SingleShotDetector
+from sonjit.detectors.tracking import Track
+from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.geometry.rotations import CanonicalFace, face_transform
 from sonjit.results import Box, Face
 from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.ssd import Detection, SingleShotDetector
-    from sonjit.detectors.tracking import Track
-    from sonjit.engines import Engine
 
 _MESH, _REFINED = 468, 478
 _RIM = 16  # landmarks of an eye's own rim, the first of its region

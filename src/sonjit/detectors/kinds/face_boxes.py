@@ -6,21 +6,16 @@ of the CPU graph of mediapipe 0.10.21.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds.face import FaceObservation, flipped
+from sonjit.detectors.ssd import Detection, SingleShotDetector
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Face
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.ssd import Detection, SingleShotDetector
-    from sonjit.detectors.tracking import Track
 
 
 def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sonjit._util.arrays import Float32Array, FloatArray
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.results.skeletons import load_skeleton
-
-if TYPE_CHECKING:
-    from sonjit._util.arrays import Float32Array, FloatArray
-    from sonjit.detectors.tracking import Track
 
 _BONES: Final = load_skeleton("hand_mediapipe21").bones
 _PARENTS, _CHILDREN = (list(column) for column in zip(*_BONES, strict=True))
