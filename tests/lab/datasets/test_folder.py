@@ -149,6 +149,10 @@ def test_an_empty_folder_is_refused_with_an_instruction(tmp_path):
         open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset("folder", tmp_path / "absent")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "coco.json").write_text("{}")
+    with pytest.raises(InputError, match=r"contains data sets and no labels of its own; .* such as .*inner"):
+        open_dataset("folder", tmp_path)
 
 
 def test_sizes_of_turned_photographs(tmp_path):

@@ -34,6 +34,7 @@ _INSTANCE_FIELDS = ("group", "id", "causes")
 _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
+_OWN_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
 _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
 
@@ -207,6 +208,11 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
     files = next(filter(None, tables), [])
     if len(files) > 1:
         raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={files[0].name}")
+    if not files and (inner := next((file for name in _OWN_FILES for file in sorted(root.glob(f"*/{name}"))), None)):
+        raise InputError(
+            f"{root} contains data sets and no labels of its own; choose one of them, such as {inner.parent}, or name "
+            "them in the recipe's setting mix or sources"
+        )
     if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
         raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")
     return files[0] if files else None

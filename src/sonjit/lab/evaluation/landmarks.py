@@ -412,8 +412,10 @@ def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
     import torch
 
     from sonjit.lab.hand_models import load_mano
+    from sonjit.lab.hand_models.placeholders import mano_by_name
 
-    return load_mano(file, side, torch.float64)
+    found = mano_by_name(file, side)
+    return load_mano(file, side, torch.float64) if found is None else found.double()
 
 
 _METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}

@@ -158,3 +158,9 @@ def demo_mano(side: Side = "right") -> Mano:
         "kintree_table": np.array([PARENTS, range(JOINTS)]),
     }
     return Mano(read_mano(fields), side)
+
+
+def mano_by_name(name: str, side: Side = "right") -> Mano | None:
+    """Return the placeholder of a name, `demo` or `stand-in`; None for other names."""
+    known = {"demo": demo_mano, PLACEHOLDER: placeholder_mano}
+    return known[name](side) if name in known else None

@@ -18,8 +18,9 @@ from sonjit._util.arrays import Float32Array, Image, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.lab.datasets import Sample
-from sonjit.lab.hand_models import Mano, demo_mano, load_mano
+from sonjit.lab.hand_models import Mano, load_mano
 from sonjit.lab.hand_models.mano import Side
+from sonjit.lab.hand_models.placeholders import mano_by_name
 from sonjit.lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points
 from sonjit.lab.networks import create_network, deformer
 from sonjit.lab.networks.handoccnet import HandOccNetwork
@@ -117,7 +118,7 @@ def mano_option(network: str, option: str, file: str | None, side: Side = "right
             f"--model {network} requires MANO's {side} hand, {option} FILE: MANO_{side.upper()}.pkl, after "
             f"registration, from https://mano.is.tue.mpg.de. {option} demo uses a placeholder model"
         )
-    return demo_mano(side) if file == "demo" else load_mano(file, side)
+    return mano_by_name(file, side) or load_mano(file, side)
 
 
 @dataclass

@@ -27,7 +27,7 @@ from torchvision.ops import roi_align
 from sonjit._util.arrays import Float32Array, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.lab.hand_models import Mano, demo_mano
+from sonjit.lab.hand_models import Mano
 from sonjit.lab.hand_models.mano import (
     Side,
     axis_angle_from_matrix,
@@ -35,6 +35,7 @@ from sonjit.lab.hand_models.mano import (
     matrix_from_axis_angle,
     remove_mano,
 )
+from sonjit.lab.hand_models.placeholders import mano_by_name
 from sonjit.lab.networks.handoccnet import BLOCKS, KEYPOINTS, LeakyPyramid, SpatialSoftmax
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
@@ -312,9 +313,9 @@ class VariantHands(nn.Module):
 
 
 def _hand_model(model: Mano | str | None, side: Side) -> Mano | None:
-    if model == "demo":
-        return demo_mano(side)
     if isinstance(model, str):
+        if found := mano_by_name(model, side):
+            return found
         raise InputError(f"{model!r} is not a MANO model; pass load_mano({model!r}, side={side!r})")
     if model is not None and model.side != side:
         raise InputError(f"deformer's {side} MANO model is a {model.side} hand; pass load_mano(FILE, side={side!r})")
@@ -325,8 +326,8 @@ class DeformerNetwork(Network):
     """Deformer.
 
     Args:
-        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` for a placeholder model.
-            It is not part of the weights.
+        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` or `"stand-in"` for
+            placeholders. It is not part of the weights.
         mano_left: MANO's left hand, for windows of left hands.
         variant: `ho3d` or `dexycb`, which use MANO differently. None takes the variant of the loaded checkpoint, or
             `ho3d` for a new network.

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from sonjit._util.errors import InputError
-from sonjit.lab.hand_models import Mano, demo_mano
+from sonjit.lab.hand_models import Mano
 from sonjit.lab.hand_models.mano import axis_angle_from_matrix, matrix_from_6d, remove_mano
+from sonjit.lab.hand_models.placeholders import mano_by_name
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 
@@ -399,8 +400,8 @@ class HandOccNetwork(Network):
     """HandOccNet: mesh and joints of one hand that may be hidden.
 
     Args:
-        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` for a placeholder model.
-            It is not part of the weights.
+        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` or `"stand-in"` for
+            placeholders. It is not part of the weights.
         size: `full`, `small` for a trial on a CPU, or `tiny` for tests.
         fit: Handling of hidden regions: `full`, as published; `softmax`, injection without the sigmoid; `gate`, lower
             weights as in spatial attention, without injection; `none`.
@@ -417,9 +418,10 @@ class HandOccNetwork(Network):
             if value not in known:
                 raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(known)}")
         if isinstance(mano, str):
-            if mano != "demo":
+            found = mano_by_name(mano)
+            if found is None:
                 raise InputError(f"mano={mano!r} is not a MANO model; pass load_mano({mano!r})")
-            mano = demo_mano()
+            mano = found
         if mano is not None and mano.side != "right":
             raise InputError("handoccnet requires MANO's right hand; pass mirror images of left hands")
         numbers = SIZES[size]
