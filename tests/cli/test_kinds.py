@@ -12,7 +12,7 @@ from sonjit._util.errors import InputError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import AngleLimits, RepetitionCounts, annotate, table_columns
+from sonjit.runs import AngleLimits, RepetitionCounts, annotate, count_columns, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 
@@ -65,9 +65,7 @@ def test_distances_of_hands_are_columns_and_follow_the_camera(sonjit, photo, wei
     assert distances[1] == pytest.approx(2 * distances[0], rel=0.1)
 
 
-@pytest.mark.parametrize(
-    "text", ["left_knee_angle", "left_thigh_m", "left_knee_angle_rad:9", "left_knee_angle_rad:9:x"]
-)
+@pytest.mark.parametrize("text", ["elbow", "left_thigh_m", "left_knee_angle_rad:9", "left_knee_angle_rad:9:x"])
 def test_invalid_counters_are_refused(text):
     with pytest.raises(InputError, match=text) as caught:
         AngleLimits.from_text(text, "body")
@@ -91,8 +89,9 @@ def bent(angle_rad):
 
 def test_repetitions_are_counted_per_person():
     angles = np.radians(130 + 45 * np.cos(np.linspace(0, 3 * 2 * np.pi, 180)))
-    columns = table_columns("body-full", measures=False, counts=True)
-    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
+    limits = AngleLimits.from_text("left_knee", "body")
+    columns = table_columns("body-full", measures=False, counts=count_columns([limits]))
+    counts = RepetitionCounts(limits)
     frames = [Frame(index, index / 30, bodies=[bent(angle)]) for index, angle in enumerate(angles)]
     annotations, events = [], []
     for frame in frames:
@@ -110,6 +109,25 @@ def test_repetitions_are_counted_per_person():
     assert isinstance(annotations[-1].extras[0]["repetitions"], int)
     assert annotations[-1].notes == ["3 repetitions"]
     assert counts.summary() == ["3 repetitions of left_knee_angle_rad by body #7"]
+
+
+def test_angles_have_short_names_and_several_are_counted():
+    limits = [AngleLimits.from_text(text, "body") for text in ("left_knee", "right_knee_angle_deg:60:120")]
+    for text, near in {"torso": "torso_side_lean_rad", "left_elbo_angle_rad": "left_elbow_angle_rad"}.items():
+        with pytest.raises(InputError, match=near):
+            AngleLimits.from_text(text, "body")
+    counts = RepetitionCounts(*limits)
+    angles = np.radians(130 + 45 * np.cos(np.linspace(0, 2 * 2 * np.pi, 120)))
+    events = [
+        event for i, angle in enumerate(angles) for event in counts.update(Frame(i, i / 30, bodies=[bent(angle)]))
+    ]
+    assert [event.name for event in events] == 2 * ["left_knee_angle_rad"]
+    columns = table_columns("body-full", measures=False, counts=count_columns(limits))
+    made = annotate(Frame(0, 0.0, bodies=[bent(1.0)]), columns, counts)
+    assert made.extras == [{"repetitions_left_knee_angle": 2, "repetitions_right_knee_angle": 0}]
+    assert made.notes == ["2 repetitions left knee, 0 repetitions right knee"]
+    with pytest.raises(InputError, match="each angle once"):
+        RepetitionCounts(limits[0], limits[0])
 
 
 @pytest.mark.golden

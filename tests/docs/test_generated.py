@@ -55,7 +55,7 @@ def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
 
     model = f"{kind}-{next(iter(KINDS[kind].models))}"
     of_kind = {"face": {"blendshapes": True, "transform": True}, "hands": {"distance": True}}
-    extra = table_columns(model, measures=True, gestures=True, counts=True, **of_kind.get(kind, {}))
+    extra = table_columns(model, measures=True, gestures=True, counts=["repetitions"], **of_kind.get(kind, {}))
     header = Header(source="photographs", width=8, height=8, model=model)
     with open_writer(tmp_path / "table.csv", header, extra, rows=rows) as writer:
         writer.write(Frame(0, None, source="photo.jpg"))

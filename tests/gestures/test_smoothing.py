@@ -52,6 +52,13 @@ def test_a_gesture_ends_when_there_is_none_for_a_while():
     assert abs((names.index(None) - 29) / 30 - 0.15) <= 1 / 30
 
 
+def test_no_gesture_has_less_than_the_least_score():
+    smoother = GestureSmoother()
+    pattern = [("fist", 0.7), ("open", 0.5), None, ("three", 0.6), None, ("fist", 0.46), None, None] * 20
+    steady = [smoother.update(1, item and Gesture(*item), i / 30) for i, item in enumerate(pattern)]
+    assert min(gesture.score for gesture in steady if gesture) >= 0.45
+
+
 def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="settle_s"):
         GestureSmoother(settle_s=0)

@@ -9,7 +9,7 @@ from sonjit import Body, Event, Hand, InputError
 from sonjit.media import Header, load_frames
 from sonjit.results import Frame, Gesture, MotionEvent
 from sonjit.runs import EventLimits, EventTracker
-from sonjit.runs.frame_tables import FrameTable
+from sonjit.runs.frame_tables import EVENT_COLUMNS, FrameTable
 
 FPS = 20
 
@@ -118,7 +118,7 @@ def test_tables_contain_events(tmp_path, ending):
     begin = Event("Fist", "gesture", "begin", 0.1, None, 1, "Right", 0.75)
     end = Event("Fist", "gesture", "end", 0.1, 0.6, 1, "Right", 0.75)
     path = tmp_path / f"t{ending}"
-    with FrameTable(str(path), Header(), {}, with_motions=True) as table:
+    with FrameTable(str(path), Header("fist.mp4"), {}, with_motions=True) as table:
         table.write(Frame(0, 0.1, [hand()], events=[begin]), None)
         table.write(Frame(1, 0.6, [hand()], events=[end]), None)
     if ending == ".json":
@@ -129,7 +129,9 @@ def test_tables_contain_events(tmp_path, ending):
         with (tmp_path / "t.events.csv").open(newline="", encoding="utf-8") as file:
             (row,) = csv.DictReader(file)
         assert (row["name"], row["begin"], row["end"], row["duration_s"]) == ("Fist", "0.1", "0.6", "0.5")
+        assert (row["source"], list(row)) == ("fist.mp4", list(EVENT_COLUMNS))
     else:
         import openpyxl
 
-        assert [cell.value for cell in openpyxl.load_workbook(path)["events"][2]][1:4] == [1, "Fist", "gesture"]
+        names, row = openpyxl.load_workbook(path)["events"].iter_rows(values_only=True)
+        assert (names, row[:4]) == (tuple(EVENT_COLUMNS), ("fist.mp4", 1, "Fist", "gesture"))

@@ -48,14 +48,13 @@ interface PagePoint {
  */
 export function measuresOfInstance(
   kind: string,
-  instance: { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] },
+  { handedness, keypoints, keypoints3D = [] }: { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] },
 ): Record<string, number | null> {
   const arrays = (points: readonly PagePoint[]): Points => ({
     values: Float32Array.from(points.flatMap(({ x, y, z = NaN }) => [x, y, z])),
     score: Float32Array.from(points, ({ score = 1 }) => score),
   });
-  const { handedness = null, keypoints, keypoints3D = [] } = instance;
-  const values = measuresOf({ kind, handedness, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D) });
+  const values = measuresOf({ kind, handedness: handedness ?? null, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D) });
   return Object.fromEntries([...values].map(([name, value]) => [name, Number.isFinite(value) ? value : null]));
 }
 

@@ -281,7 +281,8 @@ class GestureSmoother {
     vote.time = time;
     const [leader, share] = [...vote.shares].reduce((best, entry) => (entry[1] > best[1] ? entry : best));
     if (share > (vote.shares.get(vote.name) ?? 0) + GESTURES.smoother.margin) vote.name = leader;
-    return vote.name === null ? null : { name: vote.name, score: vote.shares.get(vote.name) ?? 0 };
+    const smoothed = vote.shares.get(vote.name) ?? 0;
+    return vote.name === null || smoothed < GESTURES.least_score ? null : { name: vote.name, score: smoothed };
   }
 }
 

@@ -30,7 +30,7 @@ from sonjit.detectors.option import Option, OptionValue
 from sonjit.media import load_frames, open_writer
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
-from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
@@ -60,19 +60,24 @@ def detect_command(kind: str) -> Callable[..., int]:
             values["segmentation"] = True
         if lifting.camera is not None and values.get("distance"):
             values["camera"] = lifting.camera
-        _check(output, values, lifting, has_mask=mask is not None, is_box=entry.models[str(values["model"])].is_box)
+        is_box = entry.models[str(values["model"])].is_box
+        _check(output, values, lifting, has_mask=mask is not None, is_box=is_box)
         refuse_unused_options(make_options(entry, values), values)
+        has_angles = not is_box and str(output.save).lower().endswith(".xlsx")
+        count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
+        count_columns(count)
         independent = ("camera",) if values.get("distance") else ()
         task = Detect(
             kind,
             values,
             lift=lift_from(lifting, mirrored=bool(values.get("mirrored")), independent=independent),
-            measures=output.measures,
-            count=None if output.count is None else AngleLimits.from_text(output.count, kind),
+            measures=output.measures or has_angles,
+            count=count,
             events=tuple(EventLimits.from_text(text, kind) for text in output.events),
             rows=output.rows,
             bones=output.bones,
             draw_errors=output.draw_errors,
+            gestures_in_labels=output.measures or "gestures" in values,
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs = Outputs(save, draw, mask, json=output.json)
@@ -142,7 +147,7 @@ def _check(
         (output.events and save is None and not output.json, "--events requires --save or --json"),
     )  # fmt: skip
     smoothing = options.get("smoothing") in ("published", "one_euro")
-    given = {"count": output.count is not None, "events": bool(output.events)}
+    given = {"count": bool(output.count), "events": bool(output.events)}
     of_streams = given | {"smoothing": smoothing, "search-interval": "search_interval" in options}
     if options.get("static_image"):  # stills have neither tracks nor times
         requirements += tuple(

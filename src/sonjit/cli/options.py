@@ -74,10 +74,12 @@ class Output:
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         draw_errors: Draw a ring around each refined hand keypoint, with its expected error as radius.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
-            left_elbow_angle_rad:70:140. The count is in labels of drawings and in the column repetitions.
+            left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
+            and in the column repetitions. Repeat the option for further angles.
         events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
             left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
-        measures: Add angles, distances and gestures to the table, and gestures to the drawing.
+        measures: Add angles, distances and gestures to the table, and gestures to the drawing. An .xlsx table always
+            has them.
         json: Print a line of JSON for each frame on standard output, for other programs.
     """
 
@@ -86,7 +88,7 @@ class Output:
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None
     draw_errors: Annotated[bool, Parameter(negative="")] = False
-    count: str | None = None
+    count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False

@@ -398,12 +398,13 @@ class GestureSmoother:
 
     Each frame moves the share of its gesture towards the gesture's score, and every other share towards 0. The smoothed
     gesture changes when another share leads by `margin`. "No gesture" takes part with score 1. A change between two
-    gestures of equal score takes about `settle_s`.
+    gestures of equal score takes about `settle_s`. A gesture whose share is below `least_score` is not reported.
 
     Args:
         settle_s: Duration of a change in seconds.
         margin: Minimum lead in share, 0..1.
         forget_s: Seconds without a detection after which a hand is forgotten.
+        least_score: Minimum share of a reported gesture.
         classify: Function that returns the gesture of a hand in one frame; None for the shipped gestures.
 
     Raises:
@@ -416,11 +417,12 @@ class GestureSmoother:
         margin: float = 0.1,
         forget_s: float = 1.0,
         *,
+        least_score: float = LEAST_SCORE,
         classify: Callable[[Hand], Gesture | None] | None = None,
     ) -> None:
         if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
             raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
-        self._margin, self._forget_s, self._classify = margin, forget_s, classify
+        self._margin, self._forget_s, self._classify, self._least_score = margin, forget_s, classify, least_score
         # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
         self._tau_s = settle_s / math.log(2 / (1 - margin))
         self._votes: dict[int, _Vote] = {}
@@ -467,4 +469,5 @@ class GestureSmoother:
         leader = max(vote.shares, key=vote.shares.__getitem__)
         if vote.shares[leader] > vote.shares.get(vote.name, 0.0) + self._margin:
             vote.name = leader
-        return None if vote.name is None else Gesture(vote.name, vote.shares.get(vote.name, 0.0))
+        score = vote.shares.get(vote.name, 0.0)
+        return None if vote.name is None or score < self._least_score else Gesture(vote.name, score)

@@ -343,7 +343,8 @@ class Controller:
         self._rules, self._pause = control_map
         self.is_paused = False
         self._motions = MotionRecognizer(custom=custom and custom.motions)
-        self._gestures = GestureSmoother(classify=gesture_of if custom is None else custom.or_shipped)
+        classify = gesture_of if custom is None else custom.or_shipped
+        self._gestures = GestureSmoother(least_score=0, classify=classify)  # a dip starts no gesture again
         self._hands: dict[int, _RecentHand] = {}
         self._pause_made_s = -math.inf
         self._followers = [_Follower() for _ in self._rules]

@@ -7,6 +7,7 @@ from sonjit.runs.annotations import (
     EventTracker,
     RepetitionCounts,
     annotate,
+    count_columns,
     table_columns,
 )
 from sonjit.runs.detect import Detect
@@ -17,6 +18,6 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 __all__ = [
     "ROW_ENDINGS", "AngleLimits", "Annotations", "Detect", "EventLimits", "EventTracker", "Inputs", "Outputs",
-    "RepetitionCounts", "Summary", "Task", "Worker", "annotate", "convert_events", "convert_motions", "run_input",
-    "run_job", "table_columns",
+    "RepetitionCounts", "Summary", "Task", "Worker", "annotate", "convert_events", "convert_motions", "count_columns",
+    "run_input", "run_job", "table_columns",
 ]  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util.errors import InputError, pluralize
@@ -31,6 +32,19 @@ _MAX_STEP_BACK_S: Final = 0.5
 """Step back in time beyond which a stream begins again."""
 _LOST_S: Final = 0.5
 """Time after which the events of a lost instance end."""
+
+
+def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
+    """Return the measure of a kind with a name or, in degrees, its twin; or the only one that begins with the text."""
+    names = [name for item in find_kind(kind).instances for name in measure_names(item) if name.endswith(ending)]
+    wanted = text.lower().replace("-", "_")
+    wanted = f"{wanted.removesuffix('_deg')}_rad" if wanted.endswith("_deg") else wanted
+    begin = [name for name in names if name.startswith(f"{wanted}_")]
+    found = [name for name in begin if "_2d_" not in name] or begin
+    if wanted in names or len(found) == 1:
+        return wanted if wanted in names else found[0]
+    near = begin or [name for name in names if wanted in name] or get_close_matches(wanted, names) or names
+    raise InputError(f"{problem} {text!r}. Choose from {', '.join(near)}")
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,7 @@ class EventLimits:
             InputError: The instances have no such measure, or the limits are invalid.
         """
         name, *limits = text.split(":")
-        names = [measure for instance in find_kind(kind).instances for measure in measure_names(instance)]
-        if name not in names:
-            raise InputError(f"events {text}: unknown measure {name!r}. Choose from {', '.join(names)}")
+        name = _find_measure(name, kind, f"events {text}: unknown measure")
         try:
             begin, end = (float(limit) for limit in limits)
         except ValueError:
@@ -238,7 +250,7 @@ def table_columns(
     *,
     measures: bool,
     gestures: bool = False,
-    counts: bool = False,
+    counts: Iterable[str] = (),
     blendshapes: bool = False,
     transform: bool = False,
     distance: bool = False,
@@ -250,7 +262,7 @@ def table_columns(
             the six keypoints of a face do not determine it.
         measures: Add a column per measure. Hands also get their gesture.
         gestures: Add the gesture of each hand and its score.
-        counts: Add the number of repetitions.
+        counts: Add these columns of repetitions.
         blendshapes: Add a column per blendshape of a face.
         transform: Add a column per entry of a face's 4 x 4 transform.
         distance: Add the distance of each hand and its error.
@@ -262,8 +274,7 @@ def table_columns(
         columns |= {"gesture": str, "gesture_score": float}
     if measures:
         columns |= {name: float for kind in kinds for name in measure_names(kind)}
-    if counts:
-        columns["repetitions"] = int
+    columns |= dict.fromkeys(counts, int)
     optional = {BLENDSHAPES: blendshapes, TRANSFORM_COLUMNS: transform, DISTANCE_COLUMNS: distance}
     return columns | {name: float for names, is_wanted in optional.items() if is_wanted for name in names}
 
@@ -299,14 +310,7 @@ class AngleLimits:
             InputError: The instances have no such angle, or the limits are invalid.
         """
         name, *limits = text.split(":")
-        angles = [
-            measure
-            for instance in find_kind(kind).instances
-            for measure in measure_names(instance)
-            if measure.endswith("_rad")
-        ]
-        if name not in angles:
-            raise InputError(f"--count {text}: unknown angle {name!r}. Choose from {', '.join(angles)}")
+        name = _find_measure(name, kind, f"--count {text}: unknown angle", ending="_rad")
         if not limits:
             return cls(name)
         try:
@@ -318,13 +322,27 @@ class AngleLimits:
         return cls(name, low, high)
 
 
-class RepetitionCounts:
-    """Repetitions of an angle for each instance of a stream."""
+def count_columns(limits: Sequence[AngleLimits]) -> dict[str, AngleLimits]:
+    """Return the column of the repetitions of each angle: `repetitions`, or for several `repetitions_left_knee_angle`.
 
-    def __init__(self, limits: AngleLimits) -> None:
-        self.limits = limits
-        self._counters: dict[tuple[str, int, str | None], RepetitionCounter] = {}
-        self._range_rad = math.inf, -math.inf
+    Raises:
+        InputError: An angle has two limits.
+    """
+    columns = {f"repetitions_{item.measure.removesuffix('_rad')}": item for item in limits}
+    if len(columns) < len(limits):
+        raise InputError("--count: name each angle once")
+    return columns if len(limits) > 1 else dict.fromkeys(["repetitions"] * len(limits), *limits)
+
+
+class RepetitionCounts:
+    """Repetitions of angles for each instance of a stream."""
+
+    def __init__(self, *limits: AngleLimits) -> None:
+        self._columns = count_columns(limits)
+        self._counters: dict[str, dict[tuple[str, int, Handedness | None], RepetitionCounter]] = {
+            column: {} for column in self._columns
+        }
+        self._ranges_rad = dict.fromkeys(self._columns, (math.inf, -math.inf))
         self._time_s = 0.0
 
     def update(self, frame: Frame) -> list[Event]:
@@ -332,42 +350,46 @@ class RepetitionCounts:
         self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back in time
         events: list[Event] = []
         for _, instance in frame.instances():
-            angle_rad = measures(instance).get(self.limits.measure)
-            if instance.id is None or angle_rad is None:
-                continue
-            self._range_rad = min(self._range_rad[0], angle_rad), max(self._range_rad[1], angle_rad)
-            key = instance.kind, instance.id, instance.handedness
-            if key not in self._counters:
-                self._counters[key] = RepetitionCounter(self.limits.low_rad, self.limits.high_rad)
-            counter = self._counters[key]
-            before = counter.count
-            if counter.update(angle_rad, self._time_s) == before or counter.last is None:
-                continue
-            last = counter.last
-            times = last.begin_s, last.end_s
-            name = self.limits.measure
-            events.append(Event(name, "repetition", "end", *times, *key[1:], last.lowest_rad))
+            values = {} if instance.id is None else measures(instance)
+            for column, limits in self._columns.items():
+                angle_rad = values.get(limits.measure)
+                if instance.id is None or angle_rad is None:
+                    continue
+                low, high = self._ranges_rad[column]
+                self._ranges_rad[column] = min(low, angle_rad), max(high, angle_rad)
+                key = instance.kind, instance.id, instance.handedness
+                fresh = RepetitionCounter(limits.low_rad, limits.high_rad)
+                counter = self._counters[column].setdefault(key, fresh)
+                before = counter.count
+                if counter.update(angle_rad, self._time_s) > before and (last := counter.last) is not None:
+                    times = last.begin_s, last.end_s
+                    events.append(Event(limits.measure, "repetition", "end", *times, *key[1:], last.lowest_rad))
         return events
 
-    def count(self, instance: Instance) -> int | None:
-        """Return the number of repetitions of an instance so far; None without the angle or a track ID."""
-        counter = self._counters.get((instance.kind, instance.id or 0, instance.handedness))
-        return None if counter is None or instance.id is None else counter.count
+    def counts(self, instance: Instance) -> dict[str, int]:
+        """Return the numbers of repetitions of an instance so far by column; none without the angle or a track ID."""
+        key = instance.kind, instance.id or 0, instance.handedness
+        found = {column: counters.get(key) for column, counters in self._counters.items() if instance.id is not None}
+        return {column: counter.count for column, counter in found.items() if counter is not None}
 
     def summary(self) -> list[str]:
-        """Return a line for each instance with repetitions, or one with the range of the angle if there are none."""
-        name = self.limits.measure
+        """Return a line for each instance with repetitions, or one with the range of an angle that has none."""
+        return [line for column in self._columns for line in self._summary(column)]
+
+    def _summary(self, column: str) -> list[str]:
+        limits, counters, (low_rad, high_rad) = self._columns[column], self._counters[column], self._ranges_rad[column]
+        name = limits.measure
         lines = [
             f"{pluralize(counter.count, 'repetition')} of {name} by {' '.join(filter(None, (side, kind)))} #{id}"
-            for (kind, id, side), counter in self._counters.items()
+            for (kind, id, side), counter in counters.items()
             if counter.count
         ]
-        if lines or not self._counters:
+        if lines or not counters:
             return lines or [f"0 repetitions of {name}"]
-        if self._range_rad[0] > self._range_rad[1]:
+        if low_rad > high_rad:
             return [f"0 repetitions of {name}. Its keypoints were never visible"]
-        low, high = (math.degrees(angle) for angle in self._range_rad)
-        limits = f"{math.degrees(self.limits.low_rad):.0f} and {math.degrees(self.limits.high_rad):.0f}"
+        low, high = math.degrees(low_rad), math.degrees(high_rad)
+        limits = f"{math.degrees(limits.low_rad):.0f} and {math.degrees(limits.high_rad):.0f}"
         return [f"0 repetitions of {name}. It was {low:.0f} to {high:.0f} degrees, the limits are {limits}"]
 
 
@@ -383,13 +405,16 @@ class Annotations(NamedTuple):
     notes: list[str]
 
 
-def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None) -> Annotations:
+def annotate(
+    frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None, *, gestures: bool = True
+) -> Annotations:
     """Measure the instances of a frame.
 
     Args:
         frame: Detected instances.
         columns: Additional columns as `table_columns` returns them.
         repetitions: Counts of the stream up to this frame; None for no counts.
+        gestures: Add the gestures of hands to the notes.
     """
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
@@ -398,14 +423,15 @@ def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | Non
         if columns:
             row |= instance_values(instance)
         note: list[str] = []
-        if isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
+        if gestures and isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")
         if isinstance(instance, Hand) and instance.distance_m is not None:
             note.append(f"{instance.distance_m:.2f} m")
-        count = None if repetitions is None else repetitions.count(instance)
-        if count is not None:
-            row["repetitions"] = count
-            note.append(pluralize(count, "repetition"))
+        counts = {} if repetitions is None else repetitions.counts(instance)
+        row |= counts
+        for column, count in counts.items():
+            of = column.removeprefix("repetitions").removesuffix("_angle").replace("_", " ")
+            note.append(f"{pluralize(count, 'repetition')}{of}")
         notes.append(", ".join(note))
         row |= dict(zip(BOX_COLUMNS, instance.box, strict=True))
         rows.append({name: row[name] for name in columns if name in row})

@@ -31,7 +31,7 @@ from sonjit.media import (
 from sonjit.media.drawing import draw_regions
 from sonjit.media.tables import find_format
 from sonjit.results import Frame, Instance, MotionEvent, Result
-from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, table_columns
+from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
 from sonjit.runs.frame_tables import FrameTable
 from sonjit.runs.inputs import WITHOUT_EFFECT
 from sonjit.runs.task import Outputs, Summary, Task, Worker, create_lifter, is_still
@@ -59,13 +59,14 @@ class Detect(Task):
         kind: Kind of the detector.
         options: Options of `create_detector`. Defaults that are missing depend on the kind and on the input.
         measures: Write measures into the table, and the shipped gestures if the options name no others.
-        count: Angle whose repetitions to count, or None.
+        count: Angles whose repetitions to count.
         lift: Settings for lifting hands into the camera's space, or None.
         also: Further detectors for the same images. Their results go into the same tables and drawings.
         rows: What a row of a table describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
         events: Limits of measures that make events.
         draw_errors: Draw the expected errors of refined hands.
+        gestures_in_labels: Write gestures into the labels of drawings.
     """
 
     joins_videos: ClassVar[bool] = True
@@ -73,13 +74,14 @@ class Detect(Task):
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     measures: bool = False
-    count: AngleLimits | None = None
+    count: tuple[AngleLimits, ...] = ()
     lift: Lift | None = None
     also: tuple[Detect, ...] = ()
     rows: TableRows | None = None
     bones: BoneNames | None = None
     events: tuple[EventLimits, ...] = ()
     draw_errors: bool = False
+    gestures_in_labels: bool = True
 
     @cached_property
     def entry(self) -> KindEntry:
@@ -129,7 +131,7 @@ class Detect(Task):
             f"{self.kind}-{self.settings.model}",
             measures=self.measures,
             gestures=self.gestures is not None,
-            counts=self.count is not None,
+            counts=count_columns(self.count),
             blendshapes=getattr(self.settings, "blendshapes", False),
             transform=getattr(self.settings, "transform", False),
             distance=getattr(self.settings, "distance", False),
@@ -150,7 +152,7 @@ class Detect(Task):
     @property
     def has_events(self) -> bool:
         """Return whether any task reports measures that cross limits, or repetitions."""
-        return any(task.events or task.count is not None for task in self.all)
+        return any(task.events or task.count for task in self.all)
 
     @property
     def can_search_more(self) -> bool:
@@ -196,8 +198,9 @@ class Detect(Task):
         }
         if self.measures:
             changed["measures"] = True
-        if self.count is not None:
-            changed["count"] = self.count.text
+        if self.count:
+            texts = [limits.text for limits in self.count]
+            changed["count"] = texts if len(texts) > 1 else texts[0]
         if self.events:
             changed["events"] = [limits.text for limits in self.events]
         if self.lift is not None:
@@ -230,7 +233,7 @@ class DetectWorker(Worker[Frame]):
         for detector in self._detectors:
             detector.reset()
         self._source, self._outputs = source, outputs
-        self._repetitions = None if self._task.count is None else RepetitionCounts(self._task.count)
+        self._repetitions = RepetitionCounts(*self._task.count) if self._task.count else None
         self._last: Frame | None = None
         self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
@@ -290,7 +293,7 @@ class DetectWorker(Worker[Frame]):
 
     def write(self, frame: SourceFrame, item: Frame) -> None:
         """Write a frame into the tables, the drawing and the mask."""
-        annotations = annotate(item, self._columns, self._repetitions)
+        annotations = annotate(item, self._columns, self._repetitions, gestures=self._task.gestures_in_labels)
         self._extras = annotations.extras
         for table in self._tables:
             table.write(item, annotations.extras)

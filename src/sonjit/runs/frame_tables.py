@@ -139,6 +139,7 @@ class FrameTable:
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
+        self._source = header.source
         self._limits = limits
         self.more_paths: list[str] = []
         with ExitStack() as stack:
@@ -168,7 +169,7 @@ class FrameTable:
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event of a frame, if it ended and the format has no place for events."""
         if event.end is not None:
-            record = event_record(frame, source, event)
+            record = event_record(frame, source or self._source, event)
             self.writer.write_event(record)
             if self._events is not None:
                 self._events.write(record)
@@ -225,21 +226,22 @@ def convert_events(lines: Path, path: Path) -> None:
         lines: Table of frames.
         path: Path of the table of events. The ending selects the format.
     """
-    with open_json_lines(lines) as (_, frames), open_event_table(str(path)) as table:
+    with open_json_lines(lines) as (header, frames), open_event_table(str(path)) as table:
         tracker, frame = EventTracker(), None
         for frame, _ in frames:
             for event in tracker(frame):
                 if event.end is not None:
-                    table.write(event_record(frame.index, frame.source, event))
+                    table.write(event_record(frame.index, frame.source or header.source, event))
         for event in tracker.finish():
             assert frame is not None
-            table.write(event_record(frame.index, frame.source, event))
+            table.write(event_record(frame.index, frame.source or header.source, event))
 
 
 def event_record(frame: int, source: str | None, event: Event) -> Record:
     """Return an event that ended in the frame with an index as a row."""
     end = event.begin if event.end is None else event.end
-    return {"source": source, "frame": frame, **event.to_dict(), "duration_s": round(end - event.begin, 4)}
+    record = {"source": source, "frame": frame, **event.to_dict(), "duration_s": round(end - event.begin, 4)}
+    return {name: record[name] for name in EVENT_COLUMNS}
 
 
 def motion_record(frame: int, event: MotionEvent) -> Record:

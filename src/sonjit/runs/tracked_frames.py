@@ -21,9 +21,9 @@ from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Frame, Instance
+from sonjit.results import Frame
 from sonjit.results.measures import instance_values
-from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts
+from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"
@@ -37,7 +37,7 @@ def track(
     detector: str | Detector[Any] = "hands",
     *,
     measures: bool = False,
-    count: str | None = None,
+    count: str | Sequence[str] = (),
     events: Sequence[str] = (),
     fps: float | None = None,
     start_s: float = 0.0,
@@ -53,9 +53,9 @@ def track(
             encoded images as bytes and PIL images, one or an iterable, which `frame.source` names `image 0` and so on.
         detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector, which is not closed.
         measures: Add the measures of each instance to `frame.measures`, and classify gestures.
-        count: Angle whose repetitions to count, such as `"left_knee_angle_rad"` or with limits in degrees
-            `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`, and
-            each repetition that ends is an event.
+        count: Angle, or several, whose repetitions to count, such as `"left_knee_angle_rad"` or with limits in degrees
+            `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`, for several angles
+            `repetitions_left_elbow_angle`, and each repetition that ends is an event.
         events: Measures that make events, each as `"NAME:BEGIN:END"`, with limits of angles in degrees.
         fps: Frames per second, as in `open_source`. A folder of images is then one recording.
         start_s: Time of the first frame of a video in seconds.
@@ -85,9 +85,10 @@ def track(
         options.setdefault("gestures", CANNED)
     reading = Reading(fps, start_s, end_s, every)
     kind = detector if isinstance(detector, str) or not (count or events) else detector.kind
-    limits = None if count is None else AngleLimits.from_text(count, str(kind))
+    counted = [AngleLimits.from_text(text, str(kind)) for text in ([count] if isinstance(count, str) else count or ())]
+    count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
-    return _track(source, detector, options, measures=measures, count=limits, events=crossings, reading=reading)
+    return _track(source, detector, options, measures=measures, count=counted, events=crossings, reading=reading)
 
 
 def _track(
@@ -96,7 +97,7 @@ def _track(
     options: dict[str, Any],
     *,
     measures: bool,
-    count: AngleLimits | None,
+    count: Sequence[AngleLimits],
     events: Sequence[EventLimits],
     reading: Reading,
 ) -> Generator[TrackedFrame]:
@@ -115,15 +116,16 @@ def _track(
             if label is not None and not is_still:
                 finder.reset()
             tracker = EventTracker(events)
-            repetitions = None if count is None else RepetitionCounts(count)
+            repetitions = RepetitionCounts(*count)
             for number, time, rgb in opened:
                 found = finder.detect(rgb, time=time)
                 position = index if index is not None and is_still else number
                 frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
                 frame.motions = found.motions
-                frame.events = tracker(frame) + ([] if repetitions is None else repetitions.update(frame))
-                if measures or repetitions is not None:
-                    frame.measures = [_measures(instance, repetitions) for _, instance in frame.instances()]
+                frame.events = tracker(frame) + repetitions.update(frame)
+                if measures or count:
+                    instances = [instance for _, instance in frame.instances()]
+                    frame.measures = [instance_values(item) | repetitions.counts(item) for item in instances]
                 yield TrackedFrame.of(frame, rgb)
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)
@@ -190,10 +192,3 @@ def _image_sources(images: Iterable[ImageLike]) -> Generator[tuple[Source, int, 
         yield opened, index, label
     if not is_any_readable:
         raise InputError("none of the images can be read")
-
-
-def _measures(instance: Instance, repetitions: RepetitionCounts | None) -> dict[str, Any]:
-    """Return the measures of an instance, and its repetitions so far."""
-    values = instance_values(instance)
-    count = None if repetitions is None else repetitions.count(instance)
-    return values if count is None else {**values, "repetitions": count}

@@ -286,6 +286,7 @@ def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
             kind,
             {name: value for name, value in options.items() if name != MEASURES.name} | {"threads": 1},
             measures=bool(options.get(MEASURES.name)),
+            gestures_in_labels=options.get("gestures", "none") != "none",
         )
         for kind, options in detectors
     )
