@@ -81,14 +81,8 @@ def test_regions_contain_every_wild_drawing(body, hand, size, note):
 @pytest.mark.slow
 def test_everything_is_drawn_at_every_size(hand, face, body, person, long_side):
     rgb = np.full((long_side * 9 // 16, long_side, 3), 128, np.uint8)
-    for found in (
-        Frame(0, None, [hand()]),
-        Frame(0, None, faces=[face(6)]),
-        Frame(0, None, faces=[face(468)]),
-        Frame(0, None, faces=[face()]),
-        Frame(0, None, bodies=[body()]),
-        Frame(0, None, people=[person()]),
-    ):
+    faces = [Frame(0, None, faces=[face(count)]) for count in (6, 468, 478)]
+    for found in (*faces, Frame(0, None, [hand()]), Frame(0, None, bodies=[body()]), Frame(0, None, people=[person()])):
         for _, part in found.instances():
             part.keypoints *= np.float32(long_side / 700)
         drawn = draw_frame(rgb, found, labels=False)

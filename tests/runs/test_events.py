@@ -135,3 +135,15 @@ def test_tables_contain_events(tmp_path, ending):
 
         names, row = openpyxl.load_workbook(path)["events"].iter_rows(values_only=True)
         assert (names, row[:4]) == (tuple(EVENT_COLUMNS), ("fist.mp4", 1, "Fist", "gesture"))
+
+
+def test_tables_have_angles_in_degrees(tmp_path):
+    """Excel has degrees by default; events and measures have the same unit."""
+    event = Event("left_hip_angle_rad", "repetition", "end", 0.0, 1.0, 1, None, math.pi / 3)
+    for name in ("t.csv", "t.xlsx"):
+        with FrameTable(str(tmp_path / name), Header(), {}, with_events=True, degrees=name == "t.csv") as table:
+            table.write(Frame(0, 0.1, events=[event]), None)
+    assert "left_hip_angle_deg,repetition,1,,0.0,1.0,1.0,60.0" in (tmp_path / "t.events.csv").read_text("utf-8")
+    import openpyxl
+
+    assert ("angles", "degrees") in [row[:2] for row in openpyxl.load_workbook(tmp_path / "t.xlsx")["run"].values]

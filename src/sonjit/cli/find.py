@@ -77,6 +77,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             rows=output.rows,
             bones=output.bones,
             draw_errors=output.draw_errors,
+            degrees=output.degrees,
             gestures_in_labels=output.measures or "gestures" in values,
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
@@ -144,6 +145,8 @@ def _check(
          f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character"),
         (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
         (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
+        (output.degrees and not (output.measures or output.count or output.events or str(save).endswith(".xlsx")),
+         "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
     )  # fmt: skip
     smoothing = options.get("smoothing") in ("published", "one_euro")

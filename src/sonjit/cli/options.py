@@ -80,6 +80,7 @@ class Output:
             left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing. An .xlsx table always
             has them.
+        degrees: Write angles in degrees, in columns that end in _deg instead of _rad. An .xlsx table always has them.
         json: Print a line of JSON for each frame on standard output, for other programs.
     """
 
@@ -91,6 +92,7 @@ class Output:
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
+    degrees: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False
 
 

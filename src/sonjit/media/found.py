@@ -19,7 +19,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
 from sonjit.results import Frame, MotionEvent, Result
-from sonjit.results.measures import instance_values
+from sonjit.results.measures import in_degrees, instance_values
 
 if TYPE_CHECKING:
     import pandas
@@ -102,20 +102,30 @@ class _Shown(ABC):
 
     @overload
     def to_dataframe(
-        self, library: Literal["pandas"] = "pandas", *, rows: TableRows = "keypoint", measures: bool = False
+        self,
+        library: Literal["pandas"] = "pandas",
+        *,
+        rows: TableRows = "keypoint",
+        measures: bool = False,
+        degrees: bool = False,
     ) -> pandas.DataFrame: ...
     @overload
     def to_dataframe(
-        self, library: Literal["polars"], *, rows: TableRows = "keypoint", measures: bool = False
+        self, library: Literal["polars"], *, rows: TableRows = "keypoint", measures: bool = False, degrees: bool = False
     ) -> polars.DataFrame: ...
 
     def to_dataframe(
-        self, library: Literal["pandas", "polars"] = "pandas", *, rows: TableRows = "keypoint", measures: bool = False
+        self,
+        library: Literal["pandas", "polars"] = "pandas",
+        *,
+        rows: TableRows = "keypoint",
+        measures: bool = False,
+        degrees: bool = False,
     ) -> pandas.DataFrame | polars.DataFrame:
         """Return the results as a data frame; see `sonjit.to_dataframe`."""
         from sonjit.media.found import to_dataframe
 
-        return to_dataframe(self._frame(), library, rows=rows, measures=measures)
+        return to_dataframe(self._frame(), library, rows=rows, measures=measures, degrees=degrees)
 
     def _repr_html_(self) -> str:
         """Return a small picture and a line per instance, for notebooks."""
@@ -219,11 +229,21 @@ _CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
 @overload
 def to_dataframe(
-    found: Found, library: Literal["pandas"] = "pandas", *, rows: TableRows = "keypoint", measures: bool = False
+    found: Found,
+    library: Literal["pandas"] = "pandas",
+    *,
+    rows: TableRows = "keypoint",
+    measures: bool = False,
+    degrees: bool = False,
 ) -> pandas.DataFrame: ...
 @overload
 def to_dataframe(
-    found: Found, library: Literal["polars"], *, rows: TableRows = "keypoint", measures: bool = False
+    found: Found,
+    library: Literal["polars"],
+    *,
+    rows: TableRows = "keypoint",
+    measures: bool = False,
+    degrees: bool = False,
 ) -> polars.DataFrame: ...
 
 
@@ -233,6 +253,7 @@ def to_dataframe(
     *,
     rows: TableRows = "keypoint",
     measures: bool = False,
+    degrees: bool = False,
 ) -> pandas.DataFrame | polars.DataFrame:
     """Return results as a data frame, with the columns of `--save table.csv`.
 
@@ -247,6 +268,7 @@ def to_dataframe(
             (`"wide"`). Rows of instances have a column `key`, the track ID or in photographs the index in the image.
         measures: Add the measures, gestures and blendshapes of each instance. Frames of `sonjit.track(...,
             measures=True)` always have them.
+        degrees: Give angles in degrees, in columns that end in `_deg` instead of `_rad`.
 
     Raises:
         InputError: An argument has an unknown value.
@@ -273,9 +295,10 @@ def to_dataframe(
     if results:
         frames.append(Frame.from_results(0, None, results))
     extras = [_values(frame, measures=measures) for frame in frames]
+    types = _types(chain.from_iterable(extras))
     layout = Layout(
         with_source=any(frame.source is not None for frame in frames),
-        extra=_types(chain.from_iterable(extras)),
+        extra=in_degrees(types) if degrees else types,
         rows=rows,
         points=wide_points(frames) if rows == "wide" else {},
         with_error=has_errors(frames),

@@ -31,6 +31,7 @@ from sonjit.media import (
 from sonjit.media.drawing import draw_regions
 from sonjit.media.tables import find_format
 from sonjit.results import Frame, Instance, MotionEvent, Result
+from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
 from sonjit.runs.frame_tables import FrameTable
 from sonjit.runs.inputs import WITHOUT_EFFECT
@@ -67,6 +68,7 @@ class Detect(Task):
         events: Limits of measures that make events.
         draw_errors: Draw the expected errors of refined hands.
         gestures_in_labels: Write gestures into the labels of drawings.
+        degrees: Write angles in degrees, also into tables that are not .xlsx.
     """
 
     joins_videos: ClassVar[bool] = True
@@ -82,6 +84,7 @@ class Detect(Task):
     events: tuple[EventLimits, ...] = ()
     draw_errors: bool = False
     gestures_in_labels: bool = True
+    degrees: bool = False
 
     @cached_property
     def entry(self) -> KindEntry:
@@ -177,7 +180,10 @@ class Detect(Task):
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
         with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
         header, limits = self.header(source), self.limits
-        return FrameTable(save, header, self.columns, rows=self.rows, with_events=with_events, limits=limits)
+        rows, columns = self.rows, self.columns
+        return FrameTable(
+            save, header, columns, rows=rows, with_events=with_events, limits=limits, degrees=self.degrees
+        )
 
     def header(self, source: Source) -> Header:
         """Return the header of a table for a source."""
@@ -256,6 +262,7 @@ class DetectWorker(Worker[Frame]):
                 rows=self._task.rows if known and known.rows else None,
                 bones=self._task.bones if known and known.has_bones else None,
                 with_events=self._task.has_events,
+                degrees=self._task.degrees,
             )
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
@@ -330,6 +337,8 @@ class DetectWorker(Worker[Frame]):
 
     def report(self, summary: Summary) -> None:
         """Add the newest frame, in words if nothing is written."""
+        if self._extras is not None and self._task.degrees:
+            self._extras = [in_degrees(values) for values in self._extras]
         summary.last, summary.measured = self._last, self._extras
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]

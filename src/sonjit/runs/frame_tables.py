@@ -18,6 +18,7 @@ from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_l
 from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Event, Frame, MotionEvent
+from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
 Record: TypeAlias = Mapping[str, Any]
@@ -120,6 +121,7 @@ class FrameTable:
         bones: Bone names of a character; None for the default.
         with_events: Write events into another table if the format has no place for them.
         limits: Limits of measures that make events, with which `append_part` finds the events that a file ends.
+        degrees: Write angles in degrees, as `.xlsx` always does.
 
     Attributes:
         more_paths: Paths of the tables of motions and events.
@@ -136,15 +138,16 @@ class FrameTable:
         bones: BoneNames | None = None,
         with_events: bool = False,
         limits: Sequence[EventLimits] = (),
+        degrees: bool = False,
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
         self._source = header.source
-        self._limits = limits
+        self._limits, self._in_degrees = limits, degrees or path.suffix.lower() == ".xlsx"
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(
-                open_writer(save, replace(header, notes=()), columns, rows=rows, bones=bones)
+                open_writer(save, replace(header, notes=()), columns, rows=rows, bones=bones, degrees=self._in_degrees)
             )
             self.writer.remarks = header.notes
             known = find_format(save)
@@ -159,6 +162,7 @@ class FrameTable:
 
     def write(self, frame: Frame, extras: Extras | None) -> None:
         """Append a frame."""
+        frame = replace(frame, events=[self._in_unit(event) for event in frame.events])
         self.writer.write(frame, extras)
         if self._motions is not None:
             for event in frame.motions:
@@ -169,10 +173,15 @@ class FrameTable:
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event of a frame, if it ended and the format has no place for events."""
         if event.end is not None:
-            record = event_record(frame, source or self._source, event)
+            record = event_record(frame, source or self._source, self._in_unit(event))
             self.writer.write_event(record)
             if self._events is not None:
                 self._events.write(record)
+
+    def _in_unit(self, event: Event) -> Event:
+        """Return an event with its value in the unit of the table."""
+        ((name, value),) = in_degrees({event.name: event.value}).items()
+        return replace(event, name=name, value=value) if self._in_degrees else event
 
     def add_notes(self, lines: Sequence[str]) -> None:
         """Add what was left out or changed while reading to the header, each line once."""

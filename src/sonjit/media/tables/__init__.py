@@ -37,6 +37,7 @@ from sonjit.media.tables.base import (
 )
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.results import RESULT_TYPES, Frame, Person
+from sonjit.results.measures import in_degrees
 
 
 def _line_of_frame(header: Header, extra: ExtraTypes, frame: Frame, extras: Extras | None) -> str:
@@ -298,6 +299,7 @@ def open_writer(
     *,
     rows: TableRows | None = None,
     bones: BoneNames | None = None,
+    degrees: bool | None = None,
 ) -> FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
 
@@ -314,12 +316,16 @@ def open_writer(
         rows: What a row of `.csv`, `.parquet` and `.xlsx` describes: a "keypoint", an "instance", or an instance with
             a column per keypoint and axis ("wide"). Default: "keypoint", for `.xlsx` "instance".
         bones: Bone names of a character: "vrm" (default), "mixamo", "unreal" or "webxr".
+        degrees: Write angles in degrees: columns that end in `_rad` then end in `_deg`. Default: only for `.xlsx`.
 
     Raises:
         InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
     types = extra_types(extra, (*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
+    if degrees or (degrees is None and Path(path).suffix.lower() == ".xlsx"):
+        types = in_degrees(types)
+        header = replace(header, options={**header.options, "angles": "degrees"})
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
     path, known = Path(path), find_format(path)

@@ -23,6 +23,7 @@ from sonjit._util.files import Draft, Output, failing_as_job
 from sonjit._util.json_text import JsonObject
 from sonjit.media.sources.base import Source
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
+from sonjit.results.measures import in_degrees
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -200,7 +201,7 @@ def extra_types(extra: Iterable[str] | ExtraTypes, used: Iterable[str]) -> Extra
 
 
 def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list[tuple[float | str | None, ...]]:
-    """Return the values of the additional columns per instance of a frame; None if unknown or NaN.
+    """Return the values of the additional columns per instance of a frame, in their unit; None if unknown or NaN.
 
     Raises:
         InputError: The number of mappings differs from that of instances, or a value has no column of its type.
@@ -210,6 +211,7 @@ def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list
         return [(None,) * len(types)] * count
     if len(extras) != count:
         raise InputError(f"frame {frame.index}: {len(extras)} extras for {count} instances; give one mapping for each")
+    extras = [values if types.keys() >= values.keys() else in_degrees(values) for values in extras]
     for values in extras:
         if unknown := set(values) - set(types):
             raise InputError(f"no column for {', '.join(sorted(unknown))}: name it in open_writer(…, extra=…)")

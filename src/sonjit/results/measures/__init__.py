@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from sonjit._util.errors import InputError
 from sonjit.results import RESULT_TYPES, Body, Face, Hand, Instance, Person, Result
@@ -56,10 +57,10 @@ __all__ = [
     "BODY_ANGLES", "BODY_ANGLES_2D", "DISTANCE_COLUMNS", "FINGERS", "LIMBS", "MEASURE_NAMES", "TRANSFORM_COLUMNS",
     "Repetition", "RepetitionCounter", "body_angles_2d_rad", "body_angles_rad", "count_repetitions", "eye_openness",
     "find_repetitions", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad",
-    "fingers_up", "hand_length_m", "head_pose_rad", "head_rotation", "instance_values", "joint_angles_rad",
-    "joint_triples", "limb_lengths_m", "measure_body", "measure_face", "measure_hand", "measure_names", "measures",
-    "mouth_openness", "palm_facing", "palm_normal", "pinch_distance_m", "thumb_spread_rad", "torso_lean_rad",
-    "torso_side_lean_rad",
+    "fingers_up", "hand_length_m", "head_pose_rad", "head_rotation", "in_degrees", "instance_values",
+    "joint_angles_rad", "joint_triples", "limb_lengths_m", "measure_body", "measure_face", "measure_hand",
+    "measure_names", "measures", "mouth_openness", "palm_facing", "palm_normal", "pinch_distance_m", "thumb_spread_rad",
+    "torso_lean_rad", "torso_side_lean_rad",
 ]  # fmt: skip
 
 DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
@@ -94,6 +95,23 @@ def instance_values(instance: Instance) -> dict[str, float | str | None]:
         if instance.transform is not None:
             values |= dict(zip(TRANSFORM_COLUMNS, instance.transform.ravel().tolist(), strict=True))
     return values
+
+
+V = TypeVar("V")
+
+
+def in_degrees(values: Mapping[str, V]) -> dict[str, V]:
+    """Return values by name with angles in degrees: names that end in `_rad` then end in `_deg`.
+
+    >>> in_degrees({"left_knee_angle_rad": math.pi / 2, "pinch_index_m": 0.1})
+    {'left_knee_angle_deg': 90.0, 'pinch_index_m': 0.1}
+    """
+    angles = [name for name in values if name.endswith("_rad")]
+    named = {name: f"{name.removesuffix('_rad')}_deg" if name in angles else name for name in values}
+    return {
+        named[name]: math.degrees(value) if name in angles and isinstance(value, float) else value  # pyright: ignore[reportReturnType]
+        for name, value in values.items()
+    }
 
 
 def measures(instance: Result) -> dict[str, float]:
