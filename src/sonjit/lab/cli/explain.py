@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,35 +10,21 @@ from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
 from sonjit.cli.report import run_and_report
 from sonjit.lab.explain.imagenet import IMAGE_MODELS
-from sonjit.lab.explain.run import CLASSIFIERS, Explain, default_model
+from sonjit.lab.explain.run import CLASSIFIERS, Explain
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many, is_video
 
 _MAX_SIDE = 4096
+_EXPLAIN, _MESHES, _LIFTING = Explain(), MeshHands(), Lifting()
 
 
 def explain(
     *sources: Input,
-    of: str | None = None,
-    model: str | None = None,
-    hand: int | None = None,
-    max_instances: int = 2,
-    mirrored: Annotated[bool, Parameter(negative="")] = False,
-    models_dir: str | None = None,
-    landmark_model: str | None = None,
-    weights: str | None = None,
-    pooling: Literal["gap", "gmp"] | None = None,
-    names: str | None = None,
-    ask: str | None = None,
-    top: int = 1,
-    boxes: Annotated[bool, Parameter(negative="")] = False,
-    backprop: Annotated[bool, Parameter(negative="")] = False,
-    truth: str | None = None,
+    task: Explain = _EXPLAIN,
     save: str | None = None,
     draw: str | None = None,
-    device: str = "cpu",
     batch: BatchOptions = BatchOptions(),
 ) -> int:
     """Show which parts of an image are evidence for an output.
@@ -67,64 +53,23 @@ def explain(
 
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
-        of: Outputs to explain, with commas, shown side by side. Hands: handedness (of the person's right hand),
-            presence, or a coordinate such as wrist.x in pixels of the crop or wrist.x_m in metres. Classifiers: names
-            of classes, parts of them, or numbers. Default: the most probable class, or handedness for hands.
-        model: efficientnet_lite0 or mobilenet_v2 for photographs; full or lite for hands; or classifiers of
-            sonjit networks 'cam-*' or 'fc-*', with commas. Default: full for outputs and options of hands, or else
-            efficientnet_lite0.
-        hand: Number of the hand to explain, counted from 1. Default: all hands.
-        max_instances: Maximum number of hands.
-        mirrored: Treat the input as a selfie view.
-        models_dir: Folder with the published weight files.
-        landmark_model: File of a custom hand landmark network.
-        weights: Folder of a run of sonjit train cam, or checkpoint of the classifier such as torchvision's. For several
-            classifiers, one for each, separated by commas.
-        pooling: Pooling of a checkpoint that does not contain it: gap (mean) or gmp (maximum).
-        names: Text file with the names of the classes, one per line. Runs of sonjit train cam contain them.
-        ask: Question to answer with a run of sonjit train vqa as --weights. The classes are its answers.
-        top: Number of most probable classes to explain.
-        boxes: Draw a red box around the largest region above 20 % of the map of each class.
-        backprop: Draw the gradient's saliency next to each class's map.
-        truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.
         draw: Image or video to write with the maps over it. For many files a folder. Default for one photograph without
             --save: its name with -map.png, which must not exist.
-        device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
     """
-    for option, value in (("--hand", hand), ("--max-instances", max_instances), ("--top", top)):
+    for option, value in (("--hand", task.hand), ("--max-instances", task.max_instances), ("--top", task.top)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value}: must be at least 1")
-    targets = None if of is None else tuple(part.strip() for part in of.split(",") if part.strip())
-    if targets == ():
-        raise InputError(f"--of {of!r}: at least one target is required")
-    texts = {"weights": weights, "pooling": pooling, "names": names, "ask": ask}
+    if task.targets == ():
+        raise InputError(f"--of {task.of!r}: at least one target is required")
+    task = task.with_default_model()
+    texts = {"weights": task.weights, "pooling": task.pooling, "names": task.names, "ask": task.ask}
     of_classifiers = [f"--{name}" for name, value in texts.items() if value is not None]
-    of_classifiers += [f"--{name}" for name, value in (("boxes", boxes), ("backprop", backprop)) if value]
-    if model is None:
-        of_hands = hand is not None or max_instances != 2 or mirrored or landmark_model is not None
-        model = default_model(targets, of_hands=of_hands)
-    if of_classifiers and not model.startswith(CLASSIFIERS if any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)):
-        hint = ". For hands use --landmark-model" if weights is not None else ""
+    of_classifiers += [f"--{name}" for name in ("boxes", "backprop") if getattr(task, name)]
+    known = CLASSIFIERS if any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)
+    if of_classifiers and not task.model.startswith(known):
+        hint = ". For hands use --landmark-model" if task.weights is not None else ""
         raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")
-    task = Explain(
-        targets=targets,
-        model=model,
-        hand=hand,
-        max_instances=max_instances,
-        mirrored=mirrored,
-        models_dir=models_dir,
-        landmark_model=landmark_model,
-        weights=weights,
-        pooling=pooling,
-        names=names,
-        ask=ask,
-        top=top,
-        boxes=boxes,
-        backprop=backprop,
-        truth=truth,
-        device=device,
-    )
     inputs = Inputs.find(map(str, sources))
     file = Path(inputs.named[0])
     if task.of_classes and not (save or draw or inputs.files) and file.is_file() and not is_video(file):
@@ -184,9 +129,6 @@ def segment(
     task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks, ids=ids)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
     return run_and_report(task, inputs, outputs, batch)
-
-
-_MESHES, _LIFTING = MeshHands(), Lifting()
 
 
 def mesh(

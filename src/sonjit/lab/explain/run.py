@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
@@ -264,29 +265,62 @@ _CLASS: dict[str, ColumnType] = {
 }  # fmt: skip
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Explain(Task):
-    """Show which parts of images are evidence for an output."""
+    """Show which parts of images are evidence for an output.
 
-    # outputs of a hand's landmark network, or classes by name or number; None for the default ones
-    targets: tuple[str, ...] | None = None
-    # `full` or `lite` for hands; names in `IMAGE_MODELS` or classifiers such as `cam-small`, with commas
-    model: str = IMAGE_MODELS[0]
-    hand: int | None = None  # number of the hand to explain, counted from 1; None for all hands
-    max_instances: int = 2  # maximum number of hands
-    mirrored: bool = False  # treat the images as selfie views
-    models_dir: str | None = None  # folder with the published weight files
-    landmark_model: str | None = None  # file of a custom hand landmark network
-    # checkpoint of the classifier, or run of `sonjit train cam`; one per classifier, with commas
+    Attributes:
+        of: Outputs to explain, with commas, shown side by side. Hands: handedness (of the person's right hand),
+            presence, or a coordinate such as wrist.x in pixels of the crop or wrist.x_m in metres. Classifiers: names
+            of classes, parts of them, or numbers. Default: the most probable class, or handedness for hands.
+        model: efficientnet_lite0 or mobilenet_v2 for photographs; full or lite for hands; or classifiers of
+            sonjit networks 'cam-*' or 'fc-*', with commas. Default: full for outputs and options of hands, or else
+            efficientnet_lite0.
+        hand: Number of the hand to explain, counted from 1. Default: all hands.
+        max_instances: Maximum number of hands.
+        mirrored: Treat the input as a selfie view.
+        models_dir: Folder with the published weight files.
+        landmark_model: File of a custom hand landmark network.
+        weights: Folder of a run of sonjit train cam, or checkpoint of the classifier such as torchvision's. For several
+            classifiers, one for each, separated by commas.
+        pooling: Pooling of a checkpoint that does not contain it: gap (mean) or gmp (maximum).
+        names: Text file with the names of the classes, one per line. Runs of sonjit train cam contain them.
+        ask: Question to answer with a run of sonjit train vqa as --weights. The classes are its answers.
+        top: Number of most probable classes to explain.
+        boxes: Draw a red box around the largest region above 20 % of the map of each class.
+        backprop: Draw the gradient's saliency next to each class's map.
+        truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
+        device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
+    """
+
+    of: str | None = None
+    model: Annotated[str, Parameter(show_default=False)] = ""
+    hand: int | None = None
+    max_instances: int = 2
+    mirrored: Annotated[bool, Parameter(negative="")] = False
+    models_dir: str | None = None
+    landmark_model: str | None = None
     weights: str | None = None
-    pooling: str | None = None  # pooling `gap` or `gmp` of a checkpoint that does not contain it
-    names: str | None = None  # text file with the names of the classes, one a line
-    ask: str | None = None  # question for a run of `sonjit train vqa`, whose answers are the classes
-    top: int = 1  # number of most probable classes
-    boxes: bool = False  # draw the box around the largest part of each class's map
-    backprop: bool = False  # draw the gradient's saliency next to each class's map
-    truth: str | None = None  # COCO file with boxes to draw in the images with the same file names
-    device: str = "cpu"  # device: for hands see `create_detector`, for classifiers `torch_device`
+    pooling: Literal["gap", "gmp"] | None = None
+    names: str | None = None
+    ask: str | None = None
+    top: int = 1
+    boxes: Annotated[bool, Parameter(negative="")] = False
+    backprop: Annotated[bool, Parameter(negative="")] = False
+    truth: str | None = None
+    device: str = "cpu"
+
+    @property
+    def targets(self) -> tuple[str, ...] | None:
+        """The outputs to explain; None for the default ones."""
+        return None if self.of is None else tuple(_parts(self.of))
+
+    def with_default_model(self) -> Self:
+        """Return the task with a model: that of hands for their outputs and options, or that of photographs."""
+        of_hands = self.hand is not None or self.max_instances != 2 or self.mirrored or self.landmark_model is not None
+        of_hands = of_hands or any(_OF_HAND.fullmatch(target) for target in self.targets or ())
+        return replace(self, model=self.model or ("full" if of_hands else IMAGE_MODELS[0]))
 
     @property
     def of_classes(self) -> bool:
@@ -403,16 +437,6 @@ def _rows(record: Record) -> list[Record]:
     for number, hand in enumerate(record.get("hands", [])):
         rows += [frame | {"instance": number} | hand | target for target in hand["maps"]]
     return rows or [frame]
-
-
-def default_model(targets: Sequence[str] | None, *, of_hands: bool) -> str:
-    """Return the network that explains targets: that of hands for its outputs and its options, or that of photographs.
-
-    Args:
-        targets: Names of outputs or classes; None for the default one.
-        of_hands: True if an option applies only to hands.
-    """
-    return "full" if of_hands or any(_OF_HAND.fullmatch(target) for target in targets or ()) else IMAGE_MODELS[0]
 
 
 def _classifiers(task: Explain) -> ClassSaliency:
