@@ -119,7 +119,6 @@ class Sonjit:
 
     def describe(self, result: Any, rgb: NDArray[np.uint8]) -> list[Instance]:  # noqa: ANN401
         """Return the instances as plain JSON types. The person of holistic counts by its parts."""
-        del rgb
         parts = [part for item in result for part in getattr(item, "parts", (item,))]
         return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
 
@@ -186,7 +185,6 @@ class Solutions:
 
     def extras(self, job: Job) -> dict[str, Any]:
         """Return the precision: XNNPACK runs in f32."""
-        del job
         return {"precision": "f32"}
 
 
@@ -236,7 +234,6 @@ class Tasks:
 
     def extras(self, job: Job) -> dict[str, Any]:
         """Return the precision: XNNPACK runs in f32."""
-        del job
         if self._name == "mediapipe":
             return {"precision": "f32"}
         engines = engines_of(self._task._loading.result())

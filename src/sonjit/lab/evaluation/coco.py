@@ -134,8 +134,7 @@ class InstanceEvaluator:
 
     main = "mask_ap"
 
-    def __init__(self, protocol: Protocol) -> None:
-        del protocol
+    def __init__(self, protocol: Protocol) -> None: ...
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the image as COCO records; those of the truth are marked.
@@ -255,7 +254,6 @@ class KeypointEvaluator:
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return AP and AR of each part. They have no interval because they are computed over all images at once."""
-        del clusters
         images, records = _numbered_images(evaluated)
         summary = MetricSummary(values=[math.nan] * len(evaluated))
         for part in self._parts:
@@ -372,7 +370,6 @@ class PalmModel(Model):
         self._finder = load_palm_finder(options, name, None if weights is None else Path(weights))
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        del sample, mode
         palms = [(palm, palm.box.tolist()) for palm in self._finder.detector.find(rgb, _MIN_PALM_SCORE)]
         return [
             Prediction(category_id=_PALM, score=palm.score, box=(box[0], box[1], box[2], box[3])) for palm, box in palms

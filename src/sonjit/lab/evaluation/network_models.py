@@ -12,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.data_files import read_json
@@ -26,21 +27,18 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around
 from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_points
+from sonjit.lab.explain.classes import LocalizeBy, localize_classes
+from sonjit.lab.explain.segment import CATEGORIES, load_hand_masks
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, frame_crop, hand_crop, load_deformer, load_handoccnet
 from sonjit.lab.networks import internet
+from sonjit.lab.networks.classifiers import Classifier, View
 from sonjit.lab.networks.deformer import GAP, box_around, rotate_to_camera
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, DetectedInstances, load_mask_rcnn, paste_masks
+from sonjit.lab.networks.registry import required_checkpoint
 from sonjit.lab.networks.rootnet import depth_of_box
 from sonjit.results import Box
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from sonjit.lab.explain.classes import LocalizeBy
-    from sonjit.lab.networks.classifiers import Classifier, View
-    from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, DetectedInstances, SavedMaskRCNN
 
 _CLASSES = 5
 _MIN_SCORE = 0.05  # minimum score of instances: that of Mask R-CNN
@@ -82,9 +80,6 @@ class ClassifierModel(Model):
         self.settings: dict[str, str] = {**pooling, "localize_by": self._by, "view": shown}
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        from sonjit.lab.explain.classes import localize_classes
-
-        del mode
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
         if self._view == "box" and true_box is None:
             return []
@@ -108,15 +103,10 @@ class InstancesModel(Model):
     modes = ("reacquisition",)
 
     def __init__(self, weights: str | None, device: torch.device) -> None:
-        from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
-
-        self._saved: SavedMaskRCNN = load_mask_rcnn(weights)
+        self._saved = load_mask_rcnn(weights)
         self._network = self._saved.network.to(device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        import torch
-
-        del mode
         with torch.inference_mode():
             pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
             (found,) = self._network.find([pixels])
@@ -129,22 +119,14 @@ class HandMasksModel(Model):
     modes = ("reacquisition",)
 
     def __init__(self, weights: str | None, device: torch.device) -> None:
-        from sonjit.lab.explain.segment import load_hand_masks
-        from sonjit.lab.networks.registry import required_checkpoint
-
         self._finder = load_hand_masks(required_checkpoint("hand-masks", weights), min_score=_MIN_SCORE, device=device)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        from sonjit.lab.explain.segment import CATEGORIES
-
-        del mode
         return _predictions(self._finder.find(rgb), CATEGORIES, rgb.shape[:2])
 
 
 def _predictions(found: DetectedInstances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
     """Return the instances of an image of a size (height, width)."""
-    from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks
-
     masks = paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
     rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
     return [
@@ -169,7 +151,6 @@ class HandOccNetModel(Model):
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        del mode
         found: list[Prediction] = []
         for number, instance in enumerate(sample.instances):
             points = _hand_points(instance)
@@ -203,7 +184,6 @@ class DeformerModel(Model):
         self._cache: OrderedDict[tuple[str, str, str | None], _Encoded] = OrderedDict()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        del rgb, mode
         return self.predict_window([sample], 0)
 
     @torch.inference_mode()
@@ -392,7 +372,6 @@ class InterNetModel(Model):
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: Image, mode: Mode) -> list[Prediction]:
-        del mode
         camera = assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
         groups = _groups(sample, self._layout)
         is_only = len(groups) == 1

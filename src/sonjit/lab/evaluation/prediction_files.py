@@ -110,7 +110,6 @@ class PredictionsModel(Model):
                 self._sources[Path(source).name].append(source)
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        del mode
         found = self._rows.get(self._key(sample), [])
         if self._has_numbers:
             height, width = rgb.shape[:2]

@@ -240,8 +240,6 @@ def step_images(
     rgb: Image, found: DetectedInstances, steps: Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield a file name and an image for each step of the forward pass over one image."""
-    import cv2
-
     high, wide = steps.sizes[0]
     small = np.asarray(cv2.resize(rgb, (wide, high)), np.uint8)
     padded = "x".join(map(str, reversed(steps.images.shape[-2:])))
@@ -339,8 +337,6 @@ def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> I
 
 def _heat(values: Tensor, size: tuple[int, int]) -> Image:
     """Draw a map (h, w) in colours from its minimum to its maximum."""
-    import cv2
-
     grid = values.detach().float().cpu().numpy()
     share = (grid - grid.min()) / max(float(grid.max() - grid.min()), 1e-12)
     colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
@@ -348,8 +344,6 @@ def _heat(values: Tensor, size: tuple[int, int]) -> Image:
 
 
 def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
-    import cv2
-
     height, width = rgb.shape[:2]
     left, top = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
     part = rgb[top : max(round(box[3]), top + 1), left : max(round(box[2]), left + 1)]
@@ -403,12 +397,10 @@ class Segment(Task):
 
     def open(self, *, is_stream: bool) -> SegmentWorker:
         """Load the network, which treats every image as independent."""
-        del is_stream
         return SegmentWorker(self)
 
     def open_table(self, save: str, source: Source) -> RecordTable:
         """Open a file in COCO's results format, or rows of boxes and masks."""
-        del source
         return RecordTable(save, None, _COLUMNS, _rows, partial(_set_image_id, self.ids))
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -203,8 +204,6 @@ def _image(
     rng: np.random.Generator, joints: FloatArray, pixels: FloatArray, bar: FloatArray, background: Image
 ) -> tuple[NDArray[np.uint8], BoolArray]:
     """Render a hand (S, S, 3) and return which of its keypoints (21,) the bar hides."""
-    import cv2
-
     rgb = np.asarray(cv2.resize(background, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
     middle = joints[:, 2].mean()
     bones = sorted(load_skeleton(HAND_SKELETON).bones, key=lambda bone: -joints[list(bone), 2].mean())

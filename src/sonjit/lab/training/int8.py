@@ -298,7 +298,6 @@ def _record(network: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
 
     def record(name: str) -> Callable[[nn.Module, object, Tensor], None]:
         def store(layer: nn.Module, values: object, output: Tensor) -> None:
-            del layer, values
             recorded[name] = output
 
         return store

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 
 from sonjit._util.data_files import read_json
@@ -164,8 +165,6 @@ def known_hands(sample: Sample) -> list[Instance]:
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out frames of the bundled clip, at a smaller size."""
-    import cv2
-
     training: list[Sample] = []
     held_out: list[Sample] = []
     with (
