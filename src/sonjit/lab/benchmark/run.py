@@ -435,9 +435,7 @@ def _add_ratios(table: Table, label: str, ratio: dict[str, float]) -> None:
 
 
 def _network_time(case: MeasuredCase, side: Side) -> tuple[str, str]:
-    """Return the time of the landmark network alone, and the frame time divided by it if a frame runs it exactly
-    once.
-    """
+    """Return the time of the landmark network, and how often it fits into a frame that runs it exactly once."""
     median = side["median"]
     if "bare_ms" not in median:
         return "-", "-"

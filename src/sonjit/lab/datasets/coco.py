@@ -225,9 +225,7 @@ def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibilit
 
 
 def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a partial or None
-    """Return a function that reads an annotation's mask, or None without one. Parts of fewer than three corners are
-    ignored.
-    """
+    """Return a function that reads an annotation's mask, or None. Parts with fewer than three corners are left out."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
         segmentation = [part for part in segmentation if len(part) >= 6]

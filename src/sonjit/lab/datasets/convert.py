@@ -181,9 +181,7 @@ def sample_to_dict(sample: Sample) -> Json:
 
 
 def sample_from_dict(data: Json, image: Path | bytes) -> Sample:
-    """Return the sample of `sample_to_dict` with its image. A wrong record may raise KeyError, TypeError and similar
-    errors.
-    """
+    """Return the sample of `sample_to_dict` with its image; wrong records raise KeyError, TypeError and the like."""
     names = (item.name for item in fields(Sample) if item.name in data and item.name not in _SKIPPED_FIELDS)
     rest: Json = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
     camera = data.get("camera")

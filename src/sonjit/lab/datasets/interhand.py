@@ -181,9 +181,7 @@ def index_joints(path: Path) -> FrameTable:
 
 
 def index_mano(path: Path) -> FrameTable:
-    """Read `..._MANO_NeuralAnnot.json`: rows (2, 61), right hand then left: pose, shape, translation; NaN without a
-    fit.
-    """
+    """Read `..._MANO_NeuralAnnot.json`: rows (2, 61) of pose, shape and translation; NaN without a fit."""
 
     def fits(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
         row = np.full((2, sum(_MANO.values())), np.nan)

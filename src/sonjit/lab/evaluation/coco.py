@@ -399,9 +399,7 @@ class PalmEvaluator(InstanceEvaluator):
 
 
 def _palm(instance: Instance, sample: Sample) -> Instance:
-    """Return a hand as its palm, or as a crowd, which does not count, if the palm is unknown or cut by the image's
-    edge.
-    """
+    """Return a hand as its palm, or as a crowd, which does not count, if the palm is unknown or cut."""
     indices = instance.keypoint_indices(PALM_KEYPOINTS)
     points = None if indices is None or instance.keypoints_px is None else instance.keypoints_px[indices]
     if points is not None and np.isfinite(points).all():

@@ -131,9 +131,7 @@ class DetectionEvaluator:
         self._exhaustive, self._kind = protocol.exhaustive, kind
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return each label that must be found, then each duplicate or false detection; nothing if the kind is not
-        labelled.
-        """
+        """Return each label that must be found, then each duplicate or false detection."""
         if self._kind not in sample.tags.get("labelled", _KINDS):
             return []
         own = [
@@ -290,9 +288,7 @@ class SceneEvaluator:
         return [EvaluatedItem(numbers=numbers, records=[record])]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
-        """Return the share of regions that contain an object; and by class and object, the share of images whose region
-        contains it.
-        """
+        """Return the share of regions with an object; and by class and object, the share of images with it."""
         titles = {
             "regions_with_objects": "regions that contain a labelled object",
             "classification_error_1": "classification error, top 1",

@@ -104,9 +104,7 @@ class TwoHandEvaluator:
         ]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> summaries.MetricSummary:
-        """Return MPJPE of single, interacting and all hands, MRRPE and handedness, with parts by joint and finger of
-        both hands.
-        """
+        """Return MPJPE of single, interacting and all hands, MRRPE and handedness, with parts of both hands."""
         errors = summaries.stack_rows([item.errors["mpjpe"] for item in evaluated])
         two = np.array([item.numbers["interacting"] > 0 for item in evaluated], np.bool_)
         average = self._protocol.average
@@ -442,9 +440,7 @@ class LandmarkEvaluator:
         self.main = "pdj" if kind == "body" else _METRICS[kind][0]
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return every labelled instance of the kind. Other predictions do not count, since instances may be
-        unlabelled.
-        """
+        """Return every labelled instance of the kind; other predictions may be of unlabelled instances."""
         labels = [
             (number, instance, truth)
             for number, instance in enumerate(sample.instances)
@@ -632,9 +628,7 @@ class FaceEvaluator(LandmarkEvaluator):
         return replace(item, errors={"nme": errors["nme"]}, numbers=numbers)
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> summaries.MetricSummary:
-        """Return NME, FR and AUC of all images and of the set's subsets, with errors by part of the face and by
-        condition.
-        """
+        """Return NME, FR and AUC of all images and of each subset, with errors by part and by condition."""
         limit, nme = self._curve[1], summaries.column(evaluated, "nme")
         summary = summaries.MetricSummary(values=nme.tolist())
         own = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]

@@ -287,9 +287,7 @@ def parts_of(
 def parts_by_condition(
     values: NDArray[np.float64], conditions: Sequence[Mapping[str, str]], clusters: Sequence[Hashable] | None
 ) -> dict[str, list[Part]]:
-    """Return values (N, K) by the classes of each condition of N items. Conditions that are unknown for all items are
-    absent.
-    """
+    """Return values (N, K) by the classes of each condition of N items, without conditions that are never known."""
     parts: dict[str, list[Part]] = {}
     for factor in CONDITIONS:
         classes = [set(filter(None, item.get(factor, "").split("; "))) for item in conditions]

@@ -411,9 +411,7 @@ class InterNetModel(Model):
     def _depths_mm(
         self, rgb: Image, hands: Mapping[internet.Side, Instance], camera: Intrinsics, crop_record: CropRecord | None
     ) -> tuple[FloatArray, bool]:
-        """Return the depths (2,) of the right and the left root, NaN where unknown, and whether they come from the
-        labels.
-        """
+        """Return depths (2,) of the right and the left root, NaN where unknown, and whether labels give them."""
         if crop_record is not None and crop_record.depths_mm is not None:
             return crop_record.depths_mm, False
         depths = np.full(2, np.nan)
@@ -482,9 +480,7 @@ def _labelled_depth_mm(hand: Instance, layout: internet.HandLayout) -> float:
 def _offset_m(
     predicted: internet.TwoHands, right_mm: float, layout: internet.HandLayout, camera: Intrinsics
 ) -> FloatArray:
-    """Return the vector (3,) from the right root to the left one, whose depth is the right one's plus the predicted
-    difference.
-    """
+    """Return the vector (3,) from the right root to the left one, with the predicted difference of depths."""
     joints = internet.joints_in_camera(
         predicted, np.array([[right_mm, right_mm + predicted.rel_root_mm[0]]]), layout, camera
     )[0]

@@ -417,9 +417,7 @@ def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
 
 
 def published_blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
-    """Yield every published table of a record's protocol that shares a metric with it, and the groups of published
-    cards.
-    """
+    """Yield published tables that share a metric with a record of their protocol, and the groups of published cards."""
     main = {run["main"] for run in record["runs"]}
     tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
     shown = [(table, block) for table, block in tables if block is not None]
@@ -535,9 +533,7 @@ class Factor:
 
 
 def load_group_file(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file with `subject`, or `sample` and optionally `dataset` and `instance`, then a column
-    per factor.
-    """
+    """Read a CSV file with `subject` or `sample` (and `dataset`, `instance`), then a column per factor."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [dict(row) for row in csv.DictReader(file)]

@@ -234,9 +234,7 @@ def _slug(mode: str) -> str:
 
 
 def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
-    """Return the rows of a run's units with the largest error, then a few that were not found, skipping those without
-    error.
-    """
+    """Return the rows of a run's units with the largest error above 0, then a few that were not found."""
     units = run["units"]
     perfect = 100 if higher_is_better else 0
     known = [

@@ -211,9 +211,7 @@ def _has_published_speed(protocol: Protocol) -> bool:
 
 
 def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Metric]]:
-    """Return the images per second of a model over the first few preloaded images, one at a time; empty for
-    predictions.
-    """
+    """Return a model's images per second over a few preloaded images, one at a time; empty for predictions."""
     if worker.choice.predictions is not None:
         return {}
     found: dict[Mode, list[Metric]] = {}

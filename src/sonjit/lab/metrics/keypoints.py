@@ -81,9 +81,7 @@ def bone_aligned(
 
 
 def scale_translation_aligned(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
-    """Align points (N, K, D) by the scale and translation with the least squared error over each sample's valid
-    keypoints.
-    """
+    """Align points (N, K, D) by the scale and translation with the least squared error of each sample."""
     points = checked_points(predicted, truth, valid)
     prediction, true, weights, middle = _mean_free(points)
     spread, shared = np.square(prediction).sum((1, 2)), (prediction * true).sum((1, 2))
@@ -149,9 +147,7 @@ def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Poi
 
 
 def _scale_about_mean(points: Points, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return all predicted points (N, K, D), invalid ones included, minus the mean of the valid ones, times the
-    scale.
-    """
+    """Return predicted points (N, K, D) minus the mean of the valid ones, times the scale."""
     middle = (np.where(points.valid[..., None], points.predicted, 0.0) * weights).sum(1, keepdims=True)
     return (points.predicted - middle) * scale
 
@@ -588,9 +584,7 @@ def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray[np.float64]:
-    """Return the distance (N,) in x and y from the wrist to the middle finger's knuckle of true hands (N, K, 2 or
-    more).
-    """
+    """Return the distance (N,) in x and y from wrist to middle knuckle of true hands (N, K, 2 or more)."""
     points = _samples(truth, max(wrist, knuckle))[..., :2]
     for joint in (wrist, knuckle):
         check_joint(joint, points.shape[1])
@@ -786,9 +780,7 @@ def mrrpe(
     interacting: ArrayLike,
     roots: tuple[int, int] = ROOTS,
 ) -> float:
-    """Return the mean relative root position error over interacting hands (N,), in the unit of the points; NaN without
-    any.
-    """
+    """Return the mean relative root position error over interacting hands (N,); NaN without any."""
     return mean_error(root_offset_errors(predicted, truth, valid, interacting=interacting, roots=roots))
 
 

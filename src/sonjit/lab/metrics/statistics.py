@@ -244,9 +244,7 @@ def by_joint(values: ArrayLike, names: Sequence[str], *, clusters: Sequence[Hash
 def by_joints(
     values: ArrayLike, groups: Mapping[str, Sequence[int]], *, clusters: Sequence[Hashable] | None = None
 ) -> list[Part]:
-    """Return the means of sets of joints of values (N, K), such as fingers:
-    `load_skeleton("hand_mediapipe21").groups`.
-    """
+    """Return the means of sets of joints of values (N, K), such as the fingers in a skeleton's `groups`."""
     table = rows(values)
     for joint in (joint for joints in groups.values() for joint in joints):
         check_joint(joint, table.shape[1])

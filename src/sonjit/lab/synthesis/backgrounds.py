@@ -303,9 +303,7 @@ def _falloff(width: int, height: int) -> Float32Array:
 
 
 def _noisy(rgb: Image, strength: float, *, grey: bool, rng: np.random.Generator) -> Image:
-    """Add shot noise, which grows with the root of the light, and constant read noise. Grey images have the same noise
-    in all channels.
-    """
+    """Add shot noise, which grows with the root of the light, and read noise; the same in all channels of grey."""
     height, width = rgb.shape[:2]
     spread = np.sqrt(9 + 1.1 * np.arange(256)).astype(Float) * Float(strength)
     dice = np.frombuffer(rng.bytes(height * width * (1 if grey else 3)), np.uint8).reshape(height, width, -1)

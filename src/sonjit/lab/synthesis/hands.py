@@ -830,7 +830,5 @@ def _rest_mesh(side: Side, files: HandFiles | None) -> _RestMesh:
 
 
 def keypoints_from_hand(hand: SceneHand) -> FloatArray:
-    """Return keypoints (21, 3) in metres in the world, in MediaPipe's order: centres of the joints, and tips within the
-    fingers.
-    """
+    """Return keypoints (21, 3) in metres in the world, in MediaPipe's order; tips are within the fingers."""
     return rig_from_shape(hand.side, hand.shape, hand.files).keypoints(hand.pose)[0]
