@@ -368,7 +368,7 @@ def run_worker(python: str, argument: str) -> Any:  # noqa: ANN401  # JSON
         )
     except subprocess.TimeoutExpired:
         raise JobError(
-            f"{_WORKER.name} in {python} did not respond for {_TIMEOUT_S} s; try again on a quieter machine"
+            f"{_WORKER.name} in {python} did not respond for {_TIMEOUT_S} s; try a quieter machine"
         ) from None
     if done.returncode:
         reason = _last_line(done.stderr) or f"exit status {done.returncode}"

@@ -51,9 +51,7 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> Boo
     functions = _mask_functions()
     if isinstance(segmentation, Mapping):
         if segmentation.get("size") != [height, width]:
-            raise InputError(
-                f"a mask of size {segmentation.get('size')} does not fit an image of size {[height, width]}"
-            )
+            raise InputError(f"a mask of size {segmentation.get('size')} does not fit an image of {[height, width]}")
         encoded = segmentation
         if not isinstance(segmentation.get("counts"), str | bytes):
             encoded = _checked(functions.frPyObjects, segmentation, height, width)

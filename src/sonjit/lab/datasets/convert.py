@@ -385,9 +385,7 @@ def convert_dataset(dataset: Dataset, path: Path, *, per_shard: int = 1000, prog
     elif not ending:
         save_shards(path, dataset, per_shard=per_shard, progress=progress)
     else:
-        raise InputError(
-            f"{path}: Unknown file ending {ending!r}. Choose from .json (COCO), .parquet, or a folder for shards"
-        )
+        raise InputError(f"{path}: Unknown file ending {ending!r}. Choose from .json, .parquet, or a folder for shards")
 
 
 def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) -> None:

@@ -193,9 +193,7 @@ class Dataset(Sequence["Sample"]):
         if path.exists():
             return path
         if not self.root.is_dir():
-            raise InputError(
-                f"{self.root}: no such folder; choose the folder with the unpacked files of {self.entry.title}"
-            )
+            raise InputError(f"{self.root}: no such folder; choose the folder with the files of {self.entry.title}")
         raise InputError(
             f"{self.entry.name}: {below_root} is missing in {self.root}; get it from {self.entry.where} "
             "and unpack it there"

@@ -258,9 +258,7 @@ def _records(table: Path) -> Iterator[Record]:
     for frame in frames:
         source = frame.source or (header.source if len(frames) == 1 else None)
         if source is None:
-            raise InputError(
-                f"{table} describes a video: write its frames into a folder and run detection on the folder"
-            )
+            raise InputError(f"{table} describes a video: write its frames into a folder and run detection on it")
         instances = [instance_to_dict(_instance(item)) for _, item in frame.instances()]
         yield {"image": source, "frame": frame.index, "instances": instances}
 

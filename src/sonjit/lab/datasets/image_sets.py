@@ -365,7 +365,7 @@ class Wflw(RecordDataset):
             fields = line.split()
             if len(fields) <= 2 * _WFLW_POINTS:
                 raise InputError(
-                    f"{self._file}, line {number}: {len(fields)} fields; a face has {2 * _WFLW_POINTS} numbers"
+                    f"{self._file}, line {number}: {len(fields)} fields; expected {2 * _WFLW_POINTS} numbers"
                 )
             faces.setdefault(fields[-1], []).append(line)
         self.keep(faces.items(), str(self._file))
@@ -533,9 +533,7 @@ class Hagrid(RecordDataset):
 
 def _hagrid_hand(named: str, box: list[float], label: str, landmarks: list[list[float]], scale: FloatArray) -> Instance:
     if len(box) != 4 or len(landmarks) not in (0, 21):
-        raise InputError(
-            f"{named}: a bbox has {len(box)} numbers, not 4, or its landmarks are {len(landmarks)}, not 21"
-        )
+        raise InputError(f"{named}: a bbox has {len(box)} numbers, not 4, or {len(landmarks)} landmarks, not 21")
     corner, size = np.array(box[:2], np.float64) * scale, np.array(box[2:], np.float64) * scale
     (x_min, y_min), (x_max, y_max) = corner.tolist(), (corner + size).tolist()
     points = np.array(landmarks, np.float64) * scale if len(landmarks) else None

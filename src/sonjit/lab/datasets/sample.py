@@ -99,9 +99,7 @@ class _VideoFrames:
         if self._last is None or index < self._last.index:
             source = open_source(self._video)
             if source.kind != "video":
-                raise InputError(
-                    f"{self._video} is no source of frames; choose the folder of the images, or their video"
-                )
+                raise InputError(f"{self._video} is no source of frames; choose the images' folder or video")
             self._frames, self._last = iter(source), None
         while self._last is None or self._last.index < index:
             self._last = next(self._frames, None)
@@ -308,7 +306,7 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
         raise InputError("the data set has no MANO fit of this instance")
     if hand.side is None or hand.side.lower() != mano.side:
         raise InputError(
-            f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}; choose the model of its side"
+            f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}; choose that of its side"
         )
     if fit.flat_mean is not None:
         return _fit_in_camera(hand, fit, camera, mano, flat_mean=fit.flat_mean)[0]

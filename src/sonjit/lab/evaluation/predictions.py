@@ -467,9 +467,7 @@ class Journal:
         except ValueError:
             raise InputError(f"{self.path} is not a journal of sonjit eval; start again without --resume") from None
         if differs := [key for key in current if before.get(key) != current[key]]:
-            raise InputError(
-                f"{self.path} belongs to a run with another {', '.join(differs)}; start again without --resume"
-            )
+            raise InputError(f"{self.path} is of a run with another {', '.join(differs)}; start again without --resume")
 
 
 def hash_of(sample: Sample) -> str:

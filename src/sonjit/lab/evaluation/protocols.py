@@ -167,9 +167,7 @@ class ProtocolData:
         existing = [choice for choice in choices if (root / choice.folder).is_dir()]
         if not existing:
             expected = ", ".join(choice.folder for choice in choices)
-            raise InputError(
-                f"--root {root} has no folder of {protocol.name}'s data sets ({expected}); set --data for another set"
-            )
+            raise InputError(f"--root {root} has no folder of {protocol.name}'s data sets ({expected}); set --data")
         self.choices = existing
         self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in existing]
         self._indices = [

@@ -108,9 +108,7 @@ def _select_classes(network: Network, scores: Tensor, classes: Sequence[int] | N
 def cam_network(network: Network) -> CamNetwork:
     """Return the network if it ends in a pooled map and a linear layer. Raise InputError otherwise."""
     if not isinstance(network, CamNetwork):
-        raise InputError(
-            f"{network.name} has no class activation maps. Use backprop or a network of sonjit networks 'cam-*'"
-        )
+        raise InputError(f"{network.name} has no class activation maps. Use backprop or one of sonjit networks 'cam-*'")
     return network
 
 

@@ -294,9 +294,7 @@ def read_rig(path: Path) -> Rig:
         skin = glb.document["skins"][skinned[0]["skin"]]
         names = [str(nodes[node]["name"]).rpartition(" ")[2] for node in skin["joints"]]
         if missing := [name for name in JOINTS if name not in names]:
-            raise InputError(
-                f"{path} is not a rigged hand: {', '.join(missing)} missing. Use the joint names of WebXR Hand Input."
-            )
+            raise InputError(f"{path} is not a rigged hand: {', '.join(missing)} missing. Use WebXR's names.")
         order = [names.index(name) for name in JOINTS]
         vertices, joint_indices, shares = (
             glb.array(primitive["attributes"][name]) for name in ("POSITION", "JOINTS_0", "WEIGHTS_0")
@@ -313,9 +311,7 @@ def read_rig(path: Path) -> Rig:
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, np.linalg.LinAlgError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{path} is not a rigged hand with the 25 WebXR joints ({error}). Download or export it again."
-        ) from None
+        raise InputError(f"{path} is not a rigged hand with the 25 WebXR joints ({error}). Get it again.") from None
     weights = weights[:, order]
     if not np.isfinite(vertices).all() or not np.isfinite(bind).all() or not (weights.sum(1) > 0).all():
         raise InputError(f"{path}: a vertex is NaN or bound to none of the 25 WebXR joints. Bind it to a joint.")

@@ -80,7 +80,7 @@ class ExportedInterNet(nn.Module):
             shapes = {}
         if shapes != _OUTPUTS:
             raise InputError(
-                f"{path}: not an InterNet; create it with sonjit export internet --weights FILE --out {path}"
+                f"{path}: not an InterNet; write it with sonjit export internet --weights FILE --out {path}"
             )
         saved = _export_metadata(model, path)
         merged_layout = saved.merge_options({"layout": layout}, path).get("layout") if saved else layout

@@ -96,9 +96,7 @@ def object_keypoint_similarity(
         numbers("labelled", labelled) > 0,
     )
     if not prediction.shape == true.shape == (len(sigmas), 2) or is_labelled.shape != (len(sigmas),):
-        raise InputError(
-            f"keypoints {prediction.shape}, {true.shape}, {is_labelled.shape}: give {len(sigmas)}, one per sigma"
-        )
+        raise InputError(f"keypoints {prediction.shape}, {true.shape}, {is_labelled.shape}: give {len(sigmas)}")
     if not (
         0 <= area < np.inf and all(sigma > 0 for sigma in sigmas) and np.isfinite(numbers("labelled", labelled)).all()
     ):

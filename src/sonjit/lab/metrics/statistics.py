@@ -49,9 +49,7 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
     """
     prediction, true = numbers("predicted", predicted), numbers("truth", truth)
     if prediction.ndim < 2 or prediction.shape != true.shape:
-        raise InputError(
-            f"predicted {prediction.shape} and truth {true.shape}: give two arrays of one shape (..., K, D)"
-        )
+        raise InputError(f"predicted {prediction.shape} and truth {true.shape}: give arrays of one shape (..., K, D)")
     if prediction.shape[-1] == 0:
         raise InputError(f"points {prediction.shape}: give at least one coordinate")
     known = _finite(true)  # (..., K)

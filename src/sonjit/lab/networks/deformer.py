@@ -448,7 +448,7 @@ class DeformerNetwork(Network):
             self._check("side", side, batch)
             if not (((side == 0) | (side == 1)) & (side == side[:, :1])).all():
                 raise InputError(
-                    f"side={side.tolist()}: must be 0 for a right or 1 for a left hand, the same in each window"
+                    f"side={side.tolist()}: must be 0 for right or 1 for left hands, the same in each window"
                 )
         if isinstance(roots, Tensor) and roots.shape == (*batch, 1, 3):
             roots = roots.squeeze(2)

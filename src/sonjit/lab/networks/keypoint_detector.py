@@ -409,9 +409,7 @@ def _load_exported(path: Path) -> tuple[Callable[[Tensor], dict[str, Tensor]], i
     model = read_model(path)
     names = [output.get_any_name() for output in model.outputs]
     if not {"heatmaps", "visible_logits"} <= set(names):
-        raise InputError(
-            f"{path}: not a keypoint-detector; create it with sonjit train keypoint-detector --export onnx"
-        )
+        raise InputError(f"{path}: not a keypoint-detector; write it with sonjit train keypoint-detector --export onnx")
     side = int(model.input(0).get_partial_shape()[3].get_length())
     model.reshape([1, 3, side, side])
     network = core().compile_model(model, "CPU", compile_settings(EngineOptions(), "f32"))

@@ -300,7 +300,7 @@ def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] 
         if not _fits(layer, loaded):
             expected = f"{type(layer).__name__} {tuple(layer.weight.shape)}"
             raise InputError(
-                f"{path}: not the file of {_name(network)}: layer {number} is {loaded}, not {name}: {expected}"
+                f"{path}: not that of {_name(network)}: layer {number} is {loaded}, not {name}: {expected}"
             )
     with torch.no_grad():
         for (_, layer), loaded in zip(own, layers, strict=True):

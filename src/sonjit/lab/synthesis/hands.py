@@ -274,9 +274,7 @@ def rig_from_shape(side: Side, shape: RealArray, files: HandFiles | None = None)
     """
     shape = np.asarray(shape)
     if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
-        raise InputError(
-            f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones, see SHAPE_NAMES"
-        )
+        raise InputError(f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones")
     return _cached_hand(side, shape.astype(np.float64).tobytes(), files)
 
 

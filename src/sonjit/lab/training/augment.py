@@ -56,9 +56,7 @@ class AugmentationSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 100:
-            raise InputError(
-                f"scale={','.join(map(str, self.scale))}: must be a minimum above 0 and a maximum up to 100"
-            )
+            raise InputError(f"scale={','.join(map(str, self.scale))}: must be a minimum above 0, a maximum up to 100")
 
 
 @dataclass(frozen=True)

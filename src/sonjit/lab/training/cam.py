@@ -115,9 +115,7 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
             for record in answers_json["annotations"]
         ]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{files[1]}: not the answers to {files[0].name} in the layout of visualqa.org ({error})"
-        ) from None
+        raise InputError(f"{files[1]}: no answers to {files[0].name} in the form of visualqa.org ({error})") from None
     if not questions:
         raise InputError(f"{files[1]}: contains no answers")
     return questions
@@ -299,9 +297,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     cropper = None
     if settings.view == "crop":
         if request.weights is None or not (run := _run_folder_of(request.weights)):
-            raise InputError(
-                "view=crop requires --weights, the folder of a run of sonjit train cam whose maps crop images"
-            )
+            raise InputError("view=crop requires --weights, the run of sonjit train cam whose maps crop images")
         cropper = classifiers.load_classifier(
             load_description(run, "cam", lambda described: str(described["network"])), run
         )

@@ -69,9 +69,7 @@ class PointSettings(HandSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind == "face" and (chance := self.augmentation.mirror):
-            raise InputError(
-                f"augmentation.mirror={chance} does not apply to faces, whose points have no names of left and right"
-            )
+            raise InputError(f"augmentation.mirror={chance} does not apply to faces, whose points have no sides")
 
     @property
     def kind(self) -> str:

@@ -117,9 +117,7 @@ class GestureSettings(TrainingSettings):
             raise InputError("train and held_out require at least one folder each, relative to --data")
         trained = {*self.train, *(self.seen.folders if self.seen else ())}
         if both := sorted(trained & set(self.held_out)):
-            raise InputError(
-                f"{both[0]} is in held_out and in train or seen. Evaluate on other hands than in training."
-            )
+            raise InputError(f"{both[0]} is in held_out and in train or seen. Evaluate on other hands.")
         if self.rendered + self.flawless > 1:
             raise InputError(f"rendered={self.rendered} and flawless={self.flawless}: the sum must be at most 1")
 

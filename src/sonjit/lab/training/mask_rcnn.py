@@ -302,9 +302,7 @@ def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]
     count = len(data)
     requested = settings.images or count * 4 // 5
     if not 0 < requested < count:
-        raise InputError(
-            f"{data.root} has {count} images, of which {requested} are for training; keep at least one to evaluate on"
-        )
+        raise InputError(f"{data.root} has {count} images, {requested} of them for training; keep some to evaluate on")
     chosen = {i * count // requested for i in range(requested)}
     others = sorted(set(range(count)) - chosen)
     return data.subset(sorted(chosen)), data.subset(list(evenly_spaced(others, settings.held_out)))

@@ -146,9 +146,7 @@ def prefetch(
         cv2.setNumThreads(1)  # a forked process does not have OpenCV's threads but would wait for them
         iterator = iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"workers={workers}: the data of this recipe cannot be pickled ({error}); set workers=0"
-        ) from None
+        raise InputError(f"workers={workers}: its data cannot be pickled ({error}); set workers=0") from None
     finally:
         cv2.setNumThreads(threads)
     try:

@@ -240,9 +240,7 @@ class RunFolder:
                 lines = log.read_text("utf-8").splitlines(keepends=True)[: int(state["step"])]
             except Exception as error:  # damaged files raise arbitrary exceptions in torch.load
                 check_memory(error)
-                raise InputError(
-                    f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start again"
-                ) from None
+                raise InputError(f"{file}: damaged checkpoint ({type(error).__name__}); remove it to restart") from None
         write_text(log, "".join(lines))
         for name, factory in self._factories.items():
             try:

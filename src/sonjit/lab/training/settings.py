@@ -136,9 +136,7 @@ class TrainingSettings:
         if not all(0 < part <= 1 for part in self.decay_at) or not 0 < self.decay <= 1:
             raise InputError("decay_at and decay must be above 0 and at most 1")
         if self.schedule == "1/t" and not self.decay_at:
-            raise InputError(
-                "schedule=1/t requires decay_at, the fraction of the run where the learning rate has halved"
-            )
+            raise InputError("schedule=1/t requires decay_at, where the learning rate has halved")
         if not all(0 < factor < math.inf for factor in self.learning_rate_factors.values()):
             raise InputError("learning_rate_factors must be above 0 and finite")
 

@@ -596,9 +596,7 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     weights = without_prefixes(load_checkpoint(file), (key,))
     scores = weights.get(key)
     if scores is None:
-        raise InputError(
-            f"{file} is neither a run of sonjit train mask-rcnn nor torchvision's maskrcnn_resnet50_fpn[_v2]"
-        )
+        raise InputError(f"{file} is no run of sonjit train mask-rcnn nor torchvision's maskrcnn_resnet50_fpn[_v2]")
     name = "mask-rcnn-v2" if "roi_heads.box_head.5.weight" in weights else "mask-rcnn"
     if len(scores) != len(coco) + 1:
         coco = tuple(Category(i, f"class {i}") for i in range(1, len(scores)))
