@@ -19,8 +19,7 @@ from rich.table import Table
 
 from sonjit import SonjitError, create_detector
 from sonjit.detectors.kinds.hand_heads import TAPS, HandRefinement, RefinementInputs, load_hand_refinement
-from sonjit.detectors.kinds.hand_size import HandSizes
-from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, load_hands
+from sonjit.detectors.kinds.hands import HandObservation, HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.datasets import open_dataset

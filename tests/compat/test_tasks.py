@@ -64,7 +64,7 @@ class FakeSegmenter:
 )
 def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, model):
     detector.detect = lambda *_, **__: []
-    name_there = "sonjit.compat.mediapipe.tasks.python.vision._segmenter.load_selfie_segmenter"
+    name_there = "sonjit.compat.mediapipe.tasks.python.vision._hands.load_selfie_segmenter"
     monkeypatch.setattr(name_there, lambda _: FakeSegmenter())
     task, options_type = getattr(vision, name), getattr(vision, f"{name}Options")
 

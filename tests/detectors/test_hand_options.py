@@ -9,8 +9,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit.detectors.kinds.hand_size import HandSizes
-from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.kinds.hands import HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.media import Header, load_frames, open_writer

@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from textwrap import fill
-from typing import Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from sonjit._util.errors import InputError
-from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import (
@@ -24,6 +23,9 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.smoothing import refined_before
 from sonjit.detectors.tracking import Tracker
 from sonjit.results import Body, Face, Hand, Person, Result
+
+if TYPE_CHECKING:  # the choices of options would take the order of these types
+    from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
 
 _OPTIONS_ENTRY = "        **options: Options of the kind."
 """Line in the docstring of `create_detector` that the descriptions of the options replace."""

@@ -20,7 +20,6 @@ from sonjit.geometry.boxes import size_of
 
 O = TypeVar("O", bound="Observation")  # noqa: E741
 
-
 FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
 """What MediaPipe's own graph of a kind does, a filter, or nothing."""
 

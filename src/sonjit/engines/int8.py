@@ -47,7 +47,6 @@ _TURNS, _RUNS = 5, 12
 _LARGEST_WEIGHTS = 127, 63
 """Maximum weight of a filter, in steps: 8 bits, or 7."""
 
-
 Tune: TypeAlias = "Callable[[Sequence[Rounding]], Sequence[Tuned]]"
 """Function that fine-tunes the quantized layers of a network."""
 

@@ -36,7 +36,6 @@ _SPARSE = (3, 5)  # segments and indices
 _MAX_VALUES = 2**28  # values of a sparse tensor: a damaged size must not take all memory
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
-
 FlexValue = int | float | tuple[int, ...]
 _CUSTOM = 32  # of the enumeration BuiltinOperator
 _KINDS = {

@@ -20,7 +20,6 @@ from sonjit._util.errors import InputError
 ASSUMED_VIEW_DEG = 60
 """Assumed field of view across the longer image side, between phones (65 to 75) and webcams (50 to 60)."""
 
-
 _STEPS = 30
 _TOGETHER = 4  # after which most rays are found, and only the others go on
 _CLOSE = 1e-12

@@ -21,7 +21,6 @@ from sonjit.results.skeletons import Skeleton, load_skeleton
 
 R = TypeVar("R", bound="Result")
 
-
 RESULT_TYPES: Registry[type[Result]] = Registry("list of results")
 """Result types by the name of a frame's list."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
@@ -300,9 +299,8 @@ def _points_to_dicts(
     points: Float32Array, names: tuple[str, ...], axes: str, scores: Mapping[str, Float32Array]
 ) -> list[Json]:
     """Return one dict per point (K, 3), with its axes, its scores (K,) and its name if it has one."""
-    columns = [shortest_floats(points[:, i]) for i in range(len(axes))] + [shortest_floats(s) for s in scores.values()]
-    keys = (*axes, *scores)
-    rows = (dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True))
+    keys, columns = (*axes, *scores), np.column_stack([points[:, : len(axes)], *scores.values()])
+    rows = (dict(zip(keys, row, strict=True)) for row in shortest_floats(columns))
     return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
 
 

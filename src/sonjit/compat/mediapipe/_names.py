@@ -63,12 +63,12 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.vision": {
         "_options": "ImageProcessingOptions RunningMode",
         _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult HandLandmark HandLandmarker "
-        "HandLandmarkerOptions HandLandmarkerResult HandLandmarksConnections",
+        "HandLandmarkerOptions HandLandmarkerResult HandLandmarksConnections ImageSegmenter ImageSegmenterOptions "
+        "ImageSegmenterResult",
         _PEOPLE: "Blendshapes FaceDetector FaceDetectorOptions FaceDetectorResult FaceLandmarker FaceLandmarkerOptions "
         "FaceLandmarkerResult FaceLandmarksConnections HolisticLandmarker HolisticLandmarkerOptions "
         "HolisticLandmarkerResult PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult "
         "PoseLandmarksConnections",
-        "tasks.python.vision._segmenter": "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult",
         "solutions": "drawing_styles drawing_utils",
     },
     "tasks.python.vision.core": {},
@@ -90,9 +90,7 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.vision.holistic_landmarker": {
         _PEOPLE: "HolisticLandmarker HolisticLandmarkerOptions HolisticLandmarkerResult"
     },
-    "tasks.python.vision.image_segmenter": {
-        "tasks.python.vision._segmenter": "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult"
-    },
+    "tasks.python.vision.image_segmenter": {_HANDS: "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult"},
     "tasks.python.vision.pose_landmarker": {
         _PEOPLE: "PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult PoseLandmarksConnections"
     },

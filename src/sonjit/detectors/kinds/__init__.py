@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 KINDS: Registry[KindEntry] = Registry("kind")
 """Entries of the kinds by name."""
 
-
 _OPTIONS_OF_STREAMS = ("smoothing", "search_interval", "smooth_segmentation")
 _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}
 """Values that describe stills: MediaPipe's graphs do not smooth them, and each of them is searched."""

@@ -48,7 +48,6 @@ _TORSO_WEIGHTS = np.stack(
 _SAME_HIPS = 0.1
 """Maximum distance of the centres of two boxes of the same person, in sides. Shoulders are twice as wide."""
 
-
 _BOX_SCALE = 1.25
 """Size of the crop relative to the circle around the body, as in MediaPipe's graph."""
 _KERNEL = 9

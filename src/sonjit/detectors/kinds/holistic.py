@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.agreement import Agreement
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, corners_of
 from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
@@ -36,7 +35,40 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle
-from sonjit.results import Box, Hand, Handedness, Person
+from sonjit.results import Hand, Handedness, Person
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Maximum differences between a tracked box and the box of a search at which the tracked box is kept.
+
+    Source: options of the `RoiTrackingCalculator` in MediaPipe's holistic graph.
+
+    Attributes:
+        rotation: Difference of the angles in radians.
+        shift: Distance along each axis of the image, relative to the size of the searched box.
+        scale: Difference of the sizes, relative to the size of the searched box.
+        margin: Margin of the searched box, relative to its size, that must not contain tracked keypoints.
+    """
+
+    rotation: float
+    shift: float
+    scale: float
+    margin: float
+
+    def accepts(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
+        """Check whether the tracked box is close to the found box, which must contain its keypoints (K, 2)."""
+        size = found.width
+        if (
+            abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation
+            or max(abs(tracked.cx - found.cx), abs(tracked.cy - found.cy)) > self.shift * size
+            or abs(tracked.width - size) > self.scale * size
+        ):
+            return False
+        cosine, sine = math.cos(found.rotation), math.sin(found.rotation)
+        offsets = (keypoints - (found.cx, found.cy)) @ np.array([[cosine, -sine], [sine, cosine]])
+        return bool(np.abs(offsets).max() < (1 - self.margin) * size / 2)
+
 
 P = TypeVar("P", bound=Observation)
 
@@ -60,7 +92,6 @@ _MIN_BODY_SHIFT = 0.1
 
 _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
-
 
 _HAND_AGREEMENT = Agreement(rotation=math.radians(40), shift=0.2, scale=0.4, margin=0.1)
 _FACE_AGREEMENT = Agreement(rotation=math.radians(15), shift=0.1, scale=0.3, margin=0.2)
@@ -310,18 +341,11 @@ class Holistic(Kind[BodyObservation, Person]):
         ]
         return hands, observed_face.result()
 
-    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box | None = None) -> FaceObservation | None:
-        """Return the face in the head crop of a body, or None. A face must cover the centre of the box `near`."""
+    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation) -> FaceObservation | None:
+        """Return the face in the head crop of a body, or None."""
         box = self._face_box(rgb, body)
         face = None if box is None else self.faces.observe(rgb, box)
-        if face is None or face.score <= self._min_face:
-            return None
-        if near is None:
-            return face
-        x_min, y_min, x_max, y_max = near
-        centre = (x_min + x_max) / 2, (y_min + y_max) / 2
-        x_min, y_min, x_max, y_max = face.box
-        return face if x_min < centre[0] < x_max and y_min < centre[1] < y_max else None
+        return None if face is None or face.score <= self._min_face else face
 
     def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
         """Return the tracked parts of a person. Stills get new parts."""

@@ -250,7 +250,6 @@ Row: TypeAlias = tuple[Any, ...]
 RowRecord: TypeAlias = "Mapping[str, Any]"
 """A row's values by the columns' names."""
 
-
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
     **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),

@@ -40,7 +40,6 @@ BLENDSHAPE_LANDMARKS = (
 )  # fmt: skip
 """Of the 478 of a face mesh, the 146 that the network takes, in its order."""
 
-
 _RIGHT_JAW: Final = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
 _LEFT_JAW: Final = (152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
 """Of the person, from the ear to the chin and from there to the other ear."""

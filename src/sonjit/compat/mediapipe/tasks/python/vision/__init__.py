@@ -10,14 +10,12 @@ if TYPE_CHECKING:
     from sonjit.compat.mediapipe._options import RunningMode as RunningMode
     from sonjit.compat.mediapipe.solutions import drawing_styles as drawing_styles
     from sonjit.compat.mediapipe.solutions import drawing_utils as drawing_utils
-    from sonjit.compat.mediapipe.tasks.python.vision import _hands, _people, _segmenter
+    from sonjit.compat.mediapipe.tasks.python.vision import _hands, _people
     from sonjit.compat.mediapipe.tasks.python.vision._hands import *  # noqa: F403
     from sonjit.compat.mediapipe.tasks.python.vision._people import *  # noqa: F403
-    from sonjit.compat.mediapipe.tasks.python.vision._segmenter import *  # noqa: F403
 
     core = _options
-    gesture_recognizer = hand_landmarker = _hands
+    gesture_recognizer = hand_landmarker = image_segmenter = _hands
     face_detector = face_landmarker = holistic_landmarker = pose_landmarker = _people
-    image_segmenter = _segmenter
 
 add_covered_names(globals())
