@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector, Filter, OneEuro, create_detector
     from sonjit.geometry.boxes import RotatedBox
     from sonjit.lab.explain.imagenet import explain
-    from sonjit.media import Results, TrackedFrame, draw, open_source, to_dataframe
+    from sonjit.media import DrawingStyle, Results, TrackedFrame, draw, open_source, to_dataframe
     from sonjit.results import Body, Event, Face, Frame, Hand, Person
     from sonjit.results.measures import fingers_up
     from sonjit.runs.tracked_frames import track
 
 __all__ = [
-    "Body", "Detector", "Event", "Face", "Filter", "Frame", "Hand", "InputError", "JobError", "MissingExtraError",
-    "OneEuro", "Person", "Results", "RotatedBox", "SonjitError", "TrackedFrame", "__version__", "create_detector",
-    "draw", "explain", "fingers_up", "load_extension", "open_source", "to_dataframe", "track",
+    "Body", "Detector", "DrawingStyle", "Event", "Face", "Filter", "Frame", "Hand", "InputError", "JobError",
+    "MissingExtraError", "OneEuro", "Person", "Results", "RotatedBox", "SonjitError", "TrackedFrame", "__version__",
+    "create_detector", "draw", "explain", "fingers_up", "load_extension", "open_source", "to_dataframe", "track",
 ]  # fmt: skip
 
 # Threads of OpenBLAS, in NumPy and OpenCV, wait busily for 2^26 cycles after their start and after each call, a quarter
@@ -42,7 +42,7 @@ add_lazy_names(globals(), {
     "Detector Filter OneEuro create_detector": "sonjit.detectors",
     "RotatedBox": "sonjit.geometry.boxes",
     "explain": "sonjit.lab.explain.imagenet",
-    "Results TrackedFrame draw open_source to_dataframe": "sonjit.media",
+    "DrawingStyle Results TrackedFrame draw open_source to_dataframe": "sonjit.media",
     "Body Event Face Frame Hand Person": "sonjit.results",
     "fingers_up": "sonjit.results.measures",
     "track": "sonjit.runs.tracked_frames",

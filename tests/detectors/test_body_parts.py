@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.detectors.kinds.body import (
-    Bodies,
-    BodyObservation,
-    BodySmoother,
-    MaskSmoother,
-)
+from sonjit.detectors.kinds.body import Bodies, BodyObservation, BodySmoother, MaskSmoother
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton
 

@@ -7,12 +7,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import gesture_of
-from sonjit.gestures.classifier import (
-    FEATURES,
-    VOCABULARY,
-    features_of,
-    gesture_features,
-)
+from sonjit.gestures.classifier import FEATURES, VOCABULARY, features_of, gesture_features
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand

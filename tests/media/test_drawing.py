@@ -6,9 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sonjit import InputError
+from sonjit.lab.hand_models.drawing import draw_mesh
 from sonjit.media import draw_frame
-from sonjit.media.drawing import draw_regions
-from sonjit.media.drawing.instances import draw_mesh
+from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
 
@@ -29,6 +30,32 @@ def test_expected_errors_are_rings_around_refined_keypoints():
     assert 10 < distances.min() <= distances.max() < 20
     published = Frame(0, None, hands=[replace(refined, error_px=None)])
     np.testing.assert_array_equal(draw_frame(black, published, labels=False, errors=True), plain)
+
+
+def test_styles_change_lines_colours_and_background(body):
+    rgb, frame = np.full((300, 300, 3), 128, np.uint8), Frame(0, None, bodies=[upright(body)])
+    plain = draw_frame(rgb, frame, labels=False)
+    black = draw_frame(rgb, frame, DrawingStyle(background="black", colour="#00ff00", thickness=2, labels=False))
+    assert (black == 0).all(2).mean() > 0.5
+    assert ((black != 0).any(2) > (plain != rgb).any(2)).sum() > 300
+    assert not (black[..., 1] < black[..., (0, 2)].max(2))[black.min(2) > 20].any()
+    boxed = draw_frame(rgb, frame, DrawingStyle(boxes=True, points=False, labels=False))
+    assert (boxed != plain).any()
+    assert_regions_contain_the_drawing(frame, rgb, style=DrawingStyle(boxes=True, thickness=3, colour="instance"))
+    for wrong in ({"colour": "red"}, {"thickness": 9}, {"anonymise": "all"}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            DrawingStyle(**wrong)
+
+
+def test_anonymous_drawings_hide_faces(body, hand):
+    rgb = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    blurred = draw_frame(rgb, Frame(0, None, bodies=[upright(body)]), DrawingStyle(anonymise="blur", labels=False))
+    assert blurred[40:60, 130:145].std() < 0.5 * rgb.std()
+    assert (blurred[250:, :90] == rgb[250:, :90]).all()
+    style = DrawingStyle(anonymise="black")
+    assert (draw_frame(rgb, Frame(0, None), style) == 0).all()
+    with pytest.raises(InputError, match="requires faces or bodies"):
+        draw_frame(rgb, Frame(0, None, [hand()]), DrawingStyle(anonymise="blur"))
 
 
 def wild(count, axes=3):
@@ -53,10 +80,10 @@ def test_nothing_found_is_too_wild(body, hand, face, mask, size, note):
     assert draw_frame(np.zeros((*size, 3), np.uint8), frame, notes=[note] * 2).shape == (*size, 3)
 
 
-def assert_regions_contain_the_drawing(frame, rgb, notes=()):
+def assert_regions_contain_the_drawing(frame, rgb, notes=(), style=USUAL):
     stale = np.full_like(rgb, 77)
-    regions = draw_regions(stale, rgb, frame, notes=notes)
-    expected, outside = draw_frame(rgb, frame, notes=notes), np.ones(rgb.shape[:2], bool)
+    regions = draw_regions(stale, rgb, frame, style, notes=notes)
+    expected, outside = draw_frame(rgb, frame, style, notes=notes), np.ones(rgb.shape[:2], bool)
     for region in regions:
         np.testing.assert_array_equal(stale[region.slices], expected[region.slices])
         outside[region.slices] = False

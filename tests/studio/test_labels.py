@@ -7,15 +7,7 @@ from hypothesis import strategies as st
 from sonjit._util.errors import InputError
 from sonjit.studio.labelling import swapped_frame_sets
 from sonjit.studio.learning import fit_offsets, load_offsets, triangulate_detections
-from sonjit.studio.run_folder import (
-    FOLDER,
-    LABELS,
-    ChunkDetections,
-    Labels,
-    load_labels,
-    machine_marks,
-    read_labels,
-)
+from sonjit.studio.run_folder import FOLDER, LABELS, ChunkDetections, Labels, load_labels, machine_marks, read_labels
 
 from .annotated import drawn_project
 from .projects import hands, make_project

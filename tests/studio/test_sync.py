@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.studio.synchronisation import (
-    Timeline,
-    flash_times,
-    onsets,
-    read_stamps,
-    read_timeline,
-    synchronise,
-)
+from sonjit.studio.synchronisation import Timeline, flash_times, onsets, read_stamps, read_timeline, synchronise
 
 FPS = 30
 

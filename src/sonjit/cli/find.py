@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +28,7 @@ from sonjit.cli.options import (
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options
 from sonjit.detectors.option import Option, OptionValue
-from sonjit.media import load_frames, open_writer
+from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
@@ -76,9 +77,8 @@ def detect_command(kind: str) -> Callable[..., int]:
             events=tuple(EventLimits.from_text(text, kind) for text in output.events),
             rows=output.rows,
             bones=output.bones,
-            draw_errors=output.draw_errors,
             degrees=output.degrees,
-            gestures_in_labels=output.measures or "gestures" in values,
+            style=replace(output.style, gestures=output.measures or "gestures" in values),
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs = Outputs(save, draw, mask, json=output.json)
@@ -144,6 +144,9 @@ def _check(
         (output.bones and not (known and known.has_bones),
          f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character"),
         (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
+        (output.draw is None and replace(output.style, anonymise="none") != DrawingStyle(),
+         "--draw-colour and other settings of drawings require --draw"),
+        (output.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
         (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
         (output.degrees and not (output.measures or output.count or output.events or str(save).endswith(".xlsx")),
          "--degrees requires --measures, --count or --events"),

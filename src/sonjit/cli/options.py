@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import camera_from_text
+from sonjit.media import DrawingStyle
 from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
 
@@ -73,6 +74,13 @@ class Output:
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         draw_errors: Draw a ring around each refined hand keypoint, with its expected error as radius.
+        draw_colour: Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.
+        draw_thickness: Factor of line widths, 0.5 to 3.
+        draw_points: Draw keypoints.
+        draw_boxes: Draw the box of each instance.
+        draw_labels: Write name, score and id next to each instance.
+        draw_background: What is below the drawing.
+        anonymise: In drawings and masks: black draws the skeleton on black, blur blurs all faces. Both drop the sound.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
             and in the column repetitions. Repeat the option for further angles.
@@ -89,11 +97,25 @@ class Output:
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None
     draw_errors: Annotated[bool, Parameter(negative="")] = False
+    draw_colour: str = ""
+    draw_thickness: float = 1.0
+    draw_points: bool = True
+    draw_boxes: Annotated[bool, Parameter(negative="")] = False
+    draw_labels: bool = True
+    draw_background: Literal["image", "black"] = "image"
+    anonymise: Literal["none", "black", "blur"] = "none"
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
     degrees: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False
+
+    @property
+    def style(self) -> DrawingStyle:
+        """Settings of drawings."""
+        switches = {"points": self.draw_points, "boxes": self.draw_boxes, "labels": self.draw_labels}
+        style = DrawingStyle(self.draw_colour, self.draw_thickness, **switches, errors=self.draw_errors)
+        return replace(style, background=self.draw_background, anonymise=self.anonymise)
 
 
 def checked_limit(limit: int | None) -> int | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars
 
     from sonjit._util.arrays import Image
+    from sonjit.media.drawing import DrawingStyle
     from sonjit.media.tables.base import ColumnType, Extras, Row, TableRows
 
 R = TypeVar("R", bound=Result)
@@ -33,13 +34,20 @@ _PREVIEW_PX = 480
 """Maximum side of the preview in a notebook, in pixels."""
 
 
-def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: bool = True) -> Image:
+def draw(
+    image: ImageLike,
+    found: Frame | Result | Iterable[Result],
+    style: DrawingStyle | None = None,
+    *,
+    labels: bool = True,
+) -> Image:
     """Return a copy of the image with the results drawn over it, in the style of the command line and the app.
 
     Args:
         image: Image of the results: an RGB array (H, W, 3), a path, encoded bytes or a PIL image.
         found: Results of a detector, one result, or a frame, with keypoints in pixels of the image.
-        labels: If True, write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
+        style: Colours, line widths, background and other settings; None for the usual ones.
+        labels: If False, write no labels, whatever the style.
 
     Returns:
         RGB image (H, W, 3), uint8.
@@ -50,11 +58,11 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
         >>> drawn.shape, str(drawn.dtype)
         ((480, 640, 3), 'uint8')
     """
-    from sonjit.media.drawing import draw_frame
+    from sonjit.media.drawing import DrawingStyle, draw_frame
 
     if not isinstance(found, Frame):
         found = Frame.from_results(0, None, [found] if isinstance(found, Result) else list(found))
-    return draw_frame(image, found, labels=labels)
+    return draw_frame(image, found, style or DrawingStyle(), labels=labels)
 
 
 class _Shown(ABC):
@@ -81,11 +89,9 @@ class _Shown(ABC):
     def _frame(self) -> Frame:
         """Return the results as a frame."""
 
-    def draw(self, *, labels: bool = True) -> Image:
+    def draw(self, style: DrawingStyle | None = None, *, labels: bool = True) -> Image:
         """Return the image with all results drawn over it; see `sonjit.draw`."""
-        from sonjit.media.drawing import draw_frame
-
-        return draw_frame(self.image, self._frame(), labels=labels)
+        return draw(self.image, self._frame(), style, labels=labels)
 
     def show(self) -> None:
         """Show the drawn image below the cell of a notebook, or in the image viewer of the system."""

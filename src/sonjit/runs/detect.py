@@ -26,11 +26,12 @@ from sonjit.media import (
     SourceFrame,
     draw_frame,
     mask_from_frame,
+    open_drawing_writer,
     open_mask_writer,
 )
-from sonjit.media.drawing import draw_regions
+from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
-from sonjit.results import Frame, Instance, MotionEvent, Result
+from sonjit.results import Box, Frame, Instance, MotionEvent, Result
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
 from sonjit.runs.frame_tables import FrameTable
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 _MIN_FRAMES: Final = 10
 """Number of frames without results after which a more thorough search is suggested."""
+_HELD_S: Final = 0.5
+"""Time for which the place of a face stays blurred."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ class Detect(Task):
         rows: What a row of a table describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
         events: Limits of measures that make events.
-        draw_errors: Draw the expected errors of refined hands.
-        gestures_in_labels: Write gestures into the labels of drawings.
+        style: Settings of drawings.
         degrees: Write angles in degrees, also into tables that are not .xlsx.
     """
 
@@ -82,8 +84,7 @@ class Detect(Task):
     rows: TableRows | None = None
     bones: BoneNames | None = None
     events: tuple[EventLimits, ...] = ()
-    draw_errors: bool = False
-    gestures_in_labels: bool = True
+    style: DrawingStyle = USUAL
     degrees: bool = False
 
     @cached_property
@@ -232,6 +233,11 @@ class DetectWorker(Worker[Frame]):
                 if item.gestures is not None and "gestures" not in item.options:
                     options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
                 self._detectors.append(detector_from(options))
+            self._face_detector: Detector[Any] | None = None
+            if task.style.anonymise == "blur":
+                options = {"model": "box-full", "max_instances": 20, "min_detection_score": 0.3, "search": "fast"}
+                options |= {"static_image": True, "models_dir": task.settings.models_dir}
+                self._face_detector = detector_from(make_options(find_kind("face"), options))
             stack.pop_all()
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
@@ -241,6 +247,7 @@ class DetectWorker(Worker[Frame]):
         self._source, self._outputs = source, outputs
         self._repetitions = RepetitionCounts(*self._task.count) if self._task.count else None
         self._last: Frame | None = None
+        self._held: list[tuple[Box, float | None]] = []
         self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
         self._drawing: DrawingWriter | None = None
@@ -266,10 +273,12 @@ class DetectWorker(Worker[Frame]):
             )
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
+        keeps = self._task.style.anonymise == "none"  # what identifies people
         if outputs.draw is not None:
-            self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
+            drawing = open_drawing_writer(outputs.draw, source, sound=keeps)
+            self._drawing = files.enter_context(self.as_optional(drawing, outputs.draw, outputs))
         if outputs.mask is not None:
-            self._mask = files.enter_context(open_mask_writer(outputs.mask, source))
+            self._mask = files.enter_context(open_mask_writer(outputs.mask, source, cutout=keeps, sound=keeps))
             self._mask.images = self.as_optional(self._mask.images, outputs.mask, outputs)
 
     def process(self, frame: SourceFrame) -> Frame:
@@ -300,7 +309,7 @@ class DetectWorker(Worker[Frame]):
 
     def write(self, frame: SourceFrame, item: Frame) -> None:
         """Write a frame into the tables, the drawing and the mask."""
-        annotations = annotate(item, self._columns, self._repetitions, gestures=self._task.gestures_in_labels)
+        annotations = annotate(item, self._columns, self._repetitions, gestures=self._task.style.gestures)
         self._extras = annotations.extras
         for table in self._tables:
             table.write(item, annotations.extras)
@@ -314,17 +323,26 @@ class DetectWorker(Worker[Frame]):
 
     def _draw(self, drawing: DrawingWriter, frame: SourceFrame, item: Frame, notes: Sequence[str]) -> None:
         """Draw a frame and write the drawing."""
-        start_s, errors = time.perf_counter(), self._task.draw_errors
+        start_s, style = time.perf_counter(), self._task.style
         regions: Sequence[Region] | None = None
-        if drawing.keeps_pixels(frame):
+        if drawing.keeps_pixels(frame) and not style.is_black and style.anonymise == "none":
             if self._canvas is None or self._canvas.shape != frame.rgb.shape:
                 self._canvas = np.empty_like(frame.rgb)
             drawn = self._canvas
-            regions = draw_regions(drawn, frame.rgb, item, notes=notes, errors=errors)
+            regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            drawn = draw_frame(frame.rgb, item, notes=notes, errors=errors)
+            drawn = draw_frame(frame.rgb, item, style, notes=notes, faces=self._faces_to_blur(frame))
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
+
+    def _faces_to_blur(self, frame: SourceFrame) -> list[Box]:
+        """Return the faces of an image, and in a video those of the half second before."""
+        if self._face_detector is None:
+            return []
+        now = frame.time
+        held = [(box, time) for box, time in self._held if None not in (now, time) and 0 <= now - time <= _HELD_S]  # pyright: ignore[reportOperatorIssue]
+        self._held = [*held, *((face.box, now) for face in self._face_detector.detect(frame.rgb))]
+        return [box for box, _ in self._held]
 
     def _finish_events(self) -> None:
         """Write the events that last until the end of the input, and the notes of the source."""
@@ -356,7 +374,7 @@ class DetectWorker(Worker[Frame]):
 
     def close(self) -> None:
         """Free the networks."""
-        for detector in self._detectors:
+        for detector in filter(None, (*self._detectors, self._face_detector)):
             detector.close()
 
 

@@ -20,7 +20,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import atomic_file
 from sonjit._util.pools import Progress
-from sonjit.media import IMAGE_ENDINGS, natural_key, open_source
+from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.video import open_container, video_stream
@@ -286,7 +286,7 @@ def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
             kind,
             {name: value for name, value in options.items() if name != MEASURES.name} | {"threads": 1},
             measures=bool(options.get(MEASURES.name)),
-            gestures_in_labels=options.get("gestures", "none") != "none",
+            style=DrawingStyle(gestures=options.get("gestures", "none") != "none"),
         )
         for kind, options in detectors
     )

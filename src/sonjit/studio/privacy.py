@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array, FloatArray, Image
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
+from sonjit.media.drawing.instances import BLUR_MARGIN, add_margin, blur_faces
 from sonjit.results import Box, Face
 from sonjit.studio.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation import triangulate
 
-_BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
-_BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
 _MIN_PRESENCE: Final = 0.1
 """Presence below which a small face over a hand counts as a finger.
 
@@ -108,7 +107,7 @@ def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDA
     found: list[Box] = []
     hands = withheld = 0
     for face in _detector("box-full").detect(rgb):
-        covered = [hand for hand in joints if _overlaps_hand(_add_margin(face.box, rgb), hand, camera.camera.K)]
+        covered = [hand for hand in joints if _overlaps_hand(add_margin(face.box, rgb), hand, camera.camera.K)]
         if covered and _is_hand(rgb, face, covered, camera.camera.K):
             hands += 1
             continue
@@ -137,10 +136,10 @@ def hide_faces_of_other_views(
             is_visible = -radius < x < camera.width + radius and -radius < y < camera.height + radius  # False for NaN
             if image.faces.withheld or not is_visible or any(a <= x <= c and b <= y <= d for a, b, c, d in image.boxes):
                 continue
-            half = radius / (1 + 2 * _BLUR_MARGIN)
+            half = radius / (1 + 2 * BLUR_MARGIN)
             box = x - half, y - half, x + half, y + half
             joints = camera.camera.from_world(points_m)
-            if any(_overlaps_hand(_add_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
+            if any(_overlaps_hand(add_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
                 changed[view] = image._replace(faces=FacesFound(withheld=1))
             else:
                 faces = image.faces._replace(blurred=image.faces.blurred + 1)
@@ -178,29 +177,6 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
                 camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _FACE_WIDTHS_M
             ]
     return heads + unpaired
-
-
-def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
-    """Reduce each face's box and a margin in an image (H, W, 3) to six by six cells."""
-    import cv2
-
-    out = rgb.copy()
-    for box in boxes:
-        left, top, right, bottom = _add_margin(box, rgb)
-        if right - left < 1 or bottom - top < 1:
-            continue
-        cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
-        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    return out
-
-
-def _add_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
-    """Return a face's box with its margin: x_min, y_min, x_max, y_max within the image."""
-    x_min, y_min, x_max, y_max = box
-    margin = _BLUR_MARGIN * max(x_max - x_min, y_max - y_min)
-    height, width = rgb.shape[:2]
-    left, top = max(0, math.floor(x_min - margin)), max(0, math.floor(y_min - margin))
-    return left, top, min(width, math.ceil(x_max + margin)), min(height, math.ceil(y_max + margin))
 
 
 def _overlaps_hand(box: tuple[int, int, int, int], joints_m: FloatArray, K: FloatArray) -> bool:

@@ -18,11 +18,11 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit._util.files import atomic_file
 from sonjit.geometry.rotations import align_rigidly, quaternion_wxyz_from_matrix
+from sonjit.lab.hand_models.drawing import draw_mesh
 from sonjit.lab.hand_models.mano_files import JOINTS, TO_MEDIAPIPE21
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media import open_source
 from sonjit.media.annotated import open_drawing_writer
-from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT
 from sonjit.studio.exports import complete_hands, hand_motions
 from sonjit.studio.people import PeopleInSpace

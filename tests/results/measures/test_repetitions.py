@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.results.measures import (
-    RepetitionCounter,
-    count_repetitions,
-    find_repetitions,
-    joint_angles_rad,
-)
+from sonjit.results.measures import RepetitionCounter, count_repetitions, find_repetitions, joint_angles_rad
 
 SQUATS = "real/tfjs-models/pose-detection/test_data"
 SQUATS_DONE = 2

@@ -20,11 +20,11 @@ from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
+from sonjit.lab.hand_models.drawing import draw_mesh
 from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 from sonjit.media import DrawingWriter, Source, SourceFrame
-from sonjit.media.drawing.instances import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame

@@ -24,7 +24,7 @@ _FOLDER_ENDING = ".png"
 
 
 def open_drawing_writer(
-    path: str | os.PathLike[str], source: Source, *, folder_ending: str | None = None
+    path: str | os.PathLike[str], source: Source, *, folder_ending: str | None = None, sound: bool = True
 ) -> DrawingWriter:
     """Open a file or folder for the annotated images of one source.
 
@@ -36,6 +36,7 @@ def open_drawing_writer(
         path: Output path. Its extension selects the format; a folder has none.
         source: Open source of the images.
         folder_ending: Extension of the images in a folder; default: that of each input.
+        sound: Keep the sound of a video.
 
     Raises:
         InputError: The ending does not fit the source, the folder cannot be created or written to, or the output is the
@@ -53,7 +54,7 @@ def open_drawing_writer(
         _check_ending(path, ANNOTATED_IMAGE_ENDINGS, "an image")
         return ImageWriter(path)
     _check_ending(path, ANNOTATED_VIDEO_ENDINGS, "a video")
-    return AnimationWriter(path, source) if ending in ANIMATION_ENDINGS else VideoWriter(path, source)
+    return AnimationWriter(path, source) if ending in ANIMATION_ENDINGS else VideoWriter(path, source, sound=sound)
 
 
 def is_drawing_folder(path: str | os.PathLike[str]) -> bool:
@@ -110,7 +111,9 @@ class MaskWriter(Output):
         self.images.discard()
 
 
-def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bool = True) -> MaskWriter:
+def open_mask_writer(
+    path: str | os.PathLike[str], source: Source, *, cutout: bool = True, sound: bool = True
+) -> MaskWriter:
     """Open a file or folder for the masks of one source.
 
     One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
@@ -123,13 +126,14 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
         path: Output path. Its extension selects the format, as in `open_drawing_writer`.
         source: Open source of the masks.
         cutout: `False` for the grey mask with every ending.
+        sound: Keep the sound of a video.
 
     Raises:
         InputError: The ending does not fit the source, the folder cannot be created or written to, or the output is the
             source's own file.
     """
     ending = _FOLDER_ENDING if source.kind == "folder" else Path(path).suffix.lower()
-    images = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
+    images = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING, sound=sound)
     return MaskWriter(images, cutout=cutout and ending in TRANSPARENT_ENDINGS)
 
 

@@ -266,9 +266,9 @@ class VideoWriter(ContainerWriter):
     of the first. AVI has only a fixed rate, to which times are rounded.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, *, sound: bool = True) -> None:
         self._source = source
-        self._sound = SoundTrack.of_source(source)
+        self._sound = SoundTrack.of_source(source) if sound else None
         # otherwise Matroska writes random numbers and runs differ; it opens the file with the first image
         super().__init__(path, {"fflags": "+bitexact"})
         fps = source.fps if source.fps and _MINIMUM_FPS <= source.fps <= _MAXIMUM_FPS else 30

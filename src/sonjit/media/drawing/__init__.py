@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 
 from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError
 from sonjit.media.drawing.instances import (
+    PERSON_COLOURS,
+    blur_faces,
     body_label,
     draw_body,
+    draw_box,
     draw_cut_out,
     draw_errors,
     draw_face,
@@ -25,19 +30,23 @@ from sonjit.media.drawing.strokes import (
     HAND_WIDTH,
     INK,
     NEUTRAL,
+    STYLE,
+    USUAL,
+    DrawingStyle,
     Label,
     PlacedLabel,
     Region,
     Strokes,
     label_of,
     merge_regions,
+    own,
     place_labels,
     shade,
 )
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Body, Face, Frame, Hand, Person, Result
+from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
 
-__all__ = ["Drawing", "Label", "draw_frame", "draw_regions"]
+__all__ = ["Drawing", "DrawingStyle", "Label", "draw_frame", "draw_regions"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +82,9 @@ def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
     near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
     for a, b in result.skeleton.connections:
         strokes.line(a, b, INK, width + 2 * strokes.edge(width))
-        strokes.line(a, b, shade(NEUTRAL, (near[a] + near[b]) / 2), width)
+        strokes.line(a, b, shade(own(NEUTRAL), (near[a] + near[b]) / 2), width)
     for k, depth in enumerate(near):
-        strokes.dot(k, shade(NEUTRAL, depth), width)
+        strokes.dot(k, shade(own(NEUTRAL), depth), width)
 
 
 def _label_above(result: Result) -> Label:
@@ -107,7 +116,14 @@ def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -
 
 
 def draw_frame(
-    rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = (), errors: bool = False
+    rgb: ImageLike,
+    frame: Frame,
+    style: DrawingStyle = USUAL,
+    *,
+    labels: bool = True,
+    notes: Sequence[str] = (),
+    errors: bool = False,
+    faces: Sequence[Box] | None = None,
 ) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
@@ -119,21 +135,29 @@ def draw_frame(
     Args:
         rgb: Image in any form that `rgb_from` takes. It is not changed.
         frame: Frame with keypoints in pixels of the image.
+        style: Settings of the drawing.
         labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
         notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
         errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
+        faces: Boxes of further faces to blur in pixels; None if only those of the frame are known.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    canvas = rgb_from(rgb).copy()
+    canvas = np.zeros_like(rgb_from(rgb)) if style.is_black else rgb_from(rgb).copy()
     height, width = canvas.shape[:2]
-    _Scene(frame, width, height, labels=labels, notes=notes, errors=errors).draw(canvas)
+    style = replace(style, labels=style.labels and labels, errors=style.errors or errors)
+    scene = _Scene(frame, width, height, style, notes)
+    if style.anonymise == "blur":
+        if faces is None and not scene.heads:
+            raise InputError("anonymise='blur' requires faces or bodies, whose heads are known. Choose 'black'")
+        canvas = blur_faces(canvas, [*(faces or ()), *scene.heads])
+    scene.draw(canvas)
     return canvas
 
 
 def draw_regions(
-    canvas: Image, rgb: Image, frame: Frame, *, notes: Sequence[str] = (), errors: bool = False
+    canvas: Image, rgb: Image, frame: Frame, style: DrawingStyle = USUAL, *, notes: Sequence[str] = ()
 ) -> list[Region]:
     """Draw a frame as `draw_frame` does, but only copy the regions of the image that the drawing needs.
 
@@ -141,14 +165,14 @@ def draw_regions(
         canvas: Image (H, W, 3) uint8 RGB to draw on. Its values outside the regions have no meaning afterwards.
         rgb: Image (H, W, 3) uint8 RGB below the drawing. It is not changed.
         frame: Frame with keypoints in pixels of the image.
+        style: Settings of the drawing, which shows the image.
         notes: Text to append to each label.
-        errors: Draw a ring around each refined keypoint of a hand.
 
     Returns:
         Regions that contain all that was drawn. They do not touch each other.
     """
     height, width = rgb.shape[:2]
-    scene = _Scene(frame, width, height, labels=True, notes=notes, errors=errors)
+    scene = _Scene(frame, width, height, style, notes)
     regions = scene.regions(canvas)
     for region in regions:
         canvas[region.slices] = rgb[region.slices]
@@ -162,15 +186,15 @@ class _Scene:
     Args:
         frame: Frame with keypoints in pixels.
         width, height: Size of the image in pixels.
-        labels: Write labels.
+        style: Settings of the drawing.
         notes: Text to append to each label.
-        errors: Draw rings of expected errors.
+
+    Attributes:
+        heads: Boxes of faces and of the heads of bodies.
     """
 
-    def __init__(
-        self, frame: Frame, width: int, height: int, *, labels: bool, notes: Sequence[str], errors: bool
-    ) -> None:
-        self._width, self._height = width, height
+    def __init__(self, frame: Frame, width: int, height: int, style: DrawingStyle, notes: Sequence[str]) -> None:
+        self._width, self._height, self._style = width, height, style
         shown: list[tuple[Drawing, Result, Person | None, str]] = []
         noted = chain(notes, repeat(""))
         for result in frame.all_results():
@@ -179,28 +203,49 @@ class _Scene:
         shown.sort(key=lambda item: item[0].layer)
         self._shown = shown
         self._masks = [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None]
-        self._with_errors = [part for _, part, *_ in shown if errors and isinstance(part, Hand)]
+        self._with_errors = [part for _, part, *_ in shown if style.errors and isinstance(part, Hand)]
         self._labels: list[PlacedLabel] = []
-        if labels:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            boxes = [box for _, result, *_ in shown if (box := head_box(result)) is not None]
+            self.heads = [box for box in boxes if np.isfinite(box).all()]
+            if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
-                heads = [box for _, result, *_ in shown if (box := head_box(result)) is not None]
-                self._labels = place_labels(drawn_labels, width, height, heads)
+                self._labels = place_labels(drawn_labels, width, height, boxes)
 
     def draw(self, canvas: Image) -> None:
         """Draw everything in place."""
         with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
-            draw_cut_out(canvas, self._masks)
-            for drawing, result, person, _ in self._shown:
-                drawing.draw(canvas, result, person)
+            if not self._style.is_black:
+                draw_cut_out(canvas, self._masks)
+            for number, (drawing, result, person, _) in enumerate(self._shown):
+                with self._styled((person or result).id or number):
+                    drawing.draw(canvas, result, person)
+                    if self._style.boxes and not (isinstance(result, Face) and len(result.keypoints) == 6):
+                        draw_box(canvas, result)
             for hand in self._with_errors:
                 draw_errors(canvas, hand)
             for label in self._labels:  # last, so that no line crosses a label
                 label.draw(canvas)
 
+    @contextmanager
+    def _styled(self, number: int) -> Generator[None]:
+        """Apply the style to what the block draws, with the colour of an instance."""
+        style = self._style
+        if style.colour == "instance":
+            style = replace(style, colour="#{:02x}{:02x}{:02x}".format(*PERSON_COLOURS[number % len(PERSON_COLOURS)]))
+        token = STYLE.set(style)
+        yield
+        STYLE.reset(token)
+
     def regions(self, canvas: Image) -> list[Region]:
         """Return regions that contain everything that is drawn. They do not touch each other."""
-        if self._masks or self._with_errors or not all(drawing.is_near_keypoints for drawing, *_ in self._shown):
+        is_usual = self._style.thickness == 1 and not self._style.boxes
+        if (
+            self._masks
+            or self._with_errors
+            or not is_usual
+            or not all(drawing.is_near_keypoints for drawing, *_ in self._shown)
+        ):
             return [Region(0, 0, self._width, self._height)]
         points: dict[int, list[Float32Array]] = {}
         for _, result, person, _ in self._shown:  # the limbs of a person end at its hands

@@ -1,23 +1,22 @@
-"""Draw hands, faces, bodies, people's masks and meshes.
+"""Draw hands, faces, bodies and people's masks, and blur faces.
 
 A hand has a colour per finger, depth as size and shade, and a small label at the wrist. A face has thin contours over a
 faint cloud of mesh points, and irises as rings; a face that is only a box is a rounded box. The limbs of a body have a
 colour per side and are thick where seen and thin where hidden; hands and face of a person replace those of the body.
-People's masks are translucent tints with a fine outline. Meshes have a depth buffer and smooth shading.
+People's masks are translucent tints with a fine outline.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray, RealArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
-from sonjit.geometry.rotations import vertex_normals
 from sonjit.media.drawing.strokes import (
     BODY_WIDTH,
     HAND_WIDTH,
@@ -31,6 +30,7 @@ from sonjit.media.drawing.strokes import (
     draw_path,
     draw_ring,
     label_of,
+    own,
     shade,
     translucent,
 )
@@ -44,6 +44,8 @@ CONTOURS: dict[str, Colour] = {
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
 _MESH: Colour = (232, 240, 255)
 """RGB of the lines of a face mesh."""
+BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
+_BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
 _ERROR_WIDTH = 0.004
@@ -76,7 +78,7 @@ def draw_hand(canvas: Image, hand: Hand) -> None:
     for a, b in lines:
         strokes.line(a, b, INK, width + 2 * edge)
     for a, b in lines:
-        colour = colours[a] if colours[a] == colours[b] else NEUTRAL  # from finger to finger or wrist is palm
+        colour = colours[a] if colours[a] == colours[b] else own(NEUTRAL)  # from finger to finger or wrist is palm
         strokes.line(a, b, shade(colour, (near[a] + near[b]) / 2), width)
     for k in sorted(range(len(near)), key=near.__getitem__):
         radius = width * (0.7 + 1.2 * near[k])
@@ -113,13 +115,17 @@ def hand_label(hand: Hand) -> Label:
 def _keypoint_colours(hand: Hand) -> list[Colour]:
     groups = hand.skeleton.groups
     of_point = {k: FINGERS.get(name, NEUTRAL) for name, members in groups.items() for k in members}
-    return [of_point.get(k, NEUTRAL) for k in range(len(hand.keypoints))]
+    return [own(of_point.get(k, NEUTRAL)) for k in range(len(hand.keypoints))]
 
 
 def draw_face(canvas: Image, face: Face) -> None:
     """Draw one face in place."""
     if len(face.keypoints) == 6:
-        _draw_box(canvas, face)
+        strokes, width = draw_box(canvas, face)
+        for k, name in enumerate(face.skeleton.keypoints):
+            colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else NEUTRAL
+            strokes.dot(k, INK, width * 1.5 + 1)
+            strokes.dot(k, own(colour), width * 1.5)
     else:
         _draw_mesh(canvas, face)
 
@@ -131,6 +137,29 @@ def face_label(face: Face) -> Label:
     return label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
 
 
+def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
+    """Reduce each face's box and a margin in an image (H, W, 3) to six by six cells."""
+    import cv2
+
+    out = rgb.copy()
+    for box in boxes:
+        left, top, right, bottom = add_margin(box, rgb)
+        if right - left < 1 or bottom - top < 1:
+            continue
+        cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
+        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def add_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
+    """Return a face's box with its margin: x_min, y_min, x_max, y_max within the image."""
+    x_min, y_min, x_max, y_max = box
+    margin = BLUR_MARGIN * max(x_max - x_min, y_max - y_min)
+    height, width = rgb.shape[:2]
+    left, top = max(0, math.floor(x_min - margin)), max(0, math.floor(y_min - margin))
+    return left, top, min(width, math.ceil(x_max + margin)), min(height, math.ceil(y_max + margin))
+
+
 def _draw_mesh(canvas: Image, face: Face) -> None:
     strokes = Strokes(canvas, face.keypoints)
     near, width = strokes.near.tolist(), strokes.width(0.005)
@@ -140,10 +169,10 @@ def _draw_mesh(canvas: Image, face: Face) -> None:
     with translucent(canvas, region, 0.62 * min(1.0, strokes.size / 240)):  # on a small face they would be a fog
         for k in range(468):
             if k not in on_contour:
-                strokes.dot(k, shade(_MESH, near[k]), max(0.6, width * (0.3 + 0.5 * near[k])))
+                strokes.dot(k, shade(own(_MESH), near[k]), max(0.6, width * (0.3 + 0.5 * near[k])))
     contours = {name: set(members) for name, members in groups.items() if not name.endswith("Iris")}
     lines = [
-        (a, b, CONTOURS.get(name, NEUTRAL), width * (0.7 if "Eye" in name else 1.0))
+        (a, b, own(CONTOURS.get(name, NEUTRAL)), width * (0.7 if "Eye" in name else 1.0))
         for a, b in face.skeleton.connections
         for name, members in contours.items()
         if a in members and b in members
@@ -155,7 +184,7 @@ def _draw_mesh(canvas: Image, face: Face) -> None:
         strokes.line(a, b, colour, thickness)
     for name, members in groups.items():
         if name.endswith("Iris"):
-            _draw_iris(strokes, np.array(members), CONTOURS.get(name, NEUTRAL), width * 0.7)
+            _draw_iris(strokes, np.array(members), own(CONTOURS.get(name, NEUTRAL)), width * 0.7)
 
 
 def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -> None:
@@ -167,18 +196,17 @@ def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -
     draw_ring(strokes.canvas, centre, radius, colour, width)
 
 
-def _draw_box(canvas: Image, face: Face) -> None:
-    strokes = Strokes(canvas, face.keypoints)
-    outline = _rounded(face.box)
+def draw_box(canvas: Image, result: Result) -> tuple[Strokes, float]:
+    """Draw the box of an instance in place. Return the pen and the width of the line."""
+    strokes = Strokes(canvas, result.keypoints)
+    outline = _rounded(result.box)
     size = float(np.hypot(*np.ptp(outline, axis=0)))
     longest = max(canvas.shape[:2])
     width = float(np.clip(size * 0.009, 1.0, longest * 0.004 + 1)) if np.isfinite(size) else strokes.width(0.02)
+    width *= strokes.style.thickness
     draw_path(canvas, outline, INK, width + 2)
-    draw_path(canvas, outline, NEUTRAL, width)
-    for k, name in enumerate(face.skeleton.keypoints):
-        colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else NEUTRAL
-        strokes.dot(k, INK, width * 1.5 + 1)
-        strokes.dot(k, colour, width * 1.5)
+    draw_path(canvas, outline, own(NEUTRAL), width)
+    return strokes, width
 
 
 def _rounded(box: Box) -> FloatArray:
@@ -214,7 +242,7 @@ def draw_body(
             if not (occluded[a] and occluded[b]):
                 strokes.line(a, b, _line_colour(body, a, b), width * 0.5)
         for k in shown:
-            if not occluded[k]:
+            if not occluded[k] and strokes.style.points:
                 draw_ring(canvas, strokes.points[k], width, _side_colour(body, k), width * 0.4)
     bold = [(a, b, width * (0.4 if a in head else 1.0)) for a, b in lines if occluded[a] and occluded[b]]
     for a, b, thickness in bold:
@@ -265,12 +293,12 @@ def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: F
 def _line_colour(body: Body, a: int, b: int) -> Colour:
     torso = body.skeleton.groups["torso"]
     colour = _side_colour(body, a)
-    return colour if colour == _side_colour(body, b) and not (a in torso and b in torso) else NEUTRAL
+    return colour if colour == _side_colour(body, b) and not (a in torso and b in torso) else own(NEUTRAL)
 
 
 def _side_colour(body: Body, k: int) -> Colour:
     name = body.skeleton.keypoints[k].split("_")
-    return LEFT if "left" in name else RIGHT if "right" in name else NEUTRAL
+    return own(LEFT if "left" in name else RIGHT if "right" in name else NEUTRAL)
 
 
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
@@ -331,96 +359,3 @@ def _draw_outline(canvas: Image, alpha: Float32Array, colour: Colour) -> None:
     inside = (alpha >= 0.5).view(np.uint8)
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(canvas.shape[:2]) / 480)), cv2.LINE_AA)
-
-
-_LONGEST: Final = 640  # side in pixels that a mesh is rendered at, at most: its cost has a bound
-_FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
-_LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder
-_MARGIN: Final = 2
-
-
-def draw_mesh(
-    canvas: Image,
-    vertices: RealArray,
-    faces: NDArray[np.integer],
-    colour: Colour,
-    *,
-    normals: RealArray | None = None,
-    opacity: float = 0.6,
-) -> None:
-    """Draw a shaded mesh over an image, in place.
-
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        vertices: (V, 3): x, y in pixels and z in any unit, smaller is nearer.
-        faces: Indices (F, 3), counterclockwise from outside; back faces are not drawn.
-        colour: RGB of the surface in full light.
-        normals: Normals (V, 3) in the axes of the vertices; default: the mean of each vertex's faces.
-        opacity: 0..1, how much of the image the mesh hides.
-    """
-    import cv2
-
-    vertices = np.asarray(vertices, np.float64)
-    height, width = canvas.shape[:2]
-    left, top = np.maximum(np.floor(vertices[:, :2].min(0)).astype(int) - _MARGIN, 0)
-    right, bottom = np.minimum(np.ceil(vertices[:, :2].max(0)).astype(int) + _MARGIN, (width, height))
-    if right <= left or bottom <= top:
-        return  # out of the image
-    scale = min(_FINEST, _LONGEST / max(right - left, bottom - top))
-    size = max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))
-    factor = np.array([size[1] / (right - left), size[0] / (bottom - top), 1.0])
-    normals = vertex_normals(vertices, faces) if normals is None else np.asarray(normals, np.float64)
-    light, mask = _render((vertices - (left, top, 0)) * factor, normals, faces, size)
-    shape = (int(right - left), int(bottom - top))
-    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    light, mask = (cv2.resize(part, shape, interpolation=interpolation) for part in (light, mask))
-    shaded = light[..., :1] / np.maximum(mask, 1e-6)[..., None] * np.array(colour, np.float32)
-    shaded += 255 * light[..., 1:] / np.maximum(mask, 1e-6)[..., None]
-    part = canvas[top:bottom, left:right]
-    cover = (opacity * mask)[..., None]
-    part[:] = np.clip(part * (1 - cover) + shaded * cover, 0, 255).astype(np.uint8)
-
-
-def _render(
-    vertices: FloatArray, normals: FloatArray, faces: NDArray[np.integer], size: tuple[int, int]
-) -> tuple[Float32Array, Float32Array]:
-    """Return diffuse and specular light (h, w, 2), and the coverage (h, w) of the mesh, 0 or 1."""
-    height, width = size
-    light, mask = np.zeros((height * width, 2), np.float32), np.zeros(height * width, np.float32)
-    corners = vertices[faces]  # (F, 3, 3)
-    ab, ac = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
-    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-    low = np.clip(np.ceil(corners[..., :2].min(1) - 0.5).astype(int), 0, (width, height))
-    spans = np.clip(np.floor(corners[..., :2].max(1) - 0.5).astype(int) + 1, 0, (width, height)) - low
-    counts = np.where(
-        area < 0, spans.prod(1), 0
-    )  # y points down, so triangles that face the viewer have the opposite order
-    face = np.repeat(np.arange(len(faces)), counts)
-    within = np.arange(len(face)) - np.repeat(counts.cumsum() - counts, counts)
-    x = low[face, 0] + within % spans[face, 0]
-    y = low[face, 1] + within // spans[face, 0]
-    dx, dy = x + 0.5 - corners[face, 0, 0], y + 0.5 - corners[face, 0, 1]
-    second = (dx * ac[face, 1] - dy * ac[face, 0]) / area[face]
-    third = (dy * ab[face, 0] - dx * ab[face, 1]) / area[face]
-    inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
-    face, pixel, second, third = face[inside], (y * width + x)[inside], second[inside], third[inside]
-    shares = np.stack([1 - second - third, second, third], -1)
-    depth = (corners[face, :, 2] * shares).sum(1)
-    order = np.argsort(-depth, kind="stable")
-    nearest = np.full(height * width, -1)
-    nearest[pixel[order]] = order  # of several at one pixel the last one stays: the nearest
-    covering = nearest[nearest >= 0]
-    normal = (normals[faces[face[covering]]] * shares[covering][..., None]).sum(1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    light[pixel[covering]] = _shade(normal)
-    mask[pixel[covering]] = 1
-    return light.reshape(height, width, 2), mask.reshape(height, width)
-
-
-def _shade(normal: FloatArray) -> FloatArray:
-    """Return diffuse (wrapped) and specular light (K, 2) of normals (K, 3)."""
-    half = _LIGHT + np.array([0.0, 0.0, -1.0])
-    half /= np.linalg.norm(half)
-    diffuse = 0.3 + 0.75 * np.maximum(0, (normal @ _LIGHT + 0.35) / 1.35)
-    gloss = 0.14 * np.maximum(0, normal @ half) ** 16
-    return np.stack([diffuse, gloss], -1)

@@ -6,17 +6,67 @@ Points that are unknown or far outside are skipped.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
+from sonjit._util.errors import InputError
 from sonjit.results import Box, Result
+
+
+@dataclass(frozen=True)
+class DrawingStyle:
+    """Settings of drawings, as in the live app.
+
+    Attributes:
+        colour: Colour of everything such as `"#ff8800"`; `"instance"` for one per instance; empty for the usual ones.
+        thickness: Factor of line widths, 0.5 to 3.
+        points: Draw keypoints.
+        boxes: Draw the box of each instance.
+        labels: Write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
+        gestures: Write gestures into the labels.
+        errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
+        background: `"image"` or `"black"`.
+        anonymise: `"black"` draws on black, `"blur"` blurs faces and heads, `"none"` keeps them.
+    """
+
+    colour: str = ""
+    thickness: float = 1.0
+    points: bool = True
+    boxes: bool = False
+    labels: bool = True
+    gestures: bool = True
+    errors: bool = False
+    background: Literal["image", "black"] = "image"
+    anonymise: Literal["none", "black", "blur"] = "none"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.colour not in ("", "instance") and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
+            raise InputError(f"colour {self.colour!r}: give #rrggbb or instance")
+        if not 0.5 <= self.thickness <= 3:
+            raise InputError(f"thickness {self.thickness}: must be 0.5 to 3")
+        if self.background not in ("image", "black") or self.anonymise not in ("none", "black", "blur"):
+            raise InputError("background is image or black, and anonymise none, black or blur")
+
+    @property
+    def is_black(self) -> bool:
+        """Whether the image is not shown."""
+        return "black" in (self.background, self.anonymise)
+
+
+USUAL = DrawingStyle()
+STYLE = ContextVar("STYLE", default=USUAL)
+"""Style of the instance that is being drawn, which `Strokes` and `own` read."""
 
 TILE_PX = 32
 """Side of the tiles to which regions are aligned, in pixels."""
@@ -125,7 +175,7 @@ class Strokes:
     """
 
     def __init__(self, canvas: Image, keypoints: Float32Array) -> None:
-        self.canvas = canvas
+        self.canvas, self.style = canvas, STYLE.get()
         self.points = np.asarray(keypoints, np.float64)[:, :2]
         self.drawable = np.all(np.abs(self.points) < _FAR_PX, axis=1)  # (K,), False for NaN too
         drawn = self.points[self.drawable]
@@ -137,7 +187,8 @@ class Strokes:
 
     def width(self, share: float) -> float:
         """Return a line width in proportion to the instance, of at least one pixel and limited by the image."""
-        return min(max(self.size * share, 1.0), max(self.canvas.shape[:2]) * _MAX_WIDTH_SHARE + 1)
+        width = min(max(self.size * share, 1.0), max(self.canvas.shape[:2]) * _MAX_WIDTH_SHARE + 1)
+        return width * self.style.thickness
 
     @staticmethod
     def edge(width: float) -> float:
@@ -170,7 +221,7 @@ class Strokes:
         """Draw a disc at a keypoint."""
         import cv2
 
-        centre = self._places[k]
+        centre = self._places[k] if self.style.points else None
         if centre is not None:
             cv2.circle(self.canvas, centre, round(radius * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
 
@@ -205,6 +256,12 @@ def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
     yield
     if part.size:
         part[:] = cv2.addWeighted(part, opacity, before, 1 - opacity, 0)
+
+
+def own(colour: Colour) -> Colour:
+    """Return the colour of the style, or the usual one."""
+    chosen = STYLE.get().colour
+    return rgb_from_hex(chosen) if chosen.startswith("#") else colour
 
 
 def shade(colour: Colour, near: float) -> Colour:
