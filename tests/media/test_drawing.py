@@ -39,8 +39,7 @@ def test_styles_change_lines_colours_and_background(body):
     assert (black == 0).all(2).mean() > 0.5
     assert ((black != 0).any(2) > (plain != rgb).any(2)).sum() > 300
     assert not (black[..., 1] < black[..., (0, 2)].max(2))[black.min(2) > 20].any()
-    boxed = draw_frame(rgb, frame, DrawingStyle(boxes=True, points=False, labels=False))
-    assert (boxed != plain).any()
+    assert (draw_frame(rgb, frame, DrawingStyle(boxes=True, points=False, labels=False)) != plain).any()
     assert_regions_contain_the_drawing(frame, rgb, style=DrawingStyle(boxes=True, thickness=3, colour="instance"))
     for wrong in ({"colour": "red"}, {"thickness": 9}, {"anonymise": "all"}):
         with pytest.raises(InputError, match=next(iter(wrong))):
@@ -52,8 +51,7 @@ def test_anonymous_drawings_hide_faces(body, hand):
     blurred = draw_frame(rgb, Frame(0, None, bodies=[upright(body)]), DrawingStyle(anonymise="blur", labels=False))
     assert blurred[40:60, 130:145].std() < 0.5 * rgb.std()
     assert (blurred[250:, :90] == rgb[250:, :90]).all()
-    style = DrawingStyle(anonymise="black")
-    assert (draw_frame(rgb, Frame(0, None), style) == 0).all()
+    assert (draw_frame(rgb, Frame(0, None), DrawingStyle(anonymise="black")) == 0).all()
     with pytest.raises(InputError, match="requires faces or bodies"):
         draw_frame(rgb, Frame(0, None, [hand()]), DrawingStyle(anonymise="blur"))
 

@@ -138,7 +138,6 @@ def test_tables_contain_events(tmp_path, ending):
 
 
 def test_tables_have_angles_in_degrees(tmp_path):
-    """Excel has degrees by default; events and measures have the same unit."""
     event = Event("left_hip_angle_rad", "repetition", "end", 0.0, 1.0, 1, None, math.pi / 3)
     for name in ("t.csv", "t.xlsx"):
         with FrameTable(str(tmp_path / name), Header(), {}, with_events=True, degrees=name == "t.csv") as table:

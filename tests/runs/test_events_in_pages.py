@@ -35,6 +35,7 @@ const numbers = (list) => list && Float32Array.from(list.flat());
 const points = ([values, score]) => ({ values: numbers(values), score: numbers(score) });
 const valueOf = (key, value) => {
   if (key.startsWith("keypoints")) return points(value);
+  if (key === "hands") return value.map(made);
   return PARTS.includes(key) && value ? made(value) : value;
 };
 const made = (one) => Object.fromEntries(Object.entries(one).map(([key, value]) => [key, valueOf(key, value)]));
@@ -119,10 +120,14 @@ def test_pages_compute_the_measures_that_python_computes(in_page):
     instances = [hand(rng, side) for side in ("Left", "Right") for _ in range(4)]
     instances += [hand(rng, shape=np.zeros((21, 3), np.float32)), face(rng), face(rng, 468), face(rng, 6)]
     instances += [body(rng), body(rng, visibility=hidden), Face(1.0, np.zeros((478, 3), np.float32))]
-    found = in_page(measured=[[instance.kind, plain(instance)] for instance in instances])["measured"]
-    for ours, instance in zip(found, instances, strict=True):
+    person = Person(body(rng), hand(rng, "Left"), hand(rng))
+    given = [[instance.kind, plain(instance)] for instance in instances]
+    given.append(["body", plain(person.body) | {"hands": [plain(person.left_hand), plain(person.right_hand)]}])
+    for ours, instance in zip(in_page(measured=given)["measured"], [*instances, person], strict=True):
         theirs = measures(instance)
-        assert [name for name, _ in ours] == [*theirs] == [*MEASURE_NAMES[instance.kind]]
+        assert (
+            [name for name, _ in ours] == [*theirs] == [*MEASURE_NAMES["body" if instance is person else instance.kind]]
+        )
         values = [math.nan if value is None else value for _, value in ours]
         np.testing.assert_allclose(values, [*theirs.values()], rtol=1e-5, atol=1e-6)
 

@@ -20,6 +20,8 @@ export interface Measured {
   readonly keypoints: Points;
   /** Keypoints in metres; faces have none. */
   readonly keypoints3D?: Points;
+  /** Left and right hand of a person, which its body has. */
+  readonly hands?: readonly ({ readonly keypoints3D?: Points } | null | undefined)[];
 }
 
 type At = (index: number) => Vector;
@@ -33,34 +35,32 @@ export function measuresOf(instance: Measured): ReadonlyMap<string, number> {
   return new Map(measureNames(instance.kind).map((name, i) => [name, values[i]!]));
 }
 
-/** A point of an instance in a page. */
-interface PagePoint {
-  readonly x: number;
-  readonly y: number;
-  readonly z?: number;
-  readonly score?: number;
-}
+type PageInstance = { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] };
+type PagePoint = { readonly x: number; readonly y: number; readonly z?: number; readonly score?: number };
 
 /**
  * Return the measures of an instance of a `LocalAnswer` by name, as a server does with `measures`; null is unknown.
  *
  * @param kind `hand`, `body` or `face`
+ * @param person the person of a body, with whose hands the wrists are known
  */
 export function measuresOfInstance(
   kind: string,
-  { handedness, keypoints, keypoints3D = [] }: { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] },
+  { handedness, keypoints, keypoints3D = [] }: PageInstance,
+  person: { readonly leftHand?: PageInstance | null; readonly rightHand?: PageInstance | null } = {},
 ): Record<string, number | null> {
   const arrays = (points: readonly PagePoint[]): Points => ({
     values: Float32Array.from(points.flatMap(({ x, y, z = NaN }) => [x, y, z])),
     score: Float32Array.from(points, ({ score = 1 }) => score),
   });
-  const values = measuresOf({ kind, handedness: handedness ?? null, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D) });
+  const hands = [person.leftHand, person.rightHand].map((hand) => hand && { keypoints3D: arrays(hand.keypoints3D ?? []) });
+  const values = measuresOf({ kind, handedness: handedness ?? null, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D), hands });
   return Object.fromEntries([...values].map(([name, value]) => [name, Number.isFinite(value) ? value : null]));
 }
 
 const VALUES: Readonly<Record<string, (instance: Measured) => number[]>> = {
   hand: ({ keypoints3D, handedness }) => handValues(pointsOf(keypoints3D!), handedness === "Right" ? 1 : -1),
-  body: ({ keypoints, keypoints3D }) => bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!))),
+  body: ({ keypoints, keypoints3D, hands = [] }) => bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!)), hands),
   face: ({ keypoints }) => (keypoints.values.length < 3 * FACE_POINTS ? NAMES.face!.map(() => NaN) : faceValues(pointsOf(keypoints))),
 };
 const FACE_POINTS = 468;
@@ -69,10 +69,7 @@ function handValues(at: At, side: number): number[] {
   const bends = HAND.JOINTS.map((joint) => Math.PI - jointAngle(at, joint));
   const curls = HAND.CHAINS.map((_, finger) => sum(bends.slice(3 * finger, 3 * finger + 3)));
   const lengths = HAND.CHAINS.map((chain) => sum(chain.slice(1).map((k, i) => length(at, [chain[i]!, k]))));
-  const [wrist, index, pinky] = [at(HAND.WRIST), at(HAND.INDEX_MCP), at(HAND.PINKY_MCP)];
-  const normal = unit(cross(minus(index, wrist), minus(pinky, wrist)));
-  const along = unit(minus(mean([index, pinky]), wrist));
-  const across = cross(along, normal);
+  const [across, along, normal] = palmAxes(at);
   const inPlane = HAND.DIRECTIONS.map(([from, to]) => {
     const direction = unit(minus(at(to!), at(from!)));
     const [u, v] = [dot(direction, across), dot(direction, along)];
@@ -93,17 +90,37 @@ function handValues(at: At, side: number): number[] {
   ];
 }
 
-function bodyValues(inImage: At, at: At): number[] {
-  const [shoulders, hips] = [BODY.TORSO_POINTS.slice(0, 2), BODY.TORSO_POINTS.slice(2)].map((pair) => mean(pair.map(at)));
+/** Return unit vectors towards the thumb and the fingers, and a right hand's palm normal. */
+function palmAxes(at: At): [Vector, Vector, Vector] {
+  const [wrist, index, pinky] = [at(HAND.WRIST), at(HAND.INDEX_MCP), at(HAND.PINKY_MCP)];
+  const normal = unit(cross(minus(index, wrist), minus(pinky, wrist)));
+  const along = unit(minus(mean([index, pinky]), wrist));
+  return [cross(along, normal), along, normal];
+}
+
+function bodyValues(inImage: At, at: At, hands: NonNullable<Measured["hands"]>): number[] {
+  const pairs = [BODY.TORSO_POINTS.slice(0, 2), BODY.TORSO_POINTS.slice(2), BODY.EARS];
+  const [shoulders, hips, ears] = pairs.map((pair) => mean(pair.map(at)));
   const torso = minus(shoulders!, hips!);
+  const shoulderLine = minus(at(BODY.TORSO_POINTS[0]!), at(BODY.TORSO_POINTS[1]!));
+  const angles = BODY.TRIPLES.map((joint) => jointAngle(at, joint));
   const flat: At = (index) => [inImage(index)[0], inImage(index)[1], 0];
   return [
-    ...BODY.TRIPLES.map((joint) => jointAngle(at, joint)),
+    ...angles,
     ...BODY.PAIRS.map((pair) => length(at, pair)),
     norm(torso),
     angleBetween(torso, UP),
     Math.atan2(torso[0], -torso[1]),
     ...BODY.TRIPLES.map((joint) => jointAngle(flat, joint)),
+    signedAngle(torso, cross(shoulderLine, UP), UP),
+    signedAngle(minus(ears!, shoulders!), cross(shoulderLine, torso), torso),
+    ...angles.flatMap((angle, i) => (i % 2 ? [] : [angle - angles[i + 1]!])),
+    ...BODY.FOREARMS.flatMap(([elbow, wrist], side) => {
+      if (!hands[side]) return [NaN, NaN];
+      const forearm = minus(at(wrist!), at(elbow!));
+      const [across, along, normal] = palmAxes(pointsOf(hands[side].keypoints3D!));
+      return [signedAngle(forearm, normal.map((value) => (side ? -value : value)) as unknown as Vector, along), signedAngle(forearm, across, along)];
+    }),
   ];
 }
 
@@ -147,6 +164,8 @@ function angleBetween(u: Vector, v: Vector): number {
   return 2 * Math.atan2(norm(minus(a, b)), norm(a.map((value, axis) => value + b[axis]!) as unknown as Vector));
 }
 
+/** Return the angle of a vector in a plane, from one axis of the plane to the other. */
+const signedAngle = (vector: Vector, aside: Vector, ahead: Vector): number => Math.atan2(dot(vector, unit(aside)), dot(vector, unit(ahead)));
 const length = (at: At, [a, b]: readonly number[]): number => norm(minus(at(a!), at(b!)));
 const norm = (vector: Vector): number => Math.hypot(...vector);
 const unit = (vector: Vector): Vector => vector.map((value) => value / (norm(vector) || NaN)) as unknown as Vector;
@@ -284,7 +303,8 @@ function* trackedInstances(found: Results, kind: string): Generator<TrackedInsta
       : [[kind, result]] as const;
     for (const [name, part] of parts) {
       const { handedness = null, gesture = null } = (part ?? {}) as Partial<TrackedInstance>;
-      if (part) yield { ...part, kind: name, id: result.id, handedness, gesture };
+      const hands = "body" in result ? [result.leftHand, result.rightHand] : [];
+      if (part) yield { ...part, kind: name, id: result.id, handedness, gesture, hands };
     }
   }
 }

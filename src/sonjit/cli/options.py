@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -113,9 +113,9 @@ class Output:
     @property
     def style(self) -> DrawingStyle:
         """Settings of drawings."""
-        switches = {"points": self.draw_points, "boxes": self.draw_boxes, "labels": self.draw_labels}
-        style = DrawingStyle(self.draw_colour, self.draw_thickness, **switches, errors=self.draw_errors)
-        return replace(style, background=self.draw_background, anonymise=self.anonymise)
+        lines = self.draw_colour, self.draw_thickness, self.draw_points, self.draw_boxes
+        below, hidden = self.draw_background, self.anonymise
+        return DrawingStyle(*lines, self.draw_labels, errors=self.draw_errors, background=below, anonymise=hidden)
 
 
 def checked_limit(limit: int | None) -> int | None:

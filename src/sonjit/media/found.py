@@ -19,7 +19,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
 from sonjit.results import Frame, MotionEvent, Result
-from sonjit.results.measures import in_degrees, instance_values
+from sonjit.results.measures import in_degrees, instance_values, with_owners
 
 if TYPE_CHECKING:
     import pandas
@@ -330,7 +330,7 @@ def _values(frame: Frame, *, measures: bool) -> Extras:
     """Return the additional values of each instance of a frame."""
     if frame.measures:
         return frame.measures
-    return [instance_values(instance) for _, instance in frame.instances()] if measures else []
+    return [instance_values(*pair) for pair in with_owners(frame)] if measures else []
 
 
 def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, ColumnType]:

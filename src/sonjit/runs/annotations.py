@@ -19,6 +19,7 @@ from sonjit.results.measures import (
     instance_values,
     measure_names,
     measures,
+    with_owners,
 )
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -140,7 +141,7 @@ class EventTracker:
         self._time_s = time_s = max(self._time_s, frame.time)  # a damaged video may step back a little
         events: list[Event] = []
         seen: set[tuple[str, str, int, Handedness | None]] = set()
-        for _, instance in frame.instances():
+        for instance, owner in with_owners(frame):
             if instance.id is None:
                 continue
             key = (instance.kind, instance.id, instance.handedness)
@@ -149,7 +150,7 @@ class EventTracker:
                 seen.add(gesture_key)
                 events += self._follow_gesture(self._state(gesture_key, time_s), instance, time_s)
             if self.limits:
-                values = measures(instance)
+                values = measures(owner)
                 for limits in self.limits:
                     value = values.get(limits.measure, math.nan)
                     if not math.isnan(value):
@@ -349,8 +350,8 @@ class RepetitionCounts:
         """Return an event for each repetition that ends in a frame. Photographs have none."""
         self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back in time
         events: list[Event] = []
-        for _, instance in frame.instances():
-            values = {} if instance.id is None else measures(instance)
+        for instance, owner in with_owners(frame):
+            values = {} if instance.id is None else measures(owner)
             for column, limits in self._columns.items():
                 angle_rad = values.get(limits.measure)
                 if instance.id is None or angle_rad is None:
@@ -418,10 +419,10 @@ def annotate(
     """
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
-    for _, instance in frame.instances():
+    for instance, owner in with_owners(frame):
         row: dict[str, float | str | None] = {}
         if columns:
-            row |= instance_values(instance)
+            row |= instance_values(instance, owner)
         note: list[str] = []
         if gestures and isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")

@@ -22,7 +22,7 @@ from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Frame
-from sonjit.results.measures import instance_values
+from sonjit.results.measures import instance_values, with_owners
 from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 
@@ -124,8 +124,8 @@ def _track(
                 frame.motions = found.motions
                 frame.events = tracker(frame) + repetitions.update(frame)
                 if measures or count:
-                    instances = [instance for _, instance in frame.instances()]
-                    frame.measures = [instance_values(item) | repetitions.counts(item) for item in instances]
+                    of = with_owners(frame)
+                    frame.measures = [instance_values(*pair) | repetitions.counts(pair[0]) for pair in of]
                 yield TrackedFrame.of(frame, rgb)
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)

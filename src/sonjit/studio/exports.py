@@ -21,10 +21,11 @@ from sonjit._util.files import write_bytes, write_text
 from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.lab.documents import line_mark, svg_of
+from sonjit.lab.hand_models.drawing import linear_light
 from sonjit.lab.hand_models.mesh_files import bvh_from_motion, glb_from_motions, presence
 from sonjit.lab.hand_models.rig import RigMotion, Side, fit_pose
 from sonjit.media.drawing.instances import FINGERS
-from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.bones import Part, median_lengths, rig_with_lengths
 from sonjit.studio.people import HANDS, PeopleInSpace

@@ -6,19 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import Face, InputError
-from sonjit.results.measures import (
-    BODY_ANGLES,
-    BODY_ANGLES_2D,
-    MEASURE_NAMES,
-    body_angles_2d_rad,
-    body_angles_rad,
-    eye_openness,
-    head_pose_rad,
-    measures,
-    mouth_openness,
-)
-from sonjit.results.measures.faces import STABLE_POINTS
+from sonjit import Face, InputError, Person
+from sonjit.results.measures import BODY_ANGLES, BODY_ANGLES_2D, MEASURE_NAMES, measures
+from sonjit.results.measures.bodies import body_angles_2d_rad, body_angles_rad
+from sonjit.results.measures.faces import STABLE_POINTS, eye_openness, head_pose_rad, mouth_openness
 
 angles = st.floats(-1.2, 1.2)
 
@@ -105,7 +96,24 @@ def test_measures_of_invisible_keypoints_are_unknown(body):
     body.visibility[25] = 0.49
     unknown = {name for name, value in measures(body).items() if math.isnan(value)} - before
     angles = {f"left_{joint}_angle{plane}_rad" for joint in ("hip", "knee", "ankle") for plane in ("", "_2d")}
+    angles |= {f"symmetry_{joint}_rad" for joint in ("hip", "knee", "ankle")}
     assert unknown == angles - {"left_ankle_angle_2d_rad"} | {"left_thigh_m", "left_shin_m"}
+
+
+def test_wrists_neck_trunk_and_symmetry(body, made):
+    points = body.keypoints_3d
+    points[[7, 8]] = (0.1, -0.7, -0.1), (-0.1, -0.7, -0.1)
+    points[[14, 13]] = points[[16, 15]] + np.float32([[0, 0.2, -0.2], [0.2, 0.2, 0]])
+    hands = [made.hand_with("11111", side) for side in ("Left", "Right")]
+    for one in (body, *hands):
+        one.keypoints_3d = one.keypoints_3d @ from_pose(0, 0.3, 0).T.astype(np.float32)
+    row = {name: math.degrees(value) for name, value in measures(Person(body, *hands)).items()}
+    assert row["right_wrist_flexion_rad"] == pytest.approx(45, abs=1)
+    assert row["left_wrist_deviation_rad"] == pytest.approx(45, abs=6)
+    assert row["neck_flexion_rad"] == pytest.approx(math.degrees(math.atan2(0.1, 0.2)), abs=0.1)
+    assert row["trunk_lean_rad"] == pytest.approx(-math.degrees(0.3), abs=0.1)
+    assert row["symmetry_elbow_rad"] == pytest.approx(row["left_elbow_angle_rad"] - row["right_elbow_angle_rad"])
+    assert all(math.isnan(value) for name, value in measures(body).items() if "wrist" in name)
 
 
 def test_angles_in_the_image_ignore_depth(body):

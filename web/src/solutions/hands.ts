@@ -6,14 +6,7 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import {
-  Solution,
-  inImage,
-  inMetres,
-  type LandmarkListList,
-  type NormalizedLandmarkListList,
-  type SolutionOptions,
-} from "./solution.js";
+import { Solution, inImage, inMetres, type LandmarkListList, type NormalizedLandmarkListList, type SolutionOptions } from "./solution.js";
 
 export { HAND_CONNECTIONS } from "./solution.js";
 export type * from "./solution.js";

@@ -137,11 +137,7 @@ export interface PoseLandmarkerOptions extends VisionTaskOptions {
 }
 
 export class PoseLandmarkerResult {
-  constructor(
-    readonly landmarks: NormalizedLandmark[][],
-    readonly worldLandmarks: Landmark[][],
-    readonly segmentationMasks?: MPMask[],
-  ) {}
+  constructor(readonly landmarks: NormalizedLandmark[][], readonly worldLandmarks: Landmark[][], readonly segmentationMasks?: MPMask[]) {}
 
   /** Do nothing: masks are freed when nothing refers to them. */
   close(): void {}

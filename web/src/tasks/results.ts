@@ -82,11 +82,7 @@ export class MPMask {
   readonly #data: Float32Array | Uint8Array;
 
   /** @param data probabilities, 0 to 1, or categories, row by row */
-  constructor(
-    data: Float32Array | Uint8Array,
-    readonly width: number,
-    readonly height: number,
-  ) {
+  constructor(data: Float32Array | Uint8Array, readonly width: number, readonly height: number) {
     this.#data = data;
   }
 

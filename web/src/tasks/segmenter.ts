@@ -22,11 +22,7 @@ export class ImageSegmenterResult {
    * @param confidenceMasks one mask: the probability of a person for each pixel
    * @param categoryMask 0 for a person, 255 for the background
    */
-  constructor(
-    readonly confidenceMasks?: MPMask[],
-    readonly categoryMask?: MPMask,
-    readonly qualityScores?: number[],
-  ) {}
+  constructor(readonly confidenceMasks?: MPMask[], readonly categoryMask?: MPMask, readonly qualityScores?: number[]) {}
 
   /** Do nothing: masks are freed when nothing refers to them. */
   close(): void {}

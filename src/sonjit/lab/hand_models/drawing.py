@@ -11,6 +11,20 @@ from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.rotations import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 
+
+def linear_light(colour: Colour) -> tuple[float, float, float]:
+    """Convert an sRGB colour to linear red, green and blue, 0 to 1 each, as glTF and renderers use it.
+
+    Source: IEC 61966-2-1.
+
+    >>> [round(light, 4) for light in linear_light((255, 128, 0))]
+    [1.0, 0.2159, 0.0]
+    """
+    srgb = np.array(colour) / 255
+    red, green, blue = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).tolist()
+    return red, green, blue
+
+
 _LONGEST: Final = 640  # side in pixels that a mesh is rendered at, at most: its cost has a bound
 _FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
 _LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array, FloatArray, IndexArray, IntArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector, vertex_normals
+from sonjit.lab.hand_models.drawing import linear_light
 from sonjit.lab.hand_models.mano_files import read_mano
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, load_rig, read_rig, rig_from_mano
 from sonjit.lab.synthesis import look_up, read_table
 from sonjit.lab.synthesis.renderer import Drawable, Material, Surface
-from sonjit.media.drawing.strokes import linear_light
 
 _LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
 _MIN_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on

@@ -147,19 +147,6 @@ _HIDING = 6.0
 """Cost of a label that covers something completely, in label heights of displacement."""
 
 
-def linear_light(colour: Colour) -> tuple[float, float, float]:
-    """Convert an sRGB colour to linear red, green and blue, 0 to 1 each, as glTF and renderers use it.
-
-    Source: IEC 61966-2-1.
-
-    >>> [round(light, 4) for light in linear_light((255, 128, 0))]
-    [1.0, 0.2159, 0.0]
-    """
-    srgb = np.array(colour) / 255
-    red, green, blue = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).tolist()
-    return red, green, blue
-
-
 class Strokes:
     """A pen over a canvas for the keypoints of one instance; lines to points that cannot be drawn are left out.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeVar, cast
 
 from sonjit._util.errors import InputError
-from sonjit.results import RESULT_TYPES, Body, Face, Hand, Instance, Person, Result
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Result
 from sonjit.results.measures.bodies import (
     BODY_ANGLES,
     BODY_ANGLES_2D,
@@ -17,8 +17,11 @@ from sonjit.results.measures.bodies import (
     body_angles_rad,
     limb_lengths_m,
     measure_body,
+    neck_flexion_rad,
     torso_lean_rad,
     torso_side_lean_rad,
+    trunk_lean_rad,
+    wrist_angles_rad,
 )
 from sonjit.results.measures.faces import (
     FACE_MEASURES,
@@ -59,8 +62,8 @@ __all__ = [
     "find_repetitions", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad",
     "fingers_up", "hand_length_m", "head_pose_rad", "head_rotation", "in_degrees", "instance_values",
     "joint_angles_rad", "joint_triples", "limb_lengths_m", "measure_body", "measure_face", "measure_hand",
-    "measure_names", "measures", "mouth_openness", "palm_facing", "palm_normal", "pinch_distance_m", "thumb_spread_rad",
-    "torso_lean_rad", "torso_side_lean_rad",
+    "measure_names", "measures", "mouth_openness", "neck_flexion_rad", "palm_facing", "palm_normal", "pinch_distance_m",
+    "thumb_spread_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "with_owners", "wrist_angles_rad",
 ]  # fmt: skip
 
 DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
@@ -83,9 +86,17 @@ def measure_names(kind: str) -> tuple[str, ...]:
     return MEASURE_NAMES[kind] if kind in MEASURE_NAMES else next(names, ())
 
 
-def instance_values(instance: Instance) -> dict[str, float | str | None]:
-    """Return the measures, gesture, distance, blendshapes and transform of an instance, by column name."""
-    values: dict[str, float | str | None] = {**measures(instance)}
+def with_owners(frame: Frame) -> Iterator[tuple[Instance, Result]]:
+    """Yield each instance of a frame with what to measure: the person of a body, otherwise the instance."""
+    for result in frame.all_results():
+        for part in result.parts:
+            is_body = isinstance(result, Person) and isinstance(part, Body)
+            yield cast("Instance", part), result if is_body else part
+
+
+def instance_values(instance: Instance, owner: Result | None = None) -> dict[str, float | str | None]:
+    """Return the measures (of its owner), gesture, distance, blendshapes and transform of an instance by column."""
+    values: dict[str, float | str | None] = {**measures(owner or instance)}
     if isinstance(instance, Hand):
         values["gesture"], values["gesture_score"] = instance.gesture or (None, None)
         if instance.distance_m is not None:
@@ -117,8 +128,10 @@ def in_degrees(values: Mapping[str, V]) -> dict[str, V]:
 def measures(instance: Result) -> dict[str, float]:
     """Return all measures of a hand, body, face or other result by name; NaN is unknown.
 
+    Those of a `Person` are those of its body, with the wrists.
+
     Raises:
-        InputError: The instance is a `Person`, whose `parts` have measures, or not a result.
+        InputError: The instance is not a result.
     """
     match instance:
         case Hand():
@@ -127,7 +140,9 @@ def measures(instance: Result) -> dict[str, float]:
             return measure_body(instance)
         case Face():
             return measure_face(instance)
-        case Result() if not isinstance(instance, Person):
+        case Person():
+            return measure_body(instance.body, instance.left_hand, instance.right_hand)
+        case Result():
             return instance.measure()
         case _:
             raise InputError(f"measures of a {type(instance).__name__}: give a Hand, Body or Face")

@@ -10,8 +10,9 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray, RealArray
 from sonjit._util.errors import InputError
-from sonjit.results import Body
-from sonjit.results.measures.joints import angle_between_rad, distances, joint_angles_rad, named
+from sonjit.results import Body, Hand
+from sonjit.results.measures.hands import palm_frame
+from sonjit.results.measures.joints import angle_between_rad, distances, joint_angles_rad, named, unit
 from sonjit.results.skeletons import load_skeleton
 
 MIN_VISIBILITY = 0.5
@@ -42,7 +43,11 @@ BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
 LIMBS = (*(f"{side}_{limb}_m" for limb in _LIMBS for side in _SIDES), "shoulder_width_m", "hip_width_m")
 """Names of the lengths of `limb_lengths_m`, in order."""
 
-BODY_MEASURES = (*(*BODY_ANGLES, *LIMBS), *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"), *BODY_ANGLES_2D)
+BODY_MEASURES = (
+    *(*BODY_ANGLES, *LIMBS), *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"), *BODY_ANGLES_2D,
+    *("trunk_lean_rad", "neck_flexion_rad"), *(f"symmetry_{joint}_rad" for joint in _JOINTS),
+    *(f"{side}_wrist_{angle}_rad" for side in _SIDES for angle in ("flexion", "deviation")),
+)  # fmt: skip
 """Names of the columns that `measure_body` fills, in order."""
 
 _INDEX = load_skeleton("body_blazepose33").index
@@ -53,6 +58,8 @@ _PAIRS = (
     (_INDEX("left_hip"), _INDEX("right_hip")),
 )
 _TORSO_POINTS = tuple(map(_INDEX, _TORSO))
+_EARS = _INDEX("left_ear"), _INDEX("right_ear")
+_FOREARMS = tuple((_INDEX(f"{side}_elbow"), _INDEX(f"{side}_wrist")) for side in _SIDES)
 
 
 def body_angles_rad(points: RealArray) -> FloatArray:
@@ -98,13 +105,52 @@ def torso_side_lean_rad(points: RealArray) -> FloatArray:
     return np.arctan2(torso[..., 0], -torso[..., 1])
 
 
-def measure_body(body: Body) -> dict[str, float]:
-    """Return every measure of `BODY_MEASURES`; NaN if a required keypoint is below `MIN_VISIBILITY`."""
+def trunk_lean_rad(points: RealArray) -> FloatArray:
+    """Return the trunk's lean (...) from the image's up towards the person's own front; negative is backward."""
+    torso = torso_vector_m(points)
+    return _angle_rad(torso, np.cross(_across(points), _UP), _UP)
+
+
+def neck_flexion_rad(points: RealArray) -> FloatArray:
+    """Return the angle (...) from the trunk to the line from shoulders to ears; positive is forward."""
+    torso = torso_vector_m(points)
+    ears, shoulders = (points[..., pair, :].astype(np.float64).mean(axis=-2) for pair in (_EARS, _TORSO_POINTS[:2]))
+    return _angle_rad(ears - shoulders, np.cross(_across(points), torso), torso)
+
+
+def wrist_angles_rad(forearm: RealArray, hand: RealArray) -> FloatArray:
+    """Return the flexion to the palm and the deviation to the little finger (..., 2) of a wrist; 0 is straight.
+
+    Args:
+        forearm: Vector (..., 3) from the elbow to the wrist, in the axes of the hand's points.
+        hand: World keypoints (..., 21, 3) of a right hand; mirror both for a left one.
+    """
+    across, along, normal = np.moveaxis(palm_frame(hand), -1, 0)
+    return np.stack([_angle_rad(forearm, -normal, along), _angle_rad(forearm, across, along)], axis=-1)
+
+
+def _angle_rad(vector: FloatArray, aside: FloatArray, ahead: FloatArray) -> FloatArray:
+    """Return the signed angle (...) of a vector in a plane, from one axis of the plane to the other."""
+    return np.arctan2((vector * unit(aside)).sum(axis=-1), (vector * unit(ahead)).sum(axis=-1))
+
+
+def _across(points: RealArray) -> FloatArray:
+    left, right = (points[..., k, :].astype(np.float64) for k in _TORSO_POINTS[:2])
+    return left - right
+
+
+def measure_body(body: Body, left_hand: Hand | None = None, right_hand: Hand | None = None) -> dict[str, float]:
+    """Return every measure of `BODY_MEASURES`; NaN without a hand or with a keypoint below `MIN_VISIBILITY`."""
     is_visible = body.visibility[:, None] >= MIN_VISIBILITY
     points = np.where(is_visible, body.keypoints_3d, np.nan)
     angles_2d = body_angles_2d_rad(np.where(is_visible, body.keypoints, np.nan))
     torso = [np.linalg.norm(torso_vector_m(points)), torso_lean_rad(points), torso_side_lean_rad(points)]
-    return named(BODY_MEASURES, np.concatenate([body_angles_rad(points), limb_lengths_m(points), torso, angles_2d]))
+    angles = body_angles_rad(points)
+    more = [trunk_lean_rad(points), neck_flexion_rad(points), *(angles[::2] - angles[1::2])]
+    for (elbow, wrist), hand, mirror in zip(_FOREARMS, (left_hand, right_hand), ([-1, 1, 1], [1, 1, 1]), strict=True):
+        known = np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d
+        more += [*wrist_angles_rad((points[wrist] - points[elbow]) * mirror, known * mirror)]
+    return named(BODY_MEASURES, np.concatenate([angles, limb_lengths_m(points), torso, angles_2d, more]))
 
 
 def _check(points: RealArray) -> None:

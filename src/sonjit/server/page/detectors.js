@@ -352,11 +352,11 @@ function named([list, found]) {
 /** @type {(kind: string, instance: any) => Record<string, number | null>} function of the module */ let measure = () => ({});
 
 /** Return an instance, or the parts of a person, with skeletons and measures. @param {any} instance @param {string} kindName @param {import("./kinds.js").Result} kind @returns {any} */
-function withSkeletons(instance, kindName, { members, skeletons }) {
-  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], part, results[part])]);
+function withSkeletons(instance, kindName, { members, skeletons }, person = {}) {
+  const parts = Object.entries(members).map(([key, part]) => [key, instance[key] && withSkeletons(instance[key], part, results[part], instance)]);
   if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
   const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === instance.keypoints.length)?.[0];
-  return { ...instance, skeleton, measures: measure(kindName, instance) };
+  return { ...instance, skeleton, measures: measure(kindName, instance, person) };
 }
 
 /** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image`: the captured image; `blob`: its encoded bytes, empty without encoding */
