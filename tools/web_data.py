@@ -209,7 +209,7 @@ def _grid(grid: AnchorGrid) -> dict[str, Any]:
 
 
 def _kind(entry: KindEntry) -> dict[str, Any]:
-    names = ("name", "type", "default", "choices", "minimum", "maximum", "help")
+    names = ("type", "default", "choices", "minimum", "maximum")
     known = [one for one in options_of(entry).values() if one.remote]
     options = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
     networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
@@ -220,7 +220,10 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
         "models": {name: {**network.needed} for name, network in networks.items()},
         "for_stills": {name: network.for_stills for name, network in networks.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
-        "options": {option["name"]: {name: option[name] for name in names} for option in options},
+        "options": {
+            option["name"]: {name: option[name] for name in names if option[name] not in (None, ())}
+            for option in options
+        },
     }
 
 

@@ -53,7 +53,4 @@ def test_the_written_page_finds_hands(firefox, host, photo, tmp_path):  # noqa: 
     )
     assert set(hands) <= {"Left", "Right"}
     assert run(firefox, EMPTY, "overlay") > 0
-    firefox.save_screenshot(tmp_path / "page.png")
-    shown = cv2.imread(str(tmp_path / "page.png"))
-    assert shown.std() > 10
     firefox.get("about:blank")

@@ -7,7 +7,7 @@ import pytest
 from sonjit.compat import mediapipe as mp
 
 from .conftest import run
-from .web_module import TYPES, WEB
+from .web_module import put_theirs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LOAD = """
@@ -41,28 +41,18 @@ TIMES = [0, 33, 66, 99]
 
 
 @pytest.fixture
-def portrait(data):
+def portrait(data, read_rgb):
     """Image (H, W, 3) of a person with a visible face and hand."""
-    path = data / "real" / "wild" / "mps_business.png"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    return np.ascontiguousarray(cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5)[..., ::-1])
+    return cv2.resize(read_rgb(data / "real" / "wild" / "mps_business.png"), None, fx=0.5, fy=0.5)
 
 
 @pytest.fixture
 def theirs(web_page, site):
     """Return a function that returns the address of a package of MediaPipe."""
-    types = TYPES | dict.fromkeys((".binarypb", ".data"), "application/octet-stream")
 
     def address(name):
-        package = WEB / "node_modules" / "@mediapipe" / name
-        if not package.is_dir():
-            pytest.skip(f"@mediapipe/{name} is not installed: npm has no network, or type: make web")
-        for path in package.iterdir():
-            if path.suffix in types:
-                site.files[f"/theirs/{name}/{path.name}"] = types[path.suffix], path.read_bytes()
         web_page.expected.append(f"{name}_solution")  # what MediaPipe logs
-        return f"/theirs/{name}/{name}.js"
+        return f"{put_theirs(site, name)}/{name}.js"
 
     return address
 
@@ -95,12 +85,9 @@ def test_hands(web_page, show, portrait, theirs, is_selfie):
 
 
 @pytest.fixture
-def large_hand(data):
+def large_hand(data, read_rgb):
     """Image (H, W, 3) of a hand whose crop is much larger than the network's input."""
-    path = data / "real" / "wild" / "mps_thumb_up.jpg"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    return cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
+    return cv2.resize(read_rgb(data / "real" / "wild" / "mps_thumb_up.jpg"), (640, 427))
 
 
 def test_large_hands_have_no_offset(web_page, show, large_hand, theirs):
@@ -209,11 +196,7 @@ def test_a_script_defines_globals(web_page, show, portrait):
 
 
 @pytest.mark.parametrize("name", ["hands", "face_mesh", "pose"])
-def test_constants_are_those_of_the_package(web_page, site, name):
-    package = WEB / "node_modules" / "@mediapipe" / name / f"{name}.js"
-    if not package.is_file():
-        pytest.skip(f"@mediapipe/{name} is not installed: npm has no network, or type: make web")
-    site.files[f"/theirs/{name}.js"] = "text/javascript", package.read_bytes()
+def test_constants_are_those_of_the_package(web_page, theirs, name):
     body = (
         LOAD
         + """
@@ -230,7 +213,7 @@ def test_constants_are_those_of_the_package(web_page, site, name):
         return [expected, found];
     """
     )
-    expected, found = run(web_page, body, f"/theirs/{name}.js", f"/web/{name}.js")
+    expected, found = run(web_page, body, theirs(name), f"/web/{name}.js")
     assert "VERSION" in expected
     assert found == expected
 
@@ -260,11 +243,10 @@ ORDER = (
 )
 
 
-def test_a_hand_that_appears_is_first(web_page, show, data, theirs):
-    path = data / "real" / "wild" / "mps_hand.jpg"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    hand = cv2.resize(cv2.imread(str(path)), None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA)[..., ::-1]
+def test_a_hand_that_appears_is_first(web_page, show, data, read_rgb, theirs):
+    hand = cv2.resize(
+        read_rgb(data / "real" / "wild" / "mps_hand.jpg"), None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA
+    )
     gap = np.full((hand.shape[0], 20, 3), 200, np.uint8)
     one, both = (np.hstack([left, gap, hand]) for left in (np.full_like(hand, 200), hand[:, ::-1]))
     paths = [show(one), *[show(both)] * 6]

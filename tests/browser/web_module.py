@@ -10,10 +10,10 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
 TYPES = {
-    ".js": "text/javascript",
+    **dict.fromkeys((".js", ".mjs"), "text/javascript"),
     ".json": "application/json",
     ".wasm": "application/wasm",
-    **dict.fromkeys((".tflite", ".npz"), "application/octet-stream"),
+    **dict.fromkeys((".tflite", ".npz", ".binarypb", ".data"), "application/octet-stream"),
 }
 PARTS = ("body", "leftHand", "rightHand", "face")
 TRACK = """
@@ -32,6 +32,17 @@ TRACK = """
 def put_on(site, module):
     for name, path in module.items():
         site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
+
+
+def put_theirs(site, name):
+    """Put a package of MediaPipe on a site, or skip the test, and return the address of its folder."""
+    package = WEB / "node_modules" / "@mediapipe" / name
+    if not package.is_dir():
+        pytest.skip(f"@mediapipe/{name} is not installed: npm has no network, or type: make web")
+    for path in package.rglob("*"):
+        if path.suffix in TYPES:
+            site.files[f"/theirs/{path.relative_to(package.parent).as_posix()}"] = TYPES[path.suffix], path.read_bytes()
+    return f"/theirs/{name}"
 
 
 def golden(name):

@@ -506,12 +506,9 @@ def test_drawings_are_those_of_solutions():
 
 
 @pytest.fixture
-def portrait(data):
+def portrait(data, read_rgb):
     """Return an image of a person with a visible face and both hands."""
-    path = data / "real" / "wild" / "mps_business.png"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    rgb = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5), cv2.COLOR_BGR2RGB)
+    rgb = cv2.resize(read_rgb(data / "real" / "wild" / "mps_business.png"), None, fx=0.5, fy=0.5)
     return mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)
 
 

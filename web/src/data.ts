@@ -13,13 +13,11 @@ export interface Grid {
   readonly layers: readonly (readonly [number, number])[];
 }
 export interface OptionRecord {
-  readonly name: string;
   readonly type: string;
-  readonly default: boolean | number | string | null;
-  readonly choices: readonly string[];
-  readonly minimum: number | null;
-  readonly maximum: number | null;
-  readonly help: string;
+  readonly default?: boolean | number | string;
+  readonly choices?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
 }
 /**
  * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and face. `search` detects faces

@@ -39,10 +39,13 @@ export interface EstimationConfig {
   staticImageMode?: boolean;
 }
 
-export interface HandsConfig extends Files, EstimationConfig {
+interface Config extends Files, EstimationConfig {
   /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
+}
+
+export interface HandsConfig extends Config {
   modelType?: "lite" | "full";
   maxHands?: number;
   /** Side in results: "tfjs" treats every image as a selfie view, "own" reports the person's own hand. */
@@ -77,10 +80,7 @@ export interface Pose {
   };
 }
 
-export interface PosesConfig extends Files, EstimationConfig {
-  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
-  runtime?: "tfjs" | "mediapipe";
-  solutionPath?: string;
+export interface PosesConfig extends Config {
   modelType?: "lite" | "full" | "heavy";
   enableSmoothing?: boolean;
   enableSegmentation?: boolean;
@@ -97,10 +97,7 @@ export interface Face {
   box: Box;
 }
 
-interface FacesConfig extends Files, EstimationConfig {
-  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
-  runtime?: "tfjs" | "mediapipe";
-  solutionPath?: string;
+interface FacesConfig extends Config {
   maxFaces?: number;
 }
 
@@ -128,7 +125,7 @@ export function createDetector(model: string, config?: object | null): Promise<A
     where: "the page",
     own: ["accelerator", "base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
-      const samplesCentres = (config as HandsConfig | null | undefined)?.runtime === "mediapipe"; // its packages run on the graphics card
+      const samplesCentres = (config as Config | null | undefined)?.runtime === "mediapipe"; // its packages run on the graphics card
       const detector = await LocalDetector.create(kind, options as DetectorOptions, { samplesCentres, ...files });
       const configured = (wanted: { kind: string }) => {
         const { kind: _, ...others } = wanted;

@@ -24,8 +24,6 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
   readonly events: readonly EventLimits[];
 };
 
-/** Options that follow from the call of `detect` or `track`. */
-const CHOSEN_BY_CALL = ["static_image"];
 /** Check whether a value requires a server. */
 const requiresServer = (name: string, option: string, value: OptionValue) =>
   (option === "search" && value === "thorough" && name === "holistic") || // for streams; stills use it by default
@@ -43,12 +41,12 @@ export function kindOf(name: string): KindRecord {
 /** Check options and add the defaults of the kind and its model. */
 export function settingsOf(name: string, { events = [], ...options }: LocalOptions): Settings {
   const kind = kindOf(name);
-  const known = Object.values(kind.options).filter((record) => !CHOSEN_BY_CALL.includes(record.name));
+  const { static_image: _, ...known } = kind.options; // it follows from the call of `detect` or `track`
   const all: Record<string, OptionValue> = {};
-  for (const { name: option, default: value } of known) all[option] = value;
+  for (const [option, { default: value = null }] of Object.entries(known)) all[option] = value;
   for (const [option, value] of Object.entries(options as Readonly<Record<string, OptionValue>>)) {
-    const record = known.find((each) => each.name === option);
-    if (!record) throw new Error(`${name} has no option ${option}. Choose from ${known.map((each) => each.name).join(", ")}.`);
+    const record = Object.hasOwn(known, option) ? known[option] : undefined;
+    if (!record) throw new Error(`${name} has no option ${option}. Choose from ${Object.keys(known).join(", ")}.`);
     if (value === null || value === undefined) continue;
     if (requiresServer(name, option, value)) {
       throw new Error(`${option}=${JSON.stringify(value)} requires a Sonjit server`);
@@ -72,14 +70,14 @@ export function settingsOf(name: string, { events = [], ...options }: LocalOptio
 
 function isAllowed({ type, choices, minimum, maximum }: OptionRecord, value: OptionValue): boolean {
   if (type === "boolean") return typeof value === "boolean";
-  if (type === "string") return typeof value === "string" && (!choices.length || choices.includes(value));
+  if (type === "string") return typeof value === "string" && (choices?.includes(value) ?? true);
   if (typeof value !== "number" || !(type === "integer" ? Number.isInteger(value) : Number.isFinite(value))) return false;
-  return (minimum === null || value >= minimum) && (maximum === null || value <= maximum);
+  return value >= (minimum ?? -Infinity) && value <= (maximum ?? Infinity);
 }
 
 function expectedValue({ type, choices, minimum, maximum }: OptionRecord): string {
-  if (choices.length) return `one of ${choices.join(", ")}`;
+  if (choices) return `one of ${choices.join(", ")}`;
   if (type === "boolean") return "true or false";
   const noun = type === "integer" ? "a whole number" : type === "number" ? "a number" : "text";
-  return `${noun}${minimum === null ? "" : ` from ${minimum}`}${maximum === null ? "" : ` to ${maximum}`}`;
+  return `${noun}${minimum === undefined ? "" : ` from ${minimum}`}${maximum === undefined ? "" : ` to ${maximum}`}`;
 }

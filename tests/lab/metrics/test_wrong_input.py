@@ -17,9 +17,17 @@ BOX = (0.0, 0.0, 4.0, 4.0)
 NAN = float("nan")
 
 COMPARISONS = (
-    "joint_errors", "mpjpe", "pa_mpjpe", "end_point_error", "max_mse", "root_relative", "bone_aligned",
-    "similarity_aligned", "scale_translation_aligned", "acceleration_error",
-)  # fmt: skip
+    "joint_errors",
+    "mpjpe",
+    "pa_mpjpe",
+    "end_point_error",
+    "max_mse",
+    "root_relative",
+    "bone_aligned",
+    "similarity_aligned",
+    "scale_translation_aligned",
+    "acceleration_error",
+)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

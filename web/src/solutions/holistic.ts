@@ -6,16 +6,8 @@
 
 import type { Files, LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import {
-  Solution,
-  bodyOptions,
-  inImage,
-  inMetres,
-  maskImage,
-  type LandmarkList,
-  type NormalizedLandmarkList,
-  type PoseOptions,
-} from "./solution.js";
+import type { Results as PoseResults } from "./pose.js";
+import { Solution, bodyOptions, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions } from "./solution.js";
 
 export * from "./solution.js";
 export type * from "./solution.js";
@@ -29,17 +21,12 @@ export interface Options extends PoseOptions {
 }
 
 /** Results of one image. Fields are undefined if they were not found or not requested. */
-export interface Results {
-  poseLandmarks?: NormalizedLandmarkList;
-  poseWorldLandmarks?: LandmarkList;
+export interface Results extends PoseResults {
   /** `poseWorldLandmarks` under the minified name in MediaPipe's package, which pages read. */
   za?: LandmarkList;
   faceLandmarks?: NormalizedLandmarkList;
   leftHandLandmarks?: NormalizedLandmarkList;
   rightHandLandmarks?: NormalizedLandmarkList;
-  /** Red and alpha are the person's probability. */
-  segmentationMask?: ImageBitmap;
-  image: HTMLCanvasElement;
 }
 
 /** Detects one person with hands and face. */

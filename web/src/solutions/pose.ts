@@ -6,16 +6,7 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import {
-  Solution,
-  bodyOptions,
-  inImage,
-  inMetres,
-  maskImage,
-  type LandmarkList,
-  type NormalizedLandmarkList,
-  type PoseOptions as Options,
-} from "./solution.js";
+import { Solution, bodyOptions, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions as Options } from "./solution.js";
 
 export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./solution.js";
 export type * from "./solution.js";

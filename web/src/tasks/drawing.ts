@@ -43,7 +43,7 @@ export class DrawingUtils {
   readonly #context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
   /** @param _graphics ignored, because masks are blended on the processor */
-  constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D, _graphics?: WebGL2RenderingContext) {
+  constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | WebGL2RenderingContext, _graphics?: WebGL2RenderingContext) {
     if (!("fillRect" in context)) throw new Error("DrawingUtils requires a 2D context");
     this.#context = context;
   }

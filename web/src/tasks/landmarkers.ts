@@ -8,33 +8,10 @@ import type { Body, Face, Hand, InWorker, Person, Points, Result } from "../resu
 import { SingleShotDetector } from "../ssd.js";
 import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./drawing.js";
 import { TaskFaceBoxes, TaskHands } from "./graphs.js";
-import {
-  categoryOf,
-  fullMask,
-  matrixOf,
-  normalizedLandmarks,
-  worldLandmarks,
-  type Category,
-  type Classifications,
-  type Detection,
-  type DetectionResult,
-  type Frame,
-  type Landmark,
-  type Matrix,
-  type MPMask,
-  type NormalizedLandmark,
-} from "./results.js";
-import {
-  DetectorTask,
-  FilesetResolver,
-  withCallback,
-  type DetectorRequest,
-  type ImageProcessingOptions,
-  type ImageSource,
-  type Networks,
-  type VisionTaskOptions,
-  type WithCallback,
-} from "./runner.js";
+import { categoryOf, fullMask, matrixOf, normalizedLandmarks, worldLandmarks } from "./results.js";
+import type { Category, Classifications, Detection, DetectionResult, Frame, Landmark, Matrix, MPMask, NormalizedLandmark } from "./results.js";
+import { DetectorTask, FilesetResolver, opened, withCallback } from "./runner.js";
+import type { Callback, DetectorRequest, ImageProcessingOptions, ImageSource, ModelBuffer, Networks, VisionTaskOptions, WasmFileset, WithCallback } from "./runner.js";
 
 const NO_INDEX = -1;
 const NONE = "None";
@@ -46,21 +23,6 @@ const PALM_KEYPOINTS = 7;
 
 /** Base of the tasks that process an image with `detect` or `detectForVideo`. */
 abstract class Landmarker<Options extends VisionTaskOptions, R> extends DetectorTask<Options> {
-  protected abstract result(found: Result[], frame: Frame): R;
-
-  /** Process one image. */
-  detect(image: ImageSource, options?: ImageProcessingOptions): R {
-    return this.result(...this.run(image, null, options));
-  }
-
-  /** Process the next image of a video; `timestamp` in milliseconds. */
-  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): R {
-    return this.result(...this.run(image, timestamp, options));
-  }
-}
-
-/** Base of the tasks whose methods also take a callback. */
-abstract class LandmarkerWithCallback<Options extends VisionTaskOptions, R> extends DetectorTask<Options> {
   protected abstract result(found: Result[], frame: Frame): R;
 
   /** Process one image. Return the result, and pass it to the callback if there is one. */
@@ -100,6 +62,8 @@ export interface ClassifierOptions {
 
 export interface GestureRecognizerOptions extends HandLandmarkerOptions {
   cannedGesturesClassifierOptions?: ClassifierOptions | undefined;
+  /** Ignored. */
+  customGesturesClassifierOptions?: ClassifierOptions | undefined;
 }
 
 export interface GestureRecognizerResult extends HandLandmarkerResult {
@@ -144,11 +108,20 @@ export class PoseLandmarkerResult {
 }
 
 export interface HolisticLandmarkerOptions extends VisionTaskOptions {
-  minFaceDetectionConfidence?: number | undefined;
   minPoseDetectionConfidence?: number | undefined;
   minPosePresenceConfidence?: number | undefined;
   outputPoseSegmentationMasks?: boolean | undefined;
+  /** This option and the following ones are ignored. */
+  minFaceDetectionConfidence?: number | undefined;
+  minFaceSuppressionThreshold?: number | undefined;
+  minFacePresenceConfidence?: number | undefined;
+  outputFaceBlendshapes?: boolean | undefined;
+  minPoseSuppressionThreshold?: number | undefined;
+  minHandLandmarksConfidence?: number | undefined;
 }
+
+export type PoseLandmarkerCallback = Callback<PoseLandmarkerResult, void>;
+export type HolisticLandmarkerCallback = Callback<HolisticLandmarkerResult, void>;
 
 export interface HolisticLandmarkerResult {
   faceLandmarks: NormalizedLandmark[][];
@@ -164,6 +137,9 @@ export interface HolisticLandmarkerResult {
 
 /** Detects hands. */
 export class HandLandmarker extends Landmarker<HandLandmarkerOptions, HandLandmarkerResult> {
+  static createFromOptions = (_: WasmFileset, options: HandLandmarkerOptions) => opened(new HandLandmarker(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new HandLandmarker(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new HandLandmarker(), { baseOptions: { modelAssetBuffer } });
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   protected readonly request = handsRequest;
   protected override readonly load = loadHands;
@@ -172,6 +148,9 @@ export class HandLandmarker extends Landmarker<HandLandmarkerOptions, HandLandma
 
 /** Detects hands and classifies their gestures. */
 export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
+  static createFromOptions = (_: WasmFileset, options: GestureRecognizerOptions) => opened(new GestureRecognizer(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new GestureRecognizer(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new GestureRecognizer(), { baseOptions: { modelAssetBuffer } });
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   protected readonly request = handsRequest;
   protected override readonly load = loadHands;
@@ -207,6 +186,9 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
 
 /** Detects faces with 478 landmarks. */
 export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandmarkerResult> {
+  static createFromOptions = (_: WasmFileset, options: FaceLandmarkerOptions) => opened(new FaceLandmarker(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new FaceLandmarker(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new FaceLandmarker(), { baseOptions: { modelAssetBuffer } });
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
   static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
   static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
@@ -217,7 +199,6 @@ export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandma
   static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
-
   protected readonly result = faceResult;
 
   protected request({ numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more }: FaceLandmarkerOptions): DetectorRequest {
@@ -229,6 +210,9 @@ export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandma
 
 /** Detects boxes and six keypoints of faces. */
 export class FaceDetector extends Landmarker<FaceDetectorOptions, DetectionResult> {
+  static createFromOptions = (_: WasmFileset, options: FaceDetectorOptions) => opened(new FaceDetector(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new FaceDetector(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new FaceDetector(), { baseOptions: { modelAssetBuffer } });
   protected readonly result = boxResult;
 
   protected request({ minDetectionConfidence = 0.5 }: FaceDetectorOptions): DetectorRequest {
@@ -242,7 +226,10 @@ export class FaceDetector extends Landmarker<FaceDetectorOptions, DetectionResul
 }
 
 /** Detects bodies. */
-export class PoseLandmarker extends LandmarkerWithCallback<PoseLandmarkerOptions, PoseLandmarkerResult> {
+export class PoseLandmarker extends Landmarker<PoseLandmarkerOptions, PoseLandmarkerResult> {
+  static createFromOptions = (_: WasmFileset, options: PoseLandmarkerOptions) => opened(new PoseLandmarker(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new PoseLandmarker(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new PoseLandmarker(), { baseOptions: { modelAssetBuffer } });
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   protected readonly result = poseResult;
 
@@ -254,9 +241,10 @@ export class PoseLandmarker extends LandmarkerWithCallback<PoseLandmarkerOptions
 }
 
 /** Detects one person with hands and face. */
-export class HolisticLandmarker extends LandmarkerWithCallback<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
-  static HAND_CONNECTIONS = HAND_CONNECTIONS;
-  static POSE_CONNECTIONS = POSE_CONNECTIONS;
+export class HolisticLandmarker extends Landmarker<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
+  static createFromOptions = (_: WasmFileset, options: HolisticLandmarkerOptions) => opened(new HolisticLandmarker(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetBuffer } });
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
   static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
   static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
@@ -267,7 +255,8 @@ export class HolisticLandmarker extends LandmarkerWithCallback<HolisticLandmarke
   static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
   static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
   static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
-
+  static HAND_CONNECTIONS = HAND_CONNECTIONS;
+  static POSE_CONNECTIONS = POSE_CONNECTIONS;
   protected readonly result = holisticResult;
 
   protected request(options: HolisticLandmarkerOptions): DetectorRequest {

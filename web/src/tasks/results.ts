@@ -77,7 +77,7 @@ export interface Frame {
 
 /** A mask with the probability of a person, or a category, per pixel. */
 export class MPMask {
-  readonly canvas = undefined;
+  readonly canvas: HTMLCanvasElement | OffscreenCanvas | undefined = undefined;
   readonly interpolateValues = true;
   readonly #data: Float32Array | Uint8Array;
 
@@ -106,6 +106,11 @@ export class MPMask {
   /** Return the numbers in the range from 0 to 255, row by row. */
   getAsUint8Array(): Uint8Array {
     return this.#data instanceof Uint8Array ? this.#data : Uint8Array.from(this.#data, (fraction) => Math.round(255 * fraction));
+  }
+
+  /** Throw an error: masks are arrays. See `hasWebGLTexture()`. */
+  getAsWebGLTexture(): WebGLTexture {
+    throw new Error("this mask is an array. Use getAsFloat32Array() or getAsUint8Array().");
   }
 
   clone(): MPMask {

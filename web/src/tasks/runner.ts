@@ -31,7 +31,13 @@ export const isPublished = (path: string): boolean => PUBLISHED.test(path);
 export interface WasmFileset {
   wasmLoaderPath: string;
   wasmBinaryPath: string;
+  assetLoaderPath?: string;
+  assetBinaryPath?: string;
 }
+
+export type ModelBuffer = Uint8Array | ReadableStreamDefaultReader;
+/** Options of the files, after a buffer has been read. */
+type LoadedOptions = BaseOptions & { modelAssetBuffer?: Uint8Array | undefined };
 
 export interface BaseOptions {
   /**
@@ -39,8 +45,8 @@ export interface BaseOptions {
    * Sonjit's files contain the same networks.
    */
   modelAssetPath?: string | undefined;
-  /** Content of a `.task` bundle. */
-  modelAssetBuffer?: Uint8Array | undefined;
+  /** Content of a `.task` bundle, or what reads it. */
+  modelAssetBuffer?: ModelBuffer | undefined;
   /** Networks always run on the processor. `"GPU"` samples crops as MediaPipe does on graphics cards. */
   delegate?: "CPU" | "GPU" | undefined;
 }
@@ -95,24 +101,21 @@ export class FilesetResolver {
   }
 }
 
+async function readAll(reader: ReadableStreamDefaultReader): Promise<Uint8Array> {
+  const parts = [];
+  for (let part = await reader.read(); !part.done; part = await reader.read()) parts.push(part.value);
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
 /** Computes the results of stills and of the frames of a video. */
 export interface ImageGraph<R> {
   detect(image: Pixels): Promise<R>;
   track(image: Pixels, timeS: number | null): Promise<R>;
 }
 
-/** A vision task of any kind. */
-export interface AnyTask {
-  open(): Promise<void>;
-  setOptions(options: never): Promise<void>;
-}
-/** Class of a task. It takes options of its own kind. */
-export type TaskClass<T extends AnyTask> = new (options: never) => T;
-/** Options of a task. */
-export type OptionsOf<T extends AnyTask> = T extends { setOptions(options: infer O): Promise<void> } ? O : never;
-
-async function opened<T extends AnyTask>(task: T): Promise<T> {
-  await task.open();
+/** Load the networks of a new task. */
+export async function opened<T extends { setOptions(options: VisionTaskOptions): Promise<void> }>(task: T, options: Parameters<T["setOptions"]>[0]): Promise<T> {
+  await task.setOptions(options);
   return task;
 }
 
@@ -122,30 +125,18 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
   protected graph: ImageGraph<R> | null = null;
   #canvas = new OffscreenCanvas(1, 1);
 
-  constructor(protected options: Options) {}
-
-  /** Create a task and load its networks. */
-  static async createFromOptions<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, options: OptionsOf<T>): Promise<T> {
-    return opened(new this(options as never));
-  }
-
-  /** Create a task for single images with a model and the default options. */
-  static async createFromModelPath<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetPath: string): Promise<T> {
-    return opened(new this({ baseOptions: { modelAssetPath } } as never));
-  }
-
-  /** Create a task for single images with the content of a model and the default options. */
-  static async createFromModelBuffer<T extends AnyTask>(this: TaskClass<T>, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
-    return opened(new this({ baseOptions: { modelAssetBuffer } } as never));
-  }
+  protected options = {} as Options;
+  /** Files of the networks. */
+  protected base: LoadedOptions = {};
 
   /** Load the networks of the options and create the graph. */
   abstract open(): Promise<void>;
 
   /** Change options. Omitted options stay; undefined restores the default. */
   async setOptions(options: Options): Promise<void> {
-    const { baseOptions, ...others } = options;
-    this.options = { ...this.options, ...others, baseOptions: { ...this.options.baseOptions, ...baseOptions } };
+    this.options = { ...this.options, ...options };
+    const { modelAssetBuffer: buffer, ...others } = { ...this.base, ...options.baseOptions };
+    this.base = { ...others, modelAssetBuffer: buffer && "read" in buffer ? await readAll(buffer) : buffer };
     await this.open();
   }
 
@@ -220,12 +211,12 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
 
   /** Load the networks if the model has changed, and create the detector. */
   async open(): Promise<void> {
-    const { modelAssetPath, modelAssetBuffer, delegate } = this.options.baseOptions ?? {};
-    const request = this.request(this.options);
+    const { modelAssetPath, modelAssetBuffer, delegate } = this.base;
+    const request = this.request({ ...this.options, baseOptions: this.base });
     const settings = settingsOf(request.kind, { search: "fast", smoothing: "published", ...request.options });
     const key = `${request.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
     if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
-      const networks = new Networks(request.kind, String(settings.model), await runtime(), this.options.baseOptions ?? {});
+      const networks = new Networks(request.kind, String(settings.model), await runtime(), this.base);
       this.#make = await this.load(request, networks);
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
@@ -245,9 +236,9 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   }
 }
 
-type Callback<R> = (result: R) => void;
+export type Callback<I, O> = (input: I) => O;
 /** Arguments after an image: options, a callback, both or none. */
-export type WithCallback<R> = [] | [Callback<R>] | [ImageProcessingOptions | undefined] | [ImageProcessingOptions | undefined, Callback<R>];
+export type WithCallback<R> = [options?: ImageProcessingOptions | Callback<R, void> | undefined, callback?: Callback<R, void> | undefined];
 
 /** Compute a result with the options, give it to the callback and return it. */
 export function withCallback<R>([first, second]: WithCallback<R>, compute: (options: ImageProcessingOptions | undefined) => R): R {
@@ -268,7 +259,7 @@ export class Networks {
   readonly #buffer: Uint8Array | undefined;
   readonly #samplesCentres: boolean;
 
-  constructor(private readonly kind: string, private readonly model: string, private readonly runtime: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: BaseOptions) {
+  constructor(private readonly kind: string, private readonly model: string, private readonly runtime: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: LoadedOptions) {
     this.#buffer = buffer;
     this.#samplesCentres = delegate === "GPU";
     this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
@@ -314,33 +305,3 @@ export function canvasOf(image: ImageData): OffscreenCanvas {
   canvas.getContext("2d")!.putImageData(image, 0, 0);
   return canvas;
 }
-
-const OTHER_OBJECTS = "its networks find other things than hands, faces and bodies";
-const NO_NETWORKS = "no package publishes its networks, so results cannot be compared";
-
-/** Return the class of a task that cannot be created. */
-function notCovered(task: string, reason: string) {
-  const refuse = (): Promise<never> => Promise.reject(new Error(`sonjit-web/tasks-vision does not cover ${task}, because ${reason}`));
-  return class {
-    /** Reject with the reason. */
-    static createFromOptions(_: WasmFileset, _options: VisionTaskOptions): Promise<never> {
-      return refuse();
-    }
-
-    /** Reject with the reason. */
-    static createFromModelPath(_: WasmFileset, _path: string): Promise<never> {
-      return refuse();
-    }
-
-    /** Reject with the reason. */
-    static createFromModelBuffer(_: WasmFileset, _buffer: Uint8Array): Promise<never> {
-      return refuse();
-    }
-  };
-}
-
-export class ObjectDetector extends notCovered("ObjectDetector", OTHER_OBJECTS) {}
-export class ImageClassifier extends notCovered("ImageClassifier", OTHER_OBJECTS) {}
-export class ImageEmbedder extends notCovered("ImageEmbedder", OTHER_OBJECTS) {}
-export class InteractiveSegmenter extends notCovered("InteractiveSegmenter", NO_NETWORKS) {}
-export class FaceStylizer extends notCovered("FaceStylizer", NO_NETWORKS) {}

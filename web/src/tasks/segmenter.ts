@@ -5,7 +5,7 @@ import { Network, fetchNetwork } from "../network.js";
 import type { Mask } from "../results.js";
 import { SelfieMasks } from "./graphs.js";
 import { categoryMask, fullMask, type Frame, type MPMask } from "./results.js";
-import { FilesetResolver, VisionTask, isPublished, runtime, withCallback, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WithCallback } from "./runner.js";
+import { FilesetResolver, VisionTask, isPublished, opened, runtime, withCallback, type Callback, type ImageSource, type ModelBuffer, type VisionTaskOptions, type WasmFileset, type WithCallback } from "./runner.js";
 
 /** Shapes of the inputs, (1, rows, columns, 3). */
 const SHAPES = { selfie: [1, 256, 256, 3], "selfie-landscape": [1, 144, 256, 3] } as const;
@@ -16,6 +16,8 @@ export interface ImageSegmenterOptions extends VisionTaskOptions {
   outputCategoryMask?: boolean | undefined;
   outputConfidenceMasks?: boolean | undefined;
 }
+
+export type ImageSegmenterCallback = Callback<ImageSegmenterResult, void>;
 
 export class ImageSegmenterResult {
   /**
@@ -30,10 +32,13 @@ export class ImageSegmenterResult {
 
 /** Separates people from their background. */
 export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
+  static createFromOptions = (_: WasmFileset, options: ImageSegmenterOptions) => opened(new ImageSegmenter(), options);
+  static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new ImageSegmenter(), { baseOptions: { modelAssetPath } });
+  static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new ImageSegmenter(), { baseOptions: { modelAssetBuffer } });
   #loaded: string | Uint8Array | null = null;
 
   override async open(): Promise<void> {
-    const { modelAssetPath = "selfie_segmenter.tflite", modelAssetBuffer } = this.options.baseOptions ?? {};
+    const { modelAssetPath = "selfie_segmenter.tflite", modelAssetBuffer } = this.base;
     if (this.graph !== null && this.#loaded === (modelAssetBuffer ?? modelAssetPath)) return;
     const name = modelAssetPath.includes("landscape") ? "selfie-landscape" : "selfie";
     const published = modelAssetBuffer === undefined && isPublished(modelAssetPath) ? WEIGHTS[name]! : null;
@@ -57,7 +62,7 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
 
   /** Segment the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   segmentForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
-    return withCallback(more, (options: ImageProcessingOptions | undefined) => this.#result(...this.run(image, timestamp, options)));
+    return withCallback(more, (options) => this.#result(...this.run(image, timestamp, options)));
   }
 
   #result(mask: Mask, frame: Frame): ImageSegmenterResult {
