@@ -122,10 +122,9 @@ def test_angles_have_short_names_and_several_are_counted():
         event for i, angle in enumerate(angles) for event in counts.update(Frame(i, i / 30, bodies=[bent(angle)]))
     ]
     assert [event.name for event in events] == 2 * ["left_knee_angle_rad"]
-    columns = table_columns("body-full", measures=False, counts=count_columns(limits))
-    made = annotate(Frame(0, 0.0, bodies=[bent(1.0)]), columns, counts)
-    assert made.extras == [{"repetitions_left_knee_angle": 2, "repetitions_right_knee_angle": 0}]
-    assert made.notes == ["2 repetitions left knee, 0 repetitions right knee"]
+    made = annotate(Frame(0, 0.0, bodies=[bent(1.0)]), dict.fromkeys(count_columns(limits), int), counts)
+    counted = [{"repetitions_left_knee_angle": 2, "repetitions_right_knee_angle": 0}]
+    assert made == (counted, ["2 repetitions left knee, 0 repetitions right knee"])
     with pytest.raises(InputError, match="each angle once"):
         RepetitionCounts(limits[0], limits[0])
 

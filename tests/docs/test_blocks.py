@@ -39,23 +39,8 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {
-    "sonjit",
-    "pip",
-    "npm",
-    "npx",
-    "make",
-    "python",
-    "torchrun",
-    "ray",
-    "git",
-    "openssl",
-    "docker",
-    "cp",
-    "zip",
-    "blender",
-    "pyinstaller",
-}
+CHECKED = {"sonjit", "pip", "npm", "npx", "make", "python", "torchrun", "ray", "git",
+           "openssl", "docker", "cp", "zip", "blender", "pyinstaller"}  # fmt: skip
 
 SQUATS = 20
 """Frames of the video of squats, of five in a second: a repetition is among them."""

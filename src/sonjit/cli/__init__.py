@@ -34,6 +34,7 @@ _CORE = {
 """Commands of the tracker in addition to the detectors: function and summary."""
 _LAB_OF_INPUTS = {
     "explain": ("sonjit.lab.cli.explain:explain", "Show which parts of an image are evidence for an output."),
+    "report": ("sonjit.lab.cli.report:report", "Write a page about the joint angles of a person in a video."),
     "mesh": ("sonjit.lab.cli.explain:mesh", "Turn the hands of an image or video into meshes."),
     "segment": ("sonjit.lab.cli.explain:segment", "Find objects as boxes, categories and masks with Mask R-CNN."),
 }

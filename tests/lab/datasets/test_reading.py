@@ -139,18 +139,9 @@ def test_damaged_matlab_files_are_one_line(tmp_path, packed):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"- 1\n- 2\n",
-        b"a: 1\n   b: 2\n",
-        b"just text\n",
-        b"a: !!python/object/apply:os.getcwd []",
-        b"a: !!int ''",
-        b"a: 2020-99-99",
-        b"a: \xff",
-        b"[" * 5000,
-    ],
-)
+    [b"", b"- 1\n- 2\n", b"a: 1\n   b: 2\n", b"just text\n", b"a: !!python/object/apply:os.getcwd []", b"a: !!int ''",
+     b"a: 2020-99-99", b"a: \xff", b"[" * 5000],
+)  # fmt: skip
 def test_other_yaml_is_one_line(tmp_path, content):
     path = tmp_path / "meta.yml"
     path.write_bytes(content)

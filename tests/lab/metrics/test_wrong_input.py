@@ -17,17 +17,9 @@ BOX = (0.0, 0.0, 4.0, 4.0)
 NAN = float("nan")
 
 COMPARISONS = (
-    "joint_errors",
-    "mpjpe",
-    "pa_mpjpe",
-    "end_point_error",
-    "max_mse",
-    "root_relative",
-    "bone_aligned",
-    "similarity_aligned",
-    "scale_translation_aligned",
-    "acceleration_error",
-)
+    "joint_errors", "mpjpe", "pa_mpjpe", "end_point_error", "max_mse", "root_relative", "bone_aligned",
+    "similarity_aligned", "scale_translation_aligned", "acceleration_error",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

@@ -101,8 +101,7 @@ def test_measures_of_invisible_keypoints_are_unknown(body):
 
 
 def test_wrists_neck_trunk_and_symmetry(body, made):
-    points = body.keypoints_3d
-    points[[7, 8]] = (0.1, -0.7, -0.1), (-0.1, -0.7, -0.1)
+    (points := body.keypoints_3d)[[7, 8]] = (0.1, -0.7, -0.1), (-0.1, -0.7, -0.1)
     points[[14, 13]] = points[[16, 15]] + np.float32([[0, 0.2, -0.2], [0.2, 0.2, 0]])
     hands = [made.hand_with("11111", side) for side in ("Left", "Right")]
     for one in (body, *hands):

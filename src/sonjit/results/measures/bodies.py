@@ -129,7 +129,7 @@ def wrist_angles_rad(forearm: RealArray, hand: RealArray) -> FloatArray:
     return np.stack([_angle_rad(forearm, -normal, along), _angle_rad(forearm, across, along)], axis=-1)
 
 
-def _angle_rad(vector: FloatArray, aside: FloatArray, ahead: FloatArray) -> FloatArray:
+def _angle_rad(vector: RealArray, aside: RealArray, ahead: RealArray) -> FloatArray:
     """Return the signed angle (...) of a vector in a plane, from one axis of the plane to the other."""
     return np.arctan2((vector * unit(aside)).sum(axis=-1), (vector * unit(ahead)).sum(axis=-1))
 

@@ -1,0 +1,289 @@
+"""`sonjit report`: one page about the joint angles of a person in a video, as HTML or PDF."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+from cyclopts import Parameter
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit._util.files import write_bytes
+from sonjit.cli.report import progress_bar
+from sonjit.detectors import create_detector
+from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
+from sonjit.lab.documents import Image as Picture
+from sonjit.media import DrawingStyle, draw_frame
+from sonjit.media.sources import Reading
+from sonjit.media.sources.images import encode_image
+from sonjit.results import Frame
+from sonjit.runs.inputs import Inputs, is_video
+from sonjit.runs.tracked_frames import track
+
+_ERRORS_DEG = {
+    "lite": {"elbow": 11.8, "knee": 4.0, "shoulder": 9.2, "hip": 7.8},
+    "full": {"elbow": 24.2, "knee": 8.1, "shoulder": 8.2, "hip": 9.1},
+    "heavy": {"elbow": 8.8, "knee": 11.8, "shoulder": 8.6, "hip": 14.4},
+}
+"""Mean absolute error of angles in space by model. Source: docs/measured.md, section "Joint angles"."""
+_PAIRED = {
+    **{joint: "{}_" + joint + "_angle_rad" for joint in ("shoulder", "elbow", "hip", "knee", "ankle")},
+    **{f"wrist {angle}": "{}_wrist_" + angle + "_rad" for angle in ("flexion", "deviation")},
+}
+"""Measures of the angles of both sides."""
+_SINGLE = {"trunk lean": "trunk_lean_rad", "neck flexion": "neck_flexion_rad"}
+_HEADINGS = ("angle", "side", "min °", "max °", "range °", "left − right range °", "expected error °")
+_COUNTS = ("angle", "begin s", "end s", "duration s", "lowest °")
+_MAX_COUNTS = 20
+"""Maximum number of repetitions on a printed page."""
+_NOTES = (
+    "Angles come from one camera, by a network, and are no medical measurement. An expected error is the mean error of "
+    "the joint in photographs with known angles; – is unknown. A difference below it may be no difference."
+)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """Frames of a video, and the person in most of them.
+
+    Attributes:
+        name: Name of the video.
+        model: Model of the body.
+        person: Id of the person.
+        frames: Frames with this person.
+        angles: Angles of the person in degrees by measure (N,), NaN where unknown.
+    """
+
+    name: str
+    model: str
+    person: int
+    frames: list[Frame]
+    angles: dict[str, FloatArray]
+
+    @property
+    def times(self) -> list[float]:
+        """Times of the frames in seconds."""
+        return [frame.time or 0.0 for frame in self.frames]
+
+    @property
+    def plots(self) -> dict[str, dict[str, FloatArray]]:
+        """Known angles by title and side."""
+        pairs = {
+            title: {side: self.angles[name.format(side)] for side in ("left", "right")}
+            for title, name in _PAIRED.items()
+        }
+        found = pairs | {title: {"": self.angles[name]} for title, name in _SINGLE.items()}
+        return {title: sides for title, sides in found.items() if any(np.isfinite(v).any() for v in sides.values())}
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Rows of the table of ranges."""
+        rows: list[tuple[str, ...]] = []
+        for title, sides in self.plots.items():
+            ends = {side: _ends(values) for side, values in sides.items()}
+            ranges = [high - low for low, high in ends.values()]
+            difference = ranges[0] - ranges[1] if len(ranges) > 1 else math.nan
+            error = _ERRORS_DEG[self.model].get(title, math.nan)
+            for side, (low, high) in ends.items():
+                between = difference if side == "left" else math.nan
+                values = (low, high, high - low, between, error)
+                rows.append((title, side, *(number(value, 0) for value in values)))
+        return rows
+
+    @property
+    def repetitions(self) -> list[tuple[str, ...]]:
+        """Rows of the table of repetitions."""
+        rows: list[tuple[str, ...]] = []
+        for event in (event for frame in self.frames for event in frame.events):
+            if event.type == "repetition" and event.id == self.person and event.end is not None:
+                times = event.begin, event.end, event.end - event.begin
+                rows.append(
+                    (event.name.removesuffix("_rad"), *map(number, times), number(math.degrees(event.value), 0))
+                )
+        return rows
+
+    @property
+    def extremes(self) -> list[Frame]:
+        """Frames with the smallest and the largest angle of the joint that moves most."""
+        paired = [name.format(side) for name in list(_PAIRED.values())[:5] for side in ("left", "right")]
+        known = [self.angles[name] for name in paired if np.isfinite(self.angles[name]).any()]
+        if not known:
+            return self.frames[:1]
+        most = max(known, key=lambda values: float(np.nanmax(values) - np.nanmin(values)))
+        return [self.frames[k] for k in sorted({int(np.nanargmin(most)), int(np.nanargmax(most))})]
+
+
+def report(
+    source: Annotated[str, Parameter(name="INPUT")],
+    *,
+    save: str = "report.html",
+    kind: Literal["body", "holistic"] = "body",
+    model: Literal["lite", "full", "heavy"] = "full",
+    count: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    max_instances: int = 1,
+    start: float = 0.0,
+    end: float | None = None,
+    every: int = 1,
+    anonymise: Literal["none", "black", "blur"] = "none",
+) -> int:
+    """Write one page about the joint angles of a person in a video.
+
+    The page has the range of motion, left against right, repetitions, expected errors, the angles over time in degrees,
+    and two pictures. It describes the person who is in most frames.
+
+    `sonjit report squats.mp4 --count left_knee --anonymise blur --save report.pdf`
+
+    Args:
+        source: Video.
+        save: Page to write: .html or .pdf.
+        kind: holistic adds wrists, and takes longer.
+        model: Model of the body.
+        count: Count repetitions of an angle, e.g. left_knee, or with limits in degrees left_elbow:70:140. Repeat the
+            option for further angles.
+        max_instances: Maximum number of people to follow.
+        start: Time in seconds of the first frame.
+        end: Time from which frames are not processed. Default: the end.
+        every: Process only frames whose index is a multiple of this number.
+        anonymise: black shows the skeleton on black, blur blurs faces.
+    """
+    ending = Path(save).suffix.lower()
+    if ending not in (".html", ".pdf"):
+        raise InputError(f"{save}: choose a name that ends in .html or .pdf")
+    inputs = Inputs.find([source], Reading(None, start, end, every))
+    if inputs.files is not None or not is_video(Path(source)):
+        raise InputError(f"{source}: a report requires one video file")
+    with optional_import("a report", "eval"):
+        import_module("matplotlib")  # before the work
+    frames: list[Frame] = []
+    stopped: KeyboardInterrupt | None = None
+    options: dict[str, Any] = {"model": model, "max_instances": max_instances}
+    found = track(source, kind, measures=True, count=count, start_s=start, end_s=end, every=every, **options)
+    try:
+        with progress_bar(None, "frames") as bar:
+            for frame in found:
+                if frame.time is None:
+                    raise InputError(f"{source} is an image: a report requires a video")
+                frames.append(replace(frame))
+                bar.advance()
+    except KeyboardInterrupt as stop:  # the page describes the frames so far
+        stopped = stop
+    recording = _recording_of(Path(source).name, model, frames)
+    pictures = _pictures(inputs, recording, DrawingStyle(anonymise=anonymise))
+    data = _pdf(recording, pictures) if ending == ".pdf" else _html(recording, pictures).encode()
+    write_bytes(Path(save), data)
+    if stopped is not None:
+        stopped.add_note(f"{save} has {len(frames)} frames")
+        raise stopped
+    sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save}\n")
+    return 0
+
+
+def _recording_of(name: str, model: str, frames: list[Frame]) -> _Recording:
+    """Return the frames of the person who is in most of them."""
+    ids = Counter(
+        part.id for frame in frames for _, part in frame.instances() if part.kind == "body" and part.id is not None
+    )
+    if not ids:
+        raise InputError(f"{name}: no person found")
+    ((person, _),) = ids.most_common(1)
+    names = [text.format(side) for text in _PAIRED.values() for side in ("left", "right")] + [*_SINGLE.values()]
+    kept: list[Frame] = []
+    rows: list[list[float]] = []
+    for frame in frames:
+        for (_, part), values in zip(frame.instances(), frame.measures, strict=True):
+            if part.kind == "body" and part.id == person:
+                kept.append(frame)
+                rows.append([cast("float", values.get(measure, math.nan)) for measure in names])
+    return _Recording(name, model, person, kept, dict(zip(names, np.degrees(np.array(rows)).T, strict=True)))
+
+
+def _ends(values: FloatArray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (math.nan, math.nan)
+
+
+def _pictures(inputs: Inputs, recording: _Recording, style: DrawingStyle) -> list[tuple[str, Image]]:
+    """Read the images of the extremes again, and draw them."""
+    wanted = {frame.index: frame for frame in recording.extremes}
+    pictures: list[tuple[str, Image]] = []
+    options: dict[str, Any] = {"model": "box-full", "static_image": True, "max_instances": 20, "search": "fast"}
+    with inputs.open_one() as opened, create_detector("face", min_detection_score=0.3, **options) as detector:
+        for index, time, rgb in opened:
+            if index in wanted:
+                faces = [face.box for face in detector.detect(rgb)] if style.anonymise == "blur" else []
+                pictures.append((f"{time:.2f} s", draw_frame(rgb, wanted[index], style, faces=faces)))
+            if len(pictures) == len(wanted):
+                break
+    return pictures
+
+
+def _facts(recording: _Recording) -> str:
+    times = recording.times
+    seconds = f"{times[0]:.2f} to {times[-1]:.2f} s"
+    return f"Person #{recording.person}, {len(times)} frames from {seconds}, model {recording.model}."
+
+
+def _html(recording: _Recording, pictures: list[tuple[str, Image]]) -> str:
+    """Return the page as HTML without further files."""
+    blocks: list[Block] = [Text(_facts(recording))]
+    for caption, rgb in pictures:
+        data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
+        blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
+    blocks += [Heading("Range of motion"), Table(_HEADINGS, tuple(recording.rows), text_columns=2), Text(_NOTES)]
+    if recording.repetitions:
+        blocks += [Heading("Repetitions"), Table(_COUNTS, tuple(recording.repetitions))]
+    blocks.append(Heading("Angles over time"))
+    for title, sides in recording.plots.items():
+        lines = [Line(side or title, recording.times, values.tolist()) for side, values in sides.items()]
+        blocks += [
+            Heading(title, 3),
+            Plot(title, lines_svg(lines, "seconds", f"{title} in degrees", straight=True), title),
+        ]
+    return html_from(f"Joint angles: {recording.name}", blocks)
+
+
+def _pdf(recording: _Recording, pictures: list[tuple[str, Image]]) -> bytes:
+    """Return the page as PDF."""
+    with optional_import("a report", "eval"):
+        from matplotlib.backends.backend_pdf import PdfPages
+        from matplotlib.figure import Figure
+    plots, counted, file = recording.plots, recording.repetitions[:_MAX_COUNTS], io.BytesIO()
+    figure = Figure((8.27, 11.69), layout="constrained")
+    figure.suptitle(f"Joint angles: {recording.name}\n{_facts(recording)}", fontsize=11)
+    heights = [0.17 * len(rows) + 0.4 for rows in (recording.rows, counted)]
+    lines = math.ceil(len(plots) / 2)
+    grid: Any = figure.add_gridspec(3 + lines, 2, height_ratios=[2.6, *heights, *[1] * lines])
+    for at, (caption, rgb) in enumerate(pictures):
+        axes: Any = figure.add_subplot(grid[0, at])
+        axes.imshow(rgb)
+        axes.set_title(caption, fontsize=8)
+        axes.set_axis_off()
+    for row, (headings, rows) in enumerate(((_HEADINGS, recording.rows), (_COUNTS, counted)), 1):
+        axes = figure.add_subplot(grid[row, :])
+        axes.set_axis_off()
+        if rows:
+            table: Any = axes.table(rows, colLabels=headings, loc="upper center", edges="horizontal")
+            table.auto_set_font_size(False)
+            table.set_fontsize(6)
+    for at, (title, sides) in enumerate(plots.items()):
+        axes = figure.add_subplot(grid[3 + at // 2, at % 2])
+        for colour, (side, values) in zip(COLOURS, sides.items(), strict=False):
+            axes.plot(recording.times, values, color=colour, label=side, linewidth=1)
+        axes.set_title(f"{title}, degrees over seconds", fontsize=8)
+        axes.tick_params(labelsize=6)
+        if len(sides) > 1:
+            axes.legend(fontsize=6, frameon=False)
+    figure.supxlabel(_NOTES, fontsize=6, wrap=True)
+    with PdfPages(file, metadata={"CreationDate": None}) as pages:  # equal results are equal files
+        pages.savefig(figure)
+    return file.getvalue()

@@ -1,0 +1,30 @@
+"""`sonjit report`: its page as HTML and PDF, and one line for each wrong call."""
+
+import math
+
+import numpy as np
+
+from sonjit import Body, Event, Frame
+from sonjit.lab.cli import report
+
+from .commands import refusal_of
+
+
+def test_the_page_has_ranges_of_both_sides_and_repetitions():
+    points = np.zeros((33, 3), np.float32)
+    body = Body(1.0, points, points, points[:, 0], points[:, 0], id=3)
+    angles = [{"left_knee_angle_rad": math.radians(knee), "right_knee_angle_rad": 3} for knee in (170, 90, 165)]
+    frames = [Frame(i, i / 10, bodies=[body], measures=[row]) for i, row in enumerate(angles)]
+    frames[2].events = [Event("left_knee_angle_rad", "repetition", "end", 0.0, 0.2, 3, None, math.pi / 2)]
+    recording = report._recording_of("a.mp4", "lite", frames)
+    rows = [("knee", "left", "90", "170", "80", "80", "4"), ("knee", "right", "172", "172", "0", "–", "4")]
+    assert recording.rows == rows
+    assert recording.extremes == frames[:2]
+    assert recording.repetitions[0][2:] == ("0.20", "0.20", "90")
+    assert "data:image/jpeg" in report._html(recording, [("0 s", np.zeros((20, 30, 3), np.uint8))])
+    assert report._pdf(recording, [])[:4] == b"%PDF"
+
+
+def test_wrong_calls_have_one_line(capsys):
+    assert "html or .pdf" in refusal_of("report", capsys, "a.mp4", "--save", "r.txt")
+    assert "one video" in refusal_of("report", capsys, "camera:0")
