@@ -27,7 +27,7 @@ from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.runs.task import is_still
 from sonjit.server.errors import RefusedError
-from sonjit.server.options import MEASURES, DetectorChoice, check_pixels
+from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
 from sonjit.server.processes import DECODE_S, TooSlowError, Worker
 
 MAX_FILES = 20_000
@@ -280,17 +280,18 @@ def _clean(part: str) -> str:
 
 def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
     """Return what a job does with each image."""
+    labels = [each.get(LABELS.name, True) for _, each in detectors if each.get("gestures", "none") != "none"]
+    own = (LABELS.name, MEASURES.name)
     first, *others = (
         # one thread: streams use the other cores
         Detect(
             kind,
-            {name: value for name, value in options.items() if name != MEASURES.name} | {"threads": 1},
+            {name: value for name, value in options.items() if name not in own} | {"threads": 1},
             measures=bool(options.get(MEASURES.name)),
-            style=DrawingStyle(gestures=options.get("gestures", "none") != "none"),
         )
         for kind, options in detectors
     )
-    return replace(first, also=tuple(others))
+    return replace(first, also=tuple(others), style=DrawingStyle(gestures=any(labels)))
 
 
 def run_detectors(

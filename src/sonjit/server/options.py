@@ -33,6 +33,7 @@ _TARGETS_HELP = (
 MEASURES = Option(
     "Add measures to each instance, and the gesture to each hand.", name="measures", type="boolean", default=False
 )
+LABELS = Option("Write gestures into the labels of hands.", name="gesture_labels", type="boolean", default=True)
 _EXPLAIN = Option(
     f"Add to each hand the saliency map of one output of its network: {_TARGETS_HELP}.",
     name="explain",
@@ -112,7 +113,8 @@ class SessionOptions:
 def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     """Return the options of a kind that clients may set, by name, with the bounds for clients. Jobs have fewer."""
     detector = [option for option in options_of(KINDS[kind]).values() if option.remote and option.type != "path"]
-    options = [*detector, MEASURES, *([_EXPLAIN] if kind == "hands" else [])]
+    labels = [LABELS] if job and "gestures" in options_of(KINDS[kind]) else []
+    options = [*detector, MEASURES, *labels, *([_EXPLAIN] if kind == "hands" else [])]
     return {option.name: _for_clients(option) for option in options if not (job and option.name in _NOT_OF_JOBS)}
 
 

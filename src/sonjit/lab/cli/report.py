@@ -176,6 +176,8 @@ def report(
                 frames.append(replace(frame))
                 bar.advance()
     except KeyboardInterrupt as stop:  # the page describes the frames so far
+        if not any(frame.bodies or frame.people for frame in frames):
+            raise
         stopped = stop
     recording = _recording_of(Path(source).name, model, frames)
     pictures = _pictures(inputs, recording, DrawingStyle(anonymise=anonymise))
