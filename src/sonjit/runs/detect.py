@@ -225,6 +225,7 @@ class DetectWorker(Worker[Frame]):
         self._lists = [item.entry.list_name for item in task.all]
         self._lift = None if task.lift is None else create_lifter(task.lift)
         self._detectors: list[Detector[Any]] = []
+        self._face_detector: Detector[Any] | None = None
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
@@ -233,7 +234,6 @@ class DetectWorker(Worker[Frame]):
                 if item.gestures is not None and "gestures" not in item.options:
                     options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
                 self._detectors.append(detector_from(options))
-            self._face_detector: Detector[Any] | None = None
             if task.style.anonymise == "blur":
                 options = {"model": "box-full", "max_instances": 20, "min_detection_score": 0.3, "search": "fast"}
                 options |= {"static_image": True, "models_dir": task.settings.models_dir}
