@@ -280,7 +280,7 @@ def _clean(part: str) -> str:
 
 def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
     """Return what a job does with each image."""
-    labels = [each.get(LABELS.name, True) for _, each in detectors if each.get("gestures", "none") != "none"]
+    labels = [each.get(LABELS.name, True) for _, each in detectors]
     own = (LABELS.name, MEASURES.name)
     first, *others = (
         # one thread: streams use the other cores
@@ -291,7 +291,7 @@ def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
         )
         for kind, options in detectors
     )
-    return replace(first, also=tuple(others), style=DrawingStyle(gestures=any(labels)))
+    return replace(first, also=tuple(others), style=DrawingStyle(gestures=all(labels)))
 
 
 def run_detectors(
