@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
 
@@ -73,7 +74,8 @@ function synchronous() {
 for (const variant of VARIANTS) {
   for (const ending of ["js", "wasm"]) {
     const name = `litert_wasm_${variant}internal.${ending}`;
-    copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
+    if (ending === "js") copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
+    else writeFileSync(join(DIST, "wasm", `${name}.gz`), gzipSync(readFileSync(join(RUNTIME, name)), { level: 9 })); // few hosts compress it
   }
 }
 for (const name of FOR_HANDS) {

@@ -13,7 +13,7 @@ TYPES = {
     **dict.fromkeys((".js", ".mjs"), "text/javascript"),
     ".json": "application/json",
     ".wasm": "application/wasm",
-    **dict.fromkeys((".tflite", ".npz", ".binarypb", ".data"), "application/octet-stream"),
+    **dict.fromkeys((".gz", ".tflite", ".npz", ".binarypb", ".data"), "application/octet-stream"),
 }
 PARTS = ("body", "leftHand", "rightHand", "face")
 TRACK = """

@@ -33,22 +33,12 @@ export interface NumpyArray {
   readonly values: readonly number[] | readonly string[];
 }
 
-/**
- * Return the arrays of a file by name.
- *
- * @throws {Error} the file has another format
- */
-async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<string, NumpyArray>> {
-  const arrays = new Map<string, NumpyArray>();
-  for (const [name, member] of membersOf(file)) arrays.set(name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member)));
-  return arrays;
-}
-
 /** Return the arrays of the file at an address; `what`: content of the file in error messages. */
 export async function fetchArrays(url: string, what: string): Promise<Map<string, NumpyArray>> {
   const file = await fetchFile(url, `the file of ${what}`);
   try {
-    return await readArrays(file);
+    const arrays = [...membersOf(file)].map(async ([name, member]) => [name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member))] as const);
+    return new Map(await Promise.all(arrays));
   } catch (error) {
     throw new FileError(`${url}: not a file of ${what} (${error instanceof Error ? error.message : error})`);
   }
@@ -131,6 +121,9 @@ export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {
 export async function unpacked({ method, bytes }: Member): Promise<Uint8Array<ArrayBuffer>> {
   if (method === STORED) return bytes.slice();
   if (method !== DEFLATED) throw new Error(`it uses an unsupported compression (${method})`);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  return inflated(bytes, "deflate-raw");
+}
+
+export async function inflated(bytes: Uint8Array<ArrayBuffer>, format: CompressionFormat): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format))).arrayBuffer());
 }

@@ -1,14 +1,14 @@
 /** Run networks of `.tflite` files with LiteRT. */
 
 import type { Weight } from "./data.js";
-import { fetchFile, FileError } from "./files.js";
+import { fetchFile, FileError, inflated } from "./files.js";
 import type { Input } from "./pixels.js";
 import { TfliteFile, type Operator, type OperatorOption, type Values } from "./tflite.js";
 
 import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
-
 const MAX_THREADS = 4;
+const GZIP_MARK = 0x1f;
 const MODULE_WITH_SIMD = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );
@@ -17,6 +17,7 @@ const MODULE_WITH_SIMD = Uint8Array.of(
 interface EmscriptenSettings {
   locateFile(name: string): string;
   mainScriptUrlOrBlob?: string | Blob;
+  wasmBinary?: Uint8Array;
   printErr(line: string): void;
 }
 
@@ -42,8 +43,8 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
   }
   // Firefox 153 can lose the signal that a nested worker has started. The outer worker then waits forever.
   const canStartThreads = globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
-  const hasThreads = canStartThreads && (await supportsFeature("relaxedSimd"));
-  const threads = hasThreads ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+  const hasRelaxedSimd = await supportsFeature("relaxedSimd");
+  const threads = canStartThreads && hasRelaxedSimd ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
   const settings: EmscriptenSettings = {
     locateFile: (name) => folder + name,
     printErr: (line) => /^(INFO|WARNING):/.test(line) || console.error(line),
@@ -54,7 +55,10 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
     settings.mainScriptUrlOrBlob = isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" });
   }
   Object.assign(globalThis, { Module: settings });
+  const variant = threads > 1 ? "threaded_" : hasRelaxedSimd ? "" : "compat_";
   try {
+    const packed = await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime");
+    settings.wasmBinary = packed[0] === GZIP_MARK ? await inflated(packed, "gzip") : packed; // some hosts unpack it
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

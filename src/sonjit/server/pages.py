@@ -31,7 +31,6 @@ DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAG
 for _media_type, _ending in (
     ("text/javascript", ".js"),
     ("application/manifest+json", ".webmanifest"),
-    ("application/wasm", ".wasm"),
     ("image/svg+xml", ".svg"),
 ):
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
@@ -144,7 +143,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
             for path in data.glob("*.json"):
                 _copy(path, draft / name / path.name)
         for path in engine.rglob("*"):
-            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz", ".task"):
+            if path.is_file() and path.suffix in (".js", ".gz", ".tflite", ".npz", ".task"):
                 _copy(path, draft / "engine" / path.relative_to(engine))
         if bundle is not None:
             _copy(bundle, draft / "engine" / "models" / FACE_BUNDLE)

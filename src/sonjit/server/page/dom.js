@@ -15,7 +15,7 @@ export const makeButton = (label, onclick, members = {}) => make("button", { typ
 
 /** Return a row of a table. @param {string} head @param {(string | number)[]} cells @param {"td" | "th"} [tag] */
 export function makeRow(head, cells, tag = "td") {
-  const title = make("th", { scope: tag === "th" ? "col" : "row" }, head);
+  const title = head ? make("th", { scope: tag === "th" ? "col" : "row" }, head) : make("td");
   return make("tr", {}, title, ...cells.map((cell) => make(tag, tag === "th" ? { scope: "col" } : {}, String(cell))));
 }
 
