@@ -210,13 +210,12 @@ def open_model(choice: ModelChoice) -> Model:
         return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
     from sonjit.engines.devices import torch_device
     from sonjit.lab.evaluation import network_models
+    from sonjit.lab.networks.classifiers import load_classifier
+    from sonjit.lab.networks.registry import required_checkpoint
 
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
-        from sonjit.lab.evaluation.network_models import InterNetModel
-        from sonjit.lab.networks.registry import required_checkpoint
-
-        return InterNetModel(
+        return network_models.InterNetModel(
             required_checkpoint("internet", choice.weights),
             layout=choice.layout,
             root_weights=choice.root_weights,
@@ -224,22 +223,17 @@ def open_model(choice: ModelChoice) -> Model:
             boxes=None if choice.boxes is None else Path(choice.boxes),
             device=device,
         )
-    if choice.name in ("handoccnet", "deformer"):
-        from sonjit.lab.evaluation import network_models as mano_models
-
-        if choice.name == "handoccnet":
-            return mano_models.HandOccNetModel(choice.weights, choice.mano, device)
-        return mano_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
+    if choice.name == "handoccnet":
+        return network_models.HandOccNetModel(choice.weights, choice.mano, device)
+    if choice.name == "deformer":
+        return network_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
     if choice.name == "mask-rcnn":
         return network_models.InstancesModel(choice.weights, device)
     if choice.name == "hand-masks":
         return network_models.HandMasksModel(choice.weights, device)
     if choice.is_classifier:
-        from sonjit.lab.evaluation.network_models import ClassifierModel
-        from sonjit.lab.networks.classifiers import load_classifier
-
-        classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
-        return ClassifierModel(classifier, choice.localize_by, choice.view, device)
+        classifier = load_classifier(choice.name, choice.weights, choice.pooling)
+        return network_models.ClassifierModel(classifier, choice.localize_by, choice.view, device)
     raise InputError(unknown_name("model", str(choice.name), list_models()))
 
 
@@ -271,7 +265,6 @@ def _is_detector(choice: ModelChoice) -> bool:
 
 
 def _detector(choice: ModelChoice) -> Model:
-
     entry, model = find_model(choice.name or "hands")
     names = ("models_dir", "landmark_model", "search", "max_instances", "device")
     options = {name: getattr(choice, name) for name in names}
