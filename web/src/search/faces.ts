@@ -27,7 +27,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     const least = LIMITS.face_share * published;
     const boxes = latestBoxes(await meshes.find(image, published), (box, other) => meshes.isSameInstance(box, other));
     yield boxes.map((box) => ({ box, score: least, source: "published" }));
-    const levels = new FinerWindows(image, () => this.certain.map(({ keypoints }) => sizeOf(keypoints)), isThorough);
+    const levels = new FinerWindows(image, () => this.candidates.map((each) => sizeOf(lastView(each).keypoints)), isThorough);
     for (const window of levels.windows()) {
         const found = await this.detector.find(partOf(image, window), least);
       const proposals = proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "window");
@@ -67,7 +67,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
   }
 }
 
-/** Windows of an image, level by level. A finer level follows if a small face was found before. */
+/** Windows of an image, level by level. A finer level follows while there is no face, or a small one. */
 class FinerWindows {
   /** False if a level was left out. */
   isComplete = true;
@@ -77,7 +77,8 @@ class FinerWindows {
 
   *windows(): Generator<Window> {
     for (let parts = 1; parts <= OF.MOST_PARTS; parts++) {
-      const smallest = Math.min(...this.sizes()) / reachOf(this.image);
+      const sizes = this.sizes();
+      const smallest = sizes.length || parts !== 2 ? Math.min(...sizes) / reachOf(this.image) : 0;
       if (parts > 1 && !this.isThorough && smallest > LIMITS[`face_part${parts}` as "face_part2"]) {
         this.isComplete = false;
         return;

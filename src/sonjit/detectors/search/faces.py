@@ -77,13 +77,13 @@ class FaceSearch(StillSearch[FaceObservation]):
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
     def propose(self) -> Iterator[list[Proposal]]:
-        """Yield the faces of the published search, and those in finer windows while there are small ones."""
+        """Yield the faces of the published search, and those in finer windows while there are none or small ones."""
         published = self._meshes.find(self.rgb, self._min_detection)
         latest = latest_boxes(published, self._meshes.is_same_instance)
         least = LIMITS["face_share"] * self._min_detection
         yield [Proposal(box, least, "published") for box in latest]
         levels = FinerWindows(
-            self.rgb, lambda: [size_of(face.keypoints[:, :2]) for face in self.certain], thorough=self.thorough
+            self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in self.candidates], thorough=self.thorough
         )
         for window in levels:
             found = self._detector.find(window.cut(self.rgb), least)
@@ -170,7 +170,7 @@ def search_boxes(
 
 
 class FinerWindows:
-    """Windows of an image, level by level. A finer level follows if a small face was found before.
+    """Windows of an image, level by level. A finer level follows while there is no face, or a small one.
 
     Args:
         rgb: Image (H, W, 3).
@@ -189,7 +189,7 @@ class FinerWindows:
         """Yield the windows."""
         height, width = self._rgb.shape[:2]
         for parts in range(1, _MOST_PARTS + 1):
-            smallest = min(self._sizes(), default=math.inf) / reach(width, height)
+            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
             if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
                 self.complete = False
                 return
