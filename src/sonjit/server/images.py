@@ -132,8 +132,9 @@ class Session:
     def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         self.options, self._custom = options, custom
         gestures = custom if custom is not None and options.has_hands else options.gestures
-        wanted = {"measures": options.measures, "gestures": gestures is not None}
-        self._columns = table_columns(options.name, **wanted) if any(wanted.values()) else {}
+        measures, has_gestures = options.measures, gestures is not None
+        columns = table_columns(options.name, measures=measures, gestures=has_gestures)
+        self._columns = columns if measures or has_gestures else {}
         self.detector.set_gestures(gestures)
         self._has_motions = gestures is not None and not options.detector.static_image
 
