@@ -128,6 +128,7 @@ async function start() {
   } catch (error) {
     if (number !== attempt) return;
     await stop("error");
+    find("stage").classList.remove("chosen"); // nothing can be shown
     showError(error);
   }
 }

@@ -255,7 +255,7 @@ export function gesturesView() {
   const follow = (/** @type {Record<string, any>} */ { name, phase, id, handedness, strength, count, time }) => {
     const key = `${name} ${id} ${handedness}`;
     const node = open.get(key) ?? make("li");
-    if (!open.has(key)) events.prepend(node);
+    events.prepend(node);
     open.set(key, node);
     while (events.children.length > MOST_EVENTS) events.lastElementChild.remove();
     const label = ` ${time.toFixed(1)} s · ${name.replaceAll("_", " ")} · #${id}${count ? ` × ${count.toFixed(1)}` : ""} `;

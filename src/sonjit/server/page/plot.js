@@ -12,10 +12,9 @@ const UNITS = [
   { ending: "_m", unit: " cm", scale: 100, digits: 1 },
 ];
 const CM_PER_M = 100;
-const PLAIN = { ending: "", unit: "", scale: 1, digits: 2 };
 
 /** Return the displayed unit of a measure. @param {string} name */
-export const unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? PLAIN;
+export const unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? { ending: "", unit: "", scale: 1, digits: 2 };
 
 /** Return a value with its unit; a dash if unknown. @param {string} name @param {unknown} value */
 export function shown(name, value) {
@@ -35,6 +34,13 @@ export function measureName(name) {
 function measuresOf({ measures, blendshapes, transform, distanceM }) {
   const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
   return { ...measures, ...(distanceM !== undefined && { distance_m: distanceM }), ...place, ...blendshapes };
+}
+
+/** Return about four round numbers between two limits. @param {number} low @param {number} high */
+function roundNumbers(low, high) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const step = power * ([1, 2, 5].find((factor) => 4 * factor * power >= high - low) ?? 10);
+  return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
 }
 
 /** Return the measured instances of a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
@@ -136,7 +142,7 @@ export class Plot {
     const { time } = frame;
     this.events = [];
     const last = this.#history.at(-1)?.time ?? -Infinity;
-    if (time < last) this.#forget(); // the source restarted
+    if (time < last) this.begin(); // the source restarted
     else if (time === last) this.#history.pop();
     const measured = trackedOf(frame).filter(({ instance }) => Object.keys(instance.measures).length);
     if (!measured.length && !this.#history.length) return;
@@ -155,17 +161,13 @@ export class Plot {
 
   /** Clear the plot for another source. */
   begin() {
-    this.#forget();
+    this.#history = [];
+    this.#counters.clear();
     this.#ask();
   }
 
   get #measure() {
     return this.#select.value;
-  }
-
-  #forget() {
-    this.#history = [];
-    this.#counters.clear();
   }
 
   /** Fill the list of measures. */
@@ -256,11 +258,7 @@ export class Plot {
     canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
     canvas.ariaLabel = series.length ? `${measureName(name)}: ${latest.join(", ")}` : text("live.empty");
     if (!series.length) return;
-    find("plot-legend").replaceChildren(...latest.map((line, k) => {
-      const item = make("li", {}, line);
-      item.style.setProperty("--colour", COLOURS[k % COLOURS.length]);
-      return item;
-    }));
+    find("plot-legend").replaceChildren(...latest.map((line, k) => make("li", { style: `--colour: ${COLOURS[k % COLOURS.length]}` }, line)));
     const limits = this.#isCounting.checked ? this.#limits() : [];
     const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
     if (values.length === limits.length) return; // the measure is unknown: no axis
@@ -283,14 +281,14 @@ export class Plot {
     ctx.font = `12px ${style.fontFamily}`;
     ctx.fillStyle = style.getPropertyValue("--muted");
     ctx.lineWidth = 1;
-    for (let step = 0; step <= 4; step += 1) {
-      const [value, time] = [low + ((high - low) * step) / 4, start + (span * step) / 4];
-      level(value, "--line");
-      ctx.textAlign = "right";
-      ctx.fillText(shown(name, value).replace(" cm", ""), MARGIN.left - 5, y(value) + 4);
-      ctx.textAlign = step === 4 ? "right" : "center";
-      if (step) ctx.fillText(`${time.toFixed(span < 8 ? 1 : 0)} s`, x(time), height - 5);
+    ctx.textAlign = "right";
+    const { scale } = unitOf(name);
+    for (const value of roundNumbers(low * scale, high * scale)) {
+      level(value / scale, "--line");
+      ctx.fillText(shown(name, value / scale).replace(" cm", ""), MARGIN.left - 5, y(value / scale) + 4);
     }
+    ctx.textAlign = "center";
+    for (const time of roundNumbers(start, start + 0.95 * span)) ctx.fillText(`${Number(time.toFixed(1))} s`, x(time), height - 5);
     ctx.setLineDash([6, 5]);
     for (const limit of limits) level(limit, "--muted");
     ctx.setLineDash([]);

@@ -67,6 +67,7 @@ export class Trainer {
 
   /** @param {Record<string, any>} frame */
   draw(frame) {
+    if (find("trainer-words").textContent === text("trainer.start")) find("trainer-words").textContent = "";
     const taking = this.#taking;
     if (this.#following) this.#follow(this.#following.frames, frame);
     if (!taking) return;
