@@ -39,7 +39,7 @@ function measuresOf({ measures, blendshapes, transform, distanceM }) {
 /** Return about four round numbers between two limits. @param {number} low @param {number} high */
 function roundNumbers(low, high) {
   const power = 10 ** Math.floor(Math.log10((high - low) / 4));
-  const step = power * ([1, 2, 5].find((factor) => 4 * factor * power >= high - low) ?? 10);
+  const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
   return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
 }
 
