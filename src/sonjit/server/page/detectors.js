@@ -349,7 +349,7 @@ function named([list, found]) {
   return [list, kind ? found.map((instance) => withSkeletons(instance, kind[0], kind[1])) : found];
 }
 
-/** @type {(kind: string, instance: any) => Record<string, number | null>} function of the module */ let measure = () => ({});
+/** @type {(kind: string, instance: any, person: any) => Record<string, number | null>} function of the module */ let measure = () => ({});
 
 /** Return an instance, or the parts of a person, with skeletons and measures. @param {any} instance @param {string} kindName @param {import("./kinds.js").Result} kind @returns {any} */
 function withSkeletons(instance, kindName, { members, skeletons }, person = {}) {
