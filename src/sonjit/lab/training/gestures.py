@@ -81,14 +81,12 @@ class GestureSettings(TrainingSettings):
     train: tuple[str, ...] = ("train",)  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other people and other backgrounds
     held_out: tuple[str, ...] = ("held",)
-    crops: Annotated[int, Range(1, 1000)] = (
-        2  # number of crops of each training hand, each with a slightly different box
-    )
+    # number of crops of each training hand, each with a slightly different box
+    crops: Annotated[int, Range(1, 1000)] = 2
     # every how manieth training image is used only to calibrate the probabilities
     calibration_every: Annotated[int, Range(2, 1_000_000_000)] = 8
-    people: Annotated[int, Range(0, MAX_POSED)] = (
-        24  # number of people whose hands are posed without an image; 0 for none
-    )
+    # number of people whose hands are posed without an image; 0 for none
+    people: Annotated[int, Range(0, MAX_POSED)] = 24
     each: Annotated[int, Range(1, MAX_POSED)] = 40  # number of posed hands of each person and pose
     free: Annotated[int, Range(1, MAX_POSED)] = 1000  # number of unnamed poses of each person
     yaw_deg: Annotated[float, Range(0, 180)] = 180.0  # maximum yaw of posed hands relative to a view of the palm

@@ -175,9 +175,8 @@ class MaskRCNNSettings(AugmentedSettings):
     images: Count = 0  # number of training images, evenly spaced over the data set; 0 for four in five
     held_out: Steps = 100  # maximum number of other images to evaluate on
     batch: ImageBatch = 4  # number of images in a step
-    side: Annotated[int, Range(0, 4096)] = (
-        0  # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
-    )
+    # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
+    side: Annotated[int, Range(0, 4096)] = 0
     depth: Depth = 18  # number of layers of the residual network
     width: WideWidth = 24  # channels of its first stage
     channels: WideWidth = 48  # channels of the pyramid and the heads

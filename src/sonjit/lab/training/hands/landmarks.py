@@ -73,9 +73,8 @@ class LandmarkSettings(AugmentedSettings):
     scratch: bool = False  # True to start with random weights and batch norms instead of the published weights
     # trunk of a network from scratch that differs from its own; `tiny` is for small sizes
     trunk: Literal["", "lite", "full", "tiny"] = ""
-    width: Annotated[float, Range(0, 100)] = (
-        0.0  # width of a network from scratch, as a multiple of its own channels; 0 keeps them
-    )
+    # width of a network from scratch, as a multiple of its own channels; 0 keeps them
+    width: Annotated[float, Range(0, 100)] = 0.0
     # Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6
     activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
     dropout: Fraction = 0.0  # fraction of the last map's averages that each step drops at random
